@@ -1,0 +1,1 @@
+//! Inventory: Ansible YAML in, hosts with typed settings out.

@@ -1,0 +1,15 @@
+//! Mutual TLS for Docker daemons over SSH.
+//!
+//! ```text
+//! inventory.yaml ─┐
+//! playbook.yaml ──┴─> model ──> facts (per node, one exec) ──> plan (pure, no I/O)
+//!                                                                │
+//!              CA node: issue what the plan asks for  <──────────┤
+//!                                                                v
+//!              apply (per-node transaction) ──> verify (from the clients) ──> report
+//! ```
+
+pub mod inventory;
+pub mod node;
+pub mod pki;
+pub mod secret;

@@ -1,0 +1,1 @@
+//! Certificates, keys, the certificate authority and its agent.
