@@ -1,0 +1,545 @@
+//! Facts: what is true on a node now, read in one exec.
+//!
+//! Comes in: a [`FactRequest`] that the modules filled with the paths and the
+//! unit they care about. Goes out: [`NodeFacts`], parsed from the records that
+//! the prelude prints. Private keys are only ever hashed there, never read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::script::Script;
+
+/// What to look at on one node.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct FactRequest {
+    /// Files whose bytes are needed: certificates, configuration.
+    pub content: BTreeSet<String>,
+    /// Files whose SHA-256 is enough: private keys above all.
+    pub hashed: BTreeSet<String>,
+    /// Directories that will be written to: who owns them decides as whom.
+    pub directories: BTreeSet<String>,
+    /// The systemd unit of the daemon.
+    pub unit: Option<String>,
+}
+
+impl FactRequest {
+    /// The calls that read all of it.
+    #[must_use]
+    pub fn script(&self) -> Script {
+        let mut script = Script::default();
+        script.call("fact_system", &[]);
+        for directory in &self.directories {
+            script.call("fact_path", &[directory]);
+        }
+        if let Some(unit) = &self.unit {
+            script.call("fact_unit", &[unit]);
+        }
+        for (want, paths) in [("content", &self.content), ("hash", &self.hashed)] {
+            if !paths.is_empty() {
+                let arguments: Vec<&str> = std::iter::once(want)
+                    .chain(paths.iter().map(String::as_str))
+                    .collect();
+                script.call("fact_files", &arguments);
+            }
+        }
+        script
+    }
+}
+
+/// A regular file on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Permission bits, as in `chmod`.
+    pub mode: u32,
+    pub owner: String,
+    pub uid: u32,
+    pub group: String,
+    /// Bytes.
+    pub size: u64,
+    /// Last change of the inode, seconds since the epoch on the node's clock.
+    pub changed: i64,
+    /// SHA-256 of the bytes, lower-case hex.
+    pub sha256: String,
+    /// The bytes, where they were asked for.
+    pub content: Option<Vec<u8>>,
+    /// The path is a symbolic link to the file.
+    pub link: bool,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileFact {
+    Absent,
+    File(File),
+    /// The account that reads facts may not read it.
+    Unreadable,
+    /// A directory, device, or a link that leads nowhere.
+    Other,
+}
+
+/// One directory on the way to a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    pub path: String,
+    pub uid: u32,
+    pub owner: String,
+    pub mode: u32,
+}
+
+/// What systemd says of the daemon's unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitFact {
+    pub properties: BTreeMap<String, String>,
+    pub environment_files: Vec<String>,
+}
+
+impl UnitFact {
+    fn property(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
+
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.property("LoadState") == "loaded"
+    }
+
+    #[must_use]
+    pub fn active_state(&self) -> &str {
+        self.property("ActiveState")
+    }
+
+    #[must_use]
+    pub fn invocation(&self) -> &str {
+        self.property("InvocationID")
+    }
+
+    #[must_use]
+    pub fn fragment(&self) -> Option<&str> {
+        Some(self.property("FragmentPath")).filter(|path| !path.is_empty())
+    }
+
+    /// Drop-ins in the order in which systemd applies them.
+    #[must_use]
+    pub fn drop_ins(&self) -> Vec<&str> {
+        self.property("DropInPaths").split_whitespace().collect()
+    }
+
+    /// The unit files on disk differ from what systemd has read.
+    #[must_use]
+    pub fn needs_reload(&self) -> bool {
+        self.property("NeedDaemonReload") == "yes"
+    }
+
+    /// When the daemon's process was started, in seconds since boot.
+    #[must_use]
+    pub fn started(&self) -> Option<f64> {
+        let microseconds: u64 = self
+            .property("ExecMainStartTimestampMonotonic")
+            .parse()
+            .ok()?;
+        #[allow(clippy::cast_precision_loss)] // exact below 2^53 µs, 285 years
+        Some(microseconds as f64 / 1e6).filter(|seconds| *seconds > 0.0)
+    }
+}
+
+/// Everything known of one node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NodeFacts {
+    /// Kernel name as `uname -s`, "Linux".
+    pub kernel: String,
+    /// Machine as `uname -m`, "x86_64".
+    pub machine: String,
+    pub hostname: String,
+    /// The node's clock, seconds since the epoch.
+    pub clock: i64,
+    /// Seconds since boot.
+    pub uptime: Option<f64>,
+    /// The account the facts were read as.
+    pub uid: u32,
+    pub account: String,
+    /// Home directory of the account that logged in (not root's below sudo).
+    pub home: String,
+    pub systemd: bool,
+    /// Tools found in PATH, with their paths.
+    pub tools: BTreeMap<String, String>,
+    pub files: BTreeMap<String, FileFact>,
+    pub directories: BTreeMap<String, Vec<Component>>,
+    pub unit: Option<UnitFact>,
+}
+
+impl NodeFacts {
+    /// A leading `~/` replaced by the home of the account that logs in.
+    #[must_use]
+    pub fn expand(&self, path: &str) -> String {
+        match path.strip_prefix('~') {
+            Some("") => self.home.clone(),
+            Some(rest) if rest.starts_with('/') => format!("{}{rest}", self.home),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// The fact for a path as it stands in a request.
+    #[must_use]
+    pub fn file(&self, path: &str) -> Option<&FileFact> {
+        self.files.get(&self.expand(path))
+    }
+
+    /// The regular file at a path, if there is one.
+    #[must_use]
+    pub fn regular(&self, path: &str) -> Option<&File> {
+        match self.file(path)? {
+            FileFact::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a file as text.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        std::str::from_utf8(self.regular(path)?.content.as_deref()?).ok()
+    }
+
+    /// As which account to act below `directory`: the owner of the first
+    /// directory on the way that does not belong to root.
+    ///
+    /// # Errors
+    /// When a later directory belongs to yet another account: acting there as
+    /// root would follow links that the first account can place.
+    pub fn account_for(&self, directory: &str) -> Result<String, FactError> {
+        let path = self.expand(directory);
+        let components = self
+            .directories
+            .get(&path)
+            .ok_or_else(|| FactError::NotAsked(path.clone()))?;
+        let Some(first) = components.iter().find(|component| component.uid != 0) else {
+            return Ok("root".to_owned());
+        };
+        let foreign = components
+            .iter()
+            .skip_while(|component| component.uid == 0)
+            .find(|component| component.uid != first.uid);
+        match foreign {
+            None => Ok(first.owner.clone()),
+            Some(foreign) => Err(FactError::MixedOwners {
+                path: foreign.path.clone(),
+                owner: foreign.owner.clone(),
+                expected: first.owner.clone(),
+            }),
+        }
+    }
+
+    /// The directory itself, where it exists.
+    #[must_use]
+    pub fn directory(&self, directory: &str) -> Option<&Component> {
+        let path = self.expand(directory);
+        let last = self.directories.get(&path)?.last()?;
+        (last.path == path).then_some(last)
+    }
+
+    /// Parses the records of a facts script.
+    ///
+    /// # Errors
+    /// When the script said why it failed, or its output is not whole.
+    pub fn parse(output: &[u8]) -> Result<Self, FactError> {
+        Parser {
+            rest: output,
+            facts: Self::default(),
+            links: BTreeSet::new(),
+        }
+        .run()
+    }
+}
+
+/// Why facts could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FactError {
+    #[error("the facts script stopped: {0}")]
+    Failed(String),
+    #[error("the node's answer broke off or is not of the expected form near \"{0}\"")]
+    Malformed(String),
+    #[error("{path} belongs to {owner}, but lies in a directory of {expected}")]
+    MixedOwners {
+        path: String,
+        owner: String,
+        expected: String,
+    },
+    #[error("nothing was asked about the directory {0}")]
+    NotAsked(String),
+}
+
+struct Parser<'a> {
+    rest: &'a [u8],
+    facts: NodeFacts,
+    links: BTreeSet<String>,
+}
+
+impl Parser<'_> {
+    fn run(mut self) -> Result<NodeFacts, FactError> {
+        loop {
+            let line = self.line()?;
+            let fields: Vec<&str> = line.split('\t').collect();
+            match fields.as_slice() {
+                ["done"] => break,
+                ["failed", step, message] => {
+                    return Err(FactError::Failed(format!("{step}: {message}")));
+                }
+                ["system", kernel, machine, hostname] => {
+                    (*kernel).clone_into(&mut self.facts.kernel);
+                    (*machine).clone_into(&mut self.facts.machine);
+                    (*hostname).clone_into(&mut self.facts.hostname);
+                }
+                ["clock", seconds] => self.facts.clock = number(seconds, &line)?,
+                ["uptime", seconds] => self.facts.uptime = seconds.parse().ok(),
+                ["account", uid, name] => {
+                    self.facts.uid = number(uid, &line)?;
+                    (*name).clone_into(&mut self.facts.account);
+                }
+                ["home", home] => (*home).clone_into(&mut self.facts.home),
+                ["init", init] => self.facts.systemd = *init == "systemd",
+                ["tool", name, path] => {
+                    self.facts
+                        .tools
+                        .insert((*name).to_owned(), (*path).to_owned());
+                }
+                ["absent", path] => self.insert(path, FileFact::Absent),
+                ["unreadable", path] => self.insert(path, FileFact::Unreadable),
+                ["other", path] => self.insert(path, FileFact::Other),
+                ["link", path] => {
+                    self.links.insert((*path).to_owned());
+                }
+                ["path", asked, count] => self.components(asked, number(count, &line)?)?,
+                ["files", want, count] => {
+                    self.file_set(number(count, &line)?, *want == "content")?;
+                }
+                ["unit", property] => self.unit(property),
+                _ => return Err(FactError::Malformed(line)),
+            }
+        }
+        Ok(self.facts)
+    }
+
+    fn insert(&mut self, path: &str, fact: FileFact) {
+        self.facts.files.insert(path.to_owned(), fact);
+    }
+
+    fn unit(&mut self, property: &str) {
+        let unit = self.facts.unit.get_or_insert_default();
+        let (name, value) = property.split_once('=').unwrap_or((property, ""));
+        if name == "EnvironmentFiles" {
+            let path = value.split(" (").next().unwrap_or(value);
+            unit.environment_files.push(path.to_owned());
+        } else {
+            unit.properties.insert(name.to_owned(), value.to_owned());
+        }
+    }
+
+    fn components(&mut self, asked: &str, count: usize) -> Result<(), FactError> {
+        let mut components = Vec::new();
+        for _ in 0..count {
+            let line = self.line()?;
+            let mut fields = line.splitn(4, ' ');
+            let (Some(uid), Some(owner), Some(mode), Some(path)) =
+                (fields.next(), fields.next(), fields.next(), fields.next())
+            else {
+                return Err(FactError::Malformed(line));
+            };
+            components.push(Component {
+                path: path.to_owned(),
+                uid: number(uid, &line)?,
+                owner: owner.to_owned(),
+                mode: octal(mode, &line)?,
+            });
+        }
+        self.facts.directories.insert(asked.to_owned(), components);
+        Ok(())
+    }
+
+    fn file_set(&mut self, count: usize, with_content: bool) -> Result<(), FactError> {
+        let mut paths = Vec::new();
+        for _ in 0..count {
+            paths.push(self.line()?);
+        }
+        let mut files = Vec::new();
+        for path in &paths {
+            let line = self.line()?;
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [mode, uid, _gid, owner, group, size, changed] = fields.as_slice() else {
+                return Err(FactError::Malformed(line));
+            };
+            files.push(File {
+                mode: octal(mode, &line)?,
+                owner: (*owner).to_owned(),
+                uid: number(uid, &line)?,
+                group: (*group).to_owned(),
+                size: number(size, &line)?,
+                changed: number(changed, &line)?,
+                sha256: String::new(),
+                content: None,
+                link: self.links.contains(path),
+            });
+        }
+        for file in &mut files {
+            let line = self.line()?;
+            // A name with a backslash makes sha256sum start the line with one.
+            let hash = line.trim_start_matches('\\').get(..64);
+            file.sha256 = hash
+                .ok_or_else(|| FactError::Malformed(line.clone()))?
+                .to_owned();
+        }
+        if with_content {
+            for file in &mut files {
+                let size = usize::try_from(file.size).unwrap_or(usize::MAX);
+                if self.rest.len() < size {
+                    return Err(FactError::Malformed("the content of a file".to_owned()));
+                }
+                let (content, rest) = self.rest.split_at(size);
+                file.content = Some(content.to_vec());
+                self.rest = rest;
+            }
+            let line = self.line()?;
+            if !line.is_empty() {
+                return Err(FactError::Malformed(
+                    "a file that changed while it was read".to_owned(),
+                ));
+            }
+        }
+        let line = self.line()?;
+        if line != "end" {
+            return Err(FactError::Malformed(line));
+        }
+        for (path, file) in paths.into_iter().zip(files) {
+            self.facts.files.insert(path, FileFact::File(file));
+        }
+        Ok(())
+    }
+
+    fn line(&mut self) -> Result<String, FactError> {
+        let end = self
+            .rest
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or_else(|| {
+                FactError::Malformed(String::from_utf8_lossy(self.rest).chars().take(80).collect())
+            })?;
+        let (line, rest) = self.rest.split_at(end);
+        self.rest = rest.get(1..).unwrap_or_default();
+        Ok(String::from_utf8_lossy(line).into_owned())
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str, line: &str) -> Result<T, FactError> {
+    text.parse()
+        .map_err(|_| FactError::Malformed(line.to_owned()))
+}
+
+fn octal(text: &str, line: &str) -> Result<u32, FactError> {
+    u32::from_str_radix(text, 8).map_err(|_| FactError::Malformed(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn gather(shell: &[&str], request: &FactRequest) -> NodeFacts {
+        use std::io::Write as _;
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .env_remove("SUDO_USER")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("apt-get install dash bash busybox");
+        let text = request.script().text("test");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.expose())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        NodeFacts::parse(&output.stdout)
+            .unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"))
+    }
+
+    #[test]
+    fn every_shell_reports_the_same_files() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+        let binary: Vec<u8> = (0..=255u8).collect();
+        std::fs::write(at("binary"), &binary).unwrap();
+        std::fs::write(at("it's empty"), b"").unwrap();
+        std::fs::write(at("key"), b"secret").unwrap();
+        std::fs::set_permissions(at("key"), std::fs::Permissions::from_mode(0o400)).unwrap();
+        symlink(at("key"), at("link")).unwrap();
+        symlink(at("nowhere"), at("dangling")).unwrap();
+        let request = FactRequest {
+            content: [at("binary"), at("it's empty"), at("missing")].into(),
+            hashed: [at("key"), at("link"), at("dangling")].into(),
+            directories: [at("sub/dir")].into(),
+            unit: None,
+        };
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+            let facts = gather(shell, &request);
+            let content = |name: &str| facts.regular(&at(name)).unwrap().content.clone();
+            assert_eq!(content("binary"), Some(binary.clone()), "{shell:?}");
+            assert_eq!(content("it's empty"), Some(Vec::new()));
+            assert_eq!(facts.file(&at("missing")), Some(&FileFact::Absent));
+            assert_eq!(facts.file(&at("dangling")), Some(&FileFact::Other));
+            let key = facts.regular(&at("key")).unwrap();
+            assert_eq!((key.mode, key.content.as_ref()), (0o400, None));
+            assert_eq!(
+                key.sha256,
+                "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+            );
+            assert!(!key.link && facts.regular(&at("link")).unwrap().link);
+            assert_eq!(facts.account_for(&at("sub/dir")), Ok("root".to_owned()));
+            assert_eq!(facts.directory(&at("sub/dir")), None);
+            assert_eq!((facts.uid, facts.account.as_str()), (0, "root"));
+        }
+    }
+
+    fn component(path: &str, uid: u32, owner: &str) -> Component {
+        Component {
+            path: path.to_owned(),
+            uid,
+            owner: owner.to_owned(),
+            mode: 0o755,
+        }
+    }
+
+    #[test]
+    fn whoever_owns_the_first_directory_that_is_not_roots_is_acted_as() {
+        let mut facts = NodeFacts::default();
+        let mut chain = vec![
+            component("/", 0, "root"),
+            component("/home", 0, "root"),
+            component("/home/u", 1000, "u"),
+        ];
+        facts
+            .directories
+            .insert("/home/u/.docker".to_owned(), chain.clone());
+        assert_eq!(facts.account_for("/home/u/.docker"), Ok("u".to_owned()));
+        chain.push(component("/home/u/.docker", 0, "root"));
+        facts
+            .directories
+            .insert("/home/u/.docker".to_owned(), chain);
+        assert!(matches!(
+            facts.account_for("/home/u/.docker"),
+            Err(FactError::MixedOwners { .. })
+        ));
+    }
+
+    #[test]
+    fn what_breaks_off_or_failed_is_an_error() {
+        assert!(matches!(
+            NodeFacts::parse(b"system\tLinux\tx86_64\tn\n"),
+            Err(FactError::Malformed(_))
+        ));
+        assert_eq!(
+            NodeFacts::parse(b"failed\tfacts\tno\n"),
+            Err(FactError::Failed("facts: no".to_owned()))
+        );
+    }
+}

@@ -1,0 +1,377 @@
+# The dtls-deploy prelude: all that ever runs on a daemon or client node.
+#
+# Every script that the controller sends is this text followed by calls of the
+# functions below, each argument in single quotes. It arrives on standard
+# input of a POSIX shell (dash, bash, busybox ash), never in argv, and is
+# parsed to its end before the first call runs: a transfer that breaks off
+# executes nothing. Records go to standard output, one a line, fields separated
+# by tabs; what tools print goes to standard error.
+#
+# Needs: a POSIX shell whose printf is built in (an external one would show
+# secrets in argv), and coreutils or busybox. No Python, no openssl.
+
+set -u
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${PATH-}
+export LC_ALL PATH
+umask 077
+# Once the controller is gone a write to standard output would end the script
+# in the middle of a transaction.
+trap '' PIPE
+TAB=$(printf '\t')
+STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
+
+record() {
+    record_line=$1
+    shift
+    for record_field in "$@"; do record_line=$record_line$TAB$record_field; done
+    printf '%s\n' "$record_line"
+}
+
+# fail STEP MESSAGE: the reason why the script stops, for the controller.
+fail() {
+    record failed "$1" "$2"
+    exit 70
+}
+
+require_builtin_printf() {
+    case $(type printf 2>&1) in
+    *builtin*) ;;
+    *) fail shell "the shell's printf is not a builtin: private keys would show in argv" ;;
+    esac
+}
+
+# --- accounts ---------------------------------------------------------------
+
+# Home directory of the account that logged in, also below sudo.
+login_home() {
+    login_name=${SUDO_USER:-}
+    [ -n "$login_name" ] || login_name=$(id -un)
+    case $login_name in
+    '' | *[!A-Za-z0-9._-]*) fail account "the account name $login_name is not usable" ;;
+    esac
+    eval "login_home=~$login_name"
+    case $login_home in
+    /*) ;;
+    *) fail account "account $login_name has no home directory" ;;
+    esac
+}
+
+# expand PATH: sets $expanded, a leading ~/ replaced by the login account's home.
+expand() {
+    case $1 in
+    '~/'*) expanded=$login_home/${1#'~/'} ;;
+    '~') expanded=$login_home ;;
+    *) expanded=$1 ;;
+    esac
+}
+
+# in_account NAME SCRIPT: runs calls of this prelude as that account. Files in
+# a user's directory are only ever touched as that user: root would follow the
+# symbolic links a user can place there.
+in_account() {
+    if [ "$1" = "$(id -un)" ]; then
+        (eval "$2")
+        return
+    fi
+    [ "$(id -u)" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
+    in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
+        fail account "there is no account $1"
+    if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
+        set -- "$2" setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups /bin/sh
+    elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
+        set -- "$2" chroot --userspec="$in_account_uid:$in_account_gid" / /bin/sh
+    else
+        set -- "$2" su -s /bin/sh "$1" -c 'exec /bin/sh'
+    fi
+    in_account_script=$1
+    shift
+    printf '%s\n' "$DTLS_PRELUDE" "login_home='${login_home:-/}'" "dtls_calls() { :" \
+        "$in_account_script" '}' 'dtls_calls </dev/null; exit $?' | (cd / && "$@")
+}
+
+# --- facts ------------------------------------------------------------------
+
+fact_system() {
+    record system "$(uname -s)" "$(uname -m)" "$(uname -n)"
+    record clock "$(date +%s)"
+    if [ -r /proc/uptime ]; then
+        read -r fact_uptime _ </proc/uptime
+        record uptime "$fact_uptime"
+    fi
+    record account "$(id -u)" "$(id -un)"
+    record home "$login_home"
+    if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
+    for fact_tool in docker dockerd curl openssl snap; do
+        command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
+    done
+    return 0
+}
+
+# fact_path PATH: owner and mode of every directory on the way to PATH that
+# exists, from / downwards; who owns the first one that is not root's decides
+# as whom to act there.
+fact_path() {
+    expand "$1"
+    fact_asked=$expanded
+    while [ ! -d "$expanded" ]; do
+        expanded=${expanded%/*}
+        [ -n "$expanded" ] || expanded=/
+    done
+    fact_real=$(readlink -f "$expanded") || fail facts "cannot resolve $expanded"
+    set -- /
+    fact_walked=
+    fact_rest=${fact_real#/}
+    while [ -n "$fact_rest" ]; do
+        fact_walked=$fact_walked/${fact_rest%%/*}
+        set -- "$@" "$fact_walked"
+        case $fact_rest in
+        */*) fact_rest=${fact_rest#*/} ;;
+        *) fact_rest= ;;
+        esac
+    done
+    record path "$fact_asked" $#
+    stat -c '%u %U %a %n' "$@" || fail facts "cannot stat the directories of $fact_asked"
+}
+
+# fact_files content|hash PATH...: mode, owner, size, times and SHA-256 of each
+# file, and for content the bytes themselves. One process for each kind of
+# fact, however many files.
+fact_files() {
+    fact_want=$1
+    shift
+    fact_left=$#
+    while [ "$fact_left" -gt 0 ]; do
+        expand "$1"
+        shift
+        fact_left=$((fact_left - 1))
+        if [ -f "$expanded" ]; then
+            if [ -r "$expanded" ]; then
+                set -- "$@" "$expanded"
+                [ -L "$expanded" ] && record link "$expanded"
+            else
+                record unreadable "$expanded"
+            fi
+        elif [ -e "$expanded" ] || [ -L "$expanded" ]; then
+            record other "$expanded"
+        else
+            record absent "$expanded"
+        fi
+    done
+    [ $# -gt 0 ] || return 0
+    record files "$fact_want" $#
+    printf '%s\n' "$@"
+    stat -L -c '%a %u %g %U %G %s %Z' "$@" || fail facts "a file vanished while it was read"
+    sha256sum "$@" || fail facts "a file vanished while it was read"
+    if [ "$fact_want" = content ]; then
+        cat "$@" || fail facts "a file vanished while it was read"
+        printf '\n'
+    fi
+    record end
+}
+
+# fact_unit UNIT: what systemd knows of the unit, and the files it is made of.
+fact_unit() {
+    [ -d /run/systemd/system ] || return 0
+    fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
+        -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
+        -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
+        fail facts "systemctl show $1 failed"
+    set --
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -f
+    for fact_line in $fact_shown; do
+        IFS=$fact_old_ifs
+        record unit "$fact_line"
+        case $fact_line in
+        FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
+        DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
+        EnvironmentFiles=/*)
+            fact_file=${fact_line#EnvironmentFiles=}
+            set -- "$@" "${fact_file%% (*}"
+            ;;
+        esac
+    done
+    set +f
+    IFS=$fact_old_ifs
+    [ $# -gt 0 ] && fact_files content "$@"
+    return 0
+}
+
+# --- changing files ----------------------------------------------------------
+# A directory's changes are staged in a directory of their own inside it
+# (same file system, so that a rename is atomic): new/ what shall come, old/
+# what was there, absent/ an empty file for each name that was not there.
+
+stage_name() { STAGE=$1/.dtls-deploy.$RUN; }
+
+# expect PATH SHA256|absent: the file is still what the plan was made from.
+expect() {
+    if [ "$2" = absent ]; then
+        if [ -e "$1" ] || [ -L "$1" ]; then fail expect "$1 has appeared since the plan was made"; fi
+        return 0
+    fi
+    expect_found=$(sha256sum "$1" 2>/dev/null) || fail expect "$1 has vanished since the plan was made"
+    [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
+}
+
+# stage_directory DIR MODE: makes DIR where it is missing and opens its stage.
+stage_directory() {
+    if [ ! -d "$1" ]; then
+        stage_made=$1
+        while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
+        (umask 022 && mkdir -p "${1%/*}") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
+        stage_name "$1"
+        mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
+        printf '%s\n' "$stage_made" >"$STAGE/made"
+        return 0
+    fi
+    [ -O "$1" ] || fail stage "$1 belongs to another account than $(id -un)"
+    for stage_left in "$1"/.dtls-deploy.*; do
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ]; then rm -rf "$stage_left"; fi
+    done
+    stage_name "$1"
+    mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
+    stage_mode=$(stat -c %a "$1") || fail stage "cannot stat $1"
+    printf '%s\n' "$stage_mode" >"$STAGE/mode"
+    printf '%s\n' "$2" >"$STAGE/new-mode"
+}
+
+# stage_file DIR NAME MODE CONTENT
+stage_file() {
+    stage_name "$1"
+    (set -C && printf '%s' "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    stage_keep "$1" "$2"
+}
+
+# stage_mode DIR NAME MODE: the same bytes with another mode.
+stage_mode() {
+    stage_name "$1"
+    (set -C && cat "$1/$2" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    stage_keep "$1" "$2"
+}
+
+# stage_keep DIR NAME: what is needed to put the old file back.
+stage_keep() {
+    if [ -e "$1/$2" ] || [ -L "$1/$2" ]; then
+        [ -f "$1/$2" ] || fail stage "$1/$2 is not a regular file"
+        ln "$1/$2" "$STAGE/old/$2" 2>/dev/null || cp -pP "$1/$2" "$STAGE/old/$2" ||
+            fail stage "cannot keep the old $1/$2"
+    else
+        : >"$STAGE/absent/$2"
+    fi
+}
+
+# stage_sync DIR: the staged bytes are on the disk before any rename.
+stage_sync() {
+    stage_name "$1"
+    sync "$STAGE"/new/* "$STAGE"/old "$STAGE/new" "$STAGE" 2>/dev/null || sync
+}
+
+# swap DIR: one mv process renames a whole set.
+swap() {
+    stage_name "$1"
+    set -- "$1" "$STAGE"/new/*
+    swap_directory=$1
+    shift
+    [ -e "$1" ] || return 0
+    mv -f "$@" "$swap_directory/" || return 1
+    if [ -f "$STAGE/new-mode" ]; then
+        read -r swap_mode <"$STAGE/new-mode"
+        chmod "$swap_mode" "$swap_directory" || return 1
+    fi
+    sync "$swap_directory" 2>/dev/null || sync
+}
+
+# unswap DIR: puts back what swap replaced; harmless when swap did not happen.
+unswap() {
+    stage_name "$1"
+    [ -d "$STAGE" ] || return 0
+    unswap_status=0
+    set -- "$1" "$STAGE"/old/*
+    unswap_directory=$1
+    shift
+    # Hard links to one file: rename would do nothing, and nothing is to be done.
+    if [ -e "$1" ]; then mv -f "$@" "$unswap_directory/" || unswap_status=1; fi
+    for unswap_marker in "$STAGE"/absent/*; do
+        [ -e "$unswap_marker" ] || continue
+        rm -f "$unswap_directory/${unswap_marker##*/}" || unswap_status=1
+    done
+    if [ -f "$STAGE/mode" ]; then
+        read -r unswap_mode <"$STAGE/mode"
+        chmod "$unswap_mode" "$unswap_directory" || unswap_status=1
+    fi
+    unswap_made=
+    [ -f "$STAGE/made" ] && read -r unswap_made <"$STAGE/made"
+    rm -rf "$STAGE"
+    if [ -n "$unswap_made" ]; then
+        unswap_stop=${unswap_made%/*}
+        while [ "$unswap_directory" != "$unswap_stop" ]; do
+            rmdir "$unswap_directory" 2>/dev/null || break
+            unswap_directory=${unswap_directory%/*}
+        done
+        unswap_directory=$unswap_stop
+    fi
+    sync "$unswap_directory" 2>/dev/null || sync
+    return $unswap_status
+}
+
+# unstage DIR: the change stays; what was kept to undo it goes.
+unstage() {
+    stage_name "$1"
+    rm -rf "$STAGE"
+}
+
+# --- dockerd ------------------------------------------------------------------
+
+unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
+
+# remember FILE...: SHA-256 of everything dockerd is about to read, kept until
+# the restart is confirmed.
+remember() {
+    mkdir -p "$STATE" && chmod 700 "$STATE" || fail remember "cannot write in $STATE"
+    rm -f "$STATE/pending"
+    remember_left=$#
+    while [ "$remember_left" -gt 0 ]; do
+        [ -f "$1" ] && set -- "$@" "$1"
+        shift
+        remember_left=$((remember_left - 1))
+    done
+    sha256sum "$@" >"$STATE/pending" || fail remember "cannot write in $STATE"
+}
+
+# restart_unit UNIT SECONDS: reads the unit files anew, restarts, and succeeds
+# only when a new invocation of the unit is active.
+restart_unit() {
+    restart_before=$(unit_property "$1" InvocationID)
+    systemctl daemon-reload </dev/null || return 1
+    # Repeated restarts run into StartLimitBurst, which stops a running daemon
+    # and then refuses to start it.
+    systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null
+    if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
+    restart_after=$(unit_property "$1" InvocationID)
+    [ "$(unit_property "$1" ActiveState)" = active ] || return 1
+    [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
+    record restarted "$1" "$restart_after"
+}
+
+# journal_tail UNIT: why it did not start, in the unit's own words.
+journal_tail() {
+    journalctl -u "$1" -n 15 --no-pager -o cat </dev/null 2>/dev/null | while IFS= read -r journal_line; do
+        record journal "$journal_line"
+    done
+    return 0
+}
+
+# confirm UNIT: the restart is proved; from now on these are the bytes that
+# dockerd has read.
+confirm() {
+    { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
+        mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" ||
+        fail confirm "cannot write in $STATE"
+    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+}

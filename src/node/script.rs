@@ -1,0 +1,205 @@
+//! Scripts for a node: the prelude, then calls of its functions.
+//!
+//! Comes in: typed calls from the facts and transaction layers. Goes out: the
+//! text for a POSIX shell's standard input, as a [`Secret`], because its
+//! arguments may be private keys, and the command line that starts that shell.
+
+use crate::secret::Secret;
+
+/// The functions every script may call; see the file itself.
+pub const PRELUDE: &str = include_str!("prelude.sh");
+
+/// `text` as one word of a POSIX shell, byte for byte.
+///
+/// Inside single quotes a shell interprets nothing at all, newlines and
+/// backslashes included; only the quote itself has to be taken out.
+#[must_use]
+pub fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('\'');
+    for character in text.chars() {
+        if character == '\'' {
+            quoted.push_str("'\\''");
+        } else {
+            quoted.push(character);
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// One call: a function of the prelude and its arguments.
+#[must_use]
+pub fn call(function: &str, arguments: &[&str]) -> String {
+    let mut text = function.to_owned();
+    for argument in arguments {
+        text.push(' ');
+        text.push_str(&quote(argument));
+    }
+    text
+}
+
+/// A script in the making. Statements are shell text made of [`call`]s.
+#[derive(Default)]
+pub struct Script {
+    statements: Vec<String>,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Script({} statements)", self.statements.len())
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.statements);
+    }
+}
+
+impl Script {
+    /// Adds a call of a prelude function.
+    pub fn call(&mut self, function: &str, arguments: &[&str]) -> &mut Self {
+        self.statement(call(function, arguments))
+    }
+
+    /// Adds a statement made with [`call`] and the shell's own connectives.
+    pub fn statement(&mut self, statement: String) -> &mut Self {
+        self.statements.push(statement);
+        self
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    /// The calls as text, for [`Script::in_account`] of another script.
+    #[must_use]
+    pub fn body(&self) -> String {
+        self.statements.join("\n")
+    }
+
+    /// Adds calls that run as another account of the node; `connective` is
+    /// what follows the call, for instance `" || return 1"`.
+    pub fn in_account(&mut self, account: &str, calls: &Script, connective: &str) -> &mut Self {
+        let statement = format!(
+            "{}{connective}",
+            call("in_account", &[account, &calls.body()])
+        );
+        self.statement(statement)
+    }
+
+    /// The whole script for a shell's standard input.
+    #[must_use]
+    pub fn text(&self, run: &str) -> Secret {
+        let mut text = String::new();
+        text.push_str("DTLS_PRELUDE=");
+        text.push_str(&quote(&format!("{PRELUDE}RUN={}\n", quote(run))));
+        text.push_str(
+            "\neval \"$DTLS_PRELUDE\"\nrequire_builtin_printf\nlogin_home\ndtls_run() {\n",
+        );
+        for statement in &self.statements {
+            text.push_str(statement);
+            text.push('\n');
+        }
+        text.push_str("record done\n}\ndtls_run </dev/null\nexit $?\n");
+        Secret::from(text)
+    }
+}
+
+/// The command that starts the shell on the node, as root or as the account
+/// that logged in.
+#[must_use]
+pub fn shell_command(privileged: bool) -> &'static str {
+    if privileged {
+        "exec sudo -n -- /bin/sh"
+    } else {
+        "exec /bin/sh"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn run_in(shell: &[&str], script: &Script) -> (bool, String) {
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the shell starts: apt-get install dash bash busybox");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(script.text("test").expose())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    }
+
+    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+
+    #[test]
+    fn hostile_arguments_arrive_byte_for_byte_in_every_shell() {
+        let hostile = "a'b\"c`id`$(id)\\ \n\u{1b}[31m*?~ ;|&<>é\t{{x}} !x";
+        for shell in SHELLS {
+            let mut script = Script::default();
+            script.call("record", &["value", hostile]);
+            let (ok, stdout) = run_in(shell, &script);
+            assert!(ok, "{shell:?}");
+            assert_eq!(stdout, format!("value\t{hostile}\ndone\n"), "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn a_script_cut_off_anywhere_runs_nothing() {
+        let mut script = Script::default();
+        script.call("record", &["ran"]);
+        let text = script.text("test");
+        let whole = text.expose();
+        for shell in SHELLS {
+            for cut in (0..whole.len() - 30).step_by(whole.len() / 40) {
+                let mut child = Command::new(shell[0])
+                    .args(&shell[1..])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                child.stdin.take().unwrap().write_all(&whole[..cut]).ok();
+                let output = child.wait_with_output().unwrap();
+                assert_eq!(
+                    String::from_utf8_lossy(&output.stdout),
+                    "",
+                    "{shell:?} cut at {cut}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn calls_run_as_another_account() {
+        for shell in SHELLS {
+            let mut inner = Script::default();
+            inner.call("record", &["it's", "quoted 'twice'"]);
+            inner.statement("record as \"$(id -un)\"".to_owned());
+            let mut script = Script::default();
+            script.in_account("nobody", &inner, " || return 1");
+            let (ok, stdout) = run_in(shell, &script);
+            assert!(ok, "{shell:?}: {stdout}");
+            assert_eq!(
+                stdout, "it's\tquoted 'twice'\nas\tnobody\ndone\n",
+                "{shell:?}"
+            );
+        }
+    }
+}
