@@ -9,7 +9,19 @@
 //!              apply (per-node transaction) ──> verify (from the clients) ──> report
 //! ```
 
+pub mod docker;
 pub mod inventory;
 pub mod node;
 pub mod pki;
 pub mod secret;
+pub mod verify;
+
+/// Bytes as lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,169 @@
+//! daemon.json, with the TLS settings merged into whatever it holds.
+//!
+//! Comes in: the file's text as the node has it, or none. Goes out: the new
+//! text, every other setting and the order of keys kept. Settings:
+//! docs.docker.com/reference/cli/dockerd, "daemon configuration file".
+
+use serde_json::{Map, Value};
+
+/// The paths that dockerd shall read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsPaths {
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+}
+
+/// The merged file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    pub text: String,
+    /// `hosts` of the old file. It collides with `-H` in the unit (moby#25471)
+    /// and is taken out; the unit's drop-in is where listeners are set.
+    pub hosts: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DaemonJsonError {
+    #[error("line {line}, column {column}: {message}")]
+    Syntax {
+        line: usize,
+        column: usize,
+        message: String,
+    },
+    #[error("the file is not UTF-8 text")]
+    NotText,
+    #[error("the file holds no JSON object")]
+    NotAnObject,
+}
+
+/// Merges the TLS settings; `tlsverify` never stands without `tlscacert`,
+/// because Go would then check clients against the system's public roots.
+///
+/// # Errors
+/// When the old text is not a JSON object: dockerd would not start with it, and
+/// guessing what its author meant could lose settings.
+pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonError> {
+    let old = old.unwrap_or_default();
+    let old = std::str::from_utf8(old).map_err(|_| DaemonJsonError::NotText)?;
+    let mut settings = if old.trim().is_empty() {
+        Map::new()
+    } else {
+        match serde_json::from_str(old) {
+            Ok(Value::Object(settings)) => settings,
+            Ok(_) => return Err(DaemonJsonError::NotAnObject),
+            Err(error) => {
+                return Err(DaemonJsonError::Syntax {
+                    line: error.line(),
+                    column: error.column(),
+                    message: error.to_string(),
+                });
+            }
+        }
+    };
+    let hosts = match settings.shift_remove("hosts") {
+        Some(Value::Array(hosts)) => hosts
+            .iter()
+            .filter_map(|host| host.as_str().map(str::to_owned))
+            .collect(),
+        _ => Vec::new(),
+    };
+    let had_hosts = !hosts.is_empty();
+    let wanted = [
+        ("tls", Value::Bool(true)),
+        ("tlsverify", Value::Bool(true)),
+        ("tlscacert", Value::String(paths.ca.clone())),
+        ("tlscert", Value::String(paths.certificate.clone())),
+        ("tlskey", Value::String(paths.key.clone())),
+    ];
+    let unchanged = !had_hosts
+        && wanted
+            .iter()
+            .all(|(name, value)| settings.get(*name) == Some(value));
+    if unchanged {
+        return Ok(Merged {
+            text: old.to_owned(),
+            hosts,
+        });
+    }
+    for (name, value) in wanted {
+        settings.insert(name.to_owned(), value);
+    }
+    Ok(Merged {
+        text: pretty(&settings, indentation(old)),
+        hosts,
+    })
+}
+
+/// The indentation of the first indented line, two spaces where there is none.
+fn indentation(text: &str) -> &str {
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .filter_map(|line| line.get(..line.len() - line.trim_start().len()))
+        .find(|indent| !indent.is_empty())
+        .unwrap_or("  ")
+}
+
+fn pretty(settings: &Map<String, Value>, indent: &str) -> String {
+    use serde::Serialize as _;
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    // Writing a JSON value to memory cannot fail.
+    if settings.serialize(&mut serializer).is_err() {
+        return String::new();
+    }
+    bytes.push(b'\n');
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths() -> TlsPaths {
+        TlsPaths {
+            ca: "/d/ca.pem".to_owned(),
+            certificate: "/d/cert.pem".to_owned(),
+            key: "/d/key.pem".to_owned(),
+        }
+    }
+
+    const FRESH: &str = "{\n  \"tls\": true,\n  \"tlsverify\": true,\n  \"tlscacert\": \"/d/ca.pem\",\n  \"tlscert\": \"/d/cert.pem\",\n  \"tlskey\": \"/d/key.pem\"\n}\n";
+
+    #[test]
+    fn a_missing_or_empty_file_gets_the_five_settings() {
+        for old in [None, Some(&b""[..]), Some(b" \n"), Some(b"{}")] {
+            assert_eq!(merge(old, &paths()).unwrap().text, FRESH);
+        }
+    }
+
+    #[test]
+    fn other_settings_their_order_and_the_indentation_are_kept() {
+        let old = b"{\n\t\"log-driver\": \"journald\",\n\t\"tls\": false,\n\t\"dns\": [\"1.1.1.1\"]\n}";
+        let text = merge(Some(old), &paths()).unwrap().text;
+        assert!(text.starts_with("{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\n\t\t\"1.1.1.1\"\n\t],\n"), "{text}");
+        assert!(text.contains("\t\"tlscacert\": \"/d/ca.pem\""));
+    }
+
+    #[test]
+    fn a_file_that_is_right_already_stays_as_it_is_byte_for_byte() {
+        let odd = FRESH.replace("\n  ", "  ");
+        assert_eq!(merge(Some(odd.as_bytes()), &paths()).unwrap().text, odd);
+    }
+
+    #[test]
+    fn hosts_is_taken_out_and_reported() {
+        let merged = merge(Some(b"{\"hosts\": [\"tcp://0.0.0.0:2375\"]}"), &paths()).unwrap();
+        assert_eq!(merged.hosts, ["tcp://0.0.0.0:2375"]);
+        assert_eq!(merged.text, FRESH);
+    }
+
+    #[test]
+    fn broken_files_are_refused_with_their_line() {
+        let error = merge(Some(b"{\n  \"a\": 1,\n}\n"), &paths()).unwrap_err();
+        assert!(matches!(error, DaemonJsonError::Syntax { line: 3, .. }), "{error:?}");
+        assert_eq!(merge(Some(b"[]"), &paths()), Err(DaemonJsonError::NotAnObject));
+        assert_eq!(merge(Some(b"\xff"), &paths()), Err(DaemonJsonError::NotText));
+    }
+}

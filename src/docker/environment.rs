@@ -1,0 +1,138 @@
+//! The CLI's environment in a login shell's profile.
+//!
+//! Comes in: the profile's text as the node has it. Goes out: the same text
+//! with one marked block in it. Everything outside the block is the user's.
+//! Variables: docs.docker.com/reference/cli/docker, "Environment variables".
+
+/// What a shell needs to know to reach the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// `DOCKER_HOST`, "tcp://node3:2376".
+    pub host: String,
+    /// `DOCKER_CERT_PATH`, where it is not the CLI's own default.
+    pub certificate_path: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProfileError {
+    #[error("the managed block that begins in line {0} has no end")]
+    NoEnd(usize),
+    #[error("the managed block ends in line {0} without a beginning")]
+    NoBeginning(usize),
+}
+
+fn markers(inventory: &str) -> (String, String) {
+    (
+        format!("# BEGIN dtls-deploy {inventory}"),
+        format!("# END dtls-deploy {inventory}"),
+    )
+}
+
+/// The profile with the block for `inventory` set, or taken out for `None`.
+///
+/// # Errors
+/// When an old block is not whole, so that its end would be a guess.
+pub fn with_block(
+    profile: &str,
+    inventory: &str,
+    environment: Option<&Environment>,
+) -> Result<String, ProfileError> {
+    let (begin, end) = markers(inventory);
+    let mut text = String::new();
+    let mut opened = None;
+    let mut placed = false;
+    let block = environment.map(|environment| block(&begin, &end, environment));
+    for (index, line) in profile.lines().enumerate() {
+        if line == begin {
+            if let Some(first) = opened {
+                return Err(ProfileError::NoEnd(first));
+            }
+            opened = Some(index + 1);
+        } else if line == end {
+            if opened.take().is_none() {
+                return Err(ProfileError::NoBeginning(index + 1));
+            }
+            if let Some(block) = block.as_deref().filter(|_| !placed) {
+                text.push_str(block);
+                placed = true;
+            }
+        } else if opened.is_none() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    if let Some(first) = opened {
+        return Err(ProfileError::NoEnd(first));
+    }
+    if let Some(block) = block.filter(|_| !placed) {
+        text.push_str(&block);
+    }
+    Ok(text)
+}
+
+fn block(begin: &str, end: &str, environment: &Environment) -> String {
+    use crate::node::script::quote;
+    let mut lines = vec![
+        begin.to_owned(),
+        format!("export DOCKER_HOST={}", plain_or_quoted(&environment.host)),
+        "export DOCKER_TLS_VERIFY=1".to_owned(),
+    ];
+    if let Some(path) = &environment.certificate_path {
+        lines.push(format!("export DOCKER_CERT_PATH={}", quote(path)));
+    }
+    lines.push(end.to_owned());
+    lines.join("\n") + "\n"
+}
+
+/// A person reads this file: quotes only where a shell needs them.
+fn plain_or_quoted(text: &str) -> String {
+    let plain = text
+        .chars()
+        .all(|character| character.is_ascii_alphanumeric() || "-._:/[]".contains(character));
+    if plain {
+        text.to_owned()
+    } else {
+        crate::node::script::quote(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment() -> Environment {
+        Environment {
+            host: "tcp://node3:2376".to_owned(),
+            certificate_path: None,
+        }
+    }
+
+    const BLOCK: &str = "# BEGIN dtls-deploy lab\nexport DOCKER_HOST=tcp://node3:2376\nexport DOCKER_TLS_VERIFY=1\n# END dtls-deploy lab\n";
+
+    #[test]
+    fn the_block_is_added_once_and_everything_else_kept() {
+        let once = with_block("umask 022\n", "lab", Some(&environment())).unwrap();
+        assert_eq!(once, format!("umask 022\n{BLOCK}"));
+        assert_eq!(with_block(&once, "lab", Some(&environment())), Ok(once.clone()));
+        assert_eq!(with_block(&once, "lab", None), Ok("umask 022\n".to_owned()));
+    }
+
+    #[test]
+    fn blocks_of_two_inventories_stand_side_by_side() {
+        let one = with_block("", "lab", Some(&environment())).unwrap();
+        let two = with_block(&one, "prod", Some(&environment())).unwrap();
+        assert_eq!(with_block(&two, "prod", None), Ok(one));
+    }
+
+    #[test]
+    fn a_block_that_is_not_whole_is_refused() {
+        assert_eq!(
+            with_block("x\n# BEGIN dtls-deploy lab\ny\n", "lab", None),
+            Err(ProfileError::NoEnd(2))
+        );
+        assert_eq!(
+            with_block("# END dtls-deploy lab\n", "lab", None),
+            Err(ProfileError::NoBeginning(1))
+        );
+    }
+}

@@ -1,0 +1,477 @@
+//! The systemd drop-in that makes dockerd listen on TLS.
+//!
+//! Comes in: the unit file, its drop-ins and environment files as the node has
+//! them. Goes out: the text of our drop-in, whose `ExecStart` is the unit's own
+//! with nothing but its `-H` arguments changed, so that it fits docker-ce,
+//! Debian's docker.io and whatever an operator made of them.
+//! `systemctl show -p ExecStart` is of no use for this: it joins argv without
+//! quoting. Format: systemd.unit(5), systemd.service(5).
+
+use std::collections::BTreeMap;
+
+/// One file of the unit, in the order in which systemd applies them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitFile {
+    pub path: String,
+    pub text: String,
+}
+
+/// What the drop-in shall achieve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listening {
+    /// `tcp://…` addresses, in the inventory's order.
+    pub listen: Vec<String>,
+    /// Keep the socket that local users of docker talk to.
+    pub local_socket: bool,
+}
+
+/// The derived drop-in, and what an operator should know of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DropIn {
+    pub text: String,
+    /// The new command line, for the plan.
+    pub exec_start: String,
+    /// Plain-TCP listeners that the unit had and that are gone now.
+    pub closed: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnitError {
+    #[error("the unit has no ExecStart")]
+    NoExecStart,
+    #[error("the unit has {0} ExecStart lines; a daemon has one")]
+    SeveralExecStarts(usize),
+    #[error("ExecStart does not start dockerd but \"{0}\"")]
+    NotDockerd(String),
+    #[error("{path} sorts after our drop-in and sets ExecStart again, so that ours would not count")]
+    Overridden { path: String },
+}
+
+impl UnitError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoExecStart | Self::SeveralExecStarts(_) => {
+                "read `systemctl cat docker.service` on the node and leave exactly one ExecStart".to_owned()
+            }
+            Self::NotDockerd(_) => {
+                "only units that run dockerd directly are supported: docker-ce, and docker.io of Debian and Ubuntu".to_owned()
+            }
+            Self::Overridden { path } => format!(
+                "remove ExecStart from {path}, or set dtls_dropin to a name that sorts after it"
+            ),
+        }
+    }
+}
+
+/// Derives our drop-in.
+///
+/// `files` are the unit file and its drop-ins in systemd's order, ours among
+/// them at `own_path` where it exists already: its `ExecStart` counts like any
+/// other (the `-H` arguments are replaced in any case), and everything else in
+/// it is an operator's (`systemctl edit` writes to override.conf) and is kept.
+/// `environment` holds the variables of the unit's environment files.
+///
+/// # Errors
+/// When the unit is not one whose command line can be taken over.
+pub fn derive(
+    files: &[UnitFile],
+    own_path: &str,
+    environment: &BTreeMap<String, String>,
+    wanted: &Listening,
+) -> Result<DropIn, UnitError> {
+    let own_name = file_name(own_path);
+    let mut commands: Vec<String> = Vec::new();
+    for file in files {
+        let starts = exec_starts(&file.text);
+        let is_drop_in = file.path.contains(".service.d/");
+        if !starts.is_empty() && is_drop_in && file_name(&file.path) > own_name {
+            return Err(UnitError::Overridden {
+                path: file.path.clone(),
+            });
+        }
+        for start in starts {
+            if start.is_empty() {
+                commands.clear();
+            } else {
+                commands.push(start);
+            }
+        }
+    }
+    let command = match commands.as_slice() {
+        [] => return Err(UnitError::NoExecStart),
+        [command] => command,
+        several => return Err(UnitError::SeveralExecStarts(several.len())),
+    };
+    let words = split_words(command);
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(UnitError::NoExecStart);
+    };
+    let executable = program.trim_start_matches(['@', '-', ':', '+', '!']);
+    if file_name(unquote(executable)) != "dockerd" {
+        return Err(UnitError::NotDockerd(unquote(executable).to_owned()));
+    }
+
+    let mut hosts = Vec::new();
+    let mut notes = Vec::new();
+    let mut kept = Vec::new();
+    for argument in arguments {
+        match variable_of(argument).and_then(|name| Some((name, environment.get(name)?))) {
+            Some((name, value)) => {
+                let expanded: Vec<String> = split_words(value);
+                let before = hosts.len();
+                let rest = take_hosts(&expanded, &mut hosts);
+                if hosts.len() == before {
+                    kept.push(argument.clone());
+                } else {
+                    notes.push(format!(
+                        "${name} names listeners of its own ({}): its other options were copied into the drop-in",
+                        hosts.get(before..).unwrap_or_default().join(" ")
+                    ));
+                    kept.extend(rest);
+                }
+            }
+            None => kept.push(argument.clone()),
+        }
+    }
+    let kept = take_hosts(&kept, &mut hosts);
+
+    let mut line = vec![program.clone()];
+    if wanted.local_socket {
+        let local: Vec<&String> = hosts.iter().filter(|host| !host.starts_with("tcp:")).collect();
+        if local.is_empty() {
+            line.extend(["-H".to_owned(), "unix:///var/run/docker.sock".to_owned()]);
+        }
+        for host in local {
+            line.extend(["-H".to_owned(), host.clone()]);
+        }
+    }
+    for address in &wanted.listen {
+        line.extend(["-H".to_owned(), address.clone()]);
+    }
+    line.extend(kept);
+    let exec_start = line.join(" ");
+
+    let own = files.iter().find(|file| file.path == own_path);
+    let text = with_exec_start(own.map_or("", |file| &file.text), &exec_start);
+    let closed = hosts
+        .into_iter()
+        .filter(|host| host.starts_with("tcp:") && !wanted.listen.contains(host))
+        .collect();
+    Ok(DropIn {
+        text,
+        exec_start,
+        closed,
+        notes,
+    })
+}
+
+/// The variables of an environment file, systemd.exec(5) `EnvironmentFile=`.
+#[must_use]
+pub fn parse_environment(text: &str) -> BTreeMap<String, String> {
+    logical_lines(text)
+        .into_iter()
+        .filter_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            Some((name.trim().to_owned(), unquote(value.trim()).to_owned()))
+        })
+        .collect()
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Lines with continuations joined, comments and blank lines dropped.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for line in text.lines() {
+        let trimmed = line.trim();
+        // A comment between continued lines does not end the continuation.
+        if trimmed.starts_with('#') || trimmed.starts_with(';') {
+            continue;
+        }
+        if let Some(continued) = trimmed.strip_suffix('\\') {
+            current.push_str(continued);
+            current.push(' ');
+            continue;
+        }
+        current.push_str(trimmed);
+        if !current.trim().is_empty() {
+            lines.push(current.trim().to_owned());
+        }
+        current.clear();
+    }
+    if !current.trim().is_empty() {
+        lines.push(current.trim().to_owned());
+    }
+    lines
+}
+
+/// The values of `ExecStart=` in the `[Service]` section, resets included.
+fn exec_starts(text: &str) -> Vec<String> {
+    let mut section = String::new();
+    let mut starts = Vec::new();
+    for line in logical_lines(text) {
+        if line.starts_with('[') {
+            section = line;
+        } else if section == "[Service]"
+            && let Some((name, value)) = line.split_once('=')
+            && name.trim() == "ExecStart"
+        {
+            starts.push(value.trim().to_owned());
+        }
+    }
+    starts
+}
+
+/// Splits a command line into words, quotes left in place.
+fn split_words(command: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word = String::new();
+    let mut quote = None;
+    let mut characters = command.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
+            (_, '\\') => {
+                word.push(character);
+                word.extend(characters.next());
+            }
+            (Some(open), _) if character == open => {
+                word.push(character);
+                quote = None;
+            }
+            (Some(_), _) => word.push(character),
+            (None, '"' | '\'') => {
+                word.push(character);
+                quote = Some(character);
+            }
+            (None, _) if character.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            (None, _) => word.push(character),
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+fn unquote(word: &str) -> &str {
+    for quote in ['"', '\''] {
+        if let Some(inner) = word
+            .strip_prefix(quote)
+            .and_then(|rest| rest.strip_suffix(quote))
+        {
+            return inner;
+        }
+    }
+    word
+}
+
+/// `$NAME` or `${NAME}` as a whole word.
+fn variable_of(word: &str) -> Option<&str> {
+    let name = unquote(word).strip_prefix('$')?;
+    Some(
+        name.strip_prefix('{')
+            .and_then(|inner| inner.strip_suffix('}'))
+            .unwrap_or(name),
+    )
+}
+
+/// Moves the values of `-H` and `--host` from `words` to `hosts`; the rest is
+/// returned in its order.
+fn take_hosts(words: &[String], hosts: &mut Vec<String>) -> Vec<String> {
+    let mut rest = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let plain = unquote(word);
+        if plain == "-H" || plain == "--host" {
+            hosts.extend(words.next().map(|value| unquote(value).to_owned()));
+        } else if let Some(value) = plain
+            .strip_prefix("--host=")
+            .or_else(|| plain.strip_prefix("-H="))
+            .or_else(|| plain.strip_prefix("-H"))
+        {
+            hosts.push(unquote(value).to_owned());
+        } else {
+            rest.push(word.clone());
+        }
+    }
+    rest
+}
+
+/// `own` with its ExecStart lines replaced by the reset and the new one.
+fn with_exec_start(own: &str, exec_start: &str) -> String {
+    let addition = format!("ExecStart=\nExecStart={exec_start}\n");
+    let mut text = String::new();
+    let mut section = String::new();
+    let mut placed = false;
+    let mut continued = false;
+    for line in own.lines() {
+        let trimmed = line.trim();
+        if continued {
+            continued = trimmed.ends_with('\\');
+            continue;
+        }
+        if trimmed.starts_with('[') {
+            trimmed.clone_into(&mut section);
+        }
+        let is_exec_start = section == "[Service]"
+            && trimmed
+                .split_once('=')
+                .is_some_and(|(name, _)| name.trim() == "ExecStart");
+        if is_exec_start {
+            continued = trimmed.ends_with('\\');
+            if !placed {
+                text.push_str(&addition);
+                placed = true;
+            }
+            continue;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    if !placed {
+        match text.find("[Service]\n") {
+            Some(at) => text.insert_str(at + "[Service]\n".len(), &addition),
+            None => {
+                text.push_str("[Service]\n");
+                text.push_str(&addition);
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "/etc/systemd/system/docker.service.d/50-dtls-deploy.conf";
+    const OVERRIDE: &str = "/etc/systemd/system/docker.service.d/override.conf";
+
+    fn unit(exec_start: &str) -> Vec<UnitFile> {
+        vec![UnitFile {
+            path: "/lib/systemd/system/docker.service".to_owned(),
+            text: format!("[Unit]\nDescription=x\n[Service]\nType=notify\n{exec_start}\n[Install]\n"),
+        }]
+    }
+
+    fn wanted(listen: &str, local_socket: bool) -> Listening {
+        Listening {
+            listen: vec![listen.to_owned()],
+            local_socket,
+        }
+    }
+
+    fn none() -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    #[test]
+    fn the_guides_unit_gives_exactly_the_guides_three_lines() {
+        let files = unit("ExecStart=/usr/bin/dockerd -H fd://");
+        let drop_in = derive(&files, OVERRIDE, &none(), &wanted("tcp://node3:2376", false)).unwrap();
+        assert_eq!(
+            drop_in.text,
+            "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://node3:2376\n"
+        );
+    }
+
+    #[test]
+    fn other_flags_and_the_local_socket_are_kept() {
+        let cases = [
+            (
+                "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock",
+                "/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/containerd/containerd.sock",
+            ),
+            (
+                "ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock $DOCKER_OPTS",
+                "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/c.sock $DOCKER_OPTS",
+            ),
+            (
+                "ExecStart=/usr/bin/dockerd \\\n  --label \"a b\" \\\n  --host=unix:///x.sock --debug",
+                "/usr/bin/dockerd -H unix:///x.sock -H tcp://0.0.0.0:2376 --label \"a b\" --debug",
+            ),
+            (
+                "ExecStart=/usr/bin/dockerd",
+                "/usr/bin/dockerd -H unix:///var/run/docker.sock -H tcp://0.0.0.0:2376",
+            ),
+        ];
+        for (exec_start, expected) in cases {
+            let drop_in =
+                derive(&unit(exec_start), OWN, &none(), &wanted("tcp://0.0.0.0:2376", true)).unwrap();
+            assert_eq!(drop_in.exec_start, expected);
+            assert_eq!(drop_in.closed, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn plain_tcp_is_found_and_closed_wherever_it_is_said() {
+        let files = unit("ExecStart=/usr/sbin/dockerd -H fd:// -Htcp://0.0.0.0:2375 $DOCKER_OPTS");
+        let environment = parse_environment(
+            "# comment\nDOCKER_OPTS=\"--dns 8.8.8.8 -H tcp://10.0.0.1:2375\"\nOTHER=1\n",
+        );
+        let drop_in = derive(&files, OWN, &environment, &wanted("tcp://0.0.0.0:2376", true)).unwrap();
+        assert_eq!(
+            drop_in.exec_start,
+            "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --dns 8.8.8.8"
+        );
+        assert_eq!(drop_in.closed.len(), 2);
+        assert_eq!(drop_in.notes.len(), 1);
+    }
+
+    #[test]
+    fn a_second_derivation_changes_nothing() {
+        let mut files = unit("ExecStart=/usr/bin/dockerd -H fd:// --debug");
+        let first = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
+        files.push(UnitFile {
+            path: OWN.to_owned(),
+            text: first.text.clone(),
+        });
+        let second = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
+        assert_eq!((second.text, second.closed), (first.text, vec![]));
+    }
+
+    #[test]
+    fn an_operators_settings_in_our_file_are_kept() {
+        let mut files = unit("ExecStart=/usr/bin/dockerd -H fd://");
+        files.push(UnitFile {
+            path: OVERRIDE.to_owned(),
+            text: "# mine\n[Service]\nEnvironment=HTTP_PROXY=x\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// \\\n --mtu 1400\nRestart=no\n".to_owned(),
+        });
+        let drop_in = derive(&files, OVERRIDE, &none(), &wanted("tcp://a:2376", false)).unwrap();
+        assert_eq!(
+            drop_in.text,
+            "# mine\n[Service]\nEnvironment=HTTP_PROXY=x\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://a:2376 --mtu 1400\nRestart=no\n"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_refused() {
+        let listening = wanted("tcp://a:2376", true);
+        let refused = |files: &[UnitFile]| derive(files, OWN, &none(), &listening).unwrap_err();
+        assert_eq!(refused(&unit("Type=simple")), UnitError::NoExecStart);
+        assert_eq!(
+            refused(&unit("ExecStart=/usr/bin/dockerd\nExecStart=/bin/true")),
+            UnitError::SeveralExecStarts(2)
+        );
+        assert_eq!(
+            refused(&unit("ExecStart=/snap/bin/docker.dockerd")),
+            UnitError::NotDockerd("/snap/bin/docker.dockerd".to_owned())
+        );
+        let mut files = unit("ExecStart=/usr/bin/dockerd");
+        files.push(UnitFile {
+            path: "/etc/systemd/system/docker.service.d/99-x.conf".to_owned(),
+            text: "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd://\n".to_owned(),
+        });
+        assert!(matches!(refused(&files), UnitError::Overridden { .. }));
+    }
+}

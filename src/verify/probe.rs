@@ -1,0 +1,382 @@
+//! One TLS handshake and one HTTP request against a daemon, judged.
+//!
+//! Comes in: a byte stream to the daemon (through a client node's SSH
+//! connection), the name it was asked for, the CA to trust and, perhaps, an
+//! identity. Goes out: an [`Answer`]. With TLS 1.3 a refused client certificate
+//! shows only at the first read, so that every probe reads the reply.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::TlsConnector;
+
+/// What a daemon showed of itself during the handshake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The served leaf certificate, DER.
+    pub certificate: Option<Vec<u8>>,
+    /// Names of the CAs it accepts clients of, DER, from its CertificateRequest.
+    pub accepted_authorities: Option<Vec<Vec<u8>>>,
+}
+
+/// How the daemon took it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An HTTP answer came: the caller was let in. The status line's code.
+    Served(u16),
+    /// The daemon ended the handshake with this TLS alert.
+    Alert(String),
+    /// It speaks TLS and was not content with plain HTTP.
+    PlainRefused,
+    /// We do not accept its certificate.
+    ServerCertificate(ServerFault),
+    /// The connection ended without a word.
+    Closed(String),
+    Timeout,
+}
+
+/// What is wrong with a served certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerFault {
+    Expired,
+    NotYetValid,
+    UnknownAuthority,
+    WrongName,
+    WrongUsage,
+    Other(String),
+}
+
+impl std::fmt::Display for ServerFault {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Expired => "its certificate has expired",
+            Self::NotYetValid => "its certificate is not valid yet",
+            Self::UnknownAuthority => "its certificate is of another CA",
+            Self::WrongName => "its certificate is for another name",
+            Self::WrongUsage => "its certificate is not for servers",
+            Self::Other(text) => text,
+        })
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Served(status) => write!(formatter, "answered with HTTP {status}"),
+            Self::Alert(alert) => write!(formatter, "refused (TLS alert {alert})"),
+            Self::PlainRefused => formatter.write_str("refused (HTTP sent to an HTTPS server)"),
+            Self::ServerCertificate(fault) => fault.fmt(formatter),
+            Self::Closed(how) => write!(formatter, "connection closed ({how})"),
+            Self::Timeout => formatter.write_str("no answer in time"),
+        }
+    }
+}
+
+/// A certificate chain and its key, for a probe that shows one.
+#[derive(Clone)]
+pub struct Identity(Arc<CertifiedKey>);
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Identity(..)")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    #[error("\"{0}\" is not a name or an address")]
+    Name(String),
+    #[error("the certificate of the CA cannot be used: {0}")]
+    Authority(String),
+    #[error("a throw-away certificate cannot be made: {0}")]
+    MadeUp(#[from] rcgen::Error),
+}
+
+impl Identity {
+    /// # Errors
+    /// When the key is not one that TLS can use.
+    pub fn new(certificate: Vec<u8>, key_pkcs8: Vec<u8>) -> Result<Self, ProbeError> {
+        let key = PrivateKeyDer::Pkcs8(key_pkcs8.into());
+        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)?;
+        Ok(Self(Arc::new(CertifiedKey::new(
+            vec![CertificateDer::from(certificate)],
+            signer,
+        ))))
+    }
+
+    /// An identity for clients whose CA nobody knows.
+    ///
+    /// # Errors
+    /// When no key can be generated.
+    pub fn made_up() -> Result<Self, ProbeError> {
+        let authority_key = rcgen::KeyPair::generate()?;
+        let mut authority = rcgen::CertificateParams::default();
+        authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        authority
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "made-up CA of a probe");
+        let issuer = rcgen::Issuer::new(authority, authority_key);
+        let key = rcgen::KeyPair::generate()?;
+        let mut leaf = rcgen::CertificateParams::default();
+        leaf.distinguished_name
+            .push(rcgen::DnType::CommonName, "made-up client of a probe");
+        leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = leaf.signed_by(&key, &issuer)?;
+        Self::new(certificate.der().to_vec(), key.serialize_der())
+    }
+}
+
+/// Records what the server asks for, and always shows the same identity, also
+/// to a server that says it would not accept it: a refusal shall be the
+/// server's own.
+#[derive(Debug)]
+struct Shower {
+    identity: Option<Identity>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+impl ResolvesClientCert for Shower {
+    fn resolve(
+        &self,
+        authorities: &[&[u8]],
+        _schemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.accepted_authorities = Some(authorities.iter().map(|name| name.to_vec()).collect());
+        self.identity.as_ref().map(|identity| Arc::clone(&identity.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// Records the served certificate before it is judged.
+#[derive(Debug)]
+struct Judge {
+    inner: Arc<WebPkiServerVerifier>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .certificate = Some(end_entity.to_vec());
+        self.inner
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Handshake, `GET /_ping`, and the verdict.
+///
+/// # Errors
+/// When the probe cannot be set up; whatever the daemon does is an [`Answer`].
+pub async fn https<S>(
+    stream: S,
+    name: &str,
+    authorities: &[Vec<u8>],
+    identity: Option<Identity>,
+    deadline: Duration,
+) -> Result<(Answer, Shown), ProbeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let shown = Arc::new(Mutex::new(Shown::default()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots
+            .add(CertificateDer::from(authority.clone()))
+            .map_err(|error| ProbeError::Authority(error.to_string()))?;
+    }
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+        .build()
+        .map_err(|error| ProbeError::Authority(error.to_string()))?;
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Judge {
+            inner,
+            shown: Arc::clone(&shown),
+        }))
+        .with_client_cert_resolver(Arc::new(Shower {
+            identity,
+            shown: Arc::clone(&shown),
+        }));
+    // A resumed session shows neither certificate nor the CAs.
+    config.resumption = rustls::client::Resumption::disabled();
+    let server_name =
+        ServerName::try_from(name.to_owned()).map_err(|_| ProbeError::Name(name.to_owned()))?;
+    let connector = TlsConnector::from(Arc::new(config));
+    let exchange = async {
+        let mut stream = match connector.connect(server_name, stream).await {
+            Ok(stream) => stream,
+            Err(error) => return classify(&error),
+        };
+        let request = format!("GET /_ping HTTP/1.0\r\nHost: {name}\r\n\r\n");
+        if let Err(error) = stream.write_all(request.as_bytes()).await {
+            return classify(&error);
+        }
+        read_status(&mut stream).await
+    };
+    let answer = tokio::time::timeout(deadline, exchange)
+        .await
+        .unwrap_or(Answer::Timeout);
+    let shown = shown
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    Ok((answer, shown))
+}
+
+/// Plain HTTP sent to the TLS port, as `DOCKER_HOST` without TLS would.
+pub async fn plain<S>(mut stream: S, name: &str, deadline: Duration) -> Answer
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let exchange = async {
+        let request = format!("GET /_ping HTTP/1.0\r\nHost: {name}\r\n\r\n");
+        if let Err(error) = stream.write_all(request.as_bytes()).await {
+            return classify(&error);
+        }
+        match read_status(&mut stream).await {
+            // Go's server says this in plain text on a TLS port.
+            Answer::Served(400) => Answer::PlainRefused,
+            answer => answer,
+        }
+    };
+    tokio::time::timeout(deadline, exchange)
+        .await
+        .unwrap_or(Answer::Timeout)
+}
+
+async fn read_status<S: AsyncRead + Unpin>(stream: &mut S) -> Answer {
+    let mut reply = Vec::new();
+    let mut buffer = [0u8; 512];
+    while reply.len() < 64 {
+        match stream.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(count) => reply.extend_from_slice(buffer.get(..count).unwrap_or_default()),
+            Err(error) if reply.is_empty() => return classify(&error),
+            Err(_) => break,
+        }
+    }
+    let text = String::from_utf8_lossy(&reply);
+    let status = text
+        .strip_prefix("HTTP/1.")
+        .and_then(|rest| rest.split(' ').nth(1))
+        .and_then(|code| code.get(..3)?.parse().ok());
+    match status {
+        Some(status) => Answer::Served(status),
+        None if reply.is_empty() => Answer::Closed("before any answer".to_owned()),
+        None => Answer::Closed("with an answer that is not HTTP".to_owned()),
+    }
+}
+
+fn classify(error: &std::io::Error) -> Answer {
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::AlertReceived(alert)) => Answer::Alert(alert_name(*alert)),
+        Some(rustls::Error::InvalidCertificate(fault)) => {
+            Answer::ServerCertificate(match fault {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    ServerFault::Expired
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    ServerFault::NotYetValid
+                }
+                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                    ServerFault::UnknownAuthority
+                }
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => ServerFault::WrongName,
+                CertificateError::InvalidPurpose
+                | CertificateError::InvalidPurposeContext { .. } => ServerFault::WrongUsage,
+                other => ServerFault::Other(other.to_string()),
+            })
+        }
+        Some(other) => Answer::Closed(other.to_string()),
+        None => Answer::Closed(error.kind().to_string()),
+    }
+}
+
+/// RFC 8446, section 6.2, spelled as there.
+fn alert_name(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::BadCertificate => "bad_certificate".to_owned(),
+        AlertDescription::CertificateRequired => "certificate_required".to_owned(),
+        AlertDescription::UnknownCA => "unknown_ca".to_owned(),
+        AlertDescription::UnsupportedCertificate => "unsupported_certificate".to_owned(),
+        AlertDescription::CertificateExpired => "certificate_expired".to_owned(),
+        AlertDescription::CertificateUnknown => "certificate_unknown".to_owned(),
+        AlertDescription::AccessDenied => "access_denied".to_owned(),
+        AlertDescription::HandshakeFailure => "handshake_failure".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Whether a daemon has shown that it refuses this caller. A connection that
+/// merely breaks proves nothing.
+#[must_use]
+pub fn is_refusal(answer: &Answer) -> bool {
+    match answer {
+        Answer::PlainRefused => true,
+        Answer::Alert(alert) => [
+            "bad_certificate",
+            "certificate_required",
+            "unknown_ca",
+            "unsupported_certificate",
+            "certificate_unknown",
+            "access_denied",
+            "handshake_failure",
+        ]
+        .contains(&alert.as_str()),
+        _ => false,
+    }
+}
