@@ -123,12 +123,14 @@ impl Certificate {
         parsed
             .extensions_map()
             .map_err(|error| damaged(error.to_string()))?;
-        if let Some(broken) = parsed.iter_extensions().find_map(|extension| {
-            match extension.parsed_extension() {
-                ParsedExtension::ParseError { .. } => Some(extension.oid.to_id_string()),
-                _ => None,
-            }
-        }) {
+        if let Some(broken) =
+            parsed
+                .iter_extensions()
+                .find_map(|extension| match extension.parsed_extension() {
+                    ParsedExtension::ParseError { .. } => Some(extension.oid.to_id_string()),
+                    _ => None,
+                })
+        {
             return Err(damaged(format!("extension {broken} is malformed")));
         }
         Ok(Self {

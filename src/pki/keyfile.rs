@@ -184,8 +184,7 @@ pub fn encrypt(key: &PrivateKey, passphrase: &Secret) -> Result<String, KeyFileE
 /// `Proc-Type: 4,ENCRYPTED` of RFC 1421. Blocks of other kinds, such as the
 /// `EC PARAMETERS` of `openssl ecparam`, are passed over.
 pub fn decrypt(pem: &[u8], passphrase: &Secret) -> Result<PrivateKey, KeyFileError> {
-    let blocks =
-        ::pem::parse_many(pem).map_err(|_| KeyFileError::Damaged("it is not PEM text"))?;
+    let blocks = ::pem::parse_many(pem).map_err(|_| KeyFileError::Damaged("it is not PEM text"))?;
     let block = blocks
         .iter()
         .find(|block| block.tag().ends_with(PLAIN))

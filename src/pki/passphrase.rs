@@ -35,8 +35,8 @@ pub(crate) fn encrypt(pkcs8: &[u8], passphrase: &Secret) -> Result<Vec<u8>, KeyF
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| failed())?;
     aws_lc_rs::rand::fill(&mut vector).map_err(|_| failed())?;
     let cost = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).map_err(|_| failed())?;
-    let parameters = pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, vector)
-        .map_err(|_| failed())?;
+    let parameters =
+        pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, vector).map_err(|_| failed())?;
     let document = PrivateKeyInfoRef::try_from(pkcs8)
         .map_err(|_| failed())?
         .encrypt_with_params(parameters, passphrase.expose())
@@ -85,7 +85,9 @@ fn check(encrypted: &[u8]) -> Result<(), KeyFileError> {
     }
     let (derivation, cipher) = scheme
         .parameters
-        .ok_or(KeyFileError::Damaged("the encryption's parameters are missing"))?
+        .ok_or(KeyFileError::Damaged(
+            "the encryption's parameters are missing",
+        ))?
         .sequence(|reader| -> der::Result<_> {
             Ok((
                 AlgorithmIdentifierRef::decode(reader)?,
@@ -114,7 +116,9 @@ fn check_cipher(cipher: &AlgorithmIdentifierRef<'_>) -> Result<usize, KeyFileErr
     if length == Some(vector) {
         Ok(block)
     } else {
-        Err(KeyFileError::Damaged("the initialization vector is malformed"))
+        Err(KeyFileError::Damaged(
+            "the initialization vector is malformed",
+        ))
     }
 }
 

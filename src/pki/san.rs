@@ -141,8 +141,20 @@ mod tests {
     #[test]
     fn what_is_neither_name_nor_address_is_refused() {
         for text in [
-            "", "DNS:", "IP:node3", "10.0.0.300", "a..b", ".a", "a.", "-a", "a b", "a/b", "*",
-            "a.*.b", "bücher.example", "URI:http://x",
+            "",
+            "DNS:",
+            "IP:node3",
+            "10.0.0.300",
+            "a..b",
+            ".a",
+            "a.",
+            "-a",
+            "a b",
+            "a/b",
+            "*",
+            "a.*.b",
+            "bücher.example",
+            "URI:http://x",
         ] {
             assert!(text.parse::<San>().is_err(), "{text:?} was accepted");
         }

@@ -71,7 +71,8 @@ impl Subject {
             if value.trim().is_empty() {
                 return refuse("it is empty".to_owned());
             }
-            if attribute == "C" && !(length == 2 && value.bytes().all(|b| b.is_ascii_alphabetic())) {
+            if attribute == "C" && !(length == 2 && value.bytes().all(|b| b.is_ascii_alphabetic()))
+            {
                 return refuse("a country is two letters (ISO 3166)".to_owned());
             }
             if length > bound {

@@ -5,8 +5,8 @@
 //! -traditional` and OpenSSL before 3 made. It is read and never written: the
 //! passphrase goes through MD5 once, which is no protection worth the name.
 
-use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _};
 use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _};
 use zeroize::Zeroizing;
 
 use super::keyfile::KeyFileError;
@@ -125,7 +125,11 @@ fn derive(passphrase: &[u8], salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
 
 /// Decrypts in place; the length of what was padded, `None` if the padding is
 /// not one.
-fn cbc<C: BlockCipherDecrypt + KeyInit>(key: &[u8], vector: &[u8], buffer: &mut [u8]) -> Option<usize> {
+fn cbc<C: BlockCipherDecrypt + KeyInit>(
+    key: &[u8],
+    vector: &[u8],
+    buffer: &mut [u8],
+) -> Option<usize> {
     let decryptor = ::cbc::Decryptor::<C>::new_from_slices(key, vector).ok()?;
     decryptor
         .decrypt_padded::<Pkcs7>(buffer)
