@@ -1,1 +1,54 @@
 //! Certificates, keys, the certificate authority and its agent.
+//!
+//! ```text
+//! profile, san, subject ──> authority ──> certificate     keyfile: keys under a passphrase
+//!                               │
+//!        store, lock, ledger ──> agent <── protocol ──> client (the controller's side)
+//! ```
+//!
+//! The agent owns the CA directory; the controller reads a ledger or a
+//! certificate only as text that it was given.
+
+mod agent;
+mod authority;
+mod certificate;
+mod client;
+mod directory;
+mod encoding;
+mod failure;
+mod issue;
+mod keyfile;
+mod ledger;
+mod lock;
+mod name;
+mod passphrase;
+mod profile;
+mod protocol;
+mod public_key;
+mod san;
+mod serial;
+mod serve;
+mod store;
+mod subject;
+mod traditional;
+mod wire;
+
+pub use agent::Agent;
+pub use authority::{Authority, AuthorityError, LeafProfile, SignedLeaf};
+pub use certificate::{Certificate, CertificateError, ExtendedKeyUsage};
+pub use client::{AgentClient, AgentError};
+pub use directory::DirectoryError;
+pub use encoding::sha256_hex;
+pub use keyfile::{KeyFileError, PrivateKey, decrypt, encrypt, generate};
+pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError};
+pub use lock::{Holder, Lock, Taken};
+pub use profile::{KeyType, Role, UnknownKeyType};
+pub use protocol::{
+    DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName, LeafRequest, PROTOCOL, Request,
+    Response,
+};
+pub use san::{San, SanError};
+pub use serial::{NoRandomness, Serial};
+pub use serve::{IDLE, serve, serve_with};
+pub use store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NewFile, Store, StoreError};
+pub use subject::{Subject, SubjectError};

@@ -1,0 +1,414 @@
+//! The ledger of everything issued: one event in JSON on each line.
+//!
+//! Comes in as the text of `.ledger.jsonl`, read by the agent under its lock
+//! or by the controller as a fact; goes out as entries with their state. Pure:
+//! appending the lines made here is the store's. The ledger is a memory of
+//! what was issued and never a proof of what a certificate says.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::profile::{KeyType, Role};
+use super::san::San;
+
+/// One leaf that was issued. Hashes are SHA-256 in lower-case hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Upper-case hexadecimal.
+    pub serial: String,
+    pub role: Role,
+    /// The inventory's name of the host the leaf is for.
+    pub host: String,
+    /// In the manner of RFC 4514.
+    pub subject: String,
+    pub sans: BTreeSet<San>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_before: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// Of the certificate's DER.
+    pub certificate_sha256: String,
+    /// Of the exact bytes of the key file as it was delivered: what
+    /// `sha256sum` prints for it on a node.
+    pub key_sha256: String,
+    /// Of the subjectPublicKeyInfo.
+    pub public_key_sha256: String,
+    pub key_type: KeyType,
+    /// Of the DER of the CA certificate that signed it.
+    pub issuer_sha256: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub issued_at: OffsetDateTime,
+    /// Where the pair lies in the CA directory, if it does.
+    pub issued_name: IssuedName,
+    /// A later leaf of the same host and role was delivered.
+    #[serde(skip)]
+    pub superseded: bool,
+    /// It has arrived on its host.
+    #[serde(skip)]
+    pub delivered: bool,
+    /// Its pair was to be kept in the CA directory when it was delivered.
+    #[serde(skip)]
+    pub kept: bool,
+}
+
+/// Paths relative to the CA directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedName {
+    pub key: String,
+    pub certificate: String,
+}
+
+/// A line of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    Issued(Box<Entry>),
+    Delivered {
+        serial: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+        kept: bool,
+    },
+    Superseded {
+        serial: String,
+        /// Serial of the leaf that took its place.
+        by: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
+}
+
+impl Event {
+    /// Of the leaf the event is about.
+    #[must_use]
+    pub fn serial(&self) -> &str {
+        match self {
+            Self::Issued(entry) => &entry.serial,
+            Self::Delivered { serial, .. } | Self::Superseded { serial, .. } => serial,
+        }
+    }
+}
+
+/// What the events add up to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    entries: Vec<Entry>,
+    by_serial: HashMap<String, usize>,
+    by_key: HashMap<String, usize>,
+    torn_line: Option<usize>,
+}
+
+/// Why a text is not a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    #[error("line {line} of the ledger is damaged: {reason}")]
+    Damaged {
+        /// Counted from one.
+        line: usize,
+        reason: String,
+    },
+    #[error("an event could not be written as JSON: {0}")]
+    Encoding(String),
+}
+
+impl LedgerError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Damaged { .. } => Some(
+                "restore .ledger.jsonl from your backup; or remove the line, and what it recorded \
+                 is issued anew",
+            ),
+            Self::Encoding(_) => None,
+        }
+    }
+}
+
+impl Ledger {
+    /// Folds the events of a ledger's text. A last line without an end that
+    /// cannot be read was torn by a crash before it counted: it is passed over
+    /// and reported by [`Self::torn_line`].
+    pub fn parse(text: &str) -> Result<Self, LedgerError> {
+        let mut ledger = Self::default();
+        let mut rest = text;
+        let mut line = 0;
+        while !rest.is_empty() {
+            line += 1;
+            let (content, whole) = match rest.split_once('\n') {
+                Some((content, after)) => {
+                    rest = after;
+                    (content, true)
+                }
+                None => (std::mem::take(&mut rest), false),
+            };
+            match serde_json::from_str(content) {
+                Ok(event) => ledger
+                    .apply(event)
+                    .map_err(|reason| LedgerError::Damaged { line, reason })?,
+                Err(_) if !whole => ledger.torn_line = Some(line),
+                Err(error) => {
+                    return Err(LedgerError::Damaged {
+                        line,
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// As [`Self::parse`], of a file's bytes: a torn line need not be UTF-8.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, LedgerError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::parse(text),
+            Err(error) => {
+                let (before, after) = bytes
+                    .split_at_checked(error.valid_up_to())
+                    .unwrap_or_default();
+                let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+                if after.contains(&b'\n') {
+                    return Err(LedgerError::Damaged {
+                        line,
+                        reason: "it is not UTF-8 text".to_owned(),
+                    });
+                }
+                let end = before
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |end| end + 1);
+                let whole = String::from_utf8_lossy(before.get(..end).unwrap_or_default());
+                let mut ledger = Self::parse(&whole)?;
+                ledger.torn_line = Some(line);
+                Ok(ledger)
+            }
+        }
+    }
+
+    /// Adds one event, as reading its line would.
+    pub(crate) fn apply(&mut self, event: Event) -> Result<(), String> {
+        match event {
+            Event::Issued(entry) => {
+                let index = self.entries.len();
+                if self.by_serial.insert(entry.serial.clone(), index).is_some() {
+                    return Err(format!("serial {} was issued before", entry.serial));
+                }
+                self.by_key.insert(entry.key_sha256.clone(), index);
+                self.entries.push(*entry);
+            }
+            Event::Delivered { serial, kept, .. } => {
+                let entry = self.entry(&serial)?;
+                entry.delivered = true;
+                entry.kept = kept;
+            }
+            Event::Superseded { serial, .. } => self.entry(&serial)?.superseded = true,
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, serial: &str) -> Result<&mut Entry, String> {
+        self.by_serial
+            .get(serial)
+            .and_then(|index| self.entries.get_mut(*index))
+            .ok_or_else(|| format!("serial {serial} was never issued"))
+    }
+
+    /// Every leaf, in the order of issue.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The newest leaf of this host and role that is not superseded. It may
+    /// not have been delivered yet, and after a crash its files may be missing
+    /// from the CA directory, which only a `Fetch` tells.
+    #[must_use]
+    pub fn current(&self, host: &str, role: Role) -> Option<&Entry> {
+        self.live(host, role).next_back()
+    }
+
+    /// The newest leaf of this host and role that was delivered and is not
+    /// superseded: what should lie on the host now.
+    #[must_use]
+    pub fn delivered(&self, host: &str, role: Role) -> Option<&Entry> {
+        self.live(host, role).rfind(|entry| entry.delivered)
+    }
+
+    /// Every leaf of this host and role that is not superseded, oldest first.
+    pub fn live(&self, host: &str, role: Role) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |entry| !entry.superseded && entry.role == role && entry.host == host)
+    }
+
+    /// Whose key file has this SHA-256.
+    #[must_use]
+    pub fn by_key_sha256(&self, hash: &str) -> Option<&Entry> {
+        self.by_key
+            .get(hash)
+            .and_then(|index| self.entries.get(*index))
+    }
+
+    /// The leaf with this serial, in upper-case hexadecimal.
+    #[must_use]
+    pub fn by_serial(&self, serial: &str) -> Option<&Entry> {
+        self.by_serial
+            .get(serial)
+            .and_then(|index| self.entries.get(*index))
+    }
+
+    /// The line that a crash tore, counted from one. The next append removes it.
+    #[must_use]
+    pub fn torn_line(&self) -> Option<usize> {
+        self.torn_line
+    }
+}
+
+/// The events as lines of a ledger.
+pub(crate) fn lines(events: &[Event]) -> Result<String, LedgerError> {
+    let mut text = String::new();
+    for event in events {
+        let line = serde_json::to_string(event)
+            .map_err(|error| LedgerError::Encoding(error.to_string()))?;
+        text.push_str(&line);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    fn entry(serial: &str, host: &str) -> Entry {
+        Entry {
+            serial: serial.to_owned(),
+            role: Role::Daemon,
+            host: host.to_owned(),
+            subject: format!("CN={host}"),
+            sans: BTreeSet::from(["10.0.0.12".parse().unwrap(), host.parse().unwrap()]),
+            not_before: datetime!(2026-01-01 00:00 UTC),
+            not_after: datetime!(2027-01-01 00:00 UTC),
+            certificate_sha256: format!("c{serial}"),
+            key_sha256: format!("k{serial}"),
+            public_key_sha256: format!("p{serial}"),
+            key_type: KeyType::EcdsaP256,
+            issuer_sha256: "ca".to_owned(),
+            issued_at: datetime!(2026-01-01 00:05 UTC),
+            issued_name: IssuedName {
+                key: format!("{host}/key.pem"),
+                certificate: format!("{host}/cert.pem"),
+            },
+            superseded: false,
+            delivered: false,
+            kept: false,
+        }
+    }
+
+    fn issued(serial: &str, host: &str) -> Event {
+        Event::Issued(Box::new(entry(serial, host)))
+    }
+
+    fn delivered(serial: &str) -> Event {
+        Event::Delivered {
+            serial: serial.to_owned(),
+            at: datetime!(2026-01-01 00:06 UTC),
+            kept: false,
+        }
+    }
+
+    fn superseded(serial: &str, by: &str) -> Event {
+        Event::Superseded {
+            serial: serial.to_owned(),
+            by: by.to_owned(),
+            at: datetime!(2026-01-01 00:07 UTC),
+        }
+    }
+
+    fn parse(events: &[Event]) -> Ledger {
+        Ledger::parse(&lines(events).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let ledger = parse(&[issued("01", "node3")]);
+        assert_eq!(ledger.entries(), [entry("01", "node3")]);
+        assert_eq!(ledger.by_key_sha256("k01").unwrap().serial, "01");
+        assert_eq!(ledger.by_key_sha256("k02"), None);
+        assert_eq!(ledger.current("node3", Role::Client), None);
+        assert_eq!(Ledger::parse("").unwrap(), Ledger::default());
+    }
+
+    #[test]
+    fn the_newest_leaf_is_current_and_the_delivered_one_is_on_its_host() {
+        let mut events = vec![
+            issued("01", "node3"),
+            issued("02", "node4"),
+            delivered("01"),
+        ];
+        events.push(issued("03", "node3"));
+        let ledger = parse(&events);
+        assert_eq!(ledger.current("node3", Role::Daemon).unwrap().serial, "03");
+        assert_eq!(
+            ledger.delivered("node3", Role::Daemon).unwrap().serial,
+            "01"
+        );
+        assert_eq!(ledger.delivered("node4", Role::Daemon), None);
+        events.extend([delivered("03"), superseded("01", "03")]);
+        let ledger = parse(&events);
+        assert_eq!(
+            ledger.delivered("node3", Role::Daemon).unwrap().serial,
+            "03"
+        );
+        assert!(ledger.by_serial("01").unwrap().superseded);
+    }
+
+    #[test]
+    fn a_line_torn_at_any_byte_loses_that_line_alone() {
+        let whole = lines(&[issued("01", "node3"), delivered("01")]).unwrap();
+        let start = whole.find('\n').unwrap() + 1;
+        for end in start + 1..whole.len() - 1 {
+            let ledger = Ledger::parse(&whole[..end]).unwrap();
+            assert_eq!(ledger.torn_line(), Some(2), "cut at {end}");
+            assert!(!ledger.by_serial("01").unwrap().delivered);
+        }
+        // Only the end of the line is missing: the event counts.
+        let ledger = Ledger::parse(whole.trim_end()).unwrap();
+        assert_eq!(ledger.torn_line(), None);
+        assert!(ledger.by_serial("01").unwrap().delivered);
+    }
+
+    #[test]
+    fn a_torn_line_of_other_bytes_is_torn_too() {
+        let mut bytes = lines(&[issued("01", "node3")]).unwrap().into_bytes();
+        bytes.extend([0, 0xff, 0]);
+        let ledger = Ledger::parse_bytes(&bytes).unwrap();
+        assert_eq!((ledger.torn_line(), ledger.entries().len()), (Some(2), 1));
+        bytes.push(b'\n');
+        assert!(matches!(
+            Ledger::parse_bytes(&bytes),
+            Err(LedgerError::Damaged { line: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn a_damaged_line_is_named() {
+        let good = lines(&[issued("01", "node3")]).unwrap();
+        for (text, line) in [
+            (format!("{good}nonsense\n{good}"), 2),
+            (format!("{good}\n"), 2),
+            (format!("{good}{good}"), 2),
+            (lines(&[delivered("01")]).unwrap(), 1),
+            ("{\"event\":\"unheard_of\"}\n".to_owned(), 1),
+        ] {
+            match Ledger::parse(&text) {
+                Err(LedgerError::Damaged { line: named, .. }) => assert_eq!(named, line),
+                other => panic!("{text:?} gave {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,363 @@
+//! What the controller and the CA agent say to each other.
+//!
+//! Comes in from `client` and `serve` as typed values; goes over the wire as
+//! one line of JSON for each message. Requests are answered in order, one
+//! response each, [`Request::Ping`] excepted. Secrets travel as base64 and are
+//! not shown by `Debug`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::profile::{KeyType, Role};
+use super::san::San;
+use super::subject::Subject;
+use crate::secret::Secret;
+
+/// The protocol this program speaks. Controller and agent are the same binary,
+/// so that a difference means that a wrong file was run.
+pub const PROTOCOL: u32 = 1;
+
+/// From the controller to the agent.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The first message: opens the directory, which is created if it is
+    /// missing, and takes its lock. Answered by `Hello` or `Held`.
+    Hello {
+        protocol: u32,
+        directory: PathBuf,
+        /// Who asks, for people who find the lock taken: run, account,
+        /// controller, since when.
+        holder: String,
+        /// How long to wait for the lock, in seconds; 0 asks once.
+        wait_seconds: u64,
+    },
+    /// Opens the authority with the passphrase, or creates it where there is
+    /// none. Answered by `Authority`.
+    EnsureAuthority {
+        subject: Subject,
+        key_type: KeyType,
+        validity_days: u32,
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
+    /// New keys and certificates, kept in the directory and recorded in the
+    /// ledger until `Delivered`. Answered by `Issued`, in the same order.
+    Issue {
+        leaves: Vec<LeafRequest>,
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
+    /// The pairs that lie in the directory. Answered by `Fetched`.
+    Fetch { leaves: Vec<LeafName> },
+    /// These leaves have arrived: each is marked, older ones of the same host
+    /// and role are superseded, and key and certificate are removed from the
+    /// directory unless they are to be kept. Answered by `Done`.
+    Delivered {
+        leaves: Vec<DeliveredLeaf>,
+        keep_keys: bool,
+    },
+    /// A serverAuth leaf that lives five minutes and is neither stored nor
+    /// recorded, for a negative test. Answered by `Probe`.
+    Probe {
+        sans: BTreeSet<San>,
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
+    /// What the directory holds, under the lock. Answered by `State`.
+    State {},
+    /// Keeps the agent alive; not answered over a connection.
+    Ping,
+    /// Gives the lock back. Answered by `Done`, the last message.
+    Bye,
+}
+
+/// One leaf to issue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafRequest {
+    /// The inventory's name of the host the leaf is for.
+    pub host: String,
+    pub role: Role,
+    pub common_name: String,
+    pub sans: BTreeSet<San>,
+    pub key_type: KeyType,
+    pub validity_days: u32,
+    /// Path of the key file, relative to the CA directory.
+    pub key_name: String,
+    /// Path of the certificate, relative to the CA directory.
+    pub certificate_name: String,
+}
+
+/// Whose leaf: there is one current leaf for a host and role.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LeafName {
+    pub host: String,
+    pub role: Role,
+}
+
+/// A leaf that has arrived where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveredLeaf {
+    pub host: String,
+    pub role: Role,
+    /// Upper-case hexadecimal.
+    pub serial: String,
+}
+
+/// From the agent to the controller.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// The lock is held by this agent.
+    Hello {
+        /// The agent's version: that of the crate.
+        version: String,
+        pid: u32,
+    },
+    /// Somebody else holds the lock. The agent can be asked again.
+    Held {
+        /// What the other said of itself in its `Hello`.
+        holder: String,
+        /// When the other took the lock.
+        #[serde(with = "time::serde::rfc3339::option")]
+        since: Option<OffsetDateTime>,
+    },
+    Authority {
+        certificate_pem: String,
+        /// Whether it was made just now.
+        created: bool,
+        /// For people; the authority can be used in spite of them.
+        warnings: Vec<String>,
+    },
+    Issued {
+        leaves: Vec<IssuedLeaf>,
+    },
+    Fetched {
+        leaves: Vec<IssuedLeaf>,
+        /// Those of which no complete pair lies in the directory.
+        missing: Vec<LeafName>,
+    },
+    /// Its host is empty and its role is daemon.
+    Probe {
+        leaf: IssuedLeaf,
+    },
+    State {
+        /// The ledger's text; `None` if there is no ledger.
+        ledger: Option<String>,
+        /// `ca.pem`; `None` if there is no authority.
+        certificate_pem: Option<String>,
+        files: Vec<FileFact>,
+    },
+    Done,
+    Error {
+        kind: ErrorKind,
+        message: String,
+        hint: Option<String>,
+    },
+}
+
+/// A certificate and its key.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedLeaf {
+    pub host: String,
+    pub role: Role,
+    pub certificate_pem: String,
+    /// The exact bytes of the key file: PKCS#8 PEM text without a passphrase.
+    #[serde(with = "secret")]
+    pub key: Secret,
+    /// Upper-case hexadecimal.
+    pub serial: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub not_after: OffsetDateTime,
+    /// Whether the leaf ends with its authority, earlier than asked.
+    pub clipped_by_ca: bool,
+}
+
+/// A file or directory below the CA directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFact {
+    /// Relative to the CA directory.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// In bytes.
+    pub size: u64,
+    pub is_directory: bool,
+}
+
+/// What went wrong, for programs; the message is for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Not a message of this protocol, or not in this order.
+    Protocol,
+    /// The CA directory cannot be trusted or used.
+    Directory,
+    /// A file could not be read or written.
+    Io,
+    /// The ledger is damaged.
+    Ledger,
+    /// The passphrase does not open the CA key.
+    WrongPassphrase,
+    /// The key file cannot be used for another reason.
+    KeyFile,
+    /// The authority's certificate cannot be used.
+    Authority,
+    /// What was asked for cannot be issued.
+    Request,
+    /// The controller went away while the agent worked.
+    Cancelled,
+}
+
+/// A secret on the wire: base64, because it may be any bytes.
+mod secret {
+    use std::fmt;
+
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::ser::Serializer;
+    use zeroize::Zeroizing;
+
+    use crate::secret::Secret;
+
+    pub(super) fn serialize<S: Serializer>(
+        secret: &Secret,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(STANDARD.encode(secret.expose())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Secret, D::Error> {
+        struct Base64;
+        impl Visitor<'_> for Base64 {
+            type Value = Secret;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a secret in base64")
+            }
+
+            // Base64 needs no escapes in JSON, so that the text is borrowed
+            // from the line; the error must not carry what could not be read.
+            fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+                STANDARD
+                    .decode(text)
+                    .map(Secret::new)
+                    .map_err(|_| E::custom("a secret is not base64"))
+            }
+        }
+        deserializer.deserialize_str(Base64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECRET: &str = "hunter2-hunter2";
+
+    fn passphrase() -> Secret {
+        Secret::from(SECRET.to_owned())
+    }
+
+    fn leaf() -> IssuedLeaf {
+        IssuedLeaf {
+            host: "node3".to_owned(),
+            role: Role::Daemon,
+            certificate_pem: "certificate".to_owned(),
+            key: passphrase(),
+            serial: "01".to_owned(),
+            not_after: OffsetDateTime::UNIX_EPOCH,
+            clipped_by_ca: false,
+        }
+    }
+
+    fn requests() -> Vec<Request> {
+        vec![
+            Request::Hello {
+                protocol: PROTOCOL,
+                directory: PathBuf::from("/ca"),
+                holder: "run 1".to_owned(),
+                wait_seconds: 0,
+            },
+            Request::EnsureAuthority {
+                subject: Subject::named("lab"),
+                key_type: KeyType::Rsa4096,
+                validity_days: 730,
+                passphrase: passphrase(),
+            },
+            Request::Issue {
+                leaves: vec![LeafRequest {
+                    host: "node3".to_owned(),
+                    role: Role::Daemon,
+                    common_name: "node3".to_owned(),
+                    sans: BTreeSet::from(["10.0.0.12".parse().unwrap()]),
+                    key_type: KeyType::EcdsaP256,
+                    validity_days: 365,
+                    key_name: "node3/daemon-key.pem".to_owned(),
+                    certificate_name: "node3/daemon-cert.pem".to_owned(),
+                }],
+                passphrase: passphrase(),
+            },
+            Request::Probe {
+                sans: BTreeSet::new(),
+                passphrase: passphrase(),
+            },
+            Request::State {},
+            Request::Ping,
+            Request::Bye,
+        ]
+    }
+
+    #[test]
+    fn messages_come_back_as_they_were_sent() {
+        for request in requests() {
+            let line = serde_json::to_string(&request).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        }
+        for response in [
+            Response::Issued {
+                leaves: vec![leaf()],
+            },
+            Response::Probe { leaf: leaf() },
+            Response::Held {
+                holder: "run 1".to_owned(),
+                since: Some(OffsetDateTime::UNIX_EPOCH),
+            },
+            Response::Done,
+        ] {
+            let line = serde_json::to_string(&response).unwrap();
+            assert_eq!(serde_json::from_str::<Response>(&line).unwrap(), response);
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let mut shown = format!(
+            "{:?}",
+            Response::Issued {
+                leaves: vec![leaf()]
+            }
+        );
+        for request in requests() {
+            shown += &format!("{request:?} {request:#?}");
+        }
+        assert!(!shown.contains(SECRET), "{shown}");
+        assert!(!shown.contains("aHVudGVy"), "{shown}");
+    }
+
+    #[test]
+    fn an_unreadable_secret_is_not_repeated_in_the_error() {
+        let line = r#"{"probe":{"sans":[],"passphrase":"hunter2 hunter2"}}"#;
+        let error = serde_json::from_str::<Request>(line)
+            .unwrap_err()
+            .to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}

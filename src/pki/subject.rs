@@ -1,0 +1,134 @@
+//! The name a certificate is made out to.
+//!
+//! Comes in from an inventory (`dtls_ca_subject`) or the agent's protocol; goes
+//! out to the authority, which encodes it.
+
+use serde::{Deserialize, Serialize};
+
+/// A distinguished name, one value per attribute (RFC 5280, section 4.1.2.4).
+///
+/// Read and written with the attributes' usual short names: `CN`, `O`, `OU`,
+/// `L`, `ST`, `C`, `emailAddress`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Subject {
+    #[serde(rename = "CN", skip_serializing_if = "Option::is_none")]
+    pub common_name: Option<String>,
+    #[serde(rename = "O", skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    #[serde(rename = "OU", skip_serializing_if = "Option::is_none")]
+    pub organizational_unit: Option<String>,
+    #[serde(rename = "L", skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
+    #[serde(rename = "ST", skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Two letters (ISO 3166).
+    #[serde(rename = "C", skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    #[serde(rename = "emailAddress", skip_serializing_if = "Option::is_none")]
+    pub email_address: Option<String>,
+}
+
+impl Subject {
+    /// A subject of a common name alone.
+    #[must_use]
+    pub fn named(common_name: &str) -> Self {
+        Self {
+            common_name: Some(common_name.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// The attributes that are set, in the order OpenSSL asks for them, which
+    /// is the order they are encoded in, with the upper bound of each in
+    /// characters (RFC 5280, appendix A.1).
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&'static str, &str, usize)> {
+        [
+            ("C", &self.country, 2),
+            ("ST", &self.state, 128),
+            ("L", &self.locality, 128),
+            ("O", &self.organization, 64),
+            ("OU", &self.organizational_unit, 64),
+            ("CN", &self.common_name, 64),
+            ("emailAddress", &self.email_address, 255),
+        ]
+        .into_iter()
+        .filter_map(|(name, value, bound)| value.as_deref().map(|value| (name, value, bound)))
+    }
+
+    /// Whether a certificate can carry this name.
+    ///
+    /// # Errors
+    /// No attribute at all, an empty or overlong value, a country that is not
+    /// two letters, an e-mail address that is not ASCII, control characters.
+    pub fn check(&self) -> Result<(), SubjectError> {
+        if self.attributes().next().is_none() {
+            return Err(SubjectError::Empty);
+        }
+        for (attribute, value, bound) in self.attributes() {
+            let refuse = |reason: String| Err(SubjectError::Value { attribute, reason });
+            let length = value.chars().count();
+            if value.trim().is_empty() {
+                return refuse("it is empty".to_owned());
+            }
+            if attribute == "C" && !(length == 2 && value.bytes().all(|b| b.is_ascii_alphabetic()))
+            {
+                return refuse("a country is two letters (ISO 3166)".to_owned());
+            }
+            if length > bound {
+                return refuse(format!("{length} characters, at most {bound} are allowed"));
+            }
+            if value.chars().any(char::is_control) {
+                return refuse("it contains a control character".to_owned());
+            }
+            if attribute == "emailAddress" && !value.is_ascii() {
+                return refuse("it may contain ASCII characters only".to_owned());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a subject cannot be put into a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    #[error("the subject has no attribute; it needs a CN at least")]
+    Empty,
+    #[error("subject attribute {attribute}: {reason}")]
+    Value {
+        attribute: &'static str,
+        reason: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_read_by_the_attributes_usual_names() {
+        let subject: Subject =
+            serde_json::from_str(r#"{"CN":"lab","O":"Example","C":"DE","emailAddress":"a@b"}"#)
+                .unwrap();
+        assert_eq!(subject.common_name.as_deref(), Some("lab"));
+        let order: Vec<_> = subject.attributes().map(|(name, _, _)| name).collect();
+        assert_eq!(order, ["C", "O", "CN", "emailAddress"]);
+        assert_eq!(subject.check(), Ok(()));
+        assert!(serde_json::from_str::<Subject>(r#"{"cn":"lab"}"#).is_err());
+    }
+
+    #[test]
+    fn a_subject_that_no_certificate_can_carry_is_refused() {
+        assert_eq!(Subject::default().check(), Err(SubjectError::Empty));
+        assert!(Subject::named(" ").check().is_err());
+        assert!(Subject::named(&"x".repeat(65)).check().is_err());
+        assert!(Subject::named("a\nb").check().is_err());
+        let country = |text: &str| Subject {
+            country: Some(text.to_owned()),
+            ..Subject::named("x")
+        };
+        assert!(country("Germany").check().is_err());
+        assert!(country("D1").check().is_err());
+        assert_eq!(country("DE").check(), Ok(()));
+    }
+}
