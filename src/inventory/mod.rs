@@ -1,1 +1,135 @@
-//! Inventory: Ansible YAML in, hosts with typed settings out.
+//! Ansible's YAML inventory in, hosts with typed settings out.
+//!
+//! ```text
+//! inventory.yaml ──> yaml ──> groups ──┐
+//! group_vars/, host_vars/ ──> files ───┼─> definitions ──> resolve ──> checks ──> Inventory
+//! -e ─────────────────────> extra ─────┘   (each value     (one set   (all hosts
+//!                                           checked once)   a host)    together)
+//! ```
+//!
+//! `main` calls [`load`] before anything else; plans, connections and templates
+//! read the [`Inventory`]. Everything that is wrong is collected and returned
+//! at once, with its place. Nothing here connects, writes or runs anything.
+
+mod certificate_values;
+mod checks;
+mod connection;
+mod convert;
+mod definitions;
+mod environment;
+mod extra;
+mod files;
+mod groups;
+mod host;
+mod names;
+mod problem;
+mod ranges;
+mod reach;
+mod resolve;
+mod scalar;
+mod source;
+mod ssh_options;
+mod values;
+mod variables;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+
+pub use certificate_values::Listen;
+pub use environment::{DiskFiles, Environment, FileKind, Files as FileAccess, MemoryFiles};
+pub use host::{BecomeMethod, Connection, ConnectionKind, Host};
+pub use problem::{InventoryErrors, Problem, render};
+pub use ssh_options::{HostKeyChecking, SshOptions};
+pub use values::{ClientEnv, Files, RenewBefore};
+pub use variables::{ReadBy, Settings, Variable, table as variable_table};
+
+use convert::Context;
+use problem::Problems;
+
+/// The hosts of one run and what is to become of them.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// As it was named.
+    pub path: PathBuf,
+    /// The file's name without its extension.
+    pub name: String,
+    /// Every host, in the order in which the file names them; those without
+    /// a role too.
+    pub hosts: Vec<Host>,
+    /// What is doubtful, but no error.
+    pub warnings: Vec<Problem>,
+    /// The place of the one CA.
+    ca: Host,
+}
+
+impl Inventory {
+    /// The one host that keeps the certificate authority.
+    #[must_use]
+    pub fn ca(&self) -> &Host {
+        &self.ca
+    }
+
+    /// The hosts whose Docker daemons are protected; at least one.
+    pub fn daemons(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.is_daemon)
+    }
+
+    /// The hosts that are given client certificates; at least one.
+    pub fn clients(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| host.is_client)
+    }
+
+    /// The host of this name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// The hosts of a group and of the groups in it, `all` included.
+    #[must_use]
+    pub fn group(&self, name: &str) -> Vec<&Host> {
+        let inside = |host: &&Host| name == "all" || host.groups.iter().any(|group| group == name);
+        self.hosts.iter().filter(inside).collect()
+    }
+}
+
+/// Reads an inventory with everything beside it.
+///
+/// `extra_vars` are the arguments of `-e`: `name=value`, a JSON or YAML
+/// mapping, or `@FILE`. Relative paths start from `environment.directory`.
+///
+/// # Errors
+/// All that is wrong with the inventory, at once.
+pub fn load(
+    path: &Path,
+    extra_vars: &[String],
+    environment: &Environment,
+) -> Result<Inventory, InventoryErrors> {
+    let mut problems = Problems::default();
+    let hosts = read(path, extra_vars, &mut Context { problems: &mut problems, environment });
+    let failed = problems.has_errors();
+    let problems = problems.finish();
+    let ca = hosts.iter().find(|host| host.is_ca).cloned();
+    match ca {
+        Some(ca) if !failed => Ok(Inventory {
+            path: path.to_owned(),
+            name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+            hosts,
+            warnings: problems,
+            ca,
+        }),
+        _ => Err(InventoryErrors { inventory: path.display().to_string(), problems }),
+    }
+}
+
+fn read(path: &Path, extra_vars: &[String], context: &mut Context) -> Vec<Host> {
+    let root = files::read_inventory(path, context);
+    let extra = extra::read(extra_vars, context);
+    let Some(root) = root else {
+        return Vec::new();
+    };
+    let groups = groups::Groups::read(&root, context);
+    let resolved = resolve::hosts(path, &groups, &extra, context);
+    checks::all(root.span, &groups, &resolved, context);
+    resolved.into_iter().map(|resolved| resolved.host).collect()
+}

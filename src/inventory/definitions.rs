@@ -1,0 +1,217 @@
+//! Variables as they are written down: one name, one value, one place.
+//!
+//! In come the mappings below `vars:`, below a host, from `group_vars/` and
+//! `host_vars/` files and from `-e`; out come scopes that [`super::resolve`]
+//! lays over each other. Each definition is checked once, here, whether or not
+//! another one overrides it in the end.
+
+use std::collections::BTreeMap;
+
+use super::convert::{Context, Convert, Found, template_in, vault_in};
+use super::names;
+use super::source::{Span, names_a_secret, quoted};
+use super::variables::{self, ReadBy};
+use super::yaml::{Node, Value};
+
+/// A value that a variable was given, and where.
+#[derive(Debug, Clone)]
+pub(super) struct Assigned {
+    pub(super) name_span: Span,
+    pub(super) node: Node,
+}
+
+/// The variables of one group, one host, one file; or of a host with
+/// everything laid over each other.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Variables {
+    assigned: BTreeMap<String, Assigned>,
+}
+
+impl Variables {
+    pub(super) fn get(&self, name: &str) -> Option<&Assigned> {
+        self.assigned.get(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Assigned)> {
+        self.assigned.iter()
+    }
+
+    /// Sets a variable that nothing is known to be wrong with.
+    pub(super) fn set(&mut self, name: &str, assigned: Assigned) {
+        self.assigned.insert(name.to_owned(), assigned);
+    }
+
+    /// Lays other variables over these.
+    pub(super) fn overlay(&mut self, other: &Self) {
+        for (name, assigned) in &other.assigned {
+            self.assigned.insert(name.clone(), assigned.clone());
+        }
+    }
+
+    /// Takes in a mapping of variables, each checked.
+    pub(super) fn define(&mut self, node: &Node, whose: &str, context: &mut Context) {
+        if node.is_null() {
+            return;
+        }
+        let Value::Mapping(entries) = &node.value else {
+            let message = format!("the variables of {whose} must be a mapping, not {}", node.described());
+            let help = Some("write one `name: value` per line".to_owned());
+            context.problems.error(node.span, message, "wrong type", help);
+            return;
+        };
+        for entry in entries.iter() {
+            let assigned = Assigned { name_span: entry.key_span, node: entry.node.clone() };
+            check(&entry.key.text, &assigned, context);
+            self.assigned.insert(entry.key.text.clone(), assigned);
+        }
+    }
+
+    /// Takes in one variable, checked.
+    pub(super) fn define_text(&mut self, name: &str, name_span: Span, node: Node, context: &mut Context) {
+        let assigned = Assigned { name_span, node };
+        check(name, &assigned, context);
+        self.assigned.insert(name.to_owned(), assigned);
+    }
+
+    /// The value under one of a variable's names; none when it is not set or
+    /// wrong. Two names with different values are an error.
+    pub(super) fn read<T: Convert>(&self, names: &[&str], context: &mut Context) -> Option<T::Output> {
+        let mut found: Option<(&str, &Assigned)> = None;
+        for name in names {
+            let Some(assigned) = self.get(name) else { continue };
+            if let Some((first, earlier)) = found {
+                if !same(&earlier.node, &assigned.node) {
+                    let place = context.problems.place(earlier.name_span, assigned.name_span);
+                    let message = format!("{} and {} say two things about one host", quoted(name), quoted(first));
+                    let help = Some(format!("they are one variable; the other one is on {place}: keep {}", quoted(first)));
+                    context.problems.error(assigned.name_span, message, "this one", help);
+                }
+                continue;
+            }
+            found = Some((name, assigned));
+        }
+        let (name, assigned) = found?;
+        if !usable(name, assigned) {
+            return None;
+        }
+        T::convert(&assigned.found(name), context)
+    }
+
+    /// The place of a variable, under any of its names.
+    pub(super) fn place(&self, name: &str) -> Option<Span> {
+        self.get(name).map(|assigned| assigned.found(name).span())
+    }
+}
+
+impl Assigned {
+    fn found<'a>(&'a self, name: &'a str) -> Found<'a> {
+        Found {
+            name,
+            name_span: self.name_span,
+            node: &self.node,
+            secret: names_a_secret(name),
+        }
+    }
+}
+
+fn same(one: &Node, other: &Node) -> bool {
+    super::scalar::to_json(one) == super::scalar::to_json(other)
+}
+
+/// Encrypted values and templates were refused when they were defined.
+fn usable(name: &str, assigned: &Assigned) -> bool {
+    vault_in(&assigned.node).is_none()
+        && (name == "dtls_issued_name" || template_in(&assigned.node).is_none())
+}
+
+/// Checks one definition: the name, and the value if the name means something.
+fn check(name: &str, assigned: &Assigned, context: &mut Context) {
+    if names_a_secret(name) {
+        hide(&assigned.node, context);
+    }
+    if let Some(span) = vault_in(&assigned.node) {
+        context.problems.error(
+            span,
+            format!("the value of {} is encrypted with ansible-vault, which is not read here", quoted(name)),
+            "encrypted",
+            Some(vault_help(name)),
+        );
+        return;
+    }
+    if let Some((_, help)) = variables::REFUSED.iter().find(|(refused, _)| *refused == name) {
+        let message = format!("{} is not understood here", quoted(name));
+        context.problems.error(assigned.name_span, message, "this variable", Some((*help).to_owned()));
+        return;
+    }
+    if let Some(variable) = variables::find(name) {
+        if name != "dtls_issued_name"
+            && let Some(span) = template_in(&assigned.node)
+        {
+            context.problems.error(
+                span,
+                format!("{} cannot be a template: values are not rendered here", quoted(name)),
+                "a template",
+                Some("write the value itself; dtls_issued_name alone is a template".to_owned()),
+            );
+            return;
+        }
+        (variable.check)(&assigned.found(name), context);
+        return;
+    }
+    if name.to_ascii_lowercase().starts_with("dtls") {
+        let names = variables::table().map(|variable| variable.name);
+        let known: Vec<&str> = names.filter(|name| name.starts_with("dtls_")).collect();
+        let help = match names::nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the variables are: {}", known.join(", ")),
+        };
+        let message = format!("there is no variable {}", quoted(name));
+        context.problems.error(assigned.name_span, message, "unknown", Some(help));
+    } else if name.starts_with("ansible_") && !variables::has_no_meaning(name) {
+        let known = variables::table().flat_map(|variable| [variable.name].into_iter().chain(variable.aliases.iter().copied()));
+        let near = names::nearest(name, known.filter(|name| name.starts_with("ansible_")).chain(variables::WITHOUT_MEANING.iter().copied()));
+        let help = near.map(|near| format!("did you mean `{near}`?"));
+        let message = format!("{} has no meaning here", quoted(name));
+        context.problems.warning(assigned.name_span, message, "ignored", help);
+    }
+}
+
+fn vault_help(name: &str) -> String {
+    if name.starts_with("ansible_") && names_a_secret(name) {
+        "leave it out: log in with a key or the agent, and let sudo ask (or give -e on the command line)".to_owned()
+    } else {
+        "write the value unencrypted, or leave it out of this inventory".to_owned()
+    }
+}
+
+fn hide(node: &Node, context: &mut Context) {
+    match &node.value {
+        Value::Scalar(_) => context.problems.sources.hide(node.span),
+        Value::Sequence(items) => items.iter().for_each(|item| hide(item, context)),
+        Value::Mapping(entries) => entries.iter().for_each(|entry| hide(&entry.node, context)),
+    }
+}
+
+/// Warns of variables that are written below a host they mean nothing for.
+pub(super) fn warn_of_useless(
+    variables: &Variables,
+    roles: [bool; 3],
+    host: &str,
+    context: &mut Context,
+) {
+    let [ca, daemon, client] = roles;
+    for (name, assigned) in variables.iter() {
+        let Some(variable) = variables::find(name) else { continue };
+        let (read, readers) = match variable.read_by {
+            ReadBy::Every => continue,
+            ReadBy::Ca => (ca, "the host in the group ca"),
+            ReadBy::Daemons => (daemon, "hosts in the group daemons"),
+            ReadBy::Clients => (client, "hosts in the group clients"),
+        };
+        if !read {
+            let message = format!("{} means nothing for {}", quoted(name), quoted(host));
+            let help = Some(format!("it is read for {readers}"));
+            context.problems.warning(assigned.name_span, message, "ignored", help);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The types that `ansible_` connection variables have.
+//!
+//! [`super::variables`] names one of these types for each variable; the
+//! connection of a host is put together from them in [`super::connection`].
+
+use std::path::{Path, PathBuf};
+
+use crate::secret::Secret;
+
+use super::convert::{Context, Convert, Found};
+use super::environment::{Environment, FileKind};
+use super::host::{BecomeMethod, ConnectionKind};
+use super::names;
+use super::source::quoted;
+use super::ssh_options::{self, SshOptions, WrittenOptions};
+
+macro_rules! optional {
+    ($(#[$doc:meta])* $name:ident -> $type:ty, $expected:literal, $schema:literal, |$value:ident, $context:ident| $body:expr) => {
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl Convert for $name {
+            type Output = Option<$type>;
+            const EXPECTED: &'static str = $expected;
+            const SCHEMA: &'static str = $schema;
+
+            fn convert($value: &Found, $context: &mut Context) -> Option<Self::Output> {
+                $body.map(Some)
+            }
+        }
+    };
+}
+
+optional! {
+    /// Where a host is reached.
+    Address -> String, "a host name or an IP address", r#"{"type": "string"}"#, |value, context| {
+        let text = value.line(Self::EXPECTED, context)?;
+        if names::is_address(text) {
+            Some(text.to_owned())
+        } else {
+            let help = match names::split_port(text) {
+                Some((host, Some(port))) if names::is_address(host) => {
+                    format!("write ansible_host: {host} and ansible_port: {port}")
+                }
+                _ => Self::EXPECTED.to_owned(),
+            };
+            value.refuse(format!("{} is neither a host name nor an address", quoted(text)), help, context)
+        }
+    }
+}
+
+optional! {
+    /// A TCP port.
+    Port -> u16, "a port from 1 to 65535", r#"{"type": "integer", "minimum": 1, "maximum": 65535}"#,
+    |value, context| {
+        let port = value.integer(Self::EXPECTED, context)?;
+        match u16::try_from(port) {
+            Ok(port @ 1..) => Some(port),
+            _ => value.refuse(format!("{port} is not a port"), Self::EXPECTED, context),
+        }
+    }
+}
+
+optional! {
+    /// An account.
+    Account -> String, "the name of an account", r#"{"type": "string"}"#, |value, context| {
+        let text = value.line(Self::EXPECTED, context)?;
+        if names::is_account(text) {
+            Some(text.to_owned())
+        } else {
+            value.refuse(
+                format!("{} is not the name of an account", quoted(text)),
+                "letters, digits and . _ - @ + only, not beginning with a hyphen",
+                context,
+            )
+        }
+    }
+}
+
+optional! {
+    /// A password; its text is never shown.
+    Password -> Secret, "text", r#"{"type": "string"}"#, |value, context| {
+        value.text(Self::EXPECTED, context).map(|text| Secret::from(text.to_owned()))
+    }
+}
+
+optional! {
+    /// A switch that leaves things to others when it is not set.
+    Switch -> bool, "true or false", r#"{"type": "boolean"}"#, |value, context| value.boolean(context)
+}
+
+optional! {
+    /// A duration.
+    Seconds -> u64, "a number of seconds", r#"{"type": "integer", "minimum": 1, "maximum": 86400}"#,
+    |value, context| {
+        let seconds = value.integer(Self::EXPECTED, context)?;
+        match u64::try_from(seconds) {
+            Ok(seconds @ 1..=86_400) => Some(seconds),
+            _ => value.refuse(format!("{} cannot be {seconds}", quoted(value.name)), "seconds from 1 to 86400", context),
+        }
+    }
+}
+
+optional! {
+    /// A private key on this machine.
+    KeyFile -> PathBuf, "the path of a private key on this machine", r#"{"type": "string"}"#,
+    |value, context| {
+        let text = value.line(Self::EXPECTED, context)?;
+        key_file(text, value, context)
+    }
+}
+
+/// A path on this machine made whole, with the file there.
+fn key_file(text: &str, value: &Found, context: &mut Context) -> Option<PathBuf> {
+    let Some(path) = context.environment.local_path(text) else {
+        return value.refuse(format!("the home directory for {} is not known", quoted(text)), "set HOME, or write the whole path", context);
+    };
+    match context.environment.files.kind(&path) {
+        Ok(Some(FileKind::File { .. })) => Some(path),
+        Ok(Some(FileKind::Directory)) => {
+            value.refuse(format!("the key file {} is a directory", quoted(text)), "name the file of the private key", context)
+        }
+        Ok(None) => {
+            let help = missing_file_help(text, &path, context.environment);
+            value.refuse(format!("the key file {} does not exist", quoted(text)), help, context)
+        }
+        Err(error) => value.refuse(format!("the key file {} cannot be read: {error}", quoted(text)), "", context),
+    }
+}
+
+fn missing_file_help(text: &str, path: &Path, environment: &Environment) -> String {
+    if let Some(stripped) = text.strip_suffix(".pub") {
+        return format!("the private key has no .pub: {stripped}");
+    }
+    let siblings = path.parent().and_then(|parent| environment.files.list(parent).ok()).unwrap_or_default();
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if let Some(near) = names::nearest(&name, siblings.iter().map(String::as_str)) {
+        return format!("there is {} in that directory", quoted(near));
+    }
+    if text.starts_with('/') || text.starts_with('~') {
+        return "it is a path on this machine, not on the node".to_owned();
+    }
+    "it is relative to the directory that the program runs in".to_owned()
+}
+
+optional! {
+    /// SSH or this very machine.
+    Transport -> ConnectionKind, "ssh or local", r#"{"enum": ["ssh", "paramiko", "smart", "local"]}"#,
+    |value, context| {
+        let text = value.line(Self::EXPECTED, context)?;
+        match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
+            "ssh" | "paramiko" | "paramiko_ssh" | "smart" => Some(ConnectionKind::Ssh),
+            "local" => Some(ConnectionKind::Local),
+            _ => value.refuse(
+                format!("the connection {} is not understood here", quoted(text)),
+                "ssh (also as paramiko or smart) or local",
+                context,
+            ),
+        }
+    }
+}
+
+optional! {
+    /// How to become somebody else.
+    Becoming -> BecomeMethod, "sudo", r#"{"enum": ["sudo"]}"#, |value, context| {
+        let text = value.line(Self::EXPECTED, context)?;
+        match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
+            "sudo" => Some(BecomeMethod::Sudo),
+            _ => value.refuse(format!("{} cannot be used to become another account here", quoted(text)), "only sudo is", context),
+        }
+    }
+}
+
+optional! {
+    /// The kind of shell on a host.
+    Shell -> (), "sh", r#"{"enum": ["sh"]}"#, |value, context| {
+        let text = value.line(Self::EXPECTED, context)?;
+        match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
+            "sh" => Some(()),
+            _ => value.refuse(format!("the shell {} is not understood here", quoted(text)), "nodes need a POSIX shell: sh", context),
+        }
+    }
+}
+
+/// Words for the ssh command.
+pub(super) struct SshArguments;
+
+impl Convert for SshArguments {
+    type Output = WrittenOptions;
+    const EXPECTED: &'static str = "SSH options in one text";
+    const SCHEMA: &'static str = r#"{"type": "string"}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<WrittenOptions> {
+        let text = value.text(Self::EXPECTED, context)?;
+        let options = match ssh_options::parse(text) {
+            Ok(options) => options,
+            Err(refusals) => {
+                for (message, help) in refusals {
+                    context.problems.error(value.span(), message, "in these arguments", help);
+                }
+                return None;
+            }
+        };
+        let keys = options.identity_files.iter();
+        let found: Vec<_> = keys.map(|file| key_file(file, value, context)).collect();
+        found.iter().all(Option::is_some).then_some(options)
+    }
+}
+
+/// The options with their paths whole; `~` needs a home.
+pub(super) fn with_whole_paths(written: WrittenOptions, environment: &Environment) -> SshOptions {
+    let whole = |files: Vec<String>| files.iter().filter_map(|file| environment.local_path(file)).collect();
+    SshOptions {
+        proxy_jump: written.proxy_jump.filter(|jump| jump != "none"),
+        user_known_hosts_files: whole(written.user_known_hosts_files.unwrap_or_default()),
+        strict_host_key_checking: written.strict_host_key_checking,
+        port: written.port,
+        identity_files: whole(written.identity_files),
+        identities_only: written.identities_only,
+    }
+}

@@ -1,0 +1,131 @@
+//! Scopes laid over each other: what each host's variables are in the end.
+//!
+//! In come the groups of the inventory, the files beside it and the `-e`
+//! arguments; out come hosts. The order is Ansible's default
+//! `VARIABLE_PRECEDENCE`: all the inventory file says for groups, then
+//! `group_vars/all`, then the other files of groups, then the host in the
+//! inventory, then `host_vars/`, then `-e`; among groups the outer ones first,
+//! then by name.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use serde_json::Map;
+
+use super::convert::Context;
+use super::definitions::{Variables, warn_of_useless};
+use super::files::{self, VariableFiles};
+use super::groups::Groups;
+use super::host::Host;
+use super::source::names_a_secret;
+use super::variables::Settings;
+use super::{connection, scalar};
+
+/// A host and the variables it came from, for checks that name a place.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) host: Host,
+    pub(super) variables: Variables,
+    pub(super) span: super::source::Span,
+}
+
+/// Every host of the inventory, in its order.
+pub(super) fn hosts(
+    path: &Path,
+    groups: &Groups,
+    extra: &Variables,
+    context: &mut Context,
+) -> Vec<Resolved> {
+    let depths = groups.depths();
+    let group_files = group_files(path, groups, context);
+    let host_files = host_files(path, groups, context);
+    let nothing = Variables::default();
+    let mut resolved = Vec::with_capacity(groups.hosts.len());
+    for (entry, membership) in groups.hosts.iter().zip(groups.memberships()) {
+        let ordered = ordered(&membership, &depths, groups);
+        let mut variables = Variables::default();
+        for name in std::iter::once("all").chain(ordered.iter().map(|(_, name)| *name)) {
+            variables.overlay(groups.find(name).map_or(&nothing, |group| &group.variables));
+        }
+        for name in std::iter::once("all").chain(ordered.iter().map(|(_, name)| *name)) {
+            variables.overlay(group_files.get(name).unwrap_or(&nothing));
+        }
+        variables.overlay(&entry.variables);
+        variables.overlay(host_files.get(entry.name.as_str()).unwrap_or(&nothing));
+        variables.overlay(extra);
+
+        let in_group = |wanted: &str| ordered.iter().any(|(_, name)| *name == wanted);
+        let roles = [in_group("ca"), in_group("daemons"), in_group("clients")];
+        warn_of_useless(&entry.variables, roles, &entry.name, context);
+        let mut names: Vec<String> = ordered.iter().map(|(_, name)| (*name).to_owned()).collect();
+        names.sort();
+        let host = Host {
+            name: entry.name.clone(),
+            groups: names,
+            is_ca: in_group("ca"),
+            is_daemon: in_group("daemons"),
+            is_client: in_group("clients"),
+            connection: connection::read(&entry.name, &variables, context),
+            settings: Settings::read(&variables, context),
+            variables: visible(&variables),
+        };
+        resolved.push(Resolved { host, variables, span: entry.span });
+    }
+    resolved
+}
+
+/// The groups of a host without `all`, in the order in which they count.
+fn ordered<'a>(
+    membership: &BTreeSet<usize>,
+    depths: &[usize],
+    groups: &'a Groups,
+) -> Vec<(usize, &'a str)> {
+    let mut ordered: Vec<(usize, &str)> = membership
+        .iter()
+        .filter_map(|place| Some((*depths.get(*place)?, groups.groups.get(*place)?.name.as_str())))
+        .filter(|(_, name)| *name != "all")
+        .collect();
+    ordered.sort_unstable();
+    ordered
+}
+
+fn group_files<'a>(path: &Path, groups: &'a Groups, context: &mut Context) -> HashMap<&'a str, Variables> {
+    let names: Vec<&str> = groups.groups.iter().map(|group| group.name.as_str()).collect();
+    beside(path, "group_vars", "group", &names, context)
+}
+
+fn host_files<'a>(path: &Path, groups: &'a Groups, context: &mut Context) -> HashMap<&'a str, Variables> {
+    let names: Vec<&str> = groups.hosts.iter().map(|host| host.name.as_str()).collect();
+    beside(path, "host_vars", "host", &names, context)
+}
+
+fn beside<'a>(
+    path: &Path,
+    directory: &str,
+    kind: &str,
+    names: &[&'a str],
+    context: &mut Context,
+) -> HashMap<&'a str, Variables> {
+    let mut files = VariableFiles::beside(path, directory, context);
+    let mut read = HashMap::new();
+    for name in names {
+        let mut variables = Variables::default();
+        for file in files.of(name, context) {
+            if let Some(node) = files::read_variables(&file, context) {
+                variables.define(&node, &format!("the file `{}`", file.display()), context);
+            }
+        }
+        read.insert(*name, variables);
+    }
+    files.warn_of_unused(kind, names, context);
+    read
+}
+
+/// The variables as templates may see them: without passwords.
+fn visible(variables: &Variables) -> Map<String, serde_json::Value> {
+    variables
+        .iter()
+        .filter(|(name, _)| !(name.starts_with("ansible_") && names_a_secret(name)))
+        .map(|(name, assigned)| (name.clone(), scalar::to_json(&assigned.node)))
+        .collect()
+}

@@ -1,0 +1,297 @@
+//! `ansible_ssh_common_args` and `ansible_ssh_extra_args`: text in, the few
+//! options that have a meaning here out, anything else refused by name.
+//!
+//! They are words for the `ssh` command, which never runs here: an inventory
+//! cannot name a command or a configuration file. The meaning of each option
+//! is ssh_config(5)'s.
+
+use std::path::PathBuf;
+
+use super::source::quoted;
+
+/// What the SSH arguments of a host ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SshOptions {
+    /// `user@host:port`, several separated by commas, as after `-J`.
+    pub proxy_jump: Option<String>,
+    /// Whole paths; empty leaves it to `~/.ssh/config`.
+    pub user_known_hosts_files: Vec<PathBuf>,
+    /// None leaves it to `~/.ssh/config` and then to `Yes`.
+    pub strict_host_key_checking: Option<HostKeyChecking>,
+    pub port: Option<u16>,
+    /// Whole paths.
+    pub identity_files: Vec<PathBuf>,
+    /// Only the keys named here are tried, not every key of the agent.
+    pub identities_only: Option<bool>,
+}
+
+/// What happens when a host key is not on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostKeyChecking {
+    /// Unknown and changed keys are refused.
+    Yes,
+    /// Unknown keys are taken down, changed keys refused.
+    AcceptNew,
+    /// Nothing is checked.
+    Off,
+}
+
+/// The options before paths are made whole.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct WrittenOptions {
+    pub(super) proxy_jump: Option<String>,
+    pub(super) user_known_hosts_files: Option<Vec<String>>,
+    pub(super) strict_host_key_checking: Option<HostKeyChecking>,
+    pub(super) port: Option<u16>,
+    pub(super) identity_files: Vec<String>,
+    pub(super) identities_only: Option<bool>,
+}
+
+/// What is wrong with the arguments, and what would be right.
+pub(super) type Refusal = (String, Option<String>);
+
+/// Reads the arguments; all that is wrong with them is returned at once.
+pub(super) fn parse(text: &str) -> Result<WrittenOptions, Vec<Refusal>> {
+    let Some(words) = shlex::split(text) else {
+        return Err(vec![("a quote in the SSH arguments is not closed".to_owned(), None)]);
+    };
+    let mut options = WrittenOptions::default();
+    let mut refusals = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        let Some((flag, attached)) = flag(&word) else {
+            let help = Some("only options belong here: -o Name=value, -J, -p, -i".to_owned());
+            refusals.push((format!("{} is not an SSH option", quoted(&word)), help));
+            continue;
+        };
+        if !"oJpiFlWwLRDEScbmQeBIO".contains(flag) {
+            refusals.push(refused_flag(flag));
+            continue;
+        }
+        let value = if attached.is_empty() { words.next() } else { Some(attached.to_owned()) };
+        let Some(value) = value else {
+            refusals.push((format!("the SSH option `-{flag}` needs a value"), None));
+            continue;
+        };
+        let result = match flag {
+            'o' => match split_option(&value) {
+                Some((name, value)) => options.set(&name, &value),
+                None => Err((
+                    format!("`-o {value}` lacks a value"),
+                    Some("write -o Name=value".to_owned()),
+                )),
+            },
+            'J' => options.set("ProxyJump", &value),
+            'p' => options.set("Port", &value),
+            'i' => options.set("IdentityFile", &value),
+            _ => Err(refused_flag(flag)),
+        };
+        refusals.extend(result.err());
+    }
+    if refusals.is_empty() { Ok(options) } else { Err(refusals) }
+}
+
+fn flag(word: &str) -> Option<(char, &str)> {
+    let rest = word.strip_prefix('-')?;
+    let flag = rest.chars().next()?;
+    (flag != '-').then(|| (flag, rest.get(flag.len_utf8()..).unwrap_or("")))
+}
+
+/// `Name=value`, `Name value` and `Name = value` are all ssh's.
+fn split_option(text: &str) -> Option<(String, String)> {
+    let text = text.trim();
+    let end = text.find(['=', ' ', '\t'])?;
+    let (name, rest) = text.split_at_checked(end)?;
+    let value = rest.trim_start();
+    let value = value.strip_prefix('=').unwrap_or(value).trim();
+    (!value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+}
+
+fn refused_flag(flag: char) -> Refusal {
+    let help = match flag {
+        'F' => "a configuration file is never taken from an inventory: ~/.ssh/config is read",
+        'l' => "name the account with ansible_user",
+        'C' => "compression is not used here: remove it",
+        'A' => "the agent is never forwarded: remove it",
+        'W' | 'L' | 'R' | 'D' => "forwarding has no place here; a jump host is -J user@host:port",
+        _ => "understood here: -o, -J, -p, -i",
+    };
+    (format!("the SSH option `-{}` is not understood here", flag.escape_debug()), Some(help.to_owned()))
+}
+
+impl WrittenOptions {
+    /// Sets one option; as in ssh, the first value of an option counts.
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        if value.chars().any(char::is_control) {
+            return Err((format!("a control character in the SSH option {}", quoted(name)), None));
+        }
+        match name.to_ascii_lowercase().as_str() {
+            "proxyjump" => {
+                check_jump(value)?;
+                self.proxy_jump.get_or_insert_with(|| value.to_owned());
+            }
+            "userknownhostsfile" => {
+                let files = shlex::split(value).unwrap_or_else(|| vec![value.to_owned()]);
+                files.iter().try_for_each(|file| check_path(file))?;
+                self.user_known_hosts_files.get_or_insert(files);
+            }
+            "stricthostkeychecking" => {
+                let checking = match value.to_ascii_lowercase().as_str() {
+                    "yes" | "true" => HostKeyChecking::Yes,
+                    "accept-new" => HostKeyChecking::AcceptNew,
+                    "no" | "off" | "false" => HostKeyChecking::Off,
+                    _ => return Err((
+                        format!("StrictHostKeyChecking cannot be {}", quoted(value)),
+                        Some("yes, accept-new or off: nobody is there to be asked".to_owned()),
+                    )),
+                };
+                self.strict_host_key_checking.get_or_insert(checking);
+            }
+            "port" => {
+                let port = value.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| (
+                    format!("{} is not a port", quoted(value)),
+                    Some("a number from 1 to 65535".to_owned()),
+                ))?;
+                self.port.get_or_insert(port);
+            }
+            "identityfile" => {
+                let file = value.trim_matches('"');
+                check_path(file)?;
+                self.identity_files.push(file.to_owned());
+            }
+            "identitiesonly" => {
+                let only = super::scalar::boolean(value).ok_or_else(|| (
+                    format!("IdentitiesOnly cannot be {}", quoted(value)),
+                    Some("yes or no".to_owned()),
+                ))?;
+                self.identities_only.get_or_insert(only);
+            }
+            _ => return Err(refused_option(name)),
+        }
+        Ok(())
+    }
+
+    /// What `other` says where this says nothing.
+    pub(super) fn or(mut self, other: Self) -> Self {
+        self.identity_files.extend(other.identity_files);
+        Self {
+            proxy_jump: self.proxy_jump.or(other.proxy_jump),
+            user_known_hosts_files: self.user_known_hosts_files.or(other.user_known_hosts_files),
+            strict_host_key_checking: self.strict_host_key_checking.or(other.strict_host_key_checking),
+            port: self.port.or(other.port),
+            identity_files: self.identity_files,
+            identities_only: self.identities_only.or(other.identities_only),
+        }
+    }
+}
+
+fn refused_option(name: &str) -> Refusal {
+    let help = match name.to_ascii_lowercase().as_str() {
+        "proxycommand" => {
+            "a command from an inventory is never run: name the jump host with ProxyJump"
+        }
+        "controlmaster" | "controlpath" | "controlpersist" => {
+            "connections are kept open anyway: remove it"
+        }
+        "user" => "name the account with ansible_user",
+        "hostname" => "name the address with ansible_host",
+        "connecttimeout" => "give the seconds with ansible_ssh_timeout",
+        "localcommand" | "permitlocalcommand" | "knownhostscommand" | "match" | "include" => {
+            "an inventory never runs a command or reads a configuration file"
+        }
+        _ => "understood here: ProxyJump, UserKnownHostsFile, StrictHostKeyChecking, Port, \
+              IdentityFile, IdentitiesOnly; anything else belongs in ~/.ssh/config",
+    };
+    (format!("the SSH option {} is not understood here", quoted(name)), Some(help.to_owned()))
+}
+
+fn check_path(path: &str) -> Result<(), Refusal> {
+    if path.contains('%') || path.contains("${") {
+        return Err((
+            format!("{} has a placeholder that only ssh would fill in", quoted(path)),
+            Some("write the path out".to_owned()),
+        ));
+    }
+    Ok(())
+}
+
+fn check_jump(value: &str) -> Result<(), Refusal> {
+    let wrong = || (
+        format!("{} is not a jump host", quoted(value)),
+        Some("write user@host:port, several separated by commas".to_owned()),
+    );
+    for hop in value.split(',') {
+        let hop = hop.strip_prefix("ssh://").unwrap_or(hop);
+        let (user, place) = match hop.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, hop),
+        };
+        let (host, port) = super::names::split_port(place).ok_or_else(wrong)?;
+        let user_fits = user.is_none_or(super::names::is_account);
+        if !user_fits || !super::names::is_address(host) || port == Some(0) {
+            return Err(wrong());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HostKeyChecking, WrittenOptions, parse};
+
+    #[test]
+    fn every_spelling_is_understood() {
+        let expected = WrittenOptions {
+            proxy_jump: Some("ops@bastion:2222,inner".to_owned()),
+            user_known_hosts_files: Some(vec!["/etc/a".to_owned(), "/etc/b".to_owned()]),
+            strict_host_key_checking: Some(HostKeyChecking::AcceptNew),
+            port: Some(2200),
+            identity_files: vec!["~/.ssh/one".to_owned(), "two".to_owned()],
+            identities_only: Some(true),
+        };
+        for text in [
+            "-J ops@bastion:2222,inner -o UserKnownHostsFile='/etc/a /etc/b' -oStrictHostKeyChecking=accept-new -p 2200 -i ~/.ssh/one -i two -o IdentitiesOnly=yes",
+            "-o 'ProxyJump ops@bastion:2222,inner' -o 'userknownhostsfile = /etc/a /etc/b' -o StrictHostKeyChecking=ACCEPT-NEW -p2200 -p 22 -i~/.ssh/one -oIdentityFile=two -oIdentitiesOnly=true",
+        ] {
+            assert_eq!(parse(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_value_counts_and_keys_add_up() {
+        let common = parse("-p 1 -i a").unwrap();
+        let extra = parse("-p 2 -i b -J hop").unwrap();
+        let both = common.or(extra);
+        assert_eq!(both.port, Some(1));
+        assert_eq!(both.identity_files, ["a", "b"]);
+        assert_eq!(both.proxy_jump.as_deref(), Some("hop"));
+    }
+
+    #[test]
+    fn everything_else_is_refused_by_name() {
+        for (text, named) in [
+            ("-o ProxyCommand='nc %h %p'", "ProxyCommand"),
+            ("-F /tmp/evil", "-F"),
+            ("-o LocalCommand=id", "LocalCommand"),
+            ("-A", "-A"),
+            ("-E /tmp/log", "-E"),
+            ("host", "host"),
+            ("--", "--"),
+            ("-", "-"),
+            ("-o Port", "Port"),
+            ("-o Port=70000", "70000"),
+            ("-p 0", "0"),
+            ("-p", "-p"),
+            ("-J 'a b'", "a b"),
+            ("-J -oProxyCommand=x", "-oProxyCommand=x"),
+            ("-o StrictHostKeyChecking=ask", "ask"),
+            ("-i %d/key", "%d/key"),
+            ("-i 'a\u{7}b'", "IdentityFile"),
+            ("-o 'x", "quote"),
+        ] {
+            let refusals = parse(text).unwrap_err();
+            assert!(refusals[0].0.contains(named), "{text}: {refusals:?}");
+        }
+        assert_eq!(parse("-A -F x -o User=me").unwrap_err().len(), 3);
+    }
+}

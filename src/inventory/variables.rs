@@ -1,0 +1,243 @@
+//! The table of variables: adding one is one entry here.
+//!
+//! From it come the typed structures that hosts carry, the checks of names and
+//! types, the suggestion for a misspelt name, the reference and the schema.
+//! Called by [`super::definitions`] for every variable that is written down
+//! and by [`super::resolve`] for every host.
+
+use std::path::PathBuf;
+
+use crate::pki::{KeyType, San, Subject};
+use crate::secret::Secret;
+
+use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
+use super::convert::{Context, Convert, Found};
+use super::definitions::Variables;
+use super::host::{BecomeMethod, ConnectionKind};
+use super::reach::{
+    Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Switch, Transport,
+};
+use super::ssh_options::WrittenOptions;
+use super::values::{
+    Boolean, ClientEnv, ClientEnvironment, Days, Directory, DropIn, FileNames, Files, HomeDirectory,
+    HostName, Key, NameTemplate, RenewBefore, Renewal, Unit,
+};
+
+/// Which hosts a variable has a meaning for. It may be written for any host
+/// and any group; below a host alone where it means nothing it is a warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBy {
+    Every,
+    Ca,
+    Daemons,
+    Clients,
+}
+
+/// One entry of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    pub name: &'static str,
+    /// Older names of the same variable, in Ansible's order.
+    pub aliases: &'static [&'static str],
+    /// What it may be, as it completes "… must be".
+    pub expected: &'static str,
+    /// What it may be, as a JSON schema.
+    pub schema: &'static str,
+    /// The default in YAML; empty when there is none.
+    pub default: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    pub read_by: ReadBy,
+    pub(super) check: fn(&Found, &mut Context),
+}
+
+macro_rules! variables {
+    ($(#[$meta:meta])* $visible:vis struct $structure:ident, $table:ident;
+     $( $(#[doc = $doc:literal])+
+        $name:literal $(| $alias:literal)* => $field:ident: $type:ty = $default:expr,
+        $written:literal, $convert:ident, $read_by:ident; )+) => {
+        $(#[$meta])*
+        $visible struct $structure {
+            $( $(#[doc = $doc])+ $visible $field: $type, )+
+        }
+
+        impl Default for $structure {
+            fn default() -> Self {
+                Self { $( $field: $default, )+ }
+            }
+        }
+
+        impl $structure {
+            /// What a host's variables say, defaults where they say nothing.
+            pub(super) fn read(variables: &Variables, context: &mut Context) -> Self {
+                Self { $(
+                    $field: variables
+                        .read::<$convert>(&[$name $(, $alias)*], context)
+                        .unwrap_or_else(|| $default),
+                )+ }
+            }
+        }
+
+        const $table: &[Variable] = &[ $( Variable {
+            name: $name,
+            aliases: &[$($alias),*],
+            expected: <$convert as Convert>::EXPECTED,
+            schema: <$convert as Convert>::SCHEMA,
+            default: $written,
+            doc: concat!($($doc, "\n"),+),
+            read_by: ReadBy::$read_by,
+            check: |found, context| { <$convert as Convert>::convert(found, context); },
+        }, )+ ];
+    };
+}
+
+variables! {
+    /// The `dtls_` variables of one host.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Settings, SETTINGS;
+
+    /// The directory of the certificate authority on its node.
+    "dtls_ca_dir" => ca_dir: String = "/etc/dtls-deploy/ca".to_owned(),
+        "/etc/dtls-deploy/ca", Directory, Ca;
+    /// The subject of the CA's certificate; without a CN it is made from the
+    /// inventory's file name and the CA's generation.
+    "dtls_ca_subject" => ca_subject: Subject = Subject::default(), "{}", CaSubject, Ca;
+    /// The type of the keys: the CA's own and those of daemons and clients.
+    "dtls_key_type" => key_type: KeyType = KeyType::EcdsaP256, "ecdsa-p256", Key, Every;
+    /// The life of a daemon's or a client's certificate, in days.
+    "dtls_validity_days" => validity_days: u32 = 365, "365", Days, Every;
+    /// The life of the CA's own certificate, in days.
+    "dtls_ca_validity_days" => ca_validity_days: u32 = 3650, "3650", Days, Ca;
+    /// How many days before its end a certificate is renewed; a third of its
+    /// life when not set.
+    "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;
+    /// The name, inside dtls_ca_dir, of what is issued for a host: a Jinja
+    /// template over inventory_hostname, role (daemon or client) and kind (key
+    /// or cert).
+    "dtls_issued_name" => issued_name: String = "{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem".to_owned(),
+        "'{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'", NameTemplate, Every;
+    /// Whether the keys of daemons and clients stay on the CA node after they
+    /// were delivered and proved.
+    "dtls_keep_issued_keys" => keep_issued_keys: bool = false, "false", Boolean, Every;
+    /// The directory of a daemon's three files.
+    "dtls_daemon_dir" => daemon_dir: String = "/etc/docker/tls".to_owned(),
+        "/etc/docker/tls", Directory, Daemons;
+    /// The names of a daemon's three files.
+    "dtls_daemon_files" => daemon_files: Files = Files::default(),
+        "{ca: ca.pem, cert: cert.pem, key: key.pem}", FileNames, Daemons;
+    /// The directory of a client's three files, ca.pem, cert.pem and key.pem;
+    /// a leading ~/ is the home of the account on the node.
+    "dtls_client_dir" => client_dir: String = "~/.docker".to_owned(), "~/.docker", HomeDirectory, Clients;
+    /// Where a daemon listens for TLS.
+    "dtls_listen" => listen: Vec<Listen> = vec![Listen {
+            text: "tcp://0.0.0.0:2376".to_owned(), host: "0.0.0.0".to_owned(), port: 2376,
+        }],
+        "['tcp://0.0.0.0:2376']", ListenList, Daemons;
+    /// Whether a daemon also answers on its local socket.
+    "dtls_local_socket" => local_socket: bool = true, "true", Boolean, Daemons;
+    /// Exactly these names in a daemon's certificate, instead of every name
+    /// and address that is known of it.
+    "dtls_sans" => sans: Option<Vec<San>> = None, "", ExactSans, Daemons;
+    /// More names in a daemon's certificate than are known of it.
+    "dtls_extra_sans" => extra_sans: Vec<San> = Vec::new(), "[]", SanList, Daemons;
+    /// What a client's account gets besides its files: variables in its
+    /// profile, a docker context for each daemon, or both.
+    "dtls_client_env" => client_env: Vec<ClientEnv> = vec![ClientEnv::Context],
+        "[context]", ClientEnvironment, Clients;
+    /// The daemon that a client's profile points to.
+    "dtls_default_daemon" => default_daemon: Option<String> = None, "", HostName, Clients;
+    /// The name of the systemd drop-in.
+    "dtls_dropin" => dropin: String = "50-dtls-deploy.conf".to_owned(),
+        "50-dtls-deploy.conf", DropIn, Daemons;
+    /// The systemd service of the daemon.
+    "dtls_unit" => unit: String = "docker.service".to_owned(), "docker.service", Unit, Daemons;
+}
+
+variables! {
+    /// The connection variables of one host, before they are put together.
+    #[derive(Debug)]
+    pub(super) struct ConnectionVariables, CONNECTION;
+
+    /// What carries commands to the host.
+    "ansible_connection" => kind: Option<ConnectionKind> = None, "ssh", Transport, Every;
+    /// The address to connect to; the host's name when not set.
+    "ansible_host" | "ansible_ssh_host" => address: Option<String> = None, "", Address, Every;
+    /// The port of the host's sshd.
+    "ansible_port" | "ansible_ssh_port" => port: Option<u16> = None, "", Port, Every;
+    /// The account to log in with.
+    "ansible_user" | "ansible_ssh_user" => user: Option<String> = None, "", Account, Every;
+    /// The password to log in with.
+    "ansible_password" | "ansible_ssh_pass" | "ansible_ssh_password" =>
+        password: Option<Secret> = None, "", Password, Every;
+    /// The private key to log in with, a file on this machine.
+    "ansible_ssh_private_key_file" | "ansible_private_key_file" =>
+        key_file: Option<PathBuf> = None, "", KeyFile, Every;
+    /// Words for ssh: -o ProxyJump, UserKnownHostsFile, StrictHostKeyChecking,
+    /// Port, IdentityFile, IdentitiesOnly, or -J, -p, -i.
+    "ansible_ssh_common_args" => common_arguments: WrittenOptions = WrittenOptions::default(),
+        "''", SshArguments, Every;
+    /// More of the same; what ansible_ssh_common_args says counts first.
+    "ansible_ssh_extra_args" => extra_arguments: WrittenOptions = WrittenOptions::default(),
+        "''", SshArguments, Every;
+    /// The same again; it counts before the two others.
+    "ansible_ssh_args" => arguments: WrittenOptions = WrittenOptions::default(),
+        "''", SshArguments, Every;
+    /// Whether the host's key is checked.
+    "ansible_host_key_checking" | "ansible_ssh_host_key_checking" =>
+        host_key_checking: Option<bool> = None, "", Switch, Every;
+    /// Seconds that a connection attempt may take.
+    "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
+    /// Whether commands run as another account; the play decides when not set.
+    "ansible_become" => becomes: Option<bool> = None, "", Switch, Every;
+    /// The account to become.
+    "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Account, Every;
+    /// How to become it.
+    "ansible_become_method" => become_method: Option<BecomeMethod> = None, "sudo", Becoming, Every;
+    /// The password for sudo.
+    "ansible_become_password" | "ansible_become_pass" | "ansible_sudo_pass" =>
+        become_password: Option<Secret> = None, "", Password, Every;
+    /// The kind of shell on the host.
+    "ansible_shell_type" => shell: Option<()> = None, "sh", Shell, Every;
+}
+
+/// Every variable that has a meaning here.
+pub fn table() -> impl Iterator<Item = &'static Variable> {
+    SETTINGS.iter().chain(CONNECTION)
+}
+
+/// The entry of a name, an older name of it included.
+pub(super) fn find(name: &str) -> Option<&'static Variable> {
+    table().find(|variable| variable.name == name || variable.aliases.contains(&name))
+}
+
+/// Names that are refused, and why.
+pub(super) const REFUSED: &[(&str, &str)] = &[
+    ("ansible_group_priority", "which group counts more follows from their nesting and names: nest the groups"),
+    ("ansible_become_flags", "sudo is called with flags of its own: remove it"),
+    ("ansible_become_exe", "a command from an inventory is never run: remove it"),
+    ("ansible_ssh_executable", "a command from an inventory is never run: remove it"),
+    ("ansible_ssh_password_mechanism", "the password goes through the connection itself: remove it"),
+    ("ansible_sshpass_prompt", "the password goes through the connection itself: remove it"),
+    ("ansible_paramiko_proxy_command", "a command from an inventory is never run: name the jump host with -J in ansible_ssh_common_args"),
+    ("ansible_docker_extra_args", "hosts are reached by ssh or are this very machine: remove it"),
+    ("dtls_ca_passphrase", "a passphrase never comes from an inventory: prompt, --ca-passphrase-file, --ca-passphrase-command or DTLS_CA_PASSPHRASE"),
+    ("dtls_ca_passphrase_file", "a passphrase never comes from an inventory: use the option --ca-passphrase-file"),
+    ("dtls_ca_passphrase_command", "a passphrase never comes from an inventory: use the option --ca-passphrase-command"),
+];
+
+/// Ansible's own variables that change nothing here.
+pub(super) const WITHOUT_MEANING: &[&str] = &[
+    "ansible_python_interpreter", "ansible_ssh_pipelining", "ansible_pipelining", "ansible_remote_tmp",
+    "ansible_remote_temp", "ansible_async_dir", "ansible_shell_executable", "ansible_executable",
+    "ansible_ssh_retries", "ansible_ssh_use_tty", "ansible_ssh_transfer_method", "ansible_scp_if_ssh",
+    "ansible_sftp_extra_args", "ansible_scp_extra_args", "ansible_sftp_batch_mode", "ansible_control_path",
+    "ansible_control_path_dir", "ansible_system_tmpdirs", "ansible_admin_users", "ansible_common_remote_group",
+    "ansible_shell_allow_world_readable_temp", "ansible_facts_parallel", "ansible_no_target_syslog",
+    "ansible_use_persistent_connections", "ansible_module_compression", "ansible_network_os", "ansible_facts",
+];
+
+/// Whether Ansible has a variable of this name that changes nothing here.
+pub(super) fn has_no_meaning(name: &str) -> bool {
+    WITHOUT_MEANING.contains(&name)
+        || (name.starts_with("ansible_") && name.ends_with("_interpreter"))
+}
