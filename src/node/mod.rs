@@ -2,8 +2,90 @@
 //!
 //! Comes in: a [`Target`] (where and as whom) made from the inventory. Goes
 //! out: a [`Connection`], over which the layers above run scripts, keep a
-//! process open, or dial a TCP port as seen from the node. SSH, the local
-//! machine and a scripted fake are the three implementations.
+//! process open, or dial a TCP port as seen from the node. SSH and the local
+//! machine are the two implementations here; a scripted fake only has to
+//! implement the same trait.
 
 pub mod facts;
+mod local;
 pub mod script;
+mod ssh;
+mod stream;
+mod target;
+mod text;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use local::LocalConnection;
+pub use ssh::{
+    ConnectError, Endpoint, Phase, Prompt, PromptRequest, RecordedKey, SshContext, TriedMethod,
+};
+pub use stream::{
+    ConnectionError, DialError, ExitFuture, ExitStatus, Limits, Output, Process, Stream,
+};
+pub use target::{HostKeyChecking, Target};
+pub use text::visible;
+
+/// A future as trait objects need it: owned, sendable, unnamed.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A way to act on one machine, be it over SSH or on this one.
+///
+/// Dropping the future of [`run`](Self::run) (or the parts of an
+/// [`open`](Self::open)ed process) closes the remote channel. Over SSH that
+/// does *not* end the remote process: sshd closes its pipes and leaves it
+/// alone, so a script that must not outlive its caller has to notice that its
+/// standard input ended. On the local machine the process group is killed.
+pub trait Connection: Send + Sync + Debug {
+    /// Runs `command` through the account's login shell, as sshd does, feeds
+    /// it `stdin`, closes its standard input, and collects what it prints.
+    /// Reading and writing go on at the same time.
+    ///
+    /// # Errors
+    /// A command that fails is not an error: see [`Output::status`]. Errors
+    /// are a lost connection, a missed deadline, too much output.
+    fn run<'a>(
+        &'a self,
+        command: &'a str,
+        stdin: &'a [u8],
+        limits: Limits,
+    ) -> BoxFuture<'a, Result<Output, ConnectionError>>;
+
+    /// Starts `command` and hands over its streams, for a process that speaks
+    /// a protocol. It has no deadline: the protocol brings its own.
+    fn open<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Process, ConnectionError>>;
+
+    /// Opens a TCP connection from the node to `host:port`, `host` resolved
+    /// on the node.
+    fn dial<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+        deadline: Duration,
+    ) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
+
+    /// Ends the connection politely; what still runs over it ends with
+    /// [`ConnectionError::Closed`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+
+    /// For messages: `ubuntu@node3 (10.0.0.12:22)`.
+    fn description(&self) -> String;
+}
+
+/// Connects to `target` over SSH and authenticates.
+///
+/// One call is one node; `context` is shared by all calls of a run, so that
+/// jump hosts, decrypted keys and `ssh -G` answers are fetched once.
+///
+/// # Errors
+/// See [`ConnectError`]: each names host, port and user, and has a hint.
+pub async fn connect(
+    target: &Target,
+    context: &SshContext,
+) -> Result<Arc<dyn Connection>, ConnectError> {
+    ssh::connect(target, context).await
+}

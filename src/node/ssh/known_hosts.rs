@@ -1,0 +1,377 @@
+//! `known_hosts` files: reading, matching, judging a key, adding one.
+//!
+//! Comes in: the files and the names a server goes by. Goes out: the keys on
+//! record and a [`Verdict`] on the key it shows. Called while connecting, by
+//! the host key check. The rules are those of `sshd(8)`, SSH_KNOWN_HOSTS FILE
+//! FORMAT, and where they differ stricter: a host of which any key is known is
+//! never taken for a new one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::hmac;
+use russh::keys::ssh_key::known_hosts::{HostPatterns, Marker};
+use russh::keys::{HashAlg, PublicKey};
+
+use super::error::RecordedKey;
+
+/// One line that concerns the server.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub file: PathBuf,
+    pub line: usize,
+    pub marker: Option<Marker>,
+    pub key: PublicKey,
+}
+
+impl Entry {
+    pub(super) fn recorded(&self) -> RecordedKey {
+        RecordedKey {
+            file: self.file.clone(),
+            line: self.line,
+            algorithm: self.key.algorithm().to_string(),
+            fingerprint: self.key.fingerprint(HashAlg::Sha256).to_string(),
+        }
+    }
+}
+
+/// All lines of all files that concern one server.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Records {
+    /// Under the name that counts (`[host]:port`, or `host` for port 22).
+    pub entries: Vec<Entry>,
+    /// Under the bare name of a server on another port: they vouch for a key
+    /// or revoke it, but a different key is no contradiction.
+    pub vouching: Vec<Entry>,
+    /// Keys of a kind that is no longer used (`ssh-dss`): never equal to what a
+    /// server shows, but proof that the server is not new.
+    outdated: Vec<RecordedKey>,
+}
+
+/// A file that exists and cannot be read.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    pub path: PathBuf,
+    pub reason: String,
+}
+
+impl Records {
+    /// Reads `files`; a missing one is an empty one, an unreadable one is an
+    /// error (it may hold the line that revokes the key).
+    pub(super) fn read(files: &[PathBuf], names: &[String]) -> Result<Self, Unreadable> {
+        let mut records = Self::default();
+        for path in files {
+            let text = match std::fs::read(path) {
+                Ok(bytes) => bytes,
+                Err(error) if is_missing(&error) => continue,
+                Err(error) => {
+                    return Err(Unreadable {
+                        path: path.clone(),
+                        reason: error.to_string(),
+                    });
+                }
+            };
+            records.add(path, &String::from_utf8_lossy(&text), names);
+        }
+        Ok(records)
+    }
+
+    fn add(&mut self, path: &Path, text: &str, names: &[String]) {
+        for (index, line) in text.lines().enumerate() {
+            let Some((marker, patterns, key)) = parse_line(line) else {
+                continue;
+            };
+            for (place, name) in names.iter().enumerate() {
+                if !matches(&patterns, name) {
+                    continue;
+                }
+                let Some(key) = parse_key(&key) else {
+                    if place == 0 && marker.is_none() && key.starts_with("ssh-dss ") {
+                        self.outdated.push(RecordedKey {
+                            file: path.to_owned(),
+                            line: index + 1,
+                            algorithm: "ssh-dss".to_owned(),
+                            fingerprint: "(a kind no longer used)".to_owned(),
+                        });
+                    }
+                    break;
+                };
+                let entry = Entry {
+                    file: path.to_owned(),
+                    line: index + 1,
+                    marker,
+                    key,
+                };
+                if place == 0 {
+                    self.entries.push(entry);
+                } else {
+                    self.vouching.push(entry);
+                }
+                break;
+            }
+        }
+    }
+
+    pub(super) fn authorities(&self) -> impl Iterator<Item = &Entry> {
+        self.all()
+            .filter(|entry| entry.marker == Some(Marker::CertAuthority))
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Entry> {
+        self.all().filter(|entry| entry.marker.is_none())
+    }
+
+    pub(super) fn revoked(&self, key: &PublicKey) -> Option<&Entry> {
+        self.all().find(|entry| {
+            entry.marker == Some(Marker::Revoked) && entry.key.key_data() == key.key_data()
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().chain(&self.vouching)
+    }
+
+    /// Judges a plain key.
+    pub(super) fn judge(&self, key: &PublicKey) -> Verdict {
+        if let Some(entry) = self.revoked(key) {
+            return Verdict::Revoked(entry.recorded());
+        }
+        if self
+            .keys()
+            .any(|entry| entry.key.key_data() == key.key_data())
+        {
+            return Verdict::Trusted;
+        }
+        let expected: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.marker != Some(Marker::Revoked))
+            .map(Entry::recorded)
+            .chain(self.outdated.iter().cloned())
+            .collect();
+        if expected.is_empty() {
+            Verdict::Unknown
+        } else {
+            Verdict::Mismatch(expected)
+        }
+    }
+}
+
+/// What the records say about a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Trusted,
+    /// No record at all under the server's name.
+    Unknown,
+    /// There are records, and this key is not among them.
+    Mismatch(Vec<RecordedKey>),
+    Revoked(RecordedKey),
+}
+
+/// A path through something that is no directory is as missing as a path to
+/// nothing, as for OpenSSH.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Marker, host patterns, and key as text; `None` for comments and for lines
+/// that OpenSSH would not understand either.
+fn parse_line(line: &str) -> Option<(Option<Marker>, HostPatterns, String)> {
+    let mut fields = line.split_whitespace();
+    let mut first = fields.next().filter(|field| !field.starts_with('#'))?;
+    let mut marker = None;
+    if first.starts_with('@') {
+        marker = Some(first.parse().ok()?);
+        first = fields.next()?;
+    }
+    let patterns = first.parse().ok()?;
+    let algorithm = fields.next()?;
+    let blob = fields.next()?;
+    Some((marker, patterns, format!("{algorithm} {blob}")))
+}
+
+fn parse_key(text: &str) -> Option<PublicKey> {
+    PublicKey::from_openssh(text).ok()
+}
+
+fn matches(patterns: &HostPatterns, name: &str) -> bool {
+    match patterns {
+        HostPatterns::HashedName { salt, hash } => hash_name(salt, name).as_ref() == hash,
+        HostPatterns::Patterns(patterns) => {
+            let mut found = false;
+            for pattern in patterns {
+                let (negated, pattern) = match pattern.strip_prefix('!') {
+                    Some(pattern) => (true, pattern),
+                    None => (false, pattern.as_str()),
+                };
+                if wildcard(&pattern.to_lowercase(), name) {
+                    if negated {
+                        return false;
+                    }
+                    found = true;
+                }
+            }
+            found
+        }
+    }
+}
+
+/// HMAC-SHA1, the format's own choice; it hides names, it proves nothing.
+fn hash_name(salt: &[u8], name: &str) -> hmac::Tag {
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
+    hmac::sign(&key, name.as_bytes())
+}
+
+/// `*` for any run of characters, `?` for one; linear backtracking, so that a
+/// hostile pattern costs no more than its length times the name's.
+pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    let mut retry = None;
+    loop {
+        match pattern.next() {
+            Some('*') => {
+                retry = Some((pattern.clone(), text.clone()));
+                continue;
+            }
+            Some(wanted) => match text.next() {
+                Some(found) if wanted == '?' || wanted == found => continue,
+                Some(_) => {}
+                None => return false,
+            },
+            None if text.as_str().is_empty() => return true,
+            None => {}
+        }
+        let Some((after_star, mut from)) = retry.take() else {
+            return false;
+        };
+        if from.next().is_none() {
+            return false;
+        }
+        retry = Some((after_star.clone(), from.clone()));
+        (pattern, text) = (after_star, from);
+    }
+}
+
+/// The line that records `key` under `name`.
+pub(super) fn line(name: &str, key: &PublicKey, hashed: bool) -> io::Result<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let encoded = PublicKey::new(key.key_data().clone(), "")
+        .to_openssh()
+        .map_err(io::Error::other)?;
+    let name = if hashed {
+        let mut salt = [0_u8; 20];
+        aws_lc_rs::rand::fill(&mut salt).map_err(|_| io::Error::other("no randomness"))?;
+        let hash = hash_name(&salt, name);
+        format!("|1|{}|{}", STANDARD.encode(salt), STANDARD.encode(hash))
+    } else {
+        name.to_owned()
+    };
+    Ok(format!("{name} {}\n", encoded.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
+    const B: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+
+    fn judge(text: &str, names: &[&str], key: &str) -> Verdict {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut records = Records::default();
+        records.add(Path::new("kh"), text, &names);
+        records.judge(&parse_key(key).expect("a key"))
+    }
+
+    #[test]
+    fn names_are_matched_as_openssh_does() {
+        let table = [
+            ("node1", "node1", true),
+            ("NODE1", "node1", true),
+            ("a,node1,b", "node1", true),
+            ("*.example", "x.example", true),
+            ("*.example,!x.example", "x.example", false),
+            ("!x.example,*.example", "x.example", false),
+            ("node?", "node1", true),
+            ("node?", "node12", false),
+            ("[node1]:2200", "[node1]:2200", true),
+            ("[*]:2200", "[node1]:2200", true),
+            ("node1", "[node1]:2200", false),
+            ("*", "[node1]:2200", true),
+            ("10.0.0.*", "10.0.0.12", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("*a*", "b", false),
+        ];
+        for (patterns, name, expected) in table {
+            let patterns: HostPatterns = patterns.parse().expect("patterns");
+            assert_eq!(matches(&patterns, name), expected, "{patterns:?} {name}");
+        }
+    }
+
+    #[test]
+    fn hashed_names_are_found_and_made() {
+        let key = parse_key(A).expect("a key");
+        let text = line("[node1]:2200", &key, true).expect("a line");
+        assert!(text.starts_with("|1|"), "{text}");
+        assert_eq!(
+            judge(&text, &["[node1]:2200", "node1"], A),
+            Verdict::Trusted
+        );
+        assert_eq!(judge(&text, &["node1"], A), Verdict::Unknown);
+        // Made by ssh-keygen -H.
+        let known = format!("|1|JfKTdBh7rNbXkVAQCRp4OQoPfmI=|USECr3SWf1JUPsms5AqfD5QfxkM= {A}");
+        assert_eq!(judge(&known, &["other"], A), Verdict::Unknown);
+    }
+
+    #[test]
+    fn any_recorded_key_is_good_and_any_other_is_not() {
+        let two = format!("node {A}\n\n# node {B}\nnode\t{B} comment\n");
+        assert_eq!(judge(&two, &["node"], A), Verdict::Trusted);
+        assert_eq!(judge(&two, &["node"], B), Verdict::Trusted);
+        let one = format!("node {A}\n");
+        assert!(matches!(judge(&one, &["node"], B), Verdict::Mismatch(keys) if keys[0].line == 1));
+        assert_eq!(judge(&one, &["other"], B), Verdict::Unknown);
+    }
+
+    #[test]
+    fn an_authority_on_record_makes_a_bare_key_a_mismatch() {
+        let text = format!("@cert-authority node {A}\n");
+        assert!(matches!(judge(&text, &["node"], B), Verdict::Mismatch(_)));
+        assert!(matches!(judge(&text, &["node"], A), Verdict::Mismatch(_)));
+    }
+
+    #[test]
+    fn revocation_wins_over_everything() {
+        let text = format!("node {A}\n@revoked * {A}\n");
+        assert!(matches!(judge(&text, &["node"], A), Verdict::Revoked(key) if key.line == 2));
+        assert_eq!(
+            judge(&format!("@revoked * {A}"), &["node"], B),
+            Verdict::Unknown
+        );
+        let bare = format!("@revoked node {A}\n[node]:2200 {A}\n");
+        assert!(matches!(
+            judge(&bare, &["[node]:2200", "node"], A),
+            Verdict::Revoked(_)
+        ));
+    }
+
+    #[test]
+    fn the_bare_name_vouches_for_another_port_but_does_not_contradict() {
+        let text = format!("node {A}\n");
+        assert_eq!(judge(&text, &["[node]:2200", "node"], A), Verdict::Trusted);
+        assert_eq!(judge(&text, &["[node]:2200", "node"], B), Verdict::Unknown);
+    }
+
+    #[test]
+    fn nonsense_lines_are_passed_over() {
+        let text = format!("@gibberish node {A}\nnode\nnode ssh-foo AAAA\n|1|x node\n@revoked\n");
+        assert_eq!(judge(&text, &["node"], A), Verdict::Unknown);
+    }
+}

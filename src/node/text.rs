@@ -1,0 +1,54 @@
+//! Text from other machines, made fit to be shown.
+//!
+//! Comes in: banners, error texts and output that a node chose. Goes out: the
+//! same text on one line, without anything a terminal would obey.
+
+use std::fmt::Write as _;
+
+/// Escapes control characters and invisible or direction-changing ones, so
+/// that a node cannot move the cursor, recolour or forge lines on the
+/// operator's terminal. Newlines inside become `\n`; the ends are trimmed.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.trim().chars() {
+        match character {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            _ if character.is_control() || misleads(character) => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
+            }
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// Zero-width, bidirectional and line-separating characters.
+fn misleads(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn a_terminal_sees_no_escape_sequence() {
+        assert_eq!(
+            visible("\u{1b}[2Jgone\r\nok: forged\u{9b}31m\u{202e}"),
+            "\\u{1b}[2Jgone\\r\\nok: forged\\u{9b}31m\\u{202e}"
+        );
+        assert_eq!(visible(" Grüße \n"), "Grüße");
+    }
+}
