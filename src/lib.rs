@@ -11,8 +11,11 @@
 
 pub mod docker;
 pub mod inventory;
+pub mod module;
 pub mod node;
 pub mod pki;
+pub mod plan;
+pub mod playbook;
 pub mod secret;
 pub mod verify;
 

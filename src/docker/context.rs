@@ -57,7 +57,9 @@ mod tests {
     #[test]
     fn ours_is_told_from_anybody_elses() {
         assert!(is_ours(metadata("node3", "tcp://node3:2376").as_bytes()));
-        assert!(!is_ours(br#"{"Name":"node3","Metadata":{},"Endpoints":{}}"#));
+        assert!(!is_ours(
+            br#"{"Name":"node3","Metadata":{},"Endpoints":{}}"#
+        ));
         assert!(!is_ours(b"not json"));
     }
 

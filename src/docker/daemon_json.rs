@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn other_settings_their_order_and_the_indentation_are_kept() {
-        let old = b"{\n\t\"log-driver\": \"journald\",\n\t\"tls\": false,\n\t\"dns\": [\"1.1.1.1\"]\n}";
+        let old =
+            b"{\n\t\"log-driver\": \"journald\",\n\t\"tls\": false,\n\t\"dns\": [\"1.1.1.1\"]\n}";
         let text = merge(Some(old), &paths()).unwrap().text;
         assert!(text.starts_with("{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\n\t\t\"1.1.1.1\"\n\t],\n"), "{text}");
         assert!(text.contains("\t\"tlscacert\": \"/d/ca.pem\""));
@@ -162,8 +163,17 @@ mod tests {
     #[test]
     fn broken_files_are_refused_with_their_line() {
         let error = merge(Some(b"{\n  \"a\": 1,\n}\n"), &paths()).unwrap_err();
-        assert!(matches!(error, DaemonJsonError::Syntax { line: 3, .. }), "{error:?}");
-        assert_eq!(merge(Some(b"[]"), &paths()), Err(DaemonJsonError::NotAnObject));
-        assert_eq!(merge(Some(b"\xff"), &paths()), Err(DaemonJsonError::NotText));
+        assert!(
+            matches!(error, DaemonJsonError::Syntax { line: 3, .. }),
+            "{error:?}"
+        );
+        assert_eq!(
+            merge(Some(b"[]"), &paths()),
+            Err(DaemonJsonError::NotAnObject)
+        );
+        assert_eq!(
+            merge(Some(b"\xff"), &paths()),
+            Err(DaemonJsonError::NotText)
+        );
     }
 }

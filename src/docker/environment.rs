@@ -113,7 +113,10 @@ mod tests {
     fn the_block_is_added_once_and_everything_else_kept() {
         let once = with_block("umask 022\n", "lab", Some(&environment())).unwrap();
         assert_eq!(once, format!("umask 022\n{BLOCK}"));
-        assert_eq!(with_block(&once, "lab", Some(&environment())), Ok(once.clone()));
+        assert_eq!(
+            with_block(&once, "lab", Some(&environment())),
+            Ok(once.clone())
+        );
         assert_eq!(with_block(&once, "lab", None), Ok("umask 022\n".to_owned()));
     }
 

@@ -44,7 +44,9 @@ pub enum UnitError {
     SeveralExecStarts(usize),
     #[error("ExecStart does not start dockerd but \"{0}\"")]
     NotDockerd(String),
-    #[error("{path} sorts after our drop-in and sets ExecStart again, so that ours would not count")]
+    #[error(
+        "{path} sorts after our drop-in and sets ExecStart again, so that ours would not count"
+    )]
     Overridden { path: String },
 }
 
@@ -140,7 +142,10 @@ pub fn derive(
 
     let mut line = vec![program.clone()];
     if wanted.local_socket {
-        let local: Vec<&String> = hosts.iter().filter(|host| !host.starts_with("tcp:")).collect();
+        let local: Vec<&String> = hosts
+            .iter()
+            .filter(|host| !host.starts_with("tcp:"))
+            .collect();
         if local.is_empty() {
             line.extend(["-H".to_owned(), "unix:///var/run/docker.sock".to_owned()]);
         }
@@ -360,7 +365,9 @@ mod tests {
     fn unit(exec_start: &str) -> Vec<UnitFile> {
         vec![UnitFile {
             path: "/lib/systemd/system/docker.service".to_owned(),
-            text: format!("[Unit]\nDescription=x\n[Service]\nType=notify\n{exec_start}\n[Install]\n"),
+            text: format!(
+                "[Unit]\nDescription=x\n[Service]\nType=notify\n{exec_start}\n[Install]\n"
+            ),
         }]
     }
 
@@ -378,7 +385,13 @@ mod tests {
     #[test]
     fn the_guides_unit_gives_exactly_the_guides_three_lines() {
         let files = unit("ExecStart=/usr/bin/dockerd -H fd://");
-        let drop_in = derive(&files, OVERRIDE, &none(), &wanted("tcp://node3:2376", false)).unwrap();
+        let drop_in = derive(
+            &files,
+            OVERRIDE,
+            &none(),
+            &wanted("tcp://node3:2376", false),
+        )
+        .unwrap();
         assert_eq!(
             drop_in.text,
             "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://node3:2376\n"
@@ -406,8 +419,13 @@ mod tests {
             ),
         ];
         for (exec_start, expected) in cases {
-            let drop_in =
-                derive(&unit(exec_start), OWN, &none(), &wanted("tcp://0.0.0.0:2376", true)).unwrap();
+            let drop_in = derive(
+                &unit(exec_start),
+                OWN,
+                &none(),
+                &wanted("tcp://0.0.0.0:2376", true),
+            )
+            .unwrap();
             assert_eq!(drop_in.exec_start, expected);
             assert_eq!(drop_in.closed, Vec::<String>::new());
         }
@@ -419,7 +437,13 @@ mod tests {
         let environment = parse_environment(
             "# comment\nDOCKER_OPTS=\"--dns 8.8.8.8 -H tcp://10.0.0.1:2375\"\nOTHER=1\n",
         );
-        let drop_in = derive(&files, OWN, &environment, &wanted("tcp://0.0.0.0:2376", true)).unwrap();
+        let drop_in = derive(
+            &files,
+            OWN,
+            &environment,
+            &wanted("tcp://0.0.0.0:2376", true),
+        )
+        .unwrap();
         assert_eq!(
             drop_in.exec_start,
             "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --dns 8.8.8.8"

@@ -24,8 +24,15 @@ pub struct Listen {
 pub(super) struct CaSubject;
 
 /// The parts of a subject and how long each may be (RFC 5280, appendix A.1).
-const PARTS: [(&str, usize); 7] =
-    [("CN", 64), ("O", 64), ("OU", 64), ("L", 128), ("ST", 128), ("C", 2), ("emailAddress", 255)];
+const PARTS: [(&str, usize); 7] = [
+    ("CN", 64),
+    ("O", 64),
+    ("OU", 64),
+    ("L", 128),
+    ("ST", 128),
+    ("C", 2),
+    ("emailAddress", 255),
+];
 
 impl Convert for CaSubject {
     type Output = Subject;
@@ -55,7 +62,12 @@ impl Convert for CaSubject {
                 }
             };
             let name = format!("{}.{key}", value.name);
-            let inner = Found { name: &name, name_span: entry.key_span, node: &entry.node, secret: false };
+            let inner = Found {
+                name: &name,
+                name_span: entry.key_span,
+                node: &entry.node,
+                secret: false,
+            };
             *slot = part(key, &inner, context);
             fine &= slot.is_some();
         }
@@ -65,7 +77,10 @@ impl Convert for CaSubject {
 
 fn part(key: &str, value: &Found, context: &mut Context) -> Option<String> {
     let text = value.line("text", context)?;
-    let longest = PARTS.iter().find(|(part, _)| *part == key).map_or(64, |(_, longest)| *longest);
+    let longest = PARTS
+        .iter()
+        .find(|(part, _)| *part == key)
+        .map_or(64, |(_, longest)| *longest);
     if key == "C" && (text.len() != 2 || !text.chars().all(|letter| letter.is_ascii_uppercase())) {
         let message = format!("{} is not a country code", quoted(text));
         return value.refuse(message, "two capital letters, like DE", context);
@@ -87,14 +102,19 @@ pub(super) struct SanList;
 impl Convert for SanList {
     type Output = Vec<San>;
     const EXPECTED: &'static str = "a list like [DNS:node3, IP:10.0.0.12]";
-    const SCHEMA: &'static str = r#"{"type": "array", "items": {"type": "string", "pattern": "^(DNS|IP):"}}"#;
+    const SCHEMA: &'static str =
+        r#"{"type": "array", "items": {"type": "string", "pattern": "^(DNS|IP):"}}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Vec<San>> {
         let mut seen = Vec::new();
         value.each(Self::EXPECTED, context, |item, context| {
             let san = san(item, context)?;
             if seen.contains(&san) {
-                return item.refuse(format!("{} is there twice", quoted(&san.to_string())), "", context);
+                return item.refuse(
+                    format!("{} is there twice", quoted(&san.to_string())),
+                    "",
+                    context,
+                );
             }
             seen.push(san.clone());
             Some(san)
@@ -130,7 +150,11 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
             }
             if !names::is_certificate_name(name) {
                 let message = format!("{} is not a DNS name", quoted(name));
-                return value.refuse(message, "letters, digits, hyphens and dots; a `*` only as the first label", context);
+                return value.refuse(
+                    message,
+                    "letters, digits, hyphens and dots; a `*` only as the first label",
+                    context,
+                );
             }
             Some(San::Dns(name.to_owned()))
         }
@@ -140,7 +164,11 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
                 let message = format!("{} is a name, not an IP address", quoted(address));
                 value.refuse(message, format!("write DNS:{address}"), context)
             }
-            Err(_) => value.refuse(format!("{} is not an IP address", quoted(address)), "like 10.0.0.12 or fd00::12", context),
+            Err(_) => value.refuse(
+                format!("{} is not an IP address", quoted(address)),
+                "like 10.0.0.12 or fd00::12",
+                context,
+            ),
         },
         _ => {
             let help = if text.parse::<IpAddr>().is_ok() {
@@ -150,7 +178,10 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
             } else {
                 "write DNS:name or IP:address, in capital letters".to_owned()
             };
-            let message = format!("{} does not say whether it is a name or an address", quoted(text));
+            let message = format!(
+                "{} does not say whether it is a name or an address",
+                quoted(text)
+            );
             value.refuse(message, help, context)
         }
     }
@@ -162,8 +193,7 @@ pub(super) struct ListenList;
 impl Convert for ListenList {
     type Output = Vec<Listen>;
     const EXPECTED: &'static str = "a list like [tcp://0.0.0.0:2376]";
-    const SCHEMA: &'static str =
-        r#"{"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^tcp://.+:[0-9]+$"}}"#;
+    const SCHEMA: &'static str = r#"{"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^tcp://.+:[0-9]+$"}}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Vec<Listen>> {
         let mut seen: Vec<Listen> = Vec::new();
@@ -172,18 +202,32 @@ impl Convert for ListenList {
             let wildcard = |host: &str| matches!(host, "0.0.0.0" | "::");
             let clash = seen.iter().find(|other| {
                 other.port == listen.port
-                    && (other.host == listen.host || wildcard(&other.host) || wildcard(&listen.host))
+                    && (other.host == listen.host
+                        || wildcard(&other.host)
+                        || wildcard(&listen.host))
             });
             if let Some(other) = clash {
-                let message = format!("{} and {} are one place to listen", quoted(&other.text), quoted(&listen.text));
-                return item.refuse(message, "dockerd would not start: keep one of the two", context);
+                let message = format!(
+                    "{} and {} are one place to listen",
+                    quoted(&other.text),
+                    quoted(&listen.text)
+                );
+                return item.refuse(
+                    message,
+                    "dockerd would not start: keep one of the two",
+                    context,
+                );
             }
             seen.push(listen.clone());
             Some(listen)
         })?;
         if list.is_empty() {
             let message = "a daemon that listens nowhere cannot be reached";
-            return value.refuse(message, "name at least one address, like tcp://0.0.0.0:2376", context);
+            return value.refuse(
+                message,
+                "name at least one address, like tcp://0.0.0.0:2376",
+                context,
+            );
         }
         Some(list)
     }
@@ -193,18 +237,28 @@ fn listen(value: &Found, context: &mut Context) -> Option<Listen> {
     const FORM: &str = "write tcp://address:port, like tcp://0.0.0.0:2376";
     let text = value.line("an address like tcp://0.0.0.0:2376", context)?;
     let Some((scheme, place)) = text.split_once("://") else {
-        let help = if names::split_port(text).is_some_and(|(host, port)| port.is_some() && names::is_address(host)) {
+        let help = if names::split_port(text)
+            .is_some_and(|(host, port)| port.is_some() && names::is_address(host))
+        {
             format!("write tcp://{text}")
         } else {
             FORM.to_owned()
         };
-        return value.refuse(format!("{} is not an address to listen on", quoted(text)), help, context);
+        return value.refuse(
+            format!("{} is not an address to listen on", quoted(text)),
+            help,
+            context,
+        );
     };
     match scheme {
         "tcp" => {}
         "unix" | "fd" | "npipe" => {
             let message = format!("{} is a local socket", quoted(text));
-            return value.refuse(message, "whether there is one is said with dtls_local_socket: true or false", context);
+            return value.refuse(
+                message,
+                "whether there is one is said with dtls_local_socket: true or false",
+                context,
+            );
         }
         _ => {
             let message = format!("dockerd cannot listen on {}", quoted(text));
@@ -215,21 +269,37 @@ fn listen(value: &Found, context: &mut Context) -> Option<Listen> {
         Some((host, Some(port @ 1..))) if names::is_address(host) => (host, port),
         Some((host, None)) if names::is_address(host) => {
             let message = format!("{} lacks a port", quoted(text));
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            let host = if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.to_owned()
+            };
             return value.refuse(message, format!("write tcp://{host}:2376"), context);
         }
         Some(("", Some(port))) => {
             let message = format!("{} lacks an address", quoted(text));
-            return value.refuse(message, format!("for every address write tcp://0.0.0.0:{port}"), context);
+            return value.refuse(
+                message,
+                format!("for every address write tcp://0.0.0.0:{port}"),
+                context,
+            );
         }
         _ => {
             let message = format!("{} is not an address to listen on", quoted(text));
-            return value.refuse(message, format!("{FORM}; ports go from 1 to 65535"), context);
+            return value.refuse(
+                message,
+                format!("{FORM}; ports go from 1 to 65535"),
+                context,
+            );
         }
     };
     if port == 2375 {
         let message = "port 2375 is Docker's port without TLS, and is closed here";
         return value.refuse(message, "TLS has the port 2376 by convention", context);
     }
-    Some(Listen { text: text.to_owned(), host: host.to_owned(), port })
+    Some(Listen {
+        text: text.to_owned(),
+        host: host.to_owned(),
+        port,
+    })
 }

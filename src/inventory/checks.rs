@@ -17,8 +17,11 @@ use super::values::ClientEnv;
 /// Everything that concerns more than one value.
 pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context) {
     if groups.hosts.is_empty() {
-        let help = Some("write `hosts:` below a group and each host below that, with a colon".to_owned());
-        context.problems.error(root, "this inventory has no hosts", "here", help);
+        let help =
+            Some("write `hosts:` below a group and each host below that, with a colon".to_owned());
+        context
+            .problems
+            .error(root, "this inventory has no hosts", "here", help);
         return;
     }
     roles(root, groups, hosts, context);
@@ -33,18 +36,39 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
 
 /// One CA, at least one daemon and one client.
 fn roles(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context) {
-    let cas: Vec<&Resolved> = hosts.iter().filter(|resolved| resolved.host.is_ca).collect();
+    let cas: Vec<&Resolved> = hosts
+        .iter()
+        .filter(|resolved| resolved.host.is_ca)
+        .collect();
     if let [first, second, ..] = cas.as_slice() {
         let place = context.problems.place(first.span, second.span);
         let count = cas.len();
-        let message = format!("the group `ca` has {count} hosts; there is one certificate authority");
-        let help = format!("the first is {} on {place}: keep one of them in the group", quoted(&first.host.name));
-        context.problems.error(second.span, message, "one more", Some(help));
+        let message =
+            format!("the group `ca` has {count} hosts; there is one certificate authority");
+        let help = format!(
+            "the first is {} on {place}: keep one of them in the group",
+            quoted(&first.host.name)
+        );
+        context
+            .problems
+            .error(second.span, message, "one more", Some(help));
     }
     let needed = [
-        ("ca", cas.is_empty(), "the host that keeps the certificate authority"),
-        ("daemons", !hosts.iter().any(|resolved| resolved.host.is_daemon), "the hosts whose Docker daemons are protected"),
-        ("clients", !hosts.iter().any(|resolved| resolved.host.is_client), "at least one host that is given a client certificate, and from which the daemons are proved"),
+        (
+            "ca",
+            cas.is_empty(),
+            "the host that keeps the certificate authority",
+        ),
+        (
+            "daemons",
+            !hosts.iter().any(|resolved| resolved.host.is_daemon),
+            "the hosts whose Docker daemons are protected",
+        ),
+        (
+            "clients",
+            !hosts.iter().any(|resolved| resolved.host.is_client),
+            "at least one host that is given a client certificate, and from which the daemons are proved",
+        ),
     ];
     for (role, missing, meaning) in needed {
         if !missing {
@@ -52,16 +76,34 @@ fn roles(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context)
         }
         if let Some(group) = groups.find(role) {
             let help = Some(format!("it must have {meaning}"));
-            context.problems.error(group.span, format!("the group `{role}` has no hosts"), "this group", help);
+            context.problems.error(
+                group.span,
+                format!("the group `{role}` has no hosts"),
+                "this group",
+                help,
+            );
             continue;
         }
-        let written = groups.groups.iter().filter(|group| !matches!(group.name.as_str(), "all" | "ungrouped" | "ca" | "daemons" | "clients"));
+        let written = groups.groups.iter().filter(|group| {
+            !matches!(
+                group.name.as_str(),
+                "all" | "ungrouped" | "ca" | "daemons" | "clients"
+            )
+        });
         let near = nearest(role, written.map(|group| group.name.as_str()));
         let (span, help) = match near.and_then(|near| groups.find(near)) {
-            Some(group) => (group.span, format!("did you mean {} to be `{role}`?", quoted(&group.name))),
+            Some(group) => (
+                group.span,
+                format!("did you mean {} to be `{role}`?", quoted(&group.name)),
+            ),
             None => (root, format!("add it: {meaning}")),
         };
-        context.problems.error(span, format!("there is no group `{role}`"), "in this inventory", Some(help));
+        context.problems.error(
+            span,
+            format!("there is no group `{role}`"),
+            "in this inventory",
+            Some(help),
+        );
     }
 }
 
@@ -71,11 +113,16 @@ fn empty_groups(groups: &Groups, context: &mut Context) {
         inhabited.extend(membership);
     }
     for (place, group) in groups.groups.iter().enumerate() {
-        let role = matches!(group.name.as_str(), "all" | "ungrouped" | "ca" | "daemons" | "clients");
+        let role = matches!(
+            group.name.as_str(),
+            "all" | "ungrouped" | "ca" | "daemons" | "clients"
+        );
         if !inhabited.contains(&place) && !role {
             let message = format!("the group {} has no hosts", quoted(&group.name));
             let help = Some("give it hosts, or remove it".to_owned());
-            context.problems.error(group.span, message, "this group", help);
+            context
+                .problems
+                .error(group.span, message, "this group", help);
         }
     }
 }
@@ -83,8 +130,16 @@ fn empty_groups(groups: &Groups, context: &mut Context) {
 fn names_twice(groups: &Groups, context: &mut Context) {
     for group in &groups.groups {
         if groups.has_host(&group.name) {
-            let message = format!("{} is the name of a host and of a group", quoted(&group.name));
-            context.problems.warning(group.span, message, "this group", Some("give the two different names".to_owned()));
+            let message = format!(
+                "{} is the name of a host and of a group",
+                quoted(&group.name)
+            );
+            context.problems.warning(
+                group.span,
+                message,
+                "this group",
+                Some("give the two different names".to_owned()),
+            );
         }
     }
 }
@@ -100,7 +155,11 @@ fn addresses(hosts: &[Resolved], context: &mut Context) {
                 connection.address.to_ascii_lowercase(),
                 connection.port.unwrap_or(22),
                 connection.user.clone().unwrap_or_default(),
-                connection.ssh_options.proxy_jump.clone().unwrap_or_default(),
+                connection
+                    .ssh_options
+                    .proxy_jump
+                    .clone()
+                    .unwrap_or_default(),
             ),
         };
         let Some(first) = seen.get(&key) else {
@@ -113,15 +172,23 @@ fn addresses(hosts: &[Resolved], context: &mut Context) {
             .unwrap_or(resolved.span);
         let here = match connection.kind {
             ConnectionKind::Local => "are both this machine".to_owned(),
-            ConnectionKind::Ssh => format!("have the same address, {}", quoted(&connection.address)),
+            ConnectionKind::Ssh => {
+                format!("have the same address, {}", quoted(&connection.address))
+            }
         };
         let place = context.problems.place(first.span, span);
-        let message = format!("{} and {} {here}", quoted(&first.host.name), quoted(&resolved.host.name));
+        let message = format!(
+            "{} and {} {here}",
+            quoted(&first.host.name),
+            quoted(&resolved.host.name)
+        );
         let help = format!(
             "{} is on {place}; one machine is one host, which may be in several groups",
             quoted(&first.host.name)
         );
-        context.problems.error(span, message, "the second of the two", Some(help));
+        context
+            .problems
+            .error(span, message, "the second of the two", Some(help));
     }
 }
 
@@ -141,25 +208,49 @@ fn paths(resolved: &Resolved, context: &mut Context) {
     }
     if host.is_daemon {
         let directory = tidy_path(&settings.daemon_dir);
-        let names = [&settings.daemon_files.ca, &settings.daemon_files.cert, &settings.daemon_files.key];
-        files.extend(names.map(|name| (format!("{directory}/{name}"), "the daemon", "dtls_daemon_dir")));
+        let names = [
+            &settings.daemon_files.ca,
+            &settings.daemon_files.cert,
+            &settings.daemon_files.key,
+        ];
+        files.extend(names.map(|name| {
+            (
+                format!("{directory}/{name}"),
+                "the daemon",
+                "dtls_daemon_dir",
+            )
+        }));
     }
     if host.is_client {
         let directory = in_home(&tidy_path(&settings.client_dir), host);
         let names = ["ca.pem", "cert.pem", "key.pem"];
-        files.extend(names.map(|name| (format!("{directory}/{name}"), "the client", "dtls_client_dir")));
+        files.extend(names.map(|name| {
+            (
+                format!("{directory}/{name}"),
+                "the client",
+                "dtls_client_dir",
+            )
+        }));
     }
     let mut owners: HashMap<&str, &str> = HashMap::new();
     let mut said = BTreeSet::new();
     for (path, owner, variable) in &files {
-        let Some(first) = owners.insert(path, owner) else { continue };
+        let Some(first) = owners.insert(path, owner) else {
+            continue;
+        };
         if first == *owner || !said.insert((first, *owner)) {
             continue;
         }
         let span = resolved.variables.place(variable).unwrap_or(resolved.span);
-        let message = format!("on {}, {first} and {owner} would both write {}", quoted(&host.name), quoted(path));
+        let message = format!(
+            "on {}, {first} and {owner} would both write {}",
+            quoted(&host.name),
+            quoted(path)
+        );
         let help = format!("give them different directories; {variable} is one of the two");
-        context.problems.error(span, message, "the second of the two", Some(help));
+        context
+            .problems
+            .error(span, message, "the second of the two", Some(help));
     }
 }
 
@@ -182,22 +273,44 @@ fn contradictions(resolved: &Resolved, hosts: &[Resolved], context: &mut Context
     if settings.sans.is_some() && !settings.extra_sans.is_empty() {
         let message = "dtls_extra_sans adds to the list that dtls_sans replaces";
         let help = Some("put all names into dtls_sans, or leave dtls_sans out".to_owned());
-        context.problems.error(at("dtls_extra_sans"), message, "this one", help);
+        context
+            .problems
+            .error(at("dtls_extra_sans"), message, "this one", help);
     }
-    if settings.renew_before.is_some_and(|renew| renew.days >= settings.validity_days) {
+    if settings
+        .renew_before
+        .is_some_and(|renew| renew.days >= settings.validity_days)
+    {
         let message = format!(
             "certificates that live {} days cannot be renewed {} days before their end",
             settings.validity_days,
             settings.renew_before.map_or(0, |renew| renew.days)
         );
-        let help = Some("every run would renew them: a third of dtls_validity_days is usual".to_owned());
-        context.problems.error(at("dtls_renew_before"), message, "this value", help);
+        let help =
+            Some("every run would renew them: a third of dtls_validity_days is usual".to_owned());
+        context
+            .problems
+            .error(at("dtls_renew_before"), message, "this value", help);
     }
-    let ca_days = hosts.iter().find(|other| other.host.is_ca).map(|ca| ca.host.settings.ca_validity_days);
-    if let Some(ca_days) = ca_days.filter(|ca_days| has_role(host) && settings.validity_days > *ca_days) {
-        let message = format!("certificates of {} days would outlive their CA of {ca_days} days", settings.validity_days);
-        let help = Some("they end with the CA: raise dtls_ca_validity_days or lower this".to_owned());
-        context.problems.warning(at("dtls_validity_days"), message, "longer than the CA", help);
+    let ca_days = hosts
+        .iter()
+        .find(|other| other.host.is_ca)
+        .map(|ca| ca.host.settings.ca_validity_days);
+    if let Some(ca_days) =
+        ca_days.filter(|ca_days| has_role(host) && settings.validity_days > *ca_days)
+    {
+        let message = format!(
+            "certificates of {} days would outlive their CA of {ca_days} days",
+            settings.validity_days
+        );
+        let help =
+            Some("they end with the CA: raise dtls_ca_validity_days or lower this".to_owned());
+        context.problems.warning(
+            at("dtls_validity_days"),
+            message,
+            "longer than the CA",
+            help,
+        );
     }
     if host.is_client {
         default_daemon(resolved, hosts, context);
@@ -219,14 +332,18 @@ fn default_daemon(resolved: &Resolved, hosts: &[Resolved], context: &mut Context
                 None => "name a host of the group daemons".to_owned(),
             };
             let message = format!("{} is no host of the group daemons", quoted(name));
-            context.problems.error(at("dtls_default_daemon"), message, "this name", Some(help));
+            context
+                .problems
+                .error(at("dtls_default_daemon"), message, "this name", Some(help));
         }
         None if daemons.len() > 1 && settings.client_env.contains(&ClientEnv::Profile) => {
             let count = daemons.len();
             let message = format!("a profile points to one daemon, and there are {count}");
             let first = daemons.first().copied().unwrap_or_default();
             let help = Some(format!("say which one: dtls_default_daemon: {first}"));
-            context.problems.error(at("dtls_client_env"), message, "profile", help);
+            context
+                .problems
+                .error(at("dtls_client_env"), message, "profile", help);
         }
         _ => {}
     }

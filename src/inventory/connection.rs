@@ -15,12 +15,17 @@ use super::variables::ConnectionVariables;
 /// How to reach a host of this name.
 pub(super) fn read(host: &str, variables: &Variables, context: &mut Context) -> Connection {
     let written = ConnectionVariables::read(variables, context);
-    let arguments = written.arguments.or(written.common_arguments).or(written.extra_arguments);
+    let arguments = written
+        .arguments
+        .or(written.common_arguments)
+        .or(written.extra_arguments);
     let mut ssh_options = with_whole_paths(arguments, context.environment);
     match written.host_key_checking {
         Some(false) => ssh_options.strict_host_key_checking = Some(HostKeyChecking::Off),
         Some(true) => {
-            ssh_options.strict_host_key_checking.get_or_insert(HostKeyChecking::Yes);
+            ssh_options
+                .strict_host_key_checking
+                .get_or_insert(HostKeyChecking::Yes);
         }
         None => {}
     }

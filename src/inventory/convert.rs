@@ -41,11 +41,19 @@ pub(super) struct Context<'a> {
 impl<'a> Found<'a> {
     /// The value's place, or its name's where nothing is written.
     pub(super) fn span(&self) -> Span {
-        if self.node.span.start == self.node.span.end { self.name_span } else { self.node.span }
+        if self.node.span.start == self.node.span.end {
+            self.name_span
+        } else {
+            self.node.span
+        }
     }
 
     pub(super) fn item(&self, node: &'a Node) -> Self {
-        Self { node, name_span: self.span(), ..*self }
+        Self {
+            node,
+            name_span: self.span(),
+            ..*self
+        }
     }
 
     fn described(&self) -> String {
@@ -57,8 +65,14 @@ impl<'a> Found<'a> {
 
     /// Reports that the value is not of the type.
     pub(super) fn wrong_type<T>(&self, expected: &str, context: &mut Context) -> Option<T> {
-        let message = format!("{} must be {expected}, not {}", quoted(self.name), self.described());
-        context.problems.error(self.span(), message, "wrong type", None);
+        let message = format!(
+            "{} must be {expected}, not {}",
+            quoted(self.name),
+            self.described()
+        );
+        context
+            .problems
+            .error(self.span(), message, "wrong type", None);
         None
     }
 
@@ -70,7 +84,9 @@ impl<'a> Found<'a> {
         context: &mut Context,
     ) -> Option<T> {
         let help = Some(help.into()).filter(|help| !help.is_empty());
-        context.problems.error(self.span(), message, "this value", help);
+        context
+            .problems
+            .error(self.span(), message, "this value", help);
         None
     }
 
@@ -93,8 +109,15 @@ impl<'a> Found<'a> {
                 _ => "a number in another notation",
             };
             return self.refuse(
-                format!("{} must be {expected}; without quotes YAML reads this as {kind}", quoted(self.name)),
-                if self.secret { "put it in quotes".to_owned() } else { format!("write '{}'", scalar.text) },
+                format!(
+                    "{} must be {expected}; without quotes YAML reads this as {kind}",
+                    quoted(self.name)
+                ),
+                if self.secret {
+                    "put it in quotes".to_owned()
+                } else {
+                    format!("write '{}'", scalar.text)
+                },
                 context,
             );
         }
@@ -106,12 +129,19 @@ impl<'a> Found<'a> {
     pub(super) fn line(&self, expected: &str, context: &mut Context) -> Option<&'a str> {
         let text = self.text(expected, context)?;
         if text.is_empty() {
-            return self.refuse(format!("{} is empty", quoted(self.name)), format!("it must be {expected}"), context);
+            return self.refuse(
+                format!("{} is empty", quoted(self.name)),
+                format!("it must be {expected}"),
+                context,
+            );
         }
         if let Some(character) = text.chars().find(|character| is_hidden(*character)) {
             let character = character.escape_unicode();
             return self.refuse(
-                format!("{} contains the control character {character}", quoted(self.name)),
+                format!(
+                    "{} contains the control character {character}",
+                    quoted(self.name)
+                ),
                 "remove it; only visible characters can be part of it",
                 context,
             );
@@ -152,7 +182,11 @@ impl<'a> Found<'a> {
         if let Value::Sequence(items) = &self.node.value {
             return Some(items);
         }
-        let message = format!("{} must be {expected}, not {}", quoted(self.name), self.described());
+        let message = format!(
+            "{} must be {expected}, not {}",
+            quoted(self.name),
+            self.described()
+        );
         let help = match &self.node.value {
             Value::Scalar(scalar) if !scalar.is_null() && !self.secret => {
                 let items: Vec<&str> = scalar.text.split(',').map(str::trim).collect();
@@ -161,7 +195,9 @@ impl<'a> Found<'a> {
             }
             _ => None,
         };
-        context.problems.error(self.span(), message, "wrong type", help);
+        context
+            .problems
+            .error(self.span(), message, "wrong type", help);
         None
     }
 
@@ -180,8 +216,10 @@ impl<'a> Found<'a> {
         mut convert: impl FnMut(&Found, &mut Context) -> Option<T>,
     ) -> Option<Vec<T>> {
         let items = self.list(expected, context)?;
-        let converted: Vec<Option<T>> =
-            items.iter().map(|item| convert(&self.item(item), context)).collect();
+        let converted: Vec<Option<T>> = items
+            .iter()
+            .map(|item| convert(&self.item(item), context))
+            .collect();
         converted.into_iter().collect()
     }
 }
@@ -200,7 +238,9 @@ pub(super) fn is_hidden(character: char) -> bool {
 pub(super) fn template_in(node: &Node) -> Option<Span> {
     match &node.value {
         Value::Scalar(scalar) => {
-            let braces = ["{{", "{%", "{#"].iter().any(|open| scalar.text.contains(open));
+            let braces = ["{{", "{%", "{#"]
+                .iter()
+                .any(|open| scalar.text.contains(open));
             (braces && !scalar.verbatim).then_some(node.span)
         }
         Value::Sequence(items) => items.iter().find_map(template_in),

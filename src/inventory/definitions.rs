@@ -54,20 +54,34 @@ impl Variables {
             return;
         }
         let Value::Mapping(entries) = &node.value else {
-            let message = format!("the variables of {whose} must be a mapping, not {}", node.described());
+            let message = format!(
+                "the variables of {whose} must be a mapping, not {}",
+                node.described()
+            );
             let help = Some("write one `name: value` per line".to_owned());
-            context.problems.error(node.span, message, "wrong type", help);
+            context
+                .problems
+                .error(node.span, message, "wrong type", help);
             return;
         };
         for entry in entries.iter() {
-            let assigned = Assigned { name_span: entry.key_span, node: entry.node.clone() };
+            let assigned = Assigned {
+                name_span: entry.key_span,
+                node: entry.node.clone(),
+            };
             check(&entry.key.text, &assigned, context);
             self.assigned.insert(entry.key.text.clone(), assigned);
         }
     }
 
     /// Takes in one variable, checked.
-    pub(super) fn define_text(&mut self, name: &str, name_span: Span, node: Node, context: &mut Context) {
+    pub(super) fn define_text(
+        &mut self,
+        name: &str,
+        name_span: Span,
+        node: Node,
+        context: &mut Context,
+    ) {
         let assigned = Assigned { name_span, node };
         check(name, &assigned, context);
         self.assigned.insert(name.to_owned(), assigned);
@@ -75,16 +89,33 @@ impl Variables {
 
     /// The value under one of a variable's names; none when it is not set or
     /// wrong. Two names with different values are an error.
-    pub(super) fn read<T: Convert>(&self, names: &[&str], context: &mut Context) -> Option<T::Output> {
+    pub(super) fn read<T: Convert>(
+        &self,
+        names: &[&str],
+        context: &mut Context,
+    ) -> Option<T::Output> {
         let mut found: Option<(&str, &Assigned)> = None;
         for name in names {
-            let Some(assigned) = self.get(name) else { continue };
+            let Some(assigned) = self.get(name) else {
+                continue;
+            };
             if let Some((first, earlier)) = found {
                 if !same(&earlier.node, &assigned.node) {
-                    let place = context.problems.place(earlier.name_span, assigned.name_span);
-                    let message = format!("{} and {} say two things about one host", quoted(name), quoted(first));
-                    let help = Some(format!("they are one variable; the other one is on {place}: keep {}", quoted(first)));
-                    context.problems.error(assigned.name_span, message, "this one", help);
+                    let place = context
+                        .problems
+                        .place(earlier.name_span, assigned.name_span);
+                    let message = format!(
+                        "{} and {} say two things about one host",
+                        quoted(name),
+                        quoted(first)
+                    );
+                    let help = Some(format!(
+                        "they are one variable; the other one is on {place}: keep {}",
+                        quoted(first)
+                    ));
+                    context
+                        .problems
+                        .error(assigned.name_span, message, "this one", help);
                 }
                 continue;
             }
@@ -132,15 +163,26 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
     if let Some(span) = vault_in(&assigned.node) {
         context.problems.error(
             span,
-            format!("the value of {} is encrypted with ansible-vault, which is not read here", quoted(name)),
+            format!(
+                "the value of {} is encrypted with ansible-vault, which is not read here",
+                quoted(name)
+            ),
             "encrypted",
             Some(vault_help(name)),
         );
         return;
     }
-    if let Some((_, help)) = variables::REFUSED.iter().find(|(refused, _)| *refused == name) {
+    if let Some((_, help)) = variables::REFUSED
+        .iter()
+        .find(|(refused, _)| *refused == name)
+    {
         let message = format!("{} is not understood here", quoted(name));
-        context.problems.error(assigned.name_span, message, "this variable", Some((*help).to_owned()));
+        context.problems.error(
+            assigned.name_span,
+            message,
+            "this variable",
+            Some((*help).to_owned()),
+        );
         return;
     }
     if let Some(variable) = variables::find(name) {
@@ -149,7 +191,10 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
         {
             context.problems.error(
                 span,
-                format!("{} cannot be a template: values are not rendered here", quoted(name)),
+                format!(
+                    "{} cannot be a template: values are not rendered here",
+                    quoted(name)
+                ),
                 "a template",
                 Some("write the value itself; dtls_issued_name alone is a template".to_owned()),
             );
@@ -166,13 +211,26 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
             None => format!("the variables are: {}", known.join(", ")),
         };
         let message = format!("there is no variable {}", quoted(name));
-        context.problems.error(assigned.name_span, message, "unknown", Some(help));
+        context
+            .problems
+            .error(assigned.name_span, message, "unknown", Some(help));
     } else if name.starts_with("ansible_") && !variables::has_no_meaning(name) {
-        let known = variables::table().flat_map(|variable| [variable.name].into_iter().chain(variable.aliases.iter().copied()));
-        let near = names::nearest(name, known.filter(|name| name.starts_with("ansible_")).chain(variables::WITHOUT_MEANING.iter().copied()));
+        let known = variables::table().flat_map(|variable| {
+            [variable.name]
+                .into_iter()
+                .chain(variable.aliases.iter().copied())
+        });
+        let near = names::nearest(
+            name,
+            known
+                .filter(|name| name.starts_with("ansible_"))
+                .chain(variables::WITHOUT_MEANING.iter().copied()),
+        );
         let help = near.map(|near| format!("did you mean `{near}`?"));
         let message = format!("{} has no meaning here", quoted(name));
-        context.problems.warning(assigned.name_span, message, "ignored", help);
+        context
+            .problems
+            .warning(assigned.name_span, message, "ignored", help);
     }
 }
 
@@ -201,7 +259,9 @@ pub(super) fn warn_of_useless(
 ) {
     let [ca, daemon, client] = roles;
     for (name, assigned) in variables.iter() {
-        let Some(variable) = variables::find(name) else { continue };
+        let Some(variable) = variables::find(name) else {
+            continue;
+        };
         let (read, readers) = match variable.read_by {
             ReadBy::Every => continue,
             ReadBy::Ca => (ca, "the host in the group ca"),
@@ -211,7 +271,9 @@ pub(super) fn warn_of_useless(
         if !read {
             let message = format!("{} means nothing for {}", quoted(name), quoted(host));
             let help = Some(format!("it is read for {readers}"));
-            context.problems.warning(assigned.name_span, message, "ignored", help);
+            context
+                .problems
+                .warning(assigned.name_span, message, "ignored", help);
         }
     }
 }

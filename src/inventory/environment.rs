@@ -48,8 +48,12 @@ impl Environment {
     #[must_use]
     pub fn of_process() -> Self {
         Self {
-            home: std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()),
-            user: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok(),
+            home: std::env::var_os("HOME")
+                .map(PathBuf::from)
+                .filter(|home| home.is_absolute()),
+            user: std::env::var("USER")
+                .or_else(|_| std::env::var("LOGNAME"))
+                .ok(),
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
             files: Arc::new(DiskFiles),
         }
@@ -81,7 +85,12 @@ impl Files for DiskFiles {
             Ok(metadata) => Ok(Some(FileKind::File {
                 executable: metadata.permissions().mode() & 0o111 != 0,
             })),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -91,7 +100,9 @@ impl Files for DiskFiles {
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+        std::fs::File::open(path)?
+            .take(limit)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 
@@ -114,12 +125,18 @@ impl Files for MemoryFiles {
         if self.0.contains_key(path) {
             return Ok(Some(FileKind::File { executable: false }));
         }
-        let inside = self.0.keys().any(|file| file != path && file.starts_with(path));
+        let inside = self
+            .0
+            .keys()
+            .any(|file| file != path && file.starts_with(path));
         Ok(inside.then_some(FileKind::Directory))
     }
 
     fn read(&self, path: &Path, _limit: usize) -> io::Result<Vec<u8>> {
-        self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.0
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

@@ -22,8 +22,15 @@ pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
             }
             continue;
         }
-        let source = context.problems.sources.add("-e".to_owned(), argument.clone());
-        let span = Span { source, start: 0, end: argument.len() };
+        let source = context
+            .problems
+            .sources
+            .add("-e".to_owned(), argument.clone());
+        let span = Span {
+            source,
+            start: 0,
+            end: argument.len(),
+        };
         if argument.trim_start().starts_with(['{', '[']) {
             if let Some(node) = files::parse_argument(source, argument, context) {
                 variables.define(&node, "-e", context);
@@ -31,14 +38,24 @@ pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
             continue;
         }
         let Some(words) = shlex::split(argument) else {
-            context.problems.error(span, "a quote in this argument is not closed", "this argument", None);
+            context.problems.error(
+                span,
+                "a quote in this argument is not closed",
+                "this argument",
+                None,
+            );
             continue;
         };
         for word in words {
             match word.split_once('=') {
                 Some((name, value)) if !name.is_empty() => {
                     let name_span = place(argument, name, source).unwrap_or(span);
-                    variables.define_text(name, name_span, Node::text(value.to_owned(), span), context);
+                    variables.define_text(
+                        name,
+                        name_span,
+                        Node::text(value.to_owned(), span),
+                        context,
+                    );
                 }
                 _ => {
                     let message = format!("{} sets no variable", quoted(&word));
@@ -53,12 +70,19 @@ pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
 
 fn expanded(file: &str, context: &Context) -> std::path::PathBuf {
     match file.strip_prefix("~/") {
-        Some(_) => context.environment.local_path(file).unwrap_or_else(|| Path::new(file).to_owned()),
+        Some(_) => context
+            .environment
+            .local_path(file)
+            .unwrap_or_else(|| Path::new(file).to_owned()),
         None => Path::new(file).to_owned(),
     }
 }
 
 fn place(argument: &str, name: &str, source: usize) -> Option<Span> {
     let start = argument.find(&format!("{name}="))?;
-    Some(Span { source, start, end: start + name.len() })
+    Some(Span {
+        source,
+        start,
+        end: start + name.len(),
+    })
 }

@@ -50,7 +50,9 @@ impl Groups {
             if matches!(entry.key.text.as_str(), "hosts" | "children" | "vars") {
                 let message = format!("{} stands outside of every group", quoted(&entry.key.text));
                 let help = Some("put it below `all:`, one level deeper".to_owned());
-                context.problems.error(entry.key_span, message, "here", help);
+                context
+                    .problems
+                    .error(entry.key_span, message, "here", help);
                 continue;
             }
             groups.group(entry, None, context);
@@ -60,7 +62,9 @@ impl Groups {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<&Group> {
-        self.group_places.get(name).and_then(|place| self.groups.get(*place))
+        self.group_places
+            .get(name)
+            .and_then(|place| self.groups.get(*place))
     }
 
     pub(super) fn has_host(&self, name: &str) -> bool {
@@ -78,7 +82,8 @@ impl Groups {
             hosts: BTreeSet::new(),
             variables: Variables::default(),
         });
-        self.group_places.insert(name.to_owned(), self.groups.len() - 1);
+        self.group_places
+            .insert(name.to_owned(), self.groups.len() - 1);
         self.groups.len() - 1
     }
 
@@ -99,8 +104,11 @@ impl Groups {
                 quoted(&entry.key.text),
                 entry.node.described()
             );
-            let help = Some("write `hosts:` below it and each host below that, with a colon".to_owned());
-            context.problems.error(entry.key_span, message, "this group", help);
+            let help =
+                Some("write `hosts:` below it and each host below that, with a colon".to_owned());
+            context
+                .problems
+                .error(entry.key_span, message, "this group", help);
             return;
         };
         for section in sections.iter() {
@@ -134,7 +142,12 @@ impl Groups {
                 Some(group) => format!("the group {} would contain itself", quoted(&group.name)),
                 None => "a group would contain itself".to_owned(),
             };
-            context.problems.error(span, message, "here again", Some("groups form a tree: remove one of the two".to_owned()));
+            context.problems.error(
+                span,
+                message,
+                "here again",
+                Some("groups form a tree: remove one of the two".to_owned()),
+            );
         } else if let Some(group) = self.groups.get_mut(child) {
             group.parents.insert(parent);
         }
@@ -145,7 +158,12 @@ impl Groups {
         let mut found = BTreeSet::new();
         let mut open = vec![group];
         while let Some(next) = open.pop() {
-            for parent in self.groups.get(next).into_iter().flat_map(|group| &group.parents) {
+            for parent in self
+                .groups
+                .get(next)
+                .into_iter()
+                .flat_map(|group| &group.parents)
+            {
                 if found.insert(*parent) {
                     open.push(*parent);
                 }
@@ -157,13 +175,20 @@ impl Groups {
     fn host(&mut self, entry: &Entry, group: usize, context: &mut Context) {
         let pattern = &entry.key;
         if !pattern.plain && pattern.text.is_empty() || pattern.is_null() {
-            context.problems.error(entry.key_span, "a host needs a name", "here", None);
+            context
+                .problems
+                .error(entry.key_span, "a host needs a name", "here", None);
             return;
         }
         if pattern.plain && pattern.meaning() != super::scalar::Meaning::Text {
-            let message = format!("a host's name must be text; YAML reads {} as something else", quoted(&pattern.text));
+            let message = format!(
+                "a host's name must be text; YAML reads {} as something else",
+                quoted(&pattern.text)
+            );
             let help = Some(format!("put it in quotes: '{}'", pattern.text));
-            context.problems.error(entry.key_span, message, "this name", help);
+            context
+                .problems
+                .error(entry.key_span, message, "this name", help);
             return;
         }
         let mut variables = Variables::default();
@@ -172,7 +197,9 @@ impl Groups {
         let (hosts, port) = match ranges::expand(&pattern.text) {
             Ok(expanded) => expanded,
             Err((message, help)) => {
-                context.problems.error(entry.key_span, message, "this name", Some(help.to_owned()));
+                context
+                    .problems
+                    .error(entry.key_span, message, "this name", Some(help.to_owned()));
                 return;
             }
         };
@@ -203,10 +230,21 @@ impl Groups {
         let mut variables = Variables::default();
         if let Some(port) = port {
             let node = Node::number(port, span);
-            variables.set("ansible_port", Assigned { name_span: span, node });
+            variables.set(
+                "ansible_port",
+                Assigned {
+                    name_span: span,
+                    node,
+                },
+            );
         }
-        self.hosts.push(HostEntry { name: name.to_owned(), span, variables });
-        self.host_places.insert(name.to_owned(), self.hosts.len() - 1);
+        self.hosts.push(HostEntry {
+            name: name.to_owned(),
+            span,
+            variables,
+        });
+        self.host_places
+            .insert(name.to_owned(), self.hosts.len() - 1);
         self.hosts.len() - 1
     }
 
@@ -253,15 +291,23 @@ impl Groups {
             if let Some(Some(depth)) = known.get(place) {
                 return *depth;
             }
-            let parents = groups.get(place).into_iter().flat_map(|group| &group.parents);
-            let found = parents.map(|parent| 1 + depth(groups, *parent, known)).max().unwrap_or(0);
+            let parents = groups
+                .get(place)
+                .into_iter()
+                .flat_map(|group| &group.parents);
+            let found = parents
+                .map(|parent| 1 + depth(groups, *parent, known))
+                .max()
+                .unwrap_or(0);
             if let Some(slot) = known.get_mut(place) {
                 *slot = Some(found);
             }
             found
         }
         let mut known = vec![None; self.groups.len()];
-        (0..self.groups.len()).map(|place| depth(&self.groups, place, &mut known)).collect()
+        (0..self.groups.len())
+            .map(|place| depth(&self.groups, place, &mut known))
+            .collect()
     }
 }
 
@@ -272,18 +318,30 @@ fn names_a_group(entry: &Entry, context: &mut Context) -> bool {
             entry.key_span,
             "this configures a dynamic inventory, which is not read here",
             "a plugin",
-            Some("write the hosts down, for example with ansible-inventory --list --yaml".to_owned()),
+            Some(
+                "write the hosts down, for example with ansible-inventory --list --yaml".to_owned(),
+            ),
         );
         return false;
     }
     if name.plain && name.meaning() != super::scalar::Meaning::Text {
         let message = format!("a group's name must be text, not {}", quoted(&name.text));
-        context.problems.error(entry.key_span, message, "this name", Some("put it in quotes".to_owned()));
+        context.problems.error(
+            entry.key_span,
+            message,
+            "this name",
+            Some("put it in quotes".to_owned()),
+        );
         return false;
     }
     if name.text.is_empty() || name.text.contains('/') || name.text.chars().any(is_hidden) {
         let message = format!("{} cannot be the name of a group", quoted(&name.text));
-        context.problems.error(entry.key_span, message, "this name", Some("letters, digits and underscores".to_owned()));
+        context.problems.error(
+            entry.key_span,
+            message,
+            "this name",
+            Some("letters, digits and underscores".to_owned()),
+        );
         return false;
     }
     true
@@ -300,9 +358,16 @@ fn members(section: &Entry, kind: &str, context: &mut Context) -> Vec<Entry> {
             node: Node::null(section.node.span),
         }],
         Value::Sequence(_) => {
-            let message = format!("{} must be a mapping, not a list", quoted(&section.key.text));
-            let help = Some(format!("write each {kind} on a line of its own, without a hyphen and with a colon"));
-            context.problems.error(section.node.span, message, "a list", help);
+            let message = format!(
+                "{} must be a mapping, not a list",
+                quoted(&section.key.text)
+            );
+            let help = Some(format!(
+                "write each {kind} on a line of its own, without a hyphen and with a colon"
+            ));
+            context
+                .problems
+                .error(section.node.span, message, "a list", help);
             Vec::new()
         }
     }
@@ -311,8 +376,11 @@ fn members(section: &Entry, kind: &str, context: &mut Context) -> Vec<Entry> {
 fn unknown_section(name: &str, section: &Entry, group: &str, context: &mut Context) {
     let help = match names::nearest(name, ["hosts", "children", "vars"]) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "a host stands below `hosts:`, a group below `children:`, a variable below `vars:`".to_owned(),
+        None => "a host stands below `hosts:`, a group below `children:`, a variable below `vars:`"
+            .to_owned(),
     };
     let message = format!("the group {} has no part {}", quoted(group), quoted(name));
-    context.problems.error(section.key_span, message, "unknown", Some(help));
+    context
+        .problems
+        .error(section.key_span, message, "unknown", Some(help));
 }

@@ -21,17 +21,17 @@ mod extra;
 mod files;
 mod groups;
 mod host;
-mod names;
-mod problem;
+pub(crate) mod names;
+pub(crate) mod problem;
 mod ranges;
 mod reach;
 mod resolve;
-mod scalar;
-mod source;
+pub(crate) mod scalar;
+pub(crate) mod source;
 mod ssh_options;
 mod values;
 mod variables;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::path::{Path, PathBuf};
 
@@ -106,19 +106,32 @@ pub fn load(
     environment: &Environment,
 ) -> Result<Inventory, InventoryErrors> {
     let mut problems = Problems::default();
-    let hosts = read(path, extra_vars, &mut Context { problems: &mut problems, environment });
+    let hosts = read(
+        path,
+        extra_vars,
+        &mut Context {
+            problems: &mut problems,
+            environment,
+        },
+    );
     let failed = problems.has_errors();
     let problems = problems.finish();
     let ca = hosts.iter().find(|host| host.is_ca).cloned();
     match ca {
         Some(ca) if !failed => Ok(Inventory {
             path: path.to_owned(),
-            name: path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+            name: path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             hosts,
             warnings: problems,
             ca,
         }),
-        _ => Err(InventoryErrors { inventory: path.display().to_string(), problems }),
+        _ => Err(InventoryErrors {
+            inventory: path.display().to_string(),
+            problems,
+        }),
     }
 }
 

@@ -8,13 +8,13 @@ use std::net::{IpAddr, Ipv6Addr};
 /// A host name as an inventory may have it: letters, digits, dots, hyphens and
 /// underscores, labels of at most 63 characters (RFC 1123, and the underscore
 /// that Ansible allows).
-pub(super) fn is_host_name(text: &str) -> bool {
+pub(crate) fn is_host_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(|label| is_label(label, true))
 }
 
 /// A name for a certificate: RFC 1123 labels, a `*` alone as the first one
 /// allowed (RFC 6125, section 6.4.3).
-pub(super) fn is_certificate_name(text: &str) -> bool {
+pub(crate) fn is_certificate_name(text: &str) -> bool {
     let rest = text.strip_prefix("*.").unwrap_or(text);
     // A name whose last label is a number is an address in disguise.
     let address_like = rest
@@ -29,12 +29,14 @@ fn is_label(label: &str, underscores: bool) -> bool {
         && !label.starts_with('-')
         && !label.ends_with('-')
         && label.chars().all(|character| {
-            character.is_ascii_alphanumeric() || character == '-' || (underscores && character == '_')
+            character.is_ascii_alphanumeric()
+                || character == '-'
+                || (underscores && character == '_')
         })
 }
 
 /// A host name or an IP address.
-pub(super) fn is_address(text: &str) -> bool {
+pub(crate) fn is_address(text: &str) -> bool {
     is_host_name(text) || without_zone(text).parse::<IpAddr>().is_ok()
 }
 
@@ -47,7 +49,7 @@ fn without_zone(text: &str) -> &str {
 }
 
 /// An account name that no command can take for an option.
-pub(super) fn is_account(text: &str) -> bool {
+pub(crate) fn is_account(text: &str) -> bool {
     let allowed = |character: char| {
         character.is_alphanumeric() || matches!(character, '.' | '_' | '-' | '@' | '\\' | '+' | '$')
     };
@@ -55,7 +57,7 @@ pub(super) fn is_account(text: &str) -> bool {
 }
 
 /// `host:port`, `[address]:port` or a host alone.
-pub(super) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
+pub(crate) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = text.strip_prefix('[') {
         let (address, rest) = rest.split_once(']')?;
         address.parse::<Ipv6Addr>().ok()?;
@@ -72,25 +74,33 @@ pub(super) fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// A port without sign or blanks.
-pub(super) fn decimal_port(text: &str) -> Option<u16> {
+pub(crate) fn decimal_port(text: &str) -> Option<u16> {
     let digits = text.chars().all(|character| character.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
 /// A path without double or trailing slashes and without `.`: two spellings
 /// of one place become the same text.
-pub(super) fn tidy_path(text: &str) -> String {
-    let parts: Vec<&str> = text.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+pub(crate) fn tidy_path(text: &str) -> String {
+    let parts: Vec<&str> = text
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
     let root = if text.starts_with('/') { "/" } else { "" };
     format!("{root}{}", parts.join("/"))
 }
 
 /// The name nearest to a misspelt one, if one is near.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -105,7 +115,20 @@ mod tests {
         for good in ["node1", "a_b", "n.example.com", "10.0.0.1", "X-1"] {
             assert!(is_host_name(good), "{good}");
         }
-        for bad in ["", "-a", "a-", "a..b", ".a", "a.", "a b", "a/b", "é", "a\n", "$(id)", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "-a",
+            "a-",
+            "a..b",
+            ".a",
+            "a.",
+            "a b",
+            "a/b",
+            "é",
+            "a\n",
+            "$(id)",
+            &"a".repeat(64),
+        ] {
             assert!(!is_host_name(bad), "{bad}");
         }
         assert!(is_address("::1") && is_address("fe80::1%eth0") && !is_address("fe80::1%a b"));
@@ -116,7 +139,16 @@ mod tests {
         for good in ["a", "*.example.com", "node-1.lan"] {
             assert!(is_certificate_name(good), "{good}");
         }
-        for bad in ["*", "*.", "a_b", "10.0.0.1", "a.*.b", "1.2.3.999", "a.b.", ""] {
+        for bad in [
+            "*",
+            "*.",
+            "a_b",
+            "10.0.0.1",
+            "a.*.b",
+            "1.2.3.999",
+            "a.b.",
+            "",
+        ] {
             assert!(!is_certificate_name(bad), "{bad}");
         }
     }

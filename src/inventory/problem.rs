@@ -33,7 +33,13 @@ pub struct Problem {
 
 impl fmt::Debug for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, message, .. } = self;
+        let Self {
+            file,
+            line,
+            column,
+            message,
+            ..
+        } = self;
         write!(formatter, "{file}:{line}:{column}: {message}")
     }
 }
@@ -48,21 +54,31 @@ impl std::error::Error for Problem {}
 
 impl Diagnostic for Problem {
     fn severity(&self) -> Option<Severity> {
-        Some(if self.warning { Severity::Warning } else { Severity::Error })
+        Some(if self.warning {
+            Severity::Warning
+        } else {
+            Severity::Error
+        })
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        self.help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.shown.as_ref().map(|(source, _)| source as &dyn SourceCode)
+        self.shown
+            .as_ref()
+            .map(|(source, _)| source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let (_, span) = self.shown.as_ref()?;
         let label = Some(self.label.to_owned()).filter(|label| !label.is_empty());
-        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(label, *span))))
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(
+            label, *span,
+        ))))
     }
 }
 
@@ -87,7 +103,11 @@ impl fmt::Display for InventoryErrors {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.errors().count();
         let plural = if count == 1 { "" } else { "s" };
-        write!(formatter, "{count} error{plural} in the inventory {}", self.inventory)
+        write!(
+            formatter,
+            "{count} error{plural} in the inventory {}",
+            self.inventory
+        )
     }
 }
 
@@ -95,16 +115,21 @@ impl std::error::Error for InventoryErrors {}
 
 impl Diagnostic for InventoryErrors {
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
-        Some(Box::new(self.problems.iter().map(|problem| problem as &dyn Diagnostic)))
+        Some(Box::new(
+            self.problems
+                .iter()
+                .map(|problem| problem as &dyn Diagnostic),
+        ))
     }
 }
 
 /// Problems as text without colours: for logs and for tests.
 #[must_use]
 pub fn render(problems: &[Problem], width: usize) -> String {
-    let handler = miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
-        .with_width(width)
-        .with_links(false);
+    let handler =
+        miette::GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
+            .with_width(width)
+            .with_links(false);
     let mut text = String::new();
     for problem in problems {
         if handler.render_report(&mut text, problem).is_err() {
@@ -128,14 +153,14 @@ struct Draft {
 
 /// Where problems are collected, with the texts they are in.
 #[derive(Debug, Default)]
-pub(super) struct Problems {
-    pub(super) sources: Sources,
+pub(crate) struct Problems {
+    pub(crate) sources: Sources,
     drafts: Vec<Draft>,
     seen: HashSet<Draft>,
 }
 
 impl Problems {
-    pub(super) fn error(
+    pub(crate) fn error(
         &mut self,
         span: Span,
         message: impl Into<String>,
@@ -143,10 +168,17 @@ impl Problems {
         help: Option<String>,
     ) {
         let message = message.into();
-        self.push(Draft { span: Some(span), file: None, message, label, help, warning: false });
+        self.push(Draft {
+            span: Some(span),
+            file: None,
+            message,
+            label,
+            help,
+            warning: false,
+        });
     }
 
-    pub(super) fn warning(
+    pub(crate) fn warning(
         &mut self,
         span: Span,
         message: impl Into<String>,
@@ -154,29 +186,50 @@ impl Problems {
         help: Option<String>,
     ) {
         let message = message.into();
-        self.push(Draft { span: Some(span), file: None, message, label, help, warning: true });
+        self.push(Draft {
+            span: Some(span),
+            file: None,
+            message,
+            label,
+            help,
+            warning: true,
+        });
     }
 
     /// An error about a file as a whole.
-    pub(super) fn file_error(
+    pub(crate) fn file_error(
         &mut self,
         file: impl fmt::Display,
         message: impl Into<String>,
         help: Option<String>,
     ) {
         let (file, message) = (Some(file.to_string()), message.into());
-        self.push(Draft { span: None, file, message, label: "", help, warning: false });
+        self.push(Draft {
+            span: None,
+            file,
+            message,
+            label: "",
+            help,
+            warning: false,
+        });
     }
 
     /// A warning about a file as a whole.
-    pub(super) fn file_warning(
+    pub(crate) fn file_warning(
         &mut self,
         file: impl fmt::Display,
         message: impl Into<String>,
         help: Option<String>,
     ) {
         let (file, message) = (Some(file.to_string()), message.into());
-        self.push(Draft { span: None, file, message, label: "", help, warning: true });
+        self.push(Draft {
+            span: None,
+            file,
+            message,
+            label: "",
+            help,
+            warning: true,
+        });
     }
 
     /// The same problem of a value that many hosts share is said once.
@@ -186,24 +239,26 @@ impl Problems {
         }
     }
 
-    pub(super) fn has_errors_in(&self, source: usize) -> bool {
-        self.drafts.iter().any(|draft| draft.span.is_some_and(|span| span.source == source))
+    pub(crate) fn has_errors_in(&self, source: usize) -> bool {
+        self.drafts
+            .iter()
+            .any(|draft| draft.span.is_some_and(|span| span.source == source))
     }
 
     /// Whether anything but warnings was collected.
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.drafts.iter().any(|draft| !draft.warning)
     }
 
     /// The one-based line where a span begins.
-    pub(super) fn line(&self, span: Span) -> usize {
+    pub(crate) fn line(&self, span: Span) -> usize {
         self.sources
             .get(span.source)
             .map_or(0, |source| source.line_and_column(span.start).0)
     }
 
     /// `file:line` of a span, or only the line when it is in the same file.
-    pub(super) fn place(&self, span: Span, seen_from: Span) -> String {
+    pub(crate) fn place(&self, span: Span, seen_from: Span) -> String {
         let line = self.line(span);
         match self.sources.get(span.source) {
             Some(source) if span.source != seen_from.source => format!("{}:{line}", source.name),
@@ -212,12 +267,15 @@ impl Problems {
     }
 
     /// What was collected, in the order of files and lines.
-    pub(super) fn finish(mut self) -> Vec<Problem> {
-        self.drafts.sort_by_key(|draft| draft.span.map(|span| (span.source, span.start)));
+    pub(crate) fn finish(mut self) -> Vec<Problem> {
+        self.drafts
+            .sort_by_key(|draft| draft.span.map(|span| (span.source, span.start)));
         let mut texts = std::collections::HashMap::new();
         let mut problems = Vec::with_capacity(self.drafts.len());
         for draft in self.drafts {
-            let place = draft.span.and_then(|span| Some((span, self.sources.get(span.source)?)));
+            let place = draft
+                .span
+                .and_then(|span| Some((span, self.sources.get(span.source)?)));
             let Some((span, source)) = place else {
                 problems.push(Problem {
                     file: draft.file.unwrap_or_default(),
@@ -235,7 +293,10 @@ impl Problems {
                 let mut shown = source.shown();
                 let text = std::mem::take(&mut shown.text);
                 let length = text.len();
-                (shown, (Arc::new(NamedSource::new(&source.name, text)), length))
+                (
+                    shown,
+                    (Arc::new(NamedSource::new(&source.name, text)), length),
+                )
             });
             let start = shown.position(span.start).min(text.1);
             let end = shown.position(span.end).clamp(start, text.1);

@@ -19,11 +19,17 @@ pub(super) fn expand(pattern: &str) -> Result<(Vec<String>, Option<u16>), Wrong>
     let mut rest = pattern;
     while let Some((head, tail)) = rest.split_once('[') {
         let Some((range, tail)) = tail.split_once(']') else {
-            return Err(("a range is not closed with `]`".to_owned(), "write it like node[01:20]"));
+            return Err((
+                "a range is not closed with `]`".to_owned(),
+                "write it like node[01:20]",
+            ));
         };
         let parts = sequence(range)?;
         if names.len().saturating_mul(parts.len()) > MOST {
-            return Err((format!("this stands for more than {MOST} hosts"), "shorten the range"));
+            return Err((
+                format!("this stands for more than {MOST} hosts"),
+                "shorten the range",
+            ));
         }
         names = names
             .iter()
@@ -46,10 +52,17 @@ fn split_port(pattern: &str) -> Result<(&str, Option<u16>), Wrong> {
         Some((host, port)) if !port.contains(']') => (host, port),
         _ => return Ok((pattern, None)),
     };
-    let number = super::names::decimal_port(port).filter(|port| *port > 0).ok_or_else(|| {
-        (format!("`{}` is not a port", port.escape_debug()), "a number from 1 to 65535 after the colon")
-    })?;
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let number = super::names::decimal_port(port)
+        .filter(|port| *port > 0)
+        .ok_or_else(|| {
+            (
+                format!("`{}` is not a port", port.escape_debug()),
+                "a number from 1 to 65535 after the colon",
+            )
+        })?;
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     match inner {
         Some(address) if address.parse::<std::net::IpAddr>().is_ok() => Ok((address, Some(number))),
         _ => Ok((host, Some(number))),
@@ -59,13 +72,22 @@ fn split_port(pattern: &str) -> Result<(&str, Option<u16>), Wrong> {
 /// The parts that one `[begin:end:step]` stands for.
 fn sequence(range: &str) -> Result<Vec<String>, Wrong> {
     const FORM: &str = "write [begin:end] or [begin:end:step], like [01:20] or [a:c]";
-    let wrong = |message: &str| (format!("the range [{}] {message}", range.escape_debug()), FORM);
+    let wrong = |message: &str| {
+        (
+            format!("the range [{}] {message}", range.escape_debug()),
+            FORM,
+        )
+    };
     let bounds: Vec<&str> = range.split(':').collect();
     let (begin, end, step) = match *bounds.as_slice() {
         [begin, end] => (begin, end, 1),
         [begin, end, step] => {
             let step = step.parse::<usize>().ok().filter(|step| *step > 0);
-            (begin, end, step.ok_or_else(|| wrong("has a step that is not a number above 0"))?)
+            (
+                begin,
+                end,
+                step.ok_or_else(|| wrong("has a step that is not a number above 0"))?,
+            )
         }
         _ => return Err(wrong("is not begin and end")),
     };
@@ -76,7 +98,11 @@ fn sequence(range: &str) -> Result<Vec<String>, Wrong> {
         if first > last {
             return Err(wrong("ends before it begins"));
         }
-        let letters = LETTERS.chars().skip(first).take(last - first + 1).step_by(step);
+        let letters = LETTERS
+            .chars()
+            .skip(first)
+            .take(last - first + 1)
+            .step_by(step);
         return Ok(letters.map(String::from).collect());
     }
     let begin = if begin.is_empty() { "0" } else { begin };
@@ -84,7 +110,11 @@ fn sequence(range: &str) -> Result<Vec<String>, Wrong> {
     if !digits(begin) || !digits(end) {
         return Err(wrong("mixes what cannot be counted"));
     }
-    let width = if begin.len() > 1 && begin.starts_with('0') { begin.len() } else { 0 };
+    let width = if begin.len() > 1 && begin.starts_with('0') {
+        begin.len()
+    } else {
+        0
+    };
     if width > 0 && width != end.len() {
         return Err(wrong("begins and ends with numbers of different length"));
     }
@@ -97,7 +127,10 @@ fn sequence(range: &str) -> Result<Vec<String>, Wrong> {
     if (last - first) / step >= MOST {
         return Err(wrong("is too long"));
     }
-    Ok((first..=last).step_by(step).map(|number| format!("{number:0width$}")).collect())
+    Ok((first..=last)
+        .step_by(step)
+        .map(|number| format!("{number:0width$}"))
+        .collect())
 }
 
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -135,8 +168,21 @@ mod tests {
     #[test]
     fn impossible_ranges_are_refused() {
         for pattern in [
-            "n[1:", "n[1]", "n[1:]", "n[3:1]", "n[c:a]", "n[01:100]", "n[1:9:0]", "n[1:9:x]", "n[a:9]",
-            "n[1:2:3:4]", "n[0:99999999999]", "n[0:9999]m[0:9999]", "n:99999", "n:0", "n:",
+            "n[1:",
+            "n[1]",
+            "n[1:]",
+            "n[3:1]",
+            "n[c:a]",
+            "n[01:100]",
+            "n[1:9:0]",
+            "n[1:9:x]",
+            "n[a:9]",
+            "n[1:2:3:4]",
+            "n[0:99999999999]",
+            "n[0:9999]m[0:9999]",
+            "n:99999",
+            "n:0",
+            "n:",
         ] {
             assert!(expand(pattern).is_err(), "{pattern}");
         }

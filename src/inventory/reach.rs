@@ -113,18 +113,32 @@ optional! {
 /// A path on this machine made whole, with the file there.
 fn key_file(text: &str, value: &Found, context: &mut Context) -> Option<PathBuf> {
     let Some(path) = context.environment.local_path(text) else {
-        return value.refuse(format!("the home directory for {} is not known", quoted(text)), "set HOME, or write the whole path", context);
+        return value.refuse(
+            format!("the home directory for {} is not known", quoted(text)),
+            "set HOME, or write the whole path",
+            context,
+        );
     };
     match context.environment.files.kind(&path) {
         Ok(Some(FileKind::File { .. })) => Some(path),
-        Ok(Some(FileKind::Directory)) => {
-            value.refuse(format!("the key file {} is a directory", quoted(text)), "name the file of the private key", context)
-        }
+        Ok(Some(FileKind::Directory)) => value.refuse(
+            format!("the key file {} is a directory", quoted(text)),
+            "name the file of the private key",
+            context,
+        ),
         Ok(None) => {
             let help = missing_file_help(text, &path, context.environment);
-            value.refuse(format!("the key file {} does not exist", quoted(text)), help, context)
+            value.refuse(
+                format!("the key file {} does not exist", quoted(text)),
+                help,
+                context,
+            )
         }
-        Err(error) => value.refuse(format!("the key file {} cannot be read: {error}", quoted(text)), "", context),
+        Err(error) => value.refuse(
+            format!("the key file {} cannot be read: {error}", quoted(text)),
+            "",
+            context,
+        ),
     }
 }
 
@@ -132,8 +146,14 @@ fn missing_file_help(text: &str, path: &Path, environment: &Environment) -> Stri
     if let Some(stripped) = text.strip_suffix(".pub") {
         return format!("the private key has no .pub: {stripped}");
     }
-    let siblings = path.parent().and_then(|parent| environment.files.list(parent).ok()).unwrap_or_default();
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let siblings = path
+        .parent()
+        .and_then(|parent| environment.files.list(parent).ok())
+        .unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     if let Some(near) = names::nearest(&name, siblings.iter().map(String::as_str)) {
         return format!("there is {} in that directory", quoted(near));
     }
@@ -196,7 +216,9 @@ impl Convert for SshArguments {
             Ok(options) => options,
             Err(refusals) => {
                 for (message, help) in refusals {
-                    context.problems.error(value.span(), message, "in these arguments", help);
+                    context
+                        .problems
+                        .error(value.span(), message, "in these arguments", help);
                 }
                 return None;
             }
@@ -209,7 +231,12 @@ impl Convert for SshArguments {
 
 /// The options with their paths whole; `~` needs a home.
 pub(super) fn with_whole_paths(written: WrittenOptions, environment: &Environment) -> SshOptions {
-    let whole = |files: Vec<String>| files.iter().filter_map(|file| environment.local_path(file)).collect();
+    let whole = |files: Vec<String>| {
+        files
+            .iter()
+            .filter_map(|file| environment.local_path(file))
+            .collect()
+    };
     SshOptions {
         proxy_jump: written.proxy_jump.filter(|jump| jump != "none"),
         user_known_hosts_files: whole(written.user_known_hosts_files.unwrap_or_default()),

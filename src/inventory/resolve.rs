@@ -69,7 +69,11 @@ pub(super) fn hosts(
             settings: Settings::read(&variables, context),
             variables: visible(&variables),
         };
-        resolved.push(Resolved { host, variables, span: entry.span });
+        resolved.push(Resolved {
+            host,
+            variables,
+            span: entry.span,
+        });
     }
     resolved
 }
@@ -82,19 +86,36 @@ fn ordered<'a>(
 ) -> Vec<(usize, &'a str)> {
     let mut ordered: Vec<(usize, &str)> = membership
         .iter()
-        .filter_map(|place| Some((*depths.get(*place)?, groups.groups.get(*place)?.name.as_str())))
+        .filter_map(|place| {
+            Some((
+                *depths.get(*place)?,
+                groups.groups.get(*place)?.name.as_str(),
+            ))
+        })
         .filter(|(_, name)| *name != "all")
         .collect();
     ordered.sort_unstable();
     ordered
 }
 
-fn group_files<'a>(path: &Path, groups: &'a Groups, context: &mut Context) -> HashMap<&'a str, Variables> {
-    let names: Vec<&str> = groups.groups.iter().map(|group| group.name.as_str()).collect();
+fn group_files<'a>(
+    path: &Path,
+    groups: &'a Groups,
+    context: &mut Context,
+) -> HashMap<&'a str, Variables> {
+    let names: Vec<&str> = groups
+        .groups
+        .iter()
+        .map(|group| group.name.as_str())
+        .collect();
     beside(path, "group_vars", "group", &names, context)
 }
 
-fn host_files<'a>(path: &Path, groups: &'a Groups, context: &mut Context) -> HashMap<&'a str, Variables> {
+fn host_files<'a>(
+    path: &Path,
+    groups: &'a Groups,
+    context: &mut Context,
+) -> HashMap<&'a str, Variables> {
     let names: Vec<&str> = groups.hosts.iter().map(|host| host.name.as_str()).collect();
     beside(path, "host_vars", "host", &names, context)
 }

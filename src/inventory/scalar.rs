@@ -12,7 +12,7 @@ use super::yaml::{Node, Scalar, Value};
 
 /// What a scalar means.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     Null,
     Bool(bool),
     Integer(i128),
@@ -21,17 +21,21 @@ pub(super) enum Meaning {
 }
 
 impl Scalar {
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         self.meaning() == Meaning::Null
     }
 
-    pub(super) fn meaning(&self) -> Meaning {
-        if self.plain { plain(&self.text) } else { Meaning::Text }
+    pub(crate) fn meaning(&self) -> Meaning {
+        if self.plain {
+            plain(&self.text)
+        } else {
+            Meaning::Text
+        }
     }
 }
 
 /// What an unquoted scalar means.
-pub(super) fn plain(text: &str) -> Meaning {
+pub(crate) fn plain(text: &str) -> Meaning {
     if matches!(text, "" | "~" | "null" | "Null" | "NULL") {
         return Meaning::Null;
     }
@@ -82,7 +86,9 @@ fn radix(digits: &str, radix: u32) -> Option<i128> {
     if digits.is_empty() || !digits.chars().all(|digit| digit.is_digit(radix)) {
         return None;
     }
-    i128::from_str_radix(digits, radix).ok().filter(|value| *value < 1 << 100)
+    i128::from_str_radix(digits, radix)
+        .ok()
+        .filter(|value| *value < 1 << 100)
 }
 
 /// `1:30` is ninety: parts of sixty, the first without a leading zero.
@@ -103,7 +109,11 @@ fn sexagesimal(digits: &str) -> Option<i128> {
 fn float(text: &str) -> Option<f64> {
     let (sign, digits) = signed(text);
     if matches!(digits, ".inf" | ".Inf" | ".INF") {
-        return Some(if sign < 0 { f64::NEG_INFINITY } else { f64::INFINITY });
+        return Some(if sign < 0 {
+            f64::NEG_INFINITY
+        } else {
+            f64::INFINITY
+        });
     }
     if matches!(text, ".nan" | ".NaN" | ".NAN") {
         return Some(f64::NAN);
@@ -113,7 +123,10 @@ fn float(text: &str) -> Option<f64> {
         Some((fraction, exponent)) => (fraction, Some(exponent)),
         None => (rest, None),
     };
-    let number = |part: &str| part.chars().all(|digit| digit.is_ascii_digit() || digit == '_');
+    let number = |part: &str| {
+        part.chars()
+            .all(|digit| digit.is_ascii_digit() || digit == '_')
+    };
     let starts_well = |part: &str| part.starts_with(|first: char| first.is_ascii_digit());
     let exponent_fits = exponent.is_none_or(|exponent| {
         exponent.strip_prefix(['+', '-']).is_some_and(|digits| {
@@ -131,7 +144,7 @@ fn float(text: &str) -> Option<f64> {
 }
 
 /// The booleans that Ansible accepts for its own variables, quoted or not.
-pub(super) fn boolean(text: &str) -> Option<bool> {
+pub(crate) fn boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
         "yes" | "y" | "true" | "t" | "on" | "1" | "1.0" => Some(true),
         "no" | "n" | "false" | "f" | "off" | "0" | "0.0" => Some(false),
@@ -140,7 +153,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// The value as templates and JSON see it.
-pub(super) fn to_json(node: &Node) -> Json {
+pub(crate) fn to_json(node: &Node) -> Json {
     match &node.value {
         Value::Sequence(items) => Json::Array(items.iter().map(to_json).collect()),
         Value::Mapping(entries) => Json::Object(
@@ -154,9 +167,8 @@ pub(super) fn to_json(node: &Node) -> Json {
             Meaning::Bool(value) => Json::Bool(value),
             Meaning::Integer(value) => Number::from_i128(value)
                 .map_or_else(|| Json::String(scalar.text.clone()), Json::Number),
-            Meaning::Float(value) => {
-                Number::from_f64(value).map_or_else(|| Json::String(scalar.text.clone()), Json::Number)
-            }
+            Meaning::Float(value) => Number::from_f64(value)
+                .map_or_else(|| Json::String(scalar.text.clone()), Json::Number),
             Meaning::Text => Json::String(scalar.text.clone()),
         },
     }

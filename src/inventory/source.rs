@@ -10,41 +10,41 @@ use std::ops::Range;
 
 /// A piece of one source, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Span {
-    pub(super) source: usize,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Span {
+    pub(crate) source: usize,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 /// One file, or one `-e` argument.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct Source {
     /// The path as it was given or found, or `-e` for an argument.
-    pub(super) name: String,
-    pub(super) text: String,
+    pub(crate) name: String,
+    pub(crate) text: String,
     hidden: Vec<Range<usize>>,
 }
 
 /// Every text that was read, in the order of reading.
 #[derive(Debug, Default)]
-pub(super) struct Sources {
+pub(crate) struct Sources {
     list: Vec<Source>,
 }
 
 impl Sources {
     /// Keeps a text and returns the number that its spans carry.
-    pub(super) fn add(&mut self, name: String, text: String) -> usize {
+    pub(crate) fn add(&mut self, name: String, text: String) -> usize {
         let hidden = secret_looking(&text);
         self.list.push(Source { name, text, hidden });
         self.list.len() - 1
     }
 
-    pub(super) fn get(&self, source: usize) -> Option<&Source> {
+    pub(crate) fn get(&self, source: usize) -> Option<&Source> {
         self.list.get(source)
     }
 
     /// Takes a piece of text out of everything that will be shown.
-    pub(super) fn hide(&mut self, span: Span) {
+    pub(crate) fn hide(&mut self, span: Span) {
         if let Some(source) = self.list.get_mut(span.source) {
             source.hidden.push(span.start..span.end);
         }
@@ -53,8 +53,8 @@ impl Sources {
 
 /// A source as it may be shown.
 #[derive(Debug)]
-pub(super) struct Shown {
-    pub(super) text: String,
+pub(crate) struct Shown {
+    pub(crate) text: String,
     length: usize,
     /// Where the two texts diverge: (byte in the original, byte in the shown).
     steps: BTreeMap<usize, usize>,
@@ -62,7 +62,7 @@ pub(super) struct Shown {
 
 impl Shown {
     /// The place in the shown text of a byte of the original.
-    pub(super) fn position(&self, original: usize) -> usize {
+    pub(crate) fn position(&self, original: usize) -> usize {
         let (from, to) = self
             .steps
             .range(..=original)
@@ -79,7 +79,7 @@ impl Shown {
 
 impl Source {
     /// One-based line and column (in characters) of a byte.
-    pub(super) fn line_and_column(&self, byte: usize) -> (usize, usize) {
+    pub(crate) fn line_and_column(&self, byte: usize) -> (usize, usize) {
         let before = self.text.get(..byte).unwrap_or(&self.text);
         let line = before.matches('\n').count() + 1;
         let start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -88,7 +88,7 @@ impl Source {
     }
 
     /// The text without its secrets, line for line the same.
-    pub(super) fn shown(&self) -> Shown {
+    pub(crate) fn shown(&self) -> Shown {
         let mut shown = Shown {
             text: String::with_capacity(self.text.len()),
             length: 0,
@@ -150,19 +150,22 @@ fn visible(character: char) -> Cow<'static, str> {
 }
 
 /// A value as it may be shown in a message: quoted, escaped, not too long.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 80;
     let mut shown: String = text.chars().take(LONGEST).collect();
     if text.chars().nth(LONGEST).is_some() {
         shown.push('…');
     }
-    let escaped: String = shown.chars().map(|character| visible(character).into_owned()).collect();
+    let escaped: String = shown
+        .chars()
+        .map(|character| visible(character).into_owned())
+        .collect();
     let escaped = escaped.replace('\t', "\\t").replace('\n', "\\n");
     format!("`{escaped}`")
 }
 
 /// Whether a variable's name says that its value is a secret.
-pub(super) fn names_a_secret(name: &str) -> bool {
+pub(crate) fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     ["pass", "secret", "token", "api_key", "credential", "vault"]
         .iter()
@@ -191,9 +194,9 @@ fn secret_looking(text: &str) -> Vec<Range<usize>> {
             found.push(offset + value..content_end);
             inside = Some(indentation);
             let written = line.get(value..).unwrap_or("").trim();
-            open_quote = ['"', '\'']
-                .iter()
-                .any(|quote| written.starts_with(*quote) && written.matches(*quote).count() % 2 == 1);
+            open_quote = ['"', '\''].iter().any(|quote| {
+                written.starts_with(*quote) && written.matches(*quote).count() % 2 == 1
+            });
         }
         offset += line.len();
     }
@@ -213,7 +216,9 @@ fn secret_value_start(line: &str) -> Option<usize> {
             .find(|word| !word.is_empty());
         let after = separator + 1;
         if word.is_some_and(names_a_secret) {
-            let blank = line.get(after..).is_some_and(|value| value.starts_with(' '));
+            let blank = line
+                .get(after..)
+                .is_some_and(|value| value.starts_with(' '));
             return Some(after + usize::from(blank));
         }
         from = after;

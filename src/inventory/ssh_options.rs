@@ -53,7 +53,10 @@ pub(super) type Refusal = (String, Option<String>);
 /// Reads the arguments; all that is wrong with them is returned at once.
 pub(super) fn parse(text: &str) -> Result<WrittenOptions, Vec<Refusal>> {
     let Some(words) = shlex::split(text) else {
-        return Err(vec![("a quote in the SSH arguments is not closed".to_owned(), None)]);
+        return Err(vec![(
+            "a quote in the SSH arguments is not closed".to_owned(),
+            None,
+        )]);
     };
     let mut options = WrittenOptions::default();
     let mut refusals = Vec::new();
@@ -68,7 +71,11 @@ pub(super) fn parse(text: &str) -> Result<WrittenOptions, Vec<Refusal>> {
             refusals.push(refused_flag(flag));
             continue;
         }
-        let value = if attached.is_empty() { words.next() } else { Some(attached.to_owned()) };
+        let value = if attached.is_empty() {
+            words.next()
+        } else {
+            Some(attached.to_owned())
+        };
         let Some(value) = value else {
             refusals.push((format!("the SSH option `-{flag}` needs a value"), None));
             continue;
@@ -88,7 +95,11 @@ pub(super) fn parse(text: &str) -> Result<WrittenOptions, Vec<Refusal>> {
         };
         refusals.extend(result.err());
     }
-    if refusals.is_empty() { Ok(options) } else { Err(refusals) }
+    if refusals.is_empty() {
+        Ok(options)
+    } else {
+        Err(refusals)
+    }
 }
 
 fn flag(word: &str) -> Option<(char, &str)> {
@@ -116,14 +127,23 @@ fn refused_flag(flag: char) -> Refusal {
         'W' | 'L' | 'R' | 'D' => "forwarding has no place here; a jump host is -J user@host:port",
         _ => "understood here: -o, -J, -p, -i",
     };
-    (format!("the SSH option `-{}` is not understood here", flag.escape_debug()), Some(help.to_owned()))
+    (
+        format!(
+            "the SSH option `-{}` is not understood here",
+            flag.escape_debug()
+        ),
+        Some(help.to_owned()),
+    )
 }
 
 impl WrittenOptions {
     /// Sets one option; as in ssh, the first value of an option counts.
     fn set(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
         if value.chars().any(char::is_control) {
-            return Err((format!("a control character in the SSH option {}", quoted(name)), None));
+            return Err((
+                format!("a control character in the SSH option {}", quoted(name)),
+                None,
+            ));
         }
         match name.to_ascii_lowercase().as_str() {
             "proxyjump" => {
@@ -140,18 +160,26 @@ impl WrittenOptions {
                     "yes" | "true" => HostKeyChecking::Yes,
                     "accept-new" => HostKeyChecking::AcceptNew,
                     "no" | "off" | "false" => HostKeyChecking::Off,
-                    _ => return Err((
-                        format!("StrictHostKeyChecking cannot be {}", quoted(value)),
-                        Some("yes, accept-new or off: nobody is there to be asked".to_owned()),
-                    )),
+                    _ => {
+                        return Err((
+                            format!("StrictHostKeyChecking cannot be {}", quoted(value)),
+                            Some("yes, accept-new or off: nobody is there to be asked".to_owned()),
+                        ));
+                    }
                 };
                 self.strict_host_key_checking.get_or_insert(checking);
             }
             "port" => {
-                let port = value.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| (
-                    format!("{} is not a port", quoted(value)),
-                    Some("a number from 1 to 65535".to_owned()),
-                ))?;
+                let port = value
+                    .parse::<u16>()
+                    .ok()
+                    .filter(|port| *port > 0)
+                    .ok_or_else(|| {
+                        (
+                            format!("{} is not a port", quoted(value)),
+                            Some("a number from 1 to 65535".to_owned()),
+                        )
+                    })?;
                 self.port.get_or_insert(port);
             }
             "identityfile" => {
@@ -160,10 +188,12 @@ impl WrittenOptions {
                 self.identity_files.push(file.to_owned());
             }
             "identitiesonly" => {
-                let only = super::scalar::boolean(value).ok_or_else(|| (
-                    format!("IdentitiesOnly cannot be {}", quoted(value)),
-                    Some("yes or no".to_owned()),
-                ))?;
+                let only = super::scalar::boolean(value).ok_or_else(|| {
+                    (
+                        format!("IdentitiesOnly cannot be {}", quoted(value)),
+                        Some("yes or no".to_owned()),
+                    )
+                })?;
                 self.identities_only.get_or_insert(only);
             }
             _ => return Err(refused_option(name)),
@@ -177,7 +207,9 @@ impl WrittenOptions {
         Self {
             proxy_jump: self.proxy_jump.or(other.proxy_jump),
             user_known_hosts_files: self.user_known_hosts_files.or(other.user_known_hosts_files),
-            strict_host_key_checking: self.strict_host_key_checking.or(other.strict_host_key_checking),
+            strict_host_key_checking: self
+                .strict_host_key_checking
+                .or(other.strict_host_key_checking),
             port: self.port.or(other.port),
             identity_files: self.identity_files,
             identities_only: self.identities_only.or(other.identities_only),
@@ -199,16 +231,24 @@ fn refused_option(name: &str) -> Refusal {
         "localcommand" | "permitlocalcommand" | "knownhostscommand" | "match" | "include" => {
             "an inventory never runs a command or reads a configuration file"
         }
-        _ => "understood here: ProxyJump, UserKnownHostsFile, StrictHostKeyChecking, Port, \
-              IdentityFile, IdentitiesOnly; anything else belongs in ~/.ssh/config",
+        _ => {
+            "understood here: ProxyJump, UserKnownHostsFile, StrictHostKeyChecking, Port, \
+              IdentityFile, IdentitiesOnly; anything else belongs in ~/.ssh/config"
+        }
     };
-    (format!("the SSH option {} is not understood here", quoted(name)), Some(help.to_owned()))
+    (
+        format!("the SSH option {} is not understood here", quoted(name)),
+        Some(help.to_owned()),
+    )
 }
 
 fn check_path(path: &str) -> Result<(), Refusal> {
     if path.contains('%') || path.contains("${") {
         return Err((
-            format!("{} has a placeholder that only ssh would fill in", quoted(path)),
+            format!(
+                "{} has a placeholder that only ssh would fill in",
+                quoted(path)
+            ),
             Some("write the path out".to_owned()),
         ));
     }
@@ -216,10 +256,12 @@ fn check_path(path: &str) -> Result<(), Refusal> {
 }
 
 fn check_jump(value: &str) -> Result<(), Refusal> {
-    let wrong = || (
-        format!("{} is not a jump host", quoted(value)),
-        Some("write user@host:port, several separated by commas".to_owned()),
-    );
+    let wrong = || {
+        (
+            format!("{} is not a jump host", quoted(value)),
+            Some("write user@host:port, several separated by commas".to_owned()),
+        )
+    };
     for hop in value.split(',') {
         let hop = hop.strip_prefix("ssh://").unwrap_or(hop);
         let (user, place) = match hop.rsplit_once('@') {

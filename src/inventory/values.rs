@@ -76,8 +76,7 @@ pub(super) struct Renewal;
 impl Convert for Renewal {
     type Output = Option<RenewBefore>;
     const EXPECTED: &'static str = "a number of days, like 30 or 30d";
-    const SCHEMA: &'static str =
-        r#"{"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*d$"}]}"#;
+    const SCHEMA: &'static str = r#"{"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*d$"}]}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Self::Output> {
         let text = value.text(Self::EXPECTED, context)?;
@@ -124,8 +123,14 @@ impl Convert for HomeDirectory {
     fn convert(value: &Found, context: &mut Context) -> Option<String> {
         let text = value.line(Self::EXPECTED, context)?;
         if !text.starts_with('/') && !text.starts_with("~/") {
-            let message = format!("{} is neither absolute nor in the home directory", quoted(text));
-            let help = format!("write ~/{}", text.trim_start_matches("./").trim_start_matches('~'));
+            let message = format!(
+                "{} is neither absolute nor in the home directory",
+                quoted(text)
+            );
+            let help = format!(
+                "write ~/{}",
+                text.trim_start_matches("./").trim_start_matches('~')
+            );
             return value.refuse(message, help, context);
         }
         directory(text, value, context)
@@ -172,7 +177,12 @@ impl Convert for FileNames {
                 }
             };
             let name = format!("{}.{key}", value.name);
-            let inner = Found { name: &name, name_span: entry.key_span, node: &entry.node, secret: false };
+            let inner = Found {
+                name: &name,
+                name_span: entry.key_span,
+                node: &entry.node,
+                secret: false,
+            };
             match file_name(&inner, context) {
                 Some(file) => *slot = file,
                 None => fine = false,
@@ -182,7 +192,12 @@ impl Convert for FileNames {
         if fine && same {
             return value.refuse(
                 format!("{} names one file for two things", quoted(value.name)),
-                format!("ca is {}, cert is {}, key is {}", quoted(&files.ca), quoted(&files.cert), quoted(&files.key)),
+                format!(
+                    "ca is {}, cert is {}, key is {}",
+                    quoted(&files.ca),
+                    quoted(&files.cert),
+                    quoted(&files.key)
+                ),
                 context,
             );
         }
@@ -192,7 +207,11 @@ impl Convert for FileNames {
 
 impl Default for Files {
     fn default() -> Self {
-        Self { ca: "ca.pem".to_owned(), cert: "cert.pem".to_owned(), key: "key.pem".to_owned() }
+        Self {
+            ca: "ca.pem".to_owned(),
+            cert: "cert.pem".to_owned(),
+            key: "key.pem".to_owned(),
+        }
     }
 }
 
@@ -207,15 +226,25 @@ pub(super) fn unknown_key(
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("it has: {}", known.join(", ")),
     };
-    let message = format!("{} has no part {}", quoted(variable), quoted(&entry.key.text));
-    context.problems.error(entry.key_span, message, "unknown", Some(help));
+    let message = format!(
+        "{} has no part {}",
+        quoted(variable),
+        quoted(&entry.key.text)
+    );
+    context
+        .problems
+        .error(entry.key_span, message, "unknown", Some(help));
 }
 
 fn file_name(value: &Found, context: &mut Context) -> Option<String> {
     let text = value.line("a file name", context)?;
     if text.contains('/') || matches!(text, "." | "..") || text.len() > 200 {
         let message = format!("{} is not a file name", quoted(text));
-        return value.refuse(message, "a name without `/`; the directory is a variable of its own", context);
+        return value.refuse(
+            message,
+            "a name without `/`; the directory is a variable of its own",
+            context,
+        );
     }
     Some(text.to_owned())
 }
@@ -233,8 +262,16 @@ impl Convert for DropIn {
         // systemd.unit(5) reads only "*.conf"; a leading dot hides the file.
         if !name.ends_with(".conf") || name.starts_with('.') {
             let message = format!("systemd would not read a drop-in named {}", quoted(&name));
-            let stem = name.trim_start_matches('.').split('.').next().unwrap_or_default();
-            return value.refuse(message, format!("it must end in .conf: {stem}.conf"), context);
+            let stem = name
+                .trim_start_matches('.')
+                .split('.')
+                .next()
+                .unwrap_or_default();
+            return value.refuse(
+                message,
+                format!("it must end in .conf: {stem}.conf"),
+                context,
+            );
         }
         Some(name)
     }
@@ -246,13 +283,15 @@ pub(super) struct Unit;
 impl Convert for Unit {
     type Output = String;
     const EXPECTED: &'static str = "the name of a systemd service";
-    const SCHEMA: &'static str = r#"{"type": "string", "pattern": "^[A-Za-z0-9:_.@\\\\-]+\\.service$"}"#;
+    const SCHEMA: &'static str =
+        r#"{"type": "string", "pattern": "^[A-Za-z0-9:_.@\\\\-]+\\.service$"}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<String> {
         let text = value.line(Self::EXPECTED, context)?;
         let stem = text.strip_suffix(".service").unwrap_or("");
         // systemd.unit(5), "unit names".
-        let fits = |character: char| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character);
+        let fits =
+            |character: char| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character);
         if stem.is_empty() || stem.starts_with('-') || text.len() > 255 || !stem.chars().all(fits) {
             let message = format!("{} is not the name of a systemd service", quoted(text));
             return value.refuse(message, "it must look like docker.service", context);
@@ -274,13 +313,23 @@ impl Convert for NameTemplate {
         if let Err(error) = minijinja::Environment::new().template_from_str(text) {
             let reason = error.detail().unwrap_or("syntax error").to_owned();
             let message = format!("{} is not a valid template: {reason}", quoted(value.name));
-            return value.refuse(message, "for example: '{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'", context);
+            return value.refuse(
+                message,
+                "for example: '{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'",
+                context,
+            );
         }
         if text.starts_with('/') || text.split('/').any(|part| part == "..") {
             let message = format!("{} leads out of the directory of the CA", quoted(text));
-            return value.refuse(message, "a name inside dtls_ca_dir, without a leading `/` and without `..`", context);
+            return value.refuse(
+                message,
+                "a name inside dtls_ca_dir, without a leading `/` and without `..`",
+                context,
+            );
         }
-        let tells_apart = ["kind", "role", "key", "cert"].iter().any(|word| text.contains(word));
+        let tells_apart = ["kind", "role", "key", "cert"]
+            .iter()
+            .any(|word| text.contains(word));
         if !text.contains('{') || !tells_apart {
             return value.refuse(
                 format!("{} gives key and certificate one name", quoted(value.name)),
@@ -302,8 +351,14 @@ impl Convert for Key {
         r#"{"enum": ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"]}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<KeyType> {
-        const KNOWN: [&str; 6] =
-            ["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519"];
+        const KNOWN: [&str; 6] = [
+            "ecdsa-p256",
+            "ecdsa-p384",
+            "rsa-2048",
+            "rsa-3072",
+            "rsa-4096",
+            "ed25519",
+        ];
         let text = value.line(Self::EXPECTED, context)?;
         if let Some(key_type) = KNOWN.contains(&text).then(|| text.parse().ok()).flatten() {
             return Some(key_type);
@@ -312,7 +367,11 @@ impl Convert for Key {
             Some(near) => format!("did you mean {near}?"),
             None => format!("one of {}", KNOWN.join(", ")),
         };
-        value.refuse(format!("there is no key type {}", quoted(text)), help, context)
+        value.refuse(
+            format!("there is no key type {}", quoted(text)),
+            help,
+            context,
+        )
     }
 }
 
@@ -333,8 +392,10 @@ impl Convert for ClientEnvironment {
                 "profile" => ClientEnv::Profile,
                 "context" => ClientEnv::Context,
                 _ => {
-                    let help = names::nearest(text, ["profile", "context"])
-                        .map_or_else(|| "profile or context".to_owned(), |near| format!("did you mean {near}?"));
+                    let help = names::nearest(text, ["profile", "context"]).map_or_else(
+                        || "profile or context".to_owned(),
+                        |near| format!("did you mean {near}?"),
+                    );
                     let message = format!("a client's environment cannot be {}", quoted(text));
                     return item.refuse(message, help, context);
                 }
@@ -357,6 +418,8 @@ impl Convert for HostName {
     const SCHEMA: &'static str = r#"{"type": "string"}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Self::Output> {
-        value.line(Self::EXPECTED, context).map(|text| Some(text.to_owned()))
+        value
+            .line(Self::EXPECTED, context)
+            .map(|text| Some(text.to_owned()))
     }
 }

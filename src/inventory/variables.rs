@@ -15,12 +15,13 @@ use super::convert::{Context, Convert, Found};
 use super::definitions::Variables;
 use super::host::{BecomeMethod, ConnectionKind};
 use super::reach::{
-    Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Switch, Transport,
+    Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Switch,
+    Transport,
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
-    Boolean, ClientEnv, ClientEnvironment, Days, Directory, DropIn, FileNames, Files, HomeDirectory,
-    HostName, Key, NameTemplate, RenewBefore, Renewal, Unit,
+    Boolean, ClientEnv, ClientEnvironment, Days, Directory, DropIn, FileNames, Files,
+    HomeDirectory, HostName, Key, NameTemplate, RenewBefore, Renewal, Unit,
 };
 
 /// Which hosts a variable has a meaning for. It may be written for any host
@@ -212,28 +213,81 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
 
 /// Names that are refused, and why.
 pub(super) const REFUSED: &[(&str, &str)] = &[
-    ("ansible_group_priority", "which group counts more follows from their nesting and names: nest the groups"),
-    ("ansible_become_flags", "sudo is called with flags of its own: remove it"),
-    ("ansible_become_exe", "a command from an inventory is never run: remove it"),
-    ("ansible_ssh_executable", "a command from an inventory is never run: remove it"),
-    ("ansible_ssh_password_mechanism", "the password goes through the connection itself: remove it"),
-    ("ansible_sshpass_prompt", "the password goes through the connection itself: remove it"),
-    ("ansible_paramiko_proxy_command", "a command from an inventory is never run: name the jump host with -J in ansible_ssh_common_args"),
-    ("ansible_docker_extra_args", "hosts are reached by ssh or are this very machine: remove it"),
-    ("dtls_ca_passphrase", "a passphrase never comes from an inventory: prompt, --ca-passphrase-file, --ca-passphrase-command or DTLS_CA_PASSPHRASE"),
-    ("dtls_ca_passphrase_file", "a passphrase never comes from an inventory: use the option --ca-passphrase-file"),
-    ("dtls_ca_passphrase_command", "a passphrase never comes from an inventory: use the option --ca-passphrase-command"),
+    (
+        "ansible_group_priority",
+        "which group counts more follows from their nesting and names: nest the groups",
+    ),
+    (
+        "ansible_become_flags",
+        "sudo is called with flags of its own: remove it",
+    ),
+    (
+        "ansible_become_exe",
+        "a command from an inventory is never run: remove it",
+    ),
+    (
+        "ansible_ssh_executable",
+        "a command from an inventory is never run: remove it",
+    ),
+    (
+        "ansible_ssh_password_mechanism",
+        "the password goes through the connection itself: remove it",
+    ),
+    (
+        "ansible_sshpass_prompt",
+        "the password goes through the connection itself: remove it",
+    ),
+    (
+        "ansible_paramiko_proxy_command",
+        "a command from an inventory is never run: name the jump host with -J in ansible_ssh_common_args",
+    ),
+    (
+        "ansible_docker_extra_args",
+        "hosts are reached by ssh or are this very machine: remove it",
+    ),
+    (
+        "dtls_ca_passphrase",
+        "a passphrase never comes from an inventory: prompt, --ca-passphrase-file, --ca-passphrase-command or DTLS_CA_PASSPHRASE",
+    ),
+    (
+        "dtls_ca_passphrase_file",
+        "a passphrase never comes from an inventory: use the option --ca-passphrase-file",
+    ),
+    (
+        "dtls_ca_passphrase_command",
+        "a passphrase never comes from an inventory: use the option --ca-passphrase-command",
+    ),
 ];
 
 /// Ansible's own variables that change nothing here.
 pub(super) const WITHOUT_MEANING: &[&str] = &[
-    "ansible_python_interpreter", "ansible_ssh_pipelining", "ansible_pipelining", "ansible_remote_tmp",
-    "ansible_remote_temp", "ansible_async_dir", "ansible_shell_executable", "ansible_executable",
-    "ansible_ssh_retries", "ansible_ssh_use_tty", "ansible_ssh_transfer_method", "ansible_scp_if_ssh",
-    "ansible_sftp_extra_args", "ansible_scp_extra_args", "ansible_sftp_batch_mode", "ansible_control_path",
-    "ansible_control_path_dir", "ansible_system_tmpdirs", "ansible_admin_users", "ansible_common_remote_group",
-    "ansible_shell_allow_world_readable_temp", "ansible_facts_parallel", "ansible_no_target_syslog",
-    "ansible_use_persistent_connections", "ansible_module_compression", "ansible_network_os", "ansible_facts",
+    "ansible_python_interpreter",
+    "ansible_ssh_pipelining",
+    "ansible_pipelining",
+    "ansible_remote_tmp",
+    "ansible_remote_temp",
+    "ansible_async_dir",
+    "ansible_shell_executable",
+    "ansible_executable",
+    "ansible_ssh_retries",
+    "ansible_ssh_use_tty",
+    "ansible_ssh_transfer_method",
+    "ansible_scp_if_ssh",
+    "ansible_sftp_extra_args",
+    "ansible_scp_extra_args",
+    "ansible_sftp_batch_mode",
+    "ansible_control_path",
+    "ansible_control_path_dir",
+    "ansible_system_tmpdirs",
+    "ansible_admin_users",
+    "ansible_common_remote_group",
+    "ansible_shell_allow_world_readable_temp",
+    "ansible_facts_parallel",
+    "ansible_no_target_syslog",
+    "ansible_use_persistent_connections",
+    "ansible_module_compression",
+    "ansible_network_os",
+    "ansible_facts",
 ];
 
 /// Whether Ansible has a variable of this name that changes nothing here.

@@ -22,14 +22,14 @@ const DEEPEST: usize = 64;
 
 /// A value and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Node {
-    pub(super) span: Span,
-    pub(super) value: Value,
+pub(crate) struct Node {
+    pub(crate) span: Span,
+    pub(crate) value: Value,
     weight: usize,
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar(Rc<Scalar>),
     Sequence(Rc<Vec<Node>>),
     Mapping(Rc<Vec<Entry>>),
@@ -37,47 +37,47 @@ pub(super) enum Value {
 
 /// A scalar as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scalar {
-    pub(super) text: String,
+pub(crate) struct Scalar {
+    pub(crate) text: String,
     /// Neither quoted nor a block: may mean a number, a boolean or null.
-    pub(super) plain: bool,
+    pub(crate) plain: bool,
     /// `!unsafe`: braces in it are not a template.
-    pub(super) verbatim: bool,
+    pub(crate) verbatim: bool,
     /// `!vault`: encrypted, refused wherever it stands.
-    pub(super) vault: bool,
+    pub(crate) vault: bool,
 }
 
 /// One line of a mapping.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) key: Scalar,
-    pub(super) key_span: Span,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: Scalar,
+    pub(crate) key_span: Span,
+    pub(crate) node: Node,
 }
 
 impl Node {
     /// A string that was not written in YAML, as `-e key=value` gives it.
-    pub(super) fn text(text: String, span: Span) -> Self {
+    pub(crate) fn text(text: String, span: Span) -> Self {
         scalar(text, span, false, None)
     }
 
     /// A number that was not written as a value of its own.
-    pub(super) fn number(value: u16, span: Span) -> Self {
+    pub(crate) fn number(value: u16, span: Span) -> Self {
         scalar(value.to_string(), span, true, None)
     }
 
     /// What stands where nothing is written.
-    pub(super) fn null(span: Span) -> Self {
+    pub(crate) fn null(span: Span) -> Self {
         scalar(String::new(), span, true, None)
     }
 
     /// What is not there: `hosts:` with nothing behind it.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }
 
     /// What the value is, in words for a message.
-    pub(super) fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         match &self.value {
             Value::Mapping(_) => "a mapping".to_owned(),
             Value::Sequence(_) => "a list".to_owned(),
@@ -89,7 +89,7 @@ impl Node {
 
 /// Reads one document. What is wrong goes into `problems`; duplicate keys are
 /// reported without stopping, a syntax error ends the reading of this text.
-pub(super) fn parse(source: usize, text: &str, problems: &mut Problems) -> Option<Node> {
+pub(crate) fn parse(source: usize, text: &str, problems: &mut Problems) -> Option<Node> {
     let mut options = options! { emit_comments: false, flow_nesting_limit: DEEPEST, block_nesting_limit: DEEPEST };
     options.set_emit_comments(false);
     let mut reader = Reader {
@@ -169,12 +169,19 @@ impl<'a> Reader<'a> {
         };
         let (event, span) = event?;
         let range = span.byte_range().unwrap_or(0..0);
-        let tag = span.tag_start.and_then(|tag| tag.byte_offset()).unwrap_or(range.start);
+        let tag = span
+            .tag_start
+            .and_then(|tag| tag.byte_offset())
+            .unwrap_or(range.start);
         Ok((event, self.span(range.start, range.end), tag))
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
-        Span { source: self.source, start, end: end.max(start) }
+        Span {
+            source: self.source,
+            start,
+            end: end.max(start),
+        }
     }
 
     fn document(&mut self) -> Result<Option<Node>, Stop> {
@@ -187,7 +194,9 @@ impl<'a> Reader<'a> {
                     return Err(Stop {
                         at: step.1.start,
                         message: "a second YAML document begins here".to_owned(),
-                        help: Some("an inventory is one document: remove the `---` between the two"),
+                        help: Some(
+                            "an inventory is one document: remove the `---` between the two",
+                        ),
                     });
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
@@ -208,7 +217,9 @@ impl<'a> Reader<'a> {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;
-                let tag = tag.map(|tag| Self::scalar_tag(&tag, tag_start)).transpose()?;
+                let tag = tag
+                    .map(|tag| Self::scalar_tag(&tag, tag_start))
+                    .transpose()?;
                 (scalar(text.into_owned(), span, plain, tag), anchor)
             }
             Event::SequenceStart(_, anchor, tag) => {
@@ -253,7 +264,11 @@ impl<'a> Reader<'a> {
             items.push(item);
         }
         let span = items.first().map_or(open, |first| first.span);
-        Ok(Node { span, value: Value::Sequence(Rc::new(items)), weight })
+        Ok(Node {
+            span,
+            value: Value::Sequence(Rc::new(items)),
+            weight,
+        })
     }
 
     fn mapping(&mut self, open: Span) -> Result<Node, Stop> {
@@ -269,7 +284,9 @@ impl<'a> Reader<'a> {
             let key = self.node(step)?;
             let step = self.next()?;
             let node = self.node(step)?;
-            weight = weight.saturating_add(key.weight).saturating_add(node.weight);
+            weight = weight
+                .saturating_add(key.weight)
+                .saturating_add(node.weight);
             let Value::Scalar(text) = &key.value else {
                 self.problems.error(
                     key.span,
@@ -289,12 +306,18 @@ impl<'a> Reader<'a> {
                     key.span,
                     format!("the key {} is there twice", quoted(&text.text)),
                     "the second time",
-                    Some(format!("it stands first on line {line}: keep one of the two")),
+                    Some(format!(
+                        "it stands first on line {line}: keep one of the two"
+                    )),
                 );
                 continue;
             }
             places.insert(text.text.clone(), key.span);
-            entries.push(Entry { key: (**text).clone(), key_span: key.span, node });
+            entries.push(Entry {
+                key: (**text).clone(),
+                key_span: key.span,
+                node,
+            });
         }
         let mut inherited: Vec<Entry> = Vec::new();
         for entry in merged {
@@ -305,7 +328,11 @@ impl<'a> Reader<'a> {
         }
         let span = entries.first().map_or(open, |first| first.key_span);
         entries.splice(0..0, inherited);
-        Ok(Node { span, value: Value::Mapping(Rc::new(entries)), weight })
+        Ok(Node {
+            span,
+            value: Value::Mapping(Rc::new(entries)),
+            weight,
+        })
     }
 
     /// `<<: *base` or `<<: [*one, *two]`: the earlier one wins.
@@ -357,7 +384,10 @@ impl<'a> Reader<'a> {
 fn unknown_tag(tag: &Tag, at: usize) -> Stop {
     Stop {
         at,
-        message: format!("the YAML tag {} means nothing here", quoted(&tag.original())),
+        message: format!(
+            "the YAML tag {} means nothing here",
+            quoted(&tag.original())
+        ),
         help: Some("remove the tag; put the value in quotes if it is text"),
     }
 }
@@ -382,5 +412,9 @@ fn scalar(text: String, span: Span, plain: bool, tag: Option<Meaning>) -> Node {
         },
         text,
     };
-    Node { span, value: Value::Scalar(Rc::new(scalar)), weight }
+    Node {
+        span,
+        value: Value::Scalar(Rc::new(scalar)),
+        weight,
+    }
 }

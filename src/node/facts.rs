@@ -418,7 +418,12 @@ impl Parser<'_> {
             .iter()
             .position(|byte| *byte == b'\n')
             .ok_or_else(|| {
-                FactError::Malformed(String::from_utf8_lossy(self.rest).chars().take(80).collect())
+                FactError::Malformed(
+                    String::from_utf8_lossy(self.rest)
+                        .chars()
+                        .take(80)
+                        .collect(),
+                )
             })?;
         let (line, rest) = self.rest.split_at(end);
         self.rest = rest.get(1..).unwrap_or_default();

@@ -13,6 +13,7 @@ mod ssh;
 mod stream;
 mod target;
 mod text;
+pub mod transaction;
 
 use std::fmt::Debug;
 use std::future::Future;

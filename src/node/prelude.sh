@@ -217,7 +217,8 @@ expect() {
     [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
 }
 
-# stage_directory DIR MODE: makes DIR where it is missing and opens its stage.
+# stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
+# stage; an existing one gets the mode with the swap, or keeps its own.
 stage_directory() {
     if [ ! -d "$1" ]; then
         stage_made=$1
@@ -235,6 +236,7 @@ stage_directory() {
     stage_name "$1"
     mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
     stage_mode=$(stat -c %a "$1") || fail stage "cannot stat $1"
+    [ "$3" = set ] || return 0
     printf '%s\n' "$stage_mode" >"$STAGE/mode"
     printf '%s\n' "$2" >"$STAGE/new-mode"
 }
@@ -247,10 +249,10 @@ stage_file() {
     stage_keep "$1" "$2"
 }
 
-# stage_mode DIR NAME MODE: the same bytes with another mode.
-stage_mode() {
+# stage_copy DIR NAME MODE FROM: bytes that the node has already.
+stage_copy() {
     stage_name "$1"
-    (set -C && cat "$1/$2" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    (set -C && cat "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
     chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
     stage_keep "$1" "$2"
 }
@@ -374,4 +376,74 @@ confirm() {
         mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" ||
         fail confirm "cannot write in $STATE"
     sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+}
+
+# --- proof ----------------------------------------------------------------------
+
+# prove_identity URL HOST PORT CA CERTIFICATE KEY: shows the identity to the
+# daemon with the first tool there is; the key stays where it is.
+prove_identity() {
+    expand "$4" && prove_ca=$expanded
+    expand "$5" && prove_certificate=$expanded
+    expand "$6" && prove_key=$expanded
+    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+    if command -v docker >/dev/null 2>&1; then
+        prove_said=$(timeout 15 docker --tlsverify --tlscacert "$prove_ca" --tlscert "$prove_certificate" \
+            --tlskey "$prove_key" -H "$1" version --format '{{.Server.Version}}' 2>&1 </dev/null)
+        prove_status=$?
+        prove_tool=docker
+    elif command -v curl >/dev/null 2>&1; then
+        prove_said=$(timeout 15 curl -sS --cacert "$prove_ca" --cert "$prove_certificate" \
+            --key "$prove_key" "https://${1#tcp://}/version" 2>&1 </dev/null)
+        prove_status=$?
+        prove_tool=curl
+    elif command -v openssl >/dev/null 2>&1; then
+        prove_said=$({ printf 'GET /version HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" && sleep 1; } |
+            timeout 15 openssl s_client -quiet -verify_return_error -verify_hostname "$2" \
+                -CAfile "$prove_ca" -cert "$prove_certificate" -key "$prove_key" -connect "$2:$3" 2>&1)
+        prove_status=$?
+        prove_tool=openssl
+    else
+        record identity unproved none "neither docker nor curl nor openssl is there"
+        return 0
+    fi
+    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
+    if [ "$prove_tool" != docker ] && [ "$prove_status" = 0 ]; then
+        case $prove_said in
+        *ApiVersion*) prove_last= ;;
+        *) prove_status=1 ;;
+        esac
+    fi
+    if [ "$prove_status" = 0 ]; then
+        record identity accepted "$prove_tool" "$prove_last"
+    elif [ "$prove_status" = 124 ]; then
+        record identity timeout "$prove_tool" "no answer within 15 s"
+    else
+        record identity refused "$prove_tool" "$prove_last"
+    fi
+}
+
+# prove_socket: the daemon still answers on the socket that local users have.
+prove_socket() {
+    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+    if command -v docker >/dev/null 2>&1; then
+        prove_tool=docker
+        prove_said=$(timeout 10 docker -H unix:///var/run/docker.sock version --format '{{.Server.Version}}' 2>&1 </dev/null)
+        prove_status=$?
+    elif command -v curl >/dev/null 2>&1; then
+        prove_tool=curl
+        prove_said=$(timeout 10 curl -sS --unix-socket /var/run/docker.sock http://localhost/_ping 2>&1 </dev/null)
+        prove_status=$?
+    else
+        record socket unproved none "neither docker nor curl is there"
+        return 0
+    fi
+    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
+    if [ "$prove_status" = 0 ]; then
+        record socket accepted "$prove_tool" "$prove_last"
+    elif [ "$prove_status" = 124 ]; then
+        record socket timeout "$prove_tool" "no answer within 10 s"
+    else
+        record socket refused "$prove_tool" "$prove_last"
+    fi
 }

@@ -154,7 +154,9 @@ impl ResolvesClientCert for Shower {
     ) -> Option<Arc<CertifiedKey>> {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.accepted_authorities = Some(authorities.iter().map(|name| name.to_vec()).collect());
-        self.identity.as_ref().map(|identity| Arc::clone(&identity.0))
+        self.identity
+            .as_ref()
+            .map(|identity| Arc::clone(&identity.0))
     }
 
     fn has_certs(&self) -> bool {
@@ -266,10 +268,7 @@ where
     let answer = tokio::time::timeout(deadline, exchange)
         .await
         .unwrap_or(Answer::Timeout);
-    let shown = shown
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Ok((answer, shown))
 }
 

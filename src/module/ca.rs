@@ -1,0 +1,92 @@
+//! `ca`: the authority's own key and certificate, on the CA node.
+
+use super::Module;
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::plan::{Action, Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct Ca;
+
+const KEY_MODE: u32 = 0o400;
+const CERTIFICATE_MODE: u32 = 0o444;
+
+impl Module for Ca {
+    fn name(&self) -> &'static str {
+        "ca"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the CA's encrypted key and self-signed certificate on the CA node"
+    }
+
+    fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        let directory = &host.settings.ca_dir;
+        request.directories.insert(directory.clone());
+        for name in ["ca.pem", ".ledger.jsonl"] {
+            request.content.insert(format!("{directory}/{name}"));
+        }
+        request.hashed.insert(format!("{directory}/ca-key.pem"));
+        for (subject, role) in crate::plan::leaves_of(inventory) {
+            // A template that cannot be rendered is reported when it is planned.
+            if let Ok((key, certificate)) =
+                crate::plan::issued_names(&host.settings.issued_name, subject, role)
+            {
+                request.hashed.insert(format!("{directory}/{key}"));
+                request.content.insert(format!("{directory}/{certificate}"));
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        if let Some(problem) = &planner.authority.problem {
+            return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
+        }
+        crate::plan::check_issued_names(planner.inventory)?;
+        let settings = &host.settings;
+        let facts = planner.facts(&host.name)?;
+        facts.account_for(&settings.ca_dir)?;
+        let directory = facts.expand(&settings.ca_dir);
+        if planner.authority.certificate.is_none() {
+            planner.authority.planned = true;
+            let mut subject = settings.ca_subject.clone();
+            if subject.common_name.is_none() {
+                subject.common_name = Some(format!("{} CA 1", planner.inventory.name));
+            }
+            return Ok(vec![Change {
+                host: host.name.clone(),
+                task: task.name.clone(),
+                subject: format!("CA in {directory}"),
+                reasons: vec!["none present".to_owned()],
+                diff: None,
+                action: Action::Authority {
+                    subject,
+                    key_type: settings.key_type,
+                    validity_days: settings.ca_validity_days,
+                },
+            }]);
+        }
+        let mut changes = Vec::new();
+        for (name, mode) in [("ca-key.pem", KEY_MODE), ("ca.pem", CERTIFICATE_MODE)] {
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory: directory.clone(),
+                    directory_mode: Mode::Exact(0o700),
+                    name: name.to_owned(),
+                    mode: FileMode::Exact(mode),
+                    content: Content::Same,
+                    reasons: Vec::new(),
+                },
+            )?);
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,96 @@
+//! `client`: DOCKER_HOST and DOCKER_TLS_VERIFY in the login shell's profile.
+
+use super::Module;
+use crate::docker::environment::{Environment, with_block};
+use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal, daemon_address};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct Client;
+
+/// What a login shell reads: bash takes the first of these that exists.
+const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
+
+impl Module for Client {
+    fn name(&self) -> &'static str {
+        "client"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the environment of the docker CLI, in one marked block of the login shell's profile"
+    }
+
+    fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
+        request.directories.insert("~".to_owned());
+        for profile in PROFILES {
+            request.content.insert(format!("~/{profile}"));
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let environment = if host.settings.client_env.contains(&ClientEnv::Profile) {
+            Some(environment(planner.inventory, host, facts)?)
+        } else {
+            None
+        };
+        let name = PROFILES
+            .into_iter()
+            .find(|profile| facts.regular(&format!("~/{profile}")).is_some())
+            .unwrap_or(".profile");
+        let path = format!("~/{name}");
+        let old = match facts.regular(&path) {
+            Some(_) => facts.text(&path).ok_or_else(|| {
+                Refusal::new(format!("{} is not UTF-8 text", facts.expand(&path)))
+            })?,
+            None => "",
+        };
+        let text =
+            with_block(old, &planner.inventory.name, environment.as_ref()).map_err(|error| {
+                Refusal::new(format!("{}: {error}", facts.expand(&path)))
+                    .hint("make the block whole again, or take its lines out")
+            })?;
+        if text == old {
+            return Ok(Vec::new());
+        }
+        Ok(planner
+            .compare(
+                host,
+                task,
+                Desired {
+                    directory: "~".to_owned(),
+                    directory_mode: Mode::IfMissing(0o755),
+                    name: name.to_owned(),
+                    mode: FileMode::IfMissing(0o644),
+                    content: Content::Text(text),
+                    reasons: vec!["environment of the docker CLI".to_owned()],
+                },
+            )?
+            .into_iter()
+            .collect())
+    }
+}
+
+fn environment(
+    inventory: &Inventory,
+    host: &Host,
+    facts: &NodeFacts,
+) -> Result<Environment, Refusal> {
+    let daemon = match &host.settings.default_daemon {
+        Some(name) => inventory.host(name),
+        None => inventory.daemons().next(),
+    }
+    .ok_or_else(|| Refusal::new("there is no daemon for DOCKER_HOST"))?;
+    let directory = facts.expand(&host.settings.client_dir);
+    Ok(Environment {
+        host: daemon_address(daemon).url(),
+        certificate_path: (directory != facts.expand("~/.docker")).then_some(directory),
+    })
+}

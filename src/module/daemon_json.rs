@@ -1,0 +1,101 @@
+//! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
+
+use super::Module;
+use crate::docker::daemon_json::{DaemonJsonError, TlsPaths, merge};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::playbook::Task;
+
+/// Where dockerd looks on Linux when its unit does not say otherwise.
+pub const DIRECTORY: &str = "/etc/docker";
+pub const NAME: &str = "daemon.json";
+pub const PATH: &str = "/etc/docker/daemon.json";
+
+#[derive(Debug)]
+pub struct DaemonJson;
+
+/// The paths that dockerd is told to read, on `host`.
+#[must_use]
+pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
+    let directory = expand(&host.settings.daemon_dir);
+    let files = &host.settings.daemon_files;
+    TlsPaths {
+        ca: format!("{directory}/{}", files.ca),
+        certificate: format!("{directory}/{}", files.cert),
+        key: format!("{directory}/{}", files.key),
+    }
+}
+
+impl Module for DaemonJson {
+    fn name(&self) -> &'static str {
+        "daemon_json"
+    }
+
+    fn summary(&self) -> &'static str {
+        "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, everything else kept"
+    }
+
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
+        request.directories.insert(DIRECTORY.to_owned());
+        request.content.insert(PATH.to_owned());
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let old = facts.regular(PATH).and_then(|file| file.content.as_deref());
+        let paths = tls_paths(host, |path| facts.expand(path));
+        let merged = merge(old, &paths).map_err(|error| refuse(&error, old))?;
+        if !merged.hosts.is_empty() {
+            planner.note(
+                host,
+                format!(
+                    "\"hosts\" ({}) leaves daemon.json: listeners are set in the unit, and both together keep dockerd from starting",
+                    merged.hosts.join(" ")
+                ),
+            );
+        }
+        Ok(planner
+            .compare(
+                host,
+                task,
+                Desired {
+                    directory: DIRECTORY.to_owned(),
+                    directory_mode: Mode::IfMissing(0o755),
+                    name: NAME.to_owned(),
+                    mode: FileMode::IfMissing(0o644),
+                    content: Content::Text(merged.text),
+                    reasons: Vec::new(),
+                },
+            )?
+            .into_iter()
+            .collect())
+    }
+}
+
+/// The error with the line it is about: the file is the operator's.
+fn refuse(error: &DaemonJsonError, old: Option<&[u8]>) -> Refusal {
+    let mut message = format!("{PATH} is not valid: {error}");
+    if let DaemonJsonError::Syntax { line, .. } = error {
+        let text = String::from_utf8_lossy(old.unwrap_or_default());
+        if let Some(content) = line
+            .checked_sub(1)
+            .and_then(|index| text.lines().nth(index))
+        {
+            message.push_str("\n  ");
+            message.push_str(&line.to_string());
+            message.push_str(" | ");
+            message.push_str(content);
+        }
+    }
+    Refusal::new(message).hint("mend the file on the node; dockerd does not start with it either")
+}

@@ -1,0 +1,146 @@
+//! `docker_context`: a context of the docker CLI for every daemon.
+
+use super::Module;
+use crate::docker::context::{is_ours, metadata, paths};
+use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::pki::Role;
+use crate::plan::{
+    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
+    daemon_address, leaf_location,
+};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct DockerContext;
+
+/// Where the CLI keeps its contexts, wherever the certificates are.
+const CLI_DIRECTORY: &str = "~/.docker";
+
+impl Module for DockerContext {
+    fn name(&self) -> &'static str {
+        "docker_context"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a docker context for each daemon, with copies of the client's files"
+    }
+
+    fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        if !host.settings.client_env.contains(&ClientEnv::Context) {
+            return;
+        }
+        let (directory, files) = leaf_location(host, Role::Client);
+        request.content.insert(format!("{directory}/{}", files.ca));
+        for daemon in inventory.daemons() {
+            let paths = paths(CLI_DIRECTORY, &daemon.name);
+            request
+                .content
+                .insert(format!("{}/meta.json", paths.metadata));
+            for name in ["ca.pem", "cert.pem"] {
+                request.content.insert(format!("{}/{name}", paths.tls));
+            }
+            request.hashed.insert(format!("{}/key.pem", paths.tls));
+            request.directories.insert(paths.metadata);
+            request.directories.insert(paths.tls);
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        if !host.settings.client_env.contains(&ClientEnv::Context) {
+            return Ok(Vec::new());
+        }
+        let (directory, files) = leaf_location(host, Role::Client);
+        let decision = planner.leaves.get(&(host.name.clone(), Role::Client));
+        let leaf_is_new = !matches!(decision, Some(LeafDecision::Keep { .. }));
+        let mut changes = Vec::new();
+        for daemon in planner.inventory.daemons() {
+            let facts = planner.facts(&host.name)?;
+            let paths = paths(CLI_DIRECTORY, &daemon.name);
+            let meta = format!("{}/meta.json", paths.metadata);
+            if let Some(file) = facts.regular(&meta)
+                && !is_ours(file.content.as_deref().unwrap_or_default())
+            {
+                return Err(Refusal::new(format!(
+                    "the docker context {} exists and is not ours",
+                    daemon.name
+                ))
+                .hint(format!(
+                    "remove it (docker context rm {}), or leave `context` out of dtls_client_env",
+                    daemon.name
+                )));
+            }
+            let copies = [
+                ("ca.pem", &files.ca, planner.authority.content()),
+                (
+                    "cert.pem",
+                    &files.cert,
+                    Content::Leaf {
+                        role: Role::Client,
+                        part: LeafPart::Certificate,
+                    },
+                ),
+                (
+                    "key.pem",
+                    &files.key,
+                    Content::Leaf {
+                        role: Role::Client,
+                        part: LeafPart::Key,
+                    },
+                ),
+            ];
+            for (name, source, content) in copies {
+                let mut reasons = Vec::new();
+                let is_leaf = matches!(content, Content::Leaf { .. });
+                let mut content = content;
+                if is_leaf {
+                    let from = facts.regular(&format!("{directory}/{source}"));
+                    let copy = facts.regular(&format!("{}/{name}", paths.tls));
+                    let same = matches!((from, copy), (Some(from), Some(copy)) if from.sha256 == copy.sha256);
+                    if leaf_is_new {
+                        reasons.push("the client's certificate changes".to_owned());
+                    } else if same {
+                        content = Content::Same;
+                    } else {
+                        content = Content::Copy {
+                            from: format!("{}/{source}", facts.expand(&directory)),
+                        };
+                        reasons.push("differs from the client's own".to_owned());
+                    }
+                } else if planner.authority.planned {
+                    reasons.push("the CA is new".to_owned());
+                }
+                changes.extend(planner.compare(
+                    host,
+                    task,
+                    Desired {
+                        directory: paths.tls.clone(),
+                        directory_mode: Mode::Exact(0o700),
+                        name: name.to_owned(),
+                        mode: FileMode::Exact(0o400),
+                        content,
+                        reasons,
+                    },
+                )?);
+            }
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory: paths.metadata,
+                    directory_mode: Mode::IfMissing(0o700),
+                    name: "meta.json".to_owned(),
+                    mode: FileMode::IfMissing(0o600),
+                    content: Content::Text(metadata(&daemon.name, &daemon_address(daemon).url())),
+                    reasons: Vec::new(),
+                },
+            )?);
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,117 @@
+//! `push`: CA certificate, leaf certificate and key, under the names and with
+//! the modes that Docker looks for.
+
+use super::{Module, Parameter, ROLE, role_of};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::plan::{
+    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
+    leaf_location,
+};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct Push;
+
+/// Certificates are public, and the directory around them is not.
+const CERTIFICATE_MODE: u32 = 0o444;
+const KEY_MODE: u32 = 0o400;
+const DIRECTORY_MODE: u32 = 0o700;
+
+impl Module for Push {
+    fn name(&self) -> &'static str {
+        "push"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the CA certificate, the host's certificate and its key, renamed, with their modes"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[ROLE]
+    }
+
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        if let Some(role) = role_of(task, host) {
+            let (directory, files) = leaf_location(host, role);
+            request.directories.insert(directory.clone());
+            request.content.insert(format!("{directory}/{}", files.ca));
+            request
+                .content
+                .insert(format!("{directory}/{}", files.cert));
+            request.hashed.insert(format!("{directory}/{}", files.key));
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let Some(role) = role_of(task, host) else {
+            return Ok(Vec::new());
+        };
+        let decision = planner
+            .leaves
+            .get(&(host.name.clone(), role))
+            .ok_or_else(|| {
+                Refusal::new("no certificate was asked for before it is pushed")
+                    .hint("put a `certificate` task for this role before the `push` task")
+            })?;
+        let (leaf_is_new, reasons) = match decision {
+            LeafDecision::Keep { .. } => (false, Vec::new()),
+            LeafDecision::Fetch { reasons } | LeafDecision::Issue { reasons, .. } => {
+                (true, reasons.clone())
+            }
+        };
+        let (directory, files) = leaf_location(host, role);
+        let leaf = |part| {
+            if leaf_is_new {
+                Content::Leaf { role, part }
+            } else {
+                Content::Same
+            }
+        };
+        let ca_reasons = if planner.authority.planned {
+            vec!["the CA is new".to_owned()]
+        } else {
+            Vec::new()
+        };
+        let wanted = [
+            (
+                &files.ca,
+                CERTIFICATE_MODE,
+                planner.authority.content(),
+                ca_reasons,
+            ),
+            (
+                &files.cert,
+                CERTIFICATE_MODE,
+                leaf(LeafPart::Certificate),
+                reasons.clone(),
+            ),
+            (&files.key, KEY_MODE, leaf(LeafPart::Key), reasons),
+        ];
+        let mut changes = Vec::new();
+        for (name, mode, content, reasons) in wanted {
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory: directory.clone(),
+                    directory_mode: Mode::Exact(DIRECTORY_MODE),
+                    name: name.clone(),
+                    mode: FileMode::Exact(mode),
+                    content,
+                    reasons,
+                },
+            )?);
+        }
+        Ok(changes)
+    }
+}

@@ -1,0 +1,160 @@
+//! `restart`: the docker unit, when what it has read is not what is there.
+//!
+//! dockerd reads certificates, key and CA only when it starts (moby#23936). A
+//! confirmed restart leaves a record of the hashes of all it read; need for a
+//! restart follows from that record and the facts, never from the memory of
+//! one run, so that a run that died in between is made good by the next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Module;
+use crate::inventory::{Host, Inventory};
+use crate::module::{daemon_json, systemd_override};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::plan::{Action, Change, Planner, Refusal, Restart as RestartAction};
+use crate::playbook::Task;
+
+/// Written on the node by a confirmed restart: the unit's InvocationID, then
+/// lines as sha256sum prints them.
+pub const RECORD: &str = "/var/lib/dtls-deploy/confirmed";
+
+#[derive(Debug)]
+pub struct Restart;
+
+impl Module for Restart {
+    fn name(&self) -> &'static str {
+        "restart"
+    }
+
+    fn summary(&self) -> &'static str {
+        "daemon-reload and restart of the docker unit, when what dockerd read has changed"
+    }
+
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        request.unit = Some(host.settings.unit.clone());
+        request.content.insert(RECORD.to_owned());
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let reads = reads(host, facts);
+        let mut reasons: Vec<String> = Vec::new();
+        for change in &planner.earlier {
+            if let Action::File(file) = &change.action
+                && reads.contains(&file.path())
+                && file.content != crate::plan::Content::Same
+            {
+                reasons.push(format!("{} changes", change.subject));
+            }
+        }
+        if reasons.is_empty() {
+            reasons = stale(&reads, facts);
+        }
+        if reasons.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: host.settings.unit.clone(),
+            reasons,
+            diff: None,
+            action: Action::Restart(RestartAction {
+                unit: host.settings.unit.clone(),
+                reads,
+            }),
+        }])
+    }
+}
+
+/// Everything that decides how dockerd runs.
+fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
+    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
+    let own = format!(
+        "{}/{}",
+        systemd_override::directory(&host.settings.unit),
+        host.settings.dropin
+    );
+    let mut reads = BTreeSet::from([
+        paths.ca,
+        paths.certificate,
+        paths.key,
+        daemon_json::PATH.to_owned(),
+        own,
+    ]);
+    if let Some(unit) = &facts.unit {
+        reads.extend(unit.fragment().map(str::to_owned));
+        reads.extend(unit.drop_ins().into_iter().map(str::to_owned));
+        reads.extend(unit.environment_files.iter().cloned());
+    }
+    reads
+}
+
+/// Why the running daemon is not one that has read what is there now.
+fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
+    let unit = facts.unit.clone().unwrap_or_default();
+    if unit.active_state() != "active" {
+        return vec![format!("the unit is {}", unit.active_state())];
+    }
+    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
+    if record.invocation == unit.invocation() {
+        return reads
+            .iter()
+            .filter(|path| {
+                let now = facts.regular(path).map(|file| file.sha256.as_str());
+                record.hashes.get(path.as_str()).map(String::as_str) != now
+            })
+            .map(|path| format!("{path} differs from what dockerd last read"))
+            .collect();
+    }
+    // Somebody else has started it since, a reboot perhaps. A daemon that
+    // started after the last change of a file has read that file.
+    let Some(started) = started_at(facts) else {
+        return vec!["when dockerd was started is not known".to_owned()];
+    };
+    let mut reasons: Vec<String> = reads
+        .iter()
+        .filter(|path| {
+            facts
+                .regular(path)
+                .is_some_and(|file| file.changed >= started)
+        })
+        .map(|path| format!("{path} has changed since dockerd was started"))
+        .collect();
+    if unit.needs_reload() && reasons.is_empty() {
+        reasons.push("systemd has not read the unit's files anew".to_owned());
+    }
+    reasons
+}
+
+/// Start of the daemon in seconds since the epoch, rounded down.
+fn started_at(facts: &NodeFacts) -> Option<i64> {
+    let ago = facts.uptime? - facts.unit.as_ref()?.started()?;
+    #[allow(clippy::cast_possible_truncation)] // seconds since boot
+    Some(facts.clock - ago.ceil() as i64)
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    invocation: String,
+    hashes: BTreeMap<String, String>,
+}
+
+fn parse_record(text: &str) -> Record {
+    let mut lines = text.lines();
+    let invocation = lines.next().unwrap_or_default().to_owned();
+    let hashes = lines
+        .filter_map(|line| line.split_once("  "))
+        .map(|(hash, path)| (path.to_owned(), hash.to_owned()))
+        .collect();
+    Record { invocation, hashes }
+}

@@ -1,0 +1,139 @@
+//! `systemd_override`: the drop-in that makes the unit listen on TLS.
+
+use std::collections::BTreeMap;
+
+use super::Module;
+use crate::docker::unit::{Listening, UnitFile, derive, parse_environment};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct SystemdOverride;
+
+/// Directory of the unit's drop-ins that an administrator makes.
+#[must_use]
+pub fn directory(unit: &str) -> String {
+    format!("/etc/systemd/system/{unit}.d")
+}
+
+/// The unit's own files with their text: unit file, then drop-ins in systemd's
+/// order.
+fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
+    let Some(unit) = &facts.unit else {
+        return Vec::new();
+    };
+    unit.fragment()
+        .into_iter()
+        .chain(unit.drop_ins())
+        .filter_map(|path| {
+            Some(UnitFile {
+                path: path.to_owned(),
+                text: facts.text(path)?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+impl Module for SystemdOverride {
+    fn name(&self) -> &'static str {
+        "systemd_override"
+    }
+
+    fn summary(&self) -> &'static str {
+        "a drop-in for the docker unit whose ExecStart listens where the inventory says"
+    }
+
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        let unit = &host.settings.unit;
+        let directory = directory(unit);
+        request.unit = Some(unit.clone());
+        request
+            .content
+            .insert(format!("{directory}/{}", host.settings.dropin));
+        request.directories.insert(directory);
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let unit_name = &host.settings.unit;
+        if !facts.systemd {
+            return Err(Refusal::new("systemd is not running there")
+                .hint("nodes with another init system are not supported yet"));
+        }
+        let unit = facts.unit.clone().unwrap_or_default();
+        if !unit.is_loaded() {
+            return Err(no_unit(facts, unit_name));
+        }
+        let directory = directory(unit_name);
+        let own_path = format!("{directory}/{}", host.settings.dropin);
+        let mut files = unit_files(facts);
+        // Written but not read by systemd yet: a run that died before the reload.
+        if !files.iter().any(|file| file.path == own_path)
+            && let Some(text) = facts.text(&own_path)
+        {
+            files.push(UnitFile {
+                path: own_path.clone(),
+                text: text.to_owned(),
+            });
+        }
+        let mut environment = BTreeMap::new();
+        for path in &unit.environment_files {
+            environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
+        }
+        let listening = Listening {
+            listen: host
+                .settings
+                .listen
+                .iter()
+                .map(|listen| listen.text.clone())
+                .collect(),
+            local_socket: host.settings.local_socket,
+        };
+        let drop_in = derive(&files, &own_path, &environment, &listening)
+            .map_err(|error| Refusal::new(error.to_string()).hint(error.hint()))?;
+        let mut reasons = Vec::new();
+        for closed in &drop_in.closed {
+            reasons.push(format!("{closed} is closed"));
+        }
+        for note in &drop_in.notes {
+            planner.note(host, note.clone());
+        }
+        let desired = Desired {
+            directory,
+            directory_mode: Mode::IfMissing(0o755),
+            name: host.settings.dropin.clone(),
+            mode: FileMode::IfMissing(0o644),
+            content: Content::Text(drop_in.text),
+            reasons: Vec::new(),
+        };
+        let mut change = planner.compare(host, task, desired)?;
+        if let Some(change) = &mut change {
+            change.reasons.append(&mut reasons);
+        }
+        Ok(change.into_iter().collect())
+    }
+}
+
+fn no_unit(facts: &NodeFacts, unit: &str) -> Refusal {
+    let refusal = Refusal::new(format!("there is no unit {unit}"));
+    match facts.tools.get("docker") {
+        Some(path) if path.starts_with("/snap/") => refusal.hint(
+            "docker is installed as a snap, whose daemon reads its settings elsewhere: install docker-ce or docker.io instead",
+        ),
+        Some(_) => refusal.hint(
+            "docker's CLI is there, but no daemon of the system; a rootless daemon is not supported",
+        ),
+        None => refusal.hint("install docker-ce or docker.io on this node first"),
+    }
+}

@@ -1,0 +1,44 @@
+//! `verify`: the proof, from the client it stands for.
+
+use super::Module;
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::pki::Role;
+use crate::plan::{Change, Planner, Refusal, leaf_location};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct Verify;
+
+impl Module for Verify {
+    fn name(&self) -> &'static str {
+        "verify"
+    }
+
+    fn summary(&self) -> &'static str {
+        "who holds a certificate reaches every daemon, and nobody else does"
+    }
+
+    fn is_proof(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        for (is_role, role) in [
+            (host.is_client, Role::Client),
+            (host.is_daemon, Role::Daemon),
+        ] {
+            if is_role {
+                let (directory, files) = leaf_location(host, role);
+                request.content.insert(format!("{directory}/{}", files.ca));
+                request
+                    .content
+                    .insert(format!("{directory}/{}", files.cert));
+            }
+        }
+    }
+
+    fn plan(&self, _: &mut Planner<'_>, _: &Host, _: &Task) -> Result<Vec<Change>, Refusal> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,141 @@
+//! The CA as the facts of its node show it, and as the plan will leave it.
+
+use crate::inventory::Host;
+use crate::node::facts::{FileFact, NodeFacts};
+use crate::pki::{Certificate, Ledger};
+
+/// Names inside the CA directory.
+pub const KEY: &str = "ca-key.pem";
+pub const CERTIFICATE: &str = "ca.pem";
+pub const LEDGER: &str = ".ledger.jsonl";
+
+/// The state of the CA.
+#[derive(Debug)]
+pub struct Authority {
+    /// The certificate of the CA; none when there is no CA yet.
+    pub certificate: Option<Certificate>,
+    /// The bytes of ca.pem, as they are delivered.
+    pub pem: Option<String>,
+    /// What was issued so far.
+    pub ledger: Ledger,
+    /// A key file is there.
+    pub has_key: bool,
+    /// A `ca` task has planned a new CA.
+    pub planned: bool,
+    /// Why nothing can be planned that needs the CA.
+    pub problem: Option<AuthorityProblem>,
+}
+
+/// Why the CA is not usable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityProblem {
+    #[error("the CA node {0} could not be reached")]
+    Unreachable(String),
+    #[error("{0} cannot be read")]
+    Unreadable(String),
+    #[error("{path} is damaged: {reason}")]
+    Damaged { path: String, reason: String },
+    #[error("{present} is there, but {missing} is not")]
+    Half { present: String, missing: String },
+}
+
+impl AuthorityProblem {
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreachable(_) => "the CA node has to answer, even when nothing is issued".to_owned(),
+            Self::Unreadable(_) => {
+                "read it as the account that owns it: see ansible_user and ansible_become of the CA node".to_owned()
+            }
+            Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
+            Self::Half { missing, .. } => format!(
+                "put {missing} back from a backup, or move the other file away to begin with a new CA"
+            ),
+        }
+    }
+}
+
+impl Authority {
+    /// Reads the CA's state from the facts of its node.
+    #[must_use]
+    pub fn read(host: &Host, facts: Option<&NodeFacts>) -> Self {
+        let mut state = Self {
+            certificate: None,
+            pem: None,
+            ledger: Ledger::default(),
+            has_key: false,
+            planned: false,
+            problem: None,
+        };
+        let Some(facts) = facts else {
+            state.problem = Some(AuthorityProblem::Unreachable(host.name.clone()));
+            return state;
+        };
+        if let Err(problem) = state.fill(host, facts) {
+            state.problem = Some(problem);
+        }
+        state
+    }
+
+    fn fill(&mut self, host: &Host, facts: &NodeFacts) -> Result<(), AuthorityProblem> {
+        let directory = &host.settings.ca_dir;
+        let key = format!("{directory}/{KEY}");
+        let certificate = format!("{directory}/{CERTIFICATE}");
+        let ledger = format!("{directory}/{LEDGER}");
+        for path in [&key, &certificate, &ledger] {
+            if matches!(
+                facts.file(path),
+                Some(FileFact::Unreadable | FileFact::Other)
+            ) {
+                return Err(AuthorityProblem::Unreadable(path.clone()));
+            }
+        }
+        self.has_key = facts.regular(&key).is_some();
+        let pem = facts
+            .regular(&certificate)
+            .and_then(|file| file.content.as_deref());
+        match (self.has_key, pem) {
+            (true, None) => {
+                return Err(AuthorityProblem::Half {
+                    present: key,
+                    missing: certificate,
+                });
+            }
+            (false, Some(_)) => {
+                return Err(AuthorityProblem::Half {
+                    present: certificate,
+                    missing: key,
+                });
+            }
+            _ => {}
+        }
+        if let Some(pem) = pem {
+            let damaged = |reason: String| AuthorityProblem::Damaged {
+                path: certificate.clone(),
+                reason,
+            };
+            let parsed = Certificate::from_pem(pem).map_err(|error| damaged(error.to_string()))?;
+            let text = String::from_utf8(pem.to_vec())
+                .map_err(|_| damaged("it is not text".to_owned()))?;
+            self.certificate = Some(parsed);
+            self.pem = Some(text);
+        }
+        if let Some(text) = facts.text(&ledger) {
+            self.ledger = Ledger::parse(text).map_err(|error| AuthorityProblem::Damaged {
+                path: ledger.clone(),
+                reason: error.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// What delivering the CA's certificate means: known bytes, or those of
+    /// the CA that this run creates.
+    #[must_use]
+    pub fn content(&self) -> super::Content {
+        match &self.pem {
+            Some(pem) if !self.planned => super::Content::Text(pem.clone()),
+            _ => super::Content::Authority,
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Changes: what a plan is made of.
+//!
+//! Modules make them while they plan, the report shows them, apply executes
+//! them. A change carries no secret: keys that are yet to be issued are named,
+//! not held.
+
+use std::collections::BTreeSet;
+
+use crate::pki::{KeyType, LeafRequest, Role, Subject};
+
+/// One thing that will be done on one host, and why.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub host: String,
+    /// The task's name, as the playbook gives it.
+    pub task: String,
+    /// What is changed: a path, "certificate for node3", "docker.service".
+    pub subject: String,
+    /// Each reason in a few words: "none present", "SAN 10.0.0.13 missing".
+    pub reasons: Vec<String>,
+    /// Old and new text, for `--diff`; only of files that hold no secret.
+    pub diff: Option<TextDiff>,
+    pub action: Action,
+}
+
+/// The texts that a diff is drawn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextDiff {
+    pub before: String,
+    pub after: String,
+}
+
+/// What apply has to do.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// The CA's own key and certificate, on the CA node.
+    Authority {
+        subject: Subject,
+        key_type: KeyType,
+        validity_days: u32,
+    },
+    /// A new leaf key and certificate, on the CA node.
+    Issue(LeafRequest),
+    /// A pair that was issued before and lies on the CA node undelivered.
+    Fetch { host: String, role: Role },
+    /// A file on the node.
+    File(FileChange),
+    /// The daemon's unit.
+    Restart(Restart),
+}
+
+/// A file to write, or to give another mode or owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChange {
+    pub directory: String,
+    pub directory_mode: Mode,
+    pub name: String,
+    /// Permission bits of the new file.
+    pub mode: u32,
+    /// As whom the node writes it, and so who owns it.
+    pub account: String,
+    /// SHA-256 of the file that the plan was made from; `None` for no file.
+    pub before: Option<String>,
+    pub content: Content,
+}
+
+impl FileChange {
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.directory, self.name)
+    }
+}
+
+/// Permission bits of a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// These, whether it is there already or not.
+    Exact(u32),
+    /// These when it has to be made; an existing one is not ours to change.
+    IfMissing(u32),
+}
+
+/// Where the bytes of a file come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    Text(String),
+    /// The bytes it has, with another mode or owner.
+    Same,
+    /// The bytes of another file of the same node.
+    Copy {
+        from: String,
+    },
+    /// The certificate of the CA, which may be created in this very run.
+    Authority,
+    /// A leaf that is issued or fetched in this run.
+    Leaf {
+        role: Role,
+        part: LeafPart,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeafPart {
+    Certificate,
+    Key,
+}
+
+/// A restart of the daemon, and what it reads then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restart {
+    pub unit: String,
+    /// Paths of all files that dockerd and systemd read for it.
+    pub reads: BTreeSet<String>,
+}

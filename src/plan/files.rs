@@ -1,0 +1,155 @@
+//! Comparing a wanted file with the one on the node.
+//!
+//! Called by every module that owns files; gives the change, with each reason
+//! spelled out, or none.
+
+use super::change::{Action, Change, Content, FileChange, Mode, TextDiff};
+use super::{Planner, Refusal};
+use crate::inventory::Host;
+use crate::node::facts::{FileFact, NodeFacts};
+use crate::pki::sha256_hex;
+use crate::playbook::Task;
+
+/// A file as it should be.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// As in the inventory: a leading `~/` is the login account's home.
+    pub directory: String,
+    pub directory_mode: Mode,
+    pub name: String,
+    pub mode: FileMode,
+    pub content: Content,
+    /// Why the content changes, where the module knows better than
+    /// "the content differs".
+    pub reasons: Vec<String>,
+}
+
+/// Permission bits of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileMode {
+    Exact(u32),
+    /// These when the file is new; an existing one keeps its own.
+    IfMissing(u32),
+}
+
+impl FileMode {
+    fn bits(self) -> u32 {
+        match self {
+            Self::Exact(bits) | Self::IfMissing(bits) => bits,
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// The change that makes `desired` true, if one is needed.
+    ///
+    /// # Errors
+    /// When the node holds something else than a regular file there, or the
+    /// directory is not one to write in.
+    pub fn compare(
+        &self,
+        host: &Host,
+        task: &Task,
+        desired: Desired,
+    ) -> Result<Option<Change>, Refusal> {
+        let facts = self.facts(&host.name)?;
+        let directory = facts.expand(&desired.directory);
+        let account = facts.account_for(&directory)?;
+        let path = format!("{directory}/{}", desired.name);
+        let mut reasons = desired.reasons;
+        let mut mode = desired.mode.bits();
+        let mut before = None;
+        let mut diff = None;
+        match facts.file(&path) {
+            None => return Err(Refusal::new(format!("nothing was asked about {path}"))),
+            Some(FileFact::Unreadable) => {
+                return Err(
+                    Refusal::new(format!("{path} cannot be read as {}", facts.account))
+                        .hint("set ansible_become for this host"),
+                );
+            }
+            Some(FileFact::Other) => {
+                return Err(Refusal::new(format!("{path} is not a regular file"))
+                    .hint("look at what it is and move it away"));
+            }
+            Some(FileFact::Absent) => {
+                if desired.content == Content::Same {
+                    return Err(Refusal::new(format!("{path} is missing")));
+                }
+                if reasons.is_empty() {
+                    reasons.push("none present".to_owned());
+                }
+                if let Content::Text(text) = &desired.content {
+                    diff = Some(TextDiff {
+                        before: String::new(),
+                        after: text.clone(),
+                    });
+                }
+            }
+            Some(FileFact::File(file)) => {
+                before = Some(file.sha256.clone());
+                if let Content::Text(text) = &desired.content
+                    && sha256_hex(text.as_bytes()) != file.sha256
+                {
+                    if reasons.is_empty() {
+                        reasons.push("the content differs".to_owned());
+                    }
+                    diff = Some(TextDiff {
+                        before: text_of(facts, &path),
+                        after: text.clone(),
+                    });
+                }
+                if let FileMode::Exact(want) = desired.mode {
+                    if file.mode != want {
+                        reasons.push(format!("mode {:04o}, want {want:04o}", file.mode));
+                    }
+                } else {
+                    mode = file.mode;
+                }
+                if file.owner != account {
+                    reasons.push(format!("owner {}, want {account}", file.owner));
+                }
+                if file.link {
+                    reasons.push("a symbolic link, want a file".to_owned());
+                }
+            }
+        }
+        if let (Mode::Exact(want), Some(found)) =
+            (desired.directory_mode, facts.directory(&directory))
+            && found.mode != want
+        {
+            reasons.push(format!(
+                "directory mode {:04o}, want {want:04o}",
+                found.mode
+            ));
+        }
+        if reasons.is_empty() {
+            return Ok(None);
+        }
+        // Bytes that are right already are not sent again.
+        let same = match (&desired.content, &before) {
+            (Content::Text(text), Some(hash)) => sha256_hex(text.as_bytes()) == *hash,
+            _ => false,
+        };
+        Ok(Some(Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: path,
+            reasons,
+            diff,
+            action: Action::File(FileChange {
+                directory,
+                directory_mode: desired.directory_mode,
+                name: desired.name,
+                mode,
+                account,
+                before,
+                content: if same { Content::Same } else { desired.content },
+            }),
+        }))
+    }
+}
+
+fn text_of(facts: &NodeFacts, path: &str) -> String {
+    facts.text(path).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,302 @@
+//! Leaves: is the pair on a node the right one, is one waiting on the CA node,
+//! or has a new one to be issued?
+//!
+//! No private key is read for it. The node reports the hash of its key file,
+//! the ledger on the CA node knows to which certificate that file belongs, and
+//! everything else is read from the certificate itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use time::{Duration, OffsetDateTime};
+
+use super::authority::Authority;
+use super::{Planner, Refusal};
+use crate::inventory::{Files, Host, Inventory, RenewBefore};
+use crate::node::facts::NodeFacts;
+use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San};
+
+/// What shall happen about one leaf.
+#[derive(Debug, Clone)]
+pub enum LeafDecision {
+    /// The pair on the node is right.
+    Keep { certificate: Box<Certificate> },
+    /// A pair that was issued before waits on the CA node.
+    Fetch { reasons: Vec<String> },
+    /// A new pair is needed.
+    Issue {
+        reasons: Vec<String>,
+        request: Box<LeafRequest>,
+    },
+}
+
+/// Where a role's files are on its node.
+#[must_use]
+pub fn location(host: &Host, role: Role) -> (String, Files) {
+    match role {
+        Role::Daemon => (
+            host.settings.daemon_dir.clone(),
+            host.settings.daemon_files.clone(),
+        ),
+        Role::Client => (host.settings.client_dir.clone(), Files::default()),
+    }
+}
+
+/// The names under which the CA node keeps an issued pair, relative to the CA
+/// directory: key, certificate.
+///
+/// # Errors
+/// When the template cannot be rendered; `host` names the subject of the leaf.
+pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, String), Refusal> {
+    let mut environment = minijinja::Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_fuel(Some(50_000));
+    let render = |kind: &str| {
+        let mut variables = host.variables.clone();
+        for (name, value) in [
+            ("inventory_hostname", host.name.as_str()),
+            ("role", role.to_string().as_str()),
+            ("kind", kind),
+        ] {
+            variables.insert(name.to_owned(), value.into());
+        }
+        environment
+            .render_str(template, minijinja::value::Serde(&variables))
+            .map_err(|error| {
+                Refusal::new(format!("dtls_issued_name cannot be rendered: {error}"))
+                    .hint("it may use inventory_hostname, role, kind and the host's own variables")
+            })
+    };
+    Ok((render("key")?, render("cert")?))
+}
+
+/// Every leaf that the inventory wants: a host may have two.
+#[must_use]
+pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
+    let daemons = inventory.daemons().map(|host| (host, Role::Daemon));
+    let clients = inventory.clients().map(|host| (host, Role::Client));
+    daemons.chain(clients).collect()
+}
+
+/// No two leaves share a file on the CA node.
+///
+/// # Errors
+/// When they do, or when the template cannot be rendered.
+pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
+    let template = &inventory.ca().settings.issued_name;
+    let mut taken: BTreeMap<String, String> =
+        [".ledger.jsonl", ".lock", "ca-key.pem", "ca.pem", "ca.srl"]
+            .into_iter()
+            .map(|name| (name.to_owned(), "the CA itself".to_owned()))
+            .collect();
+    for (host, role) in leaves_of(inventory) {
+        let (key, certificate) = issued_names(template, host, role)?;
+        for name in [key, certificate] {
+            let owner = format!("{role} of {}", host.name);
+            if let Some(other) = taken.insert(name.clone(), owner.clone()) {
+                return Err(Refusal::new(format!(
+                    "dtls_issued_name gives the same file {name} to {other} and to {owner}"
+                ))
+                .hint("let it contain {{ inventory_hostname }}, {{ role }} and {{ kind }}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names and addresses a leaf is for.
+#[must_use]
+pub fn wanted_sans(host: &Host, role: Role) -> BTreeSet<San> {
+    if role == Role::Client {
+        return BTreeSet::new();
+    }
+    if let Some(exact) = &host.settings.sans {
+        return exact.iter().cloned().collect();
+    }
+    let mut sans: BTreeSet<San> = host.settings.extra_sans.iter().cloned().collect();
+    let listened = host
+        .settings
+        .listen
+        .iter()
+        .map(|listen| listen.host.as_str());
+    for name in [
+        host.name.as_str(),
+        host.connection.address.as_str(),
+        "localhost",
+    ]
+    .into_iter()
+    .chain(listened)
+    {
+        match name.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) if address.is_unspecified() => {}
+            Ok(address) => {
+                sans.insert(San::Ip(address));
+            }
+            Err(_) => {
+                if let Ok(name) = format!("DNS:{name}").parse() {
+                    sans.insert(name);
+                }
+            }
+        }
+    }
+    sans.insert(San::Ip(std::net::Ipv4Addr::LOCALHOST.into()));
+    sans.insert(San::Ip(std::net::Ipv6Addr::LOCALHOST.into()));
+    sans
+}
+
+impl Planner<'_> {
+    /// Decides about the leaf of `host` in `role`, and remembers it.
+    ///
+    /// # Errors
+    /// When the CA cannot be used or the request cannot be made.
+    pub fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+        if let Some(problem) = &self.authority.problem {
+            return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
+        }
+        let facts = self.facts(&host.name)?;
+        let (directory, files) = location(host, role);
+        let found = examine(
+            facts,
+            &format!("{directory}/{}", files.cert),
+            &format!("{directory}/{}", files.key),
+            &self.authority,
+        );
+        let decision = match found {
+            Found::Pair(certificate) => {
+                let reasons = self.faults(host, role, &certificate);
+                if reasons.is_empty() {
+                    LeafDecision::Keep {
+                        certificate: Box::new(certificate),
+                    }
+                } else {
+                    self.replace(host, role, reasons)?
+                }
+            }
+            Found::Nothing(reason) => self.replace(host, role, vec![reason])?,
+        };
+        self.leaves
+            .insert((host.name.clone(), role), decision.clone());
+        Ok(decision)
+    }
+
+    /// What is wrong with a certificate, in words for the plan.
+    fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
+        let mut faults = Vec::new();
+        match &self.authority.certificate {
+            Some(authority) if !self.authority.planned => {
+                if !certificate.is_signed_by(authority) {
+                    faults.push(format!("issued by another CA ({})", certificate.issuer()));
+                }
+            }
+            _ => faults.push("the CA is new".to_owned()),
+        }
+        let wanted = wanted_sans(host, role);
+        for san in wanted.difference(certificate.sans()) {
+            faults.push(format!("SAN {san} missing"));
+        }
+        for san in certificate.sans().difference(&wanted) {
+            faults.push(format!("SAN {san} not wanted"));
+        }
+        let usage = match role {
+            Role::Daemon => ExtendedKeyUsage::ServerAuth,
+            Role::Client => ExtendedKeyUsage::ClientAuth,
+        };
+        if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
+            faults.push("extended key usage differs".to_owned());
+        }
+        if certificate.key_type() != Some(host.settings.key_type) {
+            let found = certificate
+                .key_type()
+                .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
+            faults.push(format!("key type {found}, want {}", host.settings.key_type));
+        }
+        if let Some(fault) = due(certificate, host.settings.renew_before, self.now) {
+            faults.push(fault);
+        }
+        faults
+    }
+
+    fn replace(
+        &self,
+        host: &Host,
+        role: Role,
+        reasons: Vec<String>,
+    ) -> Result<LeafDecision, Refusal> {
+        let authority_host = self.inventory.ca();
+        let template = &authority_host.settings.issued_name;
+        let (key_name, certificate_name) = issued_names(template, host, role)?;
+        if let Some(facts) = self.facts.get(&authority_host.name) {
+            let directory = &authority_host.settings.ca_dir;
+            let waiting = examine(
+                facts,
+                &format!("{directory}/{certificate_name}"),
+                &format!("{directory}/{key_name}"),
+                &self.authority,
+            );
+            if let Found::Pair(certificate) = waiting
+                && self.faults(host, role, &certificate).is_empty()
+                && self
+                    .authority
+                    .ledger
+                    .current(&host.name, role)
+                    .is_some_and(|entry| entry.certificate_sha256 == certificate.sha256())
+            {
+                return Ok(LeafDecision::Fetch { reasons });
+            }
+        }
+        Ok(LeafDecision::Issue {
+            reasons,
+            request: Box::new(LeafRequest {
+                host: host.name.clone(),
+                role,
+                common_name: host.name.clone(),
+                sans: wanted_sans(host, role),
+                key_type: host.settings.key_type,
+                validity_days: host.settings.validity_days,
+                key_name,
+                certificate_name,
+            }),
+        })
+    }
+}
+
+enum Found {
+    Pair(Certificate),
+    Nothing(String),
+}
+
+/// Is there a certificate, and beside it the key that the ledger knows for it?
+fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authority) -> Found {
+    let Some(file) = facts.regular(certificate) else {
+        return Found::Nothing("none present".to_owned());
+    };
+    let Ok(parsed) = Certificate::from_pem(file.content.as_deref().unwrap_or_default()) else {
+        return Found::Nothing("the file present is not a certificate".to_owned());
+    };
+    let Some(key) = facts.regular(key) else {
+        return Found::Nothing("its key is missing".to_owned());
+    };
+    match authority.ledger.by_key_sha256(&key.sha256) {
+        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(parsed),
+        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => Found::Pair(parsed),
+        Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
+        None => Found::Nothing("its key is not one the ledger knows".to_owned()),
+    }
+}
+
+/// Expired, or inside the window in which it is renewed.
+fn due(
+    certificate: &Certificate,
+    renew_before: Option<RenewBefore>,
+    now: OffsetDateTime,
+) -> Option<String> {
+    let end = certificate.not_after();
+    if end <= now {
+        return Some(format!("expired on {}", end.date()));
+    }
+    let window = match renew_before {
+        Some(RenewBefore { days }) => Duration::days(days.into()),
+        None => (end - certificate.not_before()) / 3,
+    };
+    (now >= end - window).then(|| format!("expires on {}, due for renewal", end.date()))
+}

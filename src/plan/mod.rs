@@ -1,0 +1,290 @@
+//! The plan: from what is wanted and what is there to what has to be done.
+//!
+//! Comes in: the inventory, the playbook, the facts of every node that could
+//! be reached, and the time. Goes out: a [`Plan`]. Nothing here does I/O, so
+//! that every rule is a table of facts and changes; everything a run does is
+//! in the plan before it starts.
+
+mod address;
+mod authority;
+mod change;
+mod files;
+mod leaf;
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+pub use address::{DaemonAddress, daemon_address};
+pub use authority::{Authority, AuthorityProblem};
+pub use change::{Action, Change, Content, FileChange, LeafPart, Mode, Restart, TextDiff};
+pub use files::{Desired, FileMode};
+pub use leaf::{
+    LeafDecision, check_issued_names, issued_names, leaves_of, location as leaf_location,
+};
+
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::NodeFacts;
+use crate::pki::Role;
+use crate::playbook::{Play, Playbook, Step, Task};
+
+/// Everything that will be done, in the playbook's order.
+#[derive(Debug, Default)]
+pub struct Plan {
+    pub plays: Vec<PlannedPlay>,
+    /// Hosts that cannot be planned for, with the reason: they are left alone.
+    pub problems: Vec<PlanProblem>,
+    pub notes: Vec<Note>,
+    /// The playbook ends in a proof.
+    pub verify: bool,
+}
+
+/// One play, and what each of its hosts has to do.
+#[derive(Debug)]
+pub struct PlannedPlay {
+    pub name: String,
+    pub r#become: Option<bool>,
+    /// Hosts in the inventory's order; those without changes are left out.
+    pub hosts: Vec<PlannedHost>,
+}
+
+#[derive(Debug)]
+pub struct PlannedHost {
+    pub host: String,
+    pub batches: Vec<Batch>,
+}
+
+/// Changes that reach the node together.
+#[derive(Debug)]
+pub struct Batch {
+    /// All of them succeed, or none of them stays.
+    pub transaction: bool,
+    pub changes: Vec<Change>,
+}
+
+/// Why nothing can be planned for a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanProblem {
+    pub host: String,
+    pub task: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+/// Something to know that changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub host: String,
+    pub text: String,
+}
+
+impl Plan {
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.plays
+            .iter()
+            .flat_map(|play| &play.hosts)
+            .flat_map(|host| &host.batches)
+            .flat_map(|batch| &batch.changes)
+    }
+
+    /// How many changes a host is in for.
+    #[must_use]
+    pub fn count(&self, host: &str) -> usize {
+        self.changes().filter(|change| change.host == host).count()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes().next().is_none()
+    }
+
+    /// Whether the CA's key is needed, and so its passphrase.
+    #[must_use]
+    pub fn needs_authority_key(&self) -> bool {
+        self.changes()
+            .any(|change| matches!(change.action, Action::Authority { .. } | Action::Issue(_)))
+    }
+
+    /// Whether the agent on the CA node is needed.
+    #[must_use]
+    pub fn needs_agent(&self) -> bool {
+        self.needs_authority_key()
+            || self
+                .changes()
+                .any(|change| matches!(change.action, Action::Fetch { .. }))
+    }
+}
+
+/// What a module sees while it plans for one host.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    pub inventory: &'a Inventory,
+    pub facts: &'a BTreeMap<String, NodeFacts>,
+    pub now: OffsetDateTime,
+    /// The CA as it will be when the plan is done.
+    pub authority: Authority,
+    /// What was decided about each leaf so far.
+    pub leaves: BTreeMap<(String, Role), LeafDecision>,
+    /// Changes planned before the present task, for the same host.
+    pub earlier: Vec<Change>,
+    pub notes: Vec<Note>,
+}
+
+/// A module's refusal to plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<crate::node::facts::FactError> for Refusal {
+    fn from(error: crate::node::facts::FactError) -> Self {
+        use crate::node::facts::FactError;
+        let hint = match &error {
+            FactError::MixedOwners { path, expected, .. } => Some(format!(
+                "look at it, then give it back: chown {expected}: {path}"
+            )),
+            _ => None,
+        };
+        Self {
+            message: error.to_string(),
+            hint,
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// The facts of a host that is being planned for.
+    ///
+    /// # Errors
+    /// When the host was not reached.
+    pub fn facts(&self, host: &str) -> Result<&NodeFacts, Refusal> {
+        self.facts
+            .get(host)
+            .ok_or_else(|| Refusal::new(format!("nothing is known of {host}")))
+    }
+
+    pub fn note(&mut self, host: &Host, text: impl Into<String>) {
+        self.notes.push(Note {
+            host: host.name.clone(),
+            text: text.into(),
+        });
+    }
+}
+
+/// Makes the plan.
+#[must_use]
+pub fn plan(
+    inventory: &Inventory,
+    playbook: &Playbook,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Plan {
+    let mut planner = Planner {
+        inventory,
+        facts,
+        now,
+        authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
+        leaves: BTreeMap::new(),
+        earlier: Vec::new(),
+        notes: Vec::new(),
+    };
+    let mut plan = Plan::default();
+    let mut given_up: Vec<String> = Vec::new();
+    for play in &playbook.plays {
+        let mut planned = PlannedPlay {
+            name: play.name.clone(),
+            r#become: play.r#become,
+            hosts: Vec::new(),
+        };
+        for host in play.hosts(inventory) {
+            if !facts.contains_key(&host.name) || given_up.contains(&host.name) {
+                continue;
+            }
+            planner.earlier.clear();
+            match plan_host(&mut planner, play, host) {
+                Ok(batches) if batches.is_empty() => {}
+                Ok(batches) => planned.hosts.push(PlannedHost {
+                    host: host.name.clone(),
+                    batches,
+                }),
+                Err(problem) => {
+                    given_up.push(host.name.clone());
+                    plan.problems.push(problem);
+                }
+            }
+        }
+        plan.verify |= play
+            .steps
+            .iter()
+            .flat_map(Step::tasks)
+            .any(|task| task.module.is_proof());
+        plan.plays.push(planned);
+    }
+    // A host that cannot be brought to its state is not half changed either.
+    for play in &mut plan.plays {
+        play.hosts.retain(|host| !given_up.contains(&host.host));
+    }
+    plan.notes = planner.notes;
+    plan
+}
+
+fn plan_host(
+    planner: &mut Planner<'_>,
+    play: &Play,
+    host: &Host,
+) -> Result<Vec<Batch>, PlanProblem> {
+    let mut batches: Vec<Batch> = Vec::new();
+    for step in &play.steps {
+        let transaction = matches!(step, Step::Transaction { .. });
+        let mut changes = Vec::new();
+        for task in step.tasks() {
+            let mut planned = plan_task(planner, host, task)?;
+            planner.earlier.extend(planned.iter().cloned());
+            changes.append(&mut planned);
+        }
+        if changes.is_empty() {
+            continue;
+        }
+        match batches.last_mut() {
+            Some(last) if !transaction && !last.transaction => last.changes.append(&mut changes),
+            _ => batches.push(Batch {
+                transaction,
+                changes,
+            }),
+        }
+    }
+    Ok(batches)
+}
+
+fn plan_task(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, PlanProblem> {
+    task.module
+        .plan(planner, host, task)
+        .map_err(|refusal| PlanProblem {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            message: refusal.message,
+            hint: refusal.hint,
+        })
+}
