@@ -9,14 +9,22 @@
 //!              apply (per-node transaction) ──> verify (from the clients) ──> report
 //! ```
 
+pub mod agent;
+pub mod apply;
+pub mod cli;
 pub mod docker;
+pub mod event;
 pub mod inventory;
 pub mod module;
 pub mod node;
+pub mod passphrase;
 pub mod pki;
 pub mod plan;
 pub mod playbook;
+pub mod report;
+pub mod run;
 pub mod secret;
+pub mod session;
 pub mod verify;
 
 /// Bytes as lower-case hex.

@@ -109,11 +109,12 @@ impl Script {
 }
 
 /// The command that starts the shell on the node, as root or as the account
-/// that logged in.
+/// that logged in. One line without anything that a login shell of another
+/// family (fish, csh) would read differently.
 #[must_use]
 pub fn shell_command(privileged: bool) -> &'static str {
     if privileged {
-        "exec sudo -n -- /bin/sh"
+        "exec /bin/sh -c '[ \"$(id -u)\" = 0 ] && exec /bin/sh; exec sudo -n -- /bin/sh'"
     } else {
         "exec /bin/sh"
     }

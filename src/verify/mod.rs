@@ -1,4 +1,438 @@
 //! Verify: proof, from the clients, that the daemons let in whom they should
 //! and nobody else.
+//!
+//! Comes in: the connected nodes and what each daemon is expected to serve.
+//! Goes out: one [`Proof`] a check. Private keys stay on their nodes: a good
+//! certificate is tried there, with whatever tool there is, and where there is
+//! none the check is not proved. Refusals need no key of ours: they are tried
+//! from here, through the client's SSH connection.
 
 pub mod probe;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+
+use crate::event::{Check, Event, Events, Proof, Verdict};
+use crate::inventory::{Host, Inventory};
+use crate::node::DialError;
+use crate::node::script::Script;
+use crate::node::transaction::Report;
+use crate::pki::{Certificate, Role};
+use crate::plan::{DaemonAddress, daemon_address, leaf_location};
+use crate::session::Node;
+use probe::{Answer, Identity, Shown, is_refusal};
+
+/// A daemon that does not answer within this time does not answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A proof that runs a tool on the node: the tool's own deadline and some.
+const TOOL_DEADLINE: Duration = Duration::from_secs(30);
+/// The port that plain Docker uses by convention.
+const PLAIN_PORT: u16 = 2375;
+/// Proofs under way at one time.
+const AT_ONCE: usize = 64;
+
+/// What the daemons should show.
+#[derive(Debug, Clone, Default)]
+pub struct Expectations {
+    /// The CAs that clients and daemons trust.
+    pub authorities: Vec<Certificate>,
+    /// Each daemon's certificate, DER.
+    pub served: BTreeMap<String, Vec<u8>>,
+    /// Hosts that act as root, for what only root may try.
+    pub privileged: BTreeMap<String, bool>,
+}
+
+/// Tries everything, all at once; every proof is also an event.
+pub async fn verify(
+    nodes: &BTreeMap<String, Arc<Node>>,
+    inventory: &Inventory,
+    expectations: &Expectations,
+    events: &Events,
+) -> Vec<Proof> {
+    let made_up = Identity::made_up().ok();
+    let mut attempts: Vec<BoxFuture<'_, Vec<Proof>>> = Vec::new();
+    for daemon in inventory.daemons() {
+        for client in inventory.clients() {
+            if let Some(node) = nodes.get(&client.name) {
+                let attempt = Attempt {
+                    node,
+                    client,
+                    daemon,
+                    address: daemon_address(daemon),
+                    expectations,
+                };
+                attempts.push(Box::pin(async move { attempt.identity().await }));
+                let attempt = Attempt {
+                    node,
+                    client,
+                    daemon,
+                    address: daemon_address(daemon),
+                    expectations,
+                };
+                let made_up = made_up.clone();
+                attempts.push(Box::pin(async move { attempt.refusals(made_up).await }));
+            }
+        }
+        if let Some(node) = nodes.get(&daemon.name) {
+            attempts.push(Box::pin(from_daemon(node, daemon, expectations)));
+        }
+    }
+    let mut proofs = Vec::new();
+    let mut running = futures::stream::iter(attempts).buffer_unordered(AT_ONCE);
+    while let Some(done) = running.next().await {
+        for proof in done {
+            events.emit(Event::Proof(proof.clone()));
+            proofs.push(proof);
+        }
+    }
+    proofs.sort_by(|left, right| {
+        (&left.to, &left.from, left.check).cmp(&(&right.to, &right.from, right.check))
+    });
+    proofs
+}
+
+struct Attempt<'a> {
+    node: &'a Node,
+    client: &'a Host,
+    daemon: &'a Host,
+    address: DaemonAddress,
+    expectations: &'a Expectations,
+}
+
+impl Attempt<'_> {
+    fn proof(&self, check: Check, verdict: Verdict, seen: impl Into<String>) -> Proof {
+        Proof {
+            from: self.client.name.clone(),
+            to: self.daemon.name.clone(),
+            check,
+            verdict,
+            seen: seen.into(),
+        }
+    }
+
+    /// The client's own certificate, shown by the client itself.
+    async fn identity(&self) -> Vec<Proof> {
+        let (directory, files) = leaf_location(self.client, Role::Client);
+        let (url, port) = (self.address.url(), self.address.port.to_string());
+        let mut script = Script::default();
+        script.call(
+            "prove_identity",
+            &[
+                &url,
+                &self.address.host,
+                &port,
+                &format!("{directory}/{}", files.ca),
+                &format!("{directory}/{}", files.cert),
+                &format!("{directory}/{}", files.key),
+            ],
+        );
+        let privileged = self.expectations.is_privileged(&self.client.name);
+        let record = tool_record(self.node, privileged, &script, "identity").await;
+        let (verdict, seen) = match record {
+            Ok((outcome, tool, said)) => match outcome.as_str() {
+                "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
+                "unproved" => (Verdict::NotProved, said),
+                _ => (Verdict::Failed, format!("{tool}: {said}")),
+            },
+            Err(seen) => (Verdict::Failed, seen),
+        };
+        vec![self.proof(Check::Accepted, verdict, seen)]
+    }
+
+    /// Everybody else, tried from here through the client's connection.
+    async fn refusals(&self, made_up: Option<Identity>) -> Vec<Proof> {
+        let (nobody, stranger, plain, closed) = tokio::join!(
+            self.handshake(None),
+            self.handshake(made_up),
+            self.plain(),
+            self.plain_port(),
+        );
+        let mut proofs = Vec::new();
+        match nobody {
+            Ok((answer, shown)) => {
+                let (verdict, seen) = self.judge_served(&answer, &shown);
+                proofs.push(self.proof(Check::Served, verdict, seen));
+                proofs.push(self.refusal(Check::NoCertificate, &answer));
+            }
+            Err(error) => {
+                let (verdict, seen) = classify_dial(&error);
+                proofs.push(self.proof(Check::Served, verdict, seen.clone()));
+                proofs.push(self.proof(Check::NoCertificate, verdict, seen));
+            }
+        }
+        proofs.push(match stranger {
+            Ok((answer, _)) => self.refusal(Check::MadeUp, &answer),
+            Err(error) => {
+                let (verdict, seen) = classify_dial(&error);
+                self.proof(Check::MadeUp, verdict, seen)
+            }
+        });
+        proofs.push(match plain {
+            Ok(answer) => self.refusal(Check::PlainHttp, &answer),
+            Err(error) => {
+                let (verdict, seen) = classify_dial(&error);
+                self.proof(Check::PlainHttp, verdict, seen)
+            }
+        });
+        proofs.push(closed);
+        proofs
+    }
+
+    fn refusal(&self, check: Check, answer: &Answer) -> Proof {
+        let verdict = if is_refusal(answer) {
+            Verdict::Proved
+        } else {
+            Verdict::Failed
+        };
+        self.proof(check, verdict, answer.to_string())
+    }
+
+    async fn handshake(&self, identity: Option<Identity>) -> Result<(Answer, Shown), Unreached> {
+        handshake(
+            self.node,
+            &self.address.host,
+            self.address.port,
+            &self.address.host,
+            &self.expectations.authorities,
+            identity,
+        )
+        .await
+    }
+
+    async fn plain(&self) -> Result<Answer, Unreached> {
+        let stream = self
+            .node
+            .connection
+            .dial(&self.address.host, self.address.port, DEADLINE)
+            .await?;
+        Ok(probe::plain(stream, &self.address.host, DEADLINE).await)
+    }
+
+    async fn plain_port(&self) -> Proof {
+        let dialled = self
+            .node
+            .connection
+            .dial(&self.address.host, PLAIN_PORT, DEADLINE)
+            .await;
+        let (verdict, seen) = match dialled {
+            Ok(_) => (Verdict::Failed, "something listens there".to_owned()),
+            Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
+            Err(DialError::Timeout { .. }) => (Verdict::Proved, "no answer".to_owned()),
+            Err(error) => classify_dial(&error.into()),
+        };
+        self.proof(Check::Port2375, verdict, seen)
+    }
+
+    /// Is it the certificate that was issued, and are exactly our CAs asked
+    /// for? A restart that changes only the bundle keeps the serial.
+    fn judge_served(&self, answer: &Answer, shown: &Shown) -> (Verdict, String) {
+        if let Answer::ServerCertificate(fault) = answer {
+            return (Verdict::Failed, fault.to_string());
+        }
+        judge_shown(
+            shown,
+            self.expectations.served.get(&self.daemon.name).map(Vec::as_slice),
+            &self.expectations.authorities,
+        )
+    }
+}
+
+impl Expectations {
+    fn is_privileged(&self, host: &str) -> bool {
+        self.privileged.get(host).copied().unwrap_or(false)
+    }
+}
+
+/// Compares what a daemon showed with what it should.
+#[must_use]
+pub fn judge_shown(
+    shown: &Shown,
+    served: Option<&[u8]>,
+    authorities: &[Certificate],
+) -> (Verdict, String) {
+    let Some(der) = &shown.certificate else {
+        return (Verdict::Failed, "no certificate was served".to_owned());
+    };
+    let serial = Certificate::from_der(der)
+        .map_or_else(|_| "?".to_owned(), |certificate| certificate.serial().to_owned());
+    match served {
+        None => return (Verdict::NotProved, format!("serial {serial}, expected one unknown")),
+        Some(expected) if expected != der => {
+            return (Verdict::Failed, format!("another certificate, serial {serial}"));
+        }
+        Some(_) => {}
+    }
+    let mut wanted: Vec<Vec<u8>> = authorities
+        .iter()
+        .map(|authority| authority.subject_raw().to_vec())
+        .collect();
+    let mut asked = shown.accepted_authorities.clone().unwrap_or_default();
+    wanted.sort();
+    asked.sort();
+    if wanted != asked {
+        return (
+            Verdict::Failed,
+            "it accepts clients of other CAs than it should".to_owned(),
+        );
+    }
+    (Verdict::Proved, format!("serial {serial}"))
+}
+
+/// Why no byte reached the daemon.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreached {
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error(transparent)]
+    Probe(#[from] probe::ProbeError),
+}
+
+/// One TLS handshake from a node.
+///
+/// # Errors
+/// When the daemon cannot be reached at all.
+pub async fn handshake(
+    node: &Node,
+    host: &str,
+    port: u16,
+    name: &str,
+    authorities: &[Certificate],
+    identity: Option<Identity>,
+) -> Result<(Answer, Shown), Unreached> {
+    let stream = node.connection.dial(host, port, DEADLINE).await?;
+    let authorities: Vec<Vec<u8>> = authorities
+        .iter()
+        .map(|authority| authority.der().to_vec())
+        .collect();
+    Ok(probe::https(stream, name, &authorities, identity, DEADLINE).await?)
+}
+
+fn classify_dial(error: &Unreached) -> (Verdict, String) {
+    match error {
+        // sshd does not forward: nothing is known of the daemon.
+        Unreached::Dial(DialError::Forbidden { .. }) | Unreached::Probe(_) => {
+            (Verdict::NotProved, error.to_string())
+        }
+        Unreached::Dial(_) => (Verdict::Failed, error.to_string()),
+    }
+}
+
+/// Runs a proof script; gives outcome, tool, and what it said.
+async fn tool_record(
+    node: &Node,
+    privileged: bool,
+    script: &Script,
+    word: &str,
+) -> Result<(String, String, String), String> {
+    let output = node
+        .run(privileged, script, TOOL_DEADLINE)
+        .await
+        .map_err(|error| error.to_string())?;
+    find_record(&output, word)
+}
+
+fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), String> {
+    let report = Report::parse(output);
+    report
+        .records
+        .iter()
+        .find_map(|fields| match fields.as_slice() {
+            [first, outcome, tool, said] if first == word => Some((
+                outcome.clone(),
+                tool.clone(),
+                crate::node::visible(said),
+            )),
+            _ => None,
+        })
+        .ok_or_else(|| {
+            report.failed.map_or_else(
+                || "the node's answer broke off".to_owned(),
+                |(step, message)| format!("{step}: {message}"),
+            )
+        })
+}
+
+/// What is tried on the daemon's own node: its own pair as a client's, and the
+/// socket that local users have.
+async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) -> Vec<Proof> {
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let address = daemon_address(daemon);
+    let mut script = Script::default();
+    script.call(
+        "prove_identity",
+        &[
+            &address.url(),
+            &address.host,
+            &address.port.to_string(),
+            &format!("{directory}/{}", files.ca),
+            &format!("{directory}/{}", files.cert),
+            &format!("{directory}/{}", files.key),
+        ],
+    );
+    if daemon.settings.local_socket {
+        script.call("prove_socket", &[]);
+    }
+    let proof = |check, verdict, seen: String| Proof {
+        from: daemon.name.clone(),
+        to: daemon.name.clone(),
+        check,
+        verdict,
+        seen,
+    };
+    let privileged = expectations.is_privileged(&daemon.name);
+    let output = match node.run(privileged, &script, TOOL_DEADLINE).await {
+        Ok(output) => output,
+        Err(error) => {
+            return vec![proof(
+                Check::ServerAsClient,
+                Verdict::NotProved,
+                error.to_string(),
+            )];
+        }
+    };
+    let mut proofs = Vec::new();
+    let (verdict, seen) = match find_record(&output, "identity") {
+        Ok((outcome, tool, said)) => match outcome.as_str() {
+            "accepted" => (Verdict::Failed, format!("{tool}: it was let in")),
+            "refused" if refused_by_tls(&said) => {
+                (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
+            }
+            _ => (Verdict::NotProved, format!("{tool}: {said}")),
+        },
+        Err(seen) => (Verdict::NotProved, seen),
+    };
+    proofs.push(proof(Check::ServerAsClient, verdict, seen));
+    if daemon.settings.local_socket {
+        let (verdict, seen) = match find_record(&output, "socket") {
+            Ok((outcome, tool, said)) => match outcome.as_str() {
+                "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
+                "unproved" => (Verdict::NotProved, said),
+                _ => (Verdict::Failed, format!("{tool}: {said}")),
+            },
+            Err(seen) => (Verdict::NotProved, seen),
+        };
+        proofs.push(proof(Check::LocalSocket, verdict, seen));
+    }
+    proofs
+}
+
+/// Tools word it differently: "remote error: tls: bad certificate" (docker),
+/// "alert bad certificate" or "alert unsupported certificate" (OpenSSL, curl).
+fn refused_by_tls(said: &str) -> bool {
+    let said = said.to_lowercase();
+    (said.contains("tls") || said.contains("ssl") || said.contains("alert"))
+        && said.contains("certificate")
+        && !said.contains("unknown authority")
+}
+
+/// The part of a tool's message that says how TLS ended.
+fn tls_words(said: &str) -> &str {
+    said.rfind("tls: ")
+        .or_else(|| said.rfind("alert "))
+        .and_then(|at| said.get(at..))
+        .unwrap_or(said)
+}

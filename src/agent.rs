@@ -1,0 +1,212 @@
+//! The CA agent of a run: put on the CA node, started there, spoken to.
+//!
+//! The program pushes itself, as the static build it is, under the SHA-256 of
+//! its bytes; the node hashes the file before every start and runs nothing
+//! else. On a CA that is this very machine it works in this process instead.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::node::facts::NodeFacts;
+use crate::node::script::quote;
+use crate::node::{ExitFuture, Limits, visible};
+use crate::pki::{Agent, AgentClient, AgentError, sha256_hex};
+use crate::session::{Node, NodeError};
+
+/// Exit code of the start command when the file is not the expected one.
+const WRONG_FILE: u32 = 65;
+
+/// The program that is pushed.
+#[derive(Debug, Clone)]
+pub struct Program {
+    pub bytes: Vec<u8>,
+    pub sha256: String,
+}
+
+impl Program {
+    /// Reads a program, this one by default.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
+        let path = path.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let bytes = std::fs::read(path)?;
+        let sha256 = sha256_hex(&bytes);
+        Ok(Self { bytes, sha256 })
+    }
+
+    /// Where it is kept on the CA node; only the account that runs it writes
+    /// there.
+    #[must_use]
+    pub fn directory(privileged: bool) -> &'static str {
+        if privileged {
+            "/var/lib/dtls-deploy/bin"
+        } else {
+            "~/.local/share/dtls-deploy/bin"
+        }
+    }
+
+    /// The file's path as facts are asked for it.
+    #[must_use]
+    pub fn path(&self, privileged: bool) -> String {
+        format!("{}/{}", Self::directory(privileged), self.sha256)
+    }
+}
+
+/// A running agent.
+pub struct RunningAgent {
+    pub client: AgentClient,
+    exit: Option<ExitFuture>,
+}
+
+impl std::fmt::Debug for RunningAgent {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RunningAgent")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the CA node is {node}, and this program is built for {own}")]
+    Architecture { node: String, own: &'static str },
+    #[error("the CA agent could not be put on the CA node: {0}")]
+    Push(String),
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    #[error("{0}")]
+    Agent(#[from] AgentError),
+    #[error("the CA agent did not start ({status}): {said}")]
+    Start { status: String, said: String },
+}
+
+impl StartError {
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Architecture { .. } => Some(
+                "name a static build for that machine with --agent-program FILE".to_owned(),
+            ),
+            Self::Start { status, .. } if status == "exit code 126" => Some(
+                "the file system that holds it is mounted noexec: use another one, or ansible_become"
+                    .to_owned(),
+            ),
+            Self::Start { .. } => Some(
+                "a build that is not static may lack its libraries there: name a static one with --agent-program FILE"
+                    .to_owned(),
+            ),
+            Self::Agent(error) => error.hint().map(str::to_owned),
+            Self::Node(error) => error.hint(),
+            Self::Push(_) => None,
+        }
+    }
+}
+
+fn command(privileged: bool, script: &str) -> String {
+    let script = quote(script);
+    if privileged {
+        let inner = quote(&format!(
+            "[ \"$(id -u)\" = 0 ] && exec /bin/sh -c {script}; exec sudo -n -- /bin/sh -c {script}"
+        ));
+        format!("exec /bin/sh -c {inner}")
+    } else {
+        format!("exec /bin/sh -c {script}")
+    }
+}
+
+async fn push(
+    node: &Node,
+    privileged: bool,
+    directory: &str,
+    program: &Program,
+) -> Result<(), StartError> {
+    let script = format!(
+        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && sync \"$d/.new.$$\" && for f in \"$d\"/*; do rm -f \"$f\"; done && mv -f \"$d/.new.$$\" \"$d/{name}\"",
+        directory = quote(directory),
+        name = program.sha256,
+    );
+    let limits = Limits {
+        deadline: Duration::from_secs(120),
+        max_output: 65_536,
+    };
+    let output = node
+        .connection
+        .run(&command(privileged, &script), &program.bytes, limits)
+        .await
+        .map_err(NodeError::from)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(StartError::Push(visible(said.trim())))
+}
+
+/// Starts the agent on the CA node, pushing it first where it is missing.
+///
+/// # Errors
+/// When it cannot be put there or does not start.
+pub async fn start(
+    node: &Node,
+    facts: &NodeFacts,
+    privileged: bool,
+    is_local: bool,
+    program: &Program,
+) -> Result<RunningAgent, StartError> {
+    if is_local && (!privileged || facts.account == "root" && rustix::process::geteuid().is_root())
+    {
+        return Ok(RunningAgent {
+            client: AgentClient::local(Agent::new()),
+            exit: None,
+        });
+    }
+    if facts.machine != std::env::consts::ARCH {
+        return Err(StartError::Architecture {
+            node: facts.machine.clone(),
+            own: std::env::consts::ARCH,
+        });
+    }
+    let path = facts.expand(&program.path(privileged));
+    let directory = facts.expand(Program::directory(privileged));
+    let there = facts
+        .regular(&path)
+        .is_some_and(|file| file.sha256 == program.sha256);
+    if !there {
+        push(node, privileged, &directory, program).await?;
+    }
+    let script = format!(
+        "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || exit {WRONG_FILE}; exec \"$f\" ca-agent",
+        path = quote(&path),
+        sha = program.sha256,
+    );
+    let process = node
+        .connection
+        .open(&command(privileged, &script))
+        .await
+        .map_err(NodeError::from)?;
+    Ok(RunningAgent {
+        client: AgentClient::remote(process.stdout, process.stdin),
+        exit: Some(process.exit),
+    })
+}
+
+impl RunningAgent {
+    /// Why it ended without an answer: its exit status and last words.
+    pub async fn explain(&mut self, error: AgentError) -> StartError {
+        let gone = matches!(error, AgentError::Closed | AgentError::Io(_));
+        let Some(exit) = self.exit.take().filter(|_| gone) else {
+            return StartError::Agent(error);
+        };
+        match tokio::time::timeout(Duration::from_secs(5), exit).await {
+            Ok(Ok((status, stderr))) if !status.success() => StartError::Start {
+                status: status.to_string(),
+                said: visible(
+                    String::from_utf8_lossy(&stderr)
+                        .trim()
+                        .lines()
+                        .last()
+                        .unwrap_or("nothing was said"),
+                ),
+            },
+            _ => StartError::Agent(error),
+        }
+    }
+}

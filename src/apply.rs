@@ -1,0 +1,512 @@
+//! Apply: the plan is carried out, and nothing else.
+//!
+//! Comes in: a [`Plan`], the connected nodes, the CA agent. Goes out: events
+//! and an [`Outcome`]. The CA's part comes first, in one conversation; then
+//! each play, all of its hosts at once, each batch of a host in one exec.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+
+use crate::event::{Event, Events, Failure, FailureKind, Verdict};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::NodeFacts;
+use crate::node::transaction::{
+    Bytes, DirectoryMode, Report, StagedFile, Transaction, UnitRestart,
+};
+use crate::pki::{
+    AgentError, Certificate, DeliveredLeaf, IssuedLeaf, LeafName, LeafRequest, Request, Response,
+    Role,
+};
+use crate::plan::{
+    Action, Batch, Change, Content, FileChange, LeafPart, Mode, Plan, PlannedHost, PlannedPlay,
+    daemon_address,
+};
+use crate::pki::AgentClient;
+use crate::playbook::Playbook;
+use crate::secret::Secret;
+use crate::session::{CHANGE_DEADLINE, Node};
+use crate::verify::{handshake, judge_shown};
+
+/// How often a daemon that has just been started is asked again.
+const PROBE_TRIES: u32 = 20;
+const PROBE_PAUSE: Duration = Duration::from_millis(250);
+
+/// What carrying out a plan needs.
+#[derive(Debug)]
+pub struct Apply<'a> {
+    pub inventory: &'a Inventory,
+    pub playbook: &'a Playbook,
+    pub nodes: &'a BTreeMap<String, Arc<Node>>,
+    pub facts: &'a BTreeMap<String, NodeFacts>,
+    pub events: &'a Events,
+    pub forks: usize,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Changes made, by host.
+    pub changed: BTreeMap<String, usize>,
+    /// Hosts on which a change failed.
+    pub failed: BTreeSet<String>,
+    /// Leaves that were put in place: host, role, serial.
+    pub placed: Vec<DeliveredLeaf>,
+}
+
+/// Keys and certificates of this run, in memory only.
+#[derive(Debug, Default)]
+pub struct Materials {
+    /// The CA's certificate as it is delivered.
+    pub authority_pem: Option<String>,
+    leaves: BTreeMap<(String, Role), IssuedLeaf>,
+}
+
+impl Materials {
+    /// With the CA as it is, and nothing issued.
+    #[must_use]
+    pub fn new(authority_pem: Option<String>) -> Self {
+        Self {
+            authority_pem,
+            leaves: BTreeMap::new(),
+        }
+    }
+
+    /// The certificate that a daemon shall serve, where this run replaces it.
+    #[must_use]
+    pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
+        let leaf = self.leaves.get(&(host.to_owned(), role))?;
+        Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
+    }
+
+    fn bytes(&self, host: &str, role: Role, part: LeafPart) -> Option<Secret> {
+        let leaf = self.leaves.get(&(host.to_owned(), role))?;
+        Some(match part {
+            LeafPart::Certificate => Secret::from(leaf.certificate_pem.clone()),
+            LeafPart::Key => leaf.key.clone(),
+        })
+    }
+}
+
+/// The CA's part of a plan: create, issue, fetch.
+///
+/// # Errors
+/// When the agent refuses; nothing has been done on any other node then.
+pub async fn issue(
+    plan: &Plan,
+    agent: &mut AgentClient,
+    passphrase: Option<&Secret>,
+    authority_pem: Option<String>,
+    events: &Events,
+    ca: &Host,
+) -> Result<Materials, AgentError> {
+    let mut materials = Materials::new(authority_pem);
+    let mut wanted: Vec<LeafRequest> = Vec::new();
+    let mut waiting: Vec<LeafName> = Vec::new();
+    let secret = || passphrase.cloned().unwrap_or_else(|| Secret::new(Vec::new()));
+    for change in plan.changes() {
+        match &change.action {
+            Action::Authority {
+                subject,
+                key_type,
+                validity_days,
+            } => {
+                started(events, &ca.name, "creating the CA");
+                let response = agent
+                    .call(Request::EnsureAuthority {
+                        subject: subject.clone(),
+                        key_type: *key_type,
+                        validity_days: *validity_days,
+                        passphrase: secret(),
+                    })
+                    .await?;
+                let Response::Authority {
+                    certificate_pem,
+                    warnings,
+                    ..
+                } = response
+                else {
+                    return Err(unexpected());
+                };
+                materials.authority_pem = Some(certificate_pem);
+                for text in warnings {
+                    events.emit(Event::Warning {
+                        host: Some(ca.name.clone()),
+                        text,
+                    });
+                }
+            }
+            Action::Issue(request) => wanted.push(request.clone()),
+            Action::Fetch { host, role } => waiting.push(LeafName {
+                host: host.clone(),
+                role: *role,
+            }),
+            Action::File(_) | Action::Restart(_) => {}
+        }
+    }
+    if !wanted.is_empty() {
+        started(events, &ca.name, &format!("issuing {} certificate(s)", wanted.len()));
+        let response = agent
+            .call(Request::Issue {
+                leaves: wanted,
+                passphrase: secret(),
+            })
+            .await?;
+        let Response::Issued { leaves } = response else {
+            return Err(unexpected());
+        };
+        for leaf in leaves {
+            if leaf.clipped_by_ca {
+                events.emit(Event::Warning {
+                    host: Some(leaf.host.clone()),
+                    text: format!(
+                        "its {} certificate ends with the CA, on {}",
+                        leaf.role,
+                        leaf.not_after.date()
+                    ),
+                });
+            }
+            materials.add(leaf);
+        }
+    }
+    if !waiting.is_empty() {
+        let response = agent.call(Request::Fetch { leaves: waiting }).await?;
+        let Response::Fetched { leaves, missing } = response else {
+            return Err(unexpected());
+        };
+        if let Some(name) = missing.first() {
+            return Err(AgentError::Answer(format!(
+                "the {} pair of {} has vanished from the CA node since the plan was made",
+                name.role, name.host
+            )));
+        }
+        for leaf in leaves {
+            materials.add(leaf);
+        }
+    }
+    Ok(materials)
+}
+
+impl Materials {
+    fn add(&mut self, leaf: IssuedLeaf) {
+        self.leaves.insert((leaf.host.clone(), leaf.role), leaf);
+    }
+}
+
+fn unexpected() -> AgentError {
+    AgentError::Answer("it is not an answer to what was asked".to_owned())
+}
+
+fn started(events: &Events, host: &str, what: &str) {
+    events.emit(Event::Started {
+        host: host.to_owned(),
+        what: what.to_owned(),
+    });
+}
+
+impl Apply<'_> {
+    /// Carries out everything that happens on the nodes.
+    pub async fn run(&self, plan: &Plan, materials: &Materials) -> Outcome {
+        let mut outcome = Outcome::default();
+        for (index, play) in plan.plays.iter().enumerate() {
+            let hosts: Vec<&PlannedHost> = play
+                .hosts
+                .iter()
+                .filter(|host| !outcome.failed.contains(&host.host))
+                .collect();
+            let done: Vec<HostDone> = futures::stream::iter(hosts)
+                .map(|host| self.host(index, play, host, materials))
+                .buffer_unordered(self.forks)
+                .collect()
+                .await;
+            for host in done {
+                *outcome.changed.entry(host.name.clone()).or_default() += host.changed;
+                outcome.placed.extend(host.placed);
+                if host.failed {
+                    outcome.failed.insert(host.name);
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn host(
+        &self,
+        index: usize,
+        play: &PlannedPlay,
+        planned: &PlannedHost,
+        materials: &Materials,
+    ) -> HostDone {
+        let mut done = HostDone {
+            name: planned.host.clone(),
+            ..HostDone::default()
+        };
+        let (Some(host), Some(node)) = (
+            self.inventory.host(&planned.host),
+            self.nodes.get(&planned.host),
+        ) else {
+            return done;
+        };
+        let privileged = self
+            .playbook
+            .plays
+            .get(index)
+            .is_some_and(|play| play.is_privileged(host));
+        for batch in &planned.batches {
+            match self.batch(host, node, privileged, batch, materials).await {
+                Ok(placed) => {
+                    done.placed.extend(placed);
+                    for change in &batch.changes {
+                        done.changed += 1;
+                        self.events.emit(Event::Changed {
+                            host: host.name.clone(),
+                            what: change.subject.clone(),
+                        });
+                    }
+                }
+                Err(mut failure) => {
+                    if failure.step.is_empty() {
+                        failure.step.clone_from(&play.name);
+                    }
+                    self.events.emit(Event::Failed(*failure));
+                    done.failed = true;
+                    break;
+                }
+            }
+        }
+        done
+    }
+
+    async fn batch(
+        &self,
+        host: &Host,
+        node: &Node,
+        privileged: bool,
+        batch: &Batch,
+        materials: &Materials,
+    ) -> Result<Vec<DeliveredLeaf>, Box<Failure>> {
+        let mut transaction = Transaction::default();
+        let mut placed = Vec::new();
+        for change in &batch.changes {
+            match &change.action {
+                Action::File(file) => {
+                    if let Content::Leaf {
+                        role,
+                        part: LeafPart::Key,
+                    } = file.content
+                        && let Some(leaf) = materials.leaves.get(&(host.name.clone(), role))
+                    {
+                        placed.push(DeliveredLeaf {
+                            host: host.name.clone(),
+                            role,
+                            serial: leaf.serial.clone(),
+                        });
+                    }
+                    transaction.files.push(
+                        staged(host, file, materials)
+                            .ok_or_else(|| no_material(host, change))?,
+                    );
+                }
+                Action::Restart(restart) => {
+                    transaction.restart = Some(UnitRestart {
+                        unit: restart.unit.clone(),
+                        reads: restart.reads.clone(),
+                    });
+                }
+                // Done on the CA node before any play.
+                Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => {}
+            }
+        }
+        if transaction.files.is_empty() && transaction.restart.is_none() {
+            return Ok(placed);
+        }
+        if transaction.restart.is_some() {
+            started(self.events, &host.name, "restarting docker");
+        }
+        let output = node
+            .run(privileged, &transaction.execute(), CHANGE_DEADLINE)
+            .await
+            .map_err(|error| Box::new(error.failure(&host.name, "")))?;
+        let report = Report::parse(&output);
+        if !report.done || report.failed.is_some() {
+            return Err(Box::new(failure(host, &report)));
+        }
+        if transaction.restart.is_some() {
+            self.confirm(host, node, privileged, &transaction, materials)
+                .await?;
+        }
+        Ok(placed)
+    }
+
+    /// Looks at what the restarted daemon serves, in a fresh handshake; keeps
+    /// the change, or has it undone.
+    async fn confirm(
+        &self,
+        host: &Host,
+        node: &Node,
+        privileged: bool,
+        transaction: &Transaction,
+        materials: &Materials,
+    ) -> Result<(), Box<Failure>> {
+        let seen = self.serves(host, node, materials).await;
+        let script = match &seen {
+            Ok(()) => transaction.confirm(),
+            Err(_) => transaction.undo(),
+        };
+        let output = node
+            .run(privileged, &script, CHANGE_DEADLINE)
+            .await
+            .map_err(|error| Box::new(error.failure(&host.name, "confirm the restart")))?;
+        let report = Report::parse(&output);
+        match seen {
+            Ok(()) if report.done && report.failed.is_none() => Ok(()),
+            Ok(()) => Err(Box::new(failure(host, &report))),
+            Err(seen) => {
+                let mut failure = failure(host, &report);
+                "check the restarted daemon".clone_into(&mut failure.step);
+                failure.message = seen;
+                Err(Box::new(failure))
+            }
+        }
+    }
+
+    async fn serves(
+        &self,
+        host: &Host,
+        node: &Node,
+        materials: &Materials,
+    ) -> Result<(), String> {
+        let address = daemon_address(host);
+        let listens_everywhere = host.settings.listen.first().is_none_or(|listen| {
+            listen
+                .host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_unspecified())
+        });
+        let dialled = if listens_everywhere {
+            "127.0.0.1"
+        } else {
+            address.host.as_str()
+        };
+        let served = materials.certificate(&host.name, Role::Daemon).or_else(|| {
+            let (directory, files) = crate::plan::leaf_location(host, Role::Daemon);
+            let facts = self.facts.get(&host.name)?;
+            let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+            Certificate::from_pem(file.content.as_deref()?).ok()
+        });
+        let authorities: Vec<Certificate> = materials
+            .authority_pem
+            .iter()
+            .filter_map(|pem| Certificate::from_pem(pem.as_bytes()).ok())
+            .collect();
+        let mut last = String::new();
+        for _ in 0..PROBE_TRIES {
+            let shown = handshake(
+                node,
+                dialled,
+                address.port,
+                &address.host,
+                &authorities,
+                None,
+            )
+            .await;
+            match shown {
+                Ok((_, shown)) => {
+                    let (verdict, seen) = judge_shown(
+                        &shown,
+                        served.as_ref().map(Certificate::der),
+                        &authorities,
+                    );
+                    if verdict == Verdict::Proved {
+                        return Ok(());
+                    }
+                    last = format!("the daemon came up, but: {seen}");
+                }
+                Err(error) => last = format!("the daemon does not answer: {error}"),
+            }
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+        Err(last)
+    }
+}
+
+#[derive(Debug, Default)]
+struct HostDone {
+    name: String,
+    changed: usize,
+    failed: bool,
+    placed: Vec<DeliveredLeaf>,
+}
+
+fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<StagedFile> {
+    let bytes = match &file.content {
+        Content::Text(text) => Bytes::Given(Secret::from(text.clone())),
+        Content::Same => Bytes::CopyOf(file.path()),
+        Content::Copy { from } => Bytes::CopyOf(from.clone()),
+        Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),
+        Content::Leaf { role, part } => {
+            Bytes::Given(materials.bytes(&host.name, *role, *part)?)
+        }
+    };
+    Some(StagedFile {
+        directory: file.directory.clone(),
+        directory_mode: match file.directory_mode {
+            Mode::Exact(bits) => DirectoryMode::Set(bits),
+            Mode::IfMissing(bits) => DirectoryMode::Keep { when_missing: bits },
+        },
+        name: file.name.clone(),
+        mode: file.mode,
+        account: file.account.clone(),
+        before: file.before.clone(),
+        bytes,
+    })
+}
+
+fn no_material(host: &Host, change: &Change) -> Box<Failure> {
+    Box::new(Failure {
+        host: host.name.clone(),
+        kind: FailureKind::Failed,
+        step: change.task.clone(),
+        message: format!("there is nothing to write to {}", change.subject),
+        detail: Vec::new(),
+        hint: None,
+    })
+}
+
+fn failure(host: &Host, report: &Report) -> Failure {
+    let (step, message) = report.failed.clone().unwrap_or_else(|| {
+        (
+            String::new(),
+            "the script on the node ended without a word".to_owned(),
+        )
+    });
+    let kind = if report.undo_failed {
+        FailureKind::UndoFailed
+    } else if report.undone || ["expect", "stage"].contains(&step.as_str()) {
+        FailureKind::Undone
+    } else {
+        FailureKind::Failed
+    };
+    let hint = match kind {
+        FailureKind::UndoFailed => Some(format!(
+            "look at {} now: systemctl status {}; journalctl -u {}",
+            host.name, host.settings.unit, host.settings.unit
+        )),
+        _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
+        _ => None,
+    };
+    Failure {
+        host: host.name.clone(),
+        kind,
+        step,
+        message: crate::node::visible(&message),
+        detail: report
+            .journal
+            .iter()
+            .map(|line| crate::node::visible(line))
+            .collect(),
+        hint,
+    }
+}

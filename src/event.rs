@@ -1,0 +1,201 @@
+//! Events: what a run tells while it works.
+//!
+//! Everything that works emits them; the renderers in [`crate::report`] only
+//! draw them. They carry no secret: texts, names and hashes of public files.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::Serialize;
+
+/// The version of the JSON form; a field that changes its meaning raises it.
+pub const SCHEMA: u32 = 1;
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event of a run.
+    Run {
+        schema: u32,
+        version: &'static str,
+        run: String,
+        inventory: String,
+        playbook: String,
+        hosts: Vec<String>,
+        check: bool,
+    },
+    Connected {
+        host: String,
+        address: String,
+        milliseconds: u128,
+    },
+    Facts {
+        host: String,
+        milliseconds: u128,
+    },
+    Warning {
+        host: Option<String>,
+        text: String,
+    },
+    Plan {
+        changes: Vec<PlannedChange>,
+    },
+    /// A host has begun to do something that takes a while.
+    Started {
+        host: String,
+        what: String,
+    },
+    Changed {
+        host: String,
+        what: String,
+    },
+    Failed(Failure),
+    Proof(Proof),
+    /// The last event of a run.
+    Recap {
+        hosts: Vec<HostRecap>,
+        milliseconds: u128,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedChange {
+    pub host: String,
+    pub task: String,
+    pub what: String,
+    pub reasons: Vec<String>,
+    /// A unified diff, where `--diff` asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diff: Option<String>,
+}
+
+/// Something that went wrong on one host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    pub host: String,
+    pub kind: FailureKind,
+    /// What was being done.
+    pub step: String,
+    /// What was seen.
+    pub message: String,
+    /// More of what was seen, the unit's journal for instance.
+    pub detail: Vec<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Could not be connected to, or the connection broke.
+    Unreachable,
+    /// Cannot be brought to the declared state; nothing was changed there.
+    Refused,
+    /// A change failed, and everything there is as it was before.
+    Undone,
+    /// A change failed.
+    Failed,
+    /// A change failed and could not be undone: look at this host now.
+    UndoFailed,
+}
+
+/// One check of who is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Proof {
+    /// The node it was tried from.
+    pub from: String,
+    /// The daemon it was tried on.
+    pub to: String,
+    pub check: Check,
+    pub verdict: Verdict,
+    /// What was seen.
+    pub seen: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// The client's own certificate is accepted.
+    Accepted,
+    /// The served certificate is the issued one, of the right CA and name.
+    Served,
+    /// Without a certificate nobody is let in.
+    NoCertificate,
+    /// Nor with one of a CA that nobody knows.
+    MadeUp,
+    /// Plain HTTP is refused on the TLS port.
+    PlainHttp,
+    /// Port 2375 is closed.
+    Port2375,
+    /// The daemon's own certificate is not good for a client.
+    ServerAsClient,
+    /// The local socket answers.
+    LocalSocket,
+}
+
+impl Check {
+    /// The column's heading in the table.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Accepted => "own certificate accepted",
+            Self::Served => "daemon serves the issued certificate",
+            Self::NoCertificate => "no certificate refused",
+            Self::MadeUp => "unknown CA refused",
+            Self::PlainHttp => "plain HTTP refused",
+            Self::Port2375 => "port 2375 closed",
+            Self::ServerAsClient => "server certificate refused as client",
+            Self::LocalSocket => "local socket answers",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    Proved,
+    /// It could not be tried. Not a pass.
+    NotProved,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HostRecap {
+    pub host: String,
+    pub changed: usize,
+    pub proved: usize,
+    pub not_proved: usize,
+    pub failed: usize,
+    pub unreachable: bool,
+}
+
+/// Draws events.
+pub trait Renderer: Send {
+    fn event(&mut self, event: &Event);
+}
+
+/// Where events go; cheap to clone.
+#[derive(Clone)]
+pub struct Events(Arc<Mutex<Box<dyn Renderer>>>);
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Events")
+    }
+}
+
+impl Events {
+    #[must_use]
+    pub fn new(renderer: Box<dyn Renderer>) -> Self {
+        Self(Arc::new(Mutex::new(renderer)))
+    }
+
+    // Taken by value: an event is made to be given away.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn emit(&self, event: Event) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .event(&event);
+    }
+}

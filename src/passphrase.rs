@@ -1,0 +1,204 @@
+//! The CA key's passphrase: where it may come from, and how it stays out of
+//! sight.
+//!
+//! In this order: `--ca-passphrase-file`, `--ca-passphrase-command`, a systemd
+//! credential named `ca-passphrase`, `DTLS_CA_PASSPHRASE`, a prompt. None of
+//! them can be set from an inventory. It is only asked for when the plan needs
+//! the CA's key.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::secret::Secret;
+
+/// The variable for CI.
+pub const VARIABLE: &str = "DTLS_CA_PASSPHRASE";
+/// Set by [`take_from_environment`]: the descriptor to read it from.
+const DESCRIPTOR: &str = "DTLS_CA_PASSPHRASE_FD";
+const LONGEST: u64 = 4096;
+
+/// Where the operator said that the passphrase is.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    pub file: Option<PathBuf>,
+    /// Started without a shell; its standard output is the passphrase.
+    pub command: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PassphraseError {
+    #[error("{path} cannot be read: {reason}")]
+    File {
+        path: PathBuf,
+        reason: std::io::Error,
+    },
+    #[error("--ca-passphrase-command failed: {0}")]
+    Command(String),
+    #[error("the passphrase is empty")]
+    Empty,
+    #[error("the passphrase is longer than {LONGEST} bytes")]
+    TooLong,
+    #[error("the two passphrases differ")]
+    Differ,
+    #[error("the CA's passphrase is needed, and there is no terminal to ask on")]
+    NobodyToAsk,
+    #[error("the prompt failed: {0}")]
+    Prompt(std::io::Error),
+}
+
+impl PassphraseError {
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NobodyToAsk => {
+                "use --ca-passphrase-file FILE, --ca-passphrase-command COMMAND, a systemd credential named ca-passphrase, or DTLS_CA_PASSPHRASE"
+            }
+            Self::File { .. } => "it is a file with the passphrase in its first line",
+            _ => "the passphrase is one line of at most 4096 bytes",
+        }
+    }
+}
+
+/// Takes `DTLS_CA_PASSPHRASE` out of this process's environment before
+/// anything is started, and out of /proc/PID/environ too: the program starts
+/// itself anew without the variable and with the passphrase in a pipe.
+///
+/// # Errors
+/// When the program cannot be started anew.
+pub fn take_from_environment() -> std::io::Result<()> {
+    let Some(value) = std::env::var_os(VARIABLE) else {
+        return Ok(());
+    };
+    let secret = Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value));
+    let (reader, mut writer) = std::io::pipe()?;
+    // A pipe holds 64 KiB, so that this write cannot block.
+    let text = secret.expose();
+    let limit = usize::try_from(LONGEST).unwrap_or(usize::MAX) + 1;
+    writer.write_all(text.get(..limit.min(text.len())).unwrap_or_default())?;
+    drop(writer);
+    rustix::io::fcntl_setfd(reader.as_fd(), rustix::io::FdFlags::empty())?;
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| OsString::from("dtls-deploy"));
+    let error = Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(arguments)
+        .env_remove(VARIABLE)
+        .env(DESCRIPTOR, reader.as_raw_fd().to_string())
+        .exec();
+    Err(error)
+}
+
+/// Finds the passphrase. `new` asks for it twice: it will encrypt a new key.
+///
+/// # Errors
+/// When the source that was named has none, or there is nobody to ask.
+pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
+    if let Some(path) = &source.file {
+        return from_file(path.clone());
+    }
+    if let Some(command) = &source.command {
+        return from_command(command);
+    }
+    if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
+        let path = PathBuf::from(directory).join("ca-passphrase");
+        if path.exists() {
+            return from_file(path);
+        }
+    }
+    if let Some(descriptor) = std::env::var(DESCRIPTOR)
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok())
+    {
+        return from_file(PathBuf::from(format!("/proc/self/fd/{descriptor}")));
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(PassphraseError::NobodyToAsk);
+    }
+    let prompt = |text: &str| -> Result<Secret, PassphraseError> {
+        let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
+        check(Secret::from(line))
+    };
+    let first = prompt("Passphrase of the CA key: ")?;
+    if new && prompt("The same again, for the new CA key: ")? != first {
+        return Err(PassphraseError::Differ);
+    }
+    Ok(first)
+}
+
+fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    File::open(&path)
+        .and_then(|file| file.take(LONGEST + 2).read_to_end(&mut bytes))
+        .map_err(|reason| PassphraseError::File { path, reason })?;
+    check(Secret::new(first_line(&bytes).to_vec()))
+}
+
+fn from_command(command: &str) -> Result<Secret, PassphraseError> {
+    let words = shlex::split(command).unwrap_or_default();
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(PassphraseError::Command("it is empty".to_owned()));
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| PassphraseError::Command(error.to_string()))?;
+    let bytes = zeroize::Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        return Err(PassphraseError::Command(output.status.to_string()));
+    }
+    check(Secret::new(first_line(&bytes).to_vec()))
+}
+
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn check(secret: Secret) -> Result<Secret, PassphraseError> {
+    if secret.is_empty() {
+        return Err(PassphraseError::Empty);
+    }
+    if secret.len() as u64 > LONGEST {
+        return Err(PassphraseError::TooLong);
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_a_file_counts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "correct horse\r\nsecond line\n").unwrap();
+        let source = Source {
+            file: Some(file.path().to_owned()),
+            command: None,
+        };
+        assert_eq!(obtain(&source, true).unwrap().expose(), b"correct horse");
+        std::fs::write(file.path(), "\n").unwrap();
+        assert!(matches!(obtain(&source, true), Err(PassphraseError::Empty)));
+    }
+
+    #[test]
+    fn a_command_is_started_without_a_shell() {
+        let source = |command: &str| Source {
+            file: None,
+            command: Some(command.to_owned()),
+        };
+        let said = obtain(&source("printf '%s\\n' 'a $HOME; b'"), true).unwrap();
+        assert_eq!(said.expose(), b"a $HOME; b");
+        assert!(matches!(
+            obtain(&source("false"), true),
+            Err(PassphraseError::Command(_))
+        ));
+    }
+}

@@ -1,0 +1,242 @@
+//! The nodes of one run: connected once, spoken to through scripts.
+//!
+//! Comes in: the inventory's hosts and which of them act as root. Goes out:
+//! [`Node`]s, on which facts are read, transactions run and ports dialled.
+//! Called by [`crate::run`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+
+use crate::event::{Event, Events, Failure, FailureKind};
+use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::script::{Script, shell_command};
+use crate::node::{
+    Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection, SshContext, Target,
+    connect, visible,
+};
+
+/// Facts are a few files; anything that takes longer hangs.
+const FACTS_DEADLINE: Duration = Duration::from_secs(60);
+/// A restart of docker may wait for its containers, twice if it is undone.
+pub const CHANGE_DEADLINE: Duration = Duration::from_secs(300);
+/// Far above any set of certificates and unit files.
+const MAX_OUTPUT: usize = 16 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connected node.
+#[derive(Debug)]
+pub struct Node {
+    pub name: String,
+    pub connection: Arc<dyn Connection>,
+    /// Named in every script, so that what a run leaves behind names the run.
+    run: String,
+}
+
+impl Node {
+    /// Runs a script as root or as the login account; gives what it printed.
+    ///
+    /// # Errors
+    /// When the connection fails or no script could be started. A script that
+    /// reports a failure of its own is not an error here.
+    pub async fn run(
+        &self,
+        privileged: bool,
+        script: &Script,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, NodeError> {
+        let limits = Limits {
+            deadline,
+            max_output: MAX_OUTPUT,
+        };
+        let text = script.text(&self.run);
+        let output = self
+            .connection
+            .run(shell_command(privileged), text.expose(), limits)
+            .await?;
+        // Every script's first words on success or failure are records.
+        if output.stdout.is_empty() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(NodeError::from_stderr(said.trim(), &output.status.to_string()));
+        }
+        Ok(output.stdout)
+    }
+
+    /// Reads the facts.
+    ///
+    /// # Errors
+    /// As [`Node::run`], or when what the node answered cannot be understood.
+    pub async fn facts(
+        &self,
+        privileged: bool,
+        request: &FactRequest,
+    ) -> Result<NodeFacts, NodeError> {
+        let output = self
+            .run(privileged, &request.script(), FACTS_DEADLINE)
+            .await?;
+        Ok(NodeFacts::parse(&output)?)
+    }
+}
+
+/// Why a node could not be spoken to.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error("sudo wants a password, or does not allow this account to run /bin/sh: {0}")]
+    Sudo(String),
+    #[error("no shell could be started ({status}): {said}")]
+    Shell { status: String, said: String },
+    #[error(transparent)]
+    Facts(#[from] crate::node::facts::FactError),
+}
+
+impl NodeError {
+    fn from_stderr(said: &str, status: &str) -> Self {
+        let last: String = said.lines().last().unwrap_or("nothing was said").to_owned();
+        let last = visible(&last);
+        if said.contains("sudo:") || said.contains("sudoers") {
+            Self::Sudo(last)
+        } else {
+            Self::Shell {
+                status: status.to_owned(),
+                said: last,
+            }
+        }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Sudo(_) => Some(
+                "allow it without a password (NOPASSWD) in sudoers, or log in as root".to_owned(),
+            ),
+            Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
+            Self::Connection(_) | Self::Facts(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn failure(&self, host: &str, step: &str) -> Failure {
+        Failure {
+            host: host.to_owned(),
+            kind: match self {
+                Self::Connection(_) => FailureKind::Unreachable,
+                _ => FailureKind::Refused,
+            },
+            step: step.to_owned(),
+            message: self.to_string(),
+            detail: Vec::new(),
+            hint: self.hint(),
+        }
+    }
+}
+
+fn target(host: &Host) -> Target {
+    let connection = &host.connection;
+    let options = &connection.ssh_options;
+    let mut target = Target::new(&host.name, &connection.address);
+    target.port = connection.port;
+    target.user.clone_from(&connection.user);
+    target.identity_files.clone_from(&connection.identity_files);
+    target.password.clone_from(&connection.password);
+    target.proxy_jump.clone_from(&options.proxy_jump);
+    target
+        .known_hosts_files
+        .clone_from(&options.user_known_hosts_files);
+    target.host_key_checking = options
+        .strict_host_key_checking
+        .map(|checking| match checking {
+            InventoryChecking::Yes => HostKeyChecking::Strict,
+            InventoryChecking::AcceptNew => HostKeyChecking::AcceptNew,
+            InventoryChecking::Off => HostKeyChecking::Off,
+        });
+    target.connect_timeout = connection
+        .timeout_seconds
+        .map_or(CONNECT_TIMEOUT, Duration::from_secs);
+    target
+}
+
+async fn open(
+    host: &Host,
+    context: &SshContext,
+) -> Result<Arc<dyn Connection>, Box<Failure>> {
+    if host.connection.kind == ConnectionKind::Local {
+        return Ok(Arc::new(LocalConnection::new(&host.name)));
+    }
+    connect(&target(host), context).await.map_err(|error| {
+        let mut detail = Vec::new();
+        let mut source = std::error::Error::source(&error);
+        while let Some(cause) = source {
+            detail.push(cause.to_string());
+            source = cause.source();
+        }
+        Box::new(Failure {
+            host: host.name.clone(),
+            kind: FailureKind::Unreachable,
+            step: "connect".to_owned(),
+            message: error.to_string(),
+            detail,
+            hint: error.hint(),
+        })
+    })
+}
+
+/// Connects to all hosts at once and reads the facts of each as soon as it is
+/// there. Those that fail are reported and left out.
+pub async fn gather(
+    hosts: &[(&Host, FactRequest, bool)],
+    context: &SshContext,
+    run: &str,
+    forks: usize,
+    events: &Events,
+) -> (BTreeMap<String, Arc<Node>>, BTreeMap<String, NodeFacts>) {
+    let gathered: Vec<_> = futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
+        let begun = Instant::now();
+        let connection = match open(host, context).await {
+            Ok(connection) => connection,
+            Err(failure) => {
+                events.emit(Event::Failed(*failure));
+                return None;
+            }
+        };
+        events.emit(Event::Connected {
+            host: host.name.clone(),
+            address: connection.description(),
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        let node = Arc::new(Node {
+            name: host.name.clone(),
+            connection,
+            run: run.to_owned(),
+        });
+        let begun = Instant::now();
+        match node.facts(*privileged, request).await {
+            Ok(facts) => {
+                events.emit(Event::Facts {
+                    host: host.name.clone(),
+                    milliseconds: begun.elapsed().as_millis(),
+                });
+                Some((node, facts))
+            }
+            Err(error) => {
+                events.emit(Event::Failed(error.failure(&host.name, "read facts")));
+                None
+            }
+        }
+    }))
+    .buffer_unordered(forks)
+    .collect()
+    .await;
+    let mut nodes = BTreeMap::new();
+    let mut facts = BTreeMap::new();
+    for (node, fact) in gathered.into_iter().flatten() {
+        facts.insert(node.name.clone(), fact);
+        nodes.insert(node.name.clone(), node);
+    }
+    (nodes, facts)
+}
