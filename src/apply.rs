@@ -16,6 +16,7 @@ use crate::node::facts::NodeFacts;
 use crate::node::transaction::{
     Bytes, DirectoryMode, Report, StagedFile, Transaction, UnitRestart,
 };
+use crate::pki::AgentClient;
 use crate::pki::{
     AgentError, Certificate, DeliveredLeaf, IssuedLeaf, LeafName, LeafRequest, Request, Response,
     Role,
@@ -24,7 +25,6 @@ use crate::plan::{
     Action, Batch, Change, Content, FileChange, LeafPart, Mode, Plan, PlannedHost, PlannedPlay,
     daemon_address,
 };
-use crate::pki::AgentClient;
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 use crate::session::{CHANGE_DEADLINE, Node};
@@ -105,7 +105,11 @@ pub async fn issue(
     let mut materials = Materials::new(authority_pem);
     let mut wanted: Vec<LeafRequest> = Vec::new();
     let mut waiting: Vec<LeafName> = Vec::new();
-    let secret = || passphrase.cloned().unwrap_or_else(|| Secret::new(Vec::new()));
+    let secret = || {
+        passphrase
+            .cloned()
+            .unwrap_or_else(|| Secret::new(Vec::new()))
+    };
     for change in plan.changes() {
         match &change.action {
             Action::Authority {
@@ -147,7 +151,15 @@ pub async fn issue(
         }
     }
     if !wanted.is_empty() {
-        started(events, &ca.name, &format!("issuing {} certificate(s)", wanted.len()));
+        started(
+            events,
+            &ca.name,
+            &format!("issuing {} certificate(s)", wanted.len()),
+        );
+        let asked: BTreeMap<(String, Role), u32> = wanted
+            .iter()
+            .map(|leaf| ((leaf.host.clone(), leaf.role), leaf.validity_days))
+            .collect();
         let response = agent
             .call(Request::Issue {
                 leaves: wanted,
@@ -158,7 +170,8 @@ pub async fn issue(
             return Err(unexpected());
         };
         for leaf in leaves {
-            if leaf.clipped_by_ca {
+            let days = asked.get(&(leaf.host.clone(), leaf.role)).copied();
+            if leaf.clipped_by_ca && is_cut_short(&leaf, days.unwrap_or_default()) {
                 events.emit(Event::Warning {
                     host: Some(leaf.host.clone()),
                     text: format!(
@@ -187,6 +200,14 @@ pub async fn issue(
         }
     }
     Ok(materials)
+}
+
+/// A CA and a leaf that are made to live equally long differ by moments.
+fn is_cut_short(leaf: &IssuedLeaf, days: u32) -> bool {
+    Certificate::from_pem(leaf.certificate_pem.as_bytes()).is_ok_and(|certificate| {
+        let life = certificate.not_after() - certificate.not_before();
+        life < time::Duration::days(i64::from(days) - 1)
+    })
 }
 
 impl Materials {
@@ -305,8 +326,7 @@ impl Apply<'_> {
                         });
                     }
                     transaction.files.push(
-                        staged(host, file, materials)
-                            .ok_or_else(|| no_material(host, change))?,
+                        staged(host, file, materials).ok_or_else(|| no_material(host, change))?,
                     );
                 }
                 Action::Restart(restart) => {
@@ -372,12 +392,7 @@ impl Apply<'_> {
         }
     }
 
-    async fn serves(
-        &self,
-        host: &Host,
-        node: &Node,
-        materials: &Materials,
-    ) -> Result<(), String> {
+    async fn serves(&self, host: &Host, node: &Node, materials: &Materials) -> Result<(), String> {
         let address = daemon_address(host);
         let listens_everywhere = host.settings.listen.first().is_none_or(|listen| {
             listen
@@ -414,11 +429,8 @@ impl Apply<'_> {
             .await;
             match shown {
                 Ok((_, shown)) => {
-                    let (verdict, seen) = judge_shown(
-                        &shown,
-                        served.as_ref().map(Certificate::der),
-                        &authorities,
-                    );
+                    let (verdict, seen) =
+                        judge_shown(&shown, served.as_ref().map(Certificate::der), &authorities);
                     if verdict == Verdict::Proved {
                         return Ok(());
                     }
@@ -446,9 +458,7 @@ fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<Stage
         Content::Same => Bytes::CopyOf(file.path()),
         Content::Copy { from } => Bytes::CopyOf(from.clone()),
         Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),
-        Content::Leaf { role, part } => {
-            Bytes::Given(materials.bytes(&host.name, *role, *part)?)
-        }
+        Content::Leaf { role, part } => Bytes::Given(materials.bytes(&host.name, *role, *part)?),
     };
     Some(StagedFile {
         directory: file.directory.clone(),

@@ -198,7 +198,10 @@ fn load_playbook(book: &Book) -> Result<Playbook, Exit> {
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
-                eprintln!("Error: the playbook {} cannot be read: {error}", path.display());
+                eprintln!(
+                    "Error: the playbook {} cannot be read: {error}",
+                    path.display()
+                );
                 return Err(Exit::Usage);
             }
         },
@@ -243,7 +246,10 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         let question = format!("Passphrase of {}: ", request.path.display());
         rpassword::prompt_password(question).ok().map(Into::into)
     }));
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("Error: the runtime cannot be started: {error}");

@@ -83,7 +83,9 @@ pub fn take_from_environment() -> std::io::Result<()> {
     drop(writer);
     rustix::io::fcntl_setfd(reader.as_fd(), rustix::io::FdFlags::empty())?;
     let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_else(|| OsString::from("dtls-deploy"));
+    let name = arguments
+        .next()
+        .unwrap_or_else(|| OsString::from("dtls-deploy"));
     let error = Command::new("/proc/self/exe")
         .arg0(name)
         .args(arguments)
@@ -157,7 +159,10 @@ fn from_command(command: &str) -> Result<Secret, PassphraseError> {
 }
 
 fn first_line(bytes: &[u8]) -> &[u8] {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 

@@ -177,9 +177,7 @@ impl Run<'_> {
         self.inventory
             .hosts
             .iter()
-            .filter(|host| {
-                host.is_ca || self.playbook.plays.iter().any(|play| play.includes(host))
-            })
+            .filter(|host| host.is_ca || self.playbook.plays.iter().any(|play| play.includes(host)))
             .collect()
     }
 
@@ -195,8 +193,7 @@ impl Run<'_> {
         for play in &self.playbook.plays {
             if play.includes(host) {
                 for task in play.steps.iter().flat_map(Step::tasks) {
-                    task.module
-                        .facts(self.inventory, host, task, &mut request);
+                    task.module.facts(self.inventory, host, task, &mut request);
                 }
             }
         }
@@ -204,7 +201,9 @@ impl Run<'_> {
             request
                 .content
                 .insert(format!("{}/ca.pem", host.settings.ca_dir));
-            request.hashed.insert(program.path(self.is_privileged(host)));
+            request
+                .hashed
+                .insert(program.path(self.is_privileged(host)));
         }
         request
     }
@@ -296,10 +295,9 @@ impl Run<'_> {
             return Err(self.ca_error(StartError::Push("it could not be reached".to_owned())));
         };
         let is_local = ca.connection.kind == ConnectionKind::Local;
-        let mut agent =
-            crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
-                .await
-                .map_err(|error| self.ca_error(error))?;
+        let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
+            .await
+            .map_err(|error| self.ca_error(error))?;
         let hello = agent
             .client
             .call(Request::Hello {
@@ -348,15 +346,13 @@ impl Run<'_> {
                 .get(&ca.name)?
                 .text(&format!("{}/{name}", ca.settings.ca_dir))
         };
-        Ok(ledger.as_deref().unwrap_or_default() != seen(".ledger.jsonl").unwrap_or_default()
-            || certificate_pem.as_deref() != seen("ca.pem"))
+        Ok(
+            ledger.as_deref().unwrap_or_default() != seen(".ledger.jsonl").unwrap_or_default()
+                || certificate_pem.as_deref() != seen("ca.pem"),
+        )
     }
 
-    async fn call(
-        &self,
-        agent: &mut RunningAgent,
-        request: Request,
-    ) -> Result<Response, RunError> {
+    async fn call(&self, agent: &mut RunningAgent, request: Request) -> Result<Response, RunError> {
         match agent.client.call(request).await {
             Ok(response) => Ok(response),
             Err(error) => {
@@ -366,11 +362,7 @@ impl Run<'_> {
         }
     }
 
-    async fn issue(
-        &self,
-        world: &World,
-        agent: &mut RunningAgent,
-    ) -> Result<Materials, RunError> {
+    async fn issue(&self, world: &World, agent: &mut RunningAgent) -> Result<Materials, RunError> {
         let passphrase = if world.plan.needs_authority_key() {
             let new = world
                 .plan
@@ -468,13 +460,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn recap(
-        &self,
-        world: &World,
-        outcome: &Outcome,
-        proofs: &[Proof],
-        begun: Instant,
-    ) -> Exit {
+    fn recap(&self, world: &World, outcome: &Outcome, proofs: &[Proof], begun: Instant) -> Exit {
         let refused: BTreeSet<&str> = world
             .plan
             .problems
@@ -502,7 +488,11 @@ impl Run<'_> {
                 })
                 .count();
             let placed = outcome.changed.get(name).copied().unwrap_or(0);
-            let only_issued = if self.options.check || placed > 0 { 0 } else { issued };
+            let only_issued = if self.options.check || placed > 0 {
+                0
+            } else {
+                issued
+            };
             hosts.push(HostRecap {
                 host: name.to_owned(),
                 changed: placed.max(only_issued),

@@ -60,7 +60,10 @@ impl Node {
         // Every script's first words on success or failure are records.
         if output.stdout.is_empty() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(NodeError::from_stderr(said.trim(), &output.status.to_string()));
+            return Err(NodeError::from_stderr(
+                said.trim(),
+                &output.status.to_string(),
+            ));
         }
         Ok(output.stdout)
     }
@@ -161,10 +164,7 @@ fn target(host: &Host) -> Target {
     target
 }
 
-async fn open(
-    host: &Host,
-    context: &SshContext,
-) -> Result<Arc<dyn Connection>, Box<Failure>> {
+async fn open(host: &Host, context: &SshContext) -> Result<Arc<dyn Connection>, Box<Failure>> {
     if host.connection.kind == ConnectionKind::Local {
         return Ok(Arc::new(LocalConnection::new(&host.name)));
     }
@@ -195,43 +195,44 @@ pub async fn gather(
     forks: usize,
     events: &Events,
 ) -> (BTreeMap<String, Arc<Node>>, BTreeMap<String, NodeFacts>) {
-    let gathered: Vec<_> = futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
-        let begun = Instant::now();
-        let connection = match open(host, context).await {
-            Ok(connection) => connection,
-            Err(failure) => {
-                events.emit(Event::Failed(*failure));
-                return None;
+    let gathered: Vec<_> =
+        futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
+            let begun = Instant::now();
+            let connection = match open(host, context).await {
+                Ok(connection) => connection,
+                Err(failure) => {
+                    events.emit(Event::Failed(*failure));
+                    return None;
+                }
+            };
+            events.emit(Event::Connected {
+                host: host.name.clone(),
+                address: connection.description(),
+                milliseconds: begun.elapsed().as_millis(),
+            });
+            let node = Arc::new(Node {
+                name: host.name.clone(),
+                connection,
+                run: run.to_owned(),
+            });
+            let begun = Instant::now();
+            match node.facts(*privileged, request).await {
+                Ok(facts) => {
+                    events.emit(Event::Facts {
+                        host: host.name.clone(),
+                        milliseconds: begun.elapsed().as_millis(),
+                    });
+                    Some((node, facts))
+                }
+                Err(error) => {
+                    events.emit(Event::Failed(error.failure(&host.name, "read facts")));
+                    None
+                }
             }
-        };
-        events.emit(Event::Connected {
-            host: host.name.clone(),
-            address: connection.description(),
-            milliseconds: begun.elapsed().as_millis(),
-        });
-        let node = Arc::new(Node {
-            name: host.name.clone(),
-            connection,
-            run: run.to_owned(),
-        });
-        let begun = Instant::now();
-        match node.facts(*privileged, request).await {
-            Ok(facts) => {
-                events.emit(Event::Facts {
-                    host: host.name.clone(),
-                    milliseconds: begun.elapsed().as_millis(),
-                });
-                Some((node, facts))
-            }
-            Err(error) => {
-                events.emit(Event::Failed(error.failure(&host.name, "read facts")));
-                None
-            }
-        }
-    }))
-    .buffer_unordered(forks)
-    .collect()
-    .await;
+        }))
+        .buffer_unordered(forks)
+        .collect()
+        .await;
     let mut nodes = BTreeMap::new();
     let mut facts = BTreeMap::new();
     for (node, fact) in gathered.into_iter().flatten() {

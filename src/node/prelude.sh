@@ -268,19 +268,30 @@ stage_keep() {
     fi
 }
 
-# stage_sync DIR: the staged bytes are on the disk before any rename.
+# stage_sync DIR NAME...: the staged bytes are on the disk before any rename.
 stage_sync() {
     stage_name "$1"
-    sync "$STAGE"/new/* "$STAGE"/old "$STAGE/new" "$STAGE" 2>/dev/null || sync
+    shift
+    stage_left=$#
+    while [ "$stage_left" -gt 0 ]; do
+        set -- "$@" "$STAGE/new/$1"
+        shift
+        stage_left=$((stage_left - 1))
+    done
+    sync "$@" "$STAGE/old" "$STAGE/new" "$STAGE" 2>/dev/null || sync
 }
 
-# swap DIR: one mv process renames a whole set.
+# swap DIR NAME...: one mv process renames a whole set.
 swap() {
     stage_name "$1"
-    set -- "$1" "$STAGE"/new/*
     swap_directory=$1
     shift
-    [ -e "$1" ] || return 0
+    swap_left=$#
+    while [ "$swap_left" -gt 0 ]; do
+        set -- "$@" "$STAGE/new/$1"
+        shift
+        swap_left=$((swap_left - 1))
+    done
     mv -f "$@" "$swap_directory/" || return 1
     if [ -f "$STAGE/new-mode" ]; then
         read -r swap_mode <"$STAGE/new-mode"
@@ -289,26 +300,33 @@ swap() {
     sync "$swap_directory" 2>/dev/null || sync
 }
 
-# unswap DIR: puts back what swap replaced; harmless when swap did not happen.
+# unswap DIR NAME...: puts back what swap replaced; harmless when swap did not
+# happen.
 unswap() {
     stage_name "$1"
     [ -d "$STAGE" ] || return 0
-    unswap_status=0
-    set -- "$1" "$STAGE"/old/*
     unswap_directory=$1
     shift
-    # Hard links to one file: rename would do nothing, and nothing is to be done.
-    if [ -e "$1" ]; then mv -f "$@" "$unswap_directory/" || unswap_status=1; fi
-    for unswap_marker in "$STAGE"/absent/*; do
-        [ -e "$unswap_marker" ] || continue
-        rm -f "$unswap_directory/${unswap_marker##*/}" || unswap_status=1
+    unswap_status=0
+    unswap_left=$#
+    while [ "$unswap_left" -gt 0 ]; do
+        if [ -e "$STAGE/old/$1" ] || [ -L "$STAGE/old/$1" ]; then
+            set -- "$@" "$STAGE/old/$1"
+        elif [ -e "$STAGE/absent/$1" ]; then
+            rm -f "$unswap_directory/$1" || unswap_status=1
+        fi
+        shift
+        unswap_left=$((unswap_left - 1))
     done
+    if [ $# -gt 0 ]; then mv -f "$@" "$unswap_directory/" || unswap_status=1; fi
     if [ -f "$STAGE/mode" ]; then
         read -r unswap_mode <"$STAGE/mode"
         chmod "$unswap_mode" "$unswap_directory" || unswap_status=1
     fi
     unswap_made=
     [ -f "$STAGE/made" ] && read -r unswap_made <"$STAGE/made"
+    # What is kept for another try stays when this one did not succeed.
+    [ "$unswap_status" = 0 ] || return 1
     rm -rf "$STAGE"
     if [ -n "$unswap_made" ]; then
         unswap_stop=${unswap_made%/*}
@@ -316,10 +334,9 @@ unswap() {
             rmdir "$unswap_directory" 2>/dev/null || break
             unswap_directory=${unswap_directory%/*}
         done
-        unswap_directory=$unswap_stop
+        unswap_directory=${unswap_stop:-/}
     fi
     sync "$unswap_directory" 2>/dev/null || sync
-    return $unswap_status
 }
 
 # unstage DIR: the change stays; what was kept to undo it goes.

@@ -244,7 +244,9 @@ impl<P: FnMut(&str) + Send> Renderer for Text<P> {
                 milliseconds,
             } => {
                 if style.verbose {
-                    self.line(&style.dim(&format!("{host}: connected to {address} in {milliseconds} ms")));
+                    self.line(&style.dim(&format!(
+                        "{host}: connected to {address} in {milliseconds} ms"
+                    )));
                 }
             }
             Event::Facts { host, milliseconds } => {
@@ -253,7 +255,10 @@ impl<P: FnMut(&str) + Send> Renderer for Text<P> {
                 }
             }
             Event::Warning { host, text } => {
-                let host = host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default();
+                let host = host
+                    .as_ref()
+                    .map(|host| format!("{host}: "))
+                    .unwrap_or_default();
                 self.line(&format!("{} {host}{text}", style.yellow("warning:")));
             }
             Event::Plan { changes } => self.plan(changes),

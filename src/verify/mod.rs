@@ -235,7 +235,10 @@ impl Attempt<'_> {
         }
         judge_shown(
             shown,
-            self.expectations.served.get(&self.daemon.name).map(Vec::as_slice),
+            self.expectations
+                .served
+                .get(&self.daemon.name)
+                .map(Vec::as_slice),
             &self.expectations.authorities,
         )
     }
@@ -257,12 +260,22 @@ pub fn judge_shown(
     let Some(der) = &shown.certificate else {
         return (Verdict::Failed, "no certificate was served".to_owned());
     };
-    let serial = Certificate::from_der(der)
-        .map_or_else(|_| "?".to_owned(), |certificate| certificate.serial().to_owned());
+    let serial = Certificate::from_der(der).map_or_else(
+        |_| "?".to_owned(),
+        |certificate| certificate.serial().to_owned(),
+    );
     match served {
-        None => return (Verdict::NotProved, format!("serial {serial}, expected one unknown")),
+        None => {
+            return (
+                Verdict::NotProved,
+                format!("serial {serial}, expected one unknown"),
+            );
+        }
         Some(expected) if expected != der => {
-            return (Verdict::Failed, format!("another certificate, serial {serial}"));
+            return (
+                Verdict::Failed,
+                format!("another certificate, serial {serial}"),
+            );
         }
         Some(_) => {}
     }
@@ -341,11 +354,9 @@ fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), St
         .records
         .iter()
         .find_map(|fields| match fields.as_slice() {
-            [first, outcome, tool, said] if first == word => Some((
-                outcome.clone(),
-                tool.clone(),
-                crate::node::visible(said),
-            )),
+            [first, outcome, tool, said] if first == word => {
+                Some((outcome.clone(), tool.clone(), crate::node::visible(said)))
+            }
             _ => None,
         })
         .ok_or_else(|| {
