@@ -1,0 +1,155 @@
+//! The daemon's configuration as operators have it: other units, settings of
+//! their own, plain TCP, and things that cannot work.
+
+use crate::lab::Lab;
+
+#[test]
+fn docker_ce_and_its_flags_are_kept() {
+    let lab = Lab::fresh();
+    lab.control(&["unit", "node3", "docker-ce"]);
+    lab.exec("node3", "echo '{\"log-driver\": \"journald\", \"hosts\": [\"tcp://0.0.0.0:2375\"]}' >/etc/docker/daemon.json");
+    let inventory = lab.inventory("");
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("leaves daemon.json"), "{}", run.stdout);
+    assert_eq!(
+        lab.exec(
+            "node3",
+            "sed -n 3p /etc/systemd/system/docker.service.d/50-dtls-deploy.conf"
+        ),
+        "ExecStart=/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/containerd/containerd.sock"
+    );
+    let settings = lab.exec("node3", "cat /etc/docker/daemon.json");
+    assert!(
+        settings.contains("\"log-driver\": \"journald\""),
+        "{settings}"
+    );
+    assert!(!settings.contains("hosts"), "{settings}");
+}
+
+#[test]
+fn plain_tcp_in_docker_opts_is_closed() {
+    let lab = Lab::fresh();
+    lab.exec(
+        "node3",
+        "echo 'DOCKER_OPTS=\"--dns 10.0.0.1 -H tcp://0.0.0.0:2375\"' >/etc/default/docker; systemctl restart docker",
+    );
+    let (open, _) = lab.try_exec("node1", "curl -sS -m 5 http://node3:2375/version");
+    assert!(open, "the test begins with an open port");
+    let inventory = lab.inventory("");
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("tcp://0.0.0.0:2375 is closed"),
+        "{}",
+        run.stdout
+    );
+    let (open, _) = lab.try_exec("node1", "curl -sS -m 5 http://node3:2375/version");
+    assert!(!open);
+    assert!(
+        lab.exec("node3", "ps -C dockerd -o args=")
+            .contains("--dns 10.0.0.1")
+    );
+}
+
+#[test]
+fn an_operators_drop_in_is_kept() {
+    let lab = Lab::fresh();
+    lab.exec(
+        "node3",
+        "mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nEnvironment=MINE=1\\n' >/etc/systemd/system/docker.service.d/override.conf; systemctl daemon-reload",
+    );
+    lab.deploy(&["inventory/lab.yaml", "-e", "dtls_key_type=ecdsa-p256"]);
+    let text = lab.exec(
+        "node3",
+        "cat /etc/systemd/system/docker.service.d/override.conf",
+    );
+    assert!(text.contains("Environment=MINE=1"), "{text}");
+    let environment = lab.exec("node3", "systemctl show docker -p Environment --value");
+    assert!(environment.contains("MINE=1"), "{environment}");
+}
+
+#[test]
+fn broken_json_is_refused_with_its_line_before_anything_is_touched() {
+    let lab = Lab::fresh();
+    lab.exec(
+        "node3",
+        "printf '{\\n  \"debug\": true,\\n}\\n' >/etc/docker/daemon.json",
+    );
+    let before = lab.invocation();
+    let inventory = lab.inventory("");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout
+            .contains("/etc/docker/daemon.json is not valid: line 3"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(lab.invocation(), before);
+    let touched = "ls -d /etc/docker/tls /etc/systemd/system/docker.service.d /var/lib/dtls-deploy 2>/dev/null; true";
+    assert_eq!(lab.exec("node3", touched), "");
+}
+
+/// The node has no such address: dockerd cannot start, and everything is put
+/// back by the node.
+#[test]
+fn a_daemon_that_does_not_come_up_is_as_it_was() {
+    let lab = Lab::fresh();
+    lab.exec(
+        "node3",
+        "echo '{\"debug\": true}' >/etc/docker/daemon.json; systemctl restart docker",
+    );
+    let state = "find /etc/docker /etc/systemd/system /var/lib/dtls-deploy -type f 2>/dev/null -exec sha256sum {} + | sort; stat -c '%n %a %U' /etc/docker/*";
+    let before = lab.exec("node3", state);
+    let inventory = lab.inventory("dtls_listen: ['tcp://10.9.9.9:2376']");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("failed, everything is as it was"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("10.9.9.9"),
+        "the journal is shown: {}",
+        run.stdout
+    );
+    assert_eq!(
+        lab.exec("node3", "systemctl is-active docker.service"),
+        "active"
+    );
+    assert!(lab.exec("node3", "docker version").contains("Server:"));
+    let after: Vec<String> = lab
+        .exec("node3", state)
+        .lines()
+        .filter(|line| !line.contains("/var/lib/dtls-deploy/pending"))
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(after.join("\n"), before);
+
+    // The pair that was issued for it waits on the CA node and is used now.
+    let inventory = lab.inventory("dtls_extra_sans: ['IP:10.9.9.9']");
+    lab.deploy(&[&inventory]);
+}
+
+/// A run that died after the files were renamed and before the restart is made
+/// good by the next one.
+#[test]
+fn a_restart_that_was_lost_is_made_up_for() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = lab.invocation();
+    // What a dead run leaves: the new drop-in, never read.
+    lab.exec(
+        "node3",
+        "cd /etc/systemd/system/docker.service.d && cp 50-dtls-deploy.conf x && sed -i 's/-H tcp/-H  tcp/' x && mv x 50-dtls-deploy.conf",
+    );
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("differs from what dockerd last read")
+            || run.stdout.contains("50-dtls-deploy.conf changes"),
+        "{}",
+        run.stdout
+    );
+    assert_ne!(lab.invocation(), before);
+}

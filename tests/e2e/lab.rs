@@ -1,0 +1,168 @@
+//! The lab as a test sees it: fresh nodes, the tool run on the controller's
+//! side, commands on the nodes.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+pub const PASSPHRASE: &str = "correct horse battery staple";
+
+/// Every test begins with freshly installed nodes.
+pub struct Lab {
+    directory: tempfile::TempDir,
+}
+
+/// What a run of the tool left behind.
+#[derive(Debug)]
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn lab_command() -> Command {
+    let mut command = Command::new(root().join("tests/lab/lab"));
+    command.args(["--name", "e2e"]).current_dir(root());
+    command
+}
+
+fn check(what: &str, output: &Output) {
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{}\n{}\n(the lab needs root and is brought up by `make test`)",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
+
+impl Lab {
+    pub fn fresh() -> Self {
+        let output = lab_command().arg("up").output().unwrap();
+        check("lab up", &output);
+        let output = lab_command().arg("reset").output().unwrap();
+        check("lab reset", &output);
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// The command that runs the tool inside the lab's network.
+    pub fn tool(&self, arguments: &[&str]) -> Command {
+        let mut command = lab_command();
+        command
+            .arg("run")
+            .arg(env!("CARGO_BIN_EXE_dtls-deploy"))
+            .args(arguments)
+            .env("DTLS_CA_PASSPHRASE", PASSPHRASE)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let output = self.tool(arguments).output().unwrap();
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Runs the tool and expects it to end well.
+    pub fn deploy(&self, arguments: &[&str]) -> Run {
+        let run = self.run(arguments);
+        assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
+        run
+    }
+
+    /// A shell command on a node, as root.
+    pub fn try_exec(&self, node: &str, command: &str) -> (bool, String) {
+        self.try_exec_as(node, "root", command)
+    }
+
+    pub fn try_exec_as(&self, node: &str, user: &str, command: &str) -> (bool, String) {
+        let output = lab_command()
+            .args(["exec", node, "--user", user, "--", "bash", "-c", command])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.push_str(&String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), text)
+    }
+
+    pub fn exec(&self, node: &str, command: &str) -> String {
+        let (ok, text) = self.try_exec(node, command);
+        assert!(ok, "{node}: {command}: {text}");
+        text.trim_end().to_owned()
+    }
+
+    pub fn exec_as(&self, node: &str, user: &str, command: &str) -> String {
+        let (ok, text) = self.try_exec_as(node, user, command);
+        assert!(ok, "{node} as {user}: {command}: {text}");
+        text.trim_end().to_owned()
+    }
+
+    /// The lab's other commands: `unit`, `stop`, `start`.
+    pub fn control(&self, arguments: &[&str]) {
+        let output = lab_command().args(arguments).output().unwrap();
+        check(&arguments.join(" "), &output);
+    }
+
+    /// Writes an inventory of the three nodes; `variables` are YAML lines for
+    /// all of them.
+    pub fn inventory(&self, variables: &str) -> String {
+        let lines: String = variables
+            .lines()
+            .map(|line| format!("    {line}\n"))
+            .collect();
+        let text = format!(
+            "all:\n  vars:\n    ansible_user: ubuntu\n{lines}  children:\n    ca:\n      hosts:\n        node2:\n          ansible_host: 10.0.0.11\n    daemons:\n      hosts:\n        node3:\n          ansible_host: 10.0.0.12\n    clients:\n      hosts:\n        node1:\n          ansible_host: 10.0.0.10\n"
+        );
+        let path = self.directory.path().join("test.yaml");
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    pub fn invocation(&self) -> String {
+        self.exec(
+            "node3",
+            "systemctl show docker.service -p InvocationID --value",
+        )
+    }
+}
+
+/// The openssl of this machine, on text from a node.
+pub fn openssl(arguments: &[&str], input: &str) -> String {
+    use std::io::Write as _;
+    let mut child = Command::new("openssl")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("apt-get install openssl");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "openssl {arguments:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}

@@ -1,0 +1,73 @@
+//! What the tool prints, and its exit codes.
+
+use crate::lab::Lab;
+
+#[test]
+fn json_lines_tell_the_whole_run() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let run = lab.deploy(&[&inventory, "--output", "json"]);
+    let events: Vec<serde_json::Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect();
+    let of = |name: &str| events.iter().filter(|event| event["event"] == name).count();
+    assert_eq!(events[0]["event"], "run");
+    assert_eq!(events[0]["schema"], 1);
+    assert_eq!(of("connected"), 3);
+    assert_eq!(of("plan"), 1);
+    assert!(of("proof") >= 7);
+    let recap = events.last().unwrap();
+    assert_eq!(recap["event"], "recap");
+    assert_eq!(recap["hosts"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_node_that_is_down_is_one_node_down() {
+    let lab = Lab::fresh();
+    lab.control(&["stop", "node1", "--cut"]);
+    let inventory = lab.inventory("ansible_timeout: 2");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("node1: unreachable"), "{}", run.stdout);
+    assert_eq!(
+        lab.exec("node3", "stat -c %a /etc/docker/tls/key.pem"),
+        "400"
+    );
+    lab.control(&["start", "node1"]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("own certificate accepted"),
+        "{}",
+        run.stdout
+    );
+}
+
+#[test]
+fn an_unknown_host_key_is_refused() {
+    let lab = Lab::fresh();
+    let empty = lab.file("known_hosts", "");
+    let inventory = lab.inventory(&format!(
+        "ansible_ssh_common_args: '-o UserKnownHostsFile={empty}'"
+    ));
+    let run = lab.run(&[&inventory]);
+    assert!(
+        run.stdout.contains("host key"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    assert!(run.stdout.contains("ssh-keyscan"), "a hint: {}", run.stdout);
+    assert_ne!(run.code, 0);
+}
+
+#[test]
+fn mistakes_are_explained_before_anything_is_touched() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_key_tipe: rsa-4096");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 2, "{}{}", run.stdout, run.stderr);
+    assert!(run.stderr.contains("dtls_key_type"), "{}", run.stderr);
+    assert!(run.stderr.contains("nothing was touched"), "{}", run.stderr);
+}

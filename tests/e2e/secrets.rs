@@ -1,0 +1,192 @@
+//! Private keys and passphrases are where they belong, and nowhere else.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::lab::{Lab, PASSPHRASE};
+
+/// Everything that processes show of themselves while the tool runs. The
+/// nodes' processes are visible from here.
+struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<(BTreeSet<String>, u64)>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut seen = BTreeSet::new();
+            let mut looks = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                looks += 1;
+                for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+                    let name = entry.file_name();
+                    if !name
+                        .to_string_lossy()
+                        .starts_with(|first: char| first.is_ascii_digit())
+                    {
+                        continue;
+                    }
+                    for file in ["cmdline", "environ"] {
+                        if let Ok(bytes) = std::fs::read(entry.path().join(file)) {
+                            let text = String::from_utf8_lossy(&bytes).replace('\0', "\n");
+                            if text.contains("PRIVATE KEY") || text.contains(PASSPHRASE) {
+                                let process = std::fs::read_to_string(entry.path().join("comm"))
+                                    .unwrap_or_default();
+                                seen.insert(format!("{} {file}", process.trim()));
+                            }
+                        }
+                    }
+                }
+            }
+            (seen, looks)
+        });
+        Self { stop, thread }
+    }
+
+    fn finish(self) -> (BTreeSet<String>, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+#[test]
+fn no_secret_is_anywhere_it_does_not_belong() {
+    let lab = Lab::fresh();
+    let passphrase = lab.file("passphrase", &format!("{PASSPHRASE}\n"));
+    // Keys stay on the CA node, so that there is something to look for.
+    let inventory =
+        lab.inventory("dtls_keep_issued_keys: true\ndtls_client_env: [profile, context]");
+    let watch = Watch::start();
+    let mut command = lab.tool(&[
+        &inventory,
+        "--output",
+        "json",
+        "--diff",
+        "-v",
+        "--ca-passphrase-file",
+        &passphrase,
+    ]);
+    let output = command.env_remove("DTLS_CA_PASSPHRASE").output().unwrap();
+    let (seen, looks) = watch.finish();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(looks > 20, "only {looks} looks at /proc");
+    assert_eq!(seen, BTreeSet::new(), "shown by processes");
+
+    // A line out of the middle of each key is as good as the key.
+    let mut secrets = vec![PASSPHRASE.to_owned()];
+    for path in [
+        "/etc/dtls-deploy/ca/ca-key.pem",
+        "/etc/dtls-deploy/ca/node3/daemon-key.pem",
+        "/etc/dtls-deploy/ca/node1/client-key.pem",
+    ] {
+        let pem = lab.exec("node2", &format!("cat {path}"));
+        secrets.push(pem.lines().nth(1).unwrap().to_owned());
+    }
+    let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.push_str(&String::from_utf8_lossy(&output.stderr));
+    for secret in &secrets {
+        assert!(!said.contains(secret.as_str()), "printed by the tool");
+    }
+
+    // On disk: exactly the places where each key belongs.
+    let directory = tempfile::tempdir().unwrap();
+    let places = |node: &str, secret: &str| -> BTreeSet<String> {
+        let found = lab.exec(
+            node,
+            &format!(
+                "grep -rlF --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev -- '{secret}' / 2>/dev/null; journalctl --no-pager 2>/dev/null | grep -F -c -- '{secret}' | sed 's/^0$//; s/^[1-9].*/journal/'; true"
+            ),
+        );
+        found
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(|path| path.split("/contexts/tls/").next().unwrap().to_owned())
+            .collect()
+    };
+    drop(directory);
+    let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    let expected: [(&str, [BTreeSet<String>; 3]); 4] = [
+        (&secrets[0], [set(&[]), set(&[]), set(&[])]),
+        (
+            &secrets[1],
+            [set(&[]), set(&["/etc/dtls-deploy/ca/ca-key.pem"]), set(&[])],
+        ),
+        (
+            &secrets[2],
+            [
+                set(&[]),
+                set(&["/etc/dtls-deploy/ca/node3/daemon-key.pem"]),
+                set(&["/etc/docker/tls/key.pem"]),
+            ],
+        ),
+        (
+            &secrets[3],
+            [
+                set(&["/home/ubuntu/.docker", "/home/ubuntu/.docker/key.pem"]),
+                set(&["/etc/dtls-deploy/ca/node1/client-key.pem"]),
+                set(&[]),
+            ],
+        ),
+    ];
+    for (index, (secret, nodes)) in expected.iter().enumerate() {
+        for (node, expected) in ["node1", "node2", "node3"].iter().zip(nodes) {
+            assert_eq!(&places(node, secret), expected, "secret {index} on {node}");
+        }
+    }
+    // And never on the controller's disk.
+    for secret in &secrets[1..] {
+        for place in ["/tmp", "/root", "/var/tmp", "/run"] {
+            if Path::new(place).exists() {
+                let output = std::process::Command::new("grep")
+                    .args([
+                        "-rlF",
+                        "-D",
+                        "skip",
+                        "--exclude-dir=bash_jobs.0",
+                        "--",
+                        secret,
+                        place,
+                    ])
+                    .output()
+                    .unwrap();
+                assert_eq!(String::from_utf8_lossy(&output.stdout), "", "controller");
+            }
+        }
+    }
+}
+
+/// The variable is for CI, and is gone before anything else is started.
+#[test]
+fn a_passphrase_in_the_environment_does_not_stay_there() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let mut child = lab
+        .tool(&[&inventory])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // `lab run` becomes the tool: same process. It starts itself anew at once;
+    // from then on nothing shows it.
+    let pid = child.id();
+    let mut after = 0;
+    while child.try_wait().unwrap().is_none() {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environment = String::from_utf8_lossy(&environment);
+        if name.trim() == "exe" || environment.contains("DTLS_CA_PASSPHRASE_FD") {
+            after += 1;
+            assert!(!environment.contains(PASSPHRASE), "after {after} looks");
+        }
+    }
+    assert!(child.wait().unwrap().success());
+    assert!(after > 10, "the run was looked at {after} times");
+}
