@@ -26,6 +26,7 @@ pub mod run;
 pub mod secret;
 pub mod session;
 pub mod verify;
+mod yaml;
 
 /// Bytes as lower-case hex.
 #[must_use]

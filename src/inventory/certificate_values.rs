@@ -7,8 +7,8 @@ use crate::pki::{San, Subject};
 
 use super::convert::{Context, Convert, Found};
 use super::names;
-use super::source::quoted;
-use super::values::unknown_key;
+use super::path_values::unknown_key;
+use crate::yaml::source::quoted;
 
 /// Where a daemon listens: `tcp://host:port`, TLS always.
 #[derive(Debug, Clone, PartialEq, Eq)]

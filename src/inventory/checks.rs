@@ -11,11 +11,14 @@ use super::groups::Groups;
 use super::host::{ConnectionKind, Host};
 use super::names::{nearest, tidy_path};
 use super::resolve::Resolved;
-use super::source::{Span, quoted};
 use super::values::ClientEnv;
+use crate::yaml::source::{Span, quoted};
 
 /// Everything that concerns more than one value.
 pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context) {
+    if groups.hosts.is_empty() && groups.is_damaged() {
+        return;
+    }
     if groups.hosts.is_empty() {
         let help =
             Some("write `hosts:` below a group and each host below that, with a colon".to_owned());
@@ -28,9 +31,21 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
     empty_groups(groups, context);
     names_twice(groups, context);
     addresses(hosts, context);
+    let ca_days = hosts
+        .iter()
+        .find(|resolved| resolved.host.is_ca)
+        .map(|ca| ca.host.settings.ca_validity_days);
+    let daemons: Vec<&str> = hosts
+        .iter()
+        .filter(|resolved| resolved.host.is_daemon)
+        .map(|resolved| resolved.host.name.as_str())
+        .collect();
     for resolved in hosts {
         paths(resolved, context);
-        contradictions(resolved, hosts, context);
+        contradictions(resolved, ca_days, context);
+        if resolved.host.is_client {
+            default_daemon(resolved, &daemons, context);
+        }
     }
 }
 
@@ -71,7 +86,7 @@ fn roles(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context)
         ),
     ];
     for (role, missing, meaning) in needed {
-        if !missing {
+        if !missing || groups.is_damaged_group(role) {
             continue;
         }
         if let Some(group) = groups.find(role) {
@@ -84,7 +99,7 @@ fn roles(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context)
             );
             continue;
         }
-        let written = groups.groups.iter().filter(|group| {
+        let written = groups.list.iter().filter(|group| {
             !matches!(
                 group.name.as_str(),
                 "all" | "ungrouped" | "ca" | "daemons" | "clients"
@@ -112,12 +127,12 @@ fn empty_groups(groups: &Groups, context: &mut Context) {
     for membership in groups.memberships() {
         inhabited.extend(membership);
     }
-    for (place, group) in groups.groups.iter().enumerate() {
+    for (place, group) in groups.list.iter().enumerate() {
         let role = matches!(
             group.name.as_str(),
             "all" | "ungrouped" | "ca" | "daemons" | "clients"
         );
-        if !inhabited.contains(&place) && !role {
+        if !inhabited.contains(&place) && !role && !groups.is_damaged_group(&group.name) {
             let message = format!("the group {} has no hosts", quoted(&group.name));
             let help = Some("give it hosts, or remove it".to_owned());
             context
@@ -128,7 +143,7 @@ fn empty_groups(groups: &Groups, context: &mut Context) {
 }
 
 fn names_twice(groups: &Groups, context: &mut Context) {
-    for group in &groups.groups {
+    for group in &groups.list {
         if groups.has_host(&group.name) {
             let message = format!(
                 "{} is the name of a host and of a group",
@@ -267,7 +282,7 @@ fn in_home(directory: &str, host: &Host) -> String {
 }
 
 /// Settings of one host that cannot both hold.
-fn contradictions(resolved: &Resolved, hosts: &[Resolved], context: &mut Context) {
+fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Context) {
     let (host, settings) = (&resolved.host, &resolved.host.settings);
     let at = |name: &str| resolved.variables.place(name).unwrap_or(resolved.span);
     if settings.sans.is_some() && !settings.extra_sans.is_empty() {
@@ -292,10 +307,6 @@ fn contradictions(resolved: &Resolved, hosts: &[Resolved], context: &mut Context
             .problems
             .error(at("dtls_renew_before"), message, "this value", help);
     }
-    let ca_days = hosts
-        .iter()
-        .find(|other| other.host.is_ca)
-        .map(|ca| ca.host.settings.ca_validity_days);
     if let Some(ca_days) =
         ca_days.filter(|ca_days| has_role(host) && settings.validity_days > *ca_days)
     {
@@ -312,19 +323,11 @@ fn contradictions(resolved: &Resolved, hosts: &[Resolved], context: &mut Context
             help,
         );
     }
-    if host.is_client {
-        default_daemon(resolved, hosts, context);
-    }
 }
 
-fn default_daemon(resolved: &Resolved, hosts: &[Resolved], context: &mut Context) {
+fn default_daemon(resolved: &Resolved, daemons: &[&str], context: &mut Context) {
     let settings = &resolved.host.settings;
     let at = |name: &str| resolved.variables.place(name).unwrap_or(resolved.span);
-    let daemons: Vec<&str> = hosts
-        .iter()
-        .filter(|other| other.host.is_daemon)
-        .map(|other| other.host.name.as_str())
-        .collect();
     match &settings.default_daemon {
         Some(name) if !daemons.contains(&name.as_str()) => {
             let help = match nearest(name, daemons.iter().copied()) {

@@ -48,5 +48,6 @@ pub(super) fn read(host: &str, variables: &Variables, context: &mut Context) -> 
         become_password: written.become_password,
         ssh_options,
         timeout_seconds: written.timeout,
+        shell: written.shell.unwrap_or_default(),
     }
 }

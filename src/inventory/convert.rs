@@ -5,10 +5,10 @@
 //! value adds one problem and yields none.
 
 use super::environment::Environment;
-use super::problem::Problems;
-use super::scalar::{Meaning, boolean};
-use super::source::{Span, quoted};
-use super::yaml::{Entry, Node, Scalar, Value};
+use crate::yaml::node::{Entry, Node, Scalar, Value};
+use crate::yaml::problems::Problems;
+use crate::yaml::scalar::{Meaning, boolean};
+use crate::yaml::source::{Span, quoted};
 
 /// A type that a variable can have.
 pub(super) trait Convert {

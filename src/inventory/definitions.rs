@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use super::convert::{Context, Convert, Found, template_in, vault_in};
 use super::names;
-use super::source::{Span, names_a_secret, quoted};
+use super::other_variables;
 use super::variables::{self, ReadBy};
-use super::yaml::{Node, Value};
+use crate::yaml::node::{Node, Value};
+use crate::yaml::source::{Span, names_a_secret, quoted};
 
 /// A value that a variable was given, and where.
 #[derive(Debug, Clone)]
@@ -39,6 +40,14 @@ impl Variables {
     /// Sets a variable that nothing is known to be wrong with.
     pub(super) fn set(&mut self, name: &str, assigned: Assigned) {
         self.assigned.insert(name.to_owned(), assigned);
+    }
+
+    /// What a copy of these takes, roughly, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.assigned
+            .values()
+            .map(|assigned| assigned.node.weight)
+            .fold(0, usize::saturating_add)
     }
 
     /// Lays other variables over these.
@@ -146,7 +155,7 @@ impl Assigned {
 }
 
 fn same(one: &Node, other: &Node) -> bool {
-    super::scalar::to_json(one) == super::scalar::to_json(other)
+    crate::yaml::scalar::to_json(one) == crate::yaml::scalar::to_json(other)
 }
 
 /// Encrypted values and templates were refused when they were defined.
@@ -172,7 +181,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
         );
         return;
     }
-    if let Some((_, help)) = variables::REFUSED
+    if let Some((_, help)) = other_variables::REFUSED
         .iter()
         .find(|(refused, _)| *refused == name)
     {
@@ -203,7 +212,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
         (variable.check)(&assigned.found(name), context);
         return;
     }
-    if name.to_ascii_lowercase().starts_with("dtls") {
+    if is_ours(name) {
         let names = variables::table().map(|variable| variable.name);
         let known: Vec<&str> = names.filter(|name| name.starts_with("dtls_")).collect();
         let help = match names::nearest(name, known.iter().copied()) {
@@ -214,7 +223,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
         context
             .problems
             .error(assigned.name_span, message, "unknown", Some(help));
-    } else if name.starts_with("ansible_") && !variables::has_no_meaning(name) {
+    } else if name.starts_with("ansible_") && !other_variables::has_no_meaning(name) {
         let known = variables::table().flat_map(|variable| {
             [variable.name]
                 .into_iter()
@@ -224,7 +233,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
             name,
             known
                 .filter(|name| name.starts_with("ansible_"))
-                .chain(variables::WITHOUT_MEANING.iter().copied()),
+                .chain(other_variables::WITHOUT_MEANING.iter().copied()),
         );
         let help = near.map(|near| format!("did you mean `{near}`?"));
         let message = format!("{} has no meaning here", quoted(name));
@@ -232,6 +241,16 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
             .problems
             .warning(assigned.name_span, message, "ignored", help);
     }
+}
+
+/// `dtls_` in any spelling that somebody may have meant it by.
+fn is_ours(name: &str) -> bool {
+    let start: String = name
+        .chars()
+        .take(5)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    start == "dtls_" || start == "dtls-"
 }
 
 fn vault_help(name: &str) -> String {
@@ -244,7 +263,7 @@ fn vault_help(name: &str) -> String {
 
 fn hide(node: &Node, context: &mut Context) {
     match &node.value {
-        Value::Scalar(_) => context.problems.sources.hide(node.span),
+        Value::Scalar(scalar) => context.problems.sources.hide(node.span, &scalar.text),
         Value::Sequence(items) => items.iter().for_each(|item| hide(item, context)),
         Value::Mapping(entries) => entries.iter().for_each(|entry| hide(&entry.node, context)),
     }

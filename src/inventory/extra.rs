@@ -8,8 +8,8 @@ use std::path::Path;
 use super::convert::Context;
 use super::definitions::Variables;
 use super::files;
-use super::source::{Span, quoted};
-use super::yaml::Node;
+use crate::yaml::node::Node;
+use crate::yaml::source::{Span, quoted};
 
 /// The variables of all arguments; a later one counts more.
 pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
@@ -46,16 +46,14 @@ pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
             );
             continue;
         };
+        let mut after = 0;
         for word in words {
             match word.split_once('=') {
                 Some((name, value)) if !name.is_empty() => {
-                    let name_span = place(argument, name, source).unwrap_or(span);
-                    variables.define_text(
-                        name,
-                        name_span,
-                        Node::text(value.to_owned(), span),
-                        context,
-                    );
+                    let (name_span, value_span) = places(argument, after, &word, name, span);
+                    after = value_span.end.min(argument.len());
+                    let node = Node::text(value.to_owned(), value_span);
+                    variables.define_text(name, name_span, node, context);
                 }
                 _ => {
                     let message = format!("{} sets no variable", quoted(&word));
@@ -78,11 +76,35 @@ fn expanded(file: &str, context: &Context) -> std::path::PathBuf {
     }
 }
 
-fn place(argument: &str, name: &str, source: usize) -> Option<Span> {
-    let start = argument.find(&format!("{name}="))?;
-    Some(Span {
-        source,
+/// Where a word's name and value stand; the whole argument where quotes make
+/// that hard to say.
+fn places(argument: &str, after: usize, word: &str, name: &str, whole: Span) -> (Span, Span) {
+    let found = argument
+        .get(after..)
+        .and_then(|rest| rest.find(&format!("{name}=")));
+    let Some(start) = found.map(|start| after + start) else {
+        return (whole, whole);
+    };
+    let name_span = Span {
         start,
         end: start + name.len(),
-    })
+        ..whole
+    };
+    let value_start = name_span.end + 1;
+    let unquoted = argument
+        .get(start..)
+        .is_some_and(|rest| rest.starts_with(word));
+    let end = if unquoted {
+        start + word.len()
+    } else {
+        whole.end
+    };
+    (
+        name_span,
+        Span {
+            start: value_start,
+            end,
+            ..whole
+        },
+    )
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use super::convert::Context;
 use super::environment::FileKind;
-use super::yaml::{self, Node, Value};
+use crate::yaml;
+use crate::yaml::node::{Node, Value};
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 8 << 20;
@@ -71,7 +72,7 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
         .add(path.display().to_string(), text.clone());
     if let Some(line) = first.filter(|line| looks_like_ini(line)) {
         let start = text.find(line).unwrap_or(0);
-        let span = super::source::Span {
+        let span = crate::yaml::source::Span {
             source,
             start,
             end: start + line.len(),
@@ -140,7 +141,7 @@ pub(super) fn parse_argument(source: usize, text: &str, context: &mut Context) -
 fn parse(source: usize, text: &str, context: &mut Context) -> Option<Node> {
     if text.starts_with("$ANSIBLE_VAULT;") {
         let end = text.find(['\n', '\r']).unwrap_or(text.len());
-        let span = super::source::Span {
+        let span = crate::yaml::source::Span {
             source,
             start: 0,
             end,
@@ -158,7 +159,7 @@ fn parse(source: usize, text: &str, context: &mut Context) -> Option<Node> {
     }
     let root = yaml::parse(source, text, context.problems);
     if root.is_none() && !context.problems.has_errors_in(source) {
-        return Some(Node::null(super::source::Span {
+        return Some(Node::null(crate::yaml::source::Span {
             source,
             start: 0,
             end: 0,

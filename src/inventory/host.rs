@@ -56,6 +56,7 @@ pub struct Connection {
     pub ssh_options: SshOptions,
     /// Seconds a connection attempt may take.
     pub timeout_seconds: Option<u64>,
+    pub shell: ShellType,
 }
 
 /// What carries commands to a host.
@@ -64,6 +65,13 @@ pub enum ConnectionKind {
     Ssh,
     /// This very machine, without SSH.
     Local,
+}
+
+/// The shell that commands are written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ShellType {
+    #[default]
+    Sh,
 }
 
 /// How another account is taken on.

@@ -17,34 +17,36 @@ mod connection;
 mod convert;
 mod definitions;
 mod environment;
+mod errors;
 mod extra;
 mod files;
 mod groups;
 mod host;
 pub(crate) mod names;
-pub(crate) mod problem;
+mod other_variables;
+mod path_values;
 mod ranges;
 mod reach;
+mod read_groups;
 mod resolve;
-pub(crate) mod scalar;
-pub(crate) mod source;
 mod ssh_options;
 mod values;
 mod variables;
-pub(crate) mod yaml;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::yaml::problem::{Problem, render};
 pub use certificate_values::Listen;
 pub use environment::{DiskFiles, Environment, FileKind, Files as FileAccess, MemoryFiles};
-pub use host::{BecomeMethod, Connection, ConnectionKind, Host};
-pub use problem::{InventoryErrors, Problem, render};
+pub use errors::InventoryErrors;
+pub use host::{BecomeMethod, Connection, ConnectionKind, Host, ShellType};
+pub use path_values::Files;
 pub use ssh_options::{HostKeyChecking, SshOptions};
-pub use values::{ClientEnv, Files, RenewBefore};
+pub use values::{ClientEnv, RenewBefore};
 pub use variables::{ReadBy, Settings, Variable, table as variable_table};
 
+use crate::yaml::problems::Problems;
 use convert::Context;
-use problem::Problems;
 
 /// The hosts of one run and what is to become of them.
 #[derive(Debug, Clone)]
@@ -58,7 +60,6 @@ pub struct Inventory {
     pub hosts: Vec<Host>,
     /// What is doubtful, but no error.
     pub warnings: Vec<Problem>,
-    /// The place of the one CA.
     ca: Host,
 }
 

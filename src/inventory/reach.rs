@@ -9,10 +9,10 @@ use crate::secret::Secret;
 
 use super::convert::{Context, Convert, Found};
 use super::environment::{Environment, FileKind};
-use super::host::{BecomeMethod, ConnectionKind};
+use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::names;
-use super::source::quoted;
 use super::ssh_options::{self, SshOptions, WrittenOptions};
+use crate::yaml::source::quoted;
 
 macro_rules! optional {
     ($(#[$doc:meta])* $name:ident -> $type:ty, $expected:literal, $schema:literal, |$value:ident, $context:ident| $body:expr) => {
@@ -193,10 +193,10 @@ optional! {
 
 optional! {
     /// The kind of shell on a host.
-    Shell -> (), "sh", r#"{"enum": ["sh"]}"#, |value, context| {
+    Shell -> ShellType, "sh", r#"{"enum": ["sh"]}"#, |value, context| {
         let text = value.line(Self::EXPECTED, context)?;
         match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
-            "sh" => Some(()),
+            "sh" => Some(ShellType::Sh),
             _ => value.refuse(format!("the shell {} is not understood here", quoted(text)), "nodes need a POSIX shell: sh", context),
         }
     }
@@ -212,20 +212,16 @@ impl Convert for SshArguments {
 
     fn convert(value: &Found, context: &mut Context) -> Option<WrittenOptions> {
         let text = value.text(Self::EXPECTED, context)?;
-        let options = match ssh_options::parse(text) {
-            Ok(options) => options,
-            Err(refusals) => {
-                for (message, help) in refusals {
-                    context
-                        .problems
-                        .error(value.span(), message, "in these arguments", help);
-                }
-                return None;
-            }
-        };
+        let (options, refusals) = ssh_options::parse(text);
+        let understood = refusals.is_empty();
+        for (message, help) in refusals {
+            context
+                .problems
+                .error(value.span(), message, "in these arguments", help);
+        }
         let keys = options.identity_files.iter();
         let found: Vec<_> = keys.map(|file| key_file(file, value, context)).collect();
-        found.iter().all(Option::is_some).then_some(options)
+        (understood && found.iter().all(Option::is_some)).then_some(options)
     }
 }
 

@@ -12,21 +12,25 @@ use std::path::Path;
 
 use serde_json::Map;
 
+use super::connection;
 use super::convert::Context;
 use super::definitions::{Variables, warn_of_useless};
 use super::files::{self, VariableFiles};
 use super::groups::Groups;
 use super::host::Host;
-use super::source::names_a_secret;
 use super::variables::Settings;
-use super::{connection, scalar};
+use crate::yaml::scalar;
+use crate::yaml::source::names_a_secret;
+
+/// What the variables of all hosts together may take, in bytes.
+const HEAVIEST: usize = 1 << 30;
 
 /// A host and the variables it came from, for checks that name a place.
 #[derive(Debug)]
 pub(super) struct Resolved {
     pub(super) host: Host,
     pub(super) variables: Variables,
-    pub(super) span: super::source::Span,
+    pub(super) span: crate::yaml::source::Span,
 }
 
 /// Every host of the inventory, in its order.
@@ -41,6 +45,7 @@ pub(super) fn hosts(
     let host_files = host_files(path, groups, context);
     let nothing = Variables::default();
     let mut resolved = Vec::with_capacity(groups.hosts.len());
+    let mut weight = 0_usize;
     for (entry, membership) in groups.hosts.iter().zip(groups.memberships()) {
         let ordered = ordered(&membership, &depths, groups);
         let mut variables = Variables::default();
@@ -53,6 +58,20 @@ pub(super) fn hosts(
         variables.overlay(&entry.variables);
         variables.overlay(host_files.get(entry.name.as_str()).unwrap_or(&nothing));
         variables.overlay(extra);
+        weight = weight.saturating_add(variables.weight());
+        if weight > HEAVIEST {
+            let help = Some(
+                "this is far more than any inventory needs; look for large values of `all`"
+                    .to_owned(),
+            );
+            context.problems.error(
+                entry.span,
+                "the variables of all hosts together are too large",
+                "up to this host",
+                help,
+            );
+            return resolved;
+        }
 
         let in_group = |wanted: &str| ordered.iter().any(|(_, name)| *name == wanted);
         let roles = [in_group("ca"), in_group("daemons"), in_group("clients")];
@@ -86,12 +105,7 @@ fn ordered<'a>(
 ) -> Vec<(usize, &'a str)> {
     let mut ordered: Vec<(usize, &str)> = membership
         .iter()
-        .filter_map(|place| {
-            Some((
-                *depths.get(*place)?,
-                groups.groups.get(*place)?.name.as_str(),
-            ))
-        })
+        .filter_map(|place| Some((*depths.get(*place)?, groups.list.get(*place)?.name.as_str())))
         .filter(|(_, name)| *name != "all")
         .collect();
     ordered.sort_unstable();
@@ -104,7 +118,7 @@ fn group_files<'a>(
     context: &mut Context,
 ) -> HashMap<&'a str, Variables> {
     let names: Vec<&str> = groups
-        .groups
+        .list
         .iter()
         .map(|group| group.name.as_str())
         .collect();

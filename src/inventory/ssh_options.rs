@@ -3,11 +3,11 @@
 //!
 //! They are words for the `ssh` command, which never runs here: an inventory
 //! cannot name a command or a configuration file. The meaning of each option
-//! is ssh_config(5)'s.
+//! is that of `ssh_config(5)`.
 
 use std::path::PathBuf;
 
-use super::source::quoted;
+use crate::yaml::source::quoted;
 
 /// What the SSH arguments of a host ask for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub enum HostKeyChecking {
 }
 
 /// The options before paths are made whole.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct WrittenOptions {
     pub(super) proxy_jump: Option<String>,
     pub(super) user_known_hosts_files: Option<Vec<String>>,
@@ -50,15 +50,18 @@ pub(super) struct WrittenOptions {
 /// What is wrong with the arguments, and what would be right.
 pub(super) type Refusal = (String, Option<String>);
 
-/// Reads the arguments; all that is wrong with them is returned at once.
-pub(super) fn parse(text: &str) -> Result<WrittenOptions, Vec<Refusal>> {
-    let Some(words) = shlex::split(text) else {
-        return Err(vec![(
-            "a quote in the SSH arguments is not closed".to_owned(),
-            None,
-        )]);
-    };
+/// Reads the arguments: what is understood, and all that is wrong with them.
+pub(super) fn parse(text: &str) -> (WrittenOptions, Vec<Refusal>) {
     let mut options = WrittenOptions::default();
+    let Some(words) = shlex::split(text) else {
+        return (
+            options,
+            vec![(
+                "a quote in the SSH arguments is not closed".to_owned(),
+                None,
+            )],
+        );
+    };
     let mut refusals = Vec::new();
     let mut words = words.into_iter();
     while let Some(word) = words.next() {
@@ -95,11 +98,7 @@ pub(super) fn parse(text: &str) -> Result<WrittenOptions, Vec<Refusal>> {
         };
         refusals.extend(result.err());
     }
-    if refusals.is_empty() {
-        Ok(options)
-    } else {
-        Err(refusals)
-    }
+    (options, refusals)
 }
 
 fn flag(word: &str) -> Option<(char, &str)> {
@@ -188,7 +187,7 @@ impl WrittenOptions {
                 self.identity_files.push(file.to_owned());
             }
             "identitiesonly" => {
-                let only = super::scalar::boolean(value).ok_or_else(|| {
+                let only = crate::yaml::scalar::boolean(value).ok_or_else(|| {
                     (
                         format!("IdentitiesOnly cannot be {}", quoted(value)),
                         Some("yes or no".to_owned()),
@@ -295,14 +294,14 @@ mod tests {
             "-J ops@bastion:2222,inner -o UserKnownHostsFile='/etc/a /etc/b' -oStrictHostKeyChecking=accept-new -p 2200 -i ~/.ssh/one -i two -o IdentitiesOnly=yes",
             "-o 'ProxyJump ops@bastion:2222,inner' -o 'userknownhostsfile = /etc/a /etc/b' -o StrictHostKeyChecking=ACCEPT-NEW -p2200 -p 22 -i~/.ssh/one -oIdentityFile=two -oIdentitiesOnly=true",
         ] {
-            assert_eq!(parse(text).unwrap(), expected, "{text}");
+            assert_eq!(parse(text), (expected.clone(), Vec::new()), "{text}");
         }
     }
 
     #[test]
     fn the_first_value_counts_and_keys_add_up() {
-        let common = parse("-p 1 -i a").unwrap();
-        let extra = parse("-p 2 -i b -J hop").unwrap();
+        let (common, _) = parse("-p 1 -i a");
+        let (extra, _) = parse("-p 2 -i b -J hop");
         let both = common.or(extra);
         assert_eq!(both.port, Some(1));
         assert_eq!(both.identity_files, ["a", "b"]);
@@ -331,9 +330,9 @@ mod tests {
             ("-i 'a\u{7}b'", "IdentityFile"),
             ("-o 'x", "quote"),
         ] {
-            let refusals = parse(text).unwrap_err();
+            let (_, refusals) = parse(text);
             assert!(refusals[0].0.contains(named), "{text}: {refusals:?}");
         }
-        assert_eq!(parse("-A -F x -o User=me").unwrap_err().len(), 3);
+        assert_eq!(parse("-A -F x -o User=me -p 5").1.len(), 3);
     }
 }

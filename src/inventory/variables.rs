@@ -13,15 +13,15 @@ use crate::secret::Secret;
 use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
 use super::convert::{Context, Convert, Found};
 use super::definitions::Variables;
-use super::host::{BecomeMethod, ConnectionKind};
+use super::host::{BecomeMethod, ConnectionKind, ShellType};
+use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
 use super::reach::{
     Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Switch,
     Transport,
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
-    Boolean, ClientEnv, ClientEnvironment, Days, Directory, DropIn, FileNames, Files,
-    HomeDirectory, HostName, Key, NameTemplate, RenewBefore, Renewal, Unit,
+    Boolean, ClientEnv, ClientEnvironment, Days, HostName, Key, NameTemplate, RenewBefore, Renewal,
 };
 
 /// Which hosts a variable has a meaning for. It may be written for any host
@@ -112,9 +112,9 @@ variables! {
     /// How many days before its end a certificate is renewed; a third of its
     /// life when not set.
     "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;
-    /// The name, inside dtls_ca_dir, of what is issued for a host: a Jinja
-    /// template over inventory_hostname, role (daemon or client) and kind (key
-    /// or cert).
+    /// The name, inside `dtls_ca_dir`, of what is issued for a host: a Jinja
+    /// template over `inventory_hostname`, `role` (daemon or client) and `kind`
+    /// (key or cert).
     "dtls_issued_name" => issued_name: String = "{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem".to_owned(),
         "'{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'", NameTemplate, Every;
     /// Whether the keys of daemons and clients stay on the CA node after they
@@ -173,11 +173,12 @@ variables! {
     /// The private key to log in with, a file on this machine.
     "ansible_ssh_private_key_file" | "ansible_private_key_file" =>
         key_file: Option<PathBuf> = None, "", KeyFile, Every;
-    /// Words for ssh: -o ProxyJump, UserKnownHostsFile, StrictHostKeyChecking,
-    /// Port, IdentityFile, IdentitiesOnly, or -J, -p, -i.
+    /// Words for ssh: `-o` with `ProxyJump`, `UserKnownHostsFile`,
+    /// `StrictHostKeyChecking`, `Port`, `IdentityFile`, `IdentitiesOnly`; `-J`,
+    /// `-p`, `-i`.
     "ansible_ssh_common_args" => common_arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
-    /// More of the same; what ansible_ssh_common_args says counts first.
+    /// More of the same; what `ansible_ssh_common_args` says counts first.
     "ansible_ssh_extra_args" => extra_arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
     /// The same again; it counts before the two others.
@@ -198,7 +199,7 @@ variables! {
     "ansible_become_password" | "ansible_become_pass" | "ansible_sudo_pass" =>
         become_password: Option<Secret> = None, "", Password, Every;
     /// The kind of shell on the host.
-    "ansible_shell_type" => shell: Option<()> = None, "sh", Shell, Every;
+    "ansible_shell_type" => shell: Option<ShellType> = None, "sh", Shell, Every;
 }
 
 /// Every variable that has a meaning here.
@@ -211,87 +212,65 @@ pub(super) fn find(name: &str) -> Option<&'static Variable> {
     table().find(|variable| variable.name == name || variable.aliases.contains(&name))
 }
 
-/// Names that are refused, and why.
-pub(super) const REFUSED: &[(&str, &str)] = &[
-    (
-        "ansible_group_priority",
-        "which group counts more follows from their nesting and names: nest the groups",
-    ),
-    (
-        "ansible_become_flags",
-        "sudo is called with flags of its own: remove it",
-    ),
-    (
-        "ansible_become_exe",
-        "a command from an inventory is never run: remove it",
-    ),
-    (
-        "ansible_ssh_executable",
-        "a command from an inventory is never run: remove it",
-    ),
-    (
-        "ansible_ssh_password_mechanism",
-        "the password goes through the connection itself: remove it",
-    ),
-    (
-        "ansible_sshpass_prompt",
-        "the password goes through the connection itself: remove it",
-    ),
-    (
-        "ansible_paramiko_proxy_command",
-        "a command from an inventory is never run: name the jump host with -J in ansible_ssh_common_args",
-    ),
-    (
-        "ansible_docker_extra_args",
-        "hosts are reached by ssh or are this very machine: remove it",
-    ),
-    (
-        "dtls_ca_passphrase",
-        "a passphrase never comes from an inventory: prompt, --ca-passphrase-file, --ca-passphrase-command or DTLS_CA_PASSPHRASE",
-    ),
-    (
-        "dtls_ca_passphrase_file",
-        "a passphrase never comes from an inventory: use the option --ca-passphrase-file",
-    ),
-    (
-        "dtls_ca_passphrase_command",
-        "a passphrase never comes from an inventory: use the option --ca-passphrase-command",
-    ),
-];
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
 
-/// Ansible's own variables that change nothing here.
-pub(super) const WITHOUT_MEANING: &[&str] = &[
-    "ansible_python_interpreter",
-    "ansible_ssh_pipelining",
-    "ansible_pipelining",
-    "ansible_remote_tmp",
-    "ansible_remote_temp",
-    "ansible_async_dir",
-    "ansible_shell_executable",
-    "ansible_executable",
-    "ansible_ssh_retries",
-    "ansible_ssh_use_tty",
-    "ansible_ssh_transfer_method",
-    "ansible_scp_if_ssh",
-    "ansible_sftp_extra_args",
-    "ansible_scp_extra_args",
-    "ansible_sftp_batch_mode",
-    "ansible_control_path",
-    "ansible_control_path_dir",
-    "ansible_system_tmpdirs",
-    "ansible_admin_users",
-    "ansible_common_remote_group",
-    "ansible_shell_allow_world_readable_temp",
-    "ansible_facts_parallel",
-    "ansible_no_target_syslog",
-    "ansible_use_persistent_connections",
-    "ansible_module_compression",
-    "ansible_network_os",
-    "ansible_facts",
-];
+    use super::{Settings, table};
+    use crate::inventory::convert::Context;
+    use crate::inventory::definitions::Variables;
+    use crate::inventory::environment::Environment;
+    use crate::inventory::other_variables::{REFUSED, WITHOUT_MEANING};
+    use crate::yaml;
+    use crate::yaml::problems::Problems;
 
-/// Whether Ansible has a variable of this name that changes nothing here.
-pub(super) fn has_no_meaning(name: &str) -> bool {
-    WITHOUT_MEANING.contains(&name)
-        || (name.starts_with("ansible_") && name.ends_with("_interpreter"))
+    /// The default that people read is the default that counts.
+    #[test]
+    fn written_defaults_are_the_defaults() {
+        let mut written = String::new();
+        for variable in super::SETTINGS {
+            if !variable.default.is_empty() {
+                let line = format!("{}: {}\n", variable.name, variable.default);
+                written.push_str(&line);
+            }
+        }
+        let mut problems = Problems::default();
+        let source = problems.sources.add("defaults".to_owned(), written.clone());
+        let node = yaml::parse(source, &written, &mut problems).unwrap();
+        let environment = Environment::of_process();
+        let mut context = Context {
+            problems: &mut problems,
+            environment: &environment,
+        };
+        let mut variables = Variables::default();
+        variables.define(&node, "defaults", &mut context);
+        let read = Settings::read(&variables, &mut context);
+        assert!(!problems.has_errors(), "{:?}", problems.finish());
+        assert_eq!(read, Settings::default());
+    }
+
+    #[test]
+    fn every_name_stands_for_one_thing() {
+        let mut seen = BTreeSet::new();
+        let names = table().flat_map(|variable| {
+            [variable.name]
+                .into_iter()
+                .chain(variable.aliases.iter().copied())
+        });
+        for name in names
+            .chain(REFUSED.iter().map(|(name, _)| *name))
+            .chain(WITHOUT_MEANING.iter().copied())
+        {
+            assert!(seen.insert(name), "{name} is there twice");
+        }
+    }
+
+    #[test]
+    fn every_schema_is_json_and_every_entry_is_explained() {
+        for variable in table() {
+            serde_json::from_str::<serde_json::Value>(variable.schema).unwrap();
+            assert!(variable.doc.trim().ends_with('.'), "{}", variable.name);
+            assert!(!variable.expected.is_empty(), "{}", variable.name);
+        }
+    }
 }

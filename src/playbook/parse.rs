@@ -1,13 +1,16 @@
 //! YAML text in, a [`Playbook`] out, or everything that is wrong with it.
 //!
-//! Built on the inventory's YAML tree, so that each error has its line, its
+//! Built on the same YAML tree as the inventory, so that each error has its line, its
 //! column and the nearest right word.
 
 use crate::inventory::names::nearest;
-use crate::inventory::problem::{Problem, Problems};
-use crate::inventory::source::{Span, quoted};
-use crate::inventory::yaml::{self, Entry, Node, Value};
 use crate::module::{self, Module};
+use crate::yaml;
+use crate::yaml::node::{Entry, Node, Value};
+use crate::yaml::problem::Problem;
+use crate::yaml::problems::Problems;
+use crate::yaml::scalar::Meaning;
+use crate::yaml::source::{Span, quoted};
 
 use super::{Play, Playbook, Step, Task};
 
@@ -281,7 +284,6 @@ impl Reader<'_> {
     }
 
     fn boolean(&mut self, node: &Node) -> Option<bool> {
-        use crate::inventory::scalar::Meaning;
         match &node.value {
             Value::Scalar(scalar) => match scalar.meaning() {
                 Meaning::Bool(value) => return Some(value),
