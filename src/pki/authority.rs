@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+    SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -327,36 +327,12 @@ fn parameters(
     parameters.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     parameters.not_before = now.checked_sub(BACKDATE).ok_or_else(out_of_range)?;
     parameters.not_after = not_after;
-    parameters.distinguished_name = distinguished_name(subject)?;
+    parameters.distinguished_name = subject.encoded().map_err(encoding)?;
     parameters.use_authority_key_identifier_extension = true;
     Ok(parameters)
 }
 
-/// Country as PrintableString and e-mail address as IA5String (RFC 5280,
-/// appendix A.1), the rest as UTF8String.
-fn distinguished_name(subject: &Subject) -> Result<DistinguishedName, AuthorityError> {
-    let mut name = DistinguishedName::new();
-    for (attribute, value, _) in subject.attributes() {
-        let (kind, value) = match attribute {
-            "C" => (
-                DnType::CountryName,
-                DnValue::PrintableString(value.try_into().map_err(encoding)?),
-            ),
-            "ST" => (DnType::StateOrProvinceName, value.into()),
-            "L" => (DnType::LocalityName, value.into()),
-            "O" => (DnType::OrganizationName, value.into()),
-            "OU" => (DnType::OrganizationalUnitName, value.into()),
-            "emailAddress" => (
-                DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
-                DnValue::Ia5String(value.try_into().map_err(encoding)?),
-            ),
-            _ => (DnType::CommonName, value.into()),
-        };
-        name.push(kind, value);
-    }
-    Ok(name)
-}
-
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 fn encoding(error: rcgen::Error) -> AuthorityError {
     AuthorityError::Encoding(error.to_string())
 }

@@ -163,7 +163,7 @@ impl Remote {
         if !answered {
             return Ok(Response::Done);
         }
-        let mut chunk = zeroize::Zeroizing::new([0_u8; 16 * 1024]);
+        let mut chunk = zeroize::Zeroizing::new(vec![0_u8; 16 * 1024]);
         loop {
             if let Some(line) = self.lines.next_line() {
                 self.pending = false;

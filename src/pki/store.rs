@@ -30,6 +30,11 @@ pub const LEDGER: &str = ".ledger.jsonl";
 /// The lock.
 pub const LOCK: &str = ".lock";
 
+/// Mode of a private key.
+pub(crate) const KEY_MODE: u32 = 0o400;
+/// Mode of what may be read by all.
+pub(crate) const CERTIFICATE_MODE: u32 = 0o444;
+
 /// What a file has while it is written: `.` before its name, this behind.
 const UNFINISHED: &str = ".unfinished";
 /// Larger than any file a CA directory should hold but the ledger, in bytes.
@@ -95,6 +100,7 @@ impl Store {
 
     /// Permission bits of a file or of the directory itself (`""`); `None` if
     /// there is none.
+    #[must_use]
     pub fn mode(&self, name: &str) -> Option<u32> {
         fs::symlink_metadata(self.directory.join(name))
             .ok()
