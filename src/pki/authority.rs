@@ -65,7 +65,10 @@ pub enum AuthorityError {
     Certificate(#[from] CertificateError),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    #[error("the certificate {0:?} is not that of an authority (basicConstraints lacks CA:TRUE)")]
+    #[error(
+        "the certificate {0:?} is not that of an authority \
+         (basicConstraints CA:TRUE, keyUsage keyCertSign)"
+    )]
     NotAnAuthority(String),
     #[error("the CA key does not belong to the CA certificate {0:?}")]
     KeyMismatch(String),
@@ -138,7 +141,7 @@ impl Authority {
     /// when something is issued.
     pub fn open(certificate: Certificate, key: PrivateKey) -> Result<Self, AuthorityError> {
         let subject = || certificate.subject().to_owned();
-        if !certificate.is_ca() {
+        if !certificate.may_sign_certificates() {
             return Err(AuthorityError::NotAnAuthority(subject()));
         }
         if certificate.public_key_sha256() != key.public_key_sha256() {

@@ -30,6 +30,7 @@ pub struct Certificate {
     issuer: Name,
     sans: BTreeSet<San>,
     is_ca: bool,
+    may_sign: bool,
     extended_key_usages: BTreeSet<ExtendedKeyUsage>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
@@ -133,12 +134,20 @@ impl Certificate {
         {
             return Err(damaged(format!("extension {broken} is malformed")));
         }
+        // RFC 5280, section 4.1.1.2; and what the signature's bits are must not
+        // be left to the reader.
+        if parsed.signature_algorithm != parsed.tbs_certificate.signature
+            || parsed.signature_value.unused_bits != 0
+        {
+            return Err(damaged("its signature is malformed".to_owned()));
+        }
         Ok(Self {
             serial: serial_text(parsed.raw_serial()),
             subject: Name::of(parsed.subject()),
             issuer: Name::of(parsed.issuer()),
             sans: sans_of(&parsed),
             is_ca: parsed.is_ca(),
+            may_sign: parsed.is_ca() && usage_allows_signing(&parsed),
             extended_key_usages: usages_of(&parsed),
             not_before: parsed.validity().not_before.to_datetime(),
             not_after: parsed.validity().not_after.to_datetime(),
@@ -189,6 +198,13 @@ impl Certificate {
     #[must_use]
     pub fn is_ca(&self) -> bool {
         self.is_ca
+    }
+
+    /// Whether it is a CA's, and keyUsage, if there is one, has keyCertSign
+    /// (RFC 5280, section 4.2.1.3).
+    #[must_use]
+    pub fn may_sign_certificates(&self) -> bool {
+        self.may_sign
     }
 
     /// Empty where the extension is absent, which allows every usage.
@@ -309,6 +325,14 @@ fn address_of(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes)
         .ok()
         .map(|octets| Ipv6Addr::from(octets).into())
+}
+
+fn usage_allows_signing(certificate: &X509Certificate<'_>) -> bool {
+    match certificate.key_usage() {
+        Ok(Some(usage)) => usage.value.key_cert_sign(),
+        Ok(None) => true,
+        Err(_) => false,
+    }
 }
 
 fn usages_of(certificate: &X509Certificate<'_>) -> BTreeSet<ExtendedKeyUsage> {

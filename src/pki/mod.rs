@@ -17,6 +17,7 @@ mod directory;
 mod encoding;
 mod failure;
 mod issue;
+mod issued_name;
 mod keyfile;
 mod leaves;
 mod ledger;

@@ -306,38 +306,6 @@ impl Store {
     }
 }
 
-/// Whether a file of this name may be issued into the CA directory: relative,
-/// every part visible, none of the CA's own files.
-pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
-    let refuse = |reason| {
-        Err(StoreError::Name {
-            name: name.to_owned(),
-            reason,
-        })
-    };
-    if name.starts_with('/') {
-        return refuse("it is not relative to the CA directory");
-    }
-    if [CA_KEY, CA_CERTIFICATE, CA_SERIAL].contains(&name) {
-        return refuse("it is one of the CA's own files");
-    }
-    for component in name.split('/') {
-        if component.is_empty() {
-            return refuse("a part between its slashes is empty");
-        }
-        if component.starts_with('.') {
-            return refuse("a part begins with a dot");
-        }
-        if component.len() > 200 {
-            return refuse("a part is longer than 200 bytes");
-        }
-        if component.chars().any(char::is_control) {
-            return refuse("it contains a control character");
-        }
-    }
-    Ok(())
-}
-
 /// A name in the same directory that no other writer uses.
 fn unfinished_name(path: &Path) -> Result<PathBuf, StoreError> {
     let mut random = [0; 8];
