@@ -1,5 +1,13 @@
 //! The CA directory as the agent keeps it, crashes included.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -339,6 +347,9 @@ fn the_older_leaf_is_superseded_when_the_newer_arrives() {
         ledger.delivered("node3", Role::Daemon).unwrap().serial,
         second.serial
     );
+    // And even later, when it is superseded.
+    ca.delivered(&first, true);
+    assert!(!ca.ledger().by_serial(&second.serial).unwrap().superseded);
     assert_eq!(ca.fetch("node3", Role::Daemon), Some(second));
 }
 
@@ -705,7 +716,7 @@ fn an_expired_authority_says_so() {
     ca.begin();
     match ca.ok(ensure(KeyType::EcdsaP256)) {
         Response::Authority { warnings, .. } => {
-            assert!(warnings[0].contains("expires on"), "{warnings:?}")
+            assert!(warnings[0].contains("expires on"), "{warnings:?}");
         }
         other => panic!("{other:?}"),
     }

@@ -1,6 +1,14 @@
 //! What this program writes, OpenSSL reads; what OpenSSL wrote, this program
 //! reads. Runs the real `openssl`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -115,6 +115,10 @@ impl Session {
                         ),
                     )
                 })?;
+            // Late word of a leaf that another has replaced changes nothing.
+            if entry.superseded {
+                continue;
+            }
             if !entry.delivered || entry.kept != keep_keys {
                 events.push(Event::Delivered {
                     serial: entry.serial.clone(),

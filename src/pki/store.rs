@@ -76,9 +76,9 @@ impl StoreError {
             Self::Directory(error) => error.hint(),
             Self::Ledger(error) => error.hint().map(str::to_owned),
             Self::Name { .. } => Some("change dtls_issued_name".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("make room on the CA node; nothing there has been changed".to_owned())
-            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "make room on the CA node and run again: no file is left half-written".to_owned(),
+            ),
             Self::Io { .. } => None,
         }
     }
