@@ -13,12 +13,13 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::certificate::{Certificate, CertificateError, ExtendedKeyUsage};
+use super::certificate::{Certificate, CertificateError};
 use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::profile::{KeyType, Role};
 use super::san::San;
 use super::serial::{NoRandomness, Serial};
 use super::subject::{Subject, SubjectError};
+use super::usage::ExtendedKeyUsage;
 use crate::secret::Secret;
 
 /// How far notBefore lies in the past, for clocks that are behind.

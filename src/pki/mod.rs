@@ -34,11 +34,12 @@ mod session;
 mod store;
 mod subject;
 mod traditional;
+mod usage;
 mod wire;
 
 pub use agent::Agent;
 pub use authority::{Authority, AuthorityError, LeafProfile, SignedLeaf};
-pub use certificate::{Certificate, CertificateError, ExtendedKeyUsage};
+pub use certificate::{Certificate, CertificateError};
 pub use client::{AgentClient, AgentError};
 pub use directory::DirectoryError;
 pub use encoding::sha256_hex;
@@ -55,3 +56,4 @@ pub use serial::{NoRandomness, Serial};
 pub use serve::{IDLE, serve, serve_with};
 pub use store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NewFile, Store, StoreError};
 pub use subject::{Subject, SubjectError};
+pub use usage::ExtendedKeyUsage;
