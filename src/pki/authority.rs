@@ -8,17 +8,18 @@
 use std::collections::BTreeSet;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
+    SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
-use super::certificate::{Certificate, CertificateError, ExtendedKeyUsage};
+use super::certificate::{Certificate, CertificateError};
 use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::profile::{KeyType, Role};
 use super::san::San;
 use super::serial::{NoRandomness, Serial};
 use super::subject::{Subject, SubjectError};
+use super::usage::ExtendedKeyUsage;
 use crate::secret::Secret;
 
 /// How far notBefore lies in the past, for clocks that are behind.
@@ -65,7 +66,10 @@ pub enum AuthorityError {
     Certificate(#[from] CertificateError),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    #[error("the certificate {0:?} is not that of an authority (basicConstraints lacks CA:TRUE)")]
+    #[error(
+        "the certificate {0:?} is not that of an authority \
+         (basicConstraints CA:TRUE, keyUsage keyCertSign)"
+    )]
     NotAnAuthority(String),
     #[error("the CA key does not belong to the CA certificate {0:?}")]
     KeyMismatch(String),
@@ -138,7 +142,7 @@ impl Authority {
     /// when something is issued.
     pub fn open(certificate: Certificate, key: PrivateKey) -> Result<Self, AuthorityError> {
         let subject = || certificate.subject().to_owned();
-        if !certificate.is_ca() {
+        if !certificate.may_sign_certificates() {
             return Err(AuthorityError::NotAnAuthority(subject()));
         }
         if certificate.public_key_sha256() != key.public_key_sha256() {
@@ -327,36 +331,12 @@ fn parameters(
     parameters.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     parameters.not_before = now.checked_sub(BACKDATE).ok_or_else(out_of_range)?;
     parameters.not_after = not_after;
-    parameters.distinguished_name = distinguished_name(subject)?;
+    parameters.distinguished_name = subject.encoded().map_err(encoding)?;
     parameters.use_authority_key_identifier_extension = true;
     Ok(parameters)
 }
 
-/// Country as PrintableString and e-mail address as IA5String (RFC 5280,
-/// appendix A.1), the rest as UTF8String.
-fn distinguished_name(subject: &Subject) -> Result<DistinguishedName, AuthorityError> {
-    let mut name = DistinguishedName::new();
-    for (attribute, value, _) in subject.attributes() {
-        let (kind, value) = match attribute {
-            "C" => (
-                DnType::CountryName,
-                DnValue::PrintableString(value.try_into().map_err(encoding)?),
-            ),
-            "ST" => (DnType::StateOrProvinceName, value.into()),
-            "L" => (DnType::LocalityName, value.into()),
-            "O" => (DnType::OrganizationName, value.into()),
-            "OU" => (DnType::OrganizationalUnitName, value.into()),
-            "emailAddress" => (
-                DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
-                DnValue::Ia5String(value.try_into().map_err(encoding)?),
-            ),
-            _ => (DnType::CommonName, value.into()),
-        };
-        name.push(kind, value);
-    }
-    Ok(name)
-}
-
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
 fn encoding(error: rcgen::Error) -> AuthorityError {
     AuthorityError::Encoding(error.to_string())
 }

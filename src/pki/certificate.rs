@@ -18,6 +18,7 @@ use super::name::name_text;
 use super::profile::KeyType;
 use super::public_key::key_type_of;
 use super::san::San;
+use super::usage::{ExtendedKeyUsage, usage_allows_signing, usages_of};
 
 /// The label of a certificate's PEM block (RFC 7468, section 5).
 const LABEL: &str = "CERTIFICATE";
@@ -30,6 +31,7 @@ pub struct Certificate {
     issuer: Name,
     sans: BTreeSet<San>,
     is_ca: bool,
+    may_sign: bool,
     extended_key_usages: BTreeSet<ExtendedKeyUsage>,
     not_before: OffsetDateTime,
     not_after: OffsetDateTime,
@@ -41,28 +43,6 @@ pub struct Certificate {
 struct Name {
     text: String,
     raw: Vec<u8>,
-}
-
-/// What a certificate may be used for (RFC 5280, section 4.2.1.12).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ExtendedKeyUsage {
-    ServerAuth,
-    ClientAuth,
-    /// anyExtendedKeyUsage.
-    Any,
-    /// Any other, as a dotted object identifier.
-    Other(String),
-}
-
-impl fmt::Display for ExtendedKeyUsage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::ServerAuth => "serverAuth",
-            Self::ClientAuth => "clientAuth",
-            Self::Any => "anyExtendedKeyUsage",
-            Self::Other(identifier) => identifier,
-        })
-    }
 }
 
 /// Why bytes are not certificates.
@@ -133,12 +113,20 @@ impl Certificate {
         {
             return Err(damaged(format!("extension {broken} is malformed")));
         }
+        // RFC 5280, section 4.1.1.2; and what the signature's bits are must not
+        // be left to the reader.
+        if parsed.signature_algorithm != parsed.tbs_certificate.signature
+            || parsed.signature_value.unused_bits != 0
+        {
+            return Err(damaged("its signature is malformed".to_owned()));
+        }
         Ok(Self {
             serial: serial_text(parsed.raw_serial()),
             subject: Name::of(parsed.subject()),
             issuer: Name::of(parsed.issuer()),
             sans: sans_of(&parsed),
             is_ca: parsed.is_ca(),
+            may_sign: parsed.is_ca() && usage_allows_signing(&parsed),
             extended_key_usages: usages_of(&parsed),
             not_before: parsed.validity().not_before.to_datetime(),
             not_after: parsed.validity().not_after.to_datetime(),
@@ -189,6 +177,13 @@ impl Certificate {
     #[must_use]
     pub fn is_ca(&self) -> bool {
         self.is_ca
+    }
+
+    /// Whether it is a CA's, and keyUsage, if there is one, has keyCertSign
+    /// (RFC 5280, section 4.2.1.3).
+    #[must_use]
+    pub fn may_sign_certificates(&self) -> bool {
+        self.may_sign
     }
 
     /// Empty where the extension is absent, which allows every usage.
@@ -309,38 +304,4 @@ fn address_of(bytes: &[u8]) -> Option<IpAddr> {
     <[u8; 16]>::try_from(bytes)
         .ok()
         .map(|octets| Ipv6Addr::from(octets).into())
-}
-
-fn usages_of(certificate: &X509Certificate<'_>) -> BTreeSet<ExtendedKeyUsage> {
-    let Ok(Some(extension)) = certificate.extended_key_usage() else {
-        return BTreeSet::new();
-    };
-    let usage = extension.value;
-    let other = [
-        (usage.code_signing, "1.3.6.1.5.5.7.3.3"),
-        (usage.email_protection, "1.3.6.1.5.5.7.3.4"),
-        (usage.time_stamping, "1.3.6.1.5.5.7.3.8"),
-        (usage.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
-    ];
-    let mut usages: BTreeSet<_> = other
-        .into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, identifier)| ExtendedKeyUsage::Other(identifier.to_owned()))
-        .chain(
-            usage
-                .other
-                .iter()
-                .map(|identifier| ExtendedKeyUsage::Other(identifier.to_id_string())),
-        )
-        .collect();
-    for (set, known) in [
-        (usage.server_auth, ExtendedKeyUsage::ServerAuth),
-        (usage.client_auth, ExtendedKeyUsage::ClientAuth),
-        (usage.any, ExtendedKeyUsage::Any),
-    ] {
-        if set {
-            usages.insert(known);
-        }
-    }
-    usages
 }

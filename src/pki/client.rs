@@ -100,6 +100,15 @@ impl AgentClient {
         R: AsyncRead + Send + Unpin + 'static,
         W: AsyncWrite + Send + Unpin + 'static,
     {
+        Self::remote_pinging(answers, requests, PING_EVERY)
+    }
+
+    /// As [`Self::remote`], with pings as often as a test needs them.
+    pub fn remote_pinging<R, W>(answers: R, requests: W, ping_every: Duration) -> Self
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
         // A task of its own writes, so that a line is never cut by a call
         // that was given up, and a ping never lands in the middle of one.
         let (sender, receiver) = mpsc::channel(4);
@@ -108,7 +117,7 @@ impl AgentClient {
                 requests: sender,
                 answers: Box::new(answers),
                 lines: Lines::default(),
-                writer: tokio::spawn(write(requests, receiver, PING_EVERY)),
+                writer: tokio::spawn(write(requests, receiver, ping_every)),
                 pending: false,
             }),
         }
@@ -163,7 +172,7 @@ impl Remote {
         if !answered {
             return Ok(Response::Done);
         }
-        let mut chunk = zeroize::Zeroizing::new([0_u8; 16 * 1024]);
+        let mut chunk = zeroize::Zeroizing::new(vec![0_u8; 16 * 1024]);
         loop {
             if let Some(line) = self.lines.next_line() {
                 self.pending = false;

@@ -12,9 +12,9 @@ use time::{Duration, OffsetDateTime};
 use super::authority::{Authority, AuthorityError, LeafProfile, SignedLeaf};
 use super::encoding::sha256_hex;
 use super::failure::Failure;
+use super::issued_name::check_name;
 use super::ledger::{Entry, IssuedName};
 use super::protocol::{ErrorKind, IssuedLeaf, LeafRequest};
-use super::store::check_name;
 
 /// Whether these leaves can be issued together: names that are allowed, and no
 /// two files at one path.

@@ -46,7 +46,7 @@ fn short_name(identifier: &str) -> &str {
     }
 }
 
-fn escape_value(value: &str) -> String {
+pub(crate) fn escape_value(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     let last = value.chars().count().saturating_sub(1);
     for (position, character) in value.chars().enumerate() {

@@ -30,6 +30,11 @@ pub const LEDGER: &str = ".ledger.jsonl";
 /// The lock.
 pub const LOCK: &str = ".lock";
 
+/// Mode of a private key.
+pub(crate) const KEY_MODE: u32 = 0o400;
+/// Mode of what may be read by all.
+pub(crate) const CERTIFICATE_MODE: u32 = 0o444;
+
 /// What a file has while it is written: `.` before its name, this behind.
 const UNFINISHED: &str = ".unfinished";
 /// Larger than any file a CA directory should hold but the ledger, in bytes.
@@ -71,9 +76,9 @@ impl StoreError {
             Self::Directory(error) => error.hint(),
             Self::Ledger(error) => error.hint().map(str::to_owned),
             Self::Name { .. } => Some("change dtls_issued_name".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                Some("make room on the CA node; nothing there has been changed".to_owned())
-            }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => Some(
+                "make room on the CA node and run again: no file is left half-written".to_owned(),
+            ),
             Self::Io { .. } => None,
         }
     }
@@ -95,6 +100,7 @@ impl Store {
 
     /// Permission bits of a file or of the directory itself (`""`); `None` if
     /// there is none.
+    #[must_use]
     pub fn mode(&self, name: &str) -> Option<u32> {
         fs::symlink_metadata(self.directory.join(name))
             .ok()
@@ -298,38 +304,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-/// Whether a file of this name may be issued into the CA directory: relative,
-/// every part visible, none of the CA's own files.
-pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
-    let refuse = |reason| {
-        Err(StoreError::Name {
-            name: name.to_owned(),
-            reason,
-        })
-    };
-    if name.starts_with('/') {
-        return refuse("it is not relative to the CA directory");
-    }
-    if [CA_KEY, CA_CERTIFICATE, CA_SERIAL].contains(&name) {
-        return refuse("it is one of the CA's own files");
-    }
-    for component in name.split('/') {
-        if component.is_empty() {
-            return refuse("a part between its slashes is empty");
-        }
-        if component.starts_with('.') {
-            return refuse("a part begins with a dot");
-        }
-        if component.len() > 200 {
-            return refuse("a part is longer than 200 bytes");
-        }
-        if component.chars().any(char::is_control) {
-            return refuse("it contains a control character");
-        }
-    }
-    Ok(())
 }
 
 /// A name in the same directory that no other writer uses.

@@ -3,7 +3,12 @@
 //! Comes in from an inventory (`dtls_ca_subject`) or the agent's protocol; goes
 //! out to the authority, which encodes it.
 
+use std::fmt;
+
+use rcgen::{DistinguishedName, DnType, DnValue};
 use serde::{Deserialize, Serialize};
+
+use super::name::escape_value;
 
 /// A distinguished name, one value per attribute (RFC 5280, section 4.1.2.4).
 ///
@@ -56,6 +61,31 @@ impl Subject {
         .filter_map(|(name, value, bound)| value.as_deref().map(|value| (name, value, bound)))
     }
 
+    /// The name as rcgen writes it: country as `PrintableString` and e-mail
+    /// address as `IA5String` (RFC 5280, appendix A.1), the rest as `UTF8String`.
+    pub(crate) fn encoded(&self) -> Result<DistinguishedName, rcgen::Error> {
+        let mut name = DistinguishedName::new();
+        for (attribute, value, _) in self.attributes() {
+            let (kind, value) = match attribute {
+                "C" => (
+                    DnType::CountryName,
+                    DnValue::PrintableString(value.try_into()?),
+                ),
+                "ST" => (DnType::StateOrProvinceName, value.into()),
+                "L" => (DnType::LocalityName, value.into()),
+                "O" => (DnType::OrganizationName, value.into()),
+                "OU" => (DnType::OrganizationalUnitName, value.into()),
+                "emailAddress" => (
+                    DnType::CustomDnType(vec![1, 2, 840, 113_549, 1, 9, 1]),
+                    DnValue::Ia5String(value.try_into()?),
+                ),
+                _ => (DnType::CommonName, value.into()),
+            };
+            name.push(kind, value);
+        }
+        Ok(name)
+    }
+
     /// Whether a certificate can carry this name.
     ///
     /// # Errors
@@ -86,6 +116,18 @@ impl Subject {
             }
         }
         Ok(())
+    }
+}
+
+/// As [`Certificate::subject`](super::Certificate::subject) shows it.
+impl fmt::Display for Subject {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut attributes: Vec<String> = self
+            .attributes()
+            .map(|(name, value, _)| format!("{name}={}", escape_value(value)))
+            .collect();
+        attributes.reverse();
+        formatter.pad(&attributes.join(","))
     }
 }
 

@@ -1,0 +1,230 @@
+//! The agent's requests about leaves: issue, fetch, delivered, probe.
+//!
+//! Comes in from the agent with the session they work on; goes out as
+//! responses. Each keeps ledger and files in an order that a crash between any
+//! two steps does no harm to.
+
+use std::collections::BTreeSet;
+
+use time::{Duration, OffsetDateTime};
+
+use super::authority::LeafProfile;
+use super::certificate::Certificate;
+use super::encoding::sha256_hex;
+use super::failure::Failure;
+use super::issue;
+use super::ledger::{Entry, Event, IssuedName};
+use super::profile::{KeyType, Role};
+use super::protocol::{DeliveredLeaf, ErrorKind, IssuedLeaf, LeafName, LeafRequest, Response};
+use super::san::San;
+use super::session::Session;
+use super::store::{CA_CERTIFICATE, CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, NewFile};
+use crate::secret::Secret;
+
+/// How long a probe leaf lives.
+const PROBE: Duration = Duration::minutes(5);
+
+impl Session {
+    /// The ledger is written first. A crash after it leaves an entry without
+    /// files, which costs a leaf issued anew; the other order would leave a
+    /// valid certificate of which nobody knows.
+    pub(crate) fn issue(
+        &mut self,
+        leaves: &[LeafRequest],
+        passphrase: &Secret,
+        now: OffsetDateTime,
+        give_up: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Response, Failure> {
+        issue::check(leaves)?;
+        let authority = self.authority(passphrase)?;
+        let signed = issue::sign(authority, leaves, now, give_up)?;
+        let pairs = || leaves.iter().zip(&signed);
+        let events: Vec<Event> = pairs()
+            .map(|(leaf, signed)| {
+                Event::Issued(Box::new(issue::entry(leaf, signed, authority, now)))
+            })
+            .collect();
+        self.record(events)?;
+        let certificates: Vec<String> = signed
+            .iter()
+            .map(|signed| signed.certificate.to_pem())
+            .collect();
+        let serial = signed
+            .last()
+            .map(|last| format!("{}\n", last.certificate.serial()));
+        let mut files = Vec::with_capacity(2 * leaves.len() + 1);
+        for ((leaf, signed), certificate) in pairs().zip(&certificates) {
+            files.push(NewFile {
+                name: &leaf.key_name,
+                content: signed.key_pem.expose(),
+                mode: KEY_MODE,
+            });
+            files.push(NewFile {
+                name: &leaf.certificate_name,
+                content: certificate.as_bytes(),
+                mode: CERTIFICATE_MODE,
+            });
+        }
+        files.extend(serial.as_ref().map(|serial| NewFile {
+            name: CA_SERIAL,
+            content: serial.as_bytes(),
+            mode: CERTIFICATE_MODE,
+        }));
+        self.store.write(&files)?;
+        Ok(Response::Issued {
+            leaves: leaves
+                .iter()
+                .zip(signed)
+                .map(|(leaf, signed)| issue::answer(leaf, signed))
+                .collect(),
+        })
+    }
+
+    pub(crate) fn fetch(&self, names: Vec<LeafName>) -> Result<Response, Failure> {
+        let (mut leaves, mut missing) = (Vec::new(), Vec::new());
+        for name in names {
+            let entry = self.ledger.current(&name.host, name.role);
+            match entry.map(|entry| self.pair(entry)).transpose()?.flatten() {
+                Some(leaf) => leaves.push(leaf),
+                None => missing.push(name),
+            }
+        }
+        Ok(Response::Fetched { leaves, missing })
+    }
+
+    /// Events before files: a crash in between leaves a pair that the next
+    /// `Hello` removes.
+    pub(crate) fn delivered(
+        &mut self,
+        leaves: &[DeliveredLeaf],
+        keep_keys: bool,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let mut events = Vec::new();
+        for leaf in leaves {
+            let entry = self
+                .ledger
+                .by_serial(&leaf.serial)
+                .filter(|entry| entry.host == leaf.host && entry.role == leaf.role)
+                .ok_or_else(|| {
+                    Failure::new(
+                        ErrorKind::Request,
+                        format!(
+                            "no {} certificate with serial {:?} was issued for {:?}",
+                            leaf.role, leaf.serial, leaf.host
+                        ),
+                    )
+                })?;
+            // Late word of a leaf that another has replaced changes nothing.
+            if entry.superseded {
+                continue;
+            }
+            if !entry.delivered || entry.kept != keep_keys {
+                events.push(Event::Delivered {
+                    serial: entry.serial.clone(),
+                    at: now,
+                    kept: keep_keys,
+                });
+            }
+            // Leaves issued after this one are not older and stay.
+            let older = self.ledger.live(&leaf.host, leaf.role);
+            events.extend(
+                older
+                    .take_while(|older| older.serial != entry.serial)
+                    .map(|older| Event::Superseded {
+                        serial: older.serial.clone(),
+                        by: entry.serial.clone(),
+                        at: now,
+                    }),
+            );
+        }
+        let touched: BTreeSet<String> = events
+            .iter()
+            .map(|event| event.serial().to_owned())
+            .collect();
+        self.record(events)?;
+        for entry in touched
+            .iter()
+            .filter_map(|serial| self.ledger.by_serial(serial))
+        {
+            if entry.superseded || !entry.kept {
+                self.remove_pair(entry)?;
+            }
+        }
+        Ok(Response::Done)
+    }
+
+    pub(crate) fn probe(
+        &mut self,
+        sans: BTreeSet<San>,
+        passphrase: &Secret,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let profile = LeafProfile {
+            common_name: "dtls-deploy probe".to_owned(),
+            role: Role::Daemon,
+            sans,
+            key_type: KeyType::EcdsaP256,
+            validity: PROBE,
+        };
+        let signed = self.authority(passphrase)?.issue(&profile, now)?;
+        Ok(Response::Probe {
+            leaf: IssuedLeaf {
+                host: String::new(),
+                role: profile.role,
+                certificate_pem: signed.certificate.to_pem(),
+                serial: signed.certificate.serial().to_owned(),
+                not_after: signed.certificate.not_after(),
+                clipped_by_ca: signed.clipped_by_ca,
+                key: signed.key_pem,
+            },
+        })
+    }
+
+    /// The entry's pair, if both files are there and are what was issued.
+    pub(crate) fn pair(&self, entry: &Entry) -> Result<Option<IssuedLeaf>, Failure> {
+        let (Some(key), Some(certificate)) = (
+            self.store.read(&entry.issued_name.key)?,
+            self.store.read(&entry.issued_name.certificate)?,
+        ) else {
+            return Ok(None);
+        };
+        let Ok(certificate) = Certificate::from_pem(certificate.expose()) else {
+            return Ok(None);
+        };
+        if sha256_hex(key.expose()) != entry.key_sha256
+            || certificate.sha256() != entry.certificate_sha256
+        {
+            return Ok(None);
+        }
+        let ca = self.store.read(CA_CERTIFICATE)?;
+        let ca = ca.and_then(|file| Certificate::from_pem(file.expose()).ok());
+        Ok(Some(IssuedLeaf {
+            host: entry.host.clone(),
+            role: entry.role,
+            certificate_pem: certificate.to_pem(),
+            key,
+            serial: entry.serial.clone(),
+            not_after: certificate.not_after(),
+            clipped_by_ca: ca.is_some_and(|ca| ca.not_after() == certificate.not_after()),
+        }))
+    }
+
+    /// Removes the entry's files, as far as they are still the entry's: a
+    /// later leaf may have taken their names.
+    pub(crate) fn remove_pair(&self, entry: &Entry) -> Result<(), Failure> {
+        let IssuedName { key, certificate } = &entry.issued_name;
+        if let Some(file) = self.store.read(key)?
+            && sha256_hex(file.expose()) == entry.key_sha256
+        {
+            self.store.remove(key)?;
+        }
+        if let Some(file) = self.store.read(certificate)?
+            && Certificate::from_pem(file.expose())
+                .is_ok_and(|found| found.sha256() == entry.certificate_sha256)
+        {
+            self.store.remove(certificate)?;
+        }
+        Ok(())
+    }
+}

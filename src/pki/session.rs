@@ -1,0 +1,250 @@
+//! What the agent holds between `Hello` and `Bye`: store, ledger, lock, and
+//! the authority once a passphrase has opened it.
+//!
+//! Comes in from the agent as the requests that concern the authority and the
+//! directory as a whole; goes out as responses. The requests about leaves are
+//! in `leaves`.
+
+use time::{Duration, OffsetDateTime};
+
+use super::authority::{Authority, AuthorityError};
+use super::certificate::{Certificate, CertificateError};
+use super::encoding::sha256_hex;
+use super::failure::Failure;
+use super::keyfile::{self, PrivateKey};
+use super::ledger::{Event, Ledger};
+use super::lock::Lock;
+use super::profile::KeyType;
+use super::protocol::{ErrorKind, Response};
+use super::store::{CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE, NewFile, Store};
+use super::subject::Subject;
+use crate::secret::Secret;
+
+/// From when on a person should hear that the CA ends.
+const CA_ENDS_SOON: Duration = Duration::days(30);
+
+/// What is there between `Hello` and `Bye`.
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    pub(crate) ledger: Ledger,
+    opened: Option<Opened>,
+    /// Given back last, after all else is done with.
+    _lock: Lock,
+}
+
+/// An authority that a passphrase has opened, so that the next request need
+/// not derive the key again. It counts for the same passphrase and files only.
+struct Opened {
+    authority: Authority,
+    passphrase: Secret,
+    key_file_sha256: String,
+    certificate_file_sha256: String,
+}
+
+impl Session {
+    /// Reads the ledger and finishes what an interrupted run left undone.
+    pub(crate) fn begin(store: Store, lock: Lock) -> Result<Self, Failure> {
+        let bytes = store.ledger_bytes()?.unwrap_or_default();
+        let session = Self {
+            ledger: Ledger::parse_bytes(&bytes)?,
+            store,
+            opened: None,
+            _lock: lock,
+        };
+        let names = || {
+            session
+                .ledger
+                .entries()
+                .iter()
+                .map(|entry| entry.issued_name.key.as_str())
+        };
+        session.store.clean(names())?;
+        for entry in session.ledger.entries() {
+            if entry.superseded || (entry.delivered && !entry.kept) {
+                session.remove_pair(entry)?;
+            }
+        }
+        Ok(session)
+    }
+
+    pub(crate) fn ensure_authority(
+        &mut self,
+        subject: &Subject,
+        key_type: KeyType,
+        validity_days: u32,
+        passphrase: &Secret,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let mut warnings = Vec::new();
+        let key_file = self.store.read(CA_KEY)?;
+        let certificate_file = self.store.read(CA_CERTIFICATE)?;
+        let created = certificate_file.is_none();
+        if created {
+            let validity = Duration::days(validity_days.into());
+            // The key is written before its certificate. Between the two there
+            // is a key that has signed nothing, and it is as good as a new one.
+            let (authority, mut files) = if let Some(file) = &key_file {
+                warnings.push(format!(
+                    "{CA_KEY} was there without {CA_CERTIFICATE}: a new certificate was made for it"
+                ));
+                let key = keyfile::decrypt(file.expose(), passphrase)?;
+                (Authority::for_key(subject, key, validity, now)?, Vec::new())
+            } else {
+                let authority = Authority::create(subject, key_type, validity, now)?;
+                let encrypted = keyfile::encrypt(authority.key(), passphrase)?;
+                (authority, vec![(CA_KEY, encrypted, KEY_MODE)])
+            };
+            if !self.ledger.entries().is_empty() {
+                warnings.push(
+                    "the ledger lists certificates of an earlier authority; none of them is valid \
+                     under this one"
+                        .to_owned(),
+                );
+            }
+            files.push((
+                CA_CERTIFICATE,
+                authority.certificate().to_pem(),
+                CERTIFICATE_MODE,
+            ));
+            self.write(&files)?;
+        }
+        // Also what was just created is read back and opened.
+        let authority = self.authority(passphrase)?;
+        let certificate = authority.certificate();
+        if now > certificate.not_after() {
+            return Err(AuthorityError::Expired(certificate.not_after()).into());
+        }
+        if certificate.not_after() - now < CA_ENDS_SOON {
+            warnings.push(format!(
+                "the CA certificate expires on {}, and every leaf with it",
+                certificate.not_after()
+            ));
+        }
+        warnings.extend(authority.key().key_type().warning().map(str::to_owned));
+        let certificate_pem = certificate.to_pem();
+        for (name, what, allowed) in [("", "the CA directory", 0o700), (CA_KEY, CA_KEY, 0o700)] {
+            if let Some(mode) = self.store.mode(name)
+                && mode & 0o777 & !allowed != 0
+            {
+                warnings.push(format!(
+                    "{what} is open to other accounts (mode {mode:04o})"
+                ));
+            }
+        }
+        Ok(Response::Authority {
+            certificate_pem,
+            created,
+            warnings,
+        })
+    }
+
+    /// The authority in the directory, opened with this passphrase.
+    pub(crate) fn authority(&mut self, passphrase: &Secret) -> Result<&Authority, Failure> {
+        let (key_file, certificate_file) =
+            match (self.store.read(CA_KEY)?, self.store.read(CA_CERTIFICATE)?) {
+                (Some(key_file), Some(certificate_file)) => (key_file, certificate_file),
+                (None, Some(_)) => {
+                    return Err(Failure::new(
+                        ErrorKind::Authority,
+                        format!("{CA_CERTIFICATE} is there, and its key {CA_KEY} is not"),
+                    )
+                    .hint(format!(
+                        "restore {CA_KEY} from your backup, or move {CA_CERTIFICATE} away to begin \
+                         a new CA"
+                    )));
+                }
+                (_, None) => {
+                    return Err(Failure::new(
+                        ErrorKind::Authority,
+                        "there is no certificate authority yet",
+                    ));
+                }
+            };
+        let key_file_sha256 = sha256_hex(key_file.expose());
+        let certificate_file_sha256 = sha256_hex(certificate_file.expose());
+        let opened = match self.opened.take() {
+            Some(opened)
+                if opened.key_file_sha256 == key_file_sha256
+                    && opened.certificate_file_sha256 == certificate_file_sha256
+                    && same(&opened.passphrase, passphrase) =>
+            {
+                opened
+            }
+            _ => {
+                let key = keyfile::decrypt(key_file.expose(), passphrase)?;
+                let certificates = Certificate::bundle_from_pem(certificate_file.expose())?;
+                Opened {
+                    authority: Authority::open(own_certificate(certificates, &key)?, key)?,
+                    passphrase: passphrase.clone(),
+                    key_file_sha256,
+                    certificate_file_sha256,
+                }
+            }
+        };
+        Ok(&self.opened.insert(opened).authority)
+    }
+
+    pub(crate) fn state(&self) -> Result<Response, Failure> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let names = self
+            .ledger
+            .entries()
+            .iter()
+            .filter(|entry| !entry.superseded);
+        let names =
+            names.flat_map(|entry| [&entry.issued_name.key, &entry.issued_name.certificate]);
+        Ok(Response::State {
+            ledger: self.store.ledger_bytes()?.as_deref().map(text),
+            certificate_pem: self
+                .store
+                .read(CA_CERTIFICATE)?
+                .map(|file| text(file.expose())),
+            files: self.store.list(names.map(String::as_str))?,
+        })
+    }
+
+    /// Appends to the ledger's file and then to what is known of it.
+    pub(crate) fn record(&mut self, events: Vec<Event>) -> Result<(), Failure> {
+        self.store.append(&events)?;
+        for event in events {
+            self.ledger
+                .apply(event)
+                .map_err(|reason| Failure::new(ErrorKind::Ledger, reason))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, files: &[(&str, String, u32)]) -> Result<(), Failure> {
+        let files: Vec<NewFile<'_>> = files
+            .iter()
+            .map(|(name, content, mode)| NewFile {
+                name,
+                content: content.as_bytes(),
+                mode: *mode,
+            })
+            .collect();
+        Ok(self.store.write(&files)?)
+    }
+}
+
+/// The certificate of this key among those of `ca.pem`, or the first one, of
+/// which the authority then says that it does not fit.
+fn own_certificate(
+    certificates: Vec<Certificate>,
+    key: &PrivateKey,
+) -> Result<Certificate, Failure> {
+    let hash = key.public_key_sha256();
+    let position = certificates
+        .iter()
+        .position(|certificate| certificate.is_ca() && certificate.public_key_sha256() == hash)
+        .unwrap_or_default();
+    certificates
+        .into_iter()
+        .nth(position)
+        .ok_or_else(|| CertificateError::None.into())
+}
+
+/// In a time that tells nothing of where they differ.
+fn same(one: &Secret, other: &Secret) -> bool {
+    aws_lc_rs::constant_time::verify_slices_are_equal(one.expose(), other.expose()).is_ok()
+}
