@@ -14,13 +14,34 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dtls_deploy::node::{Connection, Limits, SshContext, Target};
+use dtls_deploy::node::{ConnectError, Connection, Limits, SshContext, Target, connect};
 use tempfile::TempDir;
 
 pub const LIMITS: Limits = Limits {
     deadline: Duration::from_secs(20),
     max_output: 16 << 20,
 };
+
+/// Connects, and wants it to fail.
+pub async fn fails(target: &Target, context: &SshContext) -> ConnectError {
+    match connect(target, context).await {
+        Ok(connection) => panic!("connected to {}", connection.description()),
+        Err(error) => error,
+    }
+}
+
+/// Connects, and wants a command to run.
+pub async fn works(target: &Target, context: &SshContext) -> Arc<dyn Connection> {
+    let connection = connect(target, context)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let output = connection
+        .run("echo $0", b"", LIMITS)
+        .await
+        .expect("it runs");
+    assert!(output.status.success());
+    connection
+}
 
 /// Runs a program to its end and wants it to succeed.
 pub fn sh(program: &str, args: &[&str]) -> String {
@@ -57,7 +78,10 @@ pub fn public(key: &Path) -> String {
 
 pub fn fingerprint(key: &Path) -> String {
     let text = sh("ssh-keygen", &["-lf", key.to_str().expect("UTF-8")]);
-    text.split_whitespace().nth(1).expect("a fingerprint").to_owned()
+    text.split_whitespace()
+        .nth(1)
+        .expect("a fingerprint")
+        .to_owned()
 }
 
 /// One sshd. Host keys `ssh_host_KIND` and the accepted user key `id` lie in
@@ -115,7 +139,8 @@ impl Sshd {
         config.push_str(&format!(
             "\nPort {port}\nListenAddress {address}\nPidFile none\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n\
-             AuthorizedKeysFile {at}/authorized_keys\nLogLevel VERBOSE\n"
+             AuthorizedKeysFile {at}/authorized_keys\nLogLevel VERBOSE\n\
+             # Keeps bash from reading this machine's ~/.bashrc.\nSetEnv SHLVL=2\n"
         ));
         fs::write(root.join("sshd_config"), config).expect("written");
         if let Some(prepare) = setup.prepare {
@@ -124,7 +149,10 @@ impl Sshd {
         let log = fs::File::create(root.join("log")).expect("a log");
         let mut script = String::new();
         for (from, to) in &setup.mounts {
-            script.push_str(&format!("mount --bind {} {to} && ", root.join(from).display()));
+            script.push_str(&format!(
+                "mount --bind {} {to} && ",
+                root.join(from).display()
+            ));
         }
         script.push_str(&format!("exec /usr/sbin/sshd -D -e -f {at}/sshd_config"));
         let mut command = if setup.mounts.is_empty() {
@@ -276,7 +304,9 @@ pub fn descendants(parent: u32) -> Vec<u32> {
 
 fn kill(processes: &[u32]) {
     for pid in processes {
-        let pid = i32::try_from(*pid).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = i32::try_from(*pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }

@@ -53,7 +53,7 @@ impl Keyring {
         context: &SshContext,
     ) -> Result<Self, ConnectError> {
         let mut ring = Self::default();
-        if !settings.public_key {
+        if !settings.methods.public_key {
             return Ok(ring);
         }
         for identity in &settings.identities {

@@ -54,7 +54,8 @@ pub(super) async fn open(
         .with_jitter();
     (|| try_once(settings, &records, &config, via, end))
         .retry(policy)
-        .when(|error| error.is_transient() && Instant::now() + 2 * PAUSE < end)
+        // The longest pause, jitter included, must leave time for the try.
+        .when(|error| error.is_transient() && Instant::now() + 5 * PAUSE < end)
         .await
 }
 
