@@ -23,6 +23,7 @@ mod known_hosts;
 mod process;
 mod settings;
 mod signer;
+mod socket;
 mod transport;
 
 use std::sync::Arc;
