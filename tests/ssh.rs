@@ -48,6 +48,29 @@ async fn failures_before_ssh_are_told_apart() {
     );
     assert!(start.elapsed() < Duration::from_secs(3));
 
+    // Greets and then hangs; the connection is not left behind.
+    let stuck = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    target.port = Some(stuck.local_addr().expect("an address").port());
+    let end = std::thread::spawn(move || {
+        let (mut stream, _) = stuck.accept().expect("a client");
+        std::io::Write::write_all(&mut stream, b"SSH-2.0-stuck\r\n").expect("written");
+        let limit = Some(Duration::from_secs(10));
+        stream.set_read_timeout(limit).expect("set");
+        std::io::Read::read_to_end(&mut stream, &mut Vec::new())
+    });
+    let error = fails(&target, &context).await;
+    assert!(
+        matches!(
+            error,
+            ConnectError::Timeout {
+                phase: Phase::Handshake,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    end.join().expect("joined").expect("the client hangs up");
+
     // Says something else, with an escape sequence, and hangs up.
     let rude = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     target.port = Some(rude.local_addr().expect("an address").port());

@@ -5,9 +5,11 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -79,16 +81,46 @@ pub(super) struct Overheard<S> {
     inner: S,
     heard: Arc<Mutex<Vec<u8>>>,
     left: usize,
+    cut: Arc<Cut>,
 }
 
 impl<S> Overheard<S> {
-    pub(super) fn new(inner: S, heard: Arc<Mutex<Vec<u8>>>) -> Self {
-        Self {
+    pub(super) fn new(inner: S, heard: Arc<Mutex<Vec<u8>>>) -> (Self, Scissors) {
+        let cut = Arc::new(Cut::default());
+        let stream = Self {
             inner,
             heard,
             left: GREETING_KEPT,
+            cut: cut.clone(),
+        };
+        (stream, Scissors(Some(cut)))
+    }
+}
+
+/// Ends the stream when dropped. russh's session task would otherwise keep a
+/// connection whose handshake was given up until the server closes it.
+pub(super) struct Scissors(Option<Arc<Cut>>);
+
+impl Scissors {
+    /// The handshake went well: from now on the session ends the stream.
+    pub(super) fn put_away(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Scissors {
+    fn drop(&mut self) {
+        if let Some(cut) = &self.0 {
+            cut.done.store(true, Ordering::Release);
+            cut.reader.wake();
         }
     }
+}
+
+#[derive(Default)]
+pub(super) struct Cut {
+    done: AtomicBool,
+    reader: AtomicWaker,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
@@ -97,6 +129,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Overheard<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.cut.reader.register(cx.waker());
+        if self.cut.done.load(Ordering::Acquire) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
         if self.left > 0 {

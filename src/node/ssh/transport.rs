@@ -74,7 +74,7 @@ async fn try_once(
     };
     let remarks = Arc::new(Remarks::default());
     let greeting = Arc::new(Mutex::new(Vec::new()));
-    let stream = Overheard::new(stream, greeting.clone());
+    let (stream, scissors) = Overheard::new(stream, greeting.clone());
     let watcher = Watcher {
         settings: settings.clone(),
         records: records.clone(),
@@ -86,11 +86,14 @@ async fn try_once(
         .map_err(|_| timeout(Phase::Handshake))?;
     match (result, remarks.verdict()) {
         (_, Some(Err(error))) => Err(error),
-        (Ok(handle), Some(Ok(trust))) => Ok(Session {
-            handle,
-            remarks,
-            trust,
-        }),
+        (Ok(handle), Some(Ok(trust))) => {
+            scissors.put_away();
+            Ok(Session {
+                handle,
+                remarks,
+                trust,
+            })
+        }
         (Ok(_), None) => Err(ConnectError::Protocol {
             endpoint: Box::new(settings.endpoint.clone()),
             reason: "the server showed no host key".to_owned(),
