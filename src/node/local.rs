@@ -5,13 +5,15 @@
 //! killed when its result is no longer wanted.
 
 use std::io;
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::Either;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::{
     BoxFuture, Connection, ConnectionError, DialError, ExitStatus, Limits, Output, Process, Stream,
@@ -146,6 +148,34 @@ impl Drop for Group {
     }
 }
 
+/// A pipe that `shutdown` closes; tokio's own closes only when dropped.
+struct Input(Option<ChildStdin>);
+
+impl AsyncWrite for Input {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Some(pipe) => Pin::new(pipe).poll_write(cx, buf),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.0 {
+            Some(pipe) => Pin::new(pipe).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0 = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
 fn exit_status(status: std::process::ExitStatus) -> ExitStatus {
     use std::os::unix::process::ExitStatusExt as _;
     if let Some(code) = status.code() {
@@ -219,7 +249,7 @@ impl Connection for LocalConnection {
                 Ok((status, reader.await.unwrap_or_default()))
             });
             Ok(Process {
-                stdin: Box::new(stdin),
+                stdin: Box::new(Input(Some(stdin))),
                 stdout: Box::new(stdout),
                 exit,
             })

@@ -86,8 +86,9 @@ impl fmt::Debug for dyn Stream {
 /// standard error (at most 64 KiB).
 pub type ExitFuture = BoxFuture<'static, Result<(ExitStatus, Vec<u8>), ConnectionError>>;
 
-/// A process kept open on a node. Dropping `stdin` closes it. Dropping
-/// `stdout` and `exit` closes the channel (locally: kills the process group).
+/// A process kept open on a node. Dropping `stdin` closes it. Over SSH the
+/// channel is closed when both `stdout` and `exit` are dropped; on the local
+/// machine dropping `exit` alone kills the process group.
 /// `stdout` must be read: when more than 16 MiB wait unread, the channel is
 /// closed, because one unread channel would block all others of its
 /// connection.

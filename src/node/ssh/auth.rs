@@ -74,7 +74,7 @@ impl<'a> Login<'a> {
     /// password.
     pub(super) async fn run(mut self, keyring: &Keyring) -> Result<Outcome, ConnectError> {
         self.tried.extend(keyring.remarks.iter().cloned());
-        if self.settings.public_key {
+        if self.settings.methods.public_key {
             let agent = keyring.agent(self.settings, self.handle).await;
             let (offers, mut signing, remarks) = keyring.offers(self.settings, agent);
             self.tried.extend(remarks);
@@ -189,7 +189,7 @@ impl<'a> Login<'a> {
             self.note("password", "", "not sent, because it is not UTF-8 text");
             return Step::Stop;
         };
-        if self.settings.password_methods && self.accepts(MethodKind::Password) {
+        if self.settings.methods.password && self.accepts(MethodKind::Password) {
             let user = self.settings.endpoint.user.clone();
             let step = match self.handle.authenticate_password(user, text).await {
                 Ok(answer) => self.judge("password", String::new(), answer),
@@ -199,7 +199,7 @@ impl<'a> Login<'a> {
                 return step;
             }
         }
-        if self.settings.keyboard_interactive
+        if self.settings.methods.keyboard_interactive
             && self.failures < MOST_FAILURES
             && self.accepts(MethodKind::KeyboardInteractive)
         {

@@ -38,9 +38,25 @@ pub(super) struct HostConfig {
     pub hash_known_hosts: bool,
     pub host_key_alias: Option<String>,
     pub connect_timeout: Option<Duration>,
-    pub pubkey_authentication: bool,
-    pub password_authentication: bool,
+    pub methods: Methods,
+}
+
+/// Authentication methods that may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Methods {
+    pub public_key: bool,
+    pub password: bool,
     pub keyboard_interactive: bool,
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self {
+            public_key: true,
+            password: true,
+            keyboard_interactive: true,
+        }
+    }
 }
 
 impl HostConfig {
@@ -51,21 +67,13 @@ impl HostConfig {
             identity_files: owned(&["~/.ssh/id_rsa", "~/.ssh/id_ecdsa", "~/.ssh/id_ed25519"]),
             user_known_hosts: owned(&["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]),
             global_known_hosts: owned(&["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]),
-            pubkey_authentication: true,
-            password_authentication: true,
-            keyboard_interactive: true,
             ..Self::default()
         }
     }
 
     /// Parses the output of `ssh -G`: one keyword and its value a line.
     pub(super) fn parse(text: &str) -> Self {
-        let mut config = Self {
-            pubkey_authentication: true,
-            password_authentication: true,
-            keyboard_interactive: true,
-            ..Self::default()
-        };
+        let mut config = Self::default();
         for line in text.lines() {
             let Some((keyword, value)) = line.split_once(' ') else {
                 continue;
@@ -92,10 +100,10 @@ impl HostConfig {
                 "connecttimeout" => {
                     config.connect_timeout = value.parse().ok().map(Duration::from_secs);
                 }
-                "pubkeyauthentication" => config.pubkey_authentication = yes,
-                "passwordauthentication" => config.password_authentication = yes,
+                "pubkeyauthentication" => config.methods.public_key = yes,
+                "passwordauthentication" => config.methods.password = yes,
                 "kbdinteractiveauthentication" | "challengeresponseauthentication" => {
-                    config.keyboard_interactive = yes;
+                    config.methods.keyboard_interactive = yes;
                 }
                 _ => {}
             }
@@ -255,7 +263,7 @@ mod tests {
         assert_eq!(config.proxy_command, None);
         assert_eq!(config.connect_timeout, Some(Duration::from_secs(7)));
         assert!(config.hash_known_hosts && !config.identities_only);
-        assert!(!config.password_authentication && config.keyboard_interactive);
+        assert!(!config.methods.password && config.methods.keyboard_interactive);
     }
 
     #[test]

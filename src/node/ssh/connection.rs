@@ -25,6 +25,11 @@ use crate::node::{
 /// (`MaxSessions`), and one that was cut off may still be ending.
 const SESSIONS: usize = 8;
 
+/// Pauses before a refused session channel is asked for again, doubling from
+/// the first to the last: a third of a second together.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(160);
+
 /// For sshd to open a channel, where the caller gives no deadline.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -85,11 +90,28 @@ impl SshConnection {
     }
 
     /// A channel for a command, when one is free.
+    ///
+    /// sshd counts a session for a moment after its channel was closed, so a
+    /// refused channel is asked for again a few times. Nothing has been sent
+    /// over it by then: this never repeats a command.
     async fn session(&self) -> Result<(Halves, OwnedSemaphorePermit), ConnectionError> {
         let permit = self.sessions.clone().acquire_owned().await;
         let permit = permit.map_err(|_| self.lost())?;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.session_once().await {
+                Err(ConnectionError::Refused { .. }) if pause <= LAST_PAUSE => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                result => return result.map(|halves| (halves, permit)),
+            }
+        }
+    }
+
+    async fn session_once(&self) -> Result<Halves, ConnectionError> {
         match self.handle.channel_open_session().await {
-            Ok(channel) => Ok((Halves::new(channel), permit)),
+            Ok(channel) => Ok(Halves::new(channel)),
             Err(russh::Error::ChannelOpenFailure(code)) => {
                 let text = self.remarks.refusal().await.unwrap_or_default();
                 Err(ConnectionError::Refused {

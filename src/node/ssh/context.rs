@@ -20,8 +20,8 @@ use super::keys::{KeyFault, KeyFile};
 use crate::node::BoxFuture;
 use crate::secret::Secret;
 
-/// Connections being made at one time to one sshd, or through one jump host.
-/// sshd starts to drop unauthenticated connections at ten (`MaxStartups`).
+/// Connections being made at one time to one sshd. It starts to drop
+/// unauthenticated connections at ten (`MaxStartups`).
 const AT_ONCE: usize = 8;
 
 /// How long a jump host that failed is not tried again.
@@ -44,6 +44,9 @@ pub struct PromptRequest {
 /// for the answer.
 pub type Prompt = Arc<dyn Fn(&PromptRequest) -> Option<Secret> + Send + Sync>;
 
+/// Host, user and port, as given to `ssh -G`.
+type Question = (String, Option<String>, Option<u16>);
+
 type JumpResult = Result<Arc<SshConnection>, (Instant, Arc<ConnectError>)>;
 
 /// Shared by all connections of a run.
@@ -55,7 +58,7 @@ pub struct SshContext {
     ssh_program: PathBuf,
     prompt: Option<Prompt>,
     prompting: tokio::sync::Mutex<()>,
-    configs: Cache<(String, Option<String>, Option<u16>), Result<Arc<HostConfig>, String>>,
+    configs: Cache<Question, Result<Arc<HostConfig>, String>>,
     keys: Cache<PathBuf, Result<Arc<KeyFile>, KeyFault>>,
     jumps: Cache<String, JumpResult>,
     gates: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -203,7 +206,7 @@ impl SshContext {
         }
     }
 
-    /// A permit to connect to `place` (an sshd, or whatever is behind a jump).
+    /// A permit to connect to `place`, an sshd.
     pub(super) async fn permit(&self, place: String) -> Option<OwnedSemaphorePermit> {
         let gate = {
             let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);

@@ -106,7 +106,7 @@ pub(super) fn check(
         // As OpenSSH: a certificate of a stranger is worth its bare key.
     }
     match (records.judge(&key), settings.checking) {
-        (Verdict::Trusted, _) => Ok(Trust::Identified),
+        (Verdict::Trusted, _) | (Verdict::Unknown, HostKeyChecking::Off) => Ok(Trust::Identified),
         (Verdict::Revoked(revoked), _) => Err(ConnectError::HostKeyRevoked {
             endpoint: endpoint(),
             revoked: Box::new(revoked),
@@ -118,7 +118,6 @@ pub(super) fn check(
             algorithm: key.algorithm().to_string(),
             got: key.fingerprint(HashAlg::Sha256).to_string(),
         }),
-        (Verdict::Unknown, HostKeyChecking::Off) => Ok(Trust::Identified),
         (Verdict::Unknown, HostKeyChecking::AcceptNew) => record(settings, &key),
         (Verdict::Unknown, HostKeyChecking::Strict) => Err(ConnectError::HostKeyUnknown {
             endpoint: endpoint(),

@@ -53,7 +53,7 @@ impl Keyring {
         context: &SshContext,
     ) -> Result<Self, ConnectError> {
         let mut ring = Self::default();
-        if !settings.public_key {
+        if !settings.methods.public_key {
             return Ok(ring);
         }
         for identity in &settings.identities {
@@ -197,6 +197,16 @@ impl Keyring {
             }));
         }
         offers.extend(from_files);
+        // A certificate may lie beside its key and in the agent.
+        let mut seen = Vec::new();
+        offers.retain(|offer| {
+            let what = (offer.key.key_data().clone(), offer.certificate.clone());
+            let new = !seen.contains(&what);
+            if new {
+                seen.push(what);
+            }
+            new
+        });
         (offers, Signing::new(client), remarks)
     }
 }

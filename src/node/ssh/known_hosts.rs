@@ -2,8 +2,8 @@
 //!
 //! Comes in: the files and the names a server goes by. Goes out: the keys on
 //! record and a [`Verdict`] on the key it shows. Called while connecting, by
-//! the host key check. The rules are those of `sshd(8)`, SSH_KNOWN_HOSTS FILE
-//! FORMAT, and where they differ stricter: a host of which any key is known is
+//! the host key check. The rules are those of `sshd(8)`, "`SSH_KNOWN_HOSTS`
+//! file format", and where they differ stricter: a host of which any key is known is
 //! never taken for a new one.
 
 use std::io;
@@ -81,33 +81,37 @@ impl Records {
             let Some((marker, patterns, key)) = parse_line(line) else {
                 continue;
             };
-            for (place, name) in names.iter().enumerate() {
-                if !matches(&patterns, name) {
-                    continue;
-                }
-                let Some(key) = parse_key(&key) else {
-                    if place == 0 && marker.is_none() && key.starts_with("ssh-dss ") {
-                        self.outdated.push(RecordedKey {
-                            file: path.to_owned(),
-                            line: index + 1,
-                            algorithm: "ssh-dss".to_owned(),
-                            fingerprint: "(a kind no longer used)".to_owned(),
-                        });
+            let found: Vec<Match> = names.iter().map(|name| matches(&patterns, name)).collect();
+            if found.contains(&Match::Excluded) {
+                continue;
+            }
+            let Some(place) = found.iter().position(|found| *found == Match::Yes) else {
+                continue;
+            };
+            let authoritative = place == 0;
+            match parse_key(&key) {
+                Some(key) => {
+                    let entry = Entry {
+                        file: path.to_owned(),
+                        line: index + 1,
+                        marker,
+                        key,
+                    };
+                    if authoritative {
+                        self.entries.push(entry);
+                    } else {
+                        self.vouching.push(entry);
                     }
-                    break;
-                };
-                let entry = Entry {
-                    file: path.to_owned(),
-                    line: index + 1,
-                    marker,
-                    key,
-                };
-                if place == 0 {
-                    self.entries.push(entry);
-                } else {
-                    self.vouching.push(entry);
                 }
-                break;
+                None if authoritative && marker.is_none() && key.starts_with("ssh-dss ") => {
+                    self.outdated.push(RecordedKey {
+                        file: path.to_owned(),
+                        line: index + 1,
+                        algorithm: "ssh-dss".to_owned(),
+                        fingerprint: "(a kind no longer used)".to_owned(),
+                    });
+                }
+                None => {}
             }
         }
     }
@@ -197,11 +201,25 @@ fn parse_key(text: &str) -> Option<PublicKey> {
     PublicKey::from_openssh(text).ok()
 }
 
-fn matches(patterns: &HostPatterns, name: &str) -> bool {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Match {
+    Yes,
+    No,
+    /// By a pattern with `!`; the line then concerns the host under no name.
+    Excluded,
+}
+
+fn matches(patterns: &HostPatterns, name: &str) -> Match {
     match patterns {
-        HostPatterns::HashedName { salt, hash } => hash_name(salt, name).as_ref() == hash,
+        HostPatterns::HashedName { salt, hash } => {
+            if hash_name(salt, name).as_ref() == hash {
+                Match::Yes
+            } else {
+                Match::No
+            }
+        }
         HostPatterns::Patterns(patterns) => {
-            let mut found = false;
+            let mut found = Match::No;
             for pattern in patterns {
                 let (negated, pattern) = match pattern.strip_prefix('!') {
                     Some(pattern) => (true, pattern),
@@ -209,9 +227,9 @@ fn matches(patterns: &HostPatterns, name: &str) -> bool {
                 };
                 if wildcard(&pattern.to_lowercase(), name) {
                     if negated {
-                        return false;
+                        return Match::Excluded;
                     }
-                    found = true;
+                    found = Match::Yes;
                 }
             }
             found
@@ -311,7 +329,11 @@ mod tests {
         ];
         for (patterns, name, expected) in table {
             let patterns: HostPatterns = patterns.parse().expect("patterns");
-            assert_eq!(matches(&patterns, name), expected, "{patterns:?} {name}");
+            assert_eq!(
+                matches(&patterns, name) == Match::Yes,
+                expected,
+                "{patterns:?} {name}"
+            );
         }
     }
 

@@ -23,6 +23,7 @@ mod known_hosts;
 mod process;
 mod settings;
 mod signer;
+mod socket;
 mod transport;
 
 use std::sync::Arc;
@@ -90,10 +91,10 @@ async fn attempt(
         Some(text) => Some((jump(text, settings, target, context, depth).await?, text)),
         None => None,
     };
-    let place = match &settings.jump {
-        Some(jump) => format!("behind {jump}"),
-        None => format!("{}:{}", endpoint.host, endpoint.port),
-    };
+    // Behind a jump host too it is the node's sshd that counts startups: the
+    // jump host itself sees one connection and its channels.
+    let via = settings.jump.as_deref().unwrap_or_default();
+    let place = format!("{}:{} {via}", endpoint.host, endpoint.port);
     let permit = context.permit(place).await;
     let records = Records::read(&settings.known_hosts, &settings.known_names).map_err(|file| {
         ConnectError::KnownHostsFile {

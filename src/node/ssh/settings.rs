@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::config::{self, HostConfig, Tokens};
+use super::config::{self, HostConfig, Methods, Tokens};
 use super::context::SshContext;
 use super::error::Endpoint;
 use crate::node::{HostKeyChecking, Target};
@@ -30,9 +30,7 @@ pub(super) struct Settings {
     pub certificate_files: Vec<PathBuf>,
     pub agent: Option<PathBuf>,
     pub password: Option<Secret>,
-    pub public_key: bool,
-    pub password_methods: bool,
-    pub keyboard_interactive: bool,
+    pub methods: Methods,
     pub checking: HostKeyChecking,
     /// In order, the user's files before the system's.
     pub known_hosts: Vec<PathBuf>,
@@ -121,6 +119,7 @@ impl Settings {
         let record_in = known_hosts.first().cloned();
         known_hosts.extend(expand(&config.global_known_hosts));
         let agent = agent(config.identity_agent.as_deref(), context, &tokens);
+        let has_password = target.password.is_some();
         Ok(Self {
             connect_timeout: target.connect_timeout,
             identities,
@@ -128,9 +127,11 @@ impl Settings {
             certificate_files: expand(&config.certificate_files),
             agent,
             password: target.password.clone(),
-            public_key: config.pubkey_authentication,
-            password_methods: config.password_authentication || target.password.is_some(),
-            keyboard_interactive: config.keyboard_interactive || target.password.is_some(),
+            methods: Methods {
+                password: config.methods.password || has_password,
+                keyboard_interactive: config.methods.keyboard_interactive || has_password,
+                ..config.methods
+            },
             checking: target
                 .host_key_checking
                 .unwrap_or_else(|| checking(config.strict_host_key_checking.as_deref())),
