@@ -326,7 +326,8 @@ impl Apply<'_> {
                         });
                     }
                     transaction.files.push(
-                        staged(host, file, materials).ok_or_else(|| no_material(host, change))?,
+                        staged(host, file, materials)
+                            .ok_or_else(|| Box::new(no_material(host, change)))?,
                     );
                 }
                 Action::Restart(restart) => {
@@ -474,15 +475,15 @@ fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<Stage
     })
 }
 
-fn no_material(host: &Host, change: &Change) -> Box<Failure> {
-    Box::new(Failure {
+fn no_material(host: &Host, change: &Change) -> Failure {
+    Failure {
         host: host.name.clone(),
         kind: FailureKind::Failed,
         step: change.task.clone(),
         message: format!("there is nothing to write to {}", change.subject),
         detail: Vec::new(),
         hint: None,
-    })
+    }
 }
 
 fn failure(host: &Host, report: &Report) -> Failure {

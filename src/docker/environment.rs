@@ -7,7 +7,7 @@
 /// What a shell needs to know to reach the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
-    /// `DOCKER_HOST`, "tcp://node3:2376".
+    /// `DOCKER_HOST`, `tcp://node3:2376` for instance.
     pub host: String,
     /// `DOCKER_CERT_PATH`, where it is not the CLI's own default.
     pub certificate_path: Option<String>,

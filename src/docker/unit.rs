@@ -249,7 +249,6 @@ fn split_words(command: &str) -> Vec<String> {
                 word.push(character);
                 quote = None;
             }
-            (Some(_), _) => word.push(character),
             (None, '"' | '\'') => {
                 word.push(character);
                 quote = Some(character);
@@ -259,7 +258,7 @@ fn split_words(command: &str) -> Vec<String> {
                     words.push(std::mem::take(&mut word));
                 }
             }
-            (None, _) => word.push(character),
+            _ => word.push(character),
         }
     }
     if !word.is_empty() {
@@ -344,12 +343,11 @@ fn with_exec_start(own: &str, exec_start: &str) -> String {
         text.push('\n');
     }
     if !placed {
-        match text.find("[Service]\n") {
-            Some(at) => text.insert_str(at + "[Service]\n".len(), &addition),
-            None => {
-                text.push_str("[Service]\n");
-                text.push_str(&addition);
-            }
+        if let Some(at) = text.find("[Service]\n") {
+            text.insert_str(at + "[Service]\n".len(), &addition);
+        } else {
+            text.push_str("[Service]\n");
+            text.push_str(&addition);
         }
     }
     text

@@ -1,4 +1,4 @@
-//! `client`: DOCKER_HOST and DOCKER_TLS_VERIFY in the login shell's profile.
+//! `client`: `DOCKER_HOST` and `DOCKER_TLS_VERIFY` in the login shell's profile.
 
 use super::Module;
 use crate::docker::environment::{Environment, with_block};

@@ -146,7 +146,7 @@ impl UnitFact {
 pub struct NodeFacts {
     /// Kernel name as `uname -s`, "Linux".
     pub kernel: String,
-    /// Machine as `uname -m`, "x86_64".
+    /// Machine as `uname -m` says, `x86_64` for instance.
     pub machine: String,
     pub hostname: String,
     /// The node's clock, seconds since the epoch.
@@ -381,9 +381,8 @@ impl Parser<'_> {
             let line = self.line()?;
             // A name with a backslash makes sha256sum start the line with one.
             let hash = line.trim_start_matches('\\').get(..64);
-            file.sha256 = hash
-                .ok_or_else(|| FactError::Malformed(line.clone()))?
-                .to_owned();
+            hash.ok_or_else(|| FactError::Malformed(line.clone()))?
+                .clone_into(&mut file.sha256);
         }
         if with_content {
             for file in &mut files {

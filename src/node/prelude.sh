@@ -60,8 +60,8 @@ login_home() {
 # expand PATH: sets $expanded, a leading ~/ replaced by the login account's home.
 expand() {
     case $1 in
-    '~/'*) expanded=$login_home/${1#'~/'} ;;
-    '~') expanded=$login_home ;;
+    "~/"*) expanded=$login_home/${1#"~/"} ;;
+    "~") expanded=$login_home ;;
     *) expanded=$1 ;;
     esac
 }

@@ -12,7 +12,7 @@ pub struct DaemonAddress {
 }
 
 impl DaemonAddress {
-    /// As the docker CLI wants it, "tcp://node3:2376".
+    /// As the docker CLI wants it, `tcp://node3:2376` for instance.
     #[must_use]
     pub fn url(&self) -> String {
         match self.host.parse() {

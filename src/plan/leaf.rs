@@ -165,9 +165,7 @@ impl Planner<'_> {
             Found::Pair(certificate) => {
                 let reasons = self.faults(host, role, &certificate);
                 if reasons.is_empty() {
-                    LeafDecision::Keep {
-                        certificate: Box::new(certificate),
-                    }
+                    LeafDecision::Keep { certificate }
                 } else {
                     self.replace(host, role, reasons)?
                 }
@@ -261,7 +259,7 @@ impl Planner<'_> {
 }
 
 enum Found {
-    Pair(Certificate),
+    Pair(Box<Certificate>),
     Nothing(String),
 }
 
@@ -277,8 +275,10 @@ fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authorit
         return Found::Nothing("its key is missing".to_owned());
     };
     match authority.ledger.by_key_sha256(&key.sha256) {
-        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(parsed),
-        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => Found::Pair(parsed),
+        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
+        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
+            Found::Pair(Box::new(parsed))
+        }
         Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
         None => Found::Nothing("its key is not one the ledger knows".to_owned()),
     }

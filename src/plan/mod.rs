@@ -209,7 +209,7 @@ pub fn plan(
     let mut plan = Plan::default();
     let mut given_up: Vec<String> = Vec::new();
     for play in &playbook.plays {
-        let mut planned = PlannedPlay {
+        let mut result = PlannedPlay {
             name: play.name.clone(),
             r#become: play.r#become,
             hosts: Vec::new(),
@@ -221,7 +221,7 @@ pub fn plan(
             planner.earlier.clear();
             match plan_host(&mut planner, play, host) {
                 Ok(batches) if batches.is_empty() => {}
-                Ok(batches) => planned.hosts.push(PlannedHost {
+                Ok(batches) => result.hosts.push(PlannedHost {
                     host: host.name.clone(),
                     batches,
                 }),
@@ -236,7 +236,7 @@ pub fn plan(
             .iter()
             .flat_map(Step::tasks)
             .any(|task| task.module.is_proof());
-        plan.plays.push(planned);
+        plan.plays.push(result);
     }
     // A host that cannot be brought to its state is not half changed either.
     for play in &mut plan.plays {
@@ -256,9 +256,9 @@ fn plan_host(
         let transaction = matches!(step, Step::Transaction { .. });
         let mut changes = Vec::new();
         for task in step.tasks() {
-            let mut planned = plan_task(planner, host, task)?;
-            planner.earlier.extend(planned.iter().cloned());
-            changes.append(&mut planned);
+            let mut wanted = plan_task(planner, host, task)?;
+            planner.earlier.extend(wanted.iter().cloned());
+            changes.append(&mut wanted);
         }
         if changes.is_empty() {
             continue;

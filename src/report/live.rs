@@ -14,9 +14,12 @@ use crate::event::{Event, Renderer};
 /// More spinners than this push the results off a small screen.
 const MOST: usize = 10;
 
+/// Prints a line above the spinners.
+type Print = Box<dyn FnMut(&str) + Send>;
+
 pub struct Live {
     bars: MultiProgress,
-    text: Text<Box<dyn FnMut(&str) + Send>>,
+    text: Text<Print>,
     spinners: BTreeMap<String, ProgressBar>,
     waiting: BTreeSet<String>,
     total: Option<ProgressBar>,

@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 pub struct Shown {
     /// The served leaf certificate, DER.
     pub certificate: Option<Vec<u8>>,
-    /// Names of the CAs it accepts clients of, DER, from its CertificateRequest.
+    /// Names of the CAs it accepts clients of, DER, from its `CertificateRequest`.
     pub accepted_authorities: Option<Vec<Vec<u8>>>,
 }
 

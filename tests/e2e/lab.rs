@@ -9,6 +9,8 @@ pub const PASSPHRASE: &str = "correct horse battery staple";
 /// Every test begins with freshly installed nodes.
 pub struct Lab {
     directory: tempfile::TempDir,
+    /// Tests of this binary take turns on the lab, whatever runs them.
+    _turn: std::fs::File,
 }
 
 /// What a run of the tool left behind.
@@ -25,7 +27,8 @@ fn root() -> PathBuf {
 
 fn lab_command() -> Command {
     let mut command = Command::new(root().join("tests/lab/lab"));
-    command.args(["--name", "e2e"]).current_dir(root());
+    let name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
+    command.args(["--name", &name]).current_dir(root());
     command
 }
 
@@ -41,12 +44,15 @@ fn check(what: &str, output: &Output) {
 
 impl Lab {
     pub fn fresh() -> Self {
+        let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
+        turn.lock().unwrap();
         let output = lab_command().arg("up").output().unwrap();
         check("lab up", &output);
         let output = lab_command().arg("reset").output().unwrap();
         check("lab reset", &output);
         Self {
             directory: tempfile::tempdir().unwrap(),
+            _turn: turn,
         }
     }
 
@@ -115,10 +121,12 @@ impl Lab {
     /// Writes an inventory of the three nodes; `variables` are YAML lines for
     /// all of them.
     pub fn inventory(&self, variables: &str) -> String {
-        let lines: String = variables
-            .lines()
-            .map(|line| format!("    {line}\n"))
-            .collect();
+        let lines = variables.lines().fold(String::new(), |text, line| {
+            text + "    "
+                + line
+                + "
+"
+        });
         let text = format!(
             "all:\n  vars:\n    ansible_user: ubuntu\n{lines}  children:\n    ca:\n      hosts:\n        node2:\n          ansible_host: 10.0.0.11\n    daemons:\n      hosts:\n        node3:\n          ansible_host: 10.0.0.12\n    clients:\n      hosts:\n        node1:\n          ansible_host: 10.0.0.10\n"
         );

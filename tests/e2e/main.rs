@@ -3,6 +3,16 @@
 //! Run by `make test`, which brings the lab up. Without the lab these tests
 //! fail; they are never skipped.
 
+// Helpers of tests are tests: what is not as expected ends them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+// A command on a node needs a lab that is up, which only a `Lab` says.
+#![allow(clippy::unused_self)]
+
 mod daemon;
 mod defaults;
 mod guide_c;

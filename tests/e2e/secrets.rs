@@ -1,7 +1,6 @@
 //! Private keys and passphrases are where they belong, and nowhere else.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -54,6 +53,34 @@ impl Watch {
     }
 }
 
+/// Each secret, and the places on node1, node2 and node3 where it belongs.
+fn belongs(secrets: &[String]) -> [(&str, [BTreeSet<String>; 3]); 4] {
+    let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
+    [
+        (&secrets[0], [set(&[]), set(&[]), set(&[])]),
+        (
+            &secrets[1],
+            [set(&[]), set(&["/etc/dtls-deploy/ca/ca-key.pem"]), set(&[])],
+        ),
+        (
+            &secrets[2],
+            [
+                set(&[]),
+                set(&["/etc/dtls-deploy/ca/node3/daemon-key.pem"]),
+                set(&["/etc/docker/tls/key.pem"]),
+            ],
+        ),
+        (
+            &secrets[3],
+            [
+                set(&["/home/ubuntu/.docker", "/home/ubuntu/.docker/key.pem"]),
+                set(&["/etc/dtls-deploy/ca/node1/client-key.pem"]),
+                set(&[]),
+            ],
+        ),
+    ]
+}
+
 #[test]
 fn no_secret_is_anywhere_it_does_not_belong() {
     let lab = Lab::fresh();
@@ -61,6 +88,10 @@ fn no_secret_is_anywhere_it_does_not_belong() {
     // Keys stay on the CA node, so that there is something to look for.
     let inventory =
         lab.inventory("dtls_keep_issued_keys: true\ndtls_client_env: [profile, context]");
+    for node in ["node1", "node2", "node3"] {
+        lab.exec(node, "touch /tmp/begun; sleep 0.02");
+    }
+    let begun = lab.file("begun", "");
     let watch = Watch::start();
     let mut command = lab.tool(&[
         &inventory,
@@ -97,71 +128,50 @@ fn no_secret_is_anywhere_it_does_not_belong() {
         assert!(!said.contains(secret.as_str()), "printed by the tool");
     }
 
-    // On disk: exactly the places where each key belongs.
-    let directory = tempfile::tempdir().unwrap();
-    let places = |node: &str, secret: &str| -> BTreeSet<String> {
-        let found = lab.exec(
-            node,
-            &format!(
-                "grep -rlF --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev -- '{secret}' / 2>/dev/null; journalctl --no-pager 2>/dev/null | grep -F -c -- '{secret}' | sed 's/^0$//; s/^[1-9].*/journal/'; true"
-            ),
-        );
-        found
+    // On disk: exactly the places where each key belongs, among all files that
+    // are not the installed system's.
+    let mut patterns = String::new();
+    for secret in &secrets {
+        patterns.push_str(" -e '");
+        patterns.push_str(secret);
+        patterns.push('\'');
+    }
+    let search = format!(
+        "(find / -xdev -newer /tmp/begun -type f -print0; find /tmp /run /dev/shm /var/lib/docker -type f -print0) 2>/dev/null | xargs -0 grep -oHF{patterns} -- 2>/dev/null; journalctl --no-pager | grep -oF{patterns} | sed s/^/journal:/; true"
+    );
+    let places = |node: &str| -> Vec<(String, String)> {
+        lab.exec(node, &search)
             .lines()
-            .filter(|line| !line.is_empty())
-            .map(|path| path.split("/contexts/tls/").next().unwrap().to_owned())
+            .filter_map(|line| line.split_once(':'))
+            .map(|(path, secret)| {
+                let path = path.split("/contexts/tls/").next().unwrap();
+                (secret.to_owned(), path.to_owned())
+            })
             .collect()
     };
-    drop(directory);
-    let set = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect();
-    let expected: [(&str, [BTreeSet<String>; 3]); 4] = [
-        (&secrets[0], [set(&[]), set(&[]), set(&[])]),
-        (
-            &secrets[1],
-            [set(&[]), set(&["/etc/dtls-deploy/ca/ca-key.pem"]), set(&[])],
-        ),
-        (
-            &secrets[2],
-            [
-                set(&[]),
-                set(&["/etc/dtls-deploy/ca/node3/daemon-key.pem"]),
-                set(&["/etc/docker/tls/key.pem"]),
-            ],
-        ),
-        (
-            &secrets[3],
-            [
-                set(&["/home/ubuntu/.docker", "/home/ubuntu/.docker/key.pem"]),
-                set(&["/etc/dtls-deploy/ca/node1/client-key.pem"]),
-                set(&[]),
-            ],
-        ),
-    ];
-    for (index, (secret, nodes)) in expected.iter().enumerate() {
-        for (node, expected) in ["node1", "node2", "node3"].iter().zip(nodes) {
-            assert_eq!(&places(node, secret), expected, "secret {index} on {node}");
+    let expected = belongs(&secrets);
+    for (position, node) in ["node1", "node2", "node3"].into_iter().enumerate() {
+        let found = places(node);
+        for (index, (secret, nodes)) in expected.iter().enumerate() {
+            let found: BTreeSet<String> = found
+                .iter()
+                .filter(|(found, _)| found == *secret)
+                .map(|(_, path)| path.clone())
+                .collect();
+            assert_eq!(found, nodes[position], "secret {index} on {node}");
         }
     }
     // And never on the controller's disk.
+    let mut search = std::process::Command::new("sh");
+    search.arg("-c").arg(
+        "begun=$1; shift; find /tmp /root /var/tmp /run /home -xdev -newer \"$begun\" -type f -print0 2>/dev/null | xargs -0 grep -lF \"$@\" -- 2>/dev/null; true",
+    );
+    search.args(["sh", &begun]);
     for secret in &secrets[1..] {
-        for place in ["/tmp", "/root", "/var/tmp", "/run"] {
-            if Path::new(place).exists() {
-                let output = std::process::Command::new("grep")
-                    .args([
-                        "-rlF",
-                        "-D",
-                        "skip",
-                        "--exclude-dir=bash_jobs.0",
-                        "--",
-                        secret,
-                        place,
-                    ])
-                    .output()
-                    .unwrap();
-                assert_eq!(String::from_utf8_lossy(&output.stdout), "", "controller");
-            }
-        }
+        search.args(["-e", secret]);
     }
+    let output = search.output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "controller");
 }
 
 /// The variable is for CI, and is gone before anything else is started.

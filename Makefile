@@ -1,0 +1,52 @@
+# Two commands for everybody: `make lab` and `make test`. Both need cargo and
+# root, and install what else they need.
+
+PROGRAM = target/$(shell rustc -vV | sed -n 's/^host: //p')/debug/dtls-deploy
+LAB = tests/lab/lab
+
+.PHONY: all lab lab-down test unit fmt lint deny bench release prepare
+
+all:
+	cargo build
+
+# Brings the lab up with fresh nodes, deploys, and shows the proof.
+lab: prepare
+	cargo build
+	$(LAB) up
+	$(LAB) reset
+	DTLS_CA_PASSPHRASE=$${DTLS_CA_PASSPHRASE:-only-for-the-lab} \
+		$(LAB) run $(PROGRAM) inventory/lab.yaml
+
+lab-down:
+	$(LAB) down
+
+# Every test, end to end ones on the lab included.
+test: prepare
+	tests/run
+
+# Without the lab.
+unit:
+	tests/run --lib
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --all-targets -- -D warnings
+	shellcheck -x tests/lab/lab tests/lab/selftest tests/run tests/prepare .ci/run
+	shellcheck -s sh -e SC2154,SC2015,SC2088 src/node/prelude.sh
+
+# Licences, bans and sources of the dependencies; needs cargo-deny.
+deny:
+	cargo deny check licenses bans sources
+
+# Ratios against what the lab itself costs; needs the lab's packages.
+bench: prepare
+	benches/lab
+
+release:
+	cargo build --release
+
+prepare:
+	tests/prepare
