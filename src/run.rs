@@ -202,7 +202,7 @@ impl Run<'_> {
                 .content
                 .insert(format!("{}/ca.pem", host.settings.ca_dir));
             request
-                .hashed
+                .present
                 .insert(program.path(self.is_privileged(host)));
         }
         request

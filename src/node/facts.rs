@@ -15,6 +15,8 @@ pub struct FactRequest {
     pub content: BTreeSet<String>,
     /// Files whose SHA-256 is enough: private keys above all.
     pub hashed: BTreeSet<String>,
+    /// Files of which it is enough to know that they are there.
+    pub present: BTreeSet<String>,
     /// Directories that will be written to: who owns them decides as whom.
     pub directories: BTreeSet<String>,
     /// The systemd unit of the daemon.
@@ -33,7 +35,11 @@ impl FactRequest {
         if let Some(unit) = &self.unit {
             script.call("fact_unit", &[unit]);
         }
-        for (want, paths) in [("content", &self.content), ("hash", &self.hashed)] {
+        for (want, paths) in [
+            ("content", &self.content),
+            ("hash", &self.hashed),
+            ("stat", &self.present),
+        ] {
             if !paths.is_empty() {
                 let arguments: Vec<&str> = std::iter::once(want)
                     .chain(paths.iter().map(String::as_str))
@@ -57,7 +63,7 @@ pub struct File {
     pub size: u64,
     /// Last change of the inode, seconds since the epoch on the node's clock.
     pub changed: i64,
-    /// SHA-256 of the bytes, lower-case hex.
+    /// SHA-256 of the bytes, lower-case hex; empty where it was not asked for.
     pub sha256: String,
     /// The bytes, where they were asked for.
     pub content: Option<Vec<u8>>,
@@ -308,7 +314,7 @@ impl Parser<'_> {
                 }
                 ["path", asked, count] => self.components(asked, number(count, &line)?)?,
                 ["files", want, count] => {
-                    self.file_set(number(count, &line)?, *want == "content")?;
+                    self.file_set(number(count, &line)?, want)?;
                 }
                 ["unit", property] => self.unit(property),
                 _ => return Err(FactError::Malformed(line)),
@@ -353,7 +359,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn file_set(&mut self, count: usize, with_content: bool) -> Result<(), FactError> {
+    fn file_set(&mut self, count: usize, want: &str) -> Result<(), FactError> {
         let mut paths = Vec::new();
         for _ in 0..count {
             paths.push(self.line()?);
@@ -377,14 +383,15 @@ impl Parser<'_> {
                 link: self.links.contains(path),
             });
         }
-        for file in &mut files {
+        let hashed = if want == "stat" { 0 } else { count };
+        for file in files.iter_mut().take(hashed) {
             let line = self.line()?;
             // A name with a backslash makes sha256sum start the line with one.
             let hash = line.trim_start_matches('\\').get(..64);
             hash.ok_or_else(|| FactError::Malformed(line.clone()))?
                 .clone_into(&mut file.sha256);
         }
-        if with_content {
+        if want == "content" {
             for file in &mut files {
                 let size = usize::try_from(file.size).unwrap_or(usize::MAX);
                 if self.rest.len() < size {
@@ -481,6 +488,7 @@ mod tests {
         let request = FactRequest {
             content: [at("binary"), at("it's empty"), at("missing")].into(),
             hashed: [at("key"), at("link"), at("dangling")].into(),
+            present: BTreeSet::new(),
             directories: [at("sub/dir")].into(),
             unit: None,
         };

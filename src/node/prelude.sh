@@ -134,8 +134,8 @@ fact_path() {
     stat -c '%u %U %a %n' "$@" || fail facts "cannot stat the directories of $fact_asked"
 }
 
-# fact_files content|hash PATH...: mode, owner, size, times and SHA-256 of each
-# file, and for content the bytes themselves. One process for each kind of
+# fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
+# except for stat its SHA-256, and for content the bytes themselves. One process for each kind of
 # fact, however many files.
 fact_files() {
     fact_want=$1
@@ -162,7 +162,7 @@ fact_files() {
     record files "$fact_want" $#
     printf '%s\n' "$@"
     stat -L -c '%a %u %g %U %G %s %Z' "$@" || fail facts "a file vanished while it was read"
-    sha256sum "$@" || fail facts "a file vanished while it was read"
+    [ "$fact_want" = stat ] || sha256sum "$@" || fail facts "a file vanished while it was read"
     if [ "$fact_want" = content ]; then
         cat "$@" || fail facts "a file vanished while it was read"
         printf '\n'
@@ -397,33 +397,43 @@ confirm() {
 
 # --- proof ----------------------------------------------------------------------
 
-# prove_identity URL HOST PORT CA CERTIFICATE KEY: shows the identity to the
-# daemon with the first tool there is; the key stays where it is.
+# prove_identity TOOLS URL HOST PORT CA CERTIFICATE KEY: shows the identity to the
+# daemon with the first of the tools that is there; the key stays where it is.
 prove_identity() {
+    prove_tool=none
+    for prove_candidate in $1; do
+        if command -v "$prove_candidate" >/dev/null 2>&1; then
+            prove_tool=$prove_candidate
+            break
+        fi
+    done
+    shift
     expand "$4" && prove_ca=$expanded
     expand "$5" && prove_certificate=$expanded
     expand "$6" && prove_key=$expanded
     unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
-    if command -v docker >/dev/null 2>&1; then
+    case $prove_tool in
+    docker)
         prove_said=$(timeout 15 docker --tlsverify --tlscacert "$prove_ca" --tlscert "$prove_certificate" \
             --tlskey "$prove_key" -H "$1" version --format '{{.Server.Version}}' 2>&1 </dev/null)
         prove_status=$?
-        prove_tool=docker
-    elif command -v curl >/dev/null 2>&1; then
+        ;;
+    curl)
         prove_said=$(timeout 15 curl -sS --cacert "$prove_ca" --cert "$prove_certificate" \
             --key "$prove_key" "https://${1#tcp://}/version" 2>&1 </dev/null)
         prove_status=$?
-        prove_tool=curl
-    elif command -v openssl >/dev/null 2>&1; then
+        ;;
+    openssl)
         prove_said=$({ printf 'GET /version HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" && sleep 1; } |
             timeout 15 openssl s_client -quiet -verify_return_error -verify_hostname "$2" \
                 -CAfile "$prove_ca" -cert "$prove_certificate" -key "$prove_key" -connect "$2:$3" 2>&1)
         prove_status=$?
-        prove_tool=openssl
-    else
+        ;;
+    *)
         record identity unproved none "neither docker nor curl nor openssl is there"
         return 0
-    fi
+        ;;
+    esac
     prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
     if [ "$prove_tool" != docker ] && [ "$prove_status" = 0 ]; then
         case $prove_said in

@@ -30,6 +30,10 @@ use probe::{Answer, Identity, Shown, is_refusal};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A proof that runs a tool on the node: the tool's own deadline and some.
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
+/// What a client proves its identity with: what its people use comes first.
+const CLIENT_TOOLS: &str = "docker curl openssl";
+/// What shows that a server certificate is refused: the lightest comes first.
+const DAEMON_TOOLS: &str = "curl docker openssl";
 /// The port that plain Docker uses by convention.
 const PLAIN_PORT: u16 = 2375;
 /// Proofs under way at one time.
@@ -122,6 +126,7 @@ impl Attempt<'_> {
         script.call(
             "prove_identity",
             &[
+                CLIENT_TOOLS,
                 &url,
                 &self.address.host,
                 &port,
@@ -376,6 +381,7 @@ async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) ->
     script.call(
         "prove_identity",
         &[
+            DAEMON_TOOLS,
             &address.url(),
             &address.host,
             &address.port.to_string(),
