@@ -372,8 +372,13 @@ restart_unit() {
     # and then refuses to start it.
     systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null
     if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
-    restart_after=$(unit_property "$1" InvocationID)
-    [ "$(unit_property "$1" ActiveState)" = active ] || return 1
+    restart_after=$(systemctl show "$1" --no-pager -p InvocationID -p ActiveState </dev/null)
+    case $restart_after in
+    *ActiveState=active*) ;;
+    *) return 1 ;;
+    esac
+    restart_after=${restart_after#*InvocationID=}
+    restart_after=${restart_after%%[!0-9a-f]*}
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
     record restarted "$1" "$restart_after"
 }
