@@ -124,7 +124,7 @@ async fn push(
     program: &Program,
 ) -> Result<(), StartError> {
     let script = format!(
-        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && for f in \"$d\"/*; do rm -f \"$f\"; done && mv -f \"$d/.new.$$\" \"$d/{name}\"",
+        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$d/.new.$$\" \"$d/{name}\"",
         directory = quote(directory),
         name = program.sha256,
     );
