@@ -347,6 +347,7 @@ impl Apply<'_> {
                     transaction.restart = Some(UnitRestart {
                         unit: restart.unit.clone(),
                         reads: restart.reads.clone(),
+                        confirm_within: host.settings.confirm_within,
                     });
                 }
                 // Done on the CA node before any play.

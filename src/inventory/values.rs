@@ -61,6 +61,27 @@ fn days_in_range(days: i128, value: &Found, context: &mut Context) -> Option<u32
     }
 }
 
+/// How long a node waits for a restart to be confirmed.
+pub(super) struct ConfirmSeconds;
+
+impl Convert for ConfirmSeconds {
+    type Output = u32;
+    const EXPECTED: &'static str = "a number of seconds";
+    const SCHEMA: &'static str = r#"{"type": "integer", "minimum": 10, "maximum": 3600}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<u32> {
+        let seconds = value.integer(Self::EXPECTED, context)?;
+        match u32::try_from(seconds) {
+            Ok(seconds @ 10..=3600) => Some(seconds),
+            _ => value.refuse(
+                format!("{} cannot be {seconds}", quoted(value.name)),
+                "a number of seconds from 10 to 3600; a restart of docker takes up to 90",
+                context,
+            ),
+        }
+    }
+}
+
 /// `30` or `30d`.
 pub(super) struct Renewal;
 

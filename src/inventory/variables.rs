@@ -21,7 +21,8 @@ use super::reach::{
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
-    Boolean, ClientEnv, ClientEnvironment, Days, HostName, Key, NameTemplate, RenewBefore, Renewal,
+    Boolean, ClientEnv, ClientEnvironment, ConfirmSeconds, Days, HostName, Key, NameTemplate,
+    RenewBefore, Renewal,
 };
 
 /// Which hosts a variable has a meaning for. It may be written for any host
@@ -152,6 +153,9 @@ variables! {
         "50-dtls-deploy.conf", DropIn, Daemons;
     /// The systemd service of the daemon.
     "dtls_unit" => unit: String = "docker.service".to_owned(), "docker.service", Unit, Daemons;
+    /// The seconds within which a restarted daemon has to be confirmed; after
+    /// that its node puts the old files back by itself.
+    "dtls_confirm_within" => confirm_within: u32 = 120, "120", ConfirmSeconds, Daemons;
 }
 
 variables! {

@@ -393,6 +393,40 @@ unstage() {
 
 unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
 
+# arm SECONDS SCRIPT: the node puts everything back by itself when nobody
+# confirms in time, be it that the controller is gone or the connection dead.
+# Confirming and undoing both begin by renaming the marker `pending`, so that
+# exactly one of them happens.
+arm() {
+    arm_directory=$STATE/armed/$RUN
+    mkdir -p "$STATE" "$STATE/armed" && chmod 700 "$STATE" && mkdir "$arm_directory" &&
+        printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
+        printf '%s\n' "$2" >"$arm_directory/undo.sh" && : >"$arm_directory/pending" &&
+        cat >"$arm_directory/rollback.sh" <<'ROLLBACK' || fail arm "cannot write in $STATE"
+DTLS_PRELUDE=$(cat "$1/prelude.sh")
+eval "$DTLS_PRELUDE"
+login_home=/
+claim rolled-back || exit 0
+claimed=yes
+. "$1/undo.sh"
+give_up restart
+ROLLBACK
+    systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
+        --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" "$arm_directory" </dev/null ||
+        fail arm "systemd-run failed: the node could not put the old files back by itself"
+}
+
+armed_unit() { printf '%s' "dtls-deploy-rollback-${RUN%%@*}-${RUN#*@}"; }
+
+# claim NAME: settles how this run ends on this node; only the first succeeds.
+claim() { mv "$STATE/armed/$RUN/pending" "$STATE/armed/$RUN/$1" 2>/dev/null; }
+
+# disarm: it is settled, and the timer has nothing left to do.
+disarm() {
+    systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
+    rm -rf "$STATE/armed/$RUN"
+}
+
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until
 # the restart is confirmed.
 remember() {
@@ -424,6 +458,7 @@ restart_unit() {
     restart_after=${restart_after#*InvocationID=}
     restart_after=${restart_after%%[!0-9a-f]*}
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
+    # Where nobody reads this any more nobody will confirm: a failure, too.
     record restarted "$1" "$restart_after"
 }
 
@@ -438,10 +473,12 @@ journal_tail() {
 # confirm UNIT: the restart is proved; from now on these are the bytes that
 # dockerd has read.
 confirm() {
+    claim confirmed || fail confirm "nobody confirmed in time: the node has put the old files back"
     { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
         mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" ||
         fail confirm "cannot write in $STATE"
     sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+    disarm
 }
 
 # --- proof ----------------------------------------------------------------------

@@ -5,7 +5,8 @@
 //! that what was there is what the plan saw, renames, and restarts; when any
 //! of it fails it puts everything back itself. After a restart the old set is
 //! kept until `confirm` or `undo`, which the controller chooses once it has
-//! seen the daemon answer.
+//! seen the daemon answer. If neither comes in time, a timer on the node undoes
+//! the change; whichever of the three renames the marker first wins.
 
 use std::collections::BTreeSet;
 
@@ -50,6 +51,8 @@ pub struct UnitRestart {
     pub unit: String,
     /// Everything that it reads when it starts.
     pub reads: BTreeSet<String>,
+    /// Seconds after which the node puts its old files back by itself.
+    pub confirm_within: u32,
 }
 
 /// What shall happen on one node, all of it or nothing.
@@ -124,6 +127,10 @@ impl Transaction {
     /// unit is restarted with its old files.
     fn give_up_function(&self) -> String {
         let mut lines = vec!["give_up() {".to_owned(), "undo_status=0".to_owned()];
+        if self.restart.is_some() {
+            // The node may have begun by itself: then it is done there.
+            lines.push("[ -n \"${claimed-}\" ] || claim undone || { record failed undo 'the node puts the old files back by itself'; record undone; exit 71; }".to_owned());
+        }
         for statement in self.each("unswap", true) {
             lines.push(format!("{statement} || undo_status=1"));
         }
@@ -133,6 +140,9 @@ impl Transaction {
                 call("restart_unit", &[&restart.unit, RESTART_SECONDS]),
                 call("journal_tail", &[&restart.unit]),
             ));
+        }
+        if self.restart.is_some() {
+            lines.push("disarm".to_owned());
         }
         lines.push(
             "if [ $undo_status = 0 ]; then record undone; else record undo-failed; fi".to_owned(),
@@ -147,6 +157,14 @@ impl Transaction {
     pub fn execute(&self) -> Script {
         let mut script = Script::default();
         script.statement(self.give_up_function());
+        if let Some(restart) = &self.restart {
+            let within = restart.confirm_within.to_string();
+            // Made while files are staged, and there before any is renamed.
+            script.statement(format!(
+                "{} & armed=$!",
+                call("arm", &[&within, &self.give_up_function()])
+            ));
+        }
         for account in self.accounts() {
             let mut staging = Script::default();
             let own = || self.files.iter().filter(|file| file.account == account);
@@ -192,7 +210,15 @@ impl Transaction {
                     staging.statement(self.on("stage_sync", &directory));
                 }
             }
-            script.in_account(account, &staging, " || give_up");
+            let failed = if self.restart.is_some() {
+                " || { wait $armed; give_up; }"
+            } else {
+                " || give_up"
+            };
+            script.in_account(account, &staging, failed);
+        }
+        if self.restart.is_some() {
+            script.statement("wait $armed || { claimed=yes; give_up; }".to_owned());
         }
         let swaps = self.each("swap", false);
         if !swaps.is_empty() {

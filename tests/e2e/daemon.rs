@@ -173,6 +173,45 @@ fn a_certificate_that_no_client_accepts_is_undone() {
     assert_eq!(listening, "");
 }
 
+/// The controller is gone between the restart and its confirmation: the node
+/// puts everything back by itself, and the next run completes the change.
+#[test]
+fn a_node_that_nobody_confirms_undoes_the_change_by_itself() {
+    let lab = Lab::fresh();
+    // No client accepts this certificate, so that the controller asks for some
+    // seconds before it has the change undone: time enough to end it.
+    let inventory = lab.inventory("dtls_confirm_within: 10\ndtls_sans: ['DNS:another-name']");
+    let mut child = lab
+        .tool(&[&inventory])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Renamed and restarted, and not confirmed yet.
+    let restarted = "while [ ! -s /var/lib/dtls-deploy/pending ] || ! ss -Hltn | grep -q :2376; do sleep 0.01; done";
+    lab.exec(
+        "node3",
+        &format!("timeout 30 sh -c '{restarted}'; sleep 1.5"),
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let armed = lab.exec("node3", "ls /var/lib/dtls-deploy/armed/*");
+    assert!(armed.contains("pending"), "{armed}");
+    assert_eq!(
+        lab.exec("node3", "systemctl is-active docker.service"),
+        "active"
+    );
+    let undone = "while [ -e /etc/systemd/system/docker.service.d/50-dtls-deploy.conf ] || [ -n \"$(ls /var/lib/dtls-deploy/armed)\" ]; do sleep 0.2; done";
+    lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
+    assert!(lab.exec("node3", "docker version").contains("Server:"));
+    assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");
+    let left = "ls -A /etc/docker/tls 2>/dev/null; find / -xdev -name '.dtls-deploy*' 2>/dev/null; systemctl list-units --all --no-legend 'dtls-deploy*'; true";
+    assert_eq!(lab.exec("node3", left), "");
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+}
+
 /// A run that died after the files were renamed and before the restart is made
 /// good by the next one.
 #[test]
