@@ -4,16 +4,20 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::event::{Events, Renderer};
+use crate::event::{Event, Events, Renderer};
+use crate::interrupt::{self, Interrupt, Signals};
 use crate::inventory::{self, Environment, Problem};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
 use crate::report::{self, Style};
 use crate::run::{Exit, Options, Run, run_id};
+use crate::session::Deadlines;
+use crate::terminal::Terminal;
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
 /// delivered, daemons restarted, and the result proved.
@@ -85,6 +89,11 @@ struct Common {
     /// Hosts worked on at one time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
+    /// Seconds that a node may take to answer with its facts (default 60), and
+    /// for each step of a change (default 300); for connecting there is
+    /// ansible_timeout
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    timeout: Option<u32>,
     /// How to report
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     output: Output,
@@ -101,6 +110,18 @@ enum Output {
     Plain,
     /// One JSON object a line
     Json,
+}
+
+impl Common {
+    fn deadlines(&self) -> Deadlines {
+        self.timeout.map_or_else(Deadlines::default, |seconds| {
+            let deadline = Duration::from_secs(seconds.into());
+            Deadlines {
+                facts: deadline,
+                step: deadline,
+            }
+        })
+    }
 }
 
 /// Runs the program.
@@ -122,6 +143,7 @@ pub fn main() -> ExitCode {
                 passphrase: passphrase::Source::default(),
                 agent_program: None,
                 wait_seconds: 0,
+                deadlines: common.deadlines(),
             };
             run(&inventory, &common, &Book::Shipped("verify"), &options)
         }
@@ -137,6 +159,7 @@ pub fn main() -> ExitCode {
                 },
                 agent_program: deploy.agent_program,
                 wait_seconds: deploy.wait,
+                deadlines: deploy.common.deadlines(),
             };
             let book = match deploy.playbook {
                 Some(path) => Book::File(path),
@@ -253,9 +276,30 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("Error: the runtime cannot be started: {error}");
-            return Exit::Failed;
+            return Exit::Internal;
         }
     };
+    let interrupt = Interrupt::default();
+    let found = Terminal::remember();
+    let signals = {
+        let _guard = runtime.enter();
+        Signals::catch()
+    };
+    match signals {
+        Ok(signals) => {
+            let (interrupt, events) = (interrupt.clone(), events.clone());
+            let found = found.clone();
+            runtime.spawn(async move {
+                interrupt::listen(signals, interrupt, events).await;
+                found.restore();
+                std::process::exit(Exit::Interrupted as i32);
+            });
+        }
+        Err(error) => {
+            eprintln!("Error: signals cannot be caught: {error}");
+            return Exit::Internal;
+        }
+    }
     let run = Run {
         id: run_id(time::OffsetDateTime::now_utc()),
         inventory: &inventory,
@@ -263,18 +307,14 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         options,
         context: &context,
         events: &events,
+        interrupt: &interrupt,
     };
     let result = runtime.block_on(run.execute());
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
-    match result {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("Error: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("Hint: {hint}");
-            }
-            error.exit()
-        }
-    }
+    found.restore();
+    result.unwrap_or_else(|error| {
+        events.emit(Event::Error(error.event()));
+        error.exit()
+    })
 }

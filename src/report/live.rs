@@ -119,8 +119,12 @@ impl Renderer for Live {
             Event::Started { host, what } => self.spin(host, what),
             Event::Changed { host, .. } => self.stop(host),
             Event::Failed(failure) => self.stop(&failure.host),
-            Event::Plan { .. } | Event::Recap { .. } => self.clear(),
-            Event::Warning { .. } | Event::Proof(_) => {}
+            Event::Plan { .. }
+            | Event::Stopped { .. }
+            | Event::Abandoned { .. }
+            | Event::Error(_)
+            | Event::Recap { .. } => self.clear(),
+            Event::Warning { .. } | Event::Interrupted { .. } | Event::Proof(_) => {}
         }
         self.text.event(event);
     }

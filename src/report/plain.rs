@@ -116,6 +116,8 @@ impl<P: FnMut(&str) + Send> Text<P> {
         let style = self.style;
         let word = match failure.kind {
             FailureKind::Unreachable => "unreachable",
+            FailureKind::TimedOut => "does not answer",
+            FailureKind::Unknown => "OUTCOME UNKNOWN",
             FailureKind::Refused => "cannot be planned",
             FailureKind::Undone => "failed, everything is as it was",
             FailureKind::Failed => "FAILED",
@@ -127,6 +129,9 @@ impl<P: FnMut(&str) + Send> Text<P> {
             style.dim(&format!("({})", failure.step)),
             failure.message
         ));
+        for cause in &failure.causes {
+            self.line(&format!("  {} {cause}", style.dim("caused by:")));
+        }
         for line in &failure.detail {
             self.line(&format!("    {line}"));
         }
@@ -212,6 +217,14 @@ impl<P: FnMut(&str) + Send> Text<P> {
     }
 }
 
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
 fn plural(count: usize, word: &str) -> String {
     if count == 1 {
         format!("{count} {word}")
@@ -272,6 +285,47 @@ impl<P: FnMut(&str) + Send> Renderer for Text<P> {
             }
             Event::Failed(failure) => self.failed(failure),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
+            Event::Interrupted { waiting } => {
+                self.line(&style.bold(&if waiting.is_empty() {
+                    "interrupted".to_owned()
+                } else {
+                    format!(
+                        "interrupted: waiting until {} finished the current step or undid it (again: leave at once)",
+                        waiting.join(", ")
+                    )
+                }));
+            }
+            Event::Abandoned { hosts } => {
+                self.line(&style.bold(&if hosts.is_empty() {
+                    "left; no step is under way on any node".to_owned()
+                } else {
+                    format!(
+                        "left; {} finish or undo the current step by themselves, and the next run looks at what came of it",
+                        hosts.join(", ")
+                    )
+                }));
+            }
+            Event::Stopped { hosts } => {
+                self.line("");
+                self.line(&style.bold("Interrupted:"));
+                for host in hosts {
+                    self.line(&format!(
+                        "  {}  done: {}; not done: {}",
+                        host.host,
+                        listed(&host.done),
+                        listed(&host.not_done)
+                    ));
+                }
+            }
+            Event::Error(error) => {
+                eprintln!("Error: {}", error.message);
+                for cause in &error.causes {
+                    eprintln!("Caused by: {cause}");
+                }
+                if let Some(hint) = &error.hint {
+                    eprintln!("Hint: {hint}");
+                }
+            }
             Event::Recap {
                 hosts,
                 milliseconds,

@@ -16,6 +16,7 @@
 mod daemon;
 mod defaults;
 mod guide_c;
+mod interrupt;
 mod lab;
 mod output;
 mod secrets;
