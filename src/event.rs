@@ -99,6 +99,8 @@ pub struct Error {
     pub kind: ErrorKind,
     /// The host it is about, where it is about one.
     pub host: Option<String>,
+    /// Where in which file, for a mistake in one.
+    pub place: Option<Place>,
     /// What was being done.
     pub step: String,
     /// What was seen.
@@ -107,6 +109,15 @@ pub struct Error {
     pub causes: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
+}
+
+/// A place in a file; line and column count from 1, and 0 is no place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -268,5 +279,12 @@ impl Events {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .event(&event);
+    }
+}
+
+/// Events that go elsewhere too.
+impl Renderer for Events {
+    fn event(&mut self, event: &Event) {
+        self.emit(event.clone());
     }
 }

@@ -138,6 +138,7 @@ impl RunError {
         Error {
             kind,
             host: host.cloned(),
+            place: None,
             step: step.to_owned(),
             message: self.to_string(),
             causes: causes(self),
