@@ -99,28 +99,32 @@ fn side_by_side(
 }
 
 fn stacked(row: &[Cell], width: usize, indent: usize, colours: bool, lines: &mut Vec<String>) {
-    let (first, rest) = match row.split_last() {
-        Some((last, before)) => (before, last),
-        None => return,
+    let Some((last, before)) = row.split_last() else {
+        return;
     };
-    let mut deeper = indent;
-    for cell in first.iter().filter(|cell| !cell.text.is_empty()) {
-        for piece in wrap(&cell.text, Some(width.saturating_sub(deeper))) {
-            lines.push(format!(
-                "{}{}",
-                " ".repeat(deeper),
-                paint(colours, cell.colour, &piece)
-            ));
-        }
-        deeper = indent + 2;
+    let texts: Vec<&str> = before
+        .iter()
+        .map(|cell| cell.text.as_str())
+        .filter(|text| !text.is_empty())
+        .collect();
+    let room = width.saturating_sub(indent + 2);
+    let pad = " ".repeat(indent);
+    for (index, piece) in wrap(&texts.join("  "), Some(room)).iter().enumerate() {
+        let first = before
+            .first()
+            .filter(|cell| index == 0 && piece.starts_with(cell.text.as_str()));
+        lines.push(match first {
+            Some(cell) => {
+                let rest = piece.get(cell.text.len()..).unwrap_or_default();
+                format!("{pad}{}{rest}", paint(colours, cell.colour, &cell.text))
+            }
+            None if index == 0 => format!("{pad}{piece}"),
+            None => format!("{pad}  {piece}"),
+        });
     }
-    for piece in wrap(&rest.text, Some(width.saturating_sub(indent + 4))) {
+    for piece in wrap(&last.text, Some(width.saturating_sub(indent + 4))) {
         if !piece.is_empty() {
-            lines.push(format!(
-                "{}{}",
-                " ".repeat(indent + 4),
-                paint(colours, rest.colour, &piece)
-            ));
+            lines.push(format!("{pad}    {}", paint(colours, last.colour, &piece)));
         }
     }
 }

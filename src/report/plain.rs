@@ -69,14 +69,11 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
 
     /// A word in colour, then text that is wrapped below itself.
     fn said(&mut self, indent: usize, code: &str, word: &str, text: &str) {
-        let width = self.style.width;
-        for (index, line) in wrap(
-            &format!("{word} {text}"),
-            width.map(|width| width - indent.min(width)),
-        )
-        .iter()
-        .enumerate()
-        {
+        let room = self.style.width;
+        // What follows the first line stands two columns further in.
+        let room = room.map(|width| width.saturating_sub(indent + 2));
+        let lines = wrap(&format!("{word} {text}"), room);
+        for (index, line) in lines.iter().enumerate() {
             let line = match line.strip_prefix(word) {
                 Some(rest) if index == 0 => format!("{}{rest}", self.style.paint(code, word)),
                 _ if index > 0 => format!("  {line}"),
@@ -119,9 +116,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
 
     fn error(&mut self, error: &Error) {
         let mut line = |text: &str| (self.print)(Channel::Error, text);
-        let host = error.host.as_ref();
-        let host = host.map(|host| format!("{host}: ")).unwrap_or_default();
-        line(&format!("Error: {host}{}", error.message));
+        line(&format!("Error: {}", error.message));
         for cause in &error.causes {
             line(&format!("Caused by: {cause}"));
         }

@@ -88,7 +88,7 @@ fn usage_is_2() {
     }
 }
 
-const LOCAL: &str = "all:\n  vars:\n    ansible_connection: local\n    ansible_become: false\n    dtls_ca_dir: /dev/null/ca\n  children:\n    ca:\n      hosts:\n        here:\n    daemons:\n      hosts:\n        there:\n          ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1\n";
+const LOCAL: &str = "all:\n  vars:\n    ansible_connection: local\n    ansible_become: false\n    dtls_ca_dir: /nonexistent/ca\n  children:\n    ca:\n      hosts:\n        here:\n    daemons:\n      hosts:\n        there:\n          ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1\n    clients:\n      hosts:\n        here:\n";
 
 /// Colours only where they are wanted; nothing moves where nobody looks.
 #[test]
@@ -99,6 +99,7 @@ fn without_a_terminal_there_is_no_escape_sequence() {
     assert!(!run.stdout.contains(&0x1b), "{run:?}");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(said.contains("there: unreachable"), "{run:?}");
+    assert_eq!(run.status.code(), Some(5), "{run:?}");
     let forced = Command::new(env!("CARGO_BIN_EXE_dtls-deploy"))
         .args(["i.yaml", "--check"])
         .current_dir(directory.path())
@@ -149,7 +150,7 @@ fn on_terminal(scene: &str, columns: usize) -> String {
 }
 
 /// What is left on the screen when all is over.
-fn screen(raw: &str) -> String {
+fn screen(raw: &str, columns: usize) -> String {
     let mut rows: Vec<Vec<char>> = vec![Vec::new()];
     let (mut row, mut column) = (0_usize, 0_usize);
     let mut characters = raw.chars().peekable();
@@ -185,6 +186,14 @@ fn screen(raw: &str) -> String {
                 }
             }
             _ => {
+                // indicatif fills its lines and counts on the terminal to wrap.
+                if column == columns {
+                    column = 0;
+                    row += 1;
+                    if row == rows.len() {
+                        rows.push(Vec::new());
+                    }
+                }
                 while rows[row].len() <= column {
                     rows[row].push(' ');
                 }
@@ -210,16 +219,16 @@ fn screen(raw: &str) -> String {
 fn a_terminal_shows_what_goes_on_and_then_only_results() {
     let raw = on_terminal("three", 80);
     assert!(raw.contains("restarting docker"), "{raw:?}");
-    let left = screen(&raw);
+    let left = screen(&raw, 80);
     assert!(!left.contains("restarting docker"), "{left}");
     insta::assert_snapshot!(left);
 }
 
 #[test]
 fn a_narrow_terminal_is_not_overrun() {
-    let left = screen(&on_terminal("three", 40));
+    let left = screen(&on_terminal("three", 40), 40);
     assert!(
-        left.lines().all(|line| line.chars().count() <= 42),
+        left.lines().all(|line| line.chars().count() <= 40),
         "{left}"
     );
     insta::assert_snapshot!(left);
@@ -229,7 +238,7 @@ fn a_narrow_terminal_is_not_overrun() {
 fn many_hosts_are_one_bar() {
     let raw = on_terminal("many", 80);
     assert!(raw.contains("/302 hosts"), "{raw:?}");
-    let left = screen(&raw);
+    let left = screen(&raw, 80);
     assert!(!left.contains("/302 hosts"), "{left}");
     assert!(left.contains("302 hosts: 296 changed, 5 failed"), "{left}");
 }
