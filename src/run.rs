@@ -408,7 +408,9 @@ impl Run<'_> {
         match hello {
             Ok(Response::Held { holder, since }) => {
                 let since = since.map_or_else(String::new, |since| {
-                    format!(", since {}", since.truncate_to_second())
+                    let format = time::format_description::well_known::Rfc3339;
+                    let since = since.truncate_to_second().format(&format);
+                    format!(", since {}", since.unwrap_or_default())
                 });
                 Err(RunError::Locked(format!(
                     "{}{since}",

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use super::{Common, Output};
 use crate::event::{Error, ErrorKind, Event, Events, Place, Renderer};
 use crate::inventory::Problem;
+use crate::report::json::Json;
 use crate::report::{self, Several, Style, Verbosity};
 use crate::run::Exit;
 use crate::terminal;
@@ -22,10 +23,10 @@ pub(super) struct Reports {
 
 impl Reports {
     pub(super) fn new(common: &Common) -> Result<Self, Exit> {
-        let mut machines: Vec<Box<dyn Renderer>> = Vec::new();
+        let mut json = Json::default();
         if let Some(path) = &common.log {
-            match report::json::Json::log(path) {
-                Ok(log) => machines.push(Box::new(log)),
+            match json.and_log(path) {
+                Ok(both) => json = both,
                 Err(error) => {
                     eprintln!(
                         "Error: the log {} cannot be written\nCaused by: {error}",
@@ -49,7 +50,7 @@ impl Reports {
         let moving = terminal && variable("TERM").is_some_and(|term| term != "dumb");
         let human: Option<Box<dyn Renderer>> = match common.output {
             Output::Json => {
-                machines.push(Box::new(report::json::Json::standard_output()));
+                json = json.and_standard_output();
                 None
             }
             Output::Auto if moving && !common.quiet => {
@@ -57,7 +58,7 @@ impl Reports {
             }
             Output::Auto | Output::Plain => Some(Box::new(report::plain::plain(style))),
         };
-        let machine = Events::new(Box::new(Several(machines)));
+        let machine = Events::new(Box::new(json));
         let is_human = human.is_some();
         let mut all: Vec<Box<dyn Renderer>> = vec![Box::new(machine.clone())];
         all.extend(human);

@@ -12,12 +12,13 @@ use time::OffsetDateTime;
 use crate::event::{Event, Renderer};
 use crate::node::is_visible;
 
-/// Writes events as lines of JSON.
-pub struct Json<W>(W);
+/// Writes events as lines of JSON, the same lines to every place.
+#[derive(Default)]
+pub struct Json(Vec<Box<dyn Write + Send>>);
 
-impl<W> std::fmt::Debug for Json<W> {
+impl std::fmt::Debug for Json {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Json")
+        write!(formatter, "Json({})", self.0.len())
     }
 }
 
@@ -30,26 +31,27 @@ struct Line<'a> {
     time: OffsetDateTime,
 }
 
-impl Json<std::io::Stdout> {
-    /// To standard output.
+impl Json {
+    /// Also to standard output.
     #[must_use]
-    pub fn standard_output() -> Self {
-        Self(std::io::stdout())
+    pub fn and_standard_output(mut self) -> Self {
+        self.0.push(Box::new(std::io::stdout()));
+        self
     }
-}
 
-impl Json<File> {
-    /// To the end of a log, which is made with mode 0600 where it is missing.
+    /// Also to the end of a log, which is made with mode 0600 where it is
+    /// missing.
     ///
     /// # Errors
     /// When it cannot be opened for writing.
-    pub fn log(path: &Path) -> std::io::Result<Self> {
+    pub fn and_log(mut self, path: &Path) -> std::io::Result<Self> {
         let file = File::options()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(path)?;
-        Ok(Self(file))
+        self.0.push(Box::new(file));
+        Ok(self)
     }
 }
 
@@ -74,14 +76,16 @@ pub fn line(event: &Event, time: OffsetDateTime) -> serde_json::Result<String> {
     }))
 }
 
-impl<W: Write + Send> Renderer for Json<W> {
+impl Renderer for Json {
     fn event(&mut self, event: &Event) {
         if let Ok(mut line) = line(event, OffsetDateTime::now_utc()) {
             line.push('\n');
             // A reader that has gone away is no reason to stop half-way. One
             // write a line: lines of two runs in one log do not mix.
-            let _ = self.0.write_all(line.as_bytes());
-            let _ = self.0.flush();
+            for place in &mut self.0 {
+                let _ = place.write_all(line.as_bytes());
+                let _ = place.flush();
+            }
         }
     }
 }

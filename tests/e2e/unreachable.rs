@@ -50,14 +50,14 @@ fn sshd_that_says_nothing_is_given_up() {
 fn shim(lab: &Lab, node: &str, tool: &str) {
     lab.exec(
         node,
-        &format!("printf '#!/bin/sh\\necho $$ >/run/shim.pid\\nexec sleep 120\\n' >/usr/local/bin/{tool}; chmod 755 /usr/local/bin/{tool}"),
+        &format!("printf '#!/bin/sh\\necho $$ >/tmp/shim.pid\\nexec sleep 120\\n' >/usr/local/bin/{tool}; chmod 755 /usr/local/bin/{tool}"),
     );
 }
 
 fn unshim(lab: &Lab, node: &str, tool: &str) {
     lab.exec(
         node,
-        &format!("rm /usr/local/bin/{tool}; kill $(cat /run/shim.pid)"),
+        &format!("rm /usr/local/bin/{tool}; kill $(cat /tmp/shim.pid)"),
     );
 }
 
