@@ -94,7 +94,7 @@ struct Common {
     forks: u16,
     /// Seconds that a node may take to answer with its facts (default 60), and
     /// for each step of a change (default 300); for connecting there is
-    /// ansible_timeout
+    /// `ansible_timeout`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
     /// How to report

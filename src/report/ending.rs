@@ -142,17 +142,18 @@ pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Ve
         } else {
             "32"
         };
-        let mut counts = format!(
-            "changed={} proved={} not-proved={} failed={} unreachable={}",
+        let not_done = match host.not_done {
+            0 => String::new(),
+            count => format!(" not-done={count}"),
+        };
+        let counts = format!(
+            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}",
             host.changed,
             host.proved,
             host.not_proved,
             host.failed,
             u8::from(host.unreachable)
         );
-        if host.not_done > 0 {
-            counts.push_str(&format!(" not-done={}", host.not_done));
-        }
         rows.push(vec![
             Cell::painted(host.host.as_str(), colour),
             counts.into(),

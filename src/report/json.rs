@@ -1,6 +1,7 @@
 //! JSON lines: one event a line, for programs. Documented in
 //! docs/json-output.md.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -69,7 +70,7 @@ pub fn line(event: &Event, time: OffsetDateTime) -> serde_json::Result<String> {
         } else {
             let mut units = [0; 2];
             for unit in character.encode_utf16(&mut units) {
-                line.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(line, "\\u{unit:04x}");
             }
         }
         line

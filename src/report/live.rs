@@ -142,15 +142,11 @@ impl Renderer for Live {
                 return;
             }
             Event::Connected { host, .. } => self.begin(host, "reading facts"),
-            Event::Facts { host, .. } => {
+            Event::Facts { host, .. } | Event::Changed { host, .. } => {
                 self.advance();
                 self.end(host);
             }
             Event::Started { host, what } => self.begin(host, what),
-            Event::Changed { host, .. } => {
-                self.advance();
-                self.end(host);
-            }
             Event::Failed(failure) => {
                 self.advance();
                 self.end(&failure.host);

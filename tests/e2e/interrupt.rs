@@ -201,10 +201,11 @@ fn ctrl_c_at_the_prompt_ends_and_gives_the_terminal_back() {
     // A terminal, without which there is no prompt.
     let mut tool = lab.tool(&[&inventory]);
     tool.env_remove("DTLS_CA_PASSPHRASE");
-    let mut line = String::new();
-    for word in std::iter::once(tool.get_program()).chain(tool.get_args()) {
-        line += &format!("'{}' ", word.to_str().unwrap());
-    }
+    let line: Vec<String> = std::iter::once(tool.get_program())
+        .chain(tool.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let line = line.join(" ");
     let mut command = std::process::Command::new("script");
     command
         .args([

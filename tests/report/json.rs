@@ -10,6 +10,8 @@ use dtls_deploy::report::json::line;
 use serde_json::Value;
 use time::OffsetDateTime;
 
+// It is a list, and lists may be long.
+#[allow(clippy::too_many_lines)]
 /// One event of every kind with every field, its texts being `text`.
 pub fn hostile_samples(text: &str) -> Vec<Event> {
     let name = || text.to_owned();
@@ -147,7 +149,8 @@ fn fields(prefix: &str, value: &Value, found: &mut BTreeSet<String>) {
     }
 }
 
-/// The page's tables: a heading `## `event`` and rows that begin with a field.
+/// The page's tables: a heading with the event's name, and rows that begin with
+/// a field.
 fn documented() -> BTreeMap<String, BTreeSet<String>> {
     let page = include_str!("../../docs/json-output.md");
     let mut events: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
