@@ -583,7 +583,13 @@ fn failure(host: &Host, report: &Report) -> Failure {
             host.name, host.settings.unit, host.settings.unit
         )),
         _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
-        _ => None,
+        FailureKind::Undone => {
+            Some("mend what is said above and run again; nothing of the change is left".to_owned())
+        }
+        _ => Some(format!(
+            "look at {}, mend what is said above, and run again: the next run looks at what it finds",
+            host.name
+        )),
     };
     Failure {
         host: host.name.clone(),

@@ -7,11 +7,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::event::{Event, Events};
+
+/// For a reader of the events, at the end.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whether the run shall stop, and what it has begun; cheap to clone.
 #[derive(Debug, Clone)]
@@ -110,7 +114,8 @@ impl Drop for UnderWay {
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    /// `None` under nohup, which wants the run to outlive its terminal.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
@@ -123,30 +128,56 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup: if ignores_hangup() {
+                None
+            } else {
+                Some(signal(SignalKind::hangup())?)
+            },
         })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+            _ = hangup => {}
         }
     }
+}
+
+/// Whether this program was started with SIGHUP ignored: the lowest bit of
+/// `SigIgn` in proc(5).
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .is_some_and(|mask| mask & 1 == 1)
+    })
+}
+
+/// Says it, unless whoever reads has stopped reading: the end of the program
+/// does not wait for that.
+async fn tell(events: &Events, event: Event) {
+    let events = events.clone();
+    let told = tokio::task::spawn_blocking(move || events.emit(event));
+    let _ = tokio::time::timeout(PATIENCE, told).await;
 }
 
 /// The first signal stops the run in good order, the second returns here, for
 /// the caller to end the process at once.
 pub async fn listen(mut signals: Signals, interrupt: Interrupt, events: Events) {
     signals.next().await;
-    events.emit(Event::Interrupted {
-        waiting: interrupt.ask(),
-    });
+    let waiting = interrupt.ask();
+    tell(&events, Event::Interrupted { waiting }).await;
     signals.next().await;
-    events.emit(Event::Abandoned {
-        hosts: interrupt.under_way(),
-    });
+    let hosts = interrupt.under_way();
+    tell(&events, Event::Abandoned { hosts }).await;
 }
 
 #[cfg(test)]

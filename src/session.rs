@@ -135,7 +135,10 @@ impl NodeError {
                 "allow it without a password (NOPASSWD) in sudoers, or log in as root".to_owned(),
             ),
             Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
-            Self::Connection(_) | Self::Facts(_) => None,
+            Self::Connection(_) => {
+                Some("run again when it answers: the next run completes it".to_owned())
+            }
+            Self::Facts(_) => Some("look at what the node says above, and run again".to_owned()),
         }
     }
 
