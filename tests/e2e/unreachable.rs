@@ -107,6 +107,38 @@ fn a_node_that_hangs_in_a_change_has_an_unknown_outcome() {
     assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
 }
 
+/// sshd on the node loses the connection; the script it started does not end
+/// with it.
+#[test]
+fn a_connection_lost_in_a_change_has_an_unknown_outcome_and_the_node_finishes_alone() {
+    let lab = Lab::fresh();
+    slow_restart(&lab, "node3");
+    let inventory = lab.inventory("");
+    let mut run = Running::start(&lab, &[&inventory, "-v"]);
+    run.until("node3: restarting docker");
+    std::thread::sleep(Duration::from_millis(1500));
+    lab.exec("node3", "kill $(pgrep -f '^sshd: ubuntu')");
+    let run = run.end();
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    let said = &run.stdout;
+    assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
+    assert!(said.contains("lost in the middle of a change"), "{said}");
+    assert!(
+        said.contains("Caused by: the connection to ubuntu@node3"),
+        "{said}"
+    );
+    assert!(said.contains("run again"), "{said}");
+    assert!(said.contains("changed node1"), "the others go on: {said}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !lab.exec("node3", "ss -ltn").contains(":2376") {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
+
 #[test]
 fn a_power_cut_in_the_middle_of_a_change_is_one_node_down() {
     let lab = Lab::with_two_daemons();
