@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use crate::event::{Event, Events, Failure, FailureKind, Verdict};
+use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::node::transaction::{
@@ -27,7 +28,7 @@ use crate::plan::{
 };
 use crate::playbook::Playbook;
 use crate::secret::Secret;
-use crate::session::{CHANGE_DEADLINE, Node};
+use crate::session::{Node, NodeError};
 use crate::verify::probe::is_refusal;
 use crate::verify::{handshake, judge_shown};
 
@@ -36,6 +37,8 @@ const PROBE_TRIES: usize = 24;
 /// From how many clients.
 const PROBE_CLIENTS: usize = 3;
 const PROBE_PAUSE: Duration = Duration::from_millis(250);
+/// After this time no other try is begun.
+const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What carrying out a plan needs.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub struct Apply<'a> {
     pub facts: &'a BTreeMap<String, NodeFacts>,
     pub events: &'a Events,
     pub forks: usize,
+    pub interrupt: &'a Interrupt,
 }
 
 /// What was done.
@@ -53,8 +57,14 @@ pub struct Apply<'a> {
 pub struct Outcome {
     /// Changes made, by host.
     pub changed: BTreeMap<String, usize>,
+    /// What they changed, by host.
+    pub done: BTreeMap<String, Vec<String>>,
+    /// What was planned and not done, by host.
+    pub not_done: BTreeMap<String, Vec<String>>,
     /// Hosts on which a change failed.
     pub failed: BTreeSet<String>,
+    /// Those of them whose connection was lost.
+    pub unreachable: BTreeSet<String>,
     /// Leaves that were put in place: host, role, serial.
     pub placed: Vec<DeliveredLeaf>,
 }
@@ -258,6 +268,15 @@ impl Apply<'_> {
             for host in done {
                 *outcome.changed.entry(host.name.clone()).or_default() += host.changed;
                 outcome.placed.extend(host.placed);
+                let done = outcome.done.entry(host.name.clone()).or_default();
+                done.extend(host.done);
+                if !host.not_done.is_empty() {
+                    let not_done = outcome.not_done.entry(host.name.clone()).or_default();
+                    not_done.extend(host.not_done);
+                }
+                if host.unreachable {
+                    outcome.unreachable.insert(host.name.clone());
+                }
                 if host.failed {
                     outcome.failed.insert(host.name);
                 }
@@ -289,9 +308,18 @@ impl Apply<'_> {
             .get(index)
             .is_some_and(|play| play.is_privileged(host));
         for batch in &planned.batches {
+            let subjects = batch.changes.iter().map(|change| change.subject.clone());
+            // What the CA does was done before any play.
+            let on_node = batch.changes.iter().any(Change::is_on_node);
+            let step = self.interrupt.begin(&host.name);
+            if done.failed || (on_node && step.is_none()) {
+                done.not_done.extend(subjects);
+                continue;
+            }
             match self.batch(host, node, privileged, batch, materials).await {
                 Ok(placed) => {
                     done.placed.extend(placed);
+                    done.done.extend(subjects);
                     for change in &batch.changes {
                         done.changed += 1;
                         self.events.emit(Event::Changed {
@@ -300,13 +328,14 @@ impl Apply<'_> {
                         });
                     }
                 }
-                Err(mut failure) => {
-                    if failure.step.is_empty() {
-                        failure.step.clone_from(&play.name);
+                Err(mut stopped) => {
+                    if stopped.failure.step.is_empty() {
+                        stopped.failure.step.clone_from(&play.name);
                     }
-                    self.events.emit(Event::Failed(*failure));
+                    self.events.emit(Event::Failed(stopped.failure));
                     done.failed = true;
-                    break;
+                    done.unreachable = stopped.unreachable;
+                    done.not_done.extend(subjects);
                 }
             }
         }
@@ -320,7 +349,7 @@ impl Apply<'_> {
         privileged: bool,
         batch: &Batch,
         materials: &Materials,
-    ) -> Result<Vec<DeliveredLeaf>, Box<Failure>> {
+    ) -> Result<Vec<DeliveredLeaf>, Box<Stopped>> {
         let mut transaction = Transaction::default();
         let mut placed = Vec::new();
         for change in &batch.changes {
@@ -340,7 +369,7 @@ impl Apply<'_> {
                     }
                     transaction.files.push(
                         staged(host, file, materials)
-                            .ok_or_else(|| Box::new(no_material(host, change)))?,
+                            .ok_or_else(|| Box::new(no_material(host, change).into()))?,
                     );
                 }
                 Action::Restart(restart) => {
@@ -361,12 +390,12 @@ impl Apply<'_> {
             started(self.events, &host.name, "restarting docker");
         }
         let output = node
-            .run(privileged, &transaction.execute(), CHANGE_DEADLINE)
+            .run(privileged, &transaction.execute(), node.deadlines.step)
             .await
-            .map_err(|error| Box::new(error.failure(&host.name, "")))?;
+            .map_err(|error| Box::new(Stopped::in_change(&error, host, "")))?;
         let report = Report::parse(&output);
         if !report.done || report.failed.is_some() {
-            return Err(Box::new(failure(host, &report)));
+            return Err(Box::new(failure(host, &report).into()));
         }
         if transaction.restart.is_some() {
             self.confirm(host, node, privileged, &transaction, materials)
@@ -384,20 +413,20 @@ impl Apply<'_> {
         privileged: bool,
         transaction: &Transaction,
         materials: &Materials,
-    ) -> Result<(), Box<Failure>> {
+    ) -> Result<(), Box<Stopped>> {
         let seen = self.serves(host, node, materials).await;
         let script = match &seen {
             Ok(()) => transaction.confirm(),
             Err(_) => transaction.undo(),
         };
         let output = node
-            .run(privileged, &script, CHANGE_DEADLINE)
+            .run(privileged, &script, node.deadlines.step)
             .await
-            .map_err(|error| Box::new(error.failure(&host.name, "confirm the restart")))?;
+            .map_err(|error| Box::new(Stopped::in_change(&error, host, "confirm the restart")))?;
         let report = Report::parse(&output);
         match seen {
             Ok(()) if report.done && report.failed.is_none() => Ok(()),
-            Ok(()) => Err(Box::new(failure(host, &report))),
+            Ok(()) => Err(Box::new(failure(host, &report).into())),
             Err(seen) => {
                 let mut failure = failure(host, &report);
                 if !report.undone {
@@ -405,7 +434,7 @@ impl Apply<'_> {
                 }
                 "check the restarted daemon".clone_into(&mut failure.step);
                 failure.message = seen;
-                Err(Box::new(failure))
+                Err(Box::new(failure.into()))
             }
         }
     }
@@ -433,7 +462,11 @@ impl Apply<'_> {
         });
         let authorities = materials.authorities();
         let mut last = String::new();
+        let begun = std::time::Instant::now();
         for attempt in 0..PROBE_TRIES {
+            if begun.elapsed() > PROBE_DEADLINE {
+                break;
+            }
             let Some(node) = from.get(attempt % from.len()) else {
                 break;
             };
@@ -467,7 +500,34 @@ struct HostDone {
     name: String,
     changed: usize,
     failed: bool,
+    unreachable: bool,
+    done: Vec<String>,
+    not_done: Vec<String>,
     placed: Vec<DeliveredLeaf>,
+}
+
+/// Why a host goes no further.
+struct Stopped {
+    failure: Failure,
+    unreachable: bool,
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            unreachable: false,
+        }
+    }
+}
+
+impl Stopped {
+    fn in_change(error: &NodeError, host: &Host, step: &str) -> Self {
+        Self {
+            failure: error.failure_in_change(&host.name, step),
+            unreachable: error.is_gone(),
+        }
+    }
 }
 
 fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<StagedFile> {
@@ -498,6 +558,7 @@ fn no_material(host: &Host, change: &Change) -> Failure {
         kind: FailureKind::Failed,
         step: change.task.clone(),
         message: format!("there is nothing to write to {}", change.subject),
+        causes: Vec::new(),
         detail: Vec::new(),
         hint: None,
     }
@@ -523,13 +584,20 @@ fn failure(host: &Host, report: &Report) -> Failure {
             host.name, host.settings.unit, host.settings.unit
         )),
         _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
-        _ => None,
+        FailureKind::Undone => {
+            Some("mend what is said above and run again; nothing of the change is left".to_owned())
+        }
+        _ => Some(format!(
+            "look at {}, mend what is said above, and run again: the next run looks at what it finds",
+            host.name
+        )),
     };
     Failure {
         host: host.name.clone(),
         kind,
         step,
         message: crate::node::visible(&message),
+        causes: Vec::new(),
         detail: report
             .journal
             .iter()

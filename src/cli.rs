@@ -4,16 +4,23 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::event::{Events, Renderer};
-use crate::inventory::{self, Environment, Problem};
+use crate::event::{ErrorKind, Event};
+use crate::interrupt::{self, Interrupt, Signals};
+use crate::inventory::{self, Environment};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
-use crate::report::{self, Style};
 use crate::run::{Exit, Options, Run, run_id};
+use crate::session::Deadlines;
+use crate::terminal::Terminal;
+
+mod reports;
+
+use reports::Reports;
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
 /// delivered, daemons restarted, and the result proved.
@@ -85,12 +92,23 @@ struct Common {
     /// Hosts worked on at one time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
+    /// Seconds that a node may take to answer with its facts (default 60), and
+    /// for each step of a change (default 300); for connecting there is
+    /// `ansible_timeout`
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    timeout: Option<u32>,
     /// How to report
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     output: Output,
-    /// Say more
+    /// Say more: every connection and every step, nothing shortened
     #[arg(short, long)]
     verbose: bool,
+    /// Say only what went wrong and how it ended
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Append the run's events as JSON lines to this file (made with mode 0600)
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -101,6 +119,18 @@ enum Output {
     Plain,
     /// One JSON object a line
     Json,
+}
+
+impl Common {
+    fn deadlines(&self) -> Deadlines {
+        self.timeout.map_or_else(Deadlines::default, |seconds| {
+            let deadline = Duration::from_secs(seconds.into());
+            Deadlines {
+                facts: deadline,
+                step: deadline,
+            }
+        })
+    }
 }
 
 /// Runs the program.
@@ -122,6 +152,7 @@ pub fn main() -> ExitCode {
                 passphrase: passphrase::Source::default(),
                 agent_program: None,
                 wait_seconds: 0,
+                deadlines: common.deadlines(),
             };
             run(&inventory, &common, &Book::Shipped("verify"), &options)
         }
@@ -137,6 +168,7 @@ pub fn main() -> ExitCode {
                 },
                 agent_program: deploy.agent_program,
                 wait_seconds: deploy.wait,
+                deadlines: deploy.common.deadlines(),
             };
             let book = match deploy.playbook {
                 Some(path) => Book::File(path),
@@ -164,29 +196,7 @@ enum Book {
     File(PathBuf),
 }
 
-fn problem_report(what: &str, problems: &[Problem]) {
-    let errors = problems.iter().filter(|problem| !problem.warning).count();
-    let handler = miette::MietteHandlerOpts::new().build();
-    for problem in problems {
-        eprintln!("{:?}", Shown(&handler, problem));
-    }
-    if errors > 0 {
-        eprintln!(
-            "{errors} error{} in {what}; nothing was touched",
-            if errors == 1 { "" } else { "s" }
-        );
-    }
-}
-
-struct Shown<'a>(&'a miette::MietteHandler, &'a Problem);
-
-impl std::fmt::Debug for Shown<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        miette::ReportHandler::debug(self.0, self.1, formatter)
-    }
-}
-
-fn load_playbook(book: &Book) -> Result<Playbook, Exit> {
+fn load_playbook(book: &Book, reports: &Reports) -> Result<Playbook, Exit> {
     let (name, text) = match book {
         Book::Shipped(name) => {
             let text = playbook::SHIPPED
@@ -198,47 +208,39 @@ fn load_playbook(book: &Book) -> Result<Playbook, Exit> {
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
-                eprintln!(
-                    "Error: the playbook {} cannot be read: {error}",
-                    path.display()
-                );
+                let message = format!("the playbook {} cannot be read", path.display());
+                reports.error(ErrorKind::Playbook, "read the playbook", message, &error);
                 return Err(Exit::Usage);
             }
         },
     };
     playbook::parse(&name, &text).map_err(|problems| {
-        problem_report(&format!("the playbook {name}"), &problems);
+        let what = format!("the playbook {name}");
+        reports.problems(ErrorKind::Playbook, &what, &problems);
         Exit::Usage
     })
 }
 
 fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
+    let reports = match Reports::new(common) {
+        Ok(reports) => reports,
+        Err(exit) => return exit,
+    };
     let environment = Environment::of_process();
     let inventory = match inventory::load(path, &common.extra_vars, &environment) {
         Ok(inventory) => inventory,
         Err(errors) => {
             let what = format!("the inventory {}", errors.inventory);
-            problem_report(&what, &errors.problems);
+            reports.problems(ErrorKind::Inventory, &what, &errors.problems);
             return Exit::Usage;
         }
     };
-    problem_report("the inventory", &inventory.warnings);
-    let playbook = match load_playbook(book) {
+    reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
+    let playbook = match load_playbook(book, &reports) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,
     };
-    let terminal = std::io::stdout().is_terminal();
-    let style = Style {
-        colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        verbose: common.verbose,
-        diff: options.diff,
-    };
-    let renderer: Box<dyn Renderer> = match common.output {
-        Output::Json => Box::new(report::json::Json),
-        Output::Auto if terminal => Box::new(report::live::Live::new(style)),
-        Output::Auto | Output::Plain => Box::new(report::plain::plain(style)),
-    };
-    let events = Events::new(renderer);
+    let events = reports.all.clone();
     let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
         if !std::io::stdin().is_terminal() {
             return None;
@@ -252,10 +254,33 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("Error: the runtime cannot be started: {error}");
-            return Exit::Failed;
+            let message = "the runtime cannot be started".to_owned();
+            reports.error(ErrorKind::Internal, "start", message, &error);
+            return Exit::Internal;
         }
     };
+    let interrupt = Interrupt::default();
+    let found = Terminal::remember();
+    let signals = {
+        let _guard = runtime.enter();
+        Signals::catch()
+    };
+    match signals {
+        Ok(signals) => {
+            let (interrupt, events) = (interrupt.clone(), events.clone());
+            let found = found.clone();
+            runtime.spawn(async move {
+                interrupt::listen(signals, interrupt, events).await;
+                found.restore();
+                std::process::exit(Exit::Interrupted as i32);
+            });
+        }
+        Err(error) => {
+            let message = "signals cannot be caught".to_owned();
+            reports.error(ErrorKind::Internal, "start", message, &error);
+            return Exit::Internal;
+        }
+    }
     let run = Run {
         id: run_id(time::OffsetDateTime::now_utc()),
         inventory: &inventory,
@@ -263,18 +288,14 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         options,
         context: &context,
         events: &events,
+        interrupt: &interrupt,
     };
     let result = runtime.block_on(run.execute());
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
-    match result {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("Error: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("Hint: {hint}");
-            }
-            error.exit()
-        }
-    }
+    found.restore();
+    result.unwrap_or_else(|error| {
+        events.emit(Event::Error(error.event()));
+        error.exit()
+    })
 }

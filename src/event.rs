@@ -51,7 +51,23 @@ pub enum Event {
     },
     Failed(Failure),
     Proof(Proof),
-    /// The last event of a run.
+    /// The run was asked to stop: nothing new is begun.
+    Interrupted {
+        /// Hosts whose current step is waited for.
+        waiting: Vec<String>,
+    },
+    /// Asked a second time: the program ends now, the last event.
+    Abandoned {
+        /// Hosts that go on with their current step alone.
+        hosts: Vec<String>,
+    },
+    /// What an interrupted run has done and what not.
+    Stopped {
+        hosts: Vec<StoppedHost>,
+    },
+    /// The run ends early, or cannot begin: the last event.
+    Error(Error),
+    /// The last event of a run that was carried out.
     Recap {
         hosts: Vec<HostRecap>,
         milliseconds: u128,
@@ -69,6 +85,62 @@ pub struct PlannedChange {
     pub diff: Option<String>,
 }
 
+/// What an interrupted run has done on one host and what not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoppedHost {
+    pub host: String,
+    pub done: Vec<String>,
+    pub not_done: Vec<String>,
+}
+
+/// Why there was no run, or why it ended before its recap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// The host it is about, where it is about one.
+    pub host: Option<String>,
+    /// Where in which file, for a mistake in one.
+    pub place: Option<Place>,
+    /// What was being done.
+    pub step: String,
+    /// What was seen.
+    pub message: String,
+    /// Why, each the cause of the one before.
+    pub causes: Vec<String>,
+    /// What to do next.
+    pub hint: Option<String>,
+}
+
+/// A place in a file; line and column count from 1, and 0 is no place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    pub file: String,
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// The command line asks for something that cannot be.
+    Usage,
+    /// The inventory is wrong.
+    Inventory,
+    /// The playbook is wrong.
+    Playbook,
+    /// There is no passphrase for the CA's key, or none that can be read.
+    Passphrase,
+    /// Another run holds the CA's lock.
+    Locked,
+    /// The CA node or what runs there failed.
+    Authority,
+    /// Stopped by the operator before anything was changed.
+    Interrupted,
+    /// Something that should always work did not.
+    Internal,
+}
+
 /// Something that went wrong on one host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Failure {
@@ -78,6 +150,8 @@ pub struct Failure {
     pub step: String,
     /// What was seen.
     pub message: String,
+    /// Why, each the cause of the one before.
+    pub causes: Vec<String>,
     /// More of what was seen, the unit's journal for instance.
     pub detail: Vec<String>,
     /// What to do next.
@@ -87,14 +161,19 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// Could not be connected to, or the connection broke.
+    /// Could not be connected to, or the connection broke; no change was under
+    /// way there.
     Unreachable,
+    /// Is connected and did not answer in time; no change was under way there.
+    TimedOut,
     /// Cannot be brought to the declared state; nothing was changed there.
     Refused,
     /// A change failed, and everything there is as it was before.
     Undone,
     /// A change failed.
     Failed,
+    /// A change was begun, and what came of it is not known.
+    Unknown,
     /// A change failed and could not be undone: look at this host now.
     UndoFailed,
 }
@@ -166,6 +245,9 @@ pub struct HostRecap {
     pub proved: usize,
     pub not_proved: usize,
     pub failed: usize,
+    /// Planned changes that were not made, because of a failure or an
+    /// interruption.
+    pub not_done: usize,
     pub unreachable: bool,
 }
 
@@ -197,5 +279,12 @@ impl Events {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .event(&event);
+    }
+}
+
+/// Events that go elsewhere too.
+impl Renderer for Events {
+    fn event(&mut self, event: &Event) {
+        self.emit(event.clone());
     }
 }

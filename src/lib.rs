@@ -14,6 +14,7 @@ pub mod apply;
 pub mod cli;
 pub mod docker;
 pub mod event;
+pub mod interrupt;
 pub mod inventory;
 pub mod module;
 pub mod node;
@@ -25,6 +26,7 @@ pub mod report;
 pub mod run;
 pub mod secret;
 pub mod session;
+pub mod terminal;
 pub mod verify;
 mod yaml;
 

@@ -18,17 +18,23 @@ use time::OffsetDateTime;
 use crate::agent::{Program, RunningAgent, StartError};
 use crate::apply::{Apply, Materials, Outcome, issue};
 use crate::event::{
-    Check, Event, Events, Failure, FailureKind, HostRecap, PlannedChange, Proof, SCHEMA, Verdict,
+    Check, Event, Events, Failure, FailureKind, HostRecap, PlannedChange, Proof, SCHEMA,
+    StoppedHost, Verdict,
 };
+use crate::interrupt::Interrupt;
 use crate::inventory::{ConnectionKind, Host, Inventory};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::passphrase::{self, PassphraseError};
+use crate::passphrase;
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, leaf_location, plan};
 use crate::playbook::{Playbook, Step};
-use crate::session::{Node, gather};
+use crate::session::{Deadlines, Gathered, Gathering, Node, causes, gather};
 use crate::verify::{Expectations, verify};
+
+mod error;
+
+pub use error::{Exit, RunError};
 
 /// What the command line asked for.
 #[derive(Debug, Clone)]
@@ -44,58 +50,7 @@ pub struct Options {
     pub agent_program: Option<std::path::PathBuf>,
     /// Seconds to wait for another run's lock.
     pub wait_seconds: u64,
-}
-
-/// How a run ended; the numbers are documented in the README.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Fine = 0,
-    /// Command line, inventory or playbook are wrong; nothing was touched.
-    Usage = 2,
-    /// With `--check --exit-code`: there is something to change.
-    ChangesNeeded = 3,
-    /// A change failed on some host, or a host could not be planned for.
-    Failed = 4,
-    Unreachable = 5,
-    /// Everything was done, and some proof failed or could not be made.
-    NotProved = 6,
-    /// Another run holds the CA's lock.
-    Locked = 7,
-    Interrupted = 130,
-}
-
-/// A run that ended early, before any change was made on a daemon or client.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error(transparent)]
-    Passphrase(#[from] PassphraseError),
-    #[error("another run holds the lock of this CA: {0}")]
-    Locked(String),
-    #[error("the CA agent on {host}: {source}")]
-    Agent { host: String, source: StartError },
-    #[error("this program cannot be read: {0}")]
-    Program(std::io::Error),
-}
-
-impl RunError {
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Passphrase(error) => Some(error.hint().to_owned()),
-            Self::Locked(_) => Some("wait for it, with --wait SECONDS for instance".to_owned()),
-            Self::Agent { source, .. } => source.hint(),
-            Self::Program(_) => None,
-        }
-    }
-
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        match self {
-            Self::Locked(_) => Exit::Locked,
-            Self::Passphrase(_) => Exit::Usage,
-            Self::Agent { .. } | Self::Program(_) => Exit::Failed,
-        }
-    }
+    pub deadlines: Deadlines,
 }
 
 /// The run itself.
@@ -107,11 +62,13 @@ pub struct Run<'a> {
     pub options: &'a Options,
     pub context: &'a SshContext,
     pub events: &'a Events,
+    pub interrupt: &'a Interrupt,
 }
 
 struct World {
     nodes: BTreeMap<String, Arc<Node>>,
     facts: BTreeMap<String, NodeFacts>,
+    missing: BTreeMap<String, FailureKind>,
     plan: Plan,
 }
 
@@ -131,9 +88,12 @@ impl Run<'_> {
             hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
             check: self.options.check,
         });
-        let program =
-            Program::read(self.options.agent_program.clone()).map_err(RunError::Program)?;
-        let mut world = self.look(&program, BTreeMap::new()).await;
+        let program = Program::read(self.options.agent_program.clone()).map_err(|source| {
+            let path = self.options.agent_program.clone();
+            let path = path.unwrap_or_else(|| "/proc/self/exe".into());
+            RunError::Program { path, source }
+        })?;
+        let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
         let mut outcome = Outcome::default();
         let mut proofs = Vec::new();
         let mut materials = Materials::new(self.authority_pem(&world.facts));
@@ -141,11 +101,12 @@ impl Run<'_> {
             self.show(&world.plan);
         } else {
             let asked = Instant::now();
-            let mut agent = self.lock(&world, &program).await?;
+            let mut agent = self.unless(self.lock(&world, &program)).await??;
             // Whoever held the lock may have changed nodes, too.
             let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
-            if self.moved_on(&mut agent, &world.facts).await? || waited {
-                world = self.look(&program, world.nodes).await;
+            let moved = self.unless(self.moved_on(&mut agent, &world.facts));
+            if moved.await?? || waited {
+                world = self.unless(self.look(&program, world.nodes)).await?;
             }
             self.show(&world.plan);
             materials = self.issue(&world, &mut agent).await?;
@@ -156,10 +117,12 @@ impl Run<'_> {
                 facts: &world.facts,
                 events: self.events,
                 forks: self.options.forks,
+                interrupt: self.interrupt,
             };
             outcome = apply.run(&world.plan, &materials).await;
             if world.plan.verify {
-                proofs = self.prove(&world, &materials).await;
+                let proving = self.interrupt.or(self.prove(&world, &materials));
+                proofs = proving.await.unwrap_or_default();
             }
             if let Err(error) = self.delivered(&mut agent, &outcome, &proofs).await {
                 // The daemons are done: what went wrong is the CA's alone.
@@ -168,6 +131,7 @@ impl Run<'_> {
                     kind: FailureKind::Failed,
                     step: "tell the CA what was delivered".to_owned(),
                     message: error.to_string(),
+                    causes: causes(&error),
                     detail: Vec::new(),
                     hint: error.hint(),
                 }));
@@ -175,13 +139,38 @@ impl Run<'_> {
             }
         }
         if proofs.is_empty() && world.plan.verify && !self.options.check {
-            proofs = self.prove(&world, &materials).await;
+            let proving = self.interrupt.or(self.prove(&world, &materials));
+            proofs = proving.await.unwrap_or_default();
+        }
+        if self.interrupt.is_asked() {
+            self.stopped(&outcome);
         }
         let exit = self.recap(&world, &outcome, &proofs, begun);
         for node in world.nodes.values() {
             node.connection.close().await;
         }
         Ok(exit)
+    }
+
+    /// Work that changes nothing, unless an interruption comes first.
+    async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
+        self.interrupt.or(work).await.ok_or(RunError::Interrupted)
+    }
+
+    fn stopped(&self, outcome: &Outcome) {
+        let of = |map: &BTreeMap<String, Vec<String>>, host: &Host| {
+            map.get(&host.name).cloned().unwrap_or_default()
+        };
+        let hosts = self.hosts().into_iter().map(|host| StoppedHost {
+            host: host.name.clone(),
+            done: of(&outcome.done, host),
+            not_done: of(&outcome.not_done, host),
+        });
+        self.events.emit(Event::Stopped {
+            hosts: hosts
+                .filter(|host| !host.done.is_empty() || !host.not_done.is_empty())
+                .collect(),
+        });
     }
 
     /// Every host that some play runs on, and the CA, in the inventory's order.
@@ -231,14 +220,18 @@ impl Run<'_> {
         let (fresh, again): (Vec<_>, Vec<_>) = wanted
             .into_iter()
             .partition(|(host, _, _)| !known.contains_key(&host.name));
-        let (mut nodes, mut facts) = gather(
-            &fresh,
-            self.context,
-            &self.id,
-            self.options.forks,
-            self.events,
-        )
-        .await;
+        let how = Gathering {
+            context: self.context,
+            run: &self.id,
+            forks: self.options.forks,
+            deadlines: self.options.deadlines,
+            events: self.events,
+        };
+        let Gathered {
+            mut nodes,
+            mut facts,
+            mut missing,
+        } = gather(&fresh, how).await;
         for (host, request, privileged) in &again {
             if let Some(node) = known.get(&host.name) {
                 match node.facts(*privileged, request).await {
@@ -246,9 +239,11 @@ impl Run<'_> {
                         facts.insert(host.name.clone(), fact);
                         nodes.insert(host.name.clone(), Arc::clone(node));
                     }
-                    Err(error) => self
-                        .events
-                        .emit(Event::Failed(error.failure(&host.name, "read facts"))),
+                    Err(error) => {
+                        let failure = error.failure(&host.name, "read facts");
+                        missing.insert(host.name.clone(), failure.kind);
+                        self.events.emit(Event::Failed(failure));
+                    }
                 }
             }
         }
@@ -258,7 +253,12 @@ impl Run<'_> {
             &facts,
             OffsetDateTime::now_utc(),
         );
-        World { nodes, facts, plan }
+        World {
+            nodes,
+            facts,
+            missing,
+            plan,
+        }
     }
 
     fn show(&self, plan: &Plan) {
@@ -274,6 +274,7 @@ impl Run<'_> {
                 kind: FailureKind::Refused,
                 step: problem.task.clone(),
                 message: problem.message.clone(),
+                causes: Vec::new(),
                 detail: Vec::new(),
                 hint: problem.hint.clone(),
             }));
@@ -304,7 +305,11 @@ impl Run<'_> {
         let ca = self.inventory.ca();
         let (Some(node), Some(facts)) = (world.nodes.get(&ca.name), world.facts.get(&ca.name))
         else {
-            return Err(self.ca_error(StartError::Push("it could not be reached".to_owned())));
+            let kind = world.missing.get(&ca.name).copied();
+            return Err(RunError::NoAuthority {
+                host: ca.name.clone(),
+                kind: kind.unwrap_or(FailureKind::Unreachable),
+            });
         };
         let is_local = ca.connection.kind == ConnectionKind::Local;
         let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
@@ -322,7 +327,9 @@ impl Run<'_> {
         match hello {
             Ok(Response::Held { holder, since }) => {
                 let since = since.map_or_else(String::new, |since| {
-                    format!(", since {}", since.truncate_to_second())
+                    let format = time::format_description::well_known::Rfc3339;
+                    let since = since.truncate_to_second().format(&format);
+                    format!(", since {}", since.unwrap_or_default())
                 });
                 Err(RunError::Locked(format!(
                     "{}{since}",
@@ -380,10 +387,16 @@ impl Run<'_> {
                 .plan
                 .changes()
                 .any(|change| matches!(change.action, Action::Authority { .. }));
-            Some(passphrase::obtain(&self.options.passphrase, new)?)
+            // A prompt blocks its thread, and must not keep an interruption
+            // from being heard.
+            let source = self.options.passphrase.clone();
+            let asking = tokio::task::spawn_blocking(move || passphrase::obtain(&source, new));
+            Some(self.unless(asking).await?.map_err(RunError::Prompt)??)
         } else {
             None
         };
+        let ca = &self.inventory.ca().name;
+        let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let issued = issue(
             &world.plan,
             &mut agent.client,
@@ -445,7 +458,7 @@ impl Run<'_> {
         let proved = |leaf: &DeliveredLeaf| {
             outcome.failed.iter().all(|host| *host != leaf.host)
                 && (leaf.role == Role::Daemon
-                    || proofs.is_empty()
+                    || (proofs.is_empty() && !self.interrupt.is_asked())
                     || proofs.iter().any(|proof| {
                         proof.from == leaf.host
                             && proof.check == Check::Accepted
@@ -501,22 +514,37 @@ impl Run<'_> {
             } else {
                 issued
             };
+            let missing = world.missing.get(name);
+            let unreachable =
+                missing == Some(&FailureKind::Unreachable) || outcome.unreachable.contains(name);
+            let failed =
+                outcome.failed.contains(name) || refused.contains(name) || missing.is_some();
             hosts.push(HostRecap {
                 host: name.to_owned(),
                 changed: placed.max(only_issued),
                 proved: of(Verdict::Proved),
                 not_proved: of(Verdict::NotProved),
-                failed: usize::from(outcome.failed.contains(name) || refused.contains(name))
-                    + of(Verdict::Failed),
-                unreachable: !world.facts.contains_key(name),
+                failed: usize::from(failed && !unreachable) + of(Verdict::Failed),
+                not_done: outcome.not_done.get(name).map_or(0, Vec::len),
+                unreachable,
             });
         }
         let unreachable = hosts.iter().any(|host| host.unreachable);
+        let failed = hosts.iter().any(|host| {
+            let name = host.host.as_str();
+            !host.unreachable
+                && (outcome.failed.contains(name)
+                    || refused.contains(name)
+                    || world.missing.contains_key(name))
+        });
         self.events.emit(Event::Recap {
             hosts,
             milliseconds: begun.elapsed().as_millis(),
         });
-        if !outcome.failed.is_empty() || !refused.is_empty() {
+        if self.interrupt.is_asked() {
+            return Exit::Interrupted;
+        }
+        if failed {
             Exit::Failed
         } else if unreachable {
             Exit::Unreachable

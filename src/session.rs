@@ -19,10 +19,25 @@ use crate::node::{
     connect, visible,
 };
 
-/// Facts are a few files; anything that takes longer hangs.
-const FACTS_DEADLINE: Duration = Duration::from_secs(60);
-/// A restart of docker may wait for its containers, twice if it is undone.
-pub const CHANGE_DEADLINE: Duration = Duration::from_secs(300);
+/// How long a node may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    pub facts: Duration,
+    /// One step: files, a restart and perhaps its undoing.
+    pub step: Duration,
+}
+
+impl Default for Deadlines {
+    fn default() -> Self {
+        Self {
+            // Facts are a few files; anything that takes longer hangs.
+            facts: Duration::from_secs(60),
+            // docker may wait for its containers, twice if it is undone.
+            step: Duration::from_secs(300),
+        }
+    }
+}
+
 /// Far above any set of certificates and unit files.
 const MAX_OUTPUT: usize = 16 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +47,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Node {
     pub name: String,
     pub connection: Arc<dyn Connection>,
+    pub deadlines: Deadlines,
     /// Named in every script, so that what a run leaves behind names the run.
     run: String,
 }
@@ -78,7 +94,7 @@ impl Node {
         request: &FactRequest,
     ) -> Result<NodeFacts, NodeError> {
         let output = self
-            .run(privileged, &request.script(), FACTS_DEADLINE)
+            .run(privileged, &request.script(), self.deadlines.facts)
             .await?;
         Ok(NodeFacts::parse(&output)?)
     }
@@ -119,24 +135,89 @@ impl NodeError {
                 "allow it without a password (NOPASSWD) in sudoers, or log in as root".to_owned(),
             ),
             Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
-            Self::Connection(_) | Self::Facts(_) => None,
+            Self::Connection(_) => {
+                Some("run again when it answers: the next run completes it".to_owned())
+            }
+            Self::Facts(_) => Some("look at what the node says above, and run again".to_owned()),
         }
     }
 
+    /// Before a change: nothing is different on the node.
     #[must_use]
     pub fn failure(&self, host: &str, step: &str) -> Failure {
         Failure {
             host: host.to_owned(),
             kind: match self {
+                Self::Connection(ConnectionError::Timeout { .. }) => FailureKind::TimedOut,
                 Self::Connection(_) => FailureKind::Unreachable,
                 _ => FailureKind::Refused,
             },
             step: step.to_owned(),
             message: self.to_string(),
+            causes: causes(self),
             detail: Vec::new(),
-            hint: self.hint(),
+            hint: match self {
+                Self::Connection(ConnectionError::Timeout { .. }) => Some(format!(
+                    "look at {host}: its load, its disks; --timeout SECONDS gives it longer"
+                )),
+                _ => self.hint(),
+            },
         }
     }
+
+    /// During a change: its script runs to its end on the node, whether
+    /// anybody listens or not.
+    #[must_use]
+    pub fn failure_in_change(&self, host: &str, step: &str) -> Failure {
+        let message = match self {
+            Self::Connection(ConnectionError::Timeout { .. }) => {
+                "the change was begun and did not end in time; what came of it is not known"
+            }
+            Self::Connection(
+                ConnectionError::Closed { .. }
+                | ConnectionError::NoExitStatus { .. }
+                | ConnectionError::OutputTooLarge { .. },
+            ) => "the connection was lost in the middle of a change; what came of it is not known",
+            _ => return self.failure(host, step),
+        };
+        Failure {
+            host: host.to_owned(),
+            kind: FailureKind::Unknown,
+            step: step.to_owned(),
+            message: message.to_owned(),
+            causes: std::iter::once(self.to_string())
+                .chain(causes(self))
+                .collect(),
+            detail: Vec::new(),
+            hint: Some(format!(
+                "as long as {host} runs it finishes the change or puts back what was there; then run again: the next run looks at what it finds, completes it, and restarts the daemon where that is needed"
+            )),
+        }
+    }
+
+    /// Whether the node is gone, as opposed to slow or unwilling.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Connection(ConnectionError::Closed { .. }))
+    }
+}
+
+/// The chain of causes below an error. One that only repeats the text above it
+/// is left out.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    let mut chain = Vec::new();
+    let mut last = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if text != last {
+            chain.push(visible(&text));
+        }
+        last = text;
+        source = cause.source();
+    }
+    chain
 }
 
 fn target(host: &Host) -> Target {
@@ -169,75 +250,97 @@ async fn open(host: &Host, context: &SshContext) -> Result<Arc<dyn Connection>, 
         return Ok(Arc::new(LocalConnection::new(&host.name)));
     }
     connect(&target(host), context).await.map_err(|error| {
-        let mut detail = Vec::new();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            detail.push(cause.to_string());
-            source = cause.source();
-        }
         Box::new(Failure {
             host: host.name.clone(),
             kind: FailureKind::Unreachable,
             step: "connect".to_owned(),
             message: error.to_string(),
-            detail,
+            causes: causes(&error),
+            detail: Vec::new(),
             hint: error.hint(),
         })
     })
 }
 
+/// How [`gather`] goes about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Gathering<'a> {
+    pub context: &'a SshContext,
+    /// The run's name.
+    pub run: &'a str,
+    /// Hosts at one time.
+    pub forks: usize,
+    pub deadlines: Deadlines,
+    pub events: &'a Events,
+}
+
+/// What [`gather`] found.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub nodes: BTreeMap<String, Arc<Node>>,
+    pub facts: BTreeMap<String, NodeFacts>,
+    /// Why the others are missing.
+    pub missing: BTreeMap<String, FailureKind>,
+}
+
 /// Connects to all hosts at once and reads the facts of each as soon as it is
 /// there. Those that fail are reported and left out.
-pub async fn gather(
-    hosts: &[(&Host, FactRequest, bool)],
-    context: &SshContext,
-    run: &str,
-    forks: usize,
-    events: &Events,
-) -> (BTreeMap<String, Arc<Node>>, BTreeMap<String, NodeFacts>) {
-    let gathered: Vec<_> =
+pub async fn gather(hosts: &[(&Host, FactRequest, bool)], how: Gathering<'_>) -> Gathered {
+    let found: Vec<_> =
         futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
-            let begun = Instant::now();
-            let connection = match open(host, context).await {
-                Ok(connection) => connection,
-                Err(failure) => {
-                    events.emit(Event::Failed(*failure));
-                    return None;
-                }
-            };
-            events.emit(Event::Connected {
-                host: host.name.clone(),
-                address: connection.description(),
-                milliseconds: begun.elapsed().as_millis(),
+            let found = gather_one(host, request, *privileged, how).await;
+            let found = found.map_err(|failure| {
+                let kind = failure.kind;
+                how.events.emit(Event::Failed(*failure));
+                kind
             });
-            let node = Arc::new(Node {
-                name: host.name.clone(),
-                connection,
-                run: run.to_owned(),
-            });
-            let begun = Instant::now();
-            match node.facts(*privileged, request).await {
-                Ok(facts) => {
-                    events.emit(Event::Facts {
-                        host: host.name.clone(),
-                        milliseconds: begun.elapsed().as_millis(),
-                    });
-                    Some((node, facts))
-                }
-                Err(error) => {
-                    events.emit(Event::Failed(error.failure(&host.name, "read facts")));
-                    None
-                }
-            }
+            (host.name.clone(), found)
         }))
-        .buffer_unordered(forks)
+        .buffer_unordered(how.forks)
         .collect()
         .await;
-    let mut nodes = BTreeMap::new();
-    let mut facts = BTreeMap::new();
-    for (node, fact) in gathered.into_iter().flatten() {
-        facts.insert(node.name.clone(), fact);
-        nodes.insert(node.name.clone(), node);
+    let mut gathered = Gathered::default();
+    for (name, found) in found {
+        match found {
+            Ok((node, facts)) => {
+                gathered.facts.insert(name.clone(), facts);
+                gathered.nodes.insert(name, node);
+            }
+            Err(kind) => {
+                gathered.missing.insert(name, kind);
+            }
+        }
     }
-    (nodes, facts)
+    gathered
+}
+
+async fn gather_one(
+    host: &Host,
+    request: &FactRequest,
+    privileged: bool,
+    how: Gathering<'_>,
+) -> Result<(Arc<Node>, NodeFacts), Box<Failure>> {
+    let begun = Instant::now();
+    let connection = open(host, how.context).await?;
+    how.events.emit(Event::Connected {
+        host: host.name.clone(),
+        address: connection.description(),
+        milliseconds: begun.elapsed().as_millis(),
+    });
+    let node = Arc::new(Node {
+        name: host.name.clone(),
+        connection,
+        deadlines: how.deadlines,
+        run: how.run.to_owned(),
+    });
+    let begun = Instant::now();
+    let facts = node
+        .facts(privileged, request)
+        .await
+        .map_err(|error| Box::new(error.failure(&host.name, "read facts")))?;
+    how.events.emit(Event::Facts {
+        host: host.name.clone(),
+        milliseconds: begun.elapsed().as_millis(),
+    });
+    Ok((node, facts))
 }

@@ -29,7 +29,7 @@ pub use stream::{
     ConnectionError, DialError, ExitFuture, ExitStatus, Limits, Output, Process, Stream,
 };
 pub use target::{HostKeyChecking, Target};
-pub use text::visible;
+pub use text::{is_visible, visible};
 
 /// A future as trait objects need it: owned, sendable, unnamed.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

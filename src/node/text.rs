@@ -16,13 +16,19 @@ pub fn visible(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            _ if character.is_control() || misleads(character) => {
+            _ if is_visible(character) => out.push(character),
+            _ => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(character));
             }
-            _ => out.push(character),
         }
     }
     out
+}
+
+/// Whether a terminal only draws this character.
+#[must_use]
+pub fn is_visible(character: char) -> bool {
+    !character.is_control() && !misleads(character)
 }
 
 /// Zero-width, bidirectional and line-separating characters.

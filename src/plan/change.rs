@@ -23,6 +23,17 @@ pub struct Change {
     pub action: Action,
 }
 
+impl Change {
+    /// Whether the host itself is changed, as opposed to the CA for it.
+    #[must_use]
+    pub fn is_on_node(&self) -> bool {
+        match self.action {
+            Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => false,
+            Action::File(_) | Action::Restart(_) => true,
+        }
+    }
+}
+
 /// The texts that a diff is drawn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextDiff {

@@ -1,27 +1,33 @@
 //! The live view for a terminal: the plain lines, and below them what is going
-//! on right now, a spinner a host while there are few and a count when there
-//! are many.
+//! on right now, a spinner a host while there are few; of many one bar, and
+//! those that take longest.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Style;
-use super::plain::Text;
+use super::layout::some_of;
+use super::plain::{Channel, Text};
 use crate::event::{Event, Renderer};
+use crate::node::visible;
 
 /// More spinners than this push the results off a small screen.
 const MOST: usize = 10;
+/// Of many hosts at work, those that have been at it for longest.
+const LAGGARDS: usize = 3;
 
 /// Prints a line above the spinners.
-type Print = Box<dyn FnMut(&str) + Send>;
+type Print = Box<dyn FnMut(Channel, &str) + Send>;
 
 pub struct Live {
     bars: MultiProgress,
     text: Text<Print>,
+    hosts: usize,
     spinners: BTreeMap<String, ProgressBar>,
-    waiting: BTreeSet<String>,
+    /// Hosts that are at work and since when, while they are many.
+    working: BTreeMap<String, Instant>,
     total: Option<ProgressBar>,
 }
 
@@ -40,44 +46,80 @@ impl Live {
             bars,
             text: Text::new(
                 style,
-                None,
-                Box::new(move |line: &str| {
-                    // Above the spinners; `suspend` also prints empty lines.
-                    lines.suspend(|| println!("{line}"));
-                }),
+                Box::new(move |channel, line: &str| lines.suspend(|| channel.print(line))),
             ),
+            hosts: 0,
             spinners: BTreeMap::new(),
-            waiting: BTreeSet::new(),
+            working: BTreeMap::new(),
             total: None,
         }
     }
 
-    fn spin(&mut self, host: &str, what: &str) {
-        if self.spinners.len() < MOST || self.spinners.contains_key(host) {
-            let bars = &self.bars;
-            let spinner = self.spinners.entry(host.to_owned()).or_insert_with(|| {
-                let spinner = bars.add(ProgressBar::new_spinner());
-                if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {msg}") {
-                    spinner.set_style(style);
-                }
-                spinner.enable_steady_tick(Duration::from_millis(100));
-                spinner.set_prefix(host.to_owned());
-                spinner
-            });
-            spinner.set_message(what.to_owned());
+    /// A host has begun something.
+    fn begin(&mut self, host: &str, what: &str) {
+        if self.hosts > MOST {
+            self.working
+                .entry(host.to_owned())
+                .or_insert_with(Instant::now);
+            self.name_laggards();
+            return;
         }
+        let bars = &self.bars;
+        let spinner = self.spinners.entry(host.to_owned()).or_insert_with(|| {
+            let spinner = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
+                spinner.set_style(style);
+            }
+            spinner.enable_steady_tick(Duration::from_millis(100));
+            spinner.set_prefix(visible(host));
+            spinner
+        });
+        spinner.set_message(visible(what));
     }
 
-    fn stop(&mut self, host: &str) {
+    /// A host has nothing to do for now.
+    fn end(&mut self, host: &str) {
         if let Some(spinner) = self.spinners.remove(host) {
             spinner.finish_and_clear();
         }
+        if self.working.remove(host).is_some() {
+            self.name_laggards();
+        }
+    }
+
+    fn advance(&self) {
+        if let Some(total) = &self.total {
+            total.inc(1);
+        }
+    }
+
+    fn name_laggards(&self) {
+        let Some(total) = &self.total else { return };
+        let mut working: Vec<_> = self.working.iter().collect();
+        working.sort_by_key(|(_, since)| **since);
+        let names: Vec<String> = working.iter().map(|(name, _)| visible(name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        total.set_message(some_of(&names, LAGGARDS));
+    }
+
+    /// One bar for all hosts.
+    fn count(&mut self, length: usize, of: &str) {
+        let total = self.bars.add(ProgressBar::new(length as u64));
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:20} {pos}/{len} {prefix} {wide_msg:.dim}")
+        {
+            total.set_style(style);
+        }
+        total.set_prefix(of.to_owned());
+        total.tick();
+        self.total = Some(total);
     }
 
     fn clear(&mut self) {
         for (_, spinner) in std::mem::take(&mut self.spinners) {
             spinner.finish_and_clear();
         }
+        self.working.clear();
         if let Some(total) = self.total.take() {
             total.finish_and_clear();
         }
@@ -89,39 +131,39 @@ impl Renderer for Live {
         match event {
             Event::Run { hosts, .. } => {
                 self.text.event(event);
-                self.waiting = hosts.iter().cloned().collect();
-                if hosts.len() > MOST {
-                    let total = self.bars.add(ProgressBar::new(hosts.len() as u64));
-                    if let Ok(style) =
-                        ProgressStyle::with_template("{bar:30} {pos}/{len} hosts {msg}")
-                    {
-                        total.set_style(style);
-                    }
-                    self.total = Some(total);
+                self.hosts = hosts.len();
+                if self.hosts > MOST {
+                    self.count(hosts.len(), "hosts");
                 } else {
                     for host in hosts {
-                        self.spin(host, "connecting");
+                        self.begin(host, "connecting");
                     }
                 }
                 return;
             }
-            Event::Connected { host, .. } => self.spin(host, "reading facts"),
-            Event::Facts { host, .. } => {
-                self.stop(host);
-                self.waiting.remove(host);
-                if let Some(total) = &self.total {
-                    total.inc(1);
-                    let names: Vec<&str> =
-                        self.waiting.iter().take(3).map(String::as_str).collect();
-                    total.set_message(names.join(" "));
-                }
+            Event::Connected { host, .. } => self.begin(host, "reading facts"),
+            Event::Facts { host, .. } | Event::Changed { host, .. } => {
+                self.advance();
+                self.end(host);
             }
-            Event::Started { host, what } => self.spin(host, what),
-            Event::Changed { host, .. } => self.stop(host),
-            Event::Failed(failure) => self.stop(&failure.host),
-            Event::Plan { .. } | Event::Recap { .. } => self.clear(),
-            Event::Warning { .. } | Event::Proof(_) => {}
+            Event::Started { host, what } => self.begin(host, what),
+            Event::Failed(failure) => {
+                self.advance();
+                self.end(&failure.host);
+            }
+            Event::Plan { .. }
+            | Event::Stopped { .. }
+            | Event::Abandoned { .. }
+            | Event::Error(_)
+            | Event::Recap { .. } => self.clear(),
+            Event::Warning { .. } | Event::Interrupted { .. } | Event::Proof(_) => {}
         }
         self.text.event(event);
+        if let Event::Plan { changes } = event
+            && self.hosts > MOST
+            && !changes.is_empty()
+        {
+            self.count(changes.len(), "changes");
+        }
     }
 }

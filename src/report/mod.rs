@@ -1,36 +1,76 @@
 //! Reports: events drawn for people and for programs.
 //!
-//! [`plain`] prints a line an event, [`live`] adds what is going on right now
-//! where there is a terminal, [`json`] prints the events themselves.
+//! [`plain`] prints lines, [`live`] adds what is going on right now where
+//! there is a terminal, [`json`] writes the events themselves, to standard
+//! output or to a log.
 
+use crate::event::{Event, Renderer};
+
+mod clean;
+mod ending;
 pub mod json;
+mod layout;
 pub mod live;
 pub mod plain;
+mod plan;
 
-/// Which colours may be used.
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verbosity {
+    /// What went wrong, and how it ended.
+    Quiet,
+    Normal,
+    /// Every connection and every fact, nothing shortened.
+    Verbose,
+}
+
+/// How text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     pub colour: bool,
-    /// Show every connection and every fact.
-    pub verbose: bool,
-    pub diff: bool,
+    pub verbosity: Verbosity,
+    /// Columns; `None` where lines may be as long as they like.
+    pub width: Option<usize>,
+}
+
+/// Whether colours may be used: `CLICOLOR_FORCE`, `NO_COLOR` (no-color.org) and
+/// `TERM`, looked up through `variable`.
+#[must_use]
+pub fn wants_colour(terminal: bool, variable: impl Fn(&str) -> Option<String>) -> bool {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+        return true;
+    }
+    terminal && set("TERM").is_some_and(|value| value != "dumb")
+}
+
+/// Several renderers at one time.
+pub struct Several(pub Vec<Box<dyn Renderer>>);
+
+impl std::fmt::Debug for Several {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Several({})", self.0.len())
+    }
+}
+
+impl Renderer for Several {
+    fn event(&mut self, event: &Event) {
+        for renderer in &mut self.0 {
+            renderer.event(event);
+        }
+    }
 }
 
 impl Style {
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\u{1b}[{code}m{text}\u{1b}[0m")
-        } else {
-            text.to_owned()
-        }
+        layout::paint(self.colour, Some(code), text)
     }
 
     fn green(self, text: &str) -> String {
         self.paint("32", text)
-    }
-
-    fn yellow(self, text: &str) -> String {
-        self.paint("33", text)
     }
 
     fn red(self, text: &str) -> String {
@@ -43,5 +83,32 @@ impl Style {
 
     fn dim(self, text: &str) -> String {
         self.paint("2", text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wants_colour;
+
+    #[test]
+    fn the_environment_decides_about_colours() {
+        let colour = |terminal, variables: &[(&str, &str)]| {
+            wants_colour(terminal, |name| {
+                let (_, value) = variables.iter().find(|(known, _)| *known == name)?;
+                Some((*value).to_owned())
+            })
+        };
+        let term = ("TERM", "xterm");
+        assert!(colour(true, &[term]));
+        assert!(!colour(false, &[term]));
+        assert!(!colour(true, &[term, ("NO_COLOR", "1")]));
+        assert!(colour(true, &[term, ("NO_COLOR", "")]));
+        assert!(colour(false, &[("CLICOLOR_FORCE", "1")]));
+        assert!(!colour(
+            false,
+            &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
+        ));
+        assert!(!colour(true, &[("TERM", "dumb")]));
+        assert!(!colour(true, &[]));
     }
 }

@@ -3,227 +3,164 @@
 
 use std::io::Write as _;
 
-use comfy_table::{ContentArrangement, Table, presets};
+use super::layout::{plural, shorten, some_of, wrap};
+use super::{Style, Verbosity, clean, ending, plan};
+use crate::event::{Error, Event, Failure, FailureKind, Proof, Renderer};
 
-use super::Style;
-use crate::event::{
-    Check, Event, Failure, FailureKind, HostRecap, PlannedChange, Proof, Renderer, Verdict,
-};
+/// Where a line belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// What the run tells: standard output.
+    Output,
+    /// Why there is no run: standard error.
+    Error,
+}
+
+impl Channel {
+    /// Prints a line. A reader that has gone away is no reason to stop
+    /// half-way.
+    pub fn print(self, line: &str) {
+        let _ = match self {
+            Self::Output => writeln!(std::io::stdout().lock(), "{line}"),
+            Self::Error => writeln!(std::io::stderr().lock(), "{line}"),
+        };
+    }
+}
 
 /// Draws events as text; the lines go to whatever `print` is.
-pub struct Text<P: FnMut(&str) + Send> {
+pub struct Text<P: FnMut(Channel, &str) + Send> {
     style: Style,
     print: P,
     proofs: Vec<Proof>,
     check: bool,
-    width: Option<u16>,
 }
 
-impl<P: FnMut(&str) + Send> std::fmt::Debug for Text<P> {
+impl<P: FnMut(Channel, &str) + Send> std::fmt::Debug for Text<P> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Text")
     }
 }
 
-/// Text straight to standard output.
+/// Text straight to the standard streams.
 #[must_use]
-pub fn plain(style: Style) -> Text<impl FnMut(&str) + Send> {
-    Text::new(style, None, |line: &str| {
-        let _ = writeln!(std::io::stdout().lock(), "{line}");
-    })
+pub fn plain(style: Style) -> Text<impl FnMut(Channel, &str) + Send> {
+    Text::new(style, Channel::print)
 }
 
-impl<P: FnMut(&str) + Send> Text<P> {
-    pub fn new(style: Style, width: Option<u16>, print: P) -> Self {
+impl<P: FnMut(Channel, &str) + Send> Text<P> {
+    pub fn new(style: Style, print: P) -> Self {
         Self {
             style,
             print,
             proofs: Vec::new(),
             check: false,
-            width,
         }
     }
 
     fn line(&mut self, text: &str) {
-        for line in text.lines() {
-            (self.print)(line.trim_end());
-        }
-        if text.is_empty() {
-            (self.print)("");
+        (self.print)(Channel::Output, text.trim_end());
+    }
+
+    fn lines(&mut self, lines: &[String]) {
+        for line in lines {
+            self.line(line);
         }
     }
 
-    fn table(&mut self, rows: Vec<Vec<String>>) {
-        let mut table = Table::new();
-        table
-            .load_preset(presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic)
-            .add_rows(rows);
-        if let Some(width) = self.width {
-            table.set_width(width);
+    /// A word in colour, then text that is wrapped below itself.
+    fn said(&mut self, indent: usize, code: &str, word: &str, text: &str) {
+        let room = self.style.width;
+        // What follows the first line stands two columns further in.
+        let room = room.map(|width| width.saturating_sub(indent + 2));
+        let lines = wrap(&format!("{word} {text}"), room);
+        for (index, line) in lines.iter().enumerate() {
+            let line = match line.strip_prefix(word) {
+                Some(rest) if index == 0 => format!("{}{rest}", self.style.paint(code, word)),
+                _ if index > 0 => format!("  {line}"),
+                // The terminal is narrower than the word.
+                _ => line.clone(),
+            };
+            self.line(&format!("{}{line}", " ".repeat(indent)));
         }
-        let text = table.to_string();
-        self.line(&text);
-    }
-
-    fn plan(&mut self, changes: &[PlannedChange]) {
-        let style = self.style;
-        if changes.is_empty() {
-            self.line(&style.green("Nothing to change."));
-            return;
-        }
-        let hosts: std::collections::BTreeSet<&str> =
-            changes.iter().map(|change| change.host.as_str()).collect();
-        let heading = format!(
-            "{} on {}",
-            plural(changes.len(), "change"),
-            plural(hosts.len(), "host")
-        );
-        self.line(&style.bold(&if self.check {
-            format!("{heading} would be made:")
-        } else {
-            format!("{heading}:")
-        }));
-        let rows = changes
-            .iter()
-            .map(|change| {
-                vec![
-                    change.host.clone(),
-                    change.what.clone(),
-                    change.reasons.join("; "),
-                ]
-            })
-            .collect();
-        self.table(rows);
-        for change in changes {
-            if let Some(diff) = &change.diff {
-                self.line("");
-                self.line(&style.bold(&format!("{} {}", change.host, change.what)));
-                for line in diff.lines() {
-                    let painted = match line.chars().next() {
-                        Some('+') => style.green(line),
-                        Some('-') => style.red(line),
-                        _ => style.dim(line),
-                    };
-                    self.line(&painted);
-                }
-            }
-        }
-        self.line("");
     }
 
     fn failed(&mut self, failure: &Failure) {
-        let style = self.style;
         let word = match failure.kind {
             FailureKind::Unreachable => "unreachable",
+            FailureKind::TimedOut => "does not answer",
             FailureKind::Refused => "cannot be planned",
             FailureKind::Undone => "failed, everything is as it was",
             FailureKind::Failed => "FAILED",
+            FailureKind::Unknown => "OUTCOME UNKNOWN",
             FailureKind::UndoFailed => "FAILED AND NOT UNDONE",
         };
-        self.line(&format!(
-            "{} {}: {}",
-            style.red(&format!("{}: {word}", failure.host)),
-            style.dim(&format!("({})", failure.step)),
-            failure.message
-        ));
+        let word = format!("{}: {word}", failure.host);
+        self.said(
+            0,
+            "31",
+            &word,
+            &format!("({}): {}", failure.step, failure.message),
+        );
+        for cause in &failure.causes {
+            self.said(2, "2", "Caused by:", cause);
+        }
         for line in &failure.detail {
-            self.line(&format!("    {line}"));
+            for line in wrap(line, self.style.width.map(|width| width.saturating_sub(4))) {
+                self.line(&format!("    {line}"));
+            }
         }
         if let Some(hint) = &failure.hint {
-            self.line(&format!("  {} {hint}", style.yellow("hint:")));
+            self.said(2, "33", "Hint:", hint);
         }
     }
 
-    /// One line a daemon and check where all clients agree, one a client where
-    /// they do not.
-    fn proofs(&mut self) {
-        if self.proofs.is_empty() {
-            return;
+    fn error(&mut self, error: &Error) {
+        let mut line = |text: &str| (self.print)(Channel::Error, text);
+        line(&format!("Error: {}", error.message));
+        for cause in &error.causes {
+            line(&format!("Caused by: {cause}"));
         }
-        let style = self.style;
-        let mut proofs = std::mem::take(&mut self.proofs);
-        proofs.sort_by(|left, right| {
-            (&left.to, left.check, &left.from).cmp(&(&right.to, right.check, &right.from))
-        });
-        self.line(&style.bold("Proof:"));
-        let mut rows = Vec::new();
-        let mut rest = proofs.as_slice();
-        while let Some(first) = rest.first() {
-            let same = rest
-                .iter()
-                .take_while(|proof| {
-                    proof.to == first.to
-                        && proof.check == first.check
-                        && proof.verdict == first.verdict
-                        && (proof.verdict == Verdict::Proved)
-                })
-                .count()
-                .max(1);
-            let (group, tail) = rest.split_at(same);
-            rest = tail;
-            let from = if group.len() > 2 {
-                format!("{} clients", group.len())
-            } else {
-                let names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
-                names.join(", ")
-            };
-            let verdict = match first.verdict {
-                Verdict::Proved => style.green("proved"),
-                Verdict::NotProved => style.yellow("not proved"),
-                Verdict::Failed => style.red("FAILED"),
-            };
-            rows.push(vec![
-                verdict,
-                first.to.clone(),
-                Check::title(first.check).to_owned(),
-                format!("from {from}"),
-                first.seen.clone(),
-            ]);
+        if let Some(hint) = &error.hint {
+            line(&format!("Hint: {hint}"));
         }
-        self.table(rows);
     }
 
-    fn recap(&mut self, hosts: &[HostRecap], milliseconds: u128) {
-        let style = self.style;
-        self.line("");
-        let mut rows = Vec::new();
-        for host in hosts {
-            let name = if host.failed > 0 || host.unreachable {
-                style.red(&host.host)
-            } else if host.changed > 0 {
-                style.yellow(&host.host)
-            } else {
-                style.green(&host.host)
-            };
-            rows.push(vec![
-                name,
-                format!("changed={}", host.changed),
-                format!("proved={}", host.proved),
-                format!("not-proved={}", host.not_proved),
-                format!("failed={}", host.failed),
-                format!("unreachable={}", u8::from(host.unreachable)),
-            ]);
+    fn verbosely(&mut self, text: &str) {
+        if self.style.verbosity == Verbosity::Verbose {
+            let text = self.style.dim(text);
+            self.line(&text);
         }
-        self.table(rows);
-        let seconds = milliseconds / 1000;
-        let rest = (milliseconds % 1000) / 10;
-        self.line(&style.dim(&format!("took {seconds}.{rest:02} s")));
     }
 }
 
-fn plural(count: usize, word: &str) -> String {
-    if count == 1 {
-        format!("{count} {word}")
-    } else {
-        format!("{count} {word}s")
+/// What an interruption waits for, and what it leaves behind.
+fn interrupted(waiting: &[String]) -> String {
+    let names: Vec<&str> = waiting.iter().map(String::as_str).collect();
+    match names.as_slice() {
+        [] => "nothing new is begun".to_owned(),
+        names => format!(
+            "waiting until {} finished the current step or undid it; once more, and this ends at once",
+            some_of(names, 5)
+        ),
     }
 }
 
-impl<P: FnMut(&str) + Send> Renderer for Text<P> {
+fn abandoned(hosts: &[String]) -> String {
+    let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    match names.as_slice() {
+        [] => "no step is under way on any node".to_owned(),
+        names => format!(
+            "{} finish or undo the current step by themselves, and the next run looks at what came of it",
+            some_of(names, 5)
+        ),
+    }
+}
+
+impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
     fn event(&mut self, event: &Event) {
         let style = self.style;
-        match event {
+        let quiet = style.verbosity == Verbosity::Quiet;
+        match &clean::clean(event) {
             Event::Run {
                 inventory,
                 playbook,
@@ -232,52 +169,61 @@ impl<P: FnMut(&str) + Send> Renderer for Text<P> {
                 ..
             } => {
                 self.check = *check;
-                self.line(&format!(
-                    "{} {inventory}, {}",
-                    style.bold(playbook),
-                    plural(hosts.len(), "host")
-                ));
+                if !quiet {
+                    let rest = format!("{inventory}, {}", plural(hosts.len(), "host"));
+                    self.said(0, "1", playbook, &rest);
+                }
             }
             Event::Connected {
                 host,
                 address,
                 milliseconds,
-            } => {
-                if style.verbose {
-                    self.line(&style.dim(&format!(
-                        "{host}: connected to {address} in {milliseconds} ms"
-                    )));
-                }
-            }
+            } => self.verbosely(&format!(
+                "{host}: connected to {address} in {milliseconds} ms"
+            )),
             Event::Facts { host, milliseconds } => {
-                if style.verbose {
-                    self.line(&style.dim(&format!("{host}: facts read in {milliseconds} ms")));
-                }
+                self.verbosely(&format!("{host}: facts read in {milliseconds} ms"));
             }
             Event::Warning { host, text } => {
                 let host = host
                     .as_ref()
                     .map(|host| format!("{host}: "))
                     .unwrap_or_default();
-                self.line(&format!("{} {host}{text}", style.yellow("warning:")));
+                self.said(0, "33", "warning:", &format!("{host}{text}"));
             }
-            Event::Plan { changes } => self.plan(changes),
-            Event::Started { host, what } => {
-                if style.verbose {
-                    self.line(&style.dim(&format!("{host}: {what}")));
+            Event::Plan { changes } => {
+                if !quiet || self.check {
+                    self.lines(&plan::lines(style, self.check, changes));
                 }
             }
+            Event::Started { host, what } => self.verbosely(&format!("{host}: {what}")),
             Event::Changed { host, what } => {
-                self.line(&format!("{} {host}: {what}", style.yellow("changed")));
+                if !quiet {
+                    let what = if style.verbosity == Verbosity::Verbose {
+                        what.clone()
+                    } else {
+                        shorten(what)
+                    };
+                    self.said(0, "33", "changed", &format!("{host}: {what}"));
+                }
             }
             Event::Failed(failure) => self.failed(failure),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
+            Event::Interrupted { waiting } => {
+                self.said(0, "1", "interrupted:", &interrupted(waiting));
+            }
+            Event::Abandoned { hosts } => {
+                self.said(0, "1", "interrupted:", &abandoned(hosts));
+            }
+            Event::Stopped { hosts } => self.lines(&ending::stopped(style, hosts)),
+            Event::Error(error) => self.error(error),
             Event::Recap {
                 hosts,
                 milliseconds,
             } => {
-                self.proofs();
-                self.recap(hosts, *milliseconds);
+                let proofs = std::mem::take(&mut self.proofs);
+                self.lines(&ending::proofs(style, proofs));
+                self.lines(&ending::recap(style, hosts, *milliseconds));
             }
         }
     }

@@ -9,6 +9,9 @@ pub const PASSPHRASE: &str = "correct horse battery staple";
 /// Every test begins with freshly installed nodes.
 pub struct Lab {
     directory: tempfile::TempDir,
+    name: String,
+    /// Two daemons are more than most tests need: such a lab goes again.
+    is_extra: bool,
     /// Tests of this binary take turns on the lab, whatever runs them.
     _turn: std::fs::File,
 }
@@ -25,10 +28,9 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn lab_command() -> Command {
+fn lab_command(name: &str) -> Command {
     let mut command = Command::new(root().join("tests/lab/lab"));
-    let name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
-    command.args(["--name", &name]).current_dir(root());
+    command.args(["--name", name]).current_dir(root());
     command
 }
 
@@ -43,22 +45,40 @@ fn check(what: &str, output: &Output) {
 }
 
 impl Lab {
+    /// One client, one CA, one daemon: node1, node2, node3.
     pub fn fresh() -> Self {
+        Self::bring_up(false)
+    }
+
+    /// A lab of its own with a second daemon, node4.
+    pub fn with_two_daemons() -> Self {
+        Self::bring_up(true)
+    }
+
+    fn bring_up(is_extra: bool) -> Self {
         let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
         turn.lock().unwrap();
-        let output = lab_command().arg("up").output().unwrap();
+        let mut name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
+        let mut up = vec!["up"];
+        if is_extra {
+            name.push_str("-two");
+            up.extend(["--daemons", "2"]);
+        }
+        let output = lab_command(&name).args(up).output().unwrap();
         check("lab up", &output);
-        let output = lab_command().arg("reset").output().unwrap();
+        let output = lab_command(&name).arg("reset").output().unwrap();
         check("lab reset", &output);
         Self {
             directory: tempfile::tempdir().unwrap(),
+            name,
+            is_extra,
             _turn: turn,
         }
     }
 
     /// The command that runs the tool inside the lab's network.
     pub fn tool(&self, arguments: &[&str]) -> Command {
-        let mut command = lab_command();
+        let mut command = lab_command(&self.name);
         command
             .arg("run")
             .arg(env!("CARGO_BIN_EXE_dtls-deploy"))
@@ -90,7 +110,7 @@ impl Lab {
     }
 
     pub fn try_exec_as(&self, node: &str, user: &str, command: &str) -> (bool, String) {
-        let output = lab_command()
+        let output = lab_command(&self.name)
             .args(["exec", node, "--user", user, "--", "bash", "-c", command])
             .stdin(Stdio::null())
             .output()
@@ -114,7 +134,7 @@ impl Lab {
 
     /// The lab's other commands: `unit`, `stop`, `start`.
     pub fn control(&self, arguments: &[&str]) {
-        let output = lab_command().args(arguments).output().unwrap();
+        let output = lab_command(&self.name).args(arguments).output().unwrap();
         check(&arguments.join(" "), &output);
     }
 
@@ -127,8 +147,13 @@ impl Lab {
                 + "
 "
         });
+        let second = if self.is_extra {
+            "        node4:\n          ansible_host: 10.0.0.13\n"
+        } else {
+            ""
+        };
         let text = format!(
-            "all:\n  vars:\n    ansible_user: ubuntu\n{lines}  children:\n    ca:\n      hosts:\n        node2:\n          ansible_host: 10.0.0.11\n    daemons:\n      hosts:\n        node3:\n          ansible_host: 10.0.0.12\n    clients:\n      hosts:\n        node1:\n          ansible_host: 10.0.0.10\n"
+            "all:\n  vars:\n    ansible_user: ubuntu\n{lines}  children:\n    ca:\n      hosts:\n        node2:\n          ansible_host: 10.0.0.11\n    daemons:\n      hosts:\n        node3:\n          ansible_host: 10.0.0.12\n{second}    clients:\n      hosts:\n        node1:\n          ansible_host: 10.0.0.10\n"
         );
         let path = self.directory.path().join("test.yaml");
         std::fs::write(&path, text).unwrap();
@@ -146,6 +171,14 @@ impl Lab {
             "node3",
             "systemctl show docker.service -p InvocationID --value",
         )
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.is_extra {
+            let _ = lab_command(&self.name).arg("down").output();
+        }
     }
 }
 

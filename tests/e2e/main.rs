@@ -15,7 +15,10 @@
 
 mod daemon;
 mod defaults;
+mod exit_codes;
 mod guide_c;
+mod interrupt;
 mod lab;
 mod output;
 mod secrets;
+mod unreachable;

@@ -24,27 +24,6 @@ fn json_lines_tell_the_whole_run() {
 }
 
 #[test]
-fn a_node_that_is_down_is_one_node_down() {
-    let lab = Lab::fresh();
-    lab.control(&["stop", "node1", "--cut"]);
-    let inventory = lab.inventory("ansible_timeout: 2");
-    let run = lab.run(&[&inventory]);
-    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
-    assert!(run.stdout.contains("node1: unreachable"), "{}", run.stdout);
-    assert_eq!(
-        lab.exec("node3", "stat -c %a /etc/docker/tls/key.pem"),
-        "400"
-    );
-    lab.control(&["start", "node1"]);
-    let run = lab.deploy(&[&inventory]);
-    assert!(
-        run.stdout.contains("own certificate accepted"),
-        "{}",
-        run.stdout
-    );
-}
-
-#[test]
 fn an_unknown_host_key_is_refused() {
     let lab = Lab::fresh();
     let empty = lab.file("known_hosts", "");

@@ -1,0 +1,136 @@
+//! Whom a run reports to, as the command line asked for it: people, programs,
+//! a log.
+
+use std::io::IsTerminal as _;
+
+use super::{Common, Output};
+use crate::event::{Error, ErrorKind, Event, Events, Place, Renderer};
+use crate::inventory::Problem;
+use crate::report::json::Json;
+use crate::report::{self, Several, Style, Verbosity};
+use crate::run::Exit;
+use crate::terminal;
+
+/// Whom a run reports to.
+pub(super) struct Reports {
+    /// Everybody.
+    pub(super) all: Events,
+    /// Programs and the log alone, for what people are shown in another form.
+    machine: Events,
+    /// Whether people are shown anything.
+    human: bool,
+}
+
+impl Reports {
+    pub(super) fn new(common: &Common) -> Result<Self, Exit> {
+        let mut json = Json::default();
+        if let Some(path) = &common.log {
+            match json.and_log(path) {
+                Ok(both) => json = both,
+                Err(error) => {
+                    eprintln!(
+                        "Error: the log {} cannot be written\nCaused by: {error}",
+                        path.display()
+                    );
+                    return Err(Exit::Usage);
+                }
+            }
+        }
+        let terminal = std::io::stdout().is_terminal();
+        let variable = |name: &str| std::env::var(name).ok();
+        let style = Style {
+            colour: report::wants_colour(terminal, variable),
+            verbosity: match (common.quiet, common.verbose) {
+                (true, _) => Verbosity::Quiet,
+                (_, true) => Verbosity::Verbose,
+                _ => Verbosity::Normal,
+            },
+            width: terminal::width(std::io::stdout()),
+        };
+        let moving = terminal && variable("TERM").is_some_and(|term| term != "dumb");
+        let human: Option<Box<dyn Renderer>> = match common.output {
+            Output::Json => {
+                json = json.and_standard_output();
+                None
+            }
+            Output::Auto if moving && !common.quiet => {
+                Some(Box::new(report::live::Live::new(style)))
+            }
+            Output::Auto | Output::Plain => Some(Box::new(report::plain::plain(style))),
+        };
+        let machine = Events::new(Box::new(json));
+        let is_human = human.is_some();
+        let mut all: Vec<Box<dyn Renderer>> = vec![Box::new(machine.clone())];
+        all.extend(human);
+        Ok(Self {
+            all: Events::new(Box::new(Several(all))),
+            machine,
+            human: is_human,
+        })
+    }
+
+    /// Mistakes in a file: people see the piece of the file.
+    pub(super) fn problems(&self, kind: ErrorKind, what: &str, problems: &[Problem]) {
+        let errors = problems.iter().filter(|problem| !problem.warning).count();
+        let handler = miette::MietteHandlerOpts::new().build();
+        for problem in problems {
+            if self.human {
+                eprintln!("{:?}", Shown(&handler, problem));
+            }
+            let place = Place {
+                file: problem.file.clone(),
+                line: problem.line,
+                column: problem.column,
+            };
+            self.machine.emit(if problem.warning {
+                let Place { file, line, .. } = place;
+                Event::Warning {
+                    host: None,
+                    text: format!("{file}:{line}: {}", problem.message),
+                }
+            } else {
+                Event::Error(Error {
+                    kind,
+                    host: None,
+                    place: Some(place),
+                    step: format!("read {what}"),
+                    message: problem.message.clone(),
+                    causes: Vec::new(),
+                    hint: problem.help.clone(),
+                })
+            });
+        }
+        if errors > 0 && self.human {
+            eprintln!(
+                "{errors} error{} in {what}; nothing was touched",
+                if errors == 1 { "" } else { "s" }
+            );
+        }
+    }
+
+    pub(super) fn error(
+        &self,
+        kind: ErrorKind,
+        step: &str,
+        message: String,
+        cause: &std::io::Error,
+    ) {
+        self.all.emit(Event::Error(Error {
+            kind,
+            host: None,
+            place: None,
+            step: step.to_owned(),
+            message,
+            causes: vec![cause.to_string()],
+            hint: None,
+        }));
+    }
+}
+
+struct Shown<'a>(&'a miette::MietteHandler, &'a Problem);
+
+impl std::fmt::Debug for Shown<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        miette::ReportHandler::debug(self.0, self.1, formatter)
+    }
+}

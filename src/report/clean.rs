@@ -1,0 +1,104 @@
+//! Events as a terminal may see them: whatever a node said, nothing in it is
+//! obeyed by the terminal.
+
+use crate::event::{Error, Event, Failure, PlannedChange, Proof, StoppedHost};
+use crate::node::visible;
+
+/// The same event with everything that a terminal would obey escaped.
+pub(super) fn clean(event: &Event) -> Event {
+    let mut event = event.clone();
+    match &mut event {
+        Event::Run {
+            run,
+            inventory,
+            playbook,
+            hosts,
+            ..
+        } => {
+            all([run, inventory, playbook]);
+            all(hosts);
+        }
+        Event::Connected { host, address, .. } => all([host, address]),
+        Event::Facts { host, .. } => all([host]),
+        Event::Warning { host, text } => {
+            all(host);
+            all([text]);
+        }
+        Event::Plan { changes } => changes.iter_mut().for_each(change),
+        Event::Started { host, what } | Event::Changed { host, what } => all([host, what]),
+        Event::Failed(failure) => failed(failure),
+        Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
+        Event::Interrupted { waiting: hosts } | Event::Abandoned { hosts } => all(hosts),
+        Event::Stopped { hosts } => {
+            for StoppedHost {
+                host,
+                done,
+                not_done,
+            } in hosts
+            {
+                all([host]);
+                all(done);
+                all(not_done);
+            }
+        }
+        Event::Error(Error {
+            kind: _,
+            host,
+            place,
+            step,
+            message,
+            causes,
+            hint,
+        }) => {
+            all(host);
+            all(place.iter_mut().map(|place| &mut place.file));
+            all([step, message]);
+            all(causes);
+            all(hint);
+        }
+        Event::Recap { hosts, .. } => all(hosts.iter_mut().map(|host| &mut host.host)),
+    }
+    event
+}
+
+fn all<'a>(texts: impl IntoIterator<Item = &'a mut String>) {
+    for text in texts {
+        *text = visible(text);
+    }
+}
+
+fn change(change: &mut PlannedChange) {
+    all([&mut change.host, &mut change.task, &mut change.what]);
+    all(&mut change.reasons);
+    if let Some(diff) = &mut change.diff {
+        *diff = lines(diff);
+    }
+}
+
+fn failed(failure: &mut Failure) {
+    let Failure {
+        host,
+        kind: _,
+        step,
+        message,
+        causes,
+        detail,
+        hint,
+    } = failure;
+    all([host, step, message]);
+    all(causes);
+    all(detail);
+    all(hint);
+}
+
+/// A text of several lines keeps them, and what stands before them.
+fn lines(text: &str) -> String {
+    text.lines().fold(String::new(), |mut cleaned, line| {
+        let body = line.trim_start();
+        let (indent, _) = line.split_at(line.len() - body.len());
+        cleaned.push_str(&indent.replace(|character: char| character.is_control(), " "));
+        cleaned.push_str(&visible(body));
+        cleaned.push('\n');
+        cleaned
+    })
+}

@@ -1,0 +1,181 @@
+//! The end of a run as text: what is proved, what an interruption left, and
+//! the recap host by host.
+
+use super::layout::{self, Cell, plural, some_of};
+use super::{Style, Verbosity};
+use crate::event::{Check, HostRecap, Proof, StoppedHost, Verdict};
+
+/// Up to so many hosts the recap has a line for each.
+const FEW: usize = 20;
+/// Clients named in one line of a proof.
+const CLIENTS: usize = 2;
+
+/// One line a daemon and check where all clients agree, one a client where
+/// they do not. With many hosts only what is not proved, and a count.
+pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
+    if proofs.is_empty() {
+        return Vec::new();
+    }
+    proofs.sort_by(|left, right| {
+        (&left.to, left.check, &left.from).cmp(&(&right.to, right.check, &right.from))
+    });
+    let daemons = proofs
+        .iter()
+        .map(|proof| proof.to.as_str())
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
+    let brief = match style.verbosity {
+        Verbosity::Quiet => true,
+        Verbosity::Normal => daemons > FEW,
+        Verbosity::Verbose => false,
+    };
+    let mut rows = Vec::new();
+    let mut rest = proofs.as_slice();
+    while let Some(first) = rest.first() {
+        let same = rest
+            .iter()
+            .take_while(|proof| {
+                proof.to == first.to
+                    && proof.check == first.check
+                    && proof.verdict == first.verdict
+                    && proof.verdict == Verdict::Proved
+            })
+            .count()
+            .max(1);
+        let (group, tail) = rest.split_at(same);
+        rest = tail;
+        if brief && first.verdict == Verdict::Proved {
+            continue;
+        }
+        let from = if group.len() > CLIENTS {
+            format!("{} clients", group.len())
+        } else {
+            let names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
+            names.join(", ")
+        };
+        rows.push(vec![
+            match first.verdict {
+                Verdict::Proved => Cell::painted("proved", "32"),
+                Verdict::NotProved => Cell::painted("not proved", "33"),
+                Verdict::Failed => Cell::painted("FAILED", "31"),
+            },
+            first.to.as_str().into(),
+            Check::title(first.check).into(),
+            format!("from {from}").into(),
+            first.seen.as_str().into(),
+        ]);
+    }
+    let of = |verdict| {
+        proofs
+            .iter()
+            .filter(|proof| proof.verdict == verdict)
+            .count()
+    };
+    if style.verbosity == Verbosity::Quiet && rows.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![style.bold("Proof:")];
+    lines.extend(layout::table(&rows, style.width, 0, style.colour));
+    if brief {
+        lines.push(format!(
+            "{} proved, {} not proved, {} failed, on {}",
+            of(Verdict::Proved),
+            of(Verdict::NotProved),
+            of(Verdict::Failed),
+            plural(daemons, "daemon")
+        ));
+    }
+    lines
+}
+
+/// What is done and what not, host by host.
+pub(super) fn stopped(style: Style, hosts: &[StoppedHost]) -> Vec<String> {
+    let mut lines = vec![String::new(), style.bold("Interrupted:")];
+    if hosts.is_empty() {
+        lines.push("  nothing was changed".to_owned());
+    }
+    let listed = |names: &[String]| {
+        if names.is_empty() {
+            return "nothing".to_owned();
+        }
+        let names: Vec<String> = names.iter().map(|name| layout::shorten(name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        some_of(&names, 5)
+    };
+    let mut rows = Vec::new();
+    for host in hosts {
+        rows.push(vec![
+            host.host.as_str().into(),
+            Cell::painted("done", "32"),
+            listed(&host.done).into(),
+        ]);
+        rows.push(vec![
+            "".into(),
+            Cell::painted("not done", "33"),
+            listed(&host.not_done).into(),
+        ]);
+    }
+    lines.extend(layout::table(&rows, style.width, 2, style.colour));
+    lines.push("Run again to complete it.".to_owned());
+    lines
+}
+
+fn went_wrong(host: &HostRecap) -> bool {
+    host.failed > 0 || host.unreachable || host.not_done > 0
+}
+
+/// A line a host while there are few; of many only those that failed, and
+/// those that changed while they are few; and a total.
+pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Vec<String> {
+    let changed = hosts.iter().filter(|host| host.changed > 0).count();
+    let all = style.verbosity == Verbosity::Verbose || hosts.len() <= FEW;
+    let is_shown = |host: &HostRecap| match style.verbosity {
+        Verbosity::Quiet => went_wrong(host),
+        _ => all || went_wrong(host) || (host.changed > 0 && changed <= FEW),
+    };
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for host in hosts.iter().filter(|host| is_shown(host)) {
+        let colour = if went_wrong(host) {
+            "31"
+        } else if host.changed > 0 {
+            "33"
+        } else {
+            "32"
+        };
+        let not_done = match host.not_done {
+            0 => String::new(),
+            count => format!(" not-done={count}"),
+        };
+        let counts = format!(
+            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}",
+            host.changed,
+            host.proved,
+            host.not_proved,
+            host.failed,
+            u8::from(host.unreachable)
+        );
+        rows.push(vec![
+            Cell::painted(host.host.as_str(), colour),
+            counts.into(),
+        ]);
+    }
+    let mut lines = vec![String::new()];
+    lines.extend(layout::table(&rows, style.width, 0, style.colour));
+    let seconds = milliseconds / 1000;
+    let rest = (milliseconds % 1000) / 10;
+    let took = format!("took {seconds}.{rest:02} s");
+    if all && style.verbosity != Verbosity::Quiet {
+        lines.push(style.dim(&took));
+    } else {
+        let failed = hosts.iter().filter(|host| host.failed > 0).count();
+        let unreachable = hosts.iter().filter(|host| host.unreachable).count();
+        let total = format!(
+            "{}: {changed} changed, {failed} failed, {unreachable} unreachable; {took}",
+            plural(hosts.len(), "host")
+        );
+        for line in layout::wrap(&total, style.width) {
+            lines.push(style.bold(&line));
+        }
+    }
+    lines
+}

@@ -1,0 +1,168 @@
+//! The plan as text: host by host, what changes and why. Hosts with the same
+//! changes are shown once.
+
+use super::layout::{self, Cell, plural, shorten, some_of};
+use super::{Style, Verbosity};
+use crate::event::PlannedChange;
+
+/// Hosts named in a heading before the rest are only counted.
+const NAMES: usize = 3;
+/// Changes of one task for one reason, before the rest are only counted.
+const ALIKE: usize = 6;
+
+/// The lines of a plan.
+pub(super) fn lines(style: Style, check: bool, changes: &[PlannedChange]) -> Vec<String> {
+    if changes.is_empty() {
+        return vec![style.green("Nothing to change.")];
+    }
+    let hosts = by_host(changes);
+    let heading = format!(
+        "{} on {}",
+        plural(changes.len(), "change"),
+        plural(hosts.len(), "host")
+    );
+    let mut lines = vec![style.bold(&if check {
+        format!("{heading} would be made:")
+    } else {
+        format!("{heading}:")
+    })];
+    for (names, changes) in alike(hosts) {
+        let most = if style.verbosity == Verbosity::Verbose {
+            usize::MAX - 1
+        } else {
+            NAMES
+        };
+        let mut names_shown = some_of(&names, most);
+        if names.len() > 1 {
+            names_shown = format!("{names_shown} (each of {} hosts)", names.len());
+        }
+        for line in layout::wrap(&names_shown, style.width) {
+            lines.push(style.bold(&line));
+        }
+        let rows = rows(style, &changes);
+        lines.extend(layout::table(&rows, style.width, 2, style.colour));
+    }
+    for change in changes {
+        if let Some(diff) = &change.diff {
+            lines.push(String::new());
+            lines.push(style.bold(&format!("{} {}", change.host, change.what)));
+            lines.extend(diff.lines().map(|line| match line.chars().next() {
+                Some('+') => style.green(line),
+                Some('-') => style.red(line),
+                _ => style.dim(line),
+            }));
+        }
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// In the order of first mention.
+fn by_host(changes: &[PlannedChange]) -> Vec<(&str, Vec<&PlannedChange>)> {
+    let mut places = std::collections::HashMap::new();
+    let mut hosts: Vec<(&str, Vec<&PlannedChange>)> = Vec::new();
+    for change in changes {
+        let place = *places.entry(change.host.as_str()).or_insert_with(|| {
+            hosts.push((change.host.as_str(), Vec::new()));
+            hosts.len() - 1
+        });
+        if let Some((_, own)) = hosts.get_mut(place) {
+            own.push(change);
+        }
+    }
+    hosts
+}
+
+/// Hosts with the very same changes together.
+fn alike<'a>(
+    hosts: Vec<(&'a str, Vec<&'a PlannedChange>)>,
+) -> Vec<(Vec<&'a str>, Vec<&'a PlannedChange>)> {
+    let mut places = std::collections::HashMap::new();
+    let mut groups: Vec<(Vec<&str>, Vec<&PlannedChange>)> = Vec::new();
+    for (host, changes) in hosts {
+        let same: Vec<(&str, &str, &[String])> = changes
+            .iter()
+            .map(|change| {
+                (
+                    change.task.as_str(),
+                    change.what.as_str(),
+                    change.reasons.as_slice(),
+                )
+            })
+            .collect();
+        let place = *places.entry(same).or_insert_with(|| {
+            groups.push((Vec::new(), changes));
+            groups.len() - 1
+        });
+        if let Some((names, _)) = groups.get_mut(place) {
+            names.push(host);
+        }
+    }
+    groups
+}
+
+fn rows(style: Style, changes: &[&PlannedChange]) -> Vec<Vec<Cell>> {
+    let verbose = style.verbosity == Verbosity::Verbose;
+    let mut rows = Vec::new();
+    let mut rest = changes;
+    while let Some(first) = rest.first() {
+        let same = rest
+            .iter()
+            .take_while(|change| change.task == first.task && change.reasons == first.reasons)
+            .count();
+        let (group, tail) = rest.split_at(same.max(1));
+        rest = tail;
+        let shown = if verbose || group.len() <= ALIKE {
+            group.len()
+        } else {
+            NAMES
+        };
+        for change in group.iter().take(shown) {
+            rows.push(if verbose {
+                vec![
+                    change.what.as_str().into(),
+                    change.reasons.join("; ").into(),
+                ]
+            } else {
+                vec![
+                    shorten(&change.what).into(),
+                    shorten(&folded(&change.reasons)).into(),
+                ]
+            });
+        }
+        if group.len() > shown {
+            let text = format!("and {} more, for the same reason", group.len() - shown);
+            rows.push(vec![Cell::painted(text, "2"), "".into()]);
+        }
+    }
+    rows
+}
+
+/// Reasons that say the same of many files say it once.
+fn folded(reasons: &[String]) -> String {
+    const SAME: [(&str, &str); 3] = [
+        (" changes", "files change"),
+        (
+            " differs from what dockerd last read",
+            "files differ from what dockerd last read",
+        ),
+        (
+            " has changed since dockerd was started",
+            "files have changed since dockerd was started",
+        ),
+    ];
+    let mut left: Vec<&str> = reasons.iter().map(String::as_str).collect();
+    let mut said = Vec::new();
+    for (ending, together) in SAME {
+        let count = left
+            .iter()
+            .filter(|reason| reason.ends_with(ending))
+            .count();
+        if count > 2 {
+            left.retain(|reason| !reason.ends_with(ending));
+            said.push(format!("{count} {together}"));
+        }
+    }
+    said.extend(left.into_iter().map(str::to_owned));
+    said.join("; ")
+}

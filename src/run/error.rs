@@ -1,0 +1,104 @@
+//! How a run ends: its exit code, and why it ended early.
+
+use crate::agent::StartError;
+use crate::event::{Error, ErrorKind, FailureKind};
+use crate::passphrase::PassphraseError;
+use crate::session::causes;
+
+/// How a run ended; the numbers are documented in docs/exit-codes.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Fine = 0,
+    /// Something that should always work did not.
+    Internal = 1,
+    /// Command line, inventory or playbook are wrong; nothing was touched.
+    Usage = 2,
+    /// With `--check --exit-code`: there is something to change.
+    ChangesNeeded = 3,
+    /// A change failed on some host, or a host could not be planned for.
+    Failed = 4,
+    Unreachable = 5,
+    /// Everything was done, and some proof failed or could not be made.
+    NotProved = 6,
+    /// Another run holds the CA's lock.
+    Locked = 7,
+    Interrupted = 130,
+}
+
+/// A run that ended early, before any change was made on a daemon or client.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    #[error("another run holds the lock of this CA: {0}")]
+    Locked(String),
+    #[error("the CA agent on {host} failed")]
+    Agent { host: String, source: StartError },
+    #[error("{} cannot be read", path.display())]
+    Program {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the CA node {host} is missing")]
+    NoAuthority { host: String, kind: FailureKind },
+    #[error("interrupted; no daemon and no client was changed")]
+    Interrupted,
+    #[error("the prompt ended without an answer")]
+    Prompt(#[source] tokio::task::JoinError),
+}
+
+impl RunError {
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Passphrase(error) => Some(error.hint().to_owned()),
+            Self::Locked(_) => Some("wait for it, with --wait SECONDS for instance".to_owned()),
+            Self::Agent { source, .. } => source.hint(),
+            Self::Program { .. } => {
+                Some("--agent-program names a static build of this program".to_owned())
+            }
+            Self::NoAuthority { host, .. } => Some(format!(
+                "nothing can be issued without {host}; what is said about it above comes first"
+            )),
+            Self::Interrupted | Self::Prompt(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Locked(_) => Exit::Locked,
+            Self::Passphrase(_) | Self::Program { .. } => Exit::Usage,
+            Self::NoAuthority {
+                kind: FailureKind::Unreachable,
+                ..
+            } => Exit::Unreachable,
+            Self::Agent { .. } | Self::NoAuthority { .. } => Exit::Failed,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Prompt(_) => Exit::Internal,
+        }
+    }
+
+    /// The event that says it.
+    #[must_use]
+    pub fn event(&self) -> Error {
+        let (kind, host, step) = match self {
+            Self::Passphrase(_) => (ErrorKind::Passphrase, None, "open the CA's key"),
+            Self::Locked(_) => (ErrorKind::Locked, None, "take the CA's lock"),
+            Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
+            Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
+            Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),
+            Self::Interrupted => (ErrorKind::Interrupted, None, "before any change"),
+            Self::Prompt(_) => (ErrorKind::Internal, None, "ask for the passphrase"),
+        };
+        Error {
+            kind,
+            host: host.cloned(),
+            place: None,
+            step: step.to_owned(),
+            message: self.to_string(),
+            causes: causes(self),
+            hint: self.hint(),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Every exit code of docs/exit-codes.md that needs nodes. 2 and 5 without
+//! nodes are in tests/report, 4 is in `daemon`, 130 in `interrupt`.
+
+use crate::interrupt::{Running, slow_restart};
+use crate::lab::Lab;
+
+#[test]
+fn changes_needed_is_3_and_a_failed_proof_is_6() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let run = lab.run(&[&inventory, "--check", "--exit-code"]);
+    assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
+    assert_eq!(lab.run(&[&inventory, "--check"]).code, 0);
+    lab.deploy(&[&inventory]);
+    let run = lab.run(&[&inventory, "--check", "--exit-code"]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert_eq!(lab.run(&["verify", &inventory]).code, 0);
+    lab.exec("node3", "systemctl stop docker.socket docker.service");
+    let run = lab.run(&["verify", &inventory]);
+    assert_eq!(run.code, 6, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("FAILED"), "{}", run.stdout);
+}
+
+#[test]
+fn another_run_is_7_or_waited_for() {
+    let lab = Lab::fresh();
+    slow_restart(&lab, "node3");
+    let inventory = lab.inventory("");
+    let mut first = Running::start(&lab, &[&inventory, "-v"]);
+    first.until("restarting docker");
+    let second = lab.run(&[&inventory]);
+    assert_eq!(second.code, 7, "{}{}", second.stdout, second.stderr);
+    let said = &second.stderr;
+    assert!(said.contains("another run holds the lock"), "{said}");
+    assert!(said.contains('@') && said.contains("since 20"), "{said}");
+    assert!(said.contains("--wait"), "{said}");
+    let log = lab.file("log", "");
+    let second = lab.run(&[&inventory, "--output", "json", "--log", &log]);
+    assert_eq!(second.code, 7, "{}{}", second.stdout, second.stderr);
+    let last = second.stdout.lines().last().unwrap();
+    let last: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(last["event"], "error");
+    assert_eq!(last["kind"], "locked");
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), second.stdout);
+    let third = lab.deploy(&[&inventory, "--wait", "60"]);
+    let first = first.end();
+    assert_eq!(first.code, 0, "{}{}", first.stdout, first.stderr);
+    assert!(
+        third.stdout.contains("Nothing to change"),
+        "{}",
+        third.stdout
+    );
+    assert!(!third.stdout.contains("changed node"), "{}", third.stdout);
+}

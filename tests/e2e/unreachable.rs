@@ -1,0 +1,171 @@
+//! One node down is one node down: the others finish, it is named with step and
+//! cause, the exit code says so, and the next run completes it.
+
+use std::time::{Duration, Instant};
+
+use crate::interrupt::{Running, slow_restart};
+use crate::lab::Lab;
+
+#[test]
+fn a_node_that_is_down_is_one_node_down() {
+    let lab = Lab::fresh();
+    lab.control(&["stop", "node1", "--cut"]);
+    let inventory = lab.inventory("ansible_timeout: 2");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("node1: unreachable"), "{}", run.stdout);
+    assert_eq!(
+        lab.exec("node3", "stat -c %a /etc/docker/tls/key.pem"),
+        "400"
+    );
+    lab.control(&["start", "node1"]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("own certificate accepted"),
+        "{}",
+        run.stdout
+    );
+}
+
+/// The kernel takes the connection, and sshd says nothing.
+#[test]
+fn sshd_that_says_nothing_is_given_up() {
+    let lab = Lab::fresh();
+    lab.exec("node1", "kill -STOP $(cat /run/sshd.pid)");
+    let inventory = lab.inventory("ansible_timeout: 2");
+    let begun = Instant::now();
+    let run = lab.run(&[&inventory]);
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("node1: unreachable (connect)"),
+        "{}",
+        run.stdout
+    );
+    assert!(lab.exec("node3", "ss -ltn").contains(":2376"));
+    lab.exec("node1", "kill -CONT $(cat /run/sshd.pid)");
+    lab.deploy(&[&inventory]);
+}
+
+fn shim(lab: &Lab, node: &str, tool: &str) {
+    lab.exec(
+        node,
+        &format!("printf '#!/bin/sh\\necho $$ >/tmp/shim.pid\\nexec sleep 120\\n' >/usr/local/bin/{tool}; chmod 755 /usr/local/bin/{tool}"),
+    );
+}
+
+fn unshim(lab: &Lab, node: &str, tool: &str) {
+    lab.exec(
+        node,
+        &format!("rm /usr/local/bin/{tool}; kill $(cat /tmp/shim.pid)"),
+    );
+}
+
+#[test]
+fn a_node_that_hangs_while_its_facts_are_read_is_left_out() {
+    let lab = Lab::fresh();
+    shim(&lab, "node1", "stat");
+    let inventory = lab.inventory("");
+    let begun = Instant::now();
+    let run = lab.run(&[&inventory, "--timeout", "20"]);
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let said = &run.stdout;
+    assert!(
+        said.contains("node1: does not answer (read facts)"),
+        "{said}"
+    );
+    assert!(said.contains("--timeout"), "a hint: {said}");
+    assert!(lab.exec("node3", "ss -ltn").contains(":2376"));
+    unshim(&lab, "node1", "stat");
+    lab.deploy(&[&inventory]);
+}
+
+#[test]
+fn a_node_that_hangs_in_a_change_has_an_unknown_outcome() {
+    let lab = Lab::fresh();
+    shim(&lab, "node3", "sync");
+    let inventory = lab.inventory("");
+    let begun = Instant::now();
+    let run = lab.run(&[&inventory, "--timeout", "15"]);
+    assert!(begun.elapsed() < Duration::from_secs(70));
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let said = &run.stdout;
+    assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
+    assert!(said.contains("did not end within 15s"), "{said}");
+    assert!(said.contains("run again"), "{said}");
+    assert!(said.contains("changed node1"), "the others go on: {said}");
+    // The node goes on by itself once it can.
+    unshim(&lab, "node3", "sync");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !lab.exec("node3", "ss -ltn").contains(":2376") {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
+
+/// sshd on the node loses the connection; the script it started does not end
+/// with it.
+#[test]
+fn a_connection_lost_in_a_change_has_an_unknown_outcome_and_the_node_finishes_alone() {
+    let lab = Lab::fresh();
+    slow_restart(&lab, "node3");
+    let inventory = lab.inventory("");
+    let mut run = Running::start(&lab, &[&inventory, "-v"]);
+    run.until("node3: restarting docker");
+    std::thread::sleep(Duration::from_millis(1500));
+    lab.exec("node3", "kill $(pgrep -f '^sshd: ubuntu')");
+    let run = run.end();
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    let said = &run.stdout;
+    assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
+    assert!(said.contains("lost in the middle of a change"), "{said}");
+    assert!(
+        said.contains("Caused by: the connection to ubuntu@node3"),
+        "{said}"
+    );
+    assert!(said.contains("run again"), "{said}");
+    assert!(said.contains("changed node1"), "the others go on: {said}");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !lab.exec("node3", "ss -ltn").contains(":2376") {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
+
+#[test]
+fn a_power_cut_in_the_middle_of_a_change_is_one_node_down() {
+    let lab = Lab::with_two_daemons();
+    slow_restart(&lab, "node3");
+    let inventory = lab.inventory("");
+    let mut run = Running::start(&lab, &[&inventory, "-v", "--timeout", "20"]);
+    run.until("node3: restarting docker");
+    std::thread::sleep(Duration::from_millis(1500));
+    lab.control(&["stop", "node3", "--cut"]);
+    let begun = Instant::now();
+    let run = run.end();
+    assert!(begun.elapsed() < Duration::from_secs(120));
+    let said = &run.stdout;
+    assert!(
+        [4, 5].contains(&run.code),
+        "{} {said}{}",
+        run.code,
+        run.stderr
+    );
+    assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
+    assert!(said.contains("Caused by:"), "{said}");
+    assert!(said.contains("run again"), "{said}");
+    assert!(said.contains("changed node4: docker.service"), "{said}");
+    assert!(lab.exec("node4", "ss -ltn").contains(":2376"));
+    lab.control(&["start", "node3"]);
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+    assert!(lab.exec("node3", "docker version").contains("Server:"));
+}

@@ -1,0 +1,217 @@
+//! Runs that never were.
+
+use dtls_deploy::event::{
+    Check, Event, Failure, FailureKind, HostRecap, PlannedChange, Proof, Verdict,
+};
+
+pub fn run(hosts: Vec<String>) -> Event {
+    Event::Run {
+        schema: dtls_deploy::event::SCHEMA,
+        version: "0.0.0",
+        run: "20260101T000000Z-me@here-1".to_owned(),
+        inventory: "inventory.yaml".to_owned(),
+        playbook: "deploy".to_owned(),
+        hosts,
+        check: false,
+    }
+}
+
+pub fn change(host: &str, task: &str, what: &str, reasons: &[&str]) -> PlannedChange {
+    PlannedChange {
+        host: host.to_owned(),
+        task: task.to_owned(),
+        what: what.to_owned(),
+        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        diff: None,
+    }
+}
+
+pub fn changed(host: &str, what: &str) -> Event {
+    Event::Changed {
+        host: host.to_owned(),
+        what: what.to_owned(),
+    }
+}
+
+pub fn proof(from: &str, to: &str, check: Check, verdict: Verdict, seen: &str) -> Event {
+    Event::Proof(Proof {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        check,
+        verdict,
+        seen: seen.to_owned(),
+    })
+}
+
+pub fn recap(host: &str, changed: usize, proved: usize) -> HostRecap {
+    HostRecap {
+        host: host.to_owned(),
+        changed,
+        proved,
+        not_proved: 0,
+        failed: 0,
+        not_done: 0,
+        unreachable: false,
+    }
+}
+
+pub fn failure(host: &str, kind: FailureKind) -> Failure {
+    Failure {
+        host: host.to_owned(),
+        kind,
+        step: "restart".to_owned(),
+        message: "the unit did not come up".to_owned(),
+        causes: Vec::new(),
+        detail: Vec::new(),
+        hint: None,
+    }
+}
+
+fn daemon(host: &str) -> Vec<PlannedChange> {
+    let absent = &["none present"];
+    let mut changes = vec![
+        change(host, "push", "/etc/docker/tls/ca.pem", absent),
+        change(host, "push", "/etc/docker/tls/cert.pem", absent),
+        change(host, "push", "/etc/docker/tls/key.pem", absent),
+        change(
+            host,
+            "daemon.json",
+            "/etc/docker/daemon.json",
+            &["tls is off", "tcp://0.0.0.0:2375 is closed"],
+        ),
+    ];
+    let reads: Vec<String> = changes
+        .iter()
+        .map(|change| format!("{} changes", change.what))
+        .collect();
+    let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
+    changes.push(change(host, "restart", "docker.service", &reads));
+    changes
+}
+
+/// Three hosts, one of which cannot be reached in the middle of its change.
+pub fn three_hosts() -> Vec<Event> {
+    let context = format!(
+        "~/.docker/contexts/tls/{}/docker/key.pem",
+        "3b5b".repeat(16)
+    );
+    let mut changes = vec![
+        change("node2", "ca", "certificate authority", &["none present"]),
+        change("node2", "issue", "certificate for node3", &["none present"]),
+    ];
+    changes.extend(daemon("node3"));
+    changes.push(change("node1", "context", &context, &["none present"]));
+    vec![
+        run(["node1", "node2", "node3"].map(str::to_owned).to_vec()),
+        Event::Connected {
+            host: "node3".to_owned(),
+            address: "ubuntu@node3 (10.0.0.12:22)".to_owned(),
+            milliseconds: 12,
+        },
+        Event::Facts {
+            host: "node3".to_owned(),
+            milliseconds: 34,
+        },
+        Event::Warning {
+            host: Some("node3".to_owned()),
+            text: "its daemon certificate ends with the CA, on 2027-01-01".to_owned(),
+        },
+        Event::Plan { changes },
+        Event::Started {
+            host: "node3".to_owned(),
+            what: "restarting docker".to_owned(),
+        },
+        Event::Failed(Failure {
+            host: "node3".to_owned(),
+            kind: FailureKind::Unknown,
+            step: "daemons".to_owned(),
+            message: "the connection was lost in the middle of a change; what came of it is not known".to_owned(),
+            causes: vec!["the connection to ubuntu@node3 (10.0.0.12:22) ended: the node has not answered for a minute (keepalives)".to_owned()],
+            detail: Vec::new(),
+            hint: Some("run again: the next run looks at what it finds".to_owned()),
+        }),
+        Event::Failed(Failure {
+            detail: vec![
+                "failed to load listeners: listen tcp 10.9.9.9:2376: bind: cannot assign requested address".to_owned(),
+                "Main process exited, code=exited, status=1/FAILURE".to_owned(),
+            ],
+            ..failure("node9", FailureKind::Undone)
+        }),
+        changed("node1", &context),
+        proof("node1", "node3", Check::Accepted, Verdict::Failed, "docker: Cannot connect to the Docker daemon at tcp://node3:2376. Is the docker daemon running?"),
+        proof("node1", "node3", Check::Port2375, Verdict::Proved, "refused"),
+        Event::Recap {
+            hosts: vec![
+                recap("node1", 1, 1),
+                recap("node2", 2, 0),
+                HostRecap {
+                    not_done: 5,
+                    unreachable: true,
+                    ..recap("node3", 0, 0)
+                },
+            ],
+            milliseconds: 12_345,
+        },
+    ]
+}
+
+/// 300 daemons of which five fail, a CA, and one client.
+pub fn many_hosts() -> Vec<Event> {
+    let name = |number: usize| format!("web{number:03}");
+    let fails = |number: usize| number % 60 == 7;
+    let mut hosts = vec!["ca1".to_owned(), "ops1".to_owned()];
+    hosts.extend((1..=300).map(name));
+    let mut events = vec![run(hosts)];
+    let mut changes = Vec::new();
+    for number in 1..=300 {
+        let what = format!("certificate for {}", name(number));
+        changes.push(change("ca1", "issue", &what, &["none present"]));
+    }
+    for number in 1..=300 {
+        events.push(Event::Connected {
+            host: name(number),
+            address: "x".to_owned(),
+            milliseconds: 1,
+        });
+        events.push(Event::Facts {
+            host: name(number),
+            milliseconds: 1,
+        });
+        changes.extend(daemon(&name(number)));
+    }
+    events.push(Event::Plan { changes });
+    let mut recaps = vec![recap("ca1", 300, 0), recap("ops1", 0, 600)];
+    for number in 1..=300 {
+        let host = name(number);
+        events.push(Event::Started {
+            host: host.clone(),
+            what: "restarting docker".to_owned(),
+        });
+        if fails(number) {
+            events.push(Event::Failed(failure(&host, FailureKind::Undone)));
+            recaps.push(HostRecap {
+                failed: 1,
+                not_done: 5,
+                ..recap(&host, 0, 0)
+            });
+        } else {
+            recaps.push(recap(&host, 5, 0));
+        }
+        for (check, seen) in [
+            (Check::Accepted, "docker 20.10"),
+            (Check::Port2375, "refused"),
+        ] {
+            let verdict = if fails(number) && check == Check::Accepted {
+                Verdict::Failed
+            } else {
+                Verdict::Proved
+            };
+            events.push(proof("ops1", &host, check, verdict, seen));
+        }
+    }
+    events.push(Event::Recap {
+        hosts: recaps,
+        milliseconds: 98_765,
+    });
+    events
+}
