@@ -4,6 +4,8 @@
 //! and an [`Outcome`]. The CA's part comes first, in one conversation; then
 //! each play, all of its hosts at once, each batch of a host in one exec.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,7 +149,8 @@ pub async fn issue(
                 host: host.clone(),
                 role: *role,
             }),
-            Action::File(_) | Action::Restart(_) => {}
+            // Done on the nodes.
+            _ => {}
         }
     }
     if !wanted.is_empty() {
@@ -335,6 +338,11 @@ impl Apply<'_> {
                         unit: restart.unit.clone(),
                         reads: restart.reads.clone(),
                     });
+                }
+                // Alone in its batch.
+                Action::Command { .. } | Action::Service { .. } | Action::Wait { .. } => {
+                    started(self.events, &host.name, &change.subject);
+                    steps::carry_out(node, privileged, change).await?;
                 }
                 // Done on the CA node before any play.
                 Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => {}

@@ -1,5 +1,7 @@
 //! The command line: arguments in, one run out.
 
+mod selection;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,12 +10,13 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::event::{Events, Renderer};
-use crate::inventory::{self, Environment, Problem};
+use crate::inventory::{self, Environment, Inventory, Problem};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
 use crate::report::{self, Style};
 use crate::run::{Exit, Options, Run, run_id};
+use selection::Selection;
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
 /// delivered, daemons restarted, and the result proved.
@@ -79,6 +82,8 @@ struct Deploy {
 
 #[derive(Debug, Args)]
 struct Common {
+    #[command(flatten)]
+    selection: Selection,
     /// A variable for all hosts: name=value, a YAML mapping, or @FILE
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     extra_vars: Vec<String>,
@@ -186,7 +191,7 @@ impl std::fmt::Debug for Shown<'_> {
     }
 }
 
-fn load_playbook(book: &Book) -> Result<Playbook, Exit> {
+fn load_playbook(book: &Book, inventory: &Inventory) -> Result<Playbook, Exit> {
     let (name, text) = match book {
         Book::Shipped(name) => {
             let text = playbook::SHIPPED
@@ -206,7 +211,7 @@ fn load_playbook(book: &Book) -> Result<Playbook, Exit> {
             }
         },
     };
-    playbook::parse(&name, &text).map_err(|problems| {
+    playbook::parse_for(&name, &text, inventory).map_err(|problems| {
         problem_report(&format!("the playbook {name}"), &problems);
         Exit::Usage
     })
@@ -223,10 +228,13 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         }
     };
     problem_report("the inventory", &inventory.warnings);
-    let playbook = match load_playbook(book) {
+    let mut playbook = match load_playbook(book, &inventory) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,
     };
+    if let Err(exit) = common.selection.apply(&mut playbook, &inventory) {
+        return exit;
+    }
     let terminal = std::io::stdout().is_terminal();
     let style = Style {
         colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),

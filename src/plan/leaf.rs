@@ -110,10 +110,15 @@ pub fn wanted_sans(host: &Host, role: Role) -> BTreeSet<San> {
     if role == Role::Client {
         return BTreeSet::new();
     }
+    // Certificates carry DNS names in lower case: see `LeafProfile`.
+    let lower = |san: &San| match san {
+        San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
+        San::Ip(address) => San::Ip(*address),
+    };
     if let Some(exact) = &host.settings.sans {
-        return exact.iter().cloned().collect();
+        return exact.iter().map(lower).collect();
     }
-    let mut sans: BTreeSet<San> = host.settings.extra_sans.iter().cloned().collect();
+    let mut sans: BTreeSet<San> = host.settings.extra_sans.iter().map(lower).collect();
     let listened = host
         .settings
         .listen
@@ -164,6 +169,17 @@ impl Planner<'_> {
         let decision = match found {
             Found::Pair(certificate) => {
                 let reasons = self.faults(host, role, &certificate);
+                if self.ends_with_authority(&certificate)
+                    && due(&certificate, host.settings.renew_before, self.now).is_some()
+                {
+                    self.note(
+                        host,
+                        format!(
+                            "its {role} certificate ends with the CA, on {}, and a new one would too: make a new CA before that day",
+                            certificate.not_after().date()
+                        ),
+                    );
+                }
                 if reasons.is_empty() {
                     LeafDecision::Keep { certificate }
                 } else {
@@ -208,10 +224,71 @@ impl Planner<'_> {
                 .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
             faults.push(format!("key type {found}, want {}", host.settings.key_type));
         }
-        if let Some(fault) = due(certificate, host.settings.renew_before, self.now) {
+        if !self.ends_with_authority(certificate)
+            && let Some(fault) = due(certificate, host.settings.renew_before, self.now)
+        {
             faults.push(fault);
         }
         faults
+    }
+
+    /// Whether a leaf is good for as long as its CA is: one issued now would end
+    /// at the same moment, so that renewing it gains nothing.
+    fn ends_with_authority(&self, certificate: &Certificate) -> bool {
+        self.authority
+            .certificate
+            .as_ref()
+            .is_some_and(|authority| {
+                !self.authority.planned
+                    && certificate.not_after() >= authority.not_after()
+                    && authority.not_after() > self.now
+            })
+    }
+
+    /// The decision about a leaf, for a task that delivers it. A run without a
+    /// `certificate` task delivers what is there when that is right.
+    ///
+    /// # Errors
+    /// When a new pair is needed, and nothing in this run asks for one.
+    pub fn decided_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+        let key = (host.name.clone(), role);
+        if let Some(decision) = self.leaves.get(&key) {
+            return Ok(decision.clone());
+        }
+        match self.decide_leaf(host, role)? {
+            LeafDecision::Issue { reasons, .. } | LeafDecision::Fetch { reasons } => {
+                self.leaves.remove(&key);
+                Err(Refusal::new(format!(
+                    "its {role} certificate has to be replaced ({}), and no `certificate` task of this run does so",
+                    reasons.join("; ")
+                ))
+                .hint("put a `certificate` task for this role before, or let --tags include it"))
+            }
+            keep @ LeafDecision::Keep { .. } => Ok(keep),
+        }
+    }
+
+    /// Whether the CA can sign now.
+    fn check_authority(&self) -> Result<(), Refusal> {
+        if self.authority.planned {
+            return Ok(());
+        }
+        let Some(authority) = &self.authority.certificate else {
+            return Err(Refusal::new("there is no CA yet")
+                .hint("a `ca` task makes one: put it first, or let --tags include it"));
+        };
+        if authority.not_after() <= self.now {
+            let end = authority.not_after().date();
+            return Err(Refusal::new(format!("the CA has expired on {end}: it signs nothing")).hint(
+                "move ca.pem and ca-key.pem away to begin with a new CA, or check the clock of this machine",
+            ));
+        }
+        if authority.not_before() > self.now {
+            let begin = authority.not_before().truncate_to_second();
+            return Err(Refusal::new(format!("the CA is valid only from {begin}"))
+                .hint("check the clock of this machine and of the CA node"));
+        }
+        Ok(())
     }
 
     fn replace(
@@ -242,6 +319,7 @@ impl Planner<'_> {
                 return Ok(LeafDecision::Fetch { reasons });
             }
         }
+        self.check_authority()?;
         Ok(LeafDecision::Issue {
             reasons,
             request: Box::new(LeafRequest {
