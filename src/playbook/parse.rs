@@ -122,7 +122,7 @@ impl Reader<'_> {
             }
         }
         if !entries.iter().any(|entry| entry.key.text == "hosts") {
-            self.wrong(node, "a play needs `hosts`: the group or hosts it runs on");
+            self.lacks(node, "a play needs `hosts`: the group or hosts it runs on");
         }
         if play.name.is_empty() {
             play.name = play.patterns.join(":");
@@ -136,11 +136,11 @@ impl Reader<'_> {
         for (text, node) in self.texts(node) {
             let parts = separated(&text);
             if parts.is_empty() {
-                self.wrong(node, PATTERNS);
+                self.lacks(node, PATTERNS);
             }
             for pattern in parts {
                 if pattern.starts_with(['!', '&', '~']) || pattern.contains(['*', '[', '{']) {
-                    self.wrong(node, PATTERNS);
+                    self.lacks(node, PATTERNS);
                 } else {
                     self.check_known(pattern, node);
                     patterns.push(pattern.to_owned());
@@ -323,7 +323,7 @@ impl Reader<'_> {
                 .iter()
                 .all(|entry| ["name", "when", "tags"].contains(&entry.key.text.as_str()))
             {
-                self.wrong(node, "the task names no module");
+                self.lacks(node, "the task names no module");
             }
             return None;
         };
@@ -364,6 +364,10 @@ impl Reader<'_> {
             _ => self.wrong(node, "true or false is expected here"),
         }
         None
+    }
+
+    fn lacks(&mut self, node: &Node, message: &str) {
+        self.problems.error(node.span, message, "here", None);
     }
 
     fn wrong(&mut self, node: &Node, message: &str) {

@@ -8,6 +8,7 @@ pub const PASSPHRASE: &str = "correct horse battery staple";
 
 /// Every test begins with freshly installed nodes.
 pub struct Lab {
+    name: String,
     directory: tempfile::TempDir,
     /// Tests of this binary take turns on the lab, whatever runs them.
     _turn: std::fs::File,
@@ -25,10 +26,13 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn lab_command() -> Command {
+fn lab_name() -> String {
+    std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned())
+}
+
+fn lab_command(name: &str) -> Command {
     let mut command = Command::new(root().join("tests/lab/lab"));
-    let name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
-    command.args(["--name", &name]).current_dir(root());
+    command.args(["--name", name]).current_dir(root());
     command
 }
 
@@ -44,13 +48,23 @@ fn check(what: &str, output: &Output) {
 
 impl Lab {
     pub fn fresh() -> Self {
+        Self::up(lab_name(), &[])
+    }
+
+    /// A lab of its own with a second daemon, node4.
+    pub fn two_daemons() -> Self {
+        Self::up(format!("{}-two", lab_name()), &["--daemons", "2"])
+    }
+
+    fn up(name: String, shape: &[&str]) -> Self {
         let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
         turn.lock().unwrap();
-        let output = lab_command().arg("up").output().unwrap();
+        let output = lab_command(&name).arg("up").args(shape).output().unwrap();
         check("lab up", &output);
-        let output = lab_command().arg("reset").output().unwrap();
+        let output = lab_command(&name).arg("reset").output().unwrap();
         check("lab reset", &output);
         Self {
+            name,
             directory: tempfile::tempdir().unwrap(),
             _turn: turn,
         }
@@ -58,7 +72,7 @@ impl Lab {
 
     /// The command that runs the tool inside the lab's network.
     pub fn tool(&self, arguments: &[&str]) -> Command {
-        let mut command = lab_command();
+        let mut command = lab_command(&self.name);
         command
             .arg("run")
             .arg(env!("CARGO_BIN_EXE_dtls-deploy"))
@@ -90,7 +104,7 @@ impl Lab {
     }
 
     pub fn try_exec_as(&self, node: &str, user: &str, command: &str) -> (bool, String) {
-        let output = lab_command()
+        let output = lab_command(&self.name)
             .args(["exec", node, "--user", user, "--", "bash", "-c", command])
             .stdin(Stdio::null())
             .output()
@@ -114,7 +128,7 @@ impl Lab {
 
     /// The lab's other commands: `unit`, `stop`, `start`.
     pub fn control(&self, arguments: &[&str]) {
-        let output = lab_command().args(arguments).output().unwrap();
+        let output = lab_command(&self.name).args(arguments).output().unwrap();
         check(&arguments.join(" "), &output);
     }
 

@@ -15,7 +15,9 @@
 
 mod daemon;
 mod defaults;
+mod drift;
 mod guide_c;
 mod lab;
 mod output;
+mod playbooks;
 mod secrets;

@@ -78,7 +78,7 @@ impl Reader<'_> {
                 };
                 if items.is_empty() {
                     let message = format!("{} needs at least one text", quoted(parameter.name));
-                    self.wrong(node, &message);
+                    self.lacks(node, &message);
                 }
                 let items = items.iter().filter_map(|item| self.template(item));
                 Some(Argument::List(items.collect()))
