@@ -89,16 +89,15 @@ impl Playbook {
     }
 
     /// Whether `host` acts as root in some play. The CA is always looked at,
-    /// also where no play runs on its node.
+    /// as root unless the inventory or a play on its node says otherwise.
     #[must_use]
     pub fn is_privileged(&self, host: &Host) -> bool {
-        let mut plays = self
-            .plays
-            .iter()
-            .filter(|play| play.includes(host))
-            .peekable();
-        if host.is_ca && plays.peek().is_none() {
-            return host.connection.r#become.unwrap_or(true);
+        let mut plays = self.plays.iter().filter(|play| play.includes(host));
+        if host.is_ca
+            && host.connection.r#become.is_none()
+            && plays.clone().all(|play| play.r#become.is_none())
+        {
+            return true;
         }
         plays.any(|play| play.is_privileged(host))
     }
