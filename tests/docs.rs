@@ -11,12 +11,16 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use dtls_deploy::module::MODULES;
 use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
 
 /// Puts `made` between the marks of a page, or compares it with what is there.
 fn keep(page: &str, mark: &str, made: &str) {
+    // Two tests may write one page.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("docs")
         .join(page);
