@@ -9,6 +9,7 @@ mod address;
 mod authority;
 mod change;
 mod files;
+mod issued;
 mod leaf;
 
 use std::collections::BTreeMap;
@@ -21,10 +22,8 @@ pub use change::{
     Action, Awaited, Change, Content, FileChange, LeafPart, Mode, Restart, ServiceVerb, TextDiff,
 };
 pub use files::{Desired, FileMode};
-pub use leaf::{
-    LeafDecision, check_issued_names, issued_names, leaves_of, location as leaf_location,
-    wanted_sans,
-};
+pub use issued::{check_issued_names, issued_names, leaves_of};
+pub use leaf::{LeafDecision, location as leaf_location, wanted_sans};
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
