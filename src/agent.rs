@@ -90,6 +90,10 @@ impl StartError {
                 "the file system that holds it is mounted noexec: use another one, or ansible_become"
                     .to_owned(),
             ),
+            Self::Start { status, .. } if *status == format!("exit code {WRONG_FILE}") => Some(
+                "the file there was not the program that was put there, and has been removed: run again"
+                    .to_owned(),
+            ),
             Self::Start { .. } => Some(
                 "a build that is not static may lack its libraries there: name a static one with --agent-program FILE"
                     .to_owned(),
@@ -120,7 +124,7 @@ async fn push(
     program: &Program,
 ) -> Result<(), StartError> {
     let script = format!(
-        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && sync \"$d/.new.$$\" && for f in \"$d\"/*; do rm -f \"$f\"; done && mv -f \"$d/.new.$$\" \"$d/{name}\"",
+        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$d/.new.$$\" \"$d/{name}\"",
         directory = quote(directory),
         name = program.sha256,
     );
@@ -166,14 +170,11 @@ pub async fn start(
     }
     let path = facts.expand(&program.path(privileged));
     let directory = facts.expand(Program::directory(privileged));
-    let there = facts
-        .regular(&path)
-        .is_some_and(|file| file.sha256 == program.sha256);
-    if !there {
+    if facts.regular(&path).is_none() {
         push(node, privileged, &directory, program).await?;
     }
     let script = format!(
-        "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || exit {WRONG_FILE}; exec \"$f\" ca-agent",
+        "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || {{ rm -f \"$f\"; exit {WRONG_FILE}; }}; exec \"$f\" ca-agent",
         path = quote(&path),
         sha = program.sha256,
     );

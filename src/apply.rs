@@ -30,10 +30,13 @@ use crate::plan::{
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 use crate::session::{CHANGE_DEADLINE, Node};
+use crate::verify::probe::is_refusal;
 use crate::verify::{handshake, judge_shown};
 
 /// How often a daemon that has just been started is asked again.
-const PROBE_TRIES: u32 = 20;
+const PROBE_TRIES: usize = 24;
+/// From how many clients.
+const PROBE_CLIENTS: usize = 3;
 const PROBE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What carrying out a plan needs.
@@ -81,6 +84,16 @@ impl Materials {
     pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
         let leaf = self.leaves.get(&(host.to_owned(), role))?;
         Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
+    }
+
+    /// The CAs that are trusted: ca.pem may hold several.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<Certificate> {
+        self.authority_pem
+            .iter()
+            .filter_map(|pem| Certificate::bundle_from_pem(pem.as_bytes()).ok())
+            .flatten()
+            .collect()
     }
 
     fn bytes(&self, host: &str, role: Role, part: LeafPart) -> Option<Secret> {
@@ -394,6 +407,9 @@ impl Apply<'_> {
             Ok(()) => Err(Box::new(failure(host, &report))),
             Err(seen) => {
                 let mut failure = failure(host, &report);
+                if !report.undone {
+                    failure.kind = FailureKind::UndoFailed;
+                }
                 "check the restarted daemon".clone_into(&mut failure.step);
                 failure.message = seen;
                 Err(Box::new(failure))
@@ -401,43 +417,36 @@ impl Apply<'_> {
         }
     }
 
+    /// Asked from the clients, whoever of them answers first: a daemon that only
+    /// its own node reaches is locked up. Where no client is connected its own
+    /// node has to do.
     async fn serves(&self, host: &Host, node: &Node, materials: &Materials) -> Result<(), String> {
         let address = daemon_address(host);
-        let listens_everywhere = host.settings.listen.first().is_none_or(|listen| {
-            listen
-                .host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_unspecified())
-        });
-        let dialled = if listens_everywhere {
-            "127.0.0.1"
-        } else {
-            address.host.as_str()
-        };
+        let mut from: Vec<&Node> = self
+            .inventory
+            .clients()
+            .filter(|client| client.name != host.name)
+            .filter_map(|client| Some(self.nodes.get(&client.name)?.as_ref()))
+            .take(PROBE_CLIENTS)
+            .collect();
+        if from.is_empty() {
+            from.push(node);
+        }
         let served = materials.certificate(&host.name, Role::Daemon).or_else(|| {
             let (directory, files) = crate::plan::leaf_location(host, Role::Daemon);
             let facts = self.facts.get(&host.name)?;
             let file = facts.regular(&format!("{directory}/{}", files.cert))?;
             Certificate::from_pem(file.content.as_deref()?).ok()
         });
-        let authorities: Vec<Certificate> = materials
-            .authority_pem
-            .iter()
-            .filter_map(|pem| Certificate::from_pem(pem.as_bytes()).ok())
-            .collect();
+        let authorities = materials.authorities();
         let mut last = String::new();
-        for _ in 0..PROBE_TRIES {
-            let shown = handshake(
-                node,
-                dialled,
-                address.port,
-                &address.host,
-                &authorities,
-                None,
-            )
-            .await;
-            match shown {
-                Ok((_, shown)) => {
+        for attempt in 0..PROBE_TRIES {
+            let Some(node) = from.get(attempt % from.len()) else {
+                break;
+            };
+            let (host, port) = (address.host.as_str(), address.port);
+            match handshake(node, host, port, host, &authorities, None).await {
+                Ok((answer, shown)) if is_refusal(&answer) => {
                     let (verdict, seen) =
                         judge_shown(&shown, served.as_ref().map(Certificate::der), &authorities);
                     if verdict == Verdict::Proved {
@@ -445,9 +454,16 @@ impl Apply<'_> {
                     }
                     last = format!("the daemon came up, but: {seen}");
                 }
-                Err(error) => last = format!("the daemon does not answer: {error}"),
+                // Nobody may be let in without a certificate, and one that
+                // clients do not accept locks them out.
+                Ok((answer, _)) => last = format!("the daemon came up, but: {answer}"),
+                Err(error) => {
+                    last = format!("{} does not reach the daemon: {error}", node.name);
+                }
             }
-            tokio::time::sleep(PROBE_PAUSE).await;
+            if (attempt + 1) % from.len() == 0 {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
         }
         Err(last)
     }
@@ -503,7 +519,7 @@ fn failure(host: &Host, report: &Report) -> Failure {
     });
     let kind = if report.undo_failed {
         FailureKind::UndoFailed
-    } else if report.undone || ["expect", "stage"].contains(&step.as_str()) {
+    } else if report.undone {
         FailureKind::Undone
     } else {
         FailureKind::Failed

@@ -13,6 +13,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::secret::Secret;
 
@@ -21,6 +22,8 @@ pub const VARIABLE: &str = "DTLS_CA_PASSPHRASE";
 /// Set by [`take_from_environment`]: the descriptor to read it from.
 const DESCRIPTOR: &str = "DTLS_CA_PASSPHRASE_FD";
 const LONGEST: u64 = 4096;
+/// What the variable held.
+static TAKEN: OnceLock<Secret> = OnceLock::new();
 
 /// Where the operator said that the passphrase is.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,19 @@ impl PassphraseError {
 /// # Errors
 /// When the program cannot be started anew.
 pub fn take_from_environment() -> std::io::Result<()> {
+    if let Some(descriptor) = std::env::var(DESCRIPTOR)
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok())
+    {
+        // Read to its end at once: whoever inherits the pipe finds it empty.
+        let path = format!("/proc/self/fd/{descriptor}");
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(LONGEST + 2)
+            .read_to_end(&mut bytes)?;
+        let _ = TAKEN.set(Secret::new(bytes));
+        return Ok(());
+    }
     let Some(value) = std::env::var_os(VARIABLE) else {
         return Ok(());
     };
@@ -112,11 +128,8 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
             return from_file(path);
         }
     }
-    if let Some(descriptor) = std::env::var(DESCRIPTOR)
-        .ok()
-        .and_then(|text| text.parse::<u32>().ok())
-    {
-        return from_file(PathBuf::from(format!("/proc/self/fd/{descriptor}")));
+    if let Some(secret) = TAKEN.get() {
+        return check(Secret::new(first_line(secret.expose()).to_vec()));
     }
     if !std::io::stdin().is_terminal() {
         return Err(PassphraseError::NobodyToAsk);

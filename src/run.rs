@@ -57,7 +57,7 @@ pub enum Exit {
     /// A change failed on some host, or a host could not be planned for.
     Failed = 4,
     Unreachable = 5,
-    /// Everything was done, and the proof failed.
+    /// Everything was done, and some proof failed or could not be made.
     NotProved = 6,
     /// Another run holds the CA's lock.
     Locked = 7,
@@ -140,8 +140,11 @@ impl Run<'_> {
         if self.options.check || world.plan.is_empty() {
             self.show(&world.plan);
         } else {
+            let asked = Instant::now();
             let mut agent = self.lock(&world, &program).await?;
-            if self.moved_on(&mut agent, &world.facts).await? {
+            // Whoever held the lock may have changed nodes, too.
+            let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
+            if self.moved_on(&mut agent, &world.facts).await? || waited {
                 world = self.look(&program, world.nodes).await;
             }
             self.show(&world.plan);
@@ -158,9 +161,18 @@ impl Run<'_> {
             if world.plan.verify {
                 proofs = self.prove(&world, &materials).await;
             }
-            self.delivered(&mut agent, &outcome, &proofs).await?;
-            // The agent answers, gives the lock back, and ends.
-            let _ = agent.client.call(Request::Bye).await;
+            if let Err(error) = self.delivered(&mut agent, &outcome, &proofs).await {
+                // The daemons are done: what went wrong is the CA's alone.
+                self.events.emit(Event::Failed(Failure {
+                    host: self.inventory.ca().name.clone(),
+                    kind: FailureKind::Failed,
+                    step: "tell the CA what was delivered".to_owned(),
+                    message: error.to_string(),
+                    detail: Vec::new(),
+                    hint: error.hint(),
+                }));
+                outcome.failed.insert(self.inventory.ca().name.clone());
+            }
         }
         if proofs.is_empty() && world.plan.verify && !self.options.check {
             proofs = self.prove(&world, &materials).await;
@@ -190,7 +202,7 @@ impl Run<'_> {
         self.playbook.request(self.inventory, host, &mut request);
         if host.is_ca {
             request
-                .hashed
+                .present
                 .insert(program.path(self.is_privileged(host)));
         }
         request
@@ -385,13 +397,8 @@ impl Run<'_> {
     }
 
     async fn prove(&self, world: &World, materials: &Materials) -> Vec<Proof> {
-        let authorities = materials
-            .authority_pem
-            .iter()
-            .filter_map(|pem| Certificate::from_pem(pem.as_bytes()).ok())
-            .collect();
         let mut expectations = Expectations {
-            authorities,
+            authorities: materials.authorities(),
             ..Expectations::default()
         };
         for host in self.hosts() {
@@ -440,12 +447,13 @@ impl Run<'_> {
             .filter(|leaf| proved(leaf))
             .cloned()
             .collect();
-        if leaves.is_empty() {
-            return Ok(());
+        if !leaves.is_empty() {
+            let keep_keys = self.inventory.ca().settings.keep_issued_keys;
+            self.call(agent, Request::Delivered { leaves, keep_keys })
+                .await?;
         }
-        let keep_keys = self.inventory.ca().settings.keep_issued_keys;
-        self.call(agent, Request::Delivered { leaves, keep_keys })
-            .await?;
+        // The agent gives the lock back and ends.
+        self.call(agent, Request::Bye).await?;
         Ok(())
     }
 
@@ -501,7 +509,7 @@ impl Run<'_> {
             Exit::Failed
         } else if unreachable {
             Exit::Unreachable
-        } else if proofs.iter().any(|proof| proof.verdict == Verdict::Failed) {
+        } else if proofs.iter().any(|proof| proof.verdict != Verdict::Proved) {
             Exit::NotProved
         } else if self.options.check && self.options.exit_code && !world.plan.is_empty() {
             Exit::ChangesNeeded

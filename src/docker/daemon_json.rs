@@ -61,14 +61,19 @@ pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonE
             }
         }
     };
-    let hosts = match settings.shift_remove("hosts") {
+    let removed = settings.shift_remove("hosts");
+    let had_hosts = removed.is_some();
+    let hosts = match removed {
+        None => Vec::new(),
         Some(Value::Array(hosts)) => hosts
             .iter()
-            .filter_map(|host| host.as_str().map(str::to_owned))
+            .map(|host| {
+                host.as_str()
+                    .map_or_else(|| host.to_string(), str::to_owned)
+            })
             .collect(),
-        _ => Vec::new(),
+        Some(other) => vec![other.to_string()],
     };
-    let had_hosts = !hosts.is_empty();
     let wanted = [
         ("tls", Value::Bool(true)),
         ("tlsverify", Value::Bool(true)),
@@ -157,6 +162,11 @@ mod tests {
     fn hosts_is_taken_out_and_reported() {
         let merged = merge(Some(b"{\"hosts\": [\"tcp://0.0.0.0:2375\"]}"), &paths()).unwrap();
         assert_eq!(merged.hosts, ["tcp://0.0.0.0:2375"]);
+        let with_empty = FRESH.replace('{', "{\"hosts\": [],");
+        assert_eq!(
+            merge(Some(with_empty.as_bytes()), &paths()).unwrap().text,
+            FRESH
+        );
         assert_eq!(merged.text, FRESH);
     }
 

@@ -44,6 +44,10 @@ pub enum UnitError {
     SeveralExecStarts(usize),
     #[error("ExecStart does not start dockerd but \"{0}\"")]
     NotDockerd(String),
+    #[error("dockerd reads {0} there, not /etc/docker/daemon.json (--config-file)")]
+    OtherConfiguration(String),
+    #[error("dockerd's listener \"{0}\" comes from a variable that is not set in the unit's files")]
+    UnknownListener(String),
     #[error(
         "{path} sorts after our drop-in and sets ExecStart again, so that ours would not count"
     )]
@@ -60,6 +64,12 @@ impl UnitError {
             }
             Self::NotDockerd(_) => {
                 "only units that run dockerd directly are supported: docker-ce, and docker.io of Debian and Ubuntu".to_owned()
+            }
+            Self::OtherConfiguration(_) => {
+                "take --config-file out of the unit, and move its settings to /etc/docker/daemon.json".to_owned()
+            }
+            Self::UnknownListener(_) => {
+                "write the address itself into the unit, or set the variable in its EnvironmentFile".to_owned()
             }
             Self::Overridden { path } => format!(
                 "remove ExecStart from {path}, or set dtls_dropin to a name that sorts after it"
@@ -111,8 +121,9 @@ pub fn derive(
     let Some((program, arguments)) = words.split_first() else {
         return Err(UnitError::NoExecStart);
     };
-    let executable = program.trim_start_matches(['@', '-', ':', '+', '!']);
-    if file_name(unquote(executable)) != "dockerd" {
+    // "@" makes the next word argv[0]: not a unit that is dockerd's own.
+    let executable = program.trim_start_matches(['-', ':', '+', '!']);
+    if executable.starts_with('@') || file_name(unquote(executable)) != "dockerd" {
         return Err(UnitError::NotDockerd(unquote(executable).to_owned()));
     }
 
@@ -122,30 +133,46 @@ pub fn derive(
     for argument in arguments {
         match variable_of(argument).and_then(|name| Some((name, environment.get(name)?))) {
             Some((name, value)) => {
-                let expanded: Vec<String> = split_words(value);
+                // systemd splits $NAME into words, and ${NAME} not.
+                let expanded = if unquote(argument).starts_with("${") {
+                    vec![value.clone()]
+                } else {
+                    split_words(value)
+                };
                 let before = hosts.len();
                 let rest = take_hosts(&expanded, &mut hosts);
-                if hosts.len() == before {
+                let rest = take_tls(&rest, &mut notes)?;
+                if hosts.len() == before && rest.len() == expanded.len() {
                     kept.push(argument.clone());
                 } else {
                     notes.push(format!(
                         "${name} names listeners of its own ({}): its other options were copied into the drop-in",
                         hosts.get(before..).unwrap_or_default().join(" ")
                     ));
-                    kept.extend(rest);
+                    // In a unit file % and $ have meanings of their own.
+                    kept.extend(
+                        rest.iter()
+                            .map(|word| word.replace('%', "%%").replace('$', "$$")),
+                    );
                 }
             }
             None => kept.push(argument.clone()),
         }
     }
     let kept = take_hosts(&kept, &mut hosts);
+    let kept = take_tls(&kept, &mut notes)?;
+    for host in &mut hosts {
+        if let Some(name) = variable_of(host) {
+            *host = environment
+                .get(name)
+                .ok_or_else(|| UnitError::UnknownListener(host.clone()))?
+                .clone();
+        }
+    }
 
     let mut line = vec![program.clone()];
     if wanted.local_socket {
-        let local: Vec<&String> = hosts
-            .iter()
-            .filter(|host| !host.starts_with("tcp:"))
-            .collect();
+        let local: Vec<&String> = hosts.iter().filter(|host| is_local(host)).collect();
         if local.is_empty() {
             line.extend(["-H".to_owned(), "unix:///var/run/docker.sock".to_owned()]);
         }
@@ -159,11 +186,15 @@ pub fn derive(
     line.extend(kept);
     let exec_start = line.join(" ");
 
-    let own = files.iter().find(|file| file.path == own_path);
+    // A drop-in of the same name in /run or /usr/lib would be hidden by ours.
+    let own = files
+        .iter()
+        .find(|file| file.path == own_path)
+        .or_else(|| files.iter().find(|file| file_name(&file.path) == own_name));
     let text = with_exec_start(own.map_or("", |file| &file.text), &exec_start);
     let closed = hosts
         .into_iter()
-        .filter(|host| host.starts_with("tcp:") && !wanted.listen.contains(host))
+        .filter(|host| !is_local(host) && !wanted.listen.contains(&with_scheme(host)))
         .collect();
     Ok(DropIn {
         text,
@@ -183,6 +214,57 @@ pub fn parse_environment(text: &str) -> BTreeMap<String, String> {
             Some((name.trim().to_owned(), unquote(value.trim()).to_owned()))
         })
         .collect()
+}
+
+/// `-H 0.0.0.0:2375` and `-H :2375` are TCP, too.
+fn is_local(host: &str) -> bool {
+    host.starts_with("unix:") || host.starts_with("fd:")
+}
+
+fn with_scheme(host: &str) -> String {
+    if host.contains("://") {
+        host.to_owned()
+    } else {
+        format!("tcp://{host}")
+    }
+}
+
+/// Takes the TLS flags out: what is both a flag and in daemon.json keeps
+/// dockerd from starting.
+fn take_tls(words: &[String], notes: &mut Vec<String>) -> Result<Vec<String>, UnitError> {
+    let mut rest = Vec::new();
+    let mut taken = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let plain = unquote(word);
+        let (flag, value) = plain
+            .split_once('=')
+            .map_or((plain, None), |(flag, value)| (flag, Some(value)));
+        match flag {
+            "--tls" | "--tlsverify" => taken.push(plain.to_owned()),
+            "--tlscacert" | "--tlscert" | "--tlskey" => {
+                taken.push(plain.to_owned());
+                if value.is_none() {
+                    words.next();
+                }
+            }
+            "--config-file" => {
+                let path = value.or_else(|| words.next().map(|word| unquote(word)));
+                let path = path.unwrap_or_default();
+                if path != "/etc/docker/daemon.json" {
+                    return Err(UnitError::OtherConfiguration(path.to_owned()));
+                }
+            }
+            _ => rest.push(word.clone()),
+        }
+    }
+    if !taken.is_empty() {
+        notes.push(format!(
+            "{} leave the unit's command line: TLS is set in daemon.json",
+            taken.join(" ")
+        ));
+    }
+    Ok(rest)
 }
 
 fn file_name(path: &str) -> &str {
@@ -216,8 +298,33 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
+/// The variables that `Environment=` lines of the unit's files set; those of
+/// environment files count more.
+#[must_use]
+pub fn unit_environment(files: &[UnitFile]) -> BTreeMap<String, String> {
+    let mut variables = BTreeMap::new();
+    for file in files {
+        for line in settings(&file.text, "Environment") {
+            if line.is_empty() {
+                variables.clear();
+            }
+            for word in split_words(&line) {
+                if let Some((name, value)) = unquote(&word).split_once('=') {
+                    variables.insert(name.to_owned(), unquote(value).to_owned());
+                }
+            }
+        }
+    }
+    variables
+}
+
 /// The values of `ExecStart=` in the `[Service]` section, resets included.
 fn exec_starts(text: &str) -> Vec<String> {
+    settings(text, "ExecStart")
+}
+
+/// The values of a setting in the `[Service]` section.
+fn settings(text: &str, wanted: &str) -> Vec<String> {
     let mut section = String::new();
     let mut starts = Vec::new();
     for line in logical_lines(text) {
@@ -225,7 +332,7 @@ fn exec_starts(text: &str) -> Vec<String> {
             section = line;
         } else if section == "[Service]"
             && let Some((name, value)) = line.split_once('=')
-            && name.trim() == "ExecStart"
+            && name.trim() == wanted
         {
             starts.push(value.trim().to_owned());
         }
@@ -314,10 +421,10 @@ fn take_hosts(words: &[String], hosts: &mut Vec<String>) -> Vec<String> {
 /// `own` with its ExecStart lines replaced by the reset and the new one.
 fn with_exec_start(own: &str, exec_start: &str) -> String {
     let addition = format!("ExecStart=\nExecStart={exec_start}\n");
-    let mut text = String::new();
-    let mut section = String::new();
-    let mut placed = false;
+    let mut lines: Vec<String> = Vec::new();
+    let mut in_service = false;
     let mut continued = false;
+    let mut place = None;
     for line in own.lines() {
         let trimmed = line.trim();
         if continued {
@@ -325,32 +432,32 @@ fn with_exec_start(own: &str, exec_start: &str) -> String {
             continue;
         }
         if trimmed.starts_with('[') {
-            trimmed.clone_into(&mut section);
+            in_service = trimmed == "[Service]";
+            lines.push(format!("{line}\n"));
+            if in_service && place.is_none() {
+                place = Some((lines.len(), false));
+            }
+            continue;
         }
-        let is_exec_start = section == "[Service]"
+        let is_exec_start = in_service
             && trimmed
                 .split_once('=')
                 .is_some_and(|(name, _)| name.trim() == "ExecStart");
         if is_exec_start {
             continued = trimmed.ends_with('\\');
-            if !placed {
-                text.push_str(&addition);
-                placed = true;
+            // Where the first one stood, rather than right below the heading.
+            if !matches!(place, Some((_, true))) {
+                place = Some((lines.len(), true));
             }
             continue;
         }
-        text.push_str(line);
-        text.push('\n');
+        lines.push(format!("{line}\n"));
     }
-    if !placed {
-        if let Some(at) = text.find("[Service]\n") {
-            text.insert_str(at + "[Service]\n".len(), &addition);
-        } else {
-            text.push_str("[Service]\n");
-            text.push_str(&addition);
-        }
+    match place {
+        Some((at, _)) => lines.insert(at, addition),
+        None => lines.push(format!("[Service]\n{addition}")),
     }
-    text
+    lines.concat()
 }
 
 #[cfg(test)]
@@ -495,5 +602,76 @@ mod tests {
             text: "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd://\n".to_owned(),
         });
         assert!(matches!(refused(&files), UnitError::Overridden { .. }));
+    }
+
+    #[test]
+    fn guide_b_s_command_line_is_taken_over() {
+        let files = unit(
+            "ExecStart=/usr/bin/dockerd --tlsverify --tlscacert=/k/ca.pem --tlscert /k/c.pem --tlskey=/k/k.pem -H=0.0.0.0:2376",
+        );
+        let drop_in = derive(&files, OWN, &none(), &wanted("tcp://0.0.0.0:2376", true)).unwrap();
+        assert_eq!(
+            drop_in.exec_start,
+            "/usr/bin/dockerd -H unix:///var/run/docker.sock -H tcp://0.0.0.0:2376"
+        );
+        assert_eq!((drop_in.closed.len(), drop_in.notes.len()), (0, 1));
+    }
+
+    #[test]
+    fn listeners_without_a_scheme_and_in_variables_are_tcp() {
+        let mut files = unit("ExecStart=/usr/bin/dockerd -H $LISTEN $OPTS ${KEPT}");
+        files.push(UnitFile {
+            path: OVERRIDE.to_owned(),
+            text: "[Service]\nEnvironment=\"OPTS=-H :2375 --label 100%\" LISTEN=fd://\n".to_owned(),
+        });
+        let environment = unit_environment(&files);
+        let drop_in = derive(
+            &files,
+            "z.conf",
+            &environment,
+            &wanted("tcp://a:2376", true),
+        )
+        .unwrap();
+        assert_eq!(
+            drop_in.exec_start,
+            "/usr/bin/dockerd -H fd:// -H tcp://a:2376 --label 100%% ${KEPT}"
+        );
+        assert_eq!(drop_in.closed, [":2375"]);
+        let files = unit("ExecStart=/usr/bin/dockerd -H $UNKNOWN");
+        assert!(matches!(
+            derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)),
+            Err(UnitError::UnknownListener(_))
+        ));
+    }
+
+    #[test]
+    fn another_configuration_file_or_program_name_is_refused() {
+        for (line, expected) in [
+            (
+                "ExecStart=/usr/bin/dockerd --config-file /x.json",
+                UnitError::OtherConfiguration("/x.json".to_owned()),
+            ),
+            (
+                "ExecStart=@/usr/bin/dockerd docker",
+                UnitError::NotDockerd("@/usr/bin/dockerd".to_owned()),
+            ),
+        ] {
+            let refused = derive(&unit(line), OWN, &none(), &wanted("tcp://a:2376", true));
+            assert_eq!(refused.unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn a_comment_that_looks_like_the_section_is_none() {
+        let mut files = unit("ExecStart=/usr/bin/dockerd");
+        files.push(UnitFile {
+            path: OVERRIDE.to_owned(),
+            text: "# [Service]\n[Unit]\nDescription=x\n".to_owned(),
+        });
+        let drop_in = derive(&files, OVERRIDE, &none(), &wanted("tcp://a:2376", false)).unwrap();
+        assert_eq!(
+            drop_in.text,
+            "# [Service]\n[Unit]\nDescription=x\n[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://a:2376\n"
+        );
     }
 }

@@ -106,15 +106,18 @@ fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
         return vec![format!("the unit is {}", unit.active_state())];
     }
     let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
-    if record.invocation == unit.invocation() {
-        return reads
-            .iter()
-            .filter(|path| {
-                let now = facts.regular(path).map(|file| file.sha256.as_str());
-                record.hashes.get(path.as_str()).map(String::as_str) != now
-            })
-            .map(|path| format!("{path} differs from what dockerd last read"))
-            .collect();
+    // A file that was read and is no longer among those that would be counts.
+    let differing: Vec<String> = reads
+        .iter()
+        .chain(record.hashes.keys().filter(|path| !reads.contains(*path)))
+        .filter(|path| {
+            let now = facts.regular(path).map(|file| file.sha256.as_str());
+            record.hashes.get(path.as_str()).map(String::as_str) != now
+        })
+        .map(|path| format!("{path} differs from what dockerd last read"))
+        .collect();
+    if record.invocation == unit.invocation() || differing.is_empty() {
+        return differing;
     }
     // Somebody else has started it since, a reboot perhaps. A daemon that
     // started after the last change of a file has read that file.
@@ -139,6 +142,10 @@ fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
 /// Start of the daemon in seconds since the epoch, rounded down.
 fn started_at(facts: &NodeFacts) -> Option<i64> {
     let ago = facts.uptime? - facts.unit.as_ref()?.started()?;
+    // In some containers uptime and systemd's clock are not the same machine's.
+    if ago < 0.0 {
+        return None;
+    }
     #[allow(clippy::cast_possible_truncation)] // seconds since boot
     Some(facts.clock - ago.ceil() as i64)
 }

@@ -1,9 +1,10 @@
 //! `systemd_override`: the drop-in that makes the unit listen on TLS.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::Module;
-use crate::docker::unit::{Listening, UnitFile, derive, parse_environment};
+use crate::docker::unit::{Listening, UnitFile, derive, parse_environment, unit_environment};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
@@ -57,6 +58,11 @@ impl Module for SystemdOverride {
             .content
             .insert(format!("{directory}/{}", host.settings.dropin));
         request.directories.insert(directory);
+        for listen in &host.settings.listen {
+            if listen.host.parse::<IpAddr>().is_err() {
+                request.names.insert(listen.host.clone());
+            }
+        }
     }
 
     fn plan(
@@ -75,6 +81,11 @@ impl Module for SystemdOverride {
         if !unit.is_loaded() {
             return Err(no_unit(facts, unit_name));
         }
+        if unit.invocation().is_empty() && unit.active_state() == "active" {
+            return Err(Refusal::new("its systemd is older than version 232")
+                .hint("whether a restart has happened cannot be told there; upgrade the node"));
+        }
+        check_listeners(host, facts)?;
         let directory = directory(unit_name);
         let own_path = format!("{directory}/{}", host.settings.dropin);
         let mut files = unit_files(facts);
@@ -87,7 +98,7 @@ impl Module for SystemdOverride {
                 text: text.to_owned(),
             });
         }
-        let mut environment = BTreeMap::new();
+        let mut environment: BTreeMap<String, String> = unit_environment(&files);
         for path in &unit.environment_files {
             environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
         }
@@ -123,6 +134,41 @@ impl Module for SystemdOverride {
         }
         Ok(change.into_iter().collect())
     }
+}
+
+/// A name has to lead to an address of the node that others can reach. Debian
+/// writes `127.0.1.1 HOSTNAME` into /etc/hosts: dockerd would listen there, and
+/// nobody but the node itself would reach it.
+fn check_listeners(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
+    for listen in &host.settings.listen {
+        let Some(addresses) = facts.resolved.get(&listen.host) else {
+            continue;
+        };
+        let hint = format!(
+            "mend {} in /etc/hosts of the node, or name an address in dtls_listen",
+            listen.host
+        );
+        if addresses.is_empty() {
+            return Err(Refusal::new(format!(
+                "{} in dtls_listen has no address on the node",
+                listen.host
+            ))
+            .hint(hint));
+        }
+        let is_loopback = |text: &String| {
+            text.parse()
+                .is_ok_and(|address: IpAddr| address.is_loopback())
+        };
+        if listen.host != "localhost" && addresses.iter().any(is_loopback) {
+            return Err(Refusal::new(format!(
+                "{} in dtls_listen is {} on the node, where no other machine reaches it",
+                listen.host,
+                addresses.join(" ")
+            ))
+            .hint(hint));
+        }
+    }
+    Ok(())
 }
 
 fn no_unit(facts: &NodeFacts, unit: &str) -> Refusal {

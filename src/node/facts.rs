@@ -15,6 +15,8 @@ pub struct FactRequest {
     pub content: BTreeSet<String>,
     /// Files whose SHA-256 is enough: private keys above all.
     pub hashed: BTreeSet<String>,
+    /// Files of which it is enough to know that they are there.
+    pub present: BTreeSet<String>,
     /// Directories that will be written to: who owns them decides as whom.
     pub directories: BTreeSet<String>,
     /// The systemd unit of the daemon.
@@ -23,6 +25,8 @@ pub struct FactRequest {
     pub exists: BTreeSet<String>,
     /// Other systemd units.
     pub services: BTreeSet<String>,
+    /// Host names of which the node's own addresses for them matter.
+    pub names: BTreeSet<String>,
 }
 
 impl FactRequest {
@@ -44,7 +48,14 @@ impl FactRequest {
             let paths: Vec<&str> = self.exists.iter().map(String::as_str).collect();
             script.call("fact_exists", &paths);
         }
-        for (want, paths) in [("content", &self.content), ("hash", &self.hashed)] {
+        for name in &self.names {
+            script.call("fact_resolve", &[name]);
+        }
+        for (want, paths) in [
+            ("content", &self.content),
+            ("hash", &self.hashed),
+            ("stat", &self.present),
+        ] {
             if !paths.is_empty() {
                 let arguments: Vec<&str> = std::iter::once(want)
                     .chain(paths.iter().map(String::as_str))
@@ -63,12 +74,11 @@ pub struct File {
     pub mode: u32,
     pub owner: String,
     pub uid: u32,
-    pub group: String,
     /// Bytes.
     pub size: u64,
     /// Last change of the inode, seconds since the epoch on the node's clock.
     pub changed: i64,
-    /// SHA-256 of the bytes, lower-case hex.
+    /// SHA-256 of the bytes, lower-case hex; empty where it was not asked for.
     pub sha256: String,
     /// The bytes, where they were asked for.
     pub content: Option<Vec<u8>>,
@@ -87,13 +97,15 @@ pub enum FileFact {
     Other,
 }
 
-/// One directory on the way to a path.
+/// One directory or link on the way to a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
     pub path: String,
     pub uid: u32,
     pub owner: String,
     pub mode: u32,
+    /// A symbolic link; where it leads follows as components of its own.
+    pub link: bool,
 }
 
 /// What systemd says of the daemon's unit.
@@ -190,6 +202,10 @@ pub struct NodeFacts {
     pub tools: BTreeMap<String, String>,
     pub files: BTreeMap<String, FileFact>,
     pub directories: BTreeMap<String, Vec<Component>>,
+    /// Directories in which interrupted runs have left something.
+    pub leftovers: BTreeSet<String>,
+    /// Addresses of names, as the node resolves them.
+    pub resolved: BTreeMap<String, Vec<String>>,
     pub unit: Option<UnitFact>,
     /// Whether something is at a path.
     pub exists: BTreeMap<String, bool>,
@@ -251,11 +267,28 @@ impl NodeFacts {
             .directories
             .get(&path)
             .ok_or_else(|| FactError::NotAsked(path.clone()))?;
-        let Some(first) = components.iter().find(|component| component.uid != 0) else {
+        let real = || components.iter().filter(|component| !component.link);
+        if let Some(link) = components
+            .iter()
+            .find(|component| component.link && component.uid != 0)
+        {
+            return Err(FactError::LinkOfUser {
+                path: link.path.clone(),
+                owner: link.owner.clone(),
+            });
+        }
+        if let Some(open) = real().find(|component| {
+            component.uid == 0 && component.mode & 0o022 != 0 && component.mode & 0o1000 == 0
+        }) {
+            return Err(FactError::OpenToOthers {
+                path: open.path.clone(),
+                mode: open.mode,
+            });
+        }
+        let Some(first) = real().find(|component| component.uid != 0) else {
             return Ok("root".to_owned());
         };
-        let foreign = components
-            .iter()
+        let foreign = real()
             .skip_while(|component| component.uid == 0)
             .find(|component| component.uid != first.uid);
         match foreign {
@@ -272,8 +305,9 @@ impl NodeFacts {
     #[must_use]
     pub fn directory(&self, directory: &str) -> Option<&Component> {
         let path = self.expand(directory);
-        let last = self.directories.get(&path)?.last()?;
-        (last.path == path).then_some(last)
+        let components = self.directories.get(&path)?;
+        let exists = components.iter().any(|component| component.path == path);
+        components.last().filter(|_| exists)
     }
 
     /// Parses the records of a facts script.
@@ -303,6 +337,10 @@ pub enum FactError {
         owner: String,
         expected: String,
     },
+    #[error("{path} is a symbolic link of {owner}'s")]
+    LinkOfUser { path: String, owner: String },
+    #[error("{path} can be written by others than root (mode {mode:04o})")]
+    OpenToOthers { path: String, mode: u32 },
     #[error("nothing was asked about the directory {0}")]
     NotAsked(String),
     #[error(
@@ -353,7 +391,7 @@ impl Parser<'_> {
                 }
                 ["path", asked, count] => self.components(asked, number(count, &line)?)?,
                 ["files", want, count] => {
-                    self.file_set(number(count, &line)?, *want == "content")?;
+                    self.file_set(number(count, &line)?, want)?;
                 }
                 ["unit", property] => self.unit(property),
                 ["drop-in", path] => {
@@ -369,6 +407,15 @@ impl Parser<'_> {
                     let (name, value) = property.split_once('=').unwrap_or((property, ""));
                     let unit = self.facts.services.entry((*unit).to_owned()).or_default();
                     unit.properties.insert(name.to_owned(), value.to_owned());
+                }
+                ["leftover", directory, _] => {
+                    self.facts.leftovers.insert((*directory).to_owned());
+                }
+                ["resolved", name, addresses] => {
+                    let addresses = addresses.split_whitespace().map(str::to_owned);
+                    self.facts
+                        .resolved
+                        .insert((*name).to_owned(), addresses.collect());
                 }
                 _ => return Err(FactError::Malformed(line)),
             }
@@ -395,24 +442,23 @@ impl Parser<'_> {
         let mut components = Vec::new();
         for _ in 0..count {
             let line = self.line()?;
-            let mut fields = line.splitn(4, ' ');
-            let (Some(uid), Some(owner), Some(mode), Some(path)) =
-                (fields.next(), fields.next(), fields.next(), fields.next())
-            else {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [uid, owner, mode, kind, path] = fields.as_slice() else {
                 return Err(FactError::Malformed(line));
             };
             components.push(Component {
-                path: path.to_owned(),
+                path: (*path).to_owned(),
                 uid: number(uid, &line)?,
-                owner: owner.to_owned(),
+                owner: (*owner).to_owned(),
                 mode: octal(mode, &line)?,
+                link: *kind == "symbolic link",
             });
         }
         self.facts.directories.insert(asked.to_owned(), components);
         Ok(())
     }
 
-    fn file_set(&mut self, count: usize, with_content: bool) -> Result<(), FactError> {
+    fn file_set(&mut self, count: usize, want: &str) -> Result<(), FactError> {
         let mut paths = Vec::new();
         for _ in 0..count {
             paths.push(self.line()?);
@@ -420,15 +466,14 @@ impl Parser<'_> {
         let mut files = Vec::new();
         for path in &paths {
             let line = self.line()?;
-            let fields: Vec<&str> = line.split(' ').collect();
-            let [mode, uid, _gid, owner, group, size, changed] = fields.as_slice() else {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [mode, uid, owner, size, changed] = fields.as_slice() else {
                 return Err(FactError::Malformed(line));
             };
             files.push(File {
                 mode: octal(mode, &line)?,
                 owner: (*owner).to_owned(),
                 uid: number(uid, &line)?,
-                group: (*group).to_owned(),
                 size: number(size, &line)?,
                 changed: number(changed, &line)?,
                 sha256: String::new(),
@@ -436,14 +481,15 @@ impl Parser<'_> {
                 link: self.links.contains(path),
             });
         }
-        for file in &mut files {
+        let hashed = if want == "stat" { 0 } else { count };
+        for file in files.iter_mut().take(hashed) {
             let line = self.line()?;
             // A name with a backslash makes sha256sum start the line with one.
             let hash = line.trim_start_matches('\\').get(..64);
             hash.ok_or_else(|| FactError::Malformed(line.clone()))?
                 .clone_into(&mut file.sha256);
         }
-        if with_content {
+        if want == "content" {
             for file in &mut files {
                 let size = usize::try_from(file.size).unwrap_or(usize::MAX);
                 if self.rest.len() < size {
@@ -540,10 +586,12 @@ mod tests {
         let request = FactRequest {
             content: [at("binary"), at("it's empty"), at("missing")].into(),
             hashed: [at("key"), at("link"), at("dangling")].into(),
+            present: BTreeSet::new(),
             directories: [at("sub/dir")].into(),
             unit: None,
             exists: [at("key"), at("dangling"), at("missing")].into(),
             services: BTreeSet::new(),
+            names: ["localhost".to_owned()].into(),
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);
@@ -564,6 +612,7 @@ mod tests {
             assert_eq!((facts.uid, facts.account.as_str()), (0, "root"));
             let exists = ["key", "dangling", "missing"].map(|name| facts.exists(&at(name)));
             assert_eq!(exists, [Ok(true), Ok(true), Ok(false)], "{shell:?}");
+            assert!(facts.resolved["localhost"].contains(&"127.0.0.1".to_owned()));
         }
     }
 
@@ -573,6 +622,7 @@ mod tests {
             uid,
             owner: owner.to_owned(),
             mode: 0o755,
+            link: false,
         }
     }
 
@@ -595,6 +645,35 @@ mod tests {
         assert!(matches!(
             facts.account_for("/home/u/.docker"),
             Err(FactError::MixedOwners { .. })
+        ));
+    }
+
+    #[test]
+    fn root_follows_no_link_and_no_directory_of_others() {
+        let mut facts = NodeFacts::default();
+        let mut link = component("/home/u/.docker", 1000, "u");
+        link.link = true;
+        let chain = vec![
+            component("/", 0, "root"),
+            component("/home/u", 1000, "u"),
+            link,
+            component("/etc", 0, "root"),
+        ];
+        facts
+            .directories
+            .insert("/home/u/.docker".to_owned(), chain);
+        assert!(matches!(
+            facts.account_for("/home/u/.docker"),
+            Err(FactError::LinkOfUser { .. })
+        ));
+        let mut open = component("/opt", 0, "root");
+        open.mode = 0o2775;
+        facts
+            .directories
+            .insert("/opt/tls".to_owned(), vec![component("/", 0, "root"), open]);
+        assert!(matches!(
+            facts.account_for("/opt/tls"),
+            Err(FactError::OpenToOthers { .. })
         ));
     }
 

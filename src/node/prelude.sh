@@ -108,9 +108,9 @@ fact_system() {
     return 0
 }
 
-# fact_path PATH: owner and mode of every directory on the way to PATH that
-# exists, from / downwards; who owns the first one that is not root's decides
-# as whom to act there.
+# fact_path PATH: owner and mode of everything on the way to PATH that exists,
+# from / downwards, links as themselves and where they lead; who owns the first
+# one that is not root's decides as whom to act there.
 fact_path() {
     expand "$1"
     fact_asked=$expanded
@@ -120,22 +120,40 @@ fact_path() {
     done
     fact_real=$(readlink -f "$expanded") || fail facts "cannot resolve $expanded"
     set -- /
-    fact_walked=
-    fact_rest=${fact_real#/}
-    while [ -n "$fact_rest" ]; do
-        fact_walked=$fact_walked/${fact_rest%%/*}
-        set -- "$@" "$fact_walked"
-        case $fact_rest in
-        */*) fact_rest=${fact_rest#*/} ;;
-        *) fact_rest= ;;
-        esac
+    for fact_rest in "$expanded" "$fact_real"; do
+        [ "$#" = 1 ] || [ "$fact_real" != "$expanded" ] || break
+        fact_walked=
+        fact_rest=${fact_rest#/}
+        while [ -n "$fact_rest" ]; do
+            fact_walked=$fact_walked/${fact_rest%%/*}
+            set -- "$@" "$fact_walked"
+            case $fact_rest in
+            */*) fact_rest=${fact_rest#*/} ;;
+            *) fact_rest= ;;
+            esac
+        done
     done
     record path "$fact_asked" $#
-    stat -c '%u %U %a %n' "$@" || fail facts "cannot stat the directories of $fact_asked"
+    stat -c "%u$TAB%U$TAB%a$TAB%F$TAB%n" "$@" || fail facts "cannot stat the directories of $fact_asked"
+    [ "$fact_asked" = "$expanded" ] || return 0
+    for fact_left in "$expanded"/.dtls-deploy.*; do
+        [ -d "$fact_left" ] && is_abandoned "$fact_left" && record leftover "$fact_asked" "${fact_left##*/}"
+    done
+    return 0
 }
 
-# fact_files content|hash PATH...: mode, owner, size, times and SHA-256 of each
-# file, and for content the bytes themselves. One process for each kind of
+# is_abandoned DIR: no run takes this long between staging and confirming.
+is_abandoned() { [ -n "$(find "$1" -prune -mmin +10 2>/dev/null)" ]; }
+
+# fact_resolve NAME: the addresses that this node gives a name.
+fact_resolve() {
+    command -v getent >/dev/null 2>&1 || return 0
+    fact_found=$(getent ahosts "$1" | while read -r fact_address _; do printf '%s ' "$fact_address"; done)
+    record resolved "$1" "$fact_found"
+}
+
+# fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
+# except for stat its SHA-256, and for content the bytes themselves. One process for each kind of
 # fact, however many files.
 fact_files() {
     fact_want=$1
@@ -146,7 +164,10 @@ fact_files() {
         shift
         fact_left=$((fact_left - 1))
         if [ -f "$expanded" ]; then
-            if [ -r "$expanded" ]; then
+            if [ -L "$expanded" ] && [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$expanded")" != 0 ]; then
+                # Root reads nothing that a user's link leads to.
+                record other "$expanded"
+            elif [ -r "$expanded" ]; then
                 set -- "$@" "$expanded"
                 [ -L "$expanded" ] && record link "$expanded"
             else
@@ -161,8 +182,8 @@ fact_files() {
     [ $# -gt 0 ] || return 0
     record files "$fact_want" $#
     printf '%s\n' "$@"
-    stat -L -c '%a %u %g %U %G %s %Z' "$@" || fail facts "a file vanished while it was read"
-    sha256sum "$@" || fail facts "a file vanished while it was read"
+    stat -L -c "%a$TAB%u$TAB%U$TAB%s$TAB%Z" "$@" || fail facts "a file vanished while it was read"
+    [ "$fact_want" = stat ] || sha256sum "$@" || fail facts "a file vanished while it was read"
     if [ "$fact_want" = content ]; then
         cat "$@" || fail facts "a file vanished while it was read"
         printf '\n'
@@ -244,7 +265,8 @@ expect() {
         if [ -e "$1" ] || [ -L "$1" ]; then fail expect "$1 has appeared since the plan was made"; fi
         return 0
     fi
-    expect_found=$(sha256sum "$1" 2>/dev/null) || fail expect "$1 has vanished since the plan was made"
+    [ -e "$1" ] || fail expect "$1 has vanished since the plan was made"
+    expect_found=$(sha256sum "$1" 2>/dev/null) || fail expect "$1 cannot be read as $(id -un)"
     [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
 }
 
@@ -254,7 +276,7 @@ stage_directory() {
     if [ ! -d "$1" ]; then
         stage_made=$1
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
-        (umask 022 && mkdir -p "${1%/*}") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
+        (umask 022 && mkdir -p "${1%/*}/") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
         stage_name "$1"
         mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
         printf '%s\n' "$stage_made" >"$STAGE/made"
@@ -262,11 +284,16 @@ stage_directory() {
     fi
     [ -O "$1" ] || fail stage "$1 belongs to another account than $(id -un)"
     for stage_left in "$1"/.dtls-deploy.*; do
-        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ]; then rm -rf "$stage_left"; fi
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ]; then
+            is_abandoned "$stage_left" || fail stage "another run is unfinished here: $stage_left"
+            rm -rf "$stage_left"
+        fi
     done
+    stage_mode=$(stat -L -c %a "$1") || fail stage "cannot stat $1"
+    # Whoever may write here could exchange the stage itself.
+    [ "$3" = keep ] || chmod go-w "$1" || fail stage "cannot set the mode of $1"
     stage_name "$1"
     mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
-    stage_mode=$(stat -c %a "$1") || fail stage "cannot stat $1"
     [ "$3" = set ] || return 0
     printf '%s\n' "$stage_mode" >"$STAGE/mode"
     printf '%s\n' "$2" >"$STAGE/new-mode"
@@ -315,6 +342,7 @@ stage_sync() {
 # swap DIR NAME...: one mv process renames a whole set.
 swap() {
     stage_name "$1"
+    [ -O "$STAGE" ] && [ ! -L "$STAGE" ] || return 1
     swap_directory=$1
     shift
     swap_left=$#
@@ -341,7 +369,10 @@ unswap() {
     unswap_status=0
     unswap_left=$#
     while [ "$unswap_left" -gt 0 ]; do
-        if [ -e "$STAGE/old/$1" ] || [ -L "$STAGE/old/$1" ]; then
+        if [ -e "$STAGE/new/$1" ]; then
+            # It was never put in place: what is there is not ours.
+            :
+        elif [ -e "$STAGE/old/$1" ] || [ -L "$STAGE/old/$1" ]; then
             set -- "$@" "$STAGE/old/$1"
         elif [ -e "$STAGE/absent/$1" ]; then
             rm -f "$unswap_directory/$1" || unswap_status=1
@@ -368,6 +399,19 @@ unswap() {
         unswap_directory=${unswap_stop:-/}
     fi
     sync "$unswap_directory" 2>/dev/null || sync
+}
+
+# require_stage DIR: what is needed to undo is still there.
+require_stage() {
+    stage_name "$1"
+    [ -d "$STAGE" ] || fail undo "what was kept to undo the change in $1 is gone"
+}
+
+# sweep DIR: removes what interrupted runs have left.
+sweep() {
+    for stage_left in "$1"/.dtls-deploy.*; do
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && is_abandoned "$stage_left"; then rm -rf "$stage_left"; fi
+    done
 }
 
 # unstage DIR: the change stays; what was kept to undo it goes.
@@ -403,8 +447,13 @@ restart_unit() {
     # and then refuses to start it.
     systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null
     if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
-    restart_after=$(unit_property "$1" InvocationID)
-    [ "$(unit_property "$1" ActiveState)" = active ] || return 1
+    restart_after=$(systemctl show "$1" --no-pager -p InvocationID -p ActiveState </dev/null)
+    case $restart_after in
+    *ActiveState=active*) ;;
+    *) return 1 ;;
+    esac
+    restart_after=${restart_after#*InvocationID=}
+    restart_after=${restart_after%%[!0-9a-f]*}
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
     record restarted "$1" "$restart_after"
 }
@@ -508,33 +557,43 @@ own_wait_path() {
 
 # --- proof ----------------------------------------------------------------------
 
-# prove_identity URL HOST PORT CA CERTIFICATE KEY: shows the identity to the
-# daemon with the first tool there is; the key stays where it is.
+# prove_identity TOOLS URL HOST PORT CA CERTIFICATE KEY: shows the identity to the
+# daemon with the first of the tools that is there; the key stays where it is.
 prove_identity() {
+    prove_tool=none
+    for prove_candidate in $1; do
+        if command -v "$prove_candidate" >/dev/null 2>&1; then
+            prove_tool=$prove_candidate
+            break
+        fi
+    done
+    shift
     expand "$4" && prove_ca=$expanded
     expand "$5" && prove_certificate=$expanded
     expand "$6" && prove_key=$expanded
     unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
-    if command -v docker >/dev/null 2>&1; then
+    case $prove_tool in
+    docker)
         prove_said=$(timeout 15 docker --tlsverify --tlscacert "$prove_ca" --tlscert "$prove_certificate" \
             --tlskey "$prove_key" -H "$1" version --format '{{.Server.Version}}' 2>&1 </dev/null)
         prove_status=$?
-        prove_tool=docker
-    elif command -v curl >/dev/null 2>&1; then
+        ;;
+    curl)
         prove_said=$(timeout 15 curl -sS --cacert "$prove_ca" --cert "$prove_certificate" \
             --key "$prove_key" "https://${1#tcp://}/version" 2>&1 </dev/null)
         prove_status=$?
-        prove_tool=curl
-    elif command -v openssl >/dev/null 2>&1; then
+        ;;
+    openssl)
         prove_said=$({ printf 'GET /version HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" && sleep 1; } |
             timeout 15 openssl s_client -quiet -verify_return_error -verify_hostname "$2" \
                 -CAfile "$prove_ca" -cert "$prove_certificate" -key "$prove_key" -connect "$2:$3" 2>&1)
         prove_status=$?
-        prove_tool=openssl
-    else
+        ;;
+    *)
         record identity unproved none "neither docker nor curl nor openssl is there"
         return 0
-    fi
+        ;;
+    esac
     prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
     if [ "$prove_tool" != docker ] && [ "$prove_status" = 0 ]; then
         case $prove_said in

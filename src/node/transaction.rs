@@ -120,12 +120,24 @@ impl Transaction {
         call(function, &arguments)
     }
 
-    fn undo_function(&self) -> String {
-        let mut lines = vec!["undo() {".to_owned(), "undo_status=0".to_owned()];
+    /// `give_up`: everything as it was, said as it is; with an argument the
+    /// unit is restarted with its old files.
+    fn give_up_function(&self) -> String {
+        let mut lines = vec!["give_up() {".to_owned(), "undo_status=0".to_owned()];
         for statement in self.each("unswap", true) {
             lines.push(format!("{statement} || undo_status=1"));
         }
-        lines.push("return $undo_status".to_owned());
+        if let Some(restart) = &self.restart {
+            lines.push(format!(
+                "if [ $# -gt 0 ]; then {} || {{ {}; undo_status=1; }}; fi",
+                call("restart_unit", &[&restart.unit, RESTART_SECONDS]),
+                call("journal_tail", &[&restart.unit]),
+            ));
+        }
+        lines.push(
+            "if [ $undo_status = 0 ]; then record undone; else record undo-failed; fi".to_owned(),
+        );
+        lines.push("exit 71".to_owned());
         lines.push("}".to_owned());
         lines.join("\n")
     }
@@ -134,7 +146,7 @@ impl Transaction {
     #[must_use]
     pub fn execute(&self) -> Script {
         let mut script = Script::default();
-        script.statement(self.undo_function());
+        script.statement(self.give_up_function());
         for account in self.accounts() {
             let mut staging = Script::default();
             let own = || self.files.iter().filter(|file| file.account == account);
@@ -180,27 +192,23 @@ impl Transaction {
                     staging.statement(self.on("stage_sync", &directory));
                 }
             }
-            script.in_account(account, &staging, " || { undo; exit 71; }");
+            script.in_account(account, &staging, " || give_up");
         }
         let swaps = self.each("swap", false);
         if !swaps.is_empty() {
             script.statement(format!(
-                "{} || {{ record failed swap 'the files could not be renamed'; undo && record undone; exit 71; }}",
+                "{} || {{ record failed swap 'the files could not be renamed'; give_up; }}",
                 swaps.join(" && ")
             ));
         }
         if let Some(restart) = &self.restart {
             let unit = restart.unit.as_str();
             let reads: Vec<&str> = restart.reads.iter().map(String::as_str).collect();
+            script.statement(format!("({}) || give_up", call("remember", &reads)));
             script.statement(format!(
-                "({}) || {{ undo && record undone; exit 71; }}",
-                call("remember", &reads)
-            ));
-            script.statement(format!(
-                "{} || {{ {}; record failed restart 'the unit did not come up'; undo; if {}; then record undone; else record undo-failed; fi; exit 71; }}",
+                "{} || {{ {}; record failed restart 'the unit did not come up'; give_up restart; }}",
                 call("restart_unit", &[unit, RESTART_SECONDS]),
                 call("journal_tail", &[unit]),
-                call("restart_unit", &[unit, RESTART_SECONDS]),
             ));
         } else {
             for statement in self.each("unstage", false) {
@@ -227,16 +235,11 @@ impl Transaction {
     #[must_use]
     pub fn undo(&self) -> Script {
         let mut script = Script::default();
-        script.statement(self.undo_function());
-        script.statement("undo || exit 71".to_owned());
-        if let Some(restart) = &self.restart {
-            script.statement(format!(
-                "{} || {{ {}; record undo-failed; exit 71; }}",
-                call("restart_unit", &[&restart.unit, RESTART_SECONDS]),
-                call("journal_tail", &[&restart.unit]),
-            ));
+        script.statement(self.give_up_function());
+        for statement in self.each("require_stage", false) {
+            script.statement(format!("{statement} || {{ record undo-failed; exit 71; }}"));
         }
-        script.call("record", &["undone"]);
+        script.statement("give_up restart".to_owned());
         script
     }
 }
@@ -433,8 +436,11 @@ mod tests {
             assert_ne!(tree(root.path()), before);
             transaction.restart = None;
             let report = run(shell, &transaction.undo());
-            assert!(report.undone && report.done, "{shell:?} {report:?}");
+            assert!(report.undone && !report.undo_failed, "{shell:?} {report:?}");
             assert_eq!(tree(root.path()), before, "{shell:?}");
+            // What is not there any more cannot have been put back.
+            let report = run(shell, &transaction.undo());
+            assert!(report.undo_failed && !report.undone, "{shell:?} {report:?}");
         }
     }
 
@@ -448,7 +454,8 @@ mod tests {
                 std::fs::write(root.path().join(path), "somebody else's").unwrap();
                 let before = tree(root.path());
                 let report = run(shell, &change(root.path()).execute());
-                assert_eq!(report.failed.unwrap().0, "expect", "{shell:?}");
+                assert_eq!(report.failed.clone().unwrap().0, "expect", "{shell:?}");
+                assert!(report.undone, "{shell:?} {report:?}");
                 assert_eq!(tree(root.path()), before, "{shell:?}");
             }
         }
@@ -480,10 +487,18 @@ mod tests {
                 "swap",
                 "{shell:?} {report:?}"
             );
-            let mut left = tree(root.path());
-            left.retain(|(name, _, _)| {
-                !name.starts_with("tls/.dtls-deploy") && name != "tls/taken"
-            });
+            assert!(report.undone, "{shell:?} {report:?}");
+            let left = tree(root.path());
+            assert!(
+                left.iter().any(|(name, _, _)| name == "tls/taken"),
+                "not ours to remove"
+            );
+            assert!(
+                !left
+                    .iter()
+                    .any(|(name, _, _)| name.contains(".dtls-deploy")),
+                "{left:?}"
+            );
             assert_eq!(
                 left.iter()
                     .find(|(name, _, _)| name == "tls/.hidden")

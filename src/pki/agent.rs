@@ -82,7 +82,9 @@ impl Agent {
             } => self.hello(protocol, &directory, holder, wait_seconds),
             Request::Ping => Ok(Response::Done),
             Request::Bye => {
-                self.session = None;
+                if let Some(mut session) = self.session.take() {
+                    session.finish_read_back()?;
+                }
                 Ok(Response::Done)
             }
             Request::EnsureAuthority {
@@ -104,6 +106,7 @@ impl Agent {
             }
             Request::Fetch { leaves } => self.session()?.fetch(leaves),
             Request::Delivered { leaves, keep_keys } => {
+                self.session()?.finish_read_back()?;
                 self.session()?.delivered(&leaves, keep_keys, now)
             }
             Request::Probe { sans, passphrase } => self.session()?.probe(sans, &passphrase, now),

@@ -5,13 +5,15 @@
 //! directory as a whole; goes out as responses. The requests about leaves are
 //! in `leaves`.
 
+use std::thread::JoinHandle;
+
 use time::{Duration, OffsetDateTime};
 
 use super::authority::{Authority, AuthorityError};
 use super::certificate::{Certificate, CertificateError};
 use super::encoding::sha256_hex;
 use super::failure::Failure;
-use super::keyfile::{self, PrivateKey};
+use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::ledger::{Event, Ledger};
 use super::lock::Lock;
 use super::profile::KeyType;
@@ -28,6 +30,8 @@ pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
     opened: Option<Opened>,
+    /// Opens a key file that was just written, while the run goes on.
+    read_back: Option<JoinHandle<Result<(), KeyFileError>>>,
     /// Given back last, after all else is done with.
     _lock: Lock,
 }
@@ -49,6 +53,7 @@ impl Session {
             ledger: Ledger::parse_bytes(&bytes)?,
             store,
             opened: None,
+            read_back: None,
             _lock: lock,
         };
         let names = || {
@@ -107,8 +112,10 @@ impl Session {
                 CERTIFICATE_MODE,
             ));
             self.write(&files)?;
+            if key_file.is_none() {
+                self.keep_created(authority, passphrase)?;
+            }
         }
-        // Also what was just created is read back and opened.
         let authority = self.authority(passphrase)?;
         let certificate = authority.certificate();
         if now > certificate.not_after() {
@@ -136,6 +143,44 @@ impl Session {
             created,
             warnings,
         })
+    }
+
+    /// Keeps what was just created. That its key file can be opened again is
+    /// tried meanwhile: deriving the key takes longer than issuing leaves.
+    fn keep_created(&mut self, authority: Authority, passphrase: &Secret) -> Result<(), Failure> {
+        let (Some(key_file), Some(certificate_file)) =
+            (self.store.read(CA_KEY)?, self.store.read(CA_CERTIFICATE)?)
+        else {
+            return Ok(());
+        };
+        let expected = authority.key().public_key_sha256();
+        self.opened = Some(Opened {
+            authority,
+            passphrase: passphrase.clone(),
+            key_file_sha256: sha256_hex(key_file.expose()),
+            certificate_file_sha256: sha256_hex(certificate_file.expose()),
+        });
+        let passphrase = passphrase.clone();
+        self.read_back = Some(std::thread::spawn(move || {
+            let key = keyfile::decrypt(key_file.expose(), &passphrase)?;
+            if key.public_key_sha256() == expected {
+                Ok(())
+            } else {
+                Err(KeyFileError::Damaged(
+                    "it holds another key than the one that was written",
+                ))
+            }
+        }));
+        Ok(())
+    }
+
+    /// Waits for the trial of a key file that was created in this session.
+    pub(crate) fn finish_read_back(&mut self) -> Result<(), Failure> {
+        match self.read_back.take().map(JoinHandle::join) {
+            None | Some(Ok(Ok(()))) => Ok(()),
+            Some(Ok(Err(error))) => Err(error.into()),
+            Some(Err(_)) => Err(KeyFileError::Damaged("it could not be opened again").into()),
+        }
     }
 
     /// The authority in the directory, opened with this passphrase.

@@ -106,6 +106,14 @@ impl Planner<'_> {
                 } else {
                     mode = file.mode;
                 }
+                if account != "root" && file.uid == 0 && facts.uid == 0 {
+                    return Err(Refusal::new(format!(
+                        "{path} belongs to root, in a directory of {account}"
+                    ))
+                    .hint(format!(
+                        "look at it, then give it back: chown {account}: {path}"
+                    )));
+                }
                 if file.owner != account {
                     reasons.push(format!("owner {}, want {account}", file.owner));
                 }

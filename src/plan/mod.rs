@@ -165,6 +165,10 @@ impl From<crate::node::facts::FactError> for Refusal {
             FactError::MixedOwners { path, expected, .. } => Some(format!(
                 "look at it, then give it back: chown {expected}: {path}"
             )),
+            FactError::LinkOfUser { path, .. } => Some(format!(
+                "put a directory there instead: whoever owns {path} could lead it anywhere"
+            )),
+            FactError::OpenToOthers { path, .. } => Some(format!("chmod go-w {path}")),
             _ => None,
         };
         Self {

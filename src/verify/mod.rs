@@ -30,6 +30,10 @@ use probe::{Answer, Identity, Shown, is_refusal};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A proof that runs a tool on the node: the tool's own deadline and some.
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
+/// What a client proves its identity with: what its people use comes first.
+const CLIENT_TOOLS: &str = "docker curl openssl";
+/// What shows that a server certificate is refused: the lightest comes first.
+const DAEMON_TOOLS: &str = "curl docker openssl";
 /// The port that plain Docker uses by convention.
 const PLAIN_PORT: u16 = 2375;
 /// Proofs under way at one time.
@@ -122,6 +126,7 @@ impl Attempt<'_> {
         script.call(
             "prove_identity",
             &[
+                CLIENT_TOOLS,
                 &url,
                 &self.address.host,
                 &port,
@@ -221,7 +226,8 @@ impl Attempt<'_> {
         let (verdict, seen) = match dialled {
             Ok(_) => (Verdict::Failed, "something listens there".to_owned()),
             Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
-            Err(DialError::Timeout { .. }) => (Verdict::Proved, "no answer".to_owned()),
+            // A firewall or a dead host: nothing is known of the port itself.
+            Err(DialError::Timeout { .. }) => (Verdict::NotProved, "no answer".to_owned()),
             Err(error) => classify_dial(&error.into()),
         };
         self.proof(Check::Port2375, verdict, seen)
@@ -376,6 +382,7 @@ async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) ->
     script.call(
         "prove_identity",
         &[
+            DAEMON_TOOLS,
             &address.url(),
             &address.host,
             &address.port.to_string(),
@@ -431,13 +438,23 @@ async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) ->
     proofs
 }
 
-/// Tools word it differently: "remote error: tls: bad certificate" (docker),
-/// "alert bad certificate" or "alert unsupported certificate" (OpenSSL, curl).
+/// Only an alert that the daemon sent is a refusal. docker words it "remote
+/// error: tls: bad certificate", OpenSSL and curl "alert bad certificate".
 fn refused_by_tls(said: &str) -> bool {
     let said = said.to_lowercase();
-    (said.contains("tls") || said.contains("ssl") || said.contains("alert"))
-        && said.contains("certificate")
-        && !said.contains("unknown authority")
+    ["remote error: tls: ", "alert "].iter().any(|sent| {
+        said.split(sent).skip(1).any(|alert| {
+            [
+                "bad certificate",
+                "unsupported certificate",
+                "certificate required",
+                "certificate unknown",
+                "unknown ca",
+            ]
+            .iter()
+            .any(|name| alert.starts_with(name))
+        })
+    })
 }
 
 /// The part of a tool's message that says how TLS ended.
@@ -446,4 +463,29 @@ fn tls_words(said: &str) -> &str {
         .or_else(|| said.rfind("alert "))
         .and_then(|at| said.get(at..))
         .unwrap_or(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refused_by_tls;
+
+    #[test]
+    fn only_an_alert_of_the_daemons_is_a_refusal() {
+        for said in [
+            "error during connect: Get https://node3:2376/v1.24/version: remote error: tls: bad certificate",
+            "curl: (56) OpenSSL SSL_read: error:0A000412:SSL routines::sslv3 alert bad certificate, errno 0",
+            "curl: (56) OpenSSL SSL_read: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0",
+        ] {
+            assert!(refused_by_tls(said), "{said}");
+        }
+        for said in [
+            "curl: (58) could not load PEM client certificate, OpenSSL error error:02001002",
+            "tls: failed to verify certificate: x509: cannot validate certificate for 10.0.0.12",
+            "x509: certificate signed by unknown authority",
+            "curl: (7) Failed to connect to node3 port 2376: Connection refused",
+            "remote error: tls: handshake failure",
+        ] {
+            assert!(!refused_by_tls(said), "{said}");
+        }
+    }
 }

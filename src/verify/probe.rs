@@ -282,10 +282,11 @@ where
         if let Err(error) = stream.write_all(request.as_bytes()).await {
             return classify(&error);
         }
-        match read_status(&mut stream).await {
+        match read_reply(&mut stream).await {
             // Go's server says this in plain text on a TLS port.
-            Answer::Served(400) => Answer::PlainRefused,
-            answer => answer,
+            Ok(text) if text.contains("HTTP request to an HTTPS server") => Answer::PlainRefused,
+            Ok(text) => status_of(&text),
+            Err(answer) => answer,
         }
     };
     tokio::time::timeout(deadline, exchange)
@@ -294,24 +295,35 @@ where
 }
 
 async fn read_status<S: AsyncRead + Unpin>(stream: &mut S) -> Answer {
+    match read_reply(stream).await {
+        Ok(text) => status_of(&text),
+        Err(answer) => answer,
+    }
+}
+
+/// The beginning of what the other side says, up to its end or 1 KiB.
+async fn read_reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<String, Answer> {
     let mut reply = Vec::new();
     let mut buffer = [0u8; 512];
-    while reply.len() < 64 {
+    while reply.len() < 1024 {
         match stream.read(&mut buffer).await {
             Ok(0) => break,
             Ok(count) => reply.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-            Err(error) if reply.is_empty() => return classify(&error),
+            Err(error) if reply.is_empty() => return Err(classify(&error)),
             Err(_) => break,
         }
     }
-    let text = String::from_utf8_lossy(&reply);
+    Ok(String::from_utf8_lossy(&reply).into_owned())
+}
+
+fn status_of(text: &str) -> Answer {
     let status = text
         .strip_prefix("HTTP/1.")
         .and_then(|rest| rest.split(' ').nth(1))
         .and_then(|code| code.get(..3)?.parse().ok());
     match status {
         Some(status) => Answer::Served(status),
-        None if reply.is_empty() => Answer::Closed("before any answer".to_owned()),
+        None if text.is_empty() => Answer::Closed("before any answer".to_owned()),
         None => Answer::Closed("with an answer that is not HTTP".to_owned()),
     }
 }
@@ -373,7 +385,6 @@ pub fn is_refusal(answer: &Answer) -> bool {
             "unsupported_certificate",
             "certificate_unknown",
             "access_denied",
-            "handshake_failure",
         ]
         .contains(&alert.as_str()),
         _ => false,

@@ -131,6 +131,48 @@ fn a_daemon_that_does_not_come_up_is_as_it_was() {
     lab.deploy(&[&inventory]);
 }
 
+/// Debian's `127.0.1.1 HOSTNAME`: dockerd would come up where nobody reaches it.
+#[test]
+fn a_listen_name_that_is_loopback_on_the_node_is_refused() {
+    let lab = Lab::fresh();
+    lab.exec("node3", "echo 127.0.1.1 node3 >/tmp/hosts; grep -v ' node3' /etc/hosts >>/tmp/hosts; cp /tmp/hosts /etc/hosts");
+    let before = lab.invocation();
+    let run = lab.run(&["inventory/lab.yaml", "-e", "dtls_key_type=ecdsa-p256"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("127.0.1.1 on the node"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("/etc/hosts"), "{}", run.stdout);
+    assert_eq!(lab.invocation(), before);
+}
+
+/// The daemon comes up and serves what was issued, and still no client would
+/// accept it: everything is put back.
+#[test]
+fn a_certificate_that_no_client_accepts_is_undone() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_sans: ['DNS:another-name']");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("its certificate is for another name"),
+        "{}",
+        run.stdout
+    );
+    assert!(
+        run.stdout.contains("failed, everything is as it was"),
+        "{}",
+        run.stdout
+    );
+    assert!(lab.exec("node3", "docker version").contains("Server:"));
+    let left = "ls -A /etc/docker/tls /etc/systemd/system/docker.service.d 2>/dev/null; find / -xdev -name '.dtls-deploy*' 2>/dev/null; true";
+    assert_eq!(lab.exec("node3", left), "");
+    let listening = lab.exec("node3", "ss -Hltn 'sport = :2376'");
+    assert_eq!(listening, "");
+}
+
 /// A run that died after the files were renamed and before the restart is made
 /// good by the next one.
 #[test]

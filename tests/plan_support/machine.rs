@@ -253,6 +253,7 @@ impl Machine {
                     uid: uid(owner),
                     owner: owner.clone(),
                     mode: *mode,
+                    link: false,
                     path,
                 })
             })
@@ -267,7 +268,6 @@ impl Machine {
                 mode: stored.mode,
                 owner: stored.owner.clone(),
                 uid: uid(&stored.owner),
-                group: stored.owner.clone(),
                 size: stored.bytes.len() as u64,
                 changed: stored.changed,
                 sha256: sha256_hex(&stored.bytes),
