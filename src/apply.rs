@@ -4,6 +4,8 @@
 //! and an [`Outcome`]. The CA's part comes first, in one conversation; then
 //! each play, all of its hosts at once, each batch of a host in one exec.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,7 +172,8 @@ pub async fn issue(
                 host: host.clone(),
                 role: *role,
             }),
-            Action::File(_) | Action::Restart(_) => {}
+            // Done on the nodes.
+            _ => {}
         }
     }
     if !wanted.is_empty() {
@@ -379,6 +382,11 @@ impl Apply<'_> {
                         confirm_within: host.settings.confirm_within,
                     });
                 }
+                // Alone in its batch.
+                Action::Command { .. } | Action::Service { .. } | Action::Wait { .. } => {
+                    started(self.events, &host.name, &change.subject);
+                    steps::carry_out(node, privileged, change).await?;
+                }
                 // Done on the CA node before any play.
                 Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => {}
             }
@@ -392,7 +400,7 @@ impl Apply<'_> {
         let output = node
             .run(privileged, &transaction.execute(), node.deadlines.step)
             .await
-            .map_err(|error| Box::new(Stopped::in_change(&error, host, "")))?;
+            .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
         let report = Report::parse(&output);
         if !report.done || report.failed.is_some() {
             return Err(Box::new(failure(host, &report).into()));
@@ -422,7 +430,13 @@ impl Apply<'_> {
         let output = node
             .run(privileged, &script, node.deadlines.step)
             .await
-            .map_err(|error| Box::new(Stopped::in_change(&error, host, "confirm the restart")))?;
+            .map_err(|error| {
+                Box::new(Stopped::in_change(
+                    &error,
+                    &host.name,
+                    "confirm the restart",
+                ))
+            })?;
         let report = Report::parse(&output);
         match seen {
             Ok(()) if report.done && report.failed.is_none() => Ok(()),
@@ -522,9 +536,9 @@ impl From<Failure> for Stopped {
 }
 
 impl Stopped {
-    fn in_change(error: &NodeError, host: &Host, step: &str) -> Self {
+    fn in_change(error: &NodeError, host: &str, step: &str) -> Self {
         Self {
-            failure: error.failure_in_change(&host.name, step),
+            failure: error.failure_in_change(host, step),
             unreachable: error.is_gone(),
         }
     }

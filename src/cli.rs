@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::event::{ErrorKind, Event};
 use crate::interrupt::{self, Interrupt, Signals};
-use crate::inventory::{self, Environment};
+use crate::inventory::{self, Environment, Inventory};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
@@ -19,8 +19,10 @@ use crate::session::Deadlines;
 use crate::terminal::Terminal;
 
 mod reports;
+mod selection;
 
 use reports::Reports;
+use selection::Selection;
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
 /// delivered, daemons restarted, and the result proved.
@@ -86,6 +88,8 @@ struct Deploy {
 
 #[derive(Debug, Args)]
 struct Common {
+    #[command(flatten)]
+    selection: Selection,
     /// A variable for all hosts: name=value, a YAML mapping, or @FILE
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     extra_vars: Vec<String>,
@@ -196,7 +200,7 @@ enum Book {
     File(PathBuf),
 }
 
-fn load_playbook(book: &Book, reports: &Reports) -> Result<Playbook, Exit> {
+fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
     let (name, text) = match book {
         Book::Shipped(name) => {
             let text = playbook::SHIPPED
@@ -214,7 +218,7 @@ fn load_playbook(book: &Book, reports: &Reports) -> Result<Playbook, Exit> {
             }
         },
     };
-    playbook::parse(&name, &text).map_err(|problems| {
+    playbook::parse_for(&name, &text, inventory).map_err(|problems| {
         let what = format!("the playbook {name}");
         reports.problems(ErrorKind::Playbook, &what, &problems);
         Exit::Usage
@@ -236,10 +240,13 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         }
     };
     reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
-    let playbook = match load_playbook(book, &reports) {
+    let mut playbook = match load_playbook(book, &inventory, &reports) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,
     };
+    if let Err(exit) = common.selection.apply(&mut playbook, &inventory, &reports) {
+        return exit;
+    }
     let events = reports.all.clone();
     let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
         if !std::io::stdin().is_terminal() {

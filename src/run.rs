@@ -28,7 +28,7 @@ use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, leaf_location, plan};
-use crate::playbook::{Playbook, Step};
+use crate::playbook::Playbook;
 use crate::session::{Deadlines, Gathered, Gathering, Node, causes, gather};
 use crate::verify::{Expectations, verify};
 
@@ -183,25 +183,13 @@ impl Run<'_> {
     }
 
     fn is_privileged(&self, host: &Host) -> bool {
-        self.playbook
-            .plays
-            .iter()
-            .any(|play| play.includes(host) && play.is_privileged(host))
+        self.playbook.is_privileged(host)
     }
 
     fn request(&self, host: &Host, program: &Program) -> FactRequest {
         let mut request = FactRequest::default();
-        for play in &self.playbook.plays {
-            if play.includes(host) {
-                for task in play.steps.iter().flat_map(Step::tasks) {
-                    task.module.facts(self.inventory, host, task, &mut request);
-                }
-            }
-        }
+        self.playbook.request(self.inventory, host, &mut request);
         if host.is_ca {
-            request
-                .content
-                .insert(format!("{}/ca.pem", host.settings.ca_dir));
             request
                 .present
                 .insert(program.path(self.is_privileged(host)));
@@ -445,7 +433,8 @@ impl Run<'_> {
                     .insert(daemon.name.clone(), certificate.der().to_vec());
             }
         }
-        verify(&world.nodes, self.inventory, &expectations, self.events).await
+        let about = self.playbook.limited(self.inventory);
+        verify(&world.nodes, &about, &expectations, self.events).await
     }
 
     /// Tells the CA what has arrived and is proved, so that keys may leave it.

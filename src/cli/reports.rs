@@ -108,6 +108,19 @@ impl Reports {
         }
     }
 
+    /// A mistake in what the arguments select.
+    pub(super) fn selection(&self, message: String, hint: Option<String>) {
+        self.all.emit(Event::Error(Error {
+            kind: ErrorKind::Usage,
+            host: None,
+            place: None,
+            step: "select hosts and tasks".to_owned(),
+            message,
+            causes: Vec::new(),
+            hint,
+        }));
+    }
+
     pub(super) fn error(
         &self,
         kind: ErrorKind,

@@ -3,7 +3,7 @@
 use super::Module;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
-use crate::plan::{Action, Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::plan::{Action, Authority, Change, Content, Desired, FileMode, Mode, Planner, Refusal};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -21,21 +21,13 @@ impl Module for Ca {
         "the CA's encrypted key and self-signed certificate on the CA node"
     }
 
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
-        let directory = &host.settings.ca_dir;
-        request.directories.insert(directory.clone());
-        for name in ["ca.pem", ".ledger.jsonl"] {
-            request.content.insert(format!("{directory}/{name}"));
-        }
-        request.hashed.insert(format!("{directory}/ca-key.pem"));
-        for (subject, role) in crate::plan::leaves_of(inventory) {
-            // A template that cannot be rendered is reported when it is planned.
-            if let Ok((key, certificate)) =
-                crate::plan::issued_names(&host.settings.issued_name, subject, role)
-            {
-                request.hashed.insert(format!("{directory}/{key}"));
-                request.content.insert(format!("{directory}/{certificate}"));
-            }
+        if host.is_ca {
+            Authority::request(inventory, request);
         }
     }
 
@@ -48,7 +40,6 @@ impl Module for Ca {
         if let Some(problem) = &planner.authority.problem {
             return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
         }
-        crate::plan::check_issued_names(planner.inventory)?;
         let settings = &host.settings;
         let facts = planner.facts(&host.name)?;
         facts.account_for(&settings.ca_dir)?;

@@ -32,6 +32,10 @@ impl Module for DockerContext {
         }
         let (directory, files) = leaf_location(host, Role::Client);
         request.content.insert(format!("{directory}/{}", files.ca));
+        request
+            .content
+            .insert(format!("{directory}/{}", files.cert));
+        request.hashed.insert(format!("{directory}/{}", files.key));
         for daemon in inventory.daemons() {
             let paths = paths(CLI_DIRECTORY, &daemon.name);
             request
@@ -56,8 +60,8 @@ impl Module for DockerContext {
             return Ok(Vec::new());
         }
         let (directory, files) = leaf_location(host, Role::Client);
-        let decision = planner.leaves.get(&(host.name.clone(), Role::Client));
-        let leaf_is_new = !matches!(decision, Some(LeafDecision::Keep { .. }));
+        let decision = planner.decided_leaf(host, Role::Client)?;
+        let leaf_is_new = !matches!(decision, LeafDecision::Keep { .. });
         let mut changes = Vec::new();
         for daemon in planner.inventory.daemons() {
             let facts = planner.facts(&host.name)?;

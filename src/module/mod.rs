@@ -7,12 +7,15 @@
 mod ca;
 mod certificate;
 mod client;
+mod command;
 mod daemon_json;
 mod docker_context;
 mod push;
-mod restart;
+pub mod restart;
+mod service;
 mod systemd_override;
 mod verify;
+mod wait_for;
 
 use std::fmt::Debug;
 
@@ -27,31 +30,87 @@ pub const MODULES: &[&dyn Module] = &[
     &ca::Ca,
     &certificate::Certificate,
     &client::Client,
+    &command::Command,
     &daemon_json::DaemonJson,
     &docker_context::DockerContext,
     &push::Push,
     &restart::Restart,
+    &service::Service,
     &systemd_override::SystemdOverride,
     &verify::Verify,
+    &wait_for::WaitFor,
 ];
 
 /// A parameter of a module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter {
     pub name: &'static str,
-    /// The values it may have.
-    pub values: &'static [&'static str],
+    pub kind: Kind,
     pub required: bool,
     pub summary: &'static str,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One of these words; no template.
+    Choice(&'static [&'static str]),
+    /// A text; may be a template.
+    Text,
+    /// A list of at least one text; each may be a template.
+    TextList,
+    /// A whole number within these bounds.
+    Integer {
+        unit: &'static str,
+        least: u64,
+        most: u64,
+    },
+}
+
+impl Kind {
+    /// For messages and the reference.
+    #[must_use]
+    pub fn described(self) -> String {
+        match self {
+            Self::Choice(values) => format!("one of: {}", values.join(", ")),
+            Self::Text => "a text".to_owned(),
+            Self::TextList => "a list of texts".to_owned(),
+            Self::Integer {
+                unit: "",
+                least,
+                most,
+            } => {
+                format!("a number from {least} to {most}")
+            }
+            Self::Integer { unit, least, most } => format!("{unit}, from {least} to {most}"),
+        }
+    }
 }
 
 /// The parameter of the modules that deal with a leaf.
 pub const ROLE: Parameter = Parameter {
     name: "role",
-    values: &["daemon", "client"],
+    kind: Kind::Choice(&["daemon", "client"]),
     required: true,
     summary: "whether the certificate is the daemon's or a client's",
 };
+
+/// How long a step of the operator's own may take.
+const fn timeout(summary: &'static str) -> Parameter {
+    Parameter {
+        name: "timeout",
+        kind: Kind::Integer {
+            unit: "seconds",
+            least: 1,
+            most: 86_400,
+        },
+        required: false,
+        summary,
+    }
+}
+
+/// Seconds, where a step says nothing of its own.
+const DEFAULT_TIMEOUT: u64 = 300;
 
 pub trait Module: Sync + Debug {
     /// The word for it in a playbook.
@@ -75,10 +134,18 @@ pub trait Module: Sync + Debug {
         false
     }
 
-    /// Adds what it has to know about `host`.
+    /// What it does is for every host, so that it is done also when `--limit`
+    /// leaves its own host out.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Adds what it has to know about `host`. Parameters that depend on facts
+    /// are not in `task` yet.
     fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest);
 
-    /// The changes that are needed on `host`, in their order.
+    /// The changes that are needed on `host`, in their order. Every parameter
+    /// in `task` is rendered.
     ///
     /// # Errors
     /// When the host cannot be brought to its state; nothing is changed there.
@@ -102,4 +169,15 @@ fn role_of(task: &Task, host: &Host) -> Option<Role> {
         Some("client") => host.is_client.then_some(Role::Client),
         _ => host.is_daemon.then_some(Role::Daemon),
     }
+}
+
+/// A path on a node is a whole one, or begins at home.
+fn check_absolute(parameter: &str, path: &str) -> Result<(), Refusal> {
+    if (path.starts_with('/') || path.starts_with("~/")) && !path.contains(['\0', '\n', '\t']) {
+        return Ok(());
+    }
+    let shown = crate::node::visible(path);
+    Err(Refusal::new(format!(
+        "{parameter}: {shown} is not a path from / or ~/"
+    )))
 }

@@ -56,17 +56,11 @@ impl Module for Push {
         let Some(role) = role_of(task, host) else {
             return Ok(Vec::new());
         };
-        let decision = planner
-            .leaves
-            .get(&(host.name.clone(), role))
-            .ok_or_else(|| {
-                Refusal::new("no certificate was asked for before it is pushed")
-                    .hint("put a `certificate` task for this role before the `push` task")
-            })?;
+        let decision = planner.decided_leaf(host, role)?;
         let (leaf_is_new, reasons) = match decision {
             LeafDecision::Keep { .. } => (false, Vec::new()),
             LeafDecision::Fetch { reasons } | LeafDecision::Issue { reasons, .. } => {
-                (true, reasons.clone())
+                (true, reasons)
             }
         };
         let (directory, files) = leaf_location(host, role);

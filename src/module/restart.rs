@@ -93,7 +93,7 @@ fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     ]);
     if let Some(unit) = &facts.unit {
         reads.extend(unit.fragment().map(str::to_owned));
-        reads.extend(unit.drop_ins().into_iter().map(str::to_owned));
+        reads.extend(unit.all_drop_ins().into_iter().map(str::to_owned));
         reads.extend(unit.environment_files.iter().cloned());
     }
     reads

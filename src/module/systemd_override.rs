@@ -27,7 +27,7 @@ fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     };
     unit.fragment()
         .into_iter()
-        .chain(unit.drop_ins())
+        .chain(unit.all_drop_ins())
         .filter_map(|path| {
             Some(UnitFile {
                 path: path.to_owned(),

@@ -21,6 +21,10 @@ pub struct FactRequest {
     pub directories: BTreeSet<String>,
     /// The systemd unit of the daemon.
     pub unit: Option<String>,
+    /// Paths of which it only counts whether something is there.
+    pub exists: BTreeSet<String>,
+    /// Other systemd units.
+    pub services: BTreeSet<String>,
     /// Host names of which the node's own addresses for them matter.
     pub names: BTreeSet<String>,
 }
@@ -36,6 +40,13 @@ impl FactRequest {
         }
         if let Some(unit) = &self.unit {
             script.call("fact_unit", &[unit]);
+        }
+        for unit in &self.services {
+            script.call("fact_service", &[unit]);
+        }
+        if !self.exists.is_empty() {
+            let paths: Vec<&str> = self.exists.iter().map(String::as_str).collect();
+            script.call("fact_exists", &paths);
         }
         for name in &self.names {
             script.call("fact_resolve", &[name]);
@@ -102,6 +113,8 @@ pub struct Component {
 pub struct UnitFact {
     pub properties: BTreeMap<String, String>,
     pub environment_files: Vec<String>,
+    /// Drop-ins in the administrator's directory, read by systemd or not yet.
+    pub on_disk: Vec<String>,
 }
 
 impl UnitFact {
@@ -133,6 +146,20 @@ impl UnitFact {
     #[must_use]
     pub fn drop_ins(&self) -> Vec<&str> {
         self.property("DropInPaths").split_whitespace().collect()
+    }
+
+    /// Drop-ins as systemd will apply them once it reads them anew: by name,
+    /// wherever they lie (systemd.unit(5)).
+    #[must_use]
+    pub fn all_drop_ins(&self) -> Vec<&str> {
+        let mut paths = self.drop_ins();
+        for path in &self.on_disk {
+            if !paths.contains(&path.as_str()) {
+                paths.push(path);
+            }
+        }
+        paths.sort_by_key(|path| path.rsplit('/').next());
+        paths
     }
 
     /// The unit files on disk differ from what systemd has read.
@@ -180,6 +207,10 @@ pub struct NodeFacts {
     /// Addresses of names, as the node resolves them.
     pub resolved: BTreeMap<String, Vec<String>>,
     pub unit: Option<UnitFact>,
+    /// Whether something is at a path.
+    pub exists: BTreeMap<String, bool>,
+    /// Other units than the daemon's.
+    pub services: BTreeMap<String, UnitFact>,
 }
 
 impl NodeFacts {
@@ -191,6 +222,16 @@ impl NodeFacts {
             Some(rest) if rest.starts_with('/') => format!("{}{rest}", self.home),
             _ => path.to_owned(),
         }
+    }
+
+    /// Whether something is at a path, a link that leads nowhere included.
+    ///
+    /// # Errors
+    /// When nothing was asked about it.
+    pub fn exists(&self, path: &str) -> Result<bool, FactError> {
+        let path = self.expand(path);
+        let known = self.exists.get(&path).copied();
+        known.ok_or(FactError::NotAskedFile(path))
     }
 
     /// The fact for a path as it stands in a request.
@@ -302,6 +343,10 @@ pub enum FactError {
     OpenToOthers { path: String, mode: u32 },
     #[error("nothing was asked about the directory {0}")]
     NotAsked(String),
+    #[error(
+        "nothing was asked about {0}: a path to look at may use the inventory's variables, but no facts"
+    )]
+    NotAskedFile(String),
 }
 
 struct Parser<'a> {
@@ -349,6 +394,20 @@ impl Parser<'_> {
                     self.file_set(number(count, &line)?, want)?;
                 }
                 ["unit", property] => self.unit(property),
+                ["drop-in", path] => {
+                    let unit = self.facts.unit.get_or_insert_default();
+                    unit.on_disk.push((*path).to_owned());
+                }
+                ["exists", answer, path] => {
+                    self.facts
+                        .exists
+                        .insert((*path).to_owned(), *answer == "yes");
+                }
+                ["service", unit, property] => {
+                    let (name, value) = property.split_once('=').unwrap_or((property, ""));
+                    let unit = self.facts.services.entry((*unit).to_owned()).or_default();
+                    unit.properties.insert(name.to_owned(), value.to_owned());
+                }
                 ["leftover", directory, _] => {
                     self.facts.leftovers.insert((*directory).to_owned());
                 }
@@ -530,6 +589,8 @@ mod tests {
             present: BTreeSet::new(),
             directories: [at("sub/dir")].into(),
             unit: None,
+            exists: [at("key"), at("dangling"), at("missing")].into(),
+            services: BTreeSet::new(),
             names: ["localhost".to_owned()].into(),
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
@@ -549,6 +610,8 @@ mod tests {
             assert_eq!(facts.account_for(&at("sub/dir")), Ok("root".to_owned()));
             assert_eq!(facts.directory(&at("sub/dir")), None);
             assert_eq!((facts.uid, facts.account.as_str()), (0, "root"));
+            let exists = ["key", "dangling", "missing"].map(|name| facts.exists(&at(name)));
+            assert_eq!(exists, [Ok(true), Ok(true), Ok(false)], "{shell:?}");
             assert!(facts.resolved["localhost"].contains(&"127.0.0.1".to_owned()));
         }
     }

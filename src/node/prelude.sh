@@ -194,6 +194,7 @@ fact_files() {
 # fact_unit UNIT: what systemd knows of the unit, and the files it is made of.
 fact_unit() {
     [ -d /run/systemd/system ] || return 0
+    fact_unit=$1
     fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
         -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
         -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
@@ -217,7 +218,37 @@ fact_unit() {
     done
     set +f
     IFS=$fact_old_ifs
+    # What systemd has not read yet it will read at the next reload.
+    for fact_file in "/etc/systemd/system/$fact_unit.d"/*.conf; do
+        [ -f "$fact_file" ] || continue
+        record drop-in "$fact_file"
+        set -- "$@" "$fact_file"
+    done
     [ $# -gt 0 ] && fact_files content "$@"
+    return 0
+}
+
+# fact_service UNIT: the state of a unit that is not the daemon's.
+fact_service() {
+    [ -d /run/systemd/system ] || return 0
+    fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState </dev/null) ||
+        fail facts "systemctl show $1 failed"
+    printf '%s\n' "$fact_shown" | while IFS= read -r fact_line; do
+        record service "$1" "$fact_line"
+    done
+    return 0
+}
+
+# fact_exists PATH...: whether something is there, a link that leads nowhere too.
+fact_exists() {
+    for fact_path in "$@"; do
+        expand "$fact_path"
+        if [ -e "$expanded" ] || [ -L "$expanded" ]; then
+            record exists yes "$expanded"
+        else
+            record exists no "$expanded"
+        fi
+    done
     return 0
 }
 
@@ -479,6 +510,86 @@ confirm() {
         fail confirm "cannot write in $STATE"
     sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
     disarm
+}
+
+# --- steps of the operator's own ----------------------------------------------
+# What a program says goes to files first: one that leaves a process behind
+# would keep a pipe open.
+
+# own_tail STREAM FILE: its last lines, one record each.
+own_tail() {
+    tail -c 4000 "$2" | tail -n 12 | tr '\000' '?' | while IFS= read -r own_line || [ -n "$own_line" ]; do
+        record said "$1" "$own_line"
+    done
+    return 0
+}
+
+# own_run SECONDS ARGV...: the program with the arguments as they are.
+own_run() {
+    own_seconds=$1
+    shift
+    own_directory=$(mktemp -d) || fail step "cannot make a temporary directory"
+    # The program gets the surroundings it would have without this script.
+    (
+        trap - PIPE
+        umask 022
+        unset DTLS_PRELUDE
+        exec timeout "$own_seconds" "$@" </dev/null >"$own_directory/out" 2>"$own_directory/err"
+    )
+    own_status=$?
+    own_tail stdout "$own_directory/out"
+    own_tail stderr "$own_directory/err"
+    rm -rf "$own_directory"
+    return "$own_status"
+}
+
+own_failed() {
+    case $2 in
+    124 | 143) fail step "it did not end within $1 seconds" ;;
+    127) fail step "there is no such program on the node" ;;
+    126) fail step "the program cannot be executed" ;;
+    *) fail step "it ended with exit code $2" ;;
+    esac
+}
+
+# own_command SECONDS ARGV...
+own_command() {
+    own_run "$@"
+    own_code=$?
+    [ "$own_code" = 0 ] || own_failed "$1" "$own_code"
+}
+
+# own_service SECONDS VERB UNIT: systemctl, and whether it holds.
+own_service() {
+    own_run "$1" systemctl "$2" "$3"
+    own_code=$?
+    if [ "$own_code" != 0 ]; then
+        journal_tail "$3"
+        own_failed "$1" "$own_code"
+    fi
+    own_state=$(unit_property "$3" ActiveState)
+    case $2:$own_state in
+    stop:inactive | stop:failed | start:active | restart:active | reload:active) ;;
+    start:* | restart:* | reload:*)
+        # A oneshot unit is done when it has run.
+        [ "$(unit_property "$3" Type)" = oneshot ] && [ "$own_state" = inactive ] && return 0
+        journal_tail "$3"
+        fail step "$3 is $own_state afterwards"
+        ;;
+    *) fail step "$3 is $own_state afterwards" ;;
+    esac
+}
+
+# own_wait_path SECONDS there|gone PATH
+own_wait_path() {
+    own_left=$1
+    while :; do
+        if [ -e "$3" ] || [ -L "$3" ]; then own_found=there; else own_found=gone; fi
+        [ "$own_found" = "$2" ] && return 0
+        [ "$own_left" -gt 0 ] || fail step "$3 is not $2 after $1 seconds"
+        own_left=$((own_left - 1))
+        sleep 1
+    done
 }
 
 # --- proof ----------------------------------------------------------------------

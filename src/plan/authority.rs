@@ -1,7 +1,7 @@
 //! The CA as the facts of its node show it, and as the plan will leave it.
 
-use crate::inventory::Host;
-use crate::node::facts::{FileFact, NodeFacts};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::{FactRequest, FileFact, NodeFacts};
 use crate::pki::{Certificate, Ledger};
 
 /// Names inside the CA directory.
@@ -35,6 +35,12 @@ pub enum AuthorityProblem {
     Unreadable(String),
     #[error("{path} is damaged: {reason}")]
     Damaged { path: String, reason: String },
+    /// What is issued could not be told apart on the CA node.
+    #[error("{message}")]
+    Names {
+        message: String,
+        hint: Option<String>,
+    },
     #[error("{present} is there, but {missing} is not")]
     Half { present: String, missing: String },
 }
@@ -48,6 +54,7 @@ impl AuthorityProblem {
                 "read it as the account that owns it: see ansible_user and ansible_become of the CA node".to_owned()
             }
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
+            Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Half { missing, .. } => format!(
                 "put {missing} back from a backup, or move the other file away to begin with a new CA"
             ),
@@ -56,6 +63,27 @@ impl AuthorityProblem {
 }
 
 impl Authority {
+    /// Adds what has to be known of the CA's node, whatever a run does: without
+    /// it nobody could tell whether a key on a node is the right one.
+    pub fn request(inventory: &Inventory, request: &mut FactRequest) {
+        let settings = &inventory.ca().settings;
+        let directory = &settings.ca_dir;
+        request.directories.insert(directory.clone());
+        for name in [CERTIFICATE, LEDGER] {
+            request.content.insert(format!("{directory}/{name}"));
+        }
+        request.hashed.insert(format!("{directory}/{KEY}"));
+        for (subject, role) in super::leaves_of(inventory) {
+            // A template that cannot be rendered is reported when it is planned.
+            if let Ok((key, certificate)) =
+                super::issued_names(&settings.issued_name, subject, role)
+            {
+                request.hashed.insert(format!("{directory}/{key}"));
+                request.content.insert(format!("{directory}/{certificate}"));
+            }
+        }
+    }
+
     /// Reads the CA's state from the facts of its node.
     #[must_use]
     pub fn read(host: &Host, facts: Option<&NodeFacts>) -> Self {
@@ -120,11 +148,15 @@ impl Authority {
             self.certificate = Some(parsed);
             self.pem = Some(text);
         }
-        if let Some(text) = facts.text(&ledger) {
-            self.ledger = Ledger::parse(text).map_err(|error| AuthorityProblem::Damaged {
-                path: ledger.clone(),
-                reason: error.to_string(),
-            })?;
+        if let Some(bytes) = facts
+            .regular(&ledger)
+            .and_then(|file| file.content.as_deref())
+        {
+            self.ledger =
+                Ledger::parse_bytes(bytes).map_err(|error| AuthorityProblem::Damaged {
+                    path: ledger.clone(),
+                    reason: error.to_string(),
+                })?;
         }
         Ok(())
     }

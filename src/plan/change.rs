@@ -29,7 +29,11 @@ impl Change {
     pub fn is_on_node(&self) -> bool {
         match self.action {
             Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => false,
-            Action::File(_) | Action::Restart(_) => true,
+            Action::File(_)
+            | Action::Restart(_)
+            | Action::Command { .. }
+            | Action::Service { .. }
+            | Action::Wait { .. } => true,
         }
     }
 }
@@ -58,6 +62,72 @@ pub enum Action {
     File(FileChange),
     /// The daemon's unit.
     Restart(Restart),
+    /// A program of the operator's.
+    Command { argv: Vec<String>, seconds: u64 },
+    /// A unit of the operator's.
+    Service {
+        unit: String,
+        verb: ServiceVerb,
+        seconds: u64,
+    },
+    /// A pause until something is as it should be.
+    Wait { awaited: Awaited, seconds: u64 },
+}
+
+impl Action {
+    /// A step of the operator's own: it reaches the node alone and cannot be
+    /// undone.
+    #[must_use]
+    pub fn is_own_step(&self) -> bool {
+        matches!(
+            self,
+            Self::Command { .. } | Self::Service { .. } | Self::Wait { .. }
+        )
+    }
+}
+
+/// What `systemctl` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceVerb {
+    Start,
+    Stop,
+    Restart,
+    Reload,
+}
+
+impl ServiceVerb {
+    /// The word as systemctl knows it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+        }
+    }
+}
+
+/// What is waited for, as the node sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Awaited {
+    Port { host: String, port: u16, open: bool },
+    Path { path: String, present: bool },
+}
+
+impl std::fmt::Display for Awaited {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Port { host, port, open } => {
+                let state = if *open { "open" } else { "closed" };
+                write!(formatter, "wait until {host}:{port} is {state}")
+            }
+            Self::Path { path, present } => {
+                let state = if *present { "there" } else { "gone" };
+                write!(formatter, "wait until {path} is {state}")
+            }
+        }
+    }
 }
 
 /// A file to write, or to give another mode or owner.

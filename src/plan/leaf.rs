@@ -5,14 +5,15 @@
 //! the ledger on the CA node knows to which certificate that file belongs, and
 //! everything else is read from the certificate itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use time::{Duration, OffsetDateTime};
 
 use super::authority::Authority;
+use super::issued::issued_names;
 use super::{Planner, Refusal};
-use crate::inventory::{Files, Host, Inventory, RenewBefore};
+use crate::inventory::{Files, Host, RenewBefore};
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San};
 
@@ -42,78 +43,21 @@ pub fn location(host: &Host, role: Role) -> (String, Files) {
     }
 }
 
-/// The names under which the CA node keeps an issued pair, relative to the CA
-/// directory: key, certificate.
-///
-/// # Errors
-/// When the template cannot be rendered; `host` names the subject of the leaf.
-pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, String), Refusal> {
-    let mut environment = minijinja::Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.set_fuel(Some(50_000));
-    let render = |kind: &str| {
-        let mut variables = host.variables.clone();
-        for (name, value) in [
-            ("inventory_hostname", host.name.as_str()),
-            ("role", role.to_string().as_str()),
-            ("kind", kind),
-        ] {
-            variables.insert(name.to_owned(), value.into());
-        }
-        environment
-            .render_str(template, minijinja::value::Serde(&variables))
-            .map_err(|error| {
-                Refusal::new(format!("dtls_issued_name cannot be rendered: {error}"))
-                    .hint("it may use inventory_hostname, role, kind and the host's own variables")
-            })
-    };
-    Ok((render("key")?, render("cert")?))
-}
-
-/// Every leaf that the inventory wants: a host may have two.
-#[must_use]
-pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
-    let daemons = inventory.daemons().map(|host| (host, Role::Daemon));
-    let clients = inventory.clients().map(|host| (host, Role::Client));
-    daemons.chain(clients).collect()
-}
-
-/// No two leaves share a file on the CA node.
-///
-/// # Errors
-/// When they do, or when the template cannot be rendered.
-pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
-    let template = &inventory.ca().settings.issued_name;
-    let mut taken: BTreeMap<String, String> =
-        [".ledger.jsonl", ".lock", "ca-key.pem", "ca.pem", "ca.srl"]
-            .into_iter()
-            .map(|name| (name.to_owned(), "the CA itself".to_owned()))
-            .collect();
-    for (host, role) in leaves_of(inventory) {
-        let (key, certificate) = issued_names(template, host, role)?;
-        for name in [key, certificate] {
-            let owner = format!("{role} of {}", host.name);
-            if let Some(other) = taken.insert(name.clone(), owner.clone()) {
-                return Err(Refusal::new(format!(
-                    "dtls_issued_name gives the same file {name} to {other} and to {owner}"
-                ))
-                .hint("let it contain {{ inventory_hostname }}, {{ role }} and {{ kind }}"));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The names and addresses a leaf is for.
 #[must_use]
 pub fn wanted_sans(host: &Host, role: Role) -> BTreeSet<San> {
     if role == Role::Client {
         return BTreeSet::new();
     }
+    // Certificates carry DNS names in lower case: see `LeafProfile`.
+    let lower = |san: &San| match san {
+        San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
+        San::Ip(address) => San::Ip(*address),
+    };
     if let Some(exact) = &host.settings.sans {
-        return exact.iter().cloned().collect();
+        return exact.iter().map(lower).collect();
     }
-    let mut sans: BTreeSet<San> = host.settings.extra_sans.iter().cloned().collect();
+    let mut sans: BTreeSet<San> = host.settings.extra_sans.iter().map(lower).collect();
     let listened = host
         .settings
         .listen
@@ -164,6 +108,17 @@ impl Planner<'_> {
         let decision = match found {
             Found::Pair(certificate) => {
                 let reasons = self.faults(host, role, &certificate);
+                if self.ends_with_authority(&certificate)
+                    && due(&certificate, host.settings.renew_before, self.now).is_some()
+                {
+                    self.note(
+                        host,
+                        format!(
+                            "its {role} certificate ends with the CA, on {}, and a new one would too: make a new CA before that day",
+                            certificate.not_after().date()
+                        ),
+                    );
+                }
                 if reasons.is_empty() {
                     LeafDecision::Keep { certificate }
                 } else {
@@ -208,10 +163,71 @@ impl Planner<'_> {
                 .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
             faults.push(format!("key type {found}, want {}", host.settings.key_type));
         }
-        if let Some(fault) = due(certificate, host.settings.renew_before, self.now) {
+        if !self.ends_with_authority(certificate)
+            && let Some(fault) = due(certificate, host.settings.renew_before, self.now)
+        {
             faults.push(fault);
         }
         faults
+    }
+
+    /// Whether a leaf is good for as long as its CA is: one issued now would end
+    /// at the same moment, so that renewing it gains nothing.
+    fn ends_with_authority(&self, certificate: &Certificate) -> bool {
+        self.authority
+            .certificate
+            .as_ref()
+            .is_some_and(|authority| {
+                !self.authority.planned
+                    && certificate.not_after() >= authority.not_after()
+                    && authority.not_after() > self.now
+            })
+    }
+
+    /// The decision about a leaf, for a task that delivers it. A run without a
+    /// `certificate` task delivers what is there when that is right.
+    ///
+    /// # Errors
+    /// When a new pair is needed, and nothing in this run asks for one.
+    pub fn decided_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+        let key = (host.name.clone(), role);
+        if let Some(decision) = self.leaves.get(&key) {
+            return Ok(decision.clone());
+        }
+        match self.decide_leaf(host, role)? {
+            LeafDecision::Issue { reasons, .. } | LeafDecision::Fetch { reasons } => {
+                self.leaves.remove(&key);
+                Err(Refusal::new(format!(
+                    "its {role} certificate has to be replaced ({}), and no `certificate` task of this run does so",
+                    reasons.join("; ")
+                ))
+                .hint("put a `certificate` task for this role before, or let --tags include it"))
+            }
+            keep @ LeafDecision::Keep { .. } => Ok(keep),
+        }
+    }
+
+    /// Whether the CA can sign now.
+    fn check_authority(&self) -> Result<(), Refusal> {
+        if self.authority.planned {
+            return Ok(());
+        }
+        let Some(authority) = &self.authority.certificate else {
+            return Err(Refusal::new("there is no CA yet")
+                .hint("a `ca` task makes one: put it first, or let --tags include it"));
+        };
+        if authority.not_after() <= self.now {
+            let end = authority.not_after().date();
+            return Err(Refusal::new(format!("the CA has expired on {end}: it signs nothing")).hint(
+                "move ca.pem and ca-key.pem away to begin with a new CA, or check the clock of this machine",
+            ));
+        }
+        if authority.not_before() > self.now {
+            let begin = authority.not_before().truncate_to_second();
+            return Err(Refusal::new(format!("the CA is valid only from {begin}"))
+                .hint("check the clock of this machine and of the CA node"));
+        }
+        Ok(())
     }
 
     fn replace(
@@ -242,6 +258,7 @@ impl Planner<'_> {
                 return Ok(LeafDecision::Fetch { reasons });
             }
         }
+        self.check_authority()?;
         Ok(LeafDecision::Issue {
             reasons,
             request: Box::new(LeafRequest {

@@ -9,6 +9,7 @@ mod address;
 mod authority;
 mod change;
 mod files;
+mod issued;
 mod leaf;
 
 use std::collections::BTreeMap;
@@ -17,16 +18,17 @@ use time::OffsetDateTime;
 
 pub use address::{DaemonAddress, daemon_address};
 pub use authority::{Authority, AuthorityProblem};
-pub use change::{Action, Change, Content, FileChange, LeafPart, Mode, Restart, TextDiff};
-pub use files::{Desired, FileMode};
-pub use leaf::{
-    LeafDecision, check_issued_names, issued_names, leaves_of, location as leaf_location,
+pub use change::{
+    Action, Awaited, Change, Content, FileChange, LeafPart, Mode, Restart, ServiceVerb, TextDiff,
 };
+pub use files::{Desired, FileMode};
+pub use issued::{check_issued_names, issued_names, leaves_of};
+pub use leaf::{LeafDecision, location as leaf_location, wanted_sans};
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
-use crate::playbook::{Play, Playbook, Step, Task};
+use crate::playbook::{Play, Playbook, Scope, Step, Task, TemplateError, scope};
 
 /// Everything that will be done, in the playbook's order.
 #[derive(Debug, Default)]
@@ -128,6 +130,8 @@ pub struct Planner<'a> {
     /// Changes planned before the present task, for the same host.
     pub earlier: Vec<Change>,
     pub notes: Vec<Note>,
+    /// Some task that applies to its host is a proof.
+    pub proves: bool,
 }
 
 /// A module's refusal to plan.
@@ -209,7 +213,13 @@ pub fn plan(
         leaves: BTreeMap::new(),
         earlier: Vec::new(),
         notes: Vec::new(),
+        proves: false,
     };
+    if planner.authority.problem.is_none()
+        && let Err(Refusal { message, hint }) = check_issued_names(inventory)
+    {
+        planner.authority.problem = Some(AuthorityProblem::Names { message, hint });
+    }
     let mut plan = Plan::default();
     let mut given_up: Vec<String> = Vec::new();
     for play in &playbook.plays {
@@ -219,6 +229,10 @@ pub fn plan(
             hosts: Vec::new(),
         };
         for host in play.hosts(inventory) {
+            // A proof is made also where its own host is not reached.
+            planner.proves |= play
+                .tasks(host)
+                .any(|task| task.module.is_proof() && task.when.is_empty());
             if !facts.contains_key(&host.name) || given_up.contains(&host.name) {
                 continue;
             }
@@ -235,17 +249,13 @@ pub fn plan(
                 }
             }
         }
-        plan.verify |= play
-            .steps
-            .iter()
-            .flat_map(Step::tasks)
-            .any(|task| task.module.is_proof());
         plan.plays.push(result);
     }
     // A host that cannot be brought to its state is not half changed either.
     for play in &mut plan.plays {
         play.hosts.retain(|host| !given_up.contains(&host.host));
     }
+    plan.verify = planner.proves;
     plan.notes = planner.notes;
     plan
 }
@@ -256,19 +266,28 @@ fn plan_host(
     host: &Host,
 ) -> Result<Vec<Batch>, PlanProblem> {
     let mut batches: Vec<Batch> = Vec::new();
+    let known = scope(host, planner.facts.get(&host.name));
     for step in &play.steps {
         let transaction = matches!(step, Step::Transaction { .. });
         let mut changes = Vec::new();
-        for task in step.tasks() {
-            let mut wanted = plan_task(planner, host, task)?;
+        for task in step.tasks().iter().filter(|task| play.runs(task, host)) {
+            let mut wanted = plan_task(planner, host, task, &known)?;
             planner.earlier.extend(wanted.iter().cloned());
             changes.append(&mut wanted);
         }
         if changes.is_empty() {
             continue;
         }
+        let alone = |changes: &[Change]| changes.iter().any(|change| change.action.is_own_step());
         match batches.last_mut() {
-            Some(last) if !transaction && !last.transaction => last.changes.append(&mut changes),
+            Some(last)
+                if !transaction
+                    && !last.transaction
+                    && !alone(&changes)
+                    && !alone(&last.changes) =>
+            {
+                last.changes.append(&mut changes);
+            }
             _ => batches.push(Batch {
                 transaction,
                 changes,
@@ -282,13 +301,41 @@ fn plan_task(
     planner: &mut Planner<'_>,
     host: &Host,
     task: &Task,
+    known: &Scope,
 ) -> Result<Vec<Change>, PlanProblem> {
-    task.module
-        .plan(planner, host, task)
-        .map_err(|refusal| PlanProblem {
-            host: host.name.clone(),
-            task: task.name.clone(),
-            message: refusal.message,
-            hint: refusal.hint,
-        })
+    let changes = if task.is_fixed() {
+        task.module.plan(planner, host, task)
+    } else {
+        plan_rendered(planner, host, task, known)
+    };
+    changes.map_err(|refusal| PlanProblem {
+        host: host.name.clone(),
+        task: task.name.clone(),
+        message: refusal.message,
+        hint: refusal.hint,
+    })
+}
+
+/// Plans a task whose conditions or parameters depend on the host.
+fn plan_rendered(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    known: &Scope,
+) -> Result<Vec<Change>, Refusal> {
+    if !task.applies(known)? {
+        return Ok(Vec::new());
+    }
+    planner.proves |= task.module.is_proof();
+    let rendered = task.rendered(known)?;
+    task.module.plan(planner, host, &rendered)
+}
+
+impl From<TemplateError> for Refusal {
+    fn from(error: TemplateError) -> Self {
+        Self {
+            message: error.message,
+            hint: error.hint,
+        }
+    }
 }

@@ -2,14 +2,29 @@
 //!
 //! Comes in: YAML in Ansible's words, embedded or the operator's own. Goes
 //! out: a [`Playbook`], every task resolved to its module and its arguments
-//! checked. Called once at the start of a run.
+//! checked. Called once at the start of a run; the plan renders what is a
+//! template in it.
 
+mod argument;
+mod list;
 mod parse;
+mod select;
+mod template;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::inventory::{Host, Inventory};
 use crate::module::Module;
+use crate::node::facts::FactRequest;
+use crate::plan::Authority;
 
-pub use parse::parse;
+pub use argument::Argument;
+pub use list::{hosts_text, tasks_text};
+pub use parse::{parse, parse_for};
+pub use select::{Filter, FilterError, select};
+pub use template::{Expression, FACTS, Scope, Template, TemplateError, scope};
 
 /// The playbooks that ship with the tool, by name.
 pub const SHIPPED: &[(&str, &str)] = &[
@@ -22,6 +37,8 @@ pub struct Playbook {
     /// File name, or the name of a shipped one.
     pub name: String,
     pub plays: Vec<Play>,
+    /// The hosts that `--limit` leaves; none: all of them.
+    pub limit: Option<Arc<BTreeSet<String>>>,
 }
 
 #[derive(Debug)]
@@ -32,6 +49,8 @@ pub struct Play {
     /// Root is needed; a host's own `ansible_become` wins.
     pub r#become: Option<bool>,
     pub steps: Vec<Step>,
+    /// As [`Playbook::limit`].
+    pub limit: Option<Arc<BTreeSet<String>>>,
 }
 
 #[derive(Debug)]
@@ -44,11 +63,58 @@ pub enum Step {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Task {
     pub name: String,
     pub module: &'static dyn Module,
-    pub arguments: Vec<(String, String)>,
+    pub arguments: Vec<(String, Argument)>,
+    /// All of them have to hold: its own, its transaction's and its play's.
+    pub when: Vec<Expression>,
+    /// Its own, its transaction's and its play's.
+    pub tags: BTreeSet<String>,
+}
+
+impl Playbook {
+    /// Adds what the tasks have to know about `host`.
+    pub fn request(&self, inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+        if host.is_ca {
+            Authority::request(inventory, request);
+        }
+        for play in self.plays.iter().filter(|play| play.includes(host)) {
+            for task in play.tasks(host) {
+                let known = task.as_far_as_known(host);
+                task.module.facts(inventory, host, &known, request);
+            }
+        }
+    }
+
+    /// Whether `host` acts as root in some play. The CA is always looked at,
+    /// as root unless the inventory or a play on its node says otherwise.
+    #[must_use]
+    pub fn is_privileged(&self, host: &Host) -> bool {
+        let mut plays = self.plays.iter().filter(|play| play.includes(host));
+        if host.is_ca
+            && host.connection.r#become.is_none()
+            && plays.clone().all(|play| play.r#become.is_none())
+        {
+            return true;
+        }
+        plays.any(|play| play.is_privileged(host))
+    }
+
+    /// The inventory with the hosts alone that `--limit` leaves: whom the
+    /// proof is about.
+    #[must_use]
+    pub fn limited<'a>(&self, inventory: &'a Inventory) -> Cow<'a, Inventory> {
+        match &self.limit {
+            None => Cow::Borrowed(inventory),
+            Some(limit) => {
+                let mut limited = inventory.clone();
+                limited.hosts.retain(|host| limit.contains(&host.name));
+                Cow::Owned(limited)
+            }
+        }
+    }
 }
 
 impl Play {
@@ -64,9 +130,31 @@ impl Play {
 
     #[must_use]
     pub fn includes(&self, host: &Host) -> bool {
-        self.patterns.iter().any(|pattern| {
+        let named = self.patterns.iter().any(|pattern| {
             pattern == "all" || *pattern == host.name || host.groups.contains(pattern)
-        })
+        });
+        named && (self.is_within_limit(host) || self.tasks(host).next().is_some())
+    }
+
+    /// Its tasks on `host`, those in transactions among them.
+    pub fn tasks<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Task> {
+        self.steps
+            .iter()
+            .flat_map(Step::tasks)
+            .filter(|task| self.runs(task, host))
+    }
+
+    /// Whether a task of this play runs on one of its hosts. The CA is made
+    /// for everybody, and so also when `--limit` leaves its node out.
+    #[must_use]
+    pub fn runs(&self, task: &Task, host: &Host) -> bool {
+        self.is_within_limit(host) || (host.is_ca && task.module.is_shared())
+    }
+
+    fn is_within_limit(&self, host: &Host) -> bool {
+        self.limit
+            .as_ref()
+            .is_none_or(|limit| limit.contains(&host.name))
     }
 
     /// Whether `host` acts as root in this play.
@@ -87,11 +175,88 @@ impl Step {
 }
 
 impl Task {
+    /// A parameter that is one text.
     #[must_use]
     pub fn argument(&self, name: &str) -> Option<&str> {
+        match self.find(name)? {
+            Argument::Text(template) => Some(template.text()),
+            Argument::List(_) | Argument::Integer(_) => None,
+        }
+    }
+
+    /// A parameter that is a list of texts; empty when it is not given.
+    #[must_use]
+    pub fn list(&self, name: &str) -> Vec<String> {
+        match self.find(name) {
+            Some(Argument::List(items)) => {
+                items.iter().map(|item| item.text().to_owned()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A parameter that is a number.
+    #[must_use]
+    pub fn integer(&self, name: &str) -> Option<u64> {
+        match self.find(name)? {
+            Argument::Integer(number) => Some(*number),
+            Argument::Text(_) | Argument::List(_) => None,
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Argument> {
         self.arguments
             .iter()
             .find(|(argument, _)| argument == name)
-            .map(|(_, value)| value.as_str())
+            .map(|(_, value)| value)
+    }
+
+    /// Nothing in it depends on the host.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.when.is_empty() && self.arguments.iter().all(|(_, value)| value.is_fixed())
+    }
+
+    /// Whether all of its conditions hold.
+    ///
+    /// # Errors
+    /// When one cannot be evaluated.
+    pub fn applies(&self, scope: &Scope) -> Result<bool, TemplateError> {
+        for condition in &self.when {
+            if !condition.holds(scope)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The task with its templates rendered; what came out is data, braces
+    /// in it included.
+    ///
+    /// # Errors
+    /// When one cannot be rendered.
+    pub fn rendered(&self, scope: &Scope) -> Result<Self, TemplateError> {
+        let mut task = self.clone();
+        for (_, argument) in &mut task.arguments {
+            *argument = argument.rendered(scope)?;
+        }
+        Ok(task)
+    }
+
+    /// The task as far as the inventory alone tells, for the question which
+    /// facts it needs: what depends on facts is left out.
+    #[must_use]
+    pub fn as_far_as_known(&self, host: &Host) -> Cow<'_, Self> {
+        if self.is_fixed() {
+            return Cow::Borrowed(self);
+        }
+        let scope = scope(host, None);
+        let mut task = self.clone();
+        task.arguments = self
+            .arguments
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.rendered(&scope).ok()?)))
+            .collect();
+        Cow::Owned(task)
     }
 }

@@ -3,6 +3,12 @@
 //! Built on the same YAML tree as the inventory, so that each error has its line, its
 //! column and the nearest right word.
 
+mod arguments;
+mod words;
+
+use std::collections::BTreeSet;
+
+use crate::inventory::Inventory;
 use crate::inventory::names::nearest;
 use crate::module::{self, Module};
 use crate::yaml;
@@ -12,21 +18,40 @@ use crate::yaml::problems::Problems;
 use crate::yaml::scalar::Meaning;
 use crate::yaml::source::{Span, quoted};
 
-use super::{Play, Playbook, Step, Task};
+use super::select::names_of;
+use super::{Expression, Play, Playbook, Step, Task};
 
-const PLAY_WORDS: [&str; 4] = ["name", "hosts", "become", "tasks"];
-const TASK_WORDS: [&str; 2] = ["name", "transaction"];
+const PLAY_WORDS: [&str; 6] = ["name", "hosts", "become", "when", "tags", "tasks"];
+const TASK_WORDS: [&str; 4] = ["name", "when", "tags", "transaction"];
 
-/// Reads a playbook.
+/// Reads a playbook without an inventory: whether its `hosts` exist is not
+/// looked at.
 ///
 /// # Errors
 /// All that is wrong with it, at once.
 pub fn parse(name: &str, text: &str) -> Result<Playbook, Vec<Problem>> {
+    read(name, text, None)
+}
+
+/// Reads a playbook for the hosts of an inventory.
+///
+/// # Errors
+/// All that is wrong with it, at once.
+pub fn parse_for(name: &str, text: &str, inventory: &Inventory) -> Result<Playbook, Vec<Problem>> {
+    read(name, text, Some(&names_of(inventory)))
+}
+
+fn read(
+    name: &str,
+    text: &str,
+    known: Option<&BTreeSet<String>>,
+) -> Result<Playbook, Vec<Problem>> {
     let mut problems = Problems::default();
     let source = problems.sources.add(name.to_owned(), text.to_owned());
     let root = yaml::parse(source, text, &mut problems);
     let mut reader = Reader {
         problems: &mut problems,
+        known,
     };
     let plays = match &root {
         Some(node) => reader.plays(node),
@@ -41,11 +66,21 @@ pub fn parse(name: &str, text: &str) -> Result<Playbook, Vec<Problem>> {
     Ok(Playbook {
         name: name.to_owned(),
         plays,
+        limit: None,
     })
 }
 
 struct Reader<'a> {
     problems: &'a mut Problems,
+    /// Groups and hosts of the inventory.
+    known: Option<&'a BTreeSet<String>>,
+}
+
+/// What a play or a transaction hands down to its tasks.
+#[derive(Debug, Clone, Default)]
+struct Inherited {
+    when: Vec<Expression>,
+    tags: BTreeSet<String>,
 }
 
 impl Reader<'_> {
@@ -67,18 +102,27 @@ impl Reader<'_> {
             patterns: Vec::new(),
             r#become: None,
             steps: Vec::new(),
+            limit: None,
         };
+        let inherited = self.inherited(&Inherited::default(), entries);
         for entry in entries.iter() {
             match entry.key.text.as_str() {
                 "name" => play.name = self.text(&entry.node).unwrap_or_default(),
                 "hosts" => play.patterns = self.patterns(&entry.node),
                 "become" => play.r#become = self.boolean(&entry.node),
-                "tasks" => play.steps = self.steps(&entry.node),
+                "tasks" => play.steps = self.steps(&entry.node, &inherited),
+                "when" | "tags" => {}
+                "serial" => self.problems.error(
+                    entry.key_span,
+                    "`serial` is not supported yet",
+                    "here",
+                    Some("all hosts of a play are worked on at once; --forks and --limit make fewer of them".to_owned()),
+                ),
                 _ => self.unknown(entry, "play", &PLAY_WORDS),
             }
         }
         if !entries.iter().any(|entry| entry.key.text == "hosts") {
-            self.wrong(node, "a play needs `hosts`: the group or hosts it runs on");
+            self.lacks(node, "a play needs `hosts`: the group or hosts it runs on");
         }
         if play.name.is_empty() {
             play.name = play.patterns.join(":");
@@ -86,55 +130,27 @@ impl Reader<'_> {
         Some(play)
     }
 
-    /// `hosts: daemons`, `hosts: daemons:clients`, or a list.
-    fn patterns(&mut self, node: &Node) -> Vec<String> {
-        let texts: Vec<(String, &Node)> = match &node.value {
-            Value::Sequence(items) => items
-                .iter()
-                .filter_map(|item| Some((self.text(item)?, item)))
-                .collect(),
-            _ => self
-                .text(node)
-                .map(|text| (text, node))
-                .into_iter()
-                .collect(),
-        };
-        let mut patterns = Vec::new();
-        for (text, node) in texts {
-            for pattern in text.split([':', ',']).map(str::trim) {
-                if pattern.is_empty()
-                    || pattern.starts_with(['!', '&', '~'])
-                    || pattern.contains('*')
-                {
-                    self.wrong(
-                        node,
-                        "hosts are groups and host names, several separated by a colon",
-                    );
-                } else {
-                    patterns.push(pattern.to_owned());
-                }
-            }
-        }
-        patterns
-    }
-
-    fn steps(&mut self, node: &Node) -> Vec<Step> {
+    fn steps(&mut self, node: &Node, inherited: &Inherited) -> Vec<Step> {
         let Value::Sequence(items) = &node.value else {
             self.wrong(node, "tasks are a list");
             return Vec::new();
         };
-        items.iter().filter_map(|item| self.step(item)).collect()
+        items
+            .iter()
+            .filter_map(|item| self.step(item, inherited))
+            .collect()
     }
 
-    fn step(&mut self, node: &Node) -> Option<Step> {
+    fn step(&mut self, node: &Node, inherited: &Inherited) -> Option<Step> {
         let Value::Mapping(entries) = &node.value else {
             self.wrong(node, "a task is a mapping with a name and one module");
             return None;
         };
         let transaction = entries.iter().find(|entry| entry.key.text == "transaction");
         let Some(transaction) = transaction else {
-            return self.task(node, entries).map(Step::Task);
+            return self.task(node, entries, inherited).map(Step::Task);
         };
+        let inherited = self.inherited(inherited, entries);
         let name = self
             .name_of(entries)
             .unwrap_or_else(|| "transaction".to_owned());
@@ -153,7 +169,7 @@ impl Reader<'_> {
                 self.wrong(item, "a task is a mapping with a name and one module");
                 continue;
             };
-            if let Some(task) = self.task(item, entries) {
+            if let Some(task) = self.task(item, entries, &inherited) {
                 if task.module.is_reversible() {
                     tasks.push(task);
                 } else {
@@ -169,11 +185,12 @@ impl Reader<'_> {
         Some(Step::Transaction { name, tasks })
     }
 
-    fn task(&mut self, node: &Node, entries: &[Entry]) -> Option<Task> {
+    fn task(&mut self, node: &Node, entries: &[Entry], inherited: &Inherited) -> Option<Task> {
+        let inherited = self.inherited(inherited, entries);
         let mut found: Option<(&'static dyn Module, &Entry)> = None;
         for entry in entries {
             let word = entry.key.text.as_str();
-            if word == "name" {
+            if ["name", "when", "tags"].contains(&word) {
                 continue;
             }
             match (module::find(word), found) {
@@ -197,8 +214,11 @@ impl Reader<'_> {
             }
         }
         let Some((module, entry)) = found else {
-            if entries.iter().all(|entry| entry.key.text == "name") {
-                self.wrong(node, "the task names no module");
+            if entries
+                .iter()
+                .all(|entry| ["name", "when", "tags"].contains(&entry.key.text.as_str()))
+            {
+                self.lacks(node, "the task names no module");
             }
             return None;
         };
@@ -210,62 +230,9 @@ impl Reader<'_> {
             name,
             module,
             arguments,
+            when: inherited.when,
+            tags: inherited.tags,
         })
-    }
-
-    fn arguments(
-        &mut self,
-        module: &'static dyn Module,
-        entry: &Entry,
-    ) -> Option<Vec<(String, String)>> {
-        let parameters = module.parameters();
-        let none = Vec::new();
-        let given: &[Entry] = match &entry.node.value {
-            Value::Mapping(entries) => entries,
-            _ if entry.node.is_null() => &none,
-            _ => {
-                let message = format!("the parameters of {} are a mapping", quoted(module.name()));
-                self.wrong(&entry.node, &message);
-                return None;
-            }
-        };
-        let mut arguments = Vec::new();
-        for argument in given {
-            let name = argument.key.text.as_str();
-            let Some(parameter) = parameters.iter().find(|parameter| parameter.name == name) else {
-                let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
-                self.unknown(argument, module.name(), &names);
-                continue;
-            };
-            let Some(value) = self.text(&argument.node) else {
-                continue;
-            };
-            if parameter.values.contains(&value.as_str()) {
-                arguments.push((name.to_owned(), value));
-            } else {
-                let message = format!("{} is not a value of {}", quoted(&value), quoted(name));
-                let help = format!("one of: {}", parameter.values.join(", "));
-                self.problems
-                    .error(argument.node.span, message, "here", Some(help));
-            }
-        }
-        for parameter in parameters.iter().filter(|parameter| parameter.required) {
-            if !given
-                .iter()
-                .any(|argument| argument.key.text == parameter.name)
-            {
-                let message = format!(
-                    "{} needs {}: {}",
-                    quoted(module.name()),
-                    quoted(parameter.name),
-                    parameter.summary
-                );
-                let help = format!("one of: {}", parameter.values.join(", "));
-                self.problems
-                    .error(entry.key_span, message, "here", Some(help));
-            }
-        }
-        Some(arguments)
     }
 
     fn name_of(&mut self, entries: &[Entry]) -> Option<String> {
@@ -292,6 +259,10 @@ impl Reader<'_> {
             _ => self.wrong(node, "true or false is expected here"),
         }
         None
+    }
+
+    fn lacks(&mut self, node: &Node, message: &str) {
+        self.problems.error(node.span, message, "here", None);
     }
 
     fn wrong(&mut self, node: &Node, message: &str) {
@@ -321,75 +292,4 @@ fn reversible() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_shipped_playbook_is_valid() {
-        for (name, text) in super::super::SHIPPED {
-            let playbook =
-                parse(name, text).unwrap_or_else(|problems| panic!("{name}: {problems:?}"));
-            assert!(!playbook.plays.is_empty());
-        }
-    }
-
-    #[test]
-    fn the_deployment_is_one_transaction_of_four() {
-        let playbook = parse("deploy", super::super::SHIPPED[0].1).unwrap();
-        let transactions: Vec<Vec<&str>> = playbook
-            .plays
-            .iter()
-            .flat_map(|play| &play.steps)
-            .filter_map(|step| match step {
-                Step::Transaction { tasks, .. } => {
-                    Some(tasks.iter().map(|task| task.module.name()).collect())
-                }
-                Step::Task(_) => None,
-            })
-            .collect();
-        assert_eq!(
-            transactions,
-            [["push", "daemon_json", "systemd_override", "restart"]]
-        );
-    }
-
-    fn errors(text: &str) -> Vec<String> {
-        parse("book.yaml", text)
-            .expect_err("it is broken")
-            .iter()
-            .map(|problem| {
-                format!(
-                    "{}:{} {} | {}",
-                    problem.line,
-                    problem.column,
-                    problem.message,
-                    problem.help.clone().unwrap_or_default()
-                )
-            })
-            .collect()
-    }
-
-    #[test]
-    fn all_errors_come_at_once_with_their_places() {
-        let found = errors(
-            "- hosts: daemons\n  becom: true\n  tasks:\n    - pusch:\n        role: daemon\n    - push:\n        role: deamon\n    - transaction:\n        - verify:\n    - certificate:\n",
-        );
-        assert_eq!(
-            found,
-            [
-                "2:3 unknown word `becom` in a play | did you mean `become`?",
-                "4:7 unknown word `pusch` in a task | did you mean `push`?",
-                "7:15 `deamon` is not a value of `role` | one of: daemon, client",
-                "9:11 `verify` cannot be undone and may not stand in a transaction | these may: daemon_json, push, restart, systemd_override",
-                "10:7 `certificate` needs `role`: whether the certificate is the daemon's or a client's | one of: daemon, client",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_is_no_playbook_is_refused() {
-        assert_eq!(errors("")[0], "0:0 the playbook is empty | ");
-        assert!(errors("hosts: x")[0].starts_with("1:1 a playbook is a list of plays"));
-        assert!(errors("- tasks: []")[0].contains("a play needs `hosts`"));
-    }
-}
+mod tests;

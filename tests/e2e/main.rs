@@ -15,10 +15,12 @@
 
 mod daemon;
 mod defaults;
+mod drift;
 mod exit_codes;
 mod guide_c;
 mod interrupt;
 mod lab;
 mod output;
+mod playbooks;
 mod secrets;
 mod unreachable;

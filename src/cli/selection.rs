@@ -1,0 +1,65 @@
+//! `--limit`, `--tags` and the lists: which part of a playbook runs.
+//!
+//! Comes in: the arguments. Goes out: the playbook cut down, or a list that is
+//! printed instead of a run. Called by the command line once inventory and
+//! playbook are read, before anything is connected to.
+
+use clap::Args;
+
+use super::reports::Reports;
+use crate::inventory::Inventory;
+use crate::playbook::{Filter, Playbook, hosts_text, select, tasks_text};
+use crate::run::Exit;
+
+/// Which part of the playbook, on which hosts.
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Only these hosts and groups; several separated by `:` or `,`, `!` takes away
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+    /// Only tasks with one of these tags
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
+    tags: Vec<String>,
+    /// No task with one of these tags
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    skip_tags: Vec<String>,
+    /// Print the tasks and end
+    #[arg(long)]
+    list_tasks: bool,
+    /// Print the hosts of each play and end
+    #[arg(long)]
+    list_hosts: bool,
+}
+
+impl Selection {
+    /// Cuts the playbook down, and prints what was asked for instead of a run.
+    ///
+    /// # Errors
+    /// How the program ends when there is nothing left to run.
+    pub fn apply(
+        &self,
+        playbook: &mut Playbook,
+        inventory: &Inventory,
+        reports: &Reports,
+    ) -> Result<(), Exit> {
+        let filter = Filter {
+            limit: self.limit.clone(),
+            tags: self.tags.clone(),
+            skip_tags: self.skip_tags.clone(),
+        };
+        if let Err(error) = select(playbook, inventory, &filter) {
+            reports.selection(error.to_string(), error.hint());
+            return Err(Exit::Usage);
+        }
+        if self.list_tasks {
+            print!("{}", tasks_text(playbook));
+        }
+        if self.list_hosts {
+            print!("{}", hosts_text(playbook, inventory));
+        }
+        if self.list_tasks || self.list_hosts {
+            return Err(Exit::Fine);
+        }
+        Ok(())
+    }
+}

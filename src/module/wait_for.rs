@@ -1,0 +1,100 @@
+//! `wait_for`: a pause between changes, until a port or a path is as wanted.
+
+use super::{DEFAULT_TIMEOUT, Kind, Module, Parameter, timeout};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::node::visible;
+use crate::plan::{Action, Awaited, Change, Planner, Refusal};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct WaitFor;
+
+impl Module for WaitFor {
+    fn name(&self) -> &'static str {
+        "wait_for"
+    }
+
+    fn summary(&self) -> &'static str {
+        "waits, on the node and while changes are made, until a port answers or a path is there; on a host where its play changes nothing before it there is nothing to wait for"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const PARAMETERS: &[Parameter] = &[
+            Parameter {
+                name: "port",
+                kind: Kind::Integer {
+                    unit: "",
+                    least: 1,
+                    most: 65_535,
+                },
+                required: false,
+                summary: "a TCP port, dialled from the node; either this or `path`",
+            },
+            Parameter {
+                name: "host",
+                kind: Kind::Text,
+                required: false,
+                summary: "the port's host, resolved on the node; 127.0.0.1 when not given",
+            },
+            Parameter {
+                name: "path",
+                kind: Kind::Text,
+                required: false,
+                summary: "a path on the node",
+            },
+            Parameter {
+                name: "state",
+                kind: Kind::Choice(&["started", "stopped", "present", "absent"]),
+                required: false,
+                summary: "`started` or `present` (as when not given): there; `stopped` or `absent`: gone",
+            },
+            timeout("how long to wait before the host has failed; 300 when not given"),
+        ];
+        PARAMETERS
+    }
+
+    fn facts(&self, _: &Inventory, _: &Host, _: &Task, _: &mut FactRequest) {}
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let there = !matches!(task.argument("state"), Some("stopped" | "absent"));
+        let awaited = match (task.integer("port"), task.argument("path")) {
+            (Some(port), None) => Awaited::Port {
+                host: task.argument("host").unwrap_or("127.0.0.1").to_owned(),
+                port: u16::try_from(port).unwrap_or(u16::MAX),
+                open: there,
+            },
+            (None, Some(path)) => {
+                super::check_absolute("path", path)?;
+                Awaited::Path {
+                    path: planner.facts(&host.name)?.expand(path),
+                    present: there,
+                }
+            }
+            _ => {
+                return Err(Refusal::new(
+                    "wait_for needs a port or a path, and not both",
+                ));
+            }
+        };
+        if planner.earlier.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: visible(&awaited.to_string()),
+            reasons: vec!["after what is changed before it".to_owned()],
+            diff: None,
+            action: Action::Wait {
+                awaited,
+                seconds: task.integer("timeout").unwrap_or(DEFAULT_TIMEOUT),
+            },
+        }])
+    }
+}

@@ -1,0 +1,123 @@
+//! Pages that are made from the program: stale ones fail here.
+//! `UPDATE_DOCS=1 cargo test --test docs` writes them anew.
+
+// Helpers of tests: a failure in one is the test's failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use dtls_deploy::module::MODULES;
+use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
+
+/// Puts `made` between the marks of a page, or compares it with what is there.
+fn keep(page: &str, mark: &str, made: &str) {
+    // Two tests may write one page.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(page);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = (
+        format!("<!-- {mark} -->\n"),
+        format!("<!-- end of {mark} -->\n"),
+    );
+    let (before, rest) = text
+        .split_once(&begin)
+        .unwrap_or_else(|| panic!("{page} has no {begin}"));
+    let (found, after) = rest
+        .split_once(&end)
+        .unwrap_or_else(|| panic!("{page} has no {end}"));
+    if found == made {
+        return;
+    }
+    assert!(
+        std::env::var_os("UPDATE_DOCS").is_some(),
+        "docs/{page} is stale: run UPDATE_DOCS=1 cargo test --test docs"
+    );
+    std::fs::write(&path, format!("{before}{begin}{made}{end}{after}")).unwrap();
+}
+
+fn upper(text: &str) -> String {
+    let mut characters = text.chars();
+    characters
+        .next()
+        .map(|first| first.to_uppercase().chain(characters).collect())
+        .unwrap_or_default()
+}
+
+fn modules() -> String {
+    let mut text = String::new();
+    for module in MODULES {
+        writeln!(
+            text,
+            "\n### {}\n\n{}.",
+            module.name(),
+            upper(module.summary())
+        )
+        .unwrap();
+        if module.is_reversible() {
+            text.push_str("May stand in a `transaction:`.\n");
+        }
+        if !module.parameters().is_empty() {
+            text.push_str("\n| parameter | what it may be | |\n|---|---|---|\n");
+        }
+        for parameter in module.parameters() {
+            let required = if parameter.required {
+                "**needed**; "
+            } else {
+                ""
+            };
+            writeln!(
+                text,
+                "| `{}` | {} | {required}{} |",
+                parameter.name,
+                parameter.kind.described(),
+                parameter.summary
+            )
+            .unwrap();
+        }
+    }
+    text.push('\n');
+    text
+}
+
+#[test]
+fn the_reference_of_modules_is_the_registry() {
+    keep("playbooks.md", "modules", &modules());
+}
+
+#[test]
+fn the_reference_of_facts_is_the_table() {
+    let mut text = String::from("\n| fact | what it says |\n|---|---|\n");
+    for (name, meaning) in FACTS {
+        writeln!(text, "| `facts.{name}` | {meaning} |").unwrap();
+    }
+    text.push('\n');
+    keep("playbooks.md", "facts", &text);
+}
+
+#[test]
+fn every_playbook_in_the_page_is_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/playbooks.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut count = 0;
+    for block in text.split("```yaml\n").skip(1) {
+        let (yaml, _) = block.split_once("```").unwrap();
+        if yaml.starts_with("- hosts") || yaml.starts_with("- name") {
+            parse("docs", yaml).unwrap_or_else(|problems| panic!("{yaml}: {problems:?}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count}");
+    for (name, _) in SHIPPED {
+        assert!(text.contains(&format!("{name}.yaml")), "{name}");
+    }
+}

@@ -1,0 +1,92 @@
+//! The plan as a table: small inventory, facts, playbook in; changes with
+//! their reasons, refusals and notes out.
+//!
+//! `plan/<module>/<case>.yaml` is one case each; `plan_support/case.rs` says
+//! what may stand in one. `UPDATE_CASES=1` writes what came out into the
+//! `expect:` part of every case: read the difference before it is committed.
+
+// Helpers of tests: a failure in one is the test's failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod plan_support;
+
+use std::path::{Path, PathBuf};
+
+use dtls_deploy::module::MODULES;
+use plan_support::case::Case;
+
+fn folder(module: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/plan")
+        .join(module)
+}
+
+fn cases_of(module: &str) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder(module)) else {
+        return Vec::new();
+    };
+    let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_case_plans_what_it_expects() {
+    let update = std::env::var_os("UPDATE_CASES").is_some();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for path in MODULES.iter().flat_map(|module| cases_of(module.name())) {
+        count += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let case = Case::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let Ok(found) = std::panic::catch_unwind(|| case.outcome().to_yaml()) else {
+            wrong.push(format!("{}: cannot be planned, see above", path.display()));
+            continue;
+        };
+        if case.expected() == found {
+            continue;
+        }
+        if update {
+            std::fs::write(&path, case.with_expected(&found)).unwrap();
+        } else {
+            wrong.push(format!(
+                "{}\n--- expected\n{}--- found\n{found}",
+                path.display(),
+                case.expected()
+            ));
+        }
+    }
+    println!("{count} cases");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count >= 60, "only {count} cases");
+}
+
+/// A module without cases, or without one that changes nothing, is not done.
+#[test]
+fn every_module_has_its_folder_and_a_case_without_changes() {
+    for module in MODULES {
+        let name = module.name();
+        let quiet = folder(name).join("no_change.yaml");
+        let text = std::fs::read_to_string(&quiet)
+            .unwrap_or_else(|_| panic!("{} is missing", quiet.display()));
+        let case = Case::read(&text).unwrap();
+        assert!(
+            case.mentions(name),
+            "{}: `{name}` is not in its playbook",
+            quiet.display()
+        );
+        assert_eq!(case.expected(), "", "{}", quiet.display());
+    }
+    for entry in std::fs::read_dir(folder("")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(
+            MODULES.iter().any(|module| module.name() == name),
+            "tests/plan/{name} belongs to no module"
+        );
+    }
+}

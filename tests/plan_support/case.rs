@@ -1,0 +1,327 @@
+//! A case as it is written: what is there, what is wanted, what is planned.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dtls_deploy::inventory::{Environment, Inventory, MemoryFiles, load};
+use dtls_deploy::pki::{LeafRequest, Role, Subject};
+use dtls_deploy::plan::{Action, Content, LeafPart, Plan, issued_names, plan};
+use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
+use serde::Deserialize;
+use serde_json::Value;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::lab::Lab;
+
+/// When every deployment happened.
+const DEPLOYED: OffsetDateTime = datetime!(2030-01-01 00:00 UTC);
+
+const INVENTORY: &str = "all:
+  children:
+    ca: {hosts: {authority: {ansible_host: 10.0.0.11}}}
+    daemons: {hosts: {daemon: {ansible_host: 10.0.0.12}}}
+    clients: {hosts: {client: {ansible_host: 10.0.0.10}}}
+";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    /// An inventory of the case's own.
+    inventory: Option<String>,
+    /// Variables for everybody at the deployment that the case begins with;
+    /// `bare: true` leaves that deployment out.
+    #[serde(default)]
+    deployed_with: BTreeMap<String, Value>,
+    #[serde(default)]
+    bare: bool,
+    /// Variables for everybody when the plan is made.
+    #[serde(default)]
+    variables: BTreeMap<String, Value>,
+    /// The playbook that is planned; deploy.yaml unless given.
+    playbook: Option<String>,
+    /// `--limit`, `--tags`, `--skip-tags`.
+    limit: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+    #[serde(default)]
+    skip_tags: Vec<String>,
+    /// Days between the deployment and the plan.
+    #[serde(default = "one")]
+    days: i64,
+    /// Another CA was made after the deployment.
+    #[serde(default)]
+    another_ca: bool,
+    /// `HOST ROLE`: a pair was issued after the deployment (and after
+    /// `another_ca`) and lies undelivered on the CA node.
+    #[serde(default)]
+    waiting: Vec<String>,
+    /// By host, what somebody did there since.
+    #[serde(default)]
+    drift: BTreeMap<String, BTreeMap<String, Value>>,
+    #[serde(default)]
+    unreachable: BTreeSet<String>,
+    /// Whether the plan ends in a proof; not looked at unless given.
+    proof: Option<bool>,
+    /// Written by `UPDATE_CASES=1`.
+    #[serde(default)]
+    #[allow(dead_code)]
+    expect: Value,
+}
+
+const fn one() -> i64 {
+    1
+}
+
+pub struct Case {
+    text: String,
+    written: Written,
+}
+
+/// What came out, in the words of `expect:`.
+pub struct Outcome {
+    changes: Vec<String>,
+    refusals: Vec<String>,
+    notes: Vec<String>,
+    proof: bool,
+}
+
+impl Outcome {
+    pub fn to_yaml(&self) -> String {
+        let mut text = String::new();
+        for (name, lines) in [
+            ("changes", &self.changes),
+            ("refusals", &self.refusals),
+            ("notes", &self.notes),
+        ] {
+            if !lines.is_empty() {
+                writeln!(text, "  {name}:").unwrap();
+                for line in lines {
+                    writeln!(text, "    - '{}'", line.replace('\'', "''")).unwrap();
+                }
+            }
+        }
+        text
+    }
+}
+
+impl Case {
+    pub fn read(text: &str) -> Result<Self, String> {
+        let written = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        Ok(Self {
+            text: text.to_owned(),
+            written,
+        })
+    }
+
+    /// The lines below `expect:`; it stands last in a case.
+    pub fn expected(&self) -> String {
+        match self.text.split_once("\nexpect:") {
+            Some((_, expected)) => expected
+                .trim_start_matches([' ', '{', '}'])
+                .trim_start_matches('\n')
+                .to_owned(),
+            None => String::from("(nothing yet)\n"),
+        }
+    }
+
+    pub fn with_expected(&self, found: &str) -> String {
+        let before = self.text.split("\nexpect:").next().unwrap().trim_end();
+        let found = if found.is_empty() {
+            " {}\n".to_owned()
+        } else {
+            format!("\n{found}")
+        };
+        format!("{before}\nexpect:{found}")
+    }
+
+    pub fn mentions(&self, module: &str) -> bool {
+        self.playbook_text().contains(&format!("{module}:"))
+    }
+
+    fn playbook_text(&self) -> &str {
+        self.written.playbook.as_deref().unwrap_or(SHIPPED[0].1)
+    }
+
+    fn inventory(&self, variables: &BTreeMap<String, Value>) -> Inventory {
+        let text = self.written.inventory.as_deref().unwrap_or(INVENTORY);
+        let path = Path::new("/case/test.yaml");
+        let environment = Environment {
+            home: None,
+            user: Some("operator".to_owned()),
+            directory: PathBuf::from("/case"),
+            files: Arc::new(MemoryFiles(BTreeMap::from([(
+                path.to_owned(),
+                text.as_bytes().to_vec(),
+            )]))),
+        };
+        let extra = serde_json::to_string(variables).unwrap();
+        load(path, &[extra], &environment).unwrap_or_else(|errors| panic!("{:?}", errors.problems))
+    }
+
+    /// Deploys in memory, lets happen what the case says, and plans.
+    pub fn outcome(&self) -> Outcome {
+        let written = &self.written;
+        let deployed = self.inventory(&written.deployed_with);
+        let deploy = playbook(SHIPPED[0].1);
+        let mut lab = Lab::fresh(&deployed, &deploy, DEPLOYED);
+        if !written.bare {
+            let facts = lab.facts(&deployed, &deploy, DEPLOYED, &BTreeSet::new());
+            lab.carry_out(
+                &deployed,
+                &plan(&deployed, &deploy, &facts, DEPLOYED),
+                DEPLOYED,
+            );
+        }
+        let now = DEPLOYED + Duration::days(written.days);
+        let mut variables = written.deployed_with.clone();
+        variables.extend(written.variables.clone());
+        let inventory = self.inventory(&variables);
+        self.happen(&mut lab, &inventory, now);
+        let mut playbook = playbook(self.playbook_text());
+        let filter = Filter {
+            limit: written.limit.clone(),
+            tags: written.tags.clone(),
+            skip_tags: written.skip_tags.clone(),
+        };
+        select(&mut playbook, &inventory, &filter).unwrap_or_else(|error| panic!("{error}"));
+        let facts = lab.facts(&inventory, &playbook, now, &written.unreachable);
+        let outcome = describe(&plan(&inventory, &playbook, &facts, now));
+        if let Some(proof) = written.proof {
+            assert_eq!(outcome.proof, proof, "whether the plan ends in a proof");
+        }
+        outcome
+    }
+
+    fn happen(&self, lab: &mut Lab, inventory: &Inventory, now: OffsetDateTime) {
+        let ca = inventory.ca();
+        if self.written.another_ca {
+            let subject = Subject::named("Another CA");
+            lab.create_authority(ca, &subject, ca.settings.key_type, 3650, now);
+        }
+        for waiting in &self.written.waiting {
+            let (name, role) = waiting.split_once(' ').unwrap();
+            let role = if role == "daemon" {
+                Role::Daemon
+            } else {
+                Role::Client
+            };
+            let host = inventory.host(name).unwrap();
+            let (key_name, certificate_name) =
+                issued_names(&ca.settings.issued_name, host, role).unwrap();
+            let request = LeafRequest {
+                host: name.to_owned(),
+                role,
+                common_name: name.to_owned(),
+                sans: dtls_deploy::plan::wanted_sans(host, role),
+                key_type: host.settings.key_type,
+                validity_days: host.settings.validity_days,
+                key_name,
+                certificate_name,
+            };
+            lab.issue(ca, &request, now);
+        }
+        for (host, drifts) in &self.written.drift {
+            let machine = lab
+                .machines
+                .get_mut(host)
+                .unwrap_or_else(|| panic!("no host {host}"));
+            // In the order of the words below, files before the restart.
+            for (what, value) in drifts.iter().filter(|(what, _)| *what != "started") {
+                machine.drift(what, value, now.unix_timestamp() - 100);
+            }
+            if let Some(value) = drifts.get("started") {
+                let at = if value == "before" { -200 } else { -50 };
+                machine.drift("started", value, now.unix_timestamp() + at);
+            }
+        }
+    }
+}
+
+fn playbook(text: &str) -> Playbook {
+    parse("case", text).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn describe(plan: &Plan) -> Outcome {
+    let changes = plan
+        .changes()
+        .map(|change| {
+            format!(
+                "{} | {} | {} | {}",
+                change.host,
+                change.subject,
+                change.reasons.join("; "),
+                action(&change.action)
+            )
+        })
+        .collect();
+    let refusals = plan
+        .problems
+        .iter()
+        .map(|problem| {
+            let hint = problem.hint.as_deref().unwrap_or("-");
+            format!(
+                "{} | {} | {hint}",
+                problem.host,
+                problem.message.replace('\n', " / ")
+            )
+        })
+        .collect();
+    let notes: Vec<String> = plan
+        .notes
+        .iter()
+        .map(|note| format!("{} | {}", note.host, note.text))
+        .collect();
+    Outcome {
+        changes,
+        refusals,
+        notes,
+        proof: plan.verify,
+    }
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Authority {
+            key_type,
+            validity_days,
+            ..
+        } => {
+            format!("create {key_type} for {validity_days} days")
+        }
+        Action::Issue(request) => format!(
+            "issue {} {} for {} days",
+            request.role, request.key_type, request.validity_days
+        ),
+        Action::Fetch { .. } => "fetch".to_owned(),
+        Action::File(file) => {
+            let content = match &file.content {
+                Content::Text(_) => "write".to_owned(),
+                Content::Same => "keep the bytes".to_owned(),
+                Content::Copy { from } => format!("copy {from}"),
+                Content::Authority => "the new CA".to_owned(),
+                Content::Leaf {
+                    part: LeafPart::Certificate,
+                    ..
+                } => "the new certificate".to_owned(),
+                Content::Leaf {
+                    part: LeafPart::Key,
+                    ..
+                } => "the new key".to_owned(),
+            };
+            format!("{content}, {:04o} {}", file.mode, file.account)
+        }
+        Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
+        Action::Command { argv, seconds } => format!("run {argv:?} within {seconds} s"),
+        Action::Service {
+            unit,
+            verb,
+            seconds,
+        } => {
+            format!("systemctl {} {unit} within {seconds} s", verb.word())
+        }
+        Action::Wait { seconds, .. } => format!("wait {seconds} s"),
+    }
+}

@@ -1,0 +1,271 @@
+//! Some machines and a CA. Comes in: an inventory and a time. Goes out: the
+//! facts of all of them. A plan can be carried out on it in memory, so that a
+//! case begins with what a deployment really leaves behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dtls_deploy::inventory::{Host, Inventory};
+use dtls_deploy::module::restart::RECORD;
+use dtls_deploy::node::facts::{FactRequest, NodeFacts};
+use dtls_deploy::pki::{
+    Authority, Entry, Event, IssuedName, KeyType, LeafProfile, LeafRequest, Role, SignedLeaf,
+    Subject, sha256_hex,
+};
+use dtls_deploy::plan::{Action, Content, FileChange, LeafPart, Mode, Plan};
+use dtls_deploy::playbook::Playbook;
+use time::{Duration, OffsetDateTime};
+
+use super::machine::{Item, Machine, Stored};
+
+pub struct Lab {
+    pub machines: BTreeMap<String, Machine>,
+    pub authority: Option<Authority>,
+    /// Pairs that were issued: host and role.
+    pairs: BTreeMap<(String, Role), SignedLeaf>,
+}
+
+impl Lab {
+    pub fn fresh(inventory: &Inventory, playbook: &Playbook, now: OffsetDateTime) -> Self {
+        let machines = inventory
+            .hosts
+            .iter()
+            .map(|host| {
+                let root = playbook.is_privileged(host);
+                let machine = Machine::fresh(&host.name, root, host.is_daemon, now);
+                (host.name.clone(), machine)
+            })
+            .collect();
+        Self {
+            machines,
+            authority: None,
+            pairs: BTreeMap::new(),
+        }
+    }
+
+    pub fn facts(
+        &self,
+        inventory: &Inventory,
+        playbook: &Playbook,
+        now: OffsetDateTime,
+        unreachable: &BTreeSet<String>,
+    ) -> BTreeMap<String, NodeFacts> {
+        let mut facts = BTreeMap::new();
+        for host in &inventory.hosts {
+            let mut request = FactRequest::default();
+            playbook.request(inventory, host, &mut request);
+            if unreachable.contains(&host.name) {
+                continue;
+            }
+            facts.insert(
+                host.name.clone(),
+                self.machines[&host.name].facts(&request, now),
+            );
+        }
+        facts
+    }
+
+    /// Does what a plan says, as apply and the agent would.
+    pub fn carry_out(&mut self, inventory: &Inventory, plan: &Plan, now: OffsetDateTime) {
+        assert_eq!(plan.problems, [], "the deployment that a case begins with");
+        let ca = inventory.ca();
+        for change in plan.changes() {
+            match &change.action {
+                Action::Authority {
+                    subject,
+                    key_type,
+                    validity_days,
+                } => {
+                    self.create_authority(ca, subject, *key_type, *validity_days, now);
+                }
+                Action::Issue(request) => {
+                    self.issue(ca, request, now);
+                }
+                _ => {}
+            }
+        }
+        let at = now.unix_timestamp();
+        for change in plan.changes() {
+            match &change.action {
+                Action::File(file) => self.place(&change.host, file, at),
+                Action::Restart(restart) => {
+                    let machine = self.machines.get_mut(&change.host).unwrap();
+                    machine.restart("deployed", at + 5);
+                    machine.confirm(&restart.reads, RECORD, at + 6);
+                }
+                _ => {}
+            }
+        }
+        // Delivered keys leave the CA node.
+        if !ca.settings.keep_issued_keys {
+            let pairs: Vec<(String, Role)> = self.pairs.keys().cloned().collect();
+            for (host, role) in pairs {
+                self.forget(inventory, &host, role);
+            }
+        }
+    }
+
+    /// Takes an issued pair away from the CA node.
+    fn forget(&mut self, inventory: &Inventory, host: &str, role: Role) {
+        let ca = inventory.ca();
+        let host = inventory.host(host).unwrap();
+        let names = dtls_deploy::plan::issued_names(&ca.settings.issued_name, host, role).unwrap();
+        let machine = self.machines.get_mut(&ca.name).unwrap();
+        for name in [names.0, names.1] {
+            machine
+                .disk
+                .remove(&format!("{}/{name}", ca.settings.ca_dir));
+        }
+    }
+
+    pub fn create_authority(
+        &mut self,
+        ca: &Host,
+        subject: &Subject,
+        key_type: KeyType,
+        validity_days: u32,
+        now: OffsetDateTime,
+    ) {
+        let authority =
+            Authority::create(subject, key_type, Duration::days(validity_days.into()), now)
+                .unwrap();
+        let directory = &ca.settings.ca_dir;
+        let pem = authority.certificate().to_pem();
+        let machine = self.machines.get_mut(&ca.name).unwrap();
+        let owner = machine.account.clone();
+        machine.mkdir_parents(directory, &owner);
+        machine.mkdir(directory, &owner, 0o700);
+        for (name, text, mode) in [
+            ("ca-key.pem", "an encrypted key\n", 0o400),
+            ("ca.pem", &pem, 0o444),
+        ] {
+            put(
+                machine,
+                &format!("{directory}/{name}"),
+                text.as_bytes(),
+                mode,
+                &owner,
+                now,
+            );
+        }
+        self.authority = Some(authority);
+    }
+
+    /// Issues a pair and leaves it on the CA node, undelivered.
+    pub fn issue(&mut self, ca: &Host, request: &LeafRequest, now: OffsetDateTime) {
+        let authority = self.authority.as_ref().expect("there is a CA");
+        let profile = LeafProfile {
+            common_name: request.common_name.clone(),
+            role: request.role,
+            sans: request.sans.clone(),
+            key_type: request.key_type,
+            validity: Duration::days(request.validity_days.into()),
+        };
+        let leaf = authority.issue(&profile, now).unwrap();
+        let certificate = &leaf.certificate;
+        let entry = Entry {
+            serial: certificate.serial().to_owned(),
+            role: request.role,
+            host: request.host.clone(),
+            subject: certificate.subject().to_owned(),
+            sans: certificate.sans().clone(),
+            not_before: certificate.not_before(),
+            not_after: certificate.not_after(),
+            certificate_sha256: certificate.sha256(),
+            key_sha256: sha256_hex(leaf.key_pem.expose()),
+            public_key_sha256: certificate.public_key_sha256(),
+            key_type: request.key_type,
+            issuer_sha256: authority.certificate().sha256(),
+            issued_at: now,
+            issued_name: IssuedName {
+                key: request.key_name.clone(),
+                certificate: request.certificate_name.clone(),
+            },
+            superseded: false,
+            delivered: false,
+            kept: false,
+        };
+        let line = serde_json::to_string(&Event::Issued(Box::new(entry))).unwrap() + "\n";
+        let directory = &ca.settings.ca_dir;
+        let machine = self.machines.get_mut(&ca.name).unwrap();
+        let owner = machine.account.clone();
+        let path = format!("{directory}/.ledger.jsonl");
+        let mut ledger = machine
+            .stored(&path)
+            .map(|file| file.bytes.clone())
+            .unwrap_or_default();
+        ledger.extend(line.as_bytes());
+        put(machine, &path, &ledger, 0o600, &owner, now);
+        let key = leaf.key_pem.expose();
+        put(
+            machine,
+            &format!("{directory}/{}", request.key_name),
+            key,
+            0o400,
+            &owner,
+            now,
+        );
+        let pem = certificate.to_pem();
+        let path = format!("{directory}/{}", request.certificate_name);
+        put(machine, &path, pem.as_bytes(), 0o444, &owner, now);
+        self.pairs
+            .insert((request.host.clone(), request.role), leaf);
+    }
+
+    fn place(&mut self, host: &str, file: &FileChange, at: i64) {
+        let bytes = match &file.content {
+            Content::Text(text) => text.as_bytes().to_vec(),
+            Content::Authority => self
+                .authority
+                .as_ref()
+                .unwrap()
+                .certificate()
+                .to_pem()
+                .into_bytes(),
+            Content::Leaf { role, part } => {
+                let leaf = &self.pairs[&(host.to_owned(), *role)];
+                match part {
+                    LeafPart::Certificate => leaf.certificate.to_pem().into_bytes(),
+                    LeafPart::Key => leaf.key_pem.expose().to_vec(),
+                }
+            }
+            Content::Copy { from } => self.machines[host].stored(from).unwrap().bytes.clone(),
+            Content::Same => self.machines[host]
+                .stored(&file.path())
+                .unwrap()
+                .bytes
+                .clone(),
+        };
+        let machine = self.machines.get_mut(host).unwrap();
+        machine.mkdir_parents(&file.directory, &file.account);
+        match file.directory_mode {
+            Mode::Exact(mode) => machine.mkdir(&file.directory, &file.account, mode),
+            Mode::IfMissing(_) => {}
+        }
+        let stored = Stored {
+            bytes,
+            mode: file.mode,
+            owner: file.account.clone(),
+            changed: at,
+            link: false,
+        };
+        machine.disk.insert(file.path(), Item::File(stored));
+    }
+}
+
+fn put(
+    machine: &mut Machine,
+    path: &str,
+    bytes: &[u8],
+    mode: u32,
+    owner: &str,
+    now: OffsetDateTime,
+) {
+    let stored = Stored {
+        bytes: bytes.to_vec(),
+        mode,
+        owner: owner.to_owned(),
+        changed: now.unix_timestamp(),
+        link: false,
+    };
+    machine.disk.insert(path.to_owned(), Item::File(stored));
+}

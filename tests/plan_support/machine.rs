@@ -1,0 +1,358 @@
+//! A machine as a table: files, directories, one docker unit. Goes out: the
+//! facts that a node in this state reports, and what a case changes by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use dtls_deploy::node::facts::{Component, FactRequest, File, FileFact, NodeFacts, UnitFact};
+use dtls_deploy::pki::sha256_hex;
+use serde_json::Value;
+use time::OffsetDateTime;
+
+pub const FRAGMENT: &str = "/lib/systemd/system/docker.service";
+pub const ENVIRONMENT: &str = "/etc/default/docker";
+/// Seconds between boot and the deployment.
+const BOOTED_BEFORE: i64 = 10_000;
+
+/// One entry of the disk.
+#[derive(Debug, Clone)]
+pub enum Item {
+    File(Stored),
+    /// There, but not readable, or not a regular file.
+    Special(FileFact),
+}
+
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub bytes: Vec<u8>,
+    pub mode: u32,
+    pub owner: String,
+    pub changed: i64,
+    pub link: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub name: String,
+    /// The account that facts are read as.
+    pub account: String,
+    pub disk: BTreeMap<String, Item>,
+    /// Owner and mode.
+    pub directories: BTreeMap<String, (String, u32)>,
+    pub unit: BTreeMap<String, String>,
+    pub services: BTreeMap<String, BTreeMap<String, String>>,
+    pub systemd: bool,
+    pub tools: BTreeMap<String, String>,
+    booted: i64,
+    pub started: i64,
+}
+
+fn uid(owner: &str) -> u32 {
+    match owner {
+        "root" => 0,
+        "ubuntu" => 1000,
+        _ => 1001,
+    }
+}
+
+impl Machine {
+    /// A freshly installed node; Debian's docker runs on it where it is a daemon.
+    pub fn fresh(name: &str, privileged: bool, daemon: bool, now: OffsetDateTime) -> Self {
+        let booted = now.unix_timestamp() - BOOTED_BEFORE;
+        let mut machine = Self {
+            name: name.to_owned(),
+            account: if privileged { "root" } else { "ubuntu" }.to_owned(),
+            disk: BTreeMap::new(),
+            directories: BTreeMap::new(),
+            unit: BTreeMap::new(),
+            services: BTreeMap::new(),
+            systemd: true,
+            tools: BTreeMap::from([("docker".to_owned(), "/usr/bin/docker".to_owned())]),
+            booted,
+            started: booted + 60,
+        };
+        for directory in ["/", "/etc", "/etc/systemd", "/etc/systemd/system", "/home"] {
+            machine.mkdir(directory, "root", 0o755);
+        }
+        machine.mkdir("/home/ubuntu", "ubuntu", 0o755);
+        if daemon {
+            machine.mkdir("/etc/docker", "root", 0o755);
+            machine.write(
+                FRAGMENT,
+                "[Service]\nEnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS\n",
+                booted,
+            );
+            machine.write(ENVIRONMENT, "# nothing\n", booted);
+            machine
+                .tools
+                .insert("dockerd".to_owned(), "/usr/sbin/dockerd".to_owned());
+            for (name, value) in [
+                ("LoadState", "loaded"),
+                ("ActiveState", "active"),
+                ("FragmentPath", FRAGMENT),
+                ("InvocationID", "boot"),
+                ("NeedDaemonReload", "no"),
+            ] {
+                machine.unit.insert(name.to_owned(), value.to_owned());
+            }
+        }
+        machine
+    }
+
+    pub fn mkdir(&mut self, path: &str, owner: &str, mode: u32) {
+        self.directories
+            .insert(path.to_owned(), (owner.to_owned(), mode));
+    }
+
+    /// The directories on the way that are missing.
+    pub fn mkdir_parents(&mut self, path: &str, owner: &str) {
+        let mut parent = String::new();
+        for part in path.split('/').skip(1) {
+            parent = format!("{parent}/{part}");
+            if !self.directories.contains_key(&parent) {
+                self.mkdir(&parent, owner, 0o755);
+            }
+        }
+    }
+
+    pub fn write(&mut self, path: &str, text: &str, at: i64) {
+        let stored = Stored {
+            bytes: text.as_bytes().to_vec(),
+            mode: 0o644,
+            owner: "root".to_owned(),
+            changed: at,
+            link: false,
+        };
+        self.disk.insert(path.to_owned(), Item::File(stored));
+    }
+
+    pub fn stored(&self, path: &str) -> Option<&Stored> {
+        match self.disk.get(path) {
+            Some(Item::File(stored)) => Some(stored),
+            _ => None,
+        }
+    }
+
+    /// The drop-ins that systemd would read now.
+    fn drop_ins(&self) -> String {
+        let found: Vec<&str> = self
+            .disk
+            .keys()
+            .filter(|path| path.starts_with("/etc/systemd/system/docker.service.d/"))
+            .map(String::as_str)
+            .collect();
+        found.join(" ")
+    }
+
+    /// daemon-reload, and a restart that nobody confirmed.
+    pub fn restart(&mut self, invocation: &str, at: i64) {
+        let drop_ins = self.drop_ins();
+        self.unit.insert("DropInPaths".to_owned(), drop_ins);
+        self.unit
+            .insert("InvocationID".to_owned(), invocation.to_owned());
+        self.started = at;
+    }
+
+    /// What a confirmed restart leaves behind.
+    pub fn confirm(&mut self, reads: &BTreeSet<String>, record: &str, at: i64) {
+        let mut text = self.unit["InvocationID"].clone() + "\n";
+        for path in reads {
+            if let Some(stored) = self.stored(path) {
+                writeln!(text, "{}  {path}", sha256_hex(&stored.bytes)).unwrap();
+            }
+        }
+        self.write(record, &text, at);
+    }
+
+    pub fn facts(&self, request: &FactRequest, now: OffsetDateTime) -> NodeFacts {
+        let clock = now.unix_timestamp();
+        let mut facts = NodeFacts {
+            kernel: "Linux".to_owned(),
+            machine: "x86_64".to_owned(),
+            hostname: self.name.clone(),
+            clock,
+            #[allow(clippy::cast_precision_loss)]
+            uptime: Some((clock - self.booted) as f64),
+            uid: uid(&self.account),
+            account: self.account.clone(),
+            home: "/home/ubuntu".to_owned(),
+            systemd: self.systemd,
+            tools: self.tools.clone(),
+            ..NodeFacts::default()
+        };
+        for path in &request.directories {
+            let path = facts.expand(path);
+            let components = self.components(&path);
+            facts.directories.insert(path, components);
+        }
+        let paths = |set: &BTreeSet<String>, home: &NodeFacts| -> Vec<String> {
+            set.iter().map(|path| home.expand(path)).collect()
+        };
+        for path in paths(&request.hashed, &facts) {
+            let fact = self.file(&path, false);
+            facts.files.insert(path, fact);
+        }
+        for path in paths(&request.content, &facts) {
+            let fact = self.file(&path, true);
+            facts.files.insert(path, fact);
+        }
+        for path in paths(&request.exists, &facts) {
+            let there = self.disk.contains_key(&path) || self.directories.contains_key(&path);
+            facts.exists.insert(path, there);
+        }
+        for unit in &request.services {
+            let properties = self.services.get(unit).cloned().unwrap_or_else(|| {
+                BTreeMap::from([
+                    ("LoadState".to_owned(), "not-found".to_owned()),
+                    ("ActiveState".to_owned(), "inactive".to_owned()),
+                ])
+            });
+            let fact = UnitFact {
+                properties,
+                ..UnitFact::default()
+            };
+            facts.services.insert(unit.clone(), fact);
+        }
+        if request.unit.is_some() && self.systemd {
+            let mut properties = self.unit.clone();
+            let since_boot = (self.started - self.booted) * 1_000_000;
+            properties.insert(
+                "ExecMainStartTimestampMonotonic".to_owned(),
+                since_boot.to_string(),
+            );
+            let on_disk = self.drop_ins();
+            let unit = UnitFact {
+                properties,
+                on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
+                environment_files: vec![ENVIRONMENT.to_owned()],
+            };
+            let read = unit
+                .fragment()
+                .into_iter()
+                .chain(unit.all_drop_ins())
+                .chain([ENVIRONMENT]);
+            for path in read {
+                facts.files.insert(path.to_owned(), self.file(path, true));
+            }
+            facts.unit = Some(unit);
+        }
+        facts
+    }
+
+    fn components(&self, path: &str) -> Vec<Component> {
+        let mut walked = String::new();
+        let parts = path.split('/').skip(1).map(|part| {
+            walked = format!("{walked}/{part}");
+            walked.clone()
+        });
+        std::iter::once("/".to_owned())
+            .chain(parts)
+            .map_while(|path| {
+                let (owner, mode) = self.directories.get(&path)?;
+                Some(Component {
+                    uid: uid(owner),
+                    owner: owner.clone(),
+                    mode: *mode,
+                    link: false,
+                    path,
+                })
+            })
+            .collect()
+    }
+
+    fn file(&self, path: &str, with_content: bool) -> FileFact {
+        match self.disk.get(path) {
+            None => FileFact::Absent,
+            Some(Item::Special(fact)) => fact.clone(),
+            Some(Item::File(stored)) => FileFact::File(File {
+                mode: stored.mode,
+                owner: stored.owner.clone(),
+                uid: uid(&stored.owner),
+                size: stored.bytes.len() as u64,
+                changed: stored.changed,
+                sha256: sha256_hex(&stored.bytes),
+                content: with_content.then(|| stored.bytes.clone()),
+                link: stored.link,
+            }),
+        }
+    }
+
+    /// One entry of a case's `drift:`: a path and what somebody did there, or
+    /// one of the words below.
+    pub fn drift(&mut self, what: &str, value: &Value, now: i64) {
+        match (what, value) {
+            ("unit", Value::Object(properties)) => {
+                for (name, value) in properties {
+                    self.unit
+                        .insert(name.clone(), value.as_str().unwrap().to_owned());
+                }
+            }
+            ("services", Value::Object(services)) => {
+                for (name, properties) in services {
+                    let properties = serde_json::from_value(properties.clone()).unwrap();
+                    self.services.insert(name.clone(), properties);
+                }
+            }
+            ("systemd", Value::Bool(systemd)) => self.systemd = *systemd,
+            ("tools", Value::Object(_)) => {
+                self.tools = serde_json::from_value(value.clone()).unwrap();
+            }
+            ("account", Value::String(account)) => self.account.clone_from(account),
+            ("started", Value::String(_)) => self.restart("somebody else's", now),
+            (path, Value::String(word)) if path.starts_with('/') => {
+                let special = match word.as_str() {
+                    "absent" => None,
+                    "unreadable" => Some(FileFact::Unreadable),
+                    "other" => Some(FileFact::Other),
+                    word => panic!("{word} is not a state of a path"),
+                };
+                self.disk.remove(path);
+                self.disk
+                    .extend(special.map(|fact| (path.to_owned(), Item::Special(fact))));
+            }
+            (path, Value::Object(fields)) if path.ends_with('/') => {
+                let path = path.trim_end_matches('/');
+                let field = |name: &str| fields.get(name).and_then(Value::as_str);
+                let mode = field("mode").map_or(0o755, octal);
+                self.mkdir(path, field("owner").unwrap_or("root"), mode);
+            }
+            (path, Value::Object(fields)) if path.starts_with('/') => {
+                if !self.disk.contains_key(path) {
+                    self.write(path, "", now);
+                }
+                let copied = fields.get("copy_of").map(|from| {
+                    self.stored(from.as_str().unwrap())
+                        .expect("a file to copy")
+                        .bytes
+                        .clone()
+                });
+                let Some(Item::File(stored)) = self.disk.get_mut(path) else {
+                    panic!("{path} is not a file");
+                };
+                stored.changed = now;
+                stored.bytes = copied.unwrap_or_else(|| stored.bytes.clone());
+                for (name, value) in fields {
+                    let text = value.as_str().unwrap_or_default();
+                    match name.as_str() {
+                        "mode" => stored.mode = octal(text),
+                        "owner" => text.clone_into(&mut stored.owner),
+                        "content" => stored.bytes = text.as_bytes().to_vec(),
+                        "append" => stored.bytes.extend(text.as_bytes()),
+                        "link" => stored.link = true,
+                        "copy_of" => {}
+                        "binary" => stored.bytes = vec![0xff, 0xfe, 0x00, b'\n'],
+                        // As `cp -p` or a backup tool leaves it.
+                        "long_ago" => stored.changed = self.booted,
+                        name => panic!("{name} is not a field of a file"),
+                    }
+                }
+            }
+            (what, value) => panic!("{what}: {value} is not a drift"),
+        }
+    }
+}
+
+fn octal(text: &str) -> u32 {
+    u32::from_str_radix(text, 8)
+        .unwrap_or_else(|_| panic!("{text:?} is not an octal mode in quotes"))
+}

@@ -1,0 +1,6 @@
+//! What the plan's table tests are made of: a case as it is written, the
+//! machines it is about, and the CA behind their certificates.
+
+pub mod case;
+pub mod lab;
+pub mod machine;
