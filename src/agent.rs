@@ -101,16 +101,9 @@ impl StartError {
     }
 }
 
-fn command(privileged: bool, script: &str) -> String {
-    let script = quote(script);
-    if privileged {
-        let inner = quote(&format!(
-            "[ \"$(id -u)\" = 0 ] && exec /bin/sh -c {script}; exec sudo -n -- /bin/sh -c {script}"
-        ));
-        format!("exec /bin/sh -c {inner}")
-    } else {
-        format!("exec /bin/sh -c {script}")
-    }
+/// For a login shell of any family.
+fn command(script: &str) -> String {
+    format!("exec /bin/sh -c {}", quote(script))
 }
 
 async fn push(
@@ -120,7 +113,7 @@ async fn push(
     program: &Program,
 ) -> Result<(), StartError> {
     let script = format!(
-        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && sync \"$d/.new.$$\" && for f in \"$d\"/*; do rm -f \"$f\"; done && mv -f \"$d/.new.$$\" \"$d/{name}\"",
+        "echo began; umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && sync \"$d/.new.$$\" && for f in \"$d\"/*; do rm -f \"$f\"; done && mv -f \"$d/.new.$$\" \"$d/{name}\"",
         directory = quote(directory),
         name = program.sha256,
     );
@@ -129,10 +122,8 @@ async fn push(
         max_output: 65_536,
     };
     let output = node
-        .connection
-        .run(&command(privileged, &script), &program.bytes, limits)
-        .await
-        .map_err(NodeError::from)?;
+        .execute(privileged, &command(&script), &program.bytes, limits)
+        .await?;
     if output.status.success() {
         return Ok(());
     }
@@ -177,11 +168,7 @@ pub async fn start(
         path = quote(&path),
         sha = program.sha256,
     );
-    let process = node
-        .connection
-        .open(&command(privileged, &script))
-        .await
-        .map_err(NodeError::from)?;
+    let process = node.open(privileged, &command(&script)).await?;
     Ok(RunningAgent {
         client: AgentClient::remote(process.stdout, process.stdin),
         exit: Some(process.exit),

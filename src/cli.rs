@@ -14,6 +14,8 @@ use crate::passphrase;
 use crate::playbook::{self, Playbook};
 use crate::report::{self, Style};
 use crate::run::{Exit, Options, Run, run_id};
+use crate::secret::Secret;
+use crate::session::Passwords;
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
 /// delivered, daemons restarted, and the result proved.
@@ -85,6 +87,13 @@ struct Common {
     /// Hosts worked on at one time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
+    /// Ask once for the password to log in with, for hosts without
+    /// ansible_password
+    #[arg(short = 'k', long)]
+    ask_pass: bool,
+    /// Ask once for sudo's password, for hosts without ansible_become_password
+    #[arg(short = 'K', long)]
+    ask_become_pass: bool,
     /// How to report
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     output: Output,
@@ -120,6 +129,7 @@ pub fn main() -> ExitCode {
                 diff: false,
                 forks: common.forks.into(),
                 passphrase: passphrase::Source::default(),
+                passwords: Passwords::default(),
                 agent_program: None,
                 wait_seconds: 0,
             };
@@ -135,6 +145,7 @@ pub fn main() -> ExitCode {
                     file: deploy.ca_passphrase_file,
                     command: deploy.ca_passphrase_command,
                 },
+                passwords: Passwords::default(),
                 agent_program: deploy.agent_program,
                 wait_seconds: deploy.wait,
             };
@@ -157,6 +168,26 @@ fn agent() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// One question for all hosts, before any connection waits for the answer. As
+/// in Ansible, sudo's password is the login's where nothing else is typed.
+fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
+    let ask = |question: &str| rpassword::prompt_password(question).map(Secret::from);
+    let login = common.ask_pass.then(|| ask("SSH password: ")).transpose()?;
+    let r#become = match (&login, common.ask_become_pass) {
+        (_, false) => None,
+        (None, true) => Some(ask("sudo password: ")?),
+        (Some(login), true) => {
+            let typed = ask("sudo password (empty: the SSH password): ")?;
+            Some(if typed.is_empty() {
+                login.clone()
+            } else {
+                typed
+            })
+        }
+    };
+    Ok(Passwords { login, r#become })
 }
 
 enum Book {
@@ -226,6 +257,20 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
     let playbook = match load_playbook(book) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,
+    };
+    let passwords = match ask_passwords(common) {
+        Ok(passwords) => passwords,
+        Err(error) => {
+            eprintln!("Error: a password is to be asked for, and the prompt failed: {error}");
+            eprintln!(
+                "Hint: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password"
+            );
+            return Exit::Usage;
+        }
+    };
+    let options = &Options {
+        passwords,
+        ..options.clone()
     };
     let terminal = std::io::stdout().is_terminal();
     let style = Style {

@@ -27,7 +27,7 @@ use crate::passphrase::{self, PassphraseError};
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, leaf_location, plan};
 use crate::playbook::{Playbook, Step};
-use crate::session::{Node, gather};
+use crate::session::{Node, Passwords, gather};
 use crate::verify::{Expectations, verify};
 
 /// What the command line asked for.
@@ -41,6 +41,7 @@ pub struct Options {
     /// Hosts worked on at one time.
     pub forks: usize,
     pub passphrase: passphrase::Source,
+    pub passwords: Passwords,
     pub agent_program: Option<std::path::PathBuf>,
     /// Seconds to wait for another run's lock.
     pub wait_seconds: u64,
@@ -222,6 +223,7 @@ impl Run<'_> {
         let (mut nodes, mut facts) = gather(
             &fresh,
             self.context,
+            &self.options.passwords,
             &self.id,
             self.options.forks,
             self.events,

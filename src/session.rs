@@ -13,11 +13,12 @@ use futures::StreamExt as _;
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::node::script::{Script, shell_command};
+use crate::node::script::{SHELL_COMMAND, Script};
 use crate::node::{
-    Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection, SshContext, Target,
-    connect, visible,
+    Become, BecomeError, Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection,
+    Output, Process, SshContext, Target, connect, visible,
 };
+use crate::secret::Secret;
 
 /// Facts are a few files; anything that takes longer hangs.
 const FACTS_DEADLINE: Duration = Duration::from_secs(60);
@@ -32,6 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Node {
     pub name: String,
     pub connection: Arc<dyn Connection>,
+    r#become: Become,
     /// Named in every script, so that what a run leaves behind names the run.
     run: String,
 }
@@ -54,18 +56,51 @@ impl Node {
         };
         let text = script.text(&self.run);
         let output = self
-            .connection
-            .run(shell_command(privileged), text.expose(), limits)
+            .execute(privileged, SHELL_COMMAND, text.expose(), limits)
             .await?;
         // Every script's first words on success or failure are records.
         if output.stdout.is_empty() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(NodeError::from_stderr(
-                said.trim(),
-                &output.status.to_string(),
-            ));
+            return Err(NodeError::Shell {
+                status: output.status.to_string(),
+                said: visible(said.trim().lines().last().unwrap_or("nothing was said")),
+            });
         }
         Ok(output.stdout)
+    }
+
+    /// Runs a shell command, which prints something first if it is
+    /// `privileged`: see [`Become::run`].
+    ///
+    /// # Errors
+    /// When it could not be started, or its connection was lost.
+    pub async fn execute(
+        &self,
+        privileged: bool,
+        command: &str,
+        stdin: &[u8],
+        limits: Limits,
+    ) -> Result<Output, NodeError> {
+        let connection = &*self.connection;
+        Ok(if privileged {
+            self.r#become
+                .run(connection, command, stdin, limits)
+                .await?
+        } else {
+            connection.run(command, stdin, limits).await?
+        })
+    }
+
+    /// Starts a shell command for good.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub async fn open(&self, privileged: bool, command: &str) -> Result<Process, NodeError> {
+        Ok(if privileged {
+            self.r#become.open(&*self.connection, command).await?
+        } else {
+            self.connection.open(command).await?
+        })
     }
 
     /// Reads the facts.
@@ -89,35 +124,29 @@ impl Node {
 pub enum NodeError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error("sudo wants a password, or does not allow this account to run /bin/sh: {0}")]
-    Sudo(String),
+    #[error(transparent)]
+    Become(BecomeError),
     #[error("no shell could be started ({status}): {said}")]
     Shell { status: String, said: String },
     #[error(transparent)]
     Facts(#[from] crate::node::facts::FactError),
 }
 
-impl NodeError {
-    fn from_stderr(said: &str, status: &str) -> Self {
-        let last: String = said.lines().last().unwrap_or("nothing was said").to_owned();
-        let last = visible(&last);
-        if said.contains("sudo:") || said.contains("sudoers") {
-            Self::Sudo(last)
-        } else {
-            Self::Shell {
-                status: status.to_owned(),
-                said: last,
-            }
+impl From<BecomeError> for NodeError {
+    fn from(error: BecomeError) -> Self {
+        match error {
+            BecomeError::Connection(error) => Self::Connection(error),
+            error => Self::Become(error),
         }
     }
+}
 
+impl NodeError {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Sudo(_) => Some(
-                "allow it without a password (NOPASSWD) in sudoers, or log in as root".to_owned(),
-            ),
+            Self::Become(error) => error.hint(),
             Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
             Self::Connection(_) | Self::Facts(_) => None,
         }
@@ -139,14 +168,27 @@ impl NodeError {
     }
 }
 
-fn target(host: &Host) -> Target {
+/// What the operator was asked for, for all hosts that have nothing of their
+/// own in the inventory.
+#[derive(Debug, Clone, Default)]
+pub struct Passwords {
+    /// To log in with.
+    pub login: Option<Secret>,
+    /// For sudo.
+    pub r#become: Option<Secret>,
+}
+
+fn target(host: &Host, passwords: &Passwords) -> Target {
     let connection = &host.connection;
     let options = &connection.ssh_options;
     let mut target = Target::new(&host.name, &connection.address);
     target.port = connection.port;
     target.user.clone_from(&connection.user);
     target.identity_files.clone_from(&connection.identity_files);
-    target.password.clone_from(&connection.password);
+    target.password = connection
+        .password
+        .clone()
+        .or_else(|| passwords.login.clone());
     target.proxy_jump.clone_from(&options.proxy_jump);
     target
         .known_hosts_files
@@ -164,26 +206,32 @@ fn target(host: &Host) -> Target {
     target
 }
 
-async fn open(host: &Host, context: &SshContext) -> Result<Arc<dyn Connection>, Box<Failure>> {
+async fn open(
+    host: &Host,
+    passwords: &Passwords,
+    context: &SshContext,
+) -> Result<Arc<dyn Connection>, Box<Failure>> {
     if host.connection.kind == ConnectionKind::Local {
         return Ok(Arc::new(LocalConnection::new(&host.name)));
     }
-    connect(&target(host), context).await.map_err(|error| {
-        let mut detail = Vec::new();
-        let mut source = std::error::Error::source(&error);
-        while let Some(cause) = source {
-            detail.push(cause.to_string());
-            source = cause.source();
-        }
-        Box::new(Failure {
-            host: host.name.clone(),
-            kind: FailureKind::Unreachable,
-            step: "connect".to_owned(),
-            message: error.to_string(),
-            detail,
-            hint: error.hint(),
+    connect(&target(host, passwords), context)
+        .await
+        .map_err(|error| {
+            let mut detail = Vec::new();
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                detail.push(cause.to_string());
+                source = cause.source();
+            }
+            Box::new(Failure {
+                host: host.name.clone(),
+                kind: FailureKind::Unreachable,
+                step: "connect".to_owned(),
+                message: error.to_string(),
+                detail,
+                hint: error.hint(),
+            })
         })
-    })
 }
 
 /// Connects to all hosts at once and reads the facts of each as soon as it is
@@ -191,6 +239,7 @@ async fn open(host: &Host, context: &SshContext) -> Result<Arc<dyn Connection>, 
 pub async fn gather(
     hosts: &[(&Host, FactRequest, bool)],
     context: &SshContext,
+    passwords: &Passwords,
     run: &str,
     forks: usize,
     events: &Events,
@@ -198,7 +247,7 @@ pub async fn gather(
     let gathered: Vec<_> =
         futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
             let begun = Instant::now();
-            let connection = match open(host, context).await {
+            let connection = match open(host, passwords, context).await {
                 Ok(connection) => connection,
                 Err(failure) => {
                     events.emit(Event::Failed(*failure));
@@ -213,6 +262,12 @@ pub async fn gather(
             let node = Arc::new(Node {
                 name: host.name.clone(),
                 connection,
+                r#become: Become::new(
+                    host.connection
+                        .become_password
+                        .clone()
+                        .or_else(|| passwords.r#become.clone()),
+                ),
                 run: run.to_owned(),
             });
             let begun = Instant::now();
