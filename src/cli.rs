@@ -87,11 +87,10 @@ struct Common {
     /// Hosts worked on at one time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
-    /// Ask once for the password to log in with, for hosts without
-    /// ansible_password
+    /// Ask once for the password to log in with; the inventory's own counts first
     #[arg(short = 'k', long)]
     ask_pass: bool,
-    /// Ask once for sudo's password, for hosts without ansible_become_password
+    /// Ask once for sudo's password; the inventory's own counts first
     #[arg(short = 'K', long)]
     ask_become_pass: bool,
     /// How to report

@@ -10,21 +10,20 @@
 //! prompt and never twice, the input after the marker, and neither can be
 //! taken for the other.
 
+mod dialogue;
+mod error;
+
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use self::dialogue::{Dialogue, Heard, nonce};
 use super::script::quote;
-use super::{Connection, ConnectionError, ExitStatus, Limits, Output, Process, visible};
+use super::{Connection, ConnectionError, Limits, Output, Process};
 use crate::secret::Secret;
 
-/// For sudo to ask, and again for it to judge the answer: PAM may ask servers
-/// of its own, and waits some seconds after a wrong password.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-
-/// What may be said before the marker: messages of the day, lectures.
-const MOST_SAID: usize = 64 * 1024;
+pub use self::error::BecomeError;
 
 /// Not asked yet, or `sudo -n` works.
 const QUIET: u8 = 0;
@@ -36,73 +35,6 @@ const WRONG_PASSWORD: u8 = 2;
 pub struct Become {
     password: Option<Secret>,
     known: AtomicU8,
-}
-
-/// Why nothing could be started as root.
-#[derive(Debug, thiserror::Error)]
-pub enum BecomeError {
-    /// The connection failed.
-    #[error(transparent)]
-    Connection(#[from] ConnectionError),
-    /// sudo asks for a password and there is none to give.
-    #[error("sudo wants a password for this account, and none was given")]
-    NoPassword,
-    /// sudo refused the password, which was sent once.
-    #[error("sudo refused the password")]
-    WrongPassword,
-    /// The password holds a line break or a NUL: no prompt can take it.
-    #[error("the password for sudo holds a line break or a NUL character")]
-    UnusablePassword,
-    /// sudo gave its reason.
-    #[error("sudo did not start a shell as root: {said}")]
-    Refused {
-        /// Its last words.
-        said: String,
-    },
-    /// Neither a question nor a shell within the deadline.
-    #[error("sudo neither asked for a password nor started a shell within {after:?}: {said}")]
-    NoAnswer {
-        /// How long it was waited for.
-        after: Duration,
-        /// Its last words.
-        said: String,
-    },
-}
-
-impl BecomeError {
-    /// What to do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Connection(_) => return None,
-            Self::NoPassword => {
-                "set ansible_become_password for this host, or let --ask-become-pass (-K) ask for it, or allow sudo without a password (NOPASSWD)"
-            }
-            Self::WrongPassword => {
-                "it was sent once and not again, so that the account is not locked: correct ansible_become_password, or what was typed for --ask-become-pass"
-            }
-            Self::UnusablePassword => "passwords are one line of text",
-            Self::Refused { said } if said.contains("tty") => {
-                "sudoers has requiretty for this account: take it out (Defaults:ACCOUNT !requiretty), or log in as root"
-            }
-            Self::Refused { said } if said.contains("not found") => {
-                "install sudo on the node, or log in as root"
-            }
-            Self::Refused { .. } => {
-                "sudoers must allow this account to run /bin/sh as root; or log in as root"
-            }
-            Self::NoAnswer { .. } => {
-                "only a password can be answered here, no second factor: allow sudo without it for this account, or log in as root"
-            }
-        };
-        Some(text.to_owned())
-    }
-
-    fn refused(stderr: &[u8], status: &ExitStatus) -> Self {
-        Self::Refused {
-            said: last_words(stderr).unwrap_or_else(|| status.to_string()),
-        }
-    }
 }
 
 /// The command line that runs `program`, a shell command, as root without a
@@ -273,142 +205,6 @@ enum Said {
     Other,
 }
 
-#[derive(PartialEq, Eq)]
-enum Heard {
-    Prompt,
-    Marker,
-}
-
-/// With sudo, up to the marker.
-struct Dialogue {
-    process: Process,
-    prompt: String,
-    marker: String,
-    /// Everything said so far.
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-impl Dialogue {
-    async fn start(
-        connection: &dyn Connection,
-        command: &str,
-        prompt: String,
-        marker: String,
-    ) -> Result<Self, BecomeError> {
-        Ok(Self {
-            process: connection.open(command).await?,
-            prompt,
-            marker,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-        })
-    }
-
-    /// Listens for the prompt's `count`th appearance or the marker.
-    async fn until_prompts(&mut self, count: usize) -> Result<Heard, BecomeError> {
-        let end = tokio::time::Instant::now() + ANSWER_DEADLINE;
-        let mut buffer = vec![0; 8192];
-        let mut errors_over = false;
-        loop {
-            if marker_end(&self.stdout, &self.marker).is_some() {
-                return Ok(Heard::Marker);
-            }
-            // A PAM module of its own mind may write the prompt elsewhere.
-            let prompts =
-                occurrences(&self.stderr, &self.prompt) + occurrences(&self.stdout, &self.prompt);
-            if prompts >= count {
-                return Ok(Heard::Prompt);
-            }
-            if self.stdout.len() + self.stderr.len() > MOST_SAID {
-                return Err(self.no_answer());
-            }
-            let heard = async {
-                tokio::select! {
-                    read = self.process.stdout.read(&mut buffer) => {
-                        let read = read.unwrap_or(0);
-                        self.stdout.extend_from_slice(buffer.get(..read).unwrap_or_default());
-                        read > 0
-                    }
-                    said = self.process.stderr.recv(), if !errors_over => {
-                        match said {
-                            Some(said) => self.stderr.extend_from_slice(&said),
-                            None => errors_over = true,
-                        }
-                        true
-                    }
-                }
-            };
-            match tokio::time::timeout_at(end, heard).await {
-                Ok(true) => {}
-                Ok(false) => return Err(self.ended(count > 1).await),
-                Err(_) => return Err(self.no_answer()),
-            }
-        }
-    }
-
-    /// Sends the password as one write. What becomes of it shows in what sudo
-    /// says next.
-    async fn send(&mut self, password: &Secret) {
-        let mut line = zeroize::Zeroizing::new(Vec::with_capacity(password.len() + 1));
-        line.extend_from_slice(password.expose());
-        line.push(b'\n');
-        let _ = self.process.stdin.write_all(&line).await;
-        let _ = self.process.stdin.flush().await;
-    }
-
-    fn no_answer(&self) -> BecomeError {
-        BecomeError::NoAnswer {
-            after: ANSWER_DEADLINE,
-            said: last_words(after_prompt(&self.stderr, &self.prompt))
-                .unwrap_or_else(|| "nothing was said".to_owned()),
-        }
-    }
-
-    /// Why the process ended before the marker.
-    async fn ended(&mut self, password_sent: bool) -> BecomeError {
-        let exit = tokio::time::timeout(ANSWER_DEADLINE, &mut self.process.exit);
-        let (status, stderr) = match exit.await {
-            Ok(Ok(ended)) => ended,
-            Ok(Err(error)) => return BecomeError::Connection(error),
-            Err(_) => return self.no_answer(),
-        };
-        let stderr = after_prompt(&stderr, &self.prompt);
-        let said = String::from_utf8_lossy(stderr);
-        // Where passwd_tries is 1, sudo does not ask again. sudo-rs says
-        // "maximum 3 incorrect authentication attempts".
-        let wrong = ["incorrect password", "incorrect authentication"];
-        if password_sent && wrong.iter().any(|words| said.contains(words)) {
-            BecomeError::WrongPassword
-        } else {
-            BecomeError::refused(stderr, &status)
-        }
-    }
-
-    /// The process as if it had begun with what follows the marker.
-    fn process_from_marker(self) -> Process {
-        let Self {
-            process,
-            prompt,
-            marker,
-            mut stdout,
-            ..
-        } = self;
-        let begin = marker_end(&stdout, &marker).unwrap_or(stdout.len());
-        let rest = std::io::Cursor::new(stdout.split_off(begin));
-        let exit = process.exit;
-        Process {
-            stdin: process.stdin,
-            stdout: Box::new(rest.chain(process.stdout)),
-            stderr: process.stderr,
-            exit: Box::pin(async move {
-                let (status, stderr) = exit.await?;
-                Ok((status, after_prompt(&stderr, &prompt).to_vec()))
-            }),
-        }
-    }
-}
-
 /// Feeds and reads a process at the same time, to its end.
 async fn collect(
     process: Process,
@@ -451,45 +247,4 @@ async fn collect(
         futures::future::Either::Left((output, _)) => Ok(output?),
         futures::future::Either::Right(((), read)) => Ok(read.await?),
     }
-}
-
-/// 128 random bits in hexadecimal.
-fn nonce() -> Result<String, BecomeError> {
-    let mut bytes = [0_u8; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BecomeError::Refused {
-        said: "there is no randomness for a nonce".to_owned(),
-    })?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn occurrences(text: &[u8], words: &str) -> usize {
-    text.windows(words.len())
-        .filter(|window| *window == words.as_bytes())
-        .count()
-}
-
-/// Where the line that is the marker ends.
-fn marker_end(text: &[u8], marker: &str) -> Option<usize> {
-    let line = format!("{marker}\n");
-    let begin = text
-        .windows(line.len())
-        .position(|window| window == line.as_bytes())?;
-    Some(begin + line.len())
-}
-
-/// What was said after the last prompt; everything where there was none.
-fn after_prompt<'a>(text: &'a [u8], prompt: &str) -> &'a [u8] {
-    let closed = format!("[{prompt}] ");
-    let last = text
-        .windows(closed.len())
-        .rposition(|window| window == closed.as_bytes());
-    last.and_then(|begin| text.get(begin + closed.len()..))
-        .unwrap_or(text)
-}
-
-/// The last line that says something, as it may be shown.
-fn last_words(text: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(text);
-    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(visible(line))
 }
