@@ -69,6 +69,8 @@ impl std::fmt::Debug for RunningAgent {
 pub enum StartError {
     #[error("the CA node is {node}, and this program is built for {own}")]
     Architecture { node: String, own: &'static str },
+    #[error("it could not be started, because its machine failed before: see above")]
+    Unavailable,
     #[error("the CA agent could not be put on the CA node: {0}")]
     Push(String),
     #[error(transparent)]
@@ -96,7 +98,7 @@ impl StartError {
             ),
             Self::Agent(error) => error.hint().map(str::to_owned),
             Self::Node(error) => error.hint(),
-            Self::Push(_) => None,
+            Self::Push(_) | Self::Unavailable => None,
         }
     }
 }

@@ -113,6 +113,8 @@ pub struct Run<'a> {
 struct World {
     nodes: BTreeMap<String, Arc<Node>>,
     facts: BTreeMap<String, NodeFacts>,
+    /// Reached, and would not do as told.
+    refused: BTreeSet<String>,
     plan: Plan,
 }
 
@@ -220,7 +222,7 @@ impl Run<'_> {
         let (fresh, again): (Vec<_>, Vec<_>) = wanted
             .into_iter()
             .partition(|(host, _, _)| !known.contains_key(&host.name));
-        let (mut nodes, mut facts) = gather(
+        let (mut nodes, mut facts, mut refused) = gather(
             &fresh,
             self.context,
             &self.options.passwords,
@@ -236,9 +238,13 @@ impl Run<'_> {
                         facts.insert(host.name.clone(), fact);
                         nodes.insert(host.name.clone(), Arc::clone(node));
                     }
-                    Err(error) => self
-                        .events
-                        .emit(Event::Failed(error.failure(&host.name, "read facts"))),
+                    Err(error) => {
+                        let failure = error.failure(&host.name, "read facts");
+                        if failure.kind == FailureKind::Refused {
+                            refused.insert(host.name.clone());
+                        }
+                        self.events.emit(Event::Failed(failure));
+                    }
                 }
             }
         }
@@ -248,7 +254,12 @@ impl Run<'_> {
             &facts,
             OffsetDateTime::now_utc(),
         );
-        World { nodes, facts, plan }
+        World {
+            nodes,
+            facts,
+            refused,
+            plan,
+        }
     }
 
     fn show(&self, plan: &Plan) {
@@ -294,7 +305,7 @@ impl Run<'_> {
         let ca = self.inventory.ca();
         let (Some(node), Some(facts)) = (world.nodes.get(&ca.name), world.facts.get(&ca.name))
         else {
-            return Err(self.ca_error(StartError::Push("it could not be reached".to_owned())));
+            return Err(self.ca_error(StartError::Unavailable));
         };
         let is_local = ca.connection.kind == ConnectionKind::Local;
         let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
@@ -463,11 +474,10 @@ impl Run<'_> {
     }
 
     fn recap(&self, world: &World, outcome: &Outcome, proofs: &[Proof], begun: Instant) -> Exit {
-        let refused: BTreeSet<&str> = world
-            .plan
-            .problems
-            .iter()
+        let problems = world.plan.problems.iter();
+        let refused: BTreeSet<&str> = problems
             .map(|problem| problem.host.as_str())
+            .chain(world.refused.iter().map(String::as_str))
             .collect();
         let mut hosts = Vec::new();
         for host in self.hosts() {
@@ -502,7 +512,7 @@ impl Run<'_> {
                 not_proved: of(Verdict::NotProved),
                 failed: usize::from(outcome.failed.contains(name) || refused.contains(name))
                     + of(Verdict::Failed),
-                unreachable: !world.facts.contains_key(name),
+                unreachable: !world.facts.contains_key(name) && !world.refused.contains(name),
             });
         }
         let unreachable = hosts.iter().any(|host| host.unreachable);

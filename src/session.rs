@@ -4,7 +4,7 @@
 //! [`Node`]s, on which facts are read, transactions run and ports dialled.
 //! Called by [`crate::run`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -234,8 +234,18 @@ async fn open(
         })
 }
 
+/// What came of one host.
+enum Gathered {
+    Known(Arc<Node>, Box<NodeFacts>),
+    Refused(String),
+    Unreachable,
+}
+
 /// Connects to all hosts at once and reads the facts of each as soon as it is
 /// there. Those that fail are reported and left out.
+///
+/// The third part names those that were reached and did not do as told: sudo
+/// refused, or the facts cannot be understood.
 pub async fn gather(
     hosts: &[(&Host, FactRequest, bool)],
     context: &SshContext,
@@ -243,7 +253,11 @@ pub async fn gather(
     run: &str,
     forks: usize,
     events: &Events,
-) -> (BTreeMap<String, Arc<Node>>, BTreeMap<String, NodeFacts>) {
+) -> (
+    BTreeMap<String, Arc<Node>>,
+    BTreeMap<String, NodeFacts>,
+    BTreeSet<String>,
+) {
     let gathered: Vec<_> =
         futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
             let begun = Instant::now();
@@ -251,7 +265,7 @@ pub async fn gather(
                 Ok(connection) => connection,
                 Err(failure) => {
                     events.emit(Event::Failed(*failure));
-                    return None;
+                    return Gathered::Unreachable;
                 }
             };
             events.emit(Event::Connected {
@@ -277,11 +291,17 @@ pub async fn gather(
                         host: host.name.clone(),
                         milliseconds: begun.elapsed().as_millis(),
                     });
-                    Some((node, facts))
+                    Gathered::Known(node, Box::new(facts))
                 }
                 Err(error) => {
-                    events.emit(Event::Failed(error.failure(&host.name, "read facts")));
-                    None
+                    let failure = error.failure(&host.name, "read facts");
+                    let refused = failure.kind == FailureKind::Refused;
+                    events.emit(Event::Failed(failure));
+                    if refused {
+                        Gathered::Refused(host.name.clone())
+                    } else {
+                        Gathered::Unreachable
+                    }
                 }
             }
         }))
@@ -290,9 +310,18 @@ pub async fn gather(
         .await;
     let mut nodes = BTreeMap::new();
     let mut facts = BTreeMap::new();
-    for (node, fact) in gathered.into_iter().flatten() {
-        facts.insert(node.name.clone(), fact);
-        nodes.insert(node.name.clone(), node);
+    let mut refused = BTreeSet::new();
+    for one in gathered {
+        match one {
+            Gathered::Known(node, fact) => {
+                facts.insert(node.name.clone(), *fact);
+                nodes.insert(node.name.clone(), node);
+            }
+            Gathered::Refused(name) => {
+                refused.insert(name);
+            }
+            Gathered::Unreachable => {}
+        }
     }
-    (nodes, facts)
+    (nodes, facts, refused)
 }

@@ -13,9 +13,11 @@
 // A command on a node needs a lab that is up, which only a `Lab` says.
 #![allow(clippy::unused_self)]
 
+mod accounts;
 mod daemon;
 mod defaults;
 mod guide_c;
 mod lab;
 mod output;
 mod secrets;
+mod watch;
