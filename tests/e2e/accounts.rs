@@ -88,9 +88,11 @@ fn a_wrong_password_for_sudo_is_sent_once() {
     assert_eq!(refusals(&lab, "node3"), 1);
 
     assert!(
-        run.stdout.lines().any(|line| line.trim_start().starts_with("node3")
-            && line.contains("failed=1")
-            && line.contains("unreachable=0")),
+        run.stdout
+            .lines()
+            .any(|line| line.trim_start().starts_with("node3")
+                && line.contains("failed=1")
+                && line.contains("unreachable=0")),
         "{}",
         said(&run)
     );
