@@ -90,6 +90,7 @@ async fn two_hundred_nodes_behind_one_bastion() {
     }))
     .await;
     let connected = begun.elapsed();
+    let begun = Instant::now();
     let answers = futures::future::join_all(
         connections
             .iter()
@@ -98,7 +99,7 @@ async fn two_hundred_nodes_behind_one_bastion() {
     .await;
     println!(
         "{NODES} nodes: connected in {connected:?}, ran in {:?}",
-        begun.elapsed() - connected
+        begun.elapsed()
     );
     for (answer, number) in answers.iter().zip(1..) {
         let output = answer.as_ref().unwrap();

@@ -21,3 +21,4 @@ mod lab;
 mod output;
 mod secrets;
 mod watch;
+mod ways;
