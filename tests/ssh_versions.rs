@@ -1,7 +1,7 @@
 //! Real sshd of several Debian releases, old and new, from Debian's packages.
 //!
-//! Each release is unpacked once into `target/lab/sshd-SUITE` (mmdebstrap, 5 s
-//! to 25 s) and started in a chroot there, on this machine's loopback. Needs
+//! Each release is unpacked once into `target/lab/debian-SUITE` (mmdebstrap, 5 s
+//! to 25 s) and its sshd started in a chroot there, on this machine's loopback. Needs
 //! root and mmdebstrap; what cannot be unpacked fails the test.
 
 #![allow(
@@ -18,58 +18,12 @@
 mod ssh_support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dtls_deploy::node::Target;
-use ssh_support::{LIMITS, Setup, Sshd, keygen, public, sh, works};
+use ssh_support::debian::system;
+use ssh_support::{LIMITS, Setup, Sshd, keygen, public, works};
 use tokio::io::AsyncReadExt as _;
-
-/// The release's root file system with sshd and a shell in it.
-fn system(suite: &str) -> PathBuf {
-    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/lab");
-    fs::create_dir_all(&lab).unwrap();
-    let lock = fs::File::create(lab.join(format!("sshd-{suite}.lock"))).unwrap();
-    lock.lock().unwrap();
-    let root = lab.join(format!("sshd-{suite}"));
-    if root.exists() {
-        return root;
-    }
-    let building = lab.join(format!("sshd-{suite}.building"));
-    let path = building.to_str().unwrap();
-    sh("rm", &["-rf", "--one-file-system", path]);
-    // Unpacked only: sshd needs none of what the packages' scripts do. No
-    // mirror is named, and an old release list is as good as a new one.
-    sh(
-        "mmdebstrap",
-        &[
-            "--mode=root",
-            "--variant=extract",
-            "--format=directory",
-            "--quiet",
-            "--aptopt=Acquire::Languages \"none\"",
-            "--aptopt=Acquire::Check-Valid-Until \"false\"",
-            "--include=openssh-server,dash,coreutils,base-files,libc-bin",
-            suite,
-            path,
-        ],
-    );
-    let write = |name: &str, text: &str| fs::write(building.join(name), text).unwrap();
-    write(
-        "etc/passwd",
-        "root:x:0:0:root:/root:/bin/sh\nsshd:x:101:65534::/run/sshd:/usr/sbin/nologin\n",
-    );
-    write("etc/group", "root:x:0:\nnogroup:x:65534:\n");
-    write(
-        "etc/shadow",
-        "root:*:19000:0:99999:7:::\nsshd:*:19000::::::\n",
-    );
-    for directory in ["mnt", "root", "run"] {
-        fs::create_dir_all(building.join(directory)).unwrap();
-    }
-    fs::rename(&building, &root).unwrap();
-    root
-}
 
 /// Every kind of host key and login key that the release has by default, a
 /// script, a process, and a dialled port.

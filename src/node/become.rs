@@ -144,10 +144,11 @@ impl Become {
     /// What the words of a shell that did not start mean.
     fn judge(&self, stderr: &[u8]) -> Result<Said, BecomeError> {
         let said = String::from_utf8_lossy(stderr);
-        // The second is sudo-rs's.
         let wants = [
             "a password is required",
+            // sudo-rs, now and as it was in 0.2.5.
             "interactive authentication is required",
+            "PAM error: Authentication token manipulation error",
         ];
         if wants.iter().any(|words| said.contains(words)) {
             if self.password.is_none() {

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod debian;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -163,7 +165,7 @@ impl Sshd {
         let chroot = setup.root.map_or_else(String::new, |system| {
             let system = system.display();
             script.push_str(&format!(
-                "mount --bind {} {system}/mnt && mount -t tmpfs none {system}/run && mkdir {system}/run/sshd && ",
+                "mount --bind {} {system}/mnt && mount -t tmpfs none {system}/run && mkdir {system}/run/sshd && mount -t proc proc {system}/proc && mount --rbind /dev {system}/dev && ",
                 root.display()
             ));
             format!("chroot {system} ")
