@@ -16,7 +16,7 @@ use crate::node::facts::{FactRequest, NodeFacts};
 use crate::node::script::{SHELL_COMMAND, Script};
 use crate::node::{
     Become, BecomeError, Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection,
-    Output, Process, SshContext, Target, connect, visible,
+    Output, Process, SshContext, SudoPassword, Target, connect, visible,
 };
 use crate::secret::Secret;
 
@@ -234,6 +234,29 @@ async fn open(
         })
 }
 
+/// Each host's password for sudo; hosts with the same one share it.
+fn sudo_passwords<'a>(
+    hosts: impl Iterator<Item = &'a Host>,
+    passwords: &Passwords,
+) -> BTreeMap<String, Arc<SudoPassword>> {
+    let mut different: Vec<Arc<SudoPassword>> = Vec::new();
+    let mut shared = BTreeMap::new();
+    for host in hosts {
+        let own = host.connection.become_password.as_ref();
+        let Some(secret) = own.or(passwords.r#become.as_ref()) else {
+            continue;
+        };
+        let known = different.iter().find(|known| known.secret() == secret);
+        let password =
+            known.map_or_else(|| Arc::new(SudoPassword::new(secret.clone())), Arc::clone);
+        if known.is_none() {
+            different.push(Arc::clone(&password));
+        }
+        shared.insert(host.name.clone(), password);
+    }
+    shared
+}
+
 /// What came of one host.
 enum Gathered {
     Known(Arc<Node>, Box<NodeFacts>),
@@ -258,6 +281,7 @@ pub async fn gather(
     BTreeMap<String, NodeFacts>,
     BTreeSet<String>,
 ) {
+    let shared = &sudo_passwords(hosts.iter().map(|(host, ..)| *host), passwords);
     let gathered: Vec<_> =
         futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
             let begun = Instant::now();
@@ -276,12 +300,7 @@ pub async fn gather(
             let node = Arc::new(Node {
                 name: host.name.clone(),
                 connection,
-                r#become: Become::new(
-                    host.connection
-                        .become_password
-                        .clone()
-                        .or_else(|| passwords.r#become.clone()),
-                ),
+                r#become: Become::new(shared.get(&host.name).cloned()),
                 run: run.to_owned(),
             });
             let begun = Instant::now();

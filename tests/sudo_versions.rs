@@ -16,8 +16,9 @@ mod ssh_support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
 
-use dtls_deploy::node::{Become, BecomeError, Target};
+use dtls_deploy::node::{Become, BecomeError, SudoPassword, Target};
 use dtls_deploy::secret::Secret;
 use ssh_support::debian::{PASSWORD, system};
 use ssh_support::{LIMITS, Setup, Sshd, works};
@@ -38,7 +39,11 @@ async fn becomes_root(suite: &str, directory: &str) {
         ..sshd.target()
     };
     let connection = works(&target, &sshd.context()).await;
-    let password = |text: &str| Become::new(Some(Secret::from(text.to_owned())));
+    let password = |text: &str| {
+        Become::new(Some(Arc::new(SudoPassword::new(Secret::from(
+            text.to_owned(),
+        )))))
+    };
 
     let script = b"echo began; id -u; echo complaint >&2; exit 3\n";
     // First the wrong one: sudo may remember the right one for a while.

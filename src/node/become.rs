@@ -12,7 +12,9 @@
 
 mod dialogue;
 mod error;
+mod password;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
@@ -21,9 +23,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use self::dialogue::{Dialogue, Heard, nonce};
 use super::script::quote;
 use super::{Connection, ConnectionError, Limits, Output, Process};
-use crate::secret::Secret;
 
 pub use self::error::BecomeError;
+pub use self::password::SudoPassword;
 
 /// Not asked yet, or `sudo -n` works.
 const QUIET: u8 = 0;
@@ -33,7 +35,7 @@ const WRONG_PASSWORD: u8 = 2;
 /// How commands become root on one node, and what is known about it by now.
 #[derive(Debug, Default)]
 pub struct Become {
-    password: Option<Secret>,
+    password: Option<Arc<SudoPassword>>,
     known: AtomicU8,
 }
 
@@ -66,7 +68,7 @@ fn asking_command(program: &str, prompt: &str) -> String {
 impl Become {
     /// For a node whose account has this password, if any.
     #[must_use]
-    pub fn new(password: Option<Secret>) -> Self {
+    pub fn new(password: Option<Arc<SudoPassword>>) -> Self {
         Self {
             password,
             known: AtomicU8::new(QUIET),
@@ -175,26 +177,43 @@ impl Become {
         }
         let password = self.password.as_ref().ok_or(BecomeError::NoPassword)?;
         let unusable = |byte: &u8| matches!(byte, b'\n' | b'\r' | 0);
-        if password.expose().iter().any(unusable) {
+        if password.secret().expose().iter().any(unusable) {
             return Err(BecomeError::UnusablePassword);
+        }
+        // A question that is not answered counts as a failure with pam_faillock.
+        if let Some(hosts) = password.given_up() {
+            return Err(refused_elsewhere(&hosts));
         }
         let (prompt, marker) = (nonce()?, nonce()?);
         let command = asking_command(&marked(program, &marker), &format!("[{prompt}] "));
         let mut dialogue = Dialogue::start(connection, &command, prompt, marker).await?;
         if dialogue.until_prompts(1).await? == Heard::Prompt {
-            dialogue.send(password).await;
+            let turn = password.turn().await.map_err(|by| refused_elsewhere(&by))?;
+            dialogue.send(password.secret()).await;
             // To a second question the end of its input is sudo's only answer:
             // it comes with the end of the dialogue.
             let heard = match dialogue.until_prompts(2).await {
                 Ok(Heard::Prompt) => Err(BecomeError::WrongPassword),
                 heard => heard,
             };
-            if matches!(heard, Err(BecomeError::WrongPassword)) {
-                self.known.store(WRONG_PASSWORD, Ordering::Relaxed);
+            match heard {
+                Ok(_) => password.accepted(),
+                Err(BecomeError::WrongPassword) => {
+                    self.known.store(WRONG_PASSWORD, Ordering::Relaxed);
+                    password.refused(connection.description());
+                }
+                Err(_) => {}
             }
+            drop(turn);
             heard?;
         }
         Ok(dialogue.process_from_marker())
+    }
+}
+
+fn refused_elsewhere(hosts: &[String]) -> BecomeError {
+    BecomeError::RefusedElsewhere {
+        hosts: hosts.join(" and "),
     }
 }
 

@@ -22,7 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use r#become::{Become, BecomeError};
+pub use r#become::{Become, BecomeError, SudoPassword};
 pub use local::LocalConnection;
 pub use ssh::{
     ConnectError, Endpoint, Phase, Prompt, PromptRequest, RecordedKey, SshContext, TriedMethod,

@@ -123,6 +123,21 @@ fn a_wrong_password_for_sudo_is_sent_once() {
 }
 
 #[test]
+fn a_wrong_password_for_all_hosts_is_not_sent_to_all_of_them() {
+    let lab = Lab::fresh();
+    let nodes = ["node1", "node2", "node3"];
+    for node in nodes {
+        want_password(&lab, node, "");
+    }
+    let inventory = lab.inventory("ansible_become: true\nansible_become_password: not the one");
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 4, "{}", said(&run));
+    assert_eq!(run.stdout.matches("it was not sent here").count(), 1);
+    let sent: usize = nodes.iter().map(|node| refusals(&lab, node)).sum();
+    assert_eq!(sent, 2, "{}", said(&run));
+}
+
+#[test]
 fn a_password_for_sudo_that_nobody_gave_is_asked_for_by_name() {
     let lab = Lab::fresh();
     want_password(&lab, "node3", "");

@@ -17,6 +17,12 @@ pub enum BecomeError {
     /// sudo refused the password, which was sent once.
     #[error("sudo refused the password")]
     WrongPassword,
+    /// Other hosts refused the same password, and none has accepted it.
+    #[error("sudo wants a password, and the one there is was refused by {hosts}")]
+    RefusedElsewhere {
+        /// Those hosts.
+        hosts: String,
+    },
     /// The password holds a line break or a NUL: no prompt can take it.
     #[error("the password for sudo holds a line break or a NUL character")]
     UnusablePassword,
@@ -47,6 +53,9 @@ impl BecomeError {
             }
             Self::WrongPassword => {
                 "it was sent once and not again, so that the account is not locked: correct ansible_become_password, or what was typed for --ask-become-pass"
+            }
+            Self::RefusedElsewhere { .. } => {
+                "it was not sent here, so that an account which the hosts share is not locked"
             }
             Self::UnusablePassword => "passwords are one line of text",
             Self::Refused { said } if said.contains("tty") => {
