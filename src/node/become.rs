@@ -13,10 +13,12 @@
 mod dialogue;
 mod error;
 mod password;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -27,16 +29,21 @@ use super::{Connection, ConnectionError, Limits, Output, Process};
 pub use self::error::BecomeError;
 pub use self::password::SudoPassword;
 
+/// For sudo to ask, and again for it to judge the answer: PAM may ask servers
+/// of its own, and waits some seconds after a wrong password.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Not asked yet, or `sudo -n` works.
 const QUIET: u8 = 0;
 const WANTS_PASSWORD: u8 = 1;
 const WRONG_PASSWORD: u8 = 2;
 
 /// How commands become root on one node, and what is known about it by now.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Become {
     password: Option<Arc<SudoPassword>>,
     known: AtomicU8,
+    patience: Duration,
 }
 
 /// The command line that runs `program`, a shell command, as root without a
@@ -72,6 +79,7 @@ impl Become {
         Self {
             password,
             known: AtomicU8::new(QUIET),
+            patience: ANSWER_DEADLINE,
         }
     }
 
@@ -131,7 +139,8 @@ impl Become {
         }
         let marker = nonce()?;
         let command = quiet_command(&marked(program, &marker));
-        let mut dialogue = Dialogue::start(connection, &command, nonce()?, marker).await?;
+        let mut dialogue =
+            Dialogue::start(connection, &command, nonce()?, marker, self.patience).await?;
         match dialogue.until_prompts(1).await {
             Ok(_) => Ok(dialogue.process_from_marker()),
             Err(BecomeError::Refused { said })
@@ -186,7 +195,19 @@ impl Become {
         }
         let (prompt, marker) = (nonce()?, nonce()?);
         let command = asking_command(&marked(program, &marker), &format!("[{prompt}] "));
-        let mut dialogue = Dialogue::start(connection, &command, prompt, marker).await?;
+        let dialogue = Dialogue::start(connection, &command, prompt, marker, self.patience).await?;
+        let answered = self.answer(dialogue, password, connection).await;
+        // A node that repeats what it was told must not get it shown.
+        answered.map_err(|error| error.without(password.secret()))
+    }
+
+    /// Leads the dialogue to the marker.
+    async fn answer(
+        &self,
+        mut dialogue: Dialogue,
+        password: &SudoPassword,
+        connection: &dyn Connection,
+    ) -> Result<Process, BecomeError> {
         if dialogue.until_prompts(1).await? == Heard::Prompt {
             let turn = password.turn().await.map_err(|by| refused_elsewhere(&by))?;
             dialogue.send(password.secret()).await;

@@ -11,10 +11,6 @@ use super::BecomeError;
 use crate::node::{Connection, Process, visible};
 use crate::secret::Secret;
 
-/// For sudo to ask, and again for it to judge the answer: PAM may ask servers
-/// of its own, and waits some seconds after a wrong password.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-
 /// What may be said before the marker: messages of the day, lectures.
 const MOST_SAID: usize = 64 * 1024;
 
@@ -29,6 +25,7 @@ pub(super) struct Dialogue {
     process: Process,
     prompt: String,
     marker: String,
+    patience: Duration,
     /// Everything said so far.
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -40,11 +37,13 @@ impl Dialogue {
         command: &str,
         prompt: String,
         marker: String,
+        patience: Duration,
     ) -> Result<Self, BecomeError> {
         Ok(Self {
             process: connection.open(command).await?,
             prompt,
             marker,
+            patience,
             stdout: Vec::new(),
             stderr: Vec::new(),
         })
@@ -52,7 +51,7 @@ impl Dialogue {
 
     /// Listens for the prompt's `count`th appearance or the marker.
     pub(super) async fn until_prompts(&mut self, count: usize) -> Result<Heard, BecomeError> {
-        let end = tokio::time::Instant::now() + ANSWER_DEADLINE;
+        let end = tokio::time::Instant::now() + self.patience;
         let mut buffer = vec![0; 8192];
         let mut errors_over = false;
         loop {
@@ -104,7 +103,7 @@ impl Dialogue {
 
     fn no_answer(&self) -> BecomeError {
         BecomeError::NoAnswer {
-            after: ANSWER_DEADLINE,
+            after: self.patience,
             said: last_words(after_prompt(&self.stderr, &self.prompt))
                 .unwrap_or_else(|| "nothing was said".to_owned()),
         }
@@ -112,7 +111,7 @@ impl Dialogue {
 
     /// Why the process ended before the marker.
     async fn ended(&mut self, password_sent: bool) -> BecomeError {
-        let exit = tokio::time::timeout(ANSWER_DEADLINE, &mut self.process.exit);
+        let exit = tokio::time::timeout(self.patience, &mut self.process.exit);
         let (status, stderr) = match exit.await {
             Ok(Ok(ended)) => ended,
             Ok(Err(error)) => return BecomeError::Connection(error),

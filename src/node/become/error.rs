@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::dialogue::last_words;
-use crate::node::{ConnectionError, ExitStatus};
+use crate::node::{ConnectionError, ExitStatus, visible};
+use crate::secret::Secret;
 
 /// Why nothing could be started as root.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,19 @@ impl BecomeError {
             }
         };
         Some(text.to_owned())
+    }
+
+    /// The same without the password in what was said.
+    pub(super) fn without(mut self, password: &Secret) -> Self {
+        if let (Self::Refused { said } | Self::NoAnswer { said, .. }, Ok(secret)) =
+            (&mut self, password.expose_str())
+            && !secret.is_empty()
+        {
+            for form in [secret, &visible(secret)] {
+                *said = said.replace(form, "(the password)");
+            }
+        }
+        self
     }
 
     pub(super) fn refused(stderr: &[u8], status: &ExitStatus) -> Self {
