@@ -69,6 +69,8 @@ impl std::fmt::Debug for RunningAgent {
 pub enum StartError {
     #[error("the CA node is {node}, and this program is built for {own}")]
     Architecture { node: String, own: &'static str },
+    #[error("it could not be started, because its machine failed before: see above")]
+    Unavailable,
     #[error("the CA agent could not be put on the CA node: {0}")]
     Push(String),
     #[error(transparent)]
@@ -100,21 +102,14 @@ impl StartError {
             ),
             Self::Agent(error) => error.hint().map(str::to_owned),
             Self::Node(error) => error.hint(),
-            Self::Push(_) => None,
+            Self::Push(_) | Self::Unavailable => None,
         }
     }
 }
 
-fn command(privileged: bool, script: &str) -> String {
-    let script = quote(script);
-    if privileged {
-        let inner = quote(&format!(
-            "[ \"$(id -u)\" = 0 ] && exec /bin/sh -c {script}; exec sudo -n -- /bin/sh -c {script}"
-        ));
-        format!("exec /bin/sh -c {inner}")
-    } else {
-        format!("exec /bin/sh -c {script}")
-    }
+/// For a login shell of any family.
+fn command(script: &str) -> String {
+    format!("exec /bin/sh -c {}", quote(script))
 }
 
 async fn push(
@@ -124,7 +119,7 @@ async fn push(
     program: &Program,
 ) -> Result<(), StartError> {
     let script = format!(
-        "umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$d/.new.$$\" \"$d/{name}\"",
+        "echo began; umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$d/.new.$$\" \"$d/{name}\"",
         directory = quote(directory),
         name = program.sha256,
     );
@@ -133,10 +128,8 @@ async fn push(
         max_output: 65_536,
     };
     let output = node
-        .connection
-        .run(&command(privileged, &script), &program.bytes, limits)
-        .await
-        .map_err(NodeError::from)?;
+        .execute(privileged, &command(&script), &program.bytes, limits)
+        .await?;
     if output.status.success() {
         return Ok(());
     }
@@ -178,11 +171,7 @@ pub async fn start(
         path = quote(&path),
         sha = program.sha256,
     );
-    let process = node
-        .connection
-        .open(&command(privileged, &script))
-        .await
-        .map_err(NodeError::from)?;
+    let process = node.open(privileged, &command(&script)).await?;
     Ok(RunningAgent {
         client: AgentClient::remote(process.stdout, process.stdin),
         exit: Some(process.exit),

@@ -15,7 +15,8 @@ use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
 use crate::run::{Exit, Options, Run, run_id};
-use crate::session::Deadlines;
+use crate::secret::Secret;
+use crate::session::{Deadlines, Passwords};
 use crate::terminal::Terminal;
 
 mod reports;
@@ -101,6 +102,12 @@ struct Common {
     /// `ansible_timeout`
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     timeout: Option<u32>,
+    /// Ask once for the password to log in with; the inventory's own counts first
+    #[arg(short = 'k', long)]
+    ask_pass: bool,
+    /// Ask once for sudo's password; the inventory's own counts first
+    #[arg(short = 'K', long)]
+    ask_become_pass: bool,
     /// How to report
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     output: Output,
@@ -154,6 +161,7 @@ pub fn main() -> ExitCode {
                 diff: false,
                 forks: common.forks.into(),
                 passphrase: passphrase::Source::default(),
+                passwords: Passwords::default(),
                 agent_program: None,
                 wait_seconds: 0,
                 deadlines: common.deadlines(),
@@ -170,6 +178,7 @@ pub fn main() -> ExitCode {
                     file: deploy.ca_passphrase_file,
                     command: deploy.ca_passphrase_command,
                 },
+                passwords: Passwords::default(),
                 agent_program: deploy.agent_program,
                 wait_seconds: deploy.wait,
                 deadlines: deploy.common.deadlines(),
@@ -193,6 +202,26 @@ fn agent() -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// One question for all hosts, before any connection waits for the answer. As
+/// in Ansible, sudo's password is the login's where nothing else is typed.
+fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
+    let ask = |question: &str| rpassword::prompt_password(question).map(Secret::from);
+    let login = common.ask_pass.then(|| ask("SSH password: ")).transpose()?;
+    let r#become = match (&login, common.ask_become_pass) {
+        (_, false) => None,
+        (None, true) => Some(ask("sudo password: ")?),
+        (Some(login), true) => {
+            let typed = ask("sudo password (empty: the SSH password): ")?;
+            Some(if typed.is_empty() {
+                login.clone()
+            } else {
+                typed
+            })
+        }
+    };
+    Ok(Passwords { login, r#become })
 }
 
 enum Book {
@@ -288,6 +317,18 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
             return Exit::Internal;
         }
     }
+    let passwords = match ask_passwords(common) {
+        Ok(passwords) => passwords,
+        Err(error) => {
+            let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
+            reports.error(ErrorKind::Usage, "ask for passwords", message, &error);
+            return Exit::Usage;
+        }
+    };
+    let options = &Options {
+        passwords,
+        ..options.clone()
+    };
     let run = Run {
         id: run_id(time::OffsetDateTime::now_utc()),
         inventory: &inventory,

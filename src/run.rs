@@ -29,7 +29,7 @@ use crate::passphrase;
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, leaf_location, plan};
 use crate::playbook::Playbook;
-use crate::session::{Deadlines, Gathered, Gathering, Node, causes, gather};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
 use crate::verify::{Expectations, verify};
 
 mod error;
@@ -47,6 +47,7 @@ pub struct Options {
     /// Hosts worked on at one time.
     pub forks: usize,
     pub passphrase: passphrase::Source,
+    pub passwords: Passwords,
     pub agent_program: Option<std::path::PathBuf>,
     /// Seconds to wait for another run's lock.
     pub wait_seconds: u64,
@@ -210,6 +211,7 @@ impl Run<'_> {
             .partition(|(host, _, _)| !known.contains_key(&host.name));
         let how = Gathering {
             context: self.context,
+            passwords: &self.options.passwords,
             run: &self.id,
             forks: self.options.forks,
             deadlines: self.options.deadlines,
@@ -471,12 +473,8 @@ impl Run<'_> {
     }
 
     fn recap(&self, world: &World, outcome: &Outcome, proofs: &[Proof], begun: Instant) -> Exit {
-        let refused: BTreeSet<&str> = world
-            .plan
-            .problems
-            .iter()
-            .map(|problem| problem.host.as_str())
-            .collect();
+        let problems = world.plan.problems.iter();
+        let refused: BTreeSet<&str> = problems.map(|problem| problem.host.as_str()).collect();
         let mut hosts = Vec::new();
         for host in self.hosts() {
             let name = host.name.as_str();

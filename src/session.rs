@@ -13,11 +13,12 @@ use futures::StreamExt as _;
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::node::script::{Script, shell_command};
+use crate::node::script::{SHELL_COMMAND, Script};
 use crate::node::{
-    Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection, SshContext, Target,
-    connect, visible,
+    Become, BecomeError, Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection,
+    Output, Process, SshContext, SudoPassword, Target, connect, visible,
 };
+use crate::secret::Secret;
 
 /// How long a node may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,7 @@ pub struct Node {
     pub name: String,
     pub connection: Arc<dyn Connection>,
     pub deadlines: Deadlines,
+    r#become: Become,
     /// Named in every script, so that what a run leaves behind names the run.
     run: String,
 }
@@ -70,18 +72,51 @@ impl Node {
         };
         let text = script.text(&self.run);
         let output = self
-            .connection
-            .run(shell_command(privileged), text.expose(), limits)
+            .execute(privileged, SHELL_COMMAND, text.expose(), limits)
             .await?;
         // Every script's first words on success or failure are records.
         if output.stdout.is_empty() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(NodeError::from_stderr(
-                said.trim(),
-                &output.status.to_string(),
-            ));
+            return Err(NodeError::Shell {
+                status: output.status.to_string(),
+                said: visible(said.trim().lines().last().unwrap_or("nothing was said")),
+            });
         }
         Ok(output.stdout)
+    }
+
+    /// Runs a shell command, which prints something first if it is
+    /// `privileged`: see [`Become::run`].
+    ///
+    /// # Errors
+    /// When it could not be started, or its connection was lost.
+    pub async fn execute(
+        &self,
+        privileged: bool,
+        command: &str,
+        stdin: &[u8],
+        limits: Limits,
+    ) -> Result<Output, NodeError> {
+        let connection = &*self.connection;
+        Ok(if privileged {
+            self.r#become
+                .run(connection, command, stdin, limits)
+                .await?
+        } else {
+            connection.run(command, stdin, limits).await?
+        })
+    }
+
+    /// Starts a shell command for good.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub async fn open(&self, privileged: bool, command: &str) -> Result<Process, NodeError> {
+        Ok(if privileged {
+            self.r#become.open(&*self.connection, command).await?
+        } else {
+            self.connection.open(command).await?
+        })
     }
 
     /// Reads the facts.
@@ -105,35 +140,29 @@ impl Node {
 pub enum NodeError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    #[error("sudo wants a password, or does not allow this account to run /bin/sh: {0}")]
-    Sudo(String),
+    #[error(transparent)]
+    Become(BecomeError),
     #[error("no shell could be started ({status}): {said}")]
     Shell { status: String, said: String },
     #[error(transparent)]
     Facts(#[from] crate::node::facts::FactError),
 }
 
-impl NodeError {
-    fn from_stderr(said: &str, status: &str) -> Self {
-        let last: String = said.lines().last().unwrap_or("nothing was said").to_owned();
-        let last = visible(&last);
-        if said.contains("sudo:") || said.contains("sudoers") {
-            Self::Sudo(last)
-        } else {
-            Self::Shell {
-                status: status.to_owned(),
-                said: last,
-            }
+impl From<BecomeError> for NodeError {
+    fn from(error: BecomeError) -> Self {
+        match error {
+            BecomeError::Connection(error) => Self::Connection(error),
+            error => Self::Become(error),
         }
     }
+}
 
+impl NodeError {
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Sudo(_) => Some(
-                "allow it without a password (NOPASSWD) in sudoers, or log in as root".to_owned(),
-            ),
+            Self::Become(error) => error.hint(),
             Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
             Self::Connection(_) => {
                 Some("run again when it answers: the next run completes it".to_owned())
@@ -220,14 +249,27 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     chain
 }
 
-fn target(host: &Host) -> Target {
+/// What the operator was asked for, for all hosts that have nothing of their
+/// own in the inventory.
+#[derive(Debug, Clone, Default)]
+pub struct Passwords {
+    /// To log in with.
+    pub login: Option<Secret>,
+    /// For sudo.
+    pub r#become: Option<Secret>,
+}
+
+fn target(host: &Host, passwords: &Passwords) -> Target {
     let connection = &host.connection;
     let options = &connection.ssh_options;
     let mut target = Target::new(&host.name, &connection.address);
     target.port = connection.port;
     target.user.clone_from(&connection.user);
     target.identity_files.clone_from(&connection.identity_files);
-    target.password.clone_from(&connection.password);
+    target.password = connection
+        .password
+        .clone()
+        .or_else(|| passwords.login.clone());
     target.proxy_jump.clone_from(&options.proxy_jump);
     target
         .known_hosts_files
@@ -245,11 +287,16 @@ fn target(host: &Host) -> Target {
     target
 }
 
-async fn open(host: &Host, context: &SshContext) -> Result<Arc<dyn Connection>, Box<Failure>> {
+async fn open(
+    host: &Host,
+    passwords: &Passwords,
+    context: &SshContext,
+) -> Result<Arc<dyn Connection>, Box<Failure>> {
     if host.connection.kind == ConnectionKind::Local {
         return Ok(Arc::new(LocalConnection::new(&host.name)));
     }
-    connect(&target(host), context).await.map_err(|error| {
+    let target = target(host, passwords);
+    connect(&target, context).await.map_err(|error| {
         Box::new(Failure {
             host: host.name.clone(),
             kind: FailureKind::Unreachable,
@@ -262,10 +309,34 @@ async fn open(host: &Host, context: &SshContext) -> Result<Arc<dyn Connection>, 
     })
 }
 
+/// Each host's password for sudo; hosts with the same one share it.
+fn sudo_passwords<'a>(
+    hosts: impl Iterator<Item = &'a Host>,
+    passwords: &Passwords,
+) -> BTreeMap<String, Arc<SudoPassword>> {
+    let mut different: Vec<Arc<SudoPassword>> = Vec::new();
+    let mut shared = BTreeMap::new();
+    for host in hosts {
+        let own = host.connection.become_password.as_ref();
+        let Some(secret) = own.or(passwords.r#become.as_ref()) else {
+            continue;
+        };
+        let known = different.iter().find(|known| known.secret() == secret);
+        let password =
+            known.map_or_else(|| Arc::new(SudoPassword::new(secret.clone())), Arc::clone);
+        if known.is_none() {
+            different.push(Arc::clone(&password));
+        }
+        shared.insert(host.name.clone(), password);
+    }
+    shared
+}
+
 /// How [`gather`] goes about it.
 #[derive(Debug, Clone, Copy)]
 pub struct Gathering<'a> {
     pub context: &'a SshContext,
+    pub passwords: &'a Passwords,
     /// The run's name.
     pub run: &'a str,
     /// Hosts at one time.
@@ -286,9 +357,11 @@ pub struct Gathered {
 /// Connects to all hosts at once and reads the facts of each as soon as it is
 /// there. Those that fail are reported and left out.
 pub async fn gather(hosts: &[(&Host, FactRequest, bool)], how: Gathering<'_>) -> Gathered {
+    let shared = &sudo_passwords(hosts.iter().map(|(host, ..)| *host), how.passwords);
     let found: Vec<_> =
         futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
-            let found = gather_one(host, request, *privileged, how).await;
+            let password = shared.get(&host.name).cloned();
+            let found = gather_one(host, request, *privileged, password, how).await;
             let found = found.map_err(|failure| {
                 let kind = failure.kind;
                 how.events.emit(Event::Failed(*failure));
@@ -318,10 +391,11 @@ async fn gather_one(
     host: &Host,
     request: &FactRequest,
     privileged: bool,
+    password: Option<Arc<SudoPassword>>,
     how: Gathering<'_>,
 ) -> Result<(Arc<Node>, NodeFacts), Box<Failure>> {
     let begun = Instant::now();
-    let connection = open(host, how.context).await?;
+    let connection = open(host, how.passwords, how.context).await?;
     how.events.emit(Event::Connected {
         host: host.name.clone(),
         address: connection.description(),
@@ -331,6 +405,7 @@ async fn gather_one(
         name: host.name.clone(),
         connection,
         deadlines: how.deadlines,
+        r#become: Become::new(password),
         run: how.run.to_owned(),
     });
     let begun = Instant::now();

@@ -78,6 +78,22 @@ optional! {
 }
 
 optional! {
+    /// The account that commands run as where the login's rights are not enough.
+    Superuser -> String, "root", r#"{"enum": ["root"]}"#, |value, context| {
+        let text = Account::convert(value, context)??;
+        if text == "root" {
+            Some(text)
+        } else {
+            value.refuse(
+                format!("{} cannot be the account that commands run as", quoted(&text)),
+                "only root can; log in as that account (ansible_user) and set ansible_become: false",
+                context,
+            )
+        }
+    }
+}
+
+optional! {
     /// A password; its text is never shown.
     Password -> Secret, "text", r#"{"type": "string"}"#, |value, context| {
         value.text(Self::EXPECTED, context).map(|text| Secret::from(text.to_owned()))

@@ -16,8 +16,8 @@ use super::definitions::Variables;
 use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
 use super::reach::{
-    Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Switch,
-    Transport,
+    Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Superuser,
+    Switch, Transport,
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
@@ -195,8 +195,8 @@ variables! {
     "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
     /// Whether commands run as another account; the play decides when not set.
     "ansible_become" => becomes: Option<bool> = None, "", Switch, Every;
-    /// The account to become.
-    "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Account, Every;
+    /// The account to become: root, and no other.
+    "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Superuser, Every;
     /// How to become it.
     "ansible_become_method" => become_method: Option<BecomeMethod> = None, "sudo", Becoming, Every;
     /// The password for sudo.

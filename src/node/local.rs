@@ -14,6 +14,7 @@ use futures::future::Either;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
 
 use super::{
     BoxFuture, Connection, ConnectionError, DialError, ExitStatus, Limits, Output, Process, Stream,
@@ -126,6 +127,25 @@ async fn read_up_to(
     Ok(())
 }
 
+/// Reads standard error to its end and gives its beginning, which is also sent
+/// to `shown` as it arrives.
+async fn keep_errors(
+    mut pipe: impl AsyncRead + Unpin,
+    shown: &mpsc::UnboundedSender<Vec<u8>>,
+) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = vec![0; 8192];
+    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+        let room = STDERR_KEPT.saturating_sub(kept.len()).min(read);
+        let new = buffer.get(..room).unwrap_or_default();
+        if !new.is_empty() {
+            kept.extend_from_slice(new);
+            let _ = shown.send(new.to_vec());
+        }
+    }
+    kept
+}
+
 /// A child and everything it started, killed on drop unless it has ended.
 struct Group {
     child: Child,
@@ -230,16 +250,14 @@ impl Connection for LocalConnection {
             let stdout = group.child.stdout.take().ok_or_else(missing)?;
             let errors = group.child.stderr.take();
             let node = self.description();
+            let (shown, stderr) = mpsc::unbounded_channel();
             // Standard error is read from the start, so that a process which
             // says much there is not blocked before anyone waits for its end.
             let reader = tokio::spawn(async move {
-                let mut kept = Vec::new();
-                if let Some(mut pipe) = errors {
-                    let _ = read_up_to(Some(&mut pipe), &mut kept, STDERR_KEPT).await;
-                    kept.truncate(STDERR_KEPT);
-                    let _ = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await;
+                match errors {
+                    Some(pipe) => keep_errors(pipe, &shown).await,
+                    None => Vec::new(),
                 }
-                kept
             });
             let exit = Box::pin(async move {
                 let status = group.wait().await.map_err(|error| ConnectionError::Start {
@@ -251,6 +269,7 @@ impl Connection for LocalConnection {
             Ok(Process {
                 stdin: Box::new(Input(Some(stdin))),
                 stdout: Box::new(stdout),
+                stderr,
                 exit,
             })
         })

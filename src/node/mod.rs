@@ -6,6 +6,7 @@
 //! machine are the two implementations here; a scripted fake only has to
 //! implement the same trait.
 
+mod r#become;
 pub mod facts;
 mod local;
 pub mod script;
@@ -21,6 +22,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use r#become::{Become, BecomeError, SudoPassword};
 pub use local::LocalConnection;
 pub use ssh::{
     ConnectError, Endpoint, Phase, Prompt, PromptRequest, RecordedKey, SshContext, TriedMethod,

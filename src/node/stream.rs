@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
 
 use super::BoxFuture;
 
@@ -97,6 +98,9 @@ pub struct Process {
     pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
     /// Standard output, up to its end.
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// The beginning of standard error (the 64 KiB that `exit` will hand over)
+    /// as it arrives. It may be dropped or left unread.
+    pub stderr: mpsc::UnboundedReceiver<Vec<u8>>,
     /// How it ended.
     pub exit: ExitFuture,
 }

@@ -53,7 +53,7 @@ impl DirectoryError {
             ),
             Self::Foreign { .. } => Some(
                 "that account should run it: set ansible_user to it and ansible_become: false for \
-                 the CA host (or ansible_become_user), or choose another dtls_ca_dir"
+                 the CA host, or choose another dtls_ca_dir"
                     .to_owned(),
             ),
             Self::ForeignLink { .. } => {

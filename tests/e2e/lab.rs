@@ -78,11 +78,18 @@ impl Lab {
 
     /// The command that runs the tool inside the lab's network.
     pub fn tool(&self, arguments: &[&str]) -> Command {
+        let mut words = vec![env!("CARGO_BIN_EXE_dtls-deploy")];
+        words.extend(arguments);
+        self.command(&words)
+    }
+
+    /// Another command inside the lab's network, in a mount namespace of its
+    /// own.
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = lab_command(&self.name);
         command
             .arg("run")
-            .arg(env!("CARGO_BIN_EXE_dtls-deploy"))
-            .args(arguments)
+            .args(words)
             .env("DTLS_CA_PASSPHRASE", PASSPHRASE)
             .stdin(Stdio::null());
         command
@@ -163,6 +170,36 @@ impl Lab {
     pub fn file(&self, name: &str, text: &str) -> String {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A directory of this test's, 0700.
+    pub fn directory(&self, name: &str) -> String {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let path = self.directory.path().join(name);
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Copies a file of this machine to a node, as root.
+    pub fn put(&self, node: &str, from: &str, to: &str) {
+        let output = lab_command(&self.name)
+            .args(["exec", node, "--", "tee", to])
+            .stdin(std::fs::File::open(from).unwrap())
+            .stdout(Stdio::null())
+            .output()
+            .unwrap();
+        check(&format!("{from} to {node}"), &output);
+    }
+
+    /// A file of the lab's own state.
+    pub fn state(&self, name: &str) -> String {
+        let directory = std::env::var_os("LAB_STATE_DIR")
+            .map_or_else(|| root().join("target/lab"), PathBuf::from);
+        let path = directory.join(&self.name).join(name);
         path.to_str().unwrap().to_owned()
     }
 

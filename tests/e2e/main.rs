@@ -13,6 +13,7 @@
 // A command on a node needs a lab that is up, which only a `Lab` says.
 #![allow(clippy::unused_self)]
 
+mod accounts;
 mod daemon;
 mod defaults;
 mod drift;
@@ -24,3 +25,5 @@ mod output;
 mod playbooks;
 mod secrets;
 mod unreachable;
+mod watch;
+mod ways;

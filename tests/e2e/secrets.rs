@@ -1,57 +1,9 @@
 //! Private keys and passphrases are where they belong, and nowhere else.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lab::{Lab, PASSPHRASE};
-
-/// Everything that processes show of themselves while the tool runs. The
-/// nodes' processes are visible from here.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<(BTreeSet<String>, u64)>,
-}
-
-impl Watch {
-    fn start() -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut seen = BTreeSet::new();
-            let mut looks = 0;
-            while !stopped.load(Ordering::Relaxed) {
-                looks += 1;
-                for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-                    let name = entry.file_name();
-                    if !name
-                        .to_string_lossy()
-                        .starts_with(|first: char| first.is_ascii_digit())
-                    {
-                        continue;
-                    }
-                    for file in ["cmdline", "environ"] {
-                        if let Ok(bytes) = std::fs::read(entry.path().join(file)) {
-                            let text = String::from_utf8_lossy(&bytes).replace('\0', "\n");
-                            if text.contains("PRIVATE KEY") || text.contains(PASSPHRASE) {
-                                let process = std::fs::read_to_string(entry.path().join("comm"))
-                                    .unwrap_or_default();
-                                seen.insert(format!("{} {file}", process.trim()));
-                            }
-                        }
-                    }
-                }
-            }
-            (seen, looks)
-        });
-        Self { stop, thread }
-    }
-
-    fn finish(self) -> (BTreeSet<String>, u64) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
-}
+use crate::watch::Watch;
 
 /// Each secret, and the places on node1, node2 and node3 where it belongs.
 fn belongs(secrets: &[String]) -> [(&str, [BTreeSet<String>; 3]); 4] {
@@ -92,7 +44,7 @@ fn no_secret_is_anywhere_it_does_not_belong() {
         lab.exec(node, "touch /tmp/begun; sleep 0.02");
     }
     let begun = lab.file("begun", "");
-    let watch = Watch::start();
+    let watch = Watch::start(&["PRIVATE KEY", PASSPHRASE]);
     let mut command = lab.tool(&[
         &inventory,
         "--output",

@@ -6,6 +6,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod debian;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
@@ -101,6 +103,9 @@ pub struct Setup<'a> {
     pub config: String,
     /// Files that replace others, for this sshd only (mount namespace).
     pub mounts: Vec<(PathBuf, &'a str)>,
+    /// The root file system whose sshd it is; this machine's otherwise. The
+    /// sshd's directory is at /mnt there.
+    pub root: Option<&'a Path>,
     /// Called with the directory before sshd starts.
     pub prepare: Option<&'a dyn Fn(&Path)>,
 }
@@ -130,8 +135,11 @@ impl Sshd {
         fs::write(root.join("authorized_keys"), public(&user_key) + "\n").expect("written");
         let address = "127.0.0.1".to_owned();
         let port = free_port();
-        let at = root.display();
-        let mut config = setup.config.replace("DIR", root.to_str().expect("UTF-8"));
+        let at = match setup.root {
+            Some(_) => "/mnt",
+            None => root.to_str().expect("UTF-8"),
+        };
+        let mut config = setup.config.replace("DIR", at);
         for kind in kinds {
             keygen(root, &format!("ssh_host_{kind}"), kind, "");
             config.push_str(&format!("\nHostKey {at}/ssh_host_{kind}"));
@@ -154,8 +162,18 @@ impl Sshd {
                 root.join(from).display()
             ));
         }
-        script.push_str(&format!("exec /usr/sbin/sshd -D -e -f {at}/sshd_config"));
-        let mut command = if setup.mounts.is_empty() {
+        let chroot = setup.root.map_or_else(String::new, |system| {
+            let system = system.display();
+            script.push_str(&format!(
+                "mount --bind {} {system}/mnt && mount -t tmpfs none {system}/run && mkdir {system}/run/sshd && mount -t proc proc {system}/proc && mount --rbind /dev {system}/dev && ",
+                root.display()
+            ));
+            format!("chroot {system} ")
+        });
+        script.push_str(&format!(
+            "exec {chroot}/usr/sbin/sshd -D -e -f {at}/sshd_config"
+        ));
+        let mut command = if setup.mounts.is_empty() && setup.root.is_none() {
             Command::new("sh")
         } else {
             let mut command = Command::new("unshare");

@@ -36,11 +36,18 @@ pub(super) fn process(
     node: &str,
 ) -> Process {
     let (exit, ended) = oneshot::channel();
-    let (inbox, outbox, interest) = start(halves, Some(permit), Some(exit), remarks, node);
+    let (errors, stderr) = mpsc::unbounded_channel();
+    let kept = Kept {
+        permit,
+        exit,
+        errors,
+    };
+    let (inbox, outbox, interest) = start(halves, Some(kept), remarks, node);
     let node = node.to_owned();
     Process {
         stdin: Box::new(outbox),
         stdout: Box::new(inbox),
+        stderr,
         exit: Box::pin(async move {
             let result = ended.await;
             drop(interest);
@@ -51,14 +58,20 @@ pub(super) fn process(
 
 /// A dialled connection as one stream.
 pub(super) fn stream(halves: Halves, remarks: &Arc<Remarks>, node: &str) -> Box<dyn Stream> {
-    let (inbox, outbox, _) = start(halves, None, None, remarks, node);
+    let (inbox, outbox, _) = start(halves, None, remarks, node);
     Box::new(tokio::io::join(inbox, outbox))
+}
+
+/// What a command has and a dialled connection has not.
+struct Kept {
+    permit: OwnedSemaphorePermit,
+    exit: oneshot::Sender<Exit>,
+    errors: mpsc::UnboundedSender<Vec<u8>>,
 }
 
 fn start(
     halves: Halves,
-    permit: Option<OwnedSemaphorePermit>,
-    exit: Option<oneshot::Sender<Exit>>,
+    command: Option<Kept>,
     remarks: &Arc<Remarks>,
     node: &str,
 ) -> (Inbox, Outbox, Interest) {
@@ -86,14 +99,15 @@ fn start(
         node: node.to_owned(),
         status: None,
         stderr: Vec::new(),
+        errors: command.as_ref().map(|kept| kept.errors.clone()),
     };
     tokio::spawn(async move {
         let result = pump.run(halves, &abandoned).await;
         over.announce();
-        if let Some(exit) = exit {
-            let _ = exit.send(result);
+        if let Some(kept) = command {
+            let _ = kept.exit.send(result);
+            drop(kept.permit);
         }
-        drop(permit);
     });
     (inbox, outbox, interest)
 }
@@ -132,6 +146,8 @@ struct Pump {
     node: String,
     status: Option<ExitStatus>,
     stderr: Vec<u8>,
+    /// Who wants to see it before the end.
+    errors: Option<mpsc::UnboundedSender<Vec<u8>>>,
 }
 
 impl Pump {
@@ -147,9 +163,7 @@ impl Pump {
             match message {
                 Some(ChannelMsg::Data { data }) => self.data(&data)?,
                 Some(ChannelMsg::ExtendedData { data, ext: 1 }) => {
-                    let room = STDERR_KEPT.saturating_sub(self.stderr.len());
-                    self.stderr
-                        .extend_from_slice(data.get(..room).unwrap_or(&data));
+                    self.error_data(&data);
                 }
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     self.status = Some(ExitStatus::Code(exit_status));
@@ -204,6 +218,16 @@ impl Pump {
             self.out = None;
         }
         Ok(())
+    }
+
+    /// Keeps the beginning of standard error, and shows it to who waits for it.
+    fn error_data(&mut self, data: &[u8]) {
+        let room = STDERR_KEPT.saturating_sub(self.stderr.len());
+        let kept = data.get(..room).unwrap_or(data);
+        self.stderr.extend_from_slice(kept);
+        if let Some(errors) = self.errors.as_ref().filter(|_| !kept.is_empty()) {
+            let _ = errors.send(kept.to_vec());
+        }
     }
 
     fn closed(&self, reason: &str) -> ConnectionError {
