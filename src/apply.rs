@@ -16,6 +16,7 @@ use crate::event::{Event, Events, Failure, FailureKind, Verdict};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
+use crate::node::script::Script;
 use crate::node::transaction::{
     Bytes, DirectoryMode, Report, StagedFile, Transaction, UnitRestart,
 };
@@ -354,6 +355,7 @@ impl Apply<'_> {
         materials: &Materials,
     ) -> Result<Vec<DeliveredLeaf>, Box<Stopped>> {
         let mut transaction = Transaction::default();
+        let mut sweeps = Script::default();
         let mut placed = Vec::new();
         for change in &batch.changes {
             match &change.action {
@@ -382,6 +384,11 @@ impl Apply<'_> {
                         confirm_within: host.settings.confirm_within,
                     });
                 }
+                Action::Sweep { directory, account } => {
+                    let mut sweep = Script::default();
+                    sweep.call("sweep", &[directory]);
+                    sweeps.in_account(account, &sweep, " || exit 71");
+                }
                 // Alone in its batch.
                 Action::Command { .. } | Action::Service { .. } | Action::Wait { .. } => {
                     started(self.events, &host.name, &change.subject);
@@ -389,6 +396,16 @@ impl Apply<'_> {
                 }
                 // Done on the CA node before any play.
                 Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => {}
+            }
+        }
+        if !sweeps.is_empty() {
+            let output = node
+                .run(privileged, &sweeps, node.deadlines.step)
+                .await
+                .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
+            let report = Report::parse(&output);
+            if !report.done {
+                return Err(Box::new(failure(host, &report).into()));
             }
         }
         if transaction.files.is_empty() && transaction.restart.is_none() {

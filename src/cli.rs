@@ -87,6 +87,8 @@ struct Deploy {
     agent_program: Option<PathBuf>,
 }
 
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 struct Common {
     #[command(flatten)]

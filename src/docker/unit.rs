@@ -95,29 +95,7 @@ pub fn derive(
     wanted: &Listening,
 ) -> Result<DropIn, UnitError> {
     let own_name = file_name(own_path);
-    let mut commands: Vec<String> = Vec::new();
-    for file in files {
-        let starts = exec_starts(&file.text);
-        let is_drop_in = file.path.contains(".service.d/");
-        if !starts.is_empty() && is_drop_in && file_name(&file.path) > own_name {
-            return Err(UnitError::Overridden {
-                path: file.path.clone(),
-            });
-        }
-        for start in starts {
-            if start.is_empty() {
-                commands.clear();
-            } else {
-                commands.push(start);
-            }
-        }
-    }
-    let command = match commands.as_slice() {
-        [] => return Err(UnitError::NoExecStart),
-        [command] => command,
-        several => return Err(UnitError::SeveralExecStarts(several.len())),
-    };
-    let words = split_words(command);
+    let words = split_words(&effective_command(files, own_name)?);
     let Some((program, arguments)) = words.split_first() else {
         return Err(UnitError::NoExecStart);
     };
@@ -202,6 +180,32 @@ pub fn derive(
         closed,
         notes,
     })
+}
+
+/// The one ExecStart that counts once every file is read.
+fn effective_command(files: &[UnitFile], own_name: &str) -> Result<String, UnitError> {
+    let mut commands: Vec<String> = Vec::new();
+    for file in files {
+        let starts = exec_starts(&file.text);
+        let is_drop_in = file.path.contains(".service.d/");
+        if !starts.is_empty() && is_drop_in && file_name(&file.path) > own_name {
+            return Err(UnitError::Overridden {
+                path: file.path.clone(),
+            });
+        }
+        for start in starts {
+            if start.is_empty() {
+                commands.clear();
+            } else {
+                commands.push(start);
+            }
+        }
+    }
+    match commands.as_slice() {
+        [] => Err(UnitError::NoExecStart),
+        [command] => Ok(command.clone()),
+        several => Err(UnitError::SeveralExecStarts(several.len())),
+    }
 }
 
 /// The variables of an environment file, systemd.exec(5) `EnvironmentFile=`.

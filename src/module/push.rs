@@ -3,9 +3,9 @@
 
 use super::{Module, Parameter, ROLE, role_of};
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::FactRequest;
+use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{
-    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
+    Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
     leaf_location,
 };
 use crate::playbook::Task;
@@ -91,7 +91,7 @@ impl Module for Push {
             ),
             (&files.key, KEY_MODE, leaf(LeafPart::Key), reasons),
         ];
-        let mut changes = Vec::new();
+        let mut changes = sweep(planner.facts(&host.name)?, host, task)?;
         for (name, mode, content, reasons) in wanted {
             changes.extend(planner.compare(
                 host,
@@ -108,4 +108,24 @@ impl Module for Push {
         }
         Ok(changes)
     }
+}
+
+/// What interrupted runs have left on the host, wherever it is: it may hold an
+/// old key.
+fn sweep(facts: &NodeFacts, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let mut changes = Vec::new();
+    for directory in &facts.leftovers {
+        changes.push(Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: format!("{directory}/.dtls-deploy.*"),
+            reasons: vec!["left by a run that was interrupted".to_owned()],
+            diff: None,
+            action: Action::Sweep {
+                directory: directory.clone(),
+                account: facts.account_for(directory)?,
+            },
+        });
+    }
+    Ok(changes)
 }

@@ -410,7 +410,9 @@ require_stage() {
 # sweep DIR: removes what interrupted runs have left.
 sweep() {
     for stage_left in "$1"/.dtls-deploy.*; do
-        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && is_abandoned "$stage_left"; then rm -rf "$stage_left"; fi
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && is_abandoned "$stage_left"; then
+            rm -rf "$stage_left" || fail sweep "cannot remove $stage_left"
+        fi
     done
 }
 

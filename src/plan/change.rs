@@ -30,6 +30,7 @@ impl Change {
         match self.action {
             Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => false,
             Action::File(_)
+            | Action::Sweep { .. }
             | Action::Restart(_)
             | Action::Command { .. }
             | Action::Service { .. }
@@ -60,6 +61,8 @@ pub enum Action {
     Fetch { host: String, role: Role },
     /// A file on the node.
     File(FileChange),
+    /// What interrupted runs have left in a directory, old keys perhaps.
+    Sweep { directory: String, account: String },
     /// The daemon's unit.
     Restart(Restart),
     /// A program of the operator's.

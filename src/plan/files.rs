@@ -6,7 +6,7 @@
 use super::change::{Action, Change, Content, FileChange, Mode, TextDiff};
 use super::{Planner, Refusal};
 use crate::inventory::Host;
-use crate::node::facts::{FileFact, NodeFacts};
+use crate::node::facts::{File, FileFact, NodeFacts};
 use crate::pki::sha256_hex;
 use crate::playbook::Task;
 
@@ -99,13 +99,6 @@ impl Planner<'_> {
                         after: text.clone(),
                     });
                 }
-                if let FileMode::Exact(want) = desired.mode {
-                    if file.mode != want {
-                        reasons.push(format!("mode {:04o}, want {want:04o}", file.mode));
-                    }
-                } else {
-                    mode = file.mode;
-                }
                 if account != "root" && file.uid == 0 && facts.uid == 0 {
                     return Err(Refusal::new(format!(
                         "{path} belongs to root, in a directory of {account}"
@@ -114,12 +107,10 @@ impl Planner<'_> {
                         "look at it, then give it back: chown {account}: {path}"
                     )));
                 }
-                if file.owner != account {
-                    reasons.push(format!("owner {}, want {account}", file.owner));
+                if matches!(desired.mode, FileMode::IfMissing(_)) {
+                    mode = file.mode;
                 }
-                if file.link {
-                    reasons.push("a symbolic link, want a file".to_owned());
-                }
+                reasons.extend(faults(file, desired.mode, &account));
             }
         }
         if let (Mode::Exact(want), Some(found)) =
@@ -156,6 +147,23 @@ impl Planner<'_> {
             }),
         }))
     }
+}
+
+/// What is wrong with a file besides its bytes.
+fn faults(file: &File, mode: FileMode, account: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let FileMode::Exact(want) = mode
+        && file.mode != want
+    {
+        faults.push(format!("mode {:04o}, want {want:04o}", file.mode));
+    }
+    if file.owner != account {
+        faults.push(format!("owner {}, want {account}", file.owner));
+    }
+    if file.link {
+        faults.push("a symbolic link, want a file".to_owned());
+    }
+    faults
 }
 
 fn text_of(facts: &NodeFacts, path: &str) -> String {

@@ -212,6 +212,32 @@ fn a_node_that_nobody_confirms_undoes_the_change_by_itself() {
     assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
 }
 
+/// An old key that a dead run left beside the new one does not stay.
+#[test]
+fn what_an_interrupted_run_left_is_removed() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = lab.invocation();
+    lab.exec(
+        "node3",
+        "mkdir -p /etc/docker/tls/.dtls-deploy.dead/old && cp /etc/docker/tls/key.pem /etc/docker/tls/.dtls-deploy.dead/old/ && touch -d '1 hour ago' /etc/docker/tls/.dtls-deploy.dead",
+    );
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("left by a run that was interrupted"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(
+        lab.exec("node3", "ls -A /etc/docker/tls"),
+        "ca.pem\ncert.pem\nkey.pem"
+    );
+    assert_eq!(lab.invocation(), before);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+}
+
 /// A run that died after the files were renamed and before the restart is made
 /// good by the next one.
 #[test]

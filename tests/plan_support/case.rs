@@ -296,6 +296,7 @@ fn action(action: &Action) -> String {
             request.role, request.key_type, request.validity_days
         ),
         Action::Fetch { .. } => "fetch".to_owned(),
+        Action::Sweep { account, .. } => format!("sweep as {account}"),
         Action::File(file) => {
             let content = match &file.content {
                 Content::Text(_) => "write".to_owned(),
