@@ -4,6 +4,7 @@
 //! and an [`Outcome`]. The CA's part comes first, in one conversation; then
 //! each play, all of its hosts at once, each batch of a host in one exec.
 
+mod materials;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+
+pub use materials::{Materials, issue};
 
 use crate::event::{Event, Events, Failure, FailureKind, Verdict};
 use crate::interrupt::Interrupt;
@@ -20,11 +23,7 @@ use crate::node::script::Script;
 use crate::node::transaction::{
     Bytes, DirectoryMode, Report, StagedFile, Transaction, UnitRestart,
 };
-use crate::pki::AgentClient;
-use crate::pki::{
-    AgentError, Certificate, DeliveredLeaf, IssuedLeaf, LeafName, LeafRequest, Request, Response,
-    Role,
-};
+use crate::pki::{Certificate, DeliveredLeaf, Role};
 use crate::plan::{
     Action, Batch, Change, Content, FileChange, LeafPart, Mode, Plan, PlannedHost, PlannedPlay,
     daemon_address,
@@ -70,181 +69,6 @@ pub struct Outcome {
     pub unreachable: BTreeSet<String>,
     /// Leaves that were put in place: host, role, serial.
     pub placed: Vec<DeliveredLeaf>,
-}
-
-/// Keys and certificates of this run, in memory only.
-#[derive(Debug, Default)]
-pub struct Materials {
-    /// The CA's certificate as it is delivered.
-    pub authority_pem: Option<String>,
-    leaves: BTreeMap<(String, Role), IssuedLeaf>,
-}
-
-impl Materials {
-    /// With the CA as it is, and nothing issued.
-    #[must_use]
-    pub fn new(authority_pem: Option<String>) -> Self {
-        Self {
-            authority_pem,
-            leaves: BTreeMap::new(),
-        }
-    }
-
-    /// The certificate that a daemon shall serve, where this run replaces it.
-    #[must_use]
-    pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
-        let leaf = self.leaves.get(&(host.to_owned(), role))?;
-        Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
-    }
-
-    /// The CAs that are trusted: ca.pem may hold several.
-    #[must_use]
-    pub fn authorities(&self) -> Vec<Certificate> {
-        self.authority_pem
-            .iter()
-            .filter_map(|pem| Certificate::bundle_from_pem(pem.as_bytes()).ok())
-            .flatten()
-            .collect()
-    }
-
-    fn bytes(&self, host: &str, role: Role, part: LeafPart) -> Option<Secret> {
-        let leaf = self.leaves.get(&(host.to_owned(), role))?;
-        Some(match part {
-            LeafPart::Certificate => Secret::from(leaf.certificate_pem.clone()),
-            LeafPart::Key => leaf.key.clone(),
-        })
-    }
-}
-
-/// The CA's part of a plan: create, issue, fetch.
-///
-/// # Errors
-/// When the agent refuses; nothing has been done on any other node then.
-pub async fn issue(
-    plan: &Plan,
-    agent: &mut AgentClient,
-    passphrase: Option<&Secret>,
-    authority_pem: Option<String>,
-    events: &Events,
-    ca: &Host,
-) -> Result<Materials, AgentError> {
-    let mut materials = Materials::new(authority_pem);
-    let mut wanted: Vec<LeafRequest> = Vec::new();
-    let mut waiting: Vec<LeafName> = Vec::new();
-    let secret = || {
-        passphrase
-            .cloned()
-            .unwrap_or_else(|| Secret::new(Vec::new()))
-    };
-    for change in plan.changes() {
-        match &change.action {
-            Action::Authority {
-                subject,
-                key_type,
-                validity_days,
-            } => {
-                started(events, &ca.name, "creating the CA");
-                let response = agent
-                    .call(Request::EnsureAuthority {
-                        subject: subject.clone(),
-                        key_type: *key_type,
-                        validity_days: *validity_days,
-                        passphrase: secret(),
-                    })
-                    .await?;
-                let Response::Authority {
-                    certificate_pem,
-                    warnings,
-                    ..
-                } = response
-                else {
-                    return Err(unexpected());
-                };
-                materials.authority_pem = Some(certificate_pem);
-                for text in warnings {
-                    events.emit(Event::Warning {
-                        host: Some(ca.name.clone()),
-                        text,
-                    });
-                }
-            }
-            Action::Issue(request) => wanted.push(request.clone()),
-            Action::Fetch { host, role } => waiting.push(LeafName {
-                host: host.clone(),
-                role: *role,
-            }),
-            // Done on the nodes.
-            _ => {}
-        }
-    }
-    if !wanted.is_empty() {
-        started(
-            events,
-            &ca.name,
-            &format!("issuing {} certificate(s)", wanted.len()),
-        );
-        let asked: BTreeMap<(String, Role), u32> = wanted
-            .iter()
-            .map(|leaf| ((leaf.host.clone(), leaf.role), leaf.validity_days))
-            .collect();
-        let response = agent
-            .call(Request::Issue {
-                leaves: wanted,
-                passphrase: secret(),
-            })
-            .await?;
-        let Response::Issued { leaves } = response else {
-            return Err(unexpected());
-        };
-        for leaf in leaves {
-            let days = asked.get(&(leaf.host.clone(), leaf.role)).copied();
-            if leaf.clipped_by_ca && is_cut_short(&leaf, days.unwrap_or_default()) {
-                events.emit(Event::Warning {
-                    host: Some(leaf.host.clone()),
-                    text: format!(
-                        "its {} certificate ends with the CA, on {}",
-                        leaf.role,
-                        leaf.not_after.date()
-                    ),
-                });
-            }
-            materials.add(leaf);
-        }
-    }
-    if !waiting.is_empty() {
-        let response = agent.call(Request::Fetch { leaves: waiting }).await?;
-        let Response::Fetched { leaves, missing } = response else {
-            return Err(unexpected());
-        };
-        if let Some(name) = missing.first() {
-            return Err(AgentError::Answer(format!(
-                "the {} pair of {} has vanished from the CA node since the plan was made",
-                name.role, name.host
-            )));
-        }
-        for leaf in leaves {
-            materials.add(leaf);
-        }
-    }
-    Ok(materials)
-}
-
-/// A CA and a leaf that are made to live equally long differ by moments.
-fn is_cut_short(leaf: &IssuedLeaf, days: u32) -> bool {
-    Certificate::from_pem(leaf.certificate_pem.as_bytes()).is_ok_and(|certificate| {
-        let life = certificate.not_after() - certificate.not_before();
-        life < time::Duration::days(i64::from(days) - 1)
-    })
-}
-
-impl Materials {
-    fn add(&mut self, leaf: IssuedLeaf) {
-        self.leaves.insert((leaf.host.clone(), leaf.role), leaf);
-    }
-}
-
-fn unexpected() -> AgentError {
-    AgentError::Answer("it is not an answer to what was asked".to_owned())
 }
 
 fn started(events: &Events, host: &str, what: &str) {

@@ -25,7 +25,7 @@ use crate::interrupt::Interrupt;
 use crate::inventory::{ConnectionKind, Host, Inventory};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::passphrase;
+use crate::passphrase::{self, PassphraseError};
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, leaf_location, plan};
 use crate::playbook::Playbook;
@@ -381,7 +381,17 @@ impl Run<'_> {
             // from being heard.
             let source = self.options.passphrase.clone();
             let asking = tokio::task::spawn_blocking(move || passphrase::obtain(&source, new));
-            Some(self.unless(asking).await?.map_err(RunError::Prompt)??)
+            let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
+            // A signal also ends the prompt; which of the two is heard first is chance.
+            Some(answer.map_err(|error| match error {
+                PassphraseError::Prompt(cause)
+                    if cause.kind() == std::io::ErrorKind::Interrupted
+                        || self.interrupt.is_asked() =>
+                {
+                    RunError::Interrupted
+                }
+                error => error.into(),
+            })?)
         } else {
             None
         };

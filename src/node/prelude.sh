@@ -225,6 +225,21 @@ fact_unit() {
         set -- "$@" "$fact_file"
     done
     [ $# -gt 0 ] && fact_files content "$@"
+    fact_armed
+    return 0
+}
+
+# fact_armed: runs whose change on this node is neither confirmed nor undone,
+# while something here will still see to it. After a power cut nothing does.
+fact_armed() {
+    for fact_left in "$STATE"/armed/*; do
+        [ -d "$fact_left" ] || continue
+        fact_left=${fact_left##*/}
+        fact_timer=dtls-deploy-rollback-${fact_left%%@*}-${fact_left#*@}
+        if systemctl is-active --quiet "$fact_timer.timer" "$fact_timer.service" </dev/null; then
+            record armed "$fact_left"
+        fi
+    done
     return 0
 }
 

@@ -260,12 +260,38 @@ pub fn plan(
     plan
 }
 
+/// While the node may still undo a change by itself, its files are not what a
+/// plan could be made from.
+fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), PlanProblem> {
+    let armed = planner
+        .facts
+        .get(&host.name)
+        .and_then(|facts| facts.armed.first());
+    let changes = play
+        .steps
+        .iter()
+        .any(|step| matches!(step, Step::Transaction { .. }));
+    match armed {
+        Some(run) if changes => Err(PlanProblem {
+            host: host.name.clone(),
+            task: "look at what is there".to_owned(),
+            message: format!("the change of the run {run} is not settled there yet"),
+            hint: Some(format!(
+                "the node keeps or undoes it by itself, within {} s at most: run again then",
+                u64::from(host.settings.confirm_within) + 180
+            )),
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn plan_host(
     planner: &mut Planner<'_>,
     play: &Play,
     host: &Host,
 ) -> Result<Vec<Batch>, PlanProblem> {
     let mut batches: Vec<Batch> = Vec::new();
+    unsettled(planner, play, host)?;
     let known = scope(host, planner.facts.get(&host.name));
     for step in &play.steps {
         let transaction = matches!(step, Step::Transaction { .. });

@@ -1,0 +1,191 @@
+//! The CA's part of a plan: keys and certificates of one run, in memory only.
+//!
+//! Comes in: the plan and the CA agent, which holds the lock. Goes out:
+//! [`Materials`], from which apply writes files and verify knows what to
+//! expect. Called once, before anything is changed on a daemon or client.
+
+use std::collections::BTreeMap;
+
+use crate::event::{Event, Events};
+use crate::inventory::Host;
+use crate::pki::{
+    AgentClient, AgentError, Certificate, IssuedLeaf, LeafName, LeafRequest, Request, Response,
+    Role,
+};
+use crate::plan::{Action, LeafPart, Plan};
+use crate::secret::Secret;
+
+/// Keys and certificates of this run, in memory only.
+#[derive(Debug, Default)]
+pub struct Materials {
+    /// The CA's certificate as it is delivered.
+    pub authority_pem: Option<String>,
+    pub(super) leaves: BTreeMap<(String, Role), IssuedLeaf>,
+}
+
+impl Materials {
+    /// With the CA as it is, and nothing issued.
+    #[must_use]
+    pub fn new(authority_pem: Option<String>) -> Self {
+        Self {
+            authority_pem,
+            leaves: BTreeMap::new(),
+        }
+    }
+
+    /// The certificate that a daemon shall serve, where this run replaces it.
+    #[must_use]
+    pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
+        let leaf = self.leaves.get(&(host.to_owned(), role))?;
+        Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
+    }
+
+    /// The CAs that are trusted: ca.pem may hold several.
+    #[must_use]
+    pub fn authorities(&self) -> Vec<Certificate> {
+        self.authority_pem
+            .iter()
+            .filter_map(|pem| Certificate::bundle_from_pem(pem.as_bytes()).ok())
+            .flatten()
+            .collect()
+    }
+
+    pub(super) fn bytes(&self, host: &str, role: Role, part: LeafPart) -> Option<Secret> {
+        let leaf = self.leaves.get(&(host.to_owned(), role))?;
+        Some(match part {
+            LeafPart::Certificate => Secret::from(leaf.certificate_pem.clone()),
+            LeafPart::Key => leaf.key.clone(),
+        })
+    }
+}
+
+/// The CA's part of a plan: create, issue, fetch.
+///
+/// # Errors
+/// When the agent refuses; nothing has been done on any other node then.
+pub async fn issue(
+    plan: &Plan,
+    agent: &mut AgentClient,
+    passphrase: Option<&Secret>,
+    authority_pem: Option<String>,
+    events: &Events,
+    ca: &Host,
+) -> Result<Materials, AgentError> {
+    let mut materials = Materials::new(authority_pem);
+    let mut wanted: Vec<LeafRequest> = Vec::new();
+    let mut waiting: Vec<LeafName> = Vec::new();
+    let secret = || {
+        passphrase
+            .cloned()
+            .unwrap_or_else(|| Secret::new(Vec::new()))
+    };
+    for change in plan.changes() {
+        match &change.action {
+            Action::Authority {
+                subject,
+                key_type,
+                validity_days,
+            } => {
+                super::started(events, &ca.name, "creating the CA");
+                let response = agent
+                    .call(Request::EnsureAuthority {
+                        subject: subject.clone(),
+                        key_type: *key_type,
+                        validity_days: *validity_days,
+                        passphrase: secret(),
+                    })
+                    .await?;
+                let Response::Authority {
+                    certificate_pem,
+                    warnings,
+                    ..
+                } = response
+                else {
+                    return Err(unexpected());
+                };
+                materials.authority_pem = Some(certificate_pem);
+                for text in warnings {
+                    events.emit(Event::Warning {
+                        host: Some(ca.name.clone()),
+                        text,
+                    });
+                }
+            }
+            Action::Issue(request) => wanted.push(request.clone()),
+            Action::Fetch { host, role } => waiting.push(LeafName {
+                host: host.clone(),
+                role: *role,
+            }),
+            // Done on the nodes.
+            _ => {}
+        }
+    }
+    if !wanted.is_empty() {
+        super::started(
+            events,
+            &ca.name,
+            &format!("issuing {} certificate(s)", wanted.len()),
+        );
+        let asked: BTreeMap<(String, Role), u32> = wanted
+            .iter()
+            .map(|leaf| ((leaf.host.clone(), leaf.role), leaf.validity_days))
+            .collect();
+        let response = agent
+            .call(Request::Issue {
+                leaves: wanted,
+                passphrase: secret(),
+            })
+            .await?;
+        let Response::Issued { leaves } = response else {
+            return Err(unexpected());
+        };
+        for leaf in leaves {
+            let days = asked.get(&(leaf.host.clone(), leaf.role)).copied();
+            if leaf.clipped_by_ca && is_cut_short(&leaf, days.unwrap_or_default()) {
+                events.emit(Event::Warning {
+                    host: Some(leaf.host.clone()),
+                    text: format!(
+                        "its {} certificate ends with the CA, on {}",
+                        leaf.role,
+                        leaf.not_after.date()
+                    ),
+                });
+            }
+            materials.add(leaf);
+        }
+    }
+    if !waiting.is_empty() {
+        let response = agent.call(Request::Fetch { leaves: waiting }).await?;
+        let Response::Fetched { leaves, missing } = response else {
+            return Err(unexpected());
+        };
+        if let Some(name) = missing.first() {
+            return Err(AgentError::Answer(format!(
+                "the {} pair of {} has vanished from the CA node since the plan was made",
+                name.role, name.host
+            )));
+        }
+        for leaf in leaves {
+            materials.add(leaf);
+        }
+    }
+    Ok(materials)
+}
+
+/// A CA and a leaf that are made to live equally long differ by moments.
+fn is_cut_short(leaf: &IssuedLeaf, days: u32) -> bool {
+    Certificate::from_pem(leaf.certificate_pem.as_bytes()).is_ok_and(|certificate| {
+        let life = certificate.not_after() - certificate.not_before();
+        life < time::Duration::days(i64::from(days) - 1)
+    })
+}
+
+impl Materials {
+    fn add(&mut self, leaf: IssuedLeaf) {
+        self.leaves.insert((leaf.host.clone(), leaf.role), leaf);
+    }
+}
+
+fn unexpected() -> AgentError {
+    AgentError::Answer("it is not an answer to what was asked".to_owned())
+}
