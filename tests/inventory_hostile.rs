@@ -19,7 +19,7 @@ use serde_json::Value;
 fn read(text: &str, extra: &[String]) -> Result<Inventory, InventoryErrors> {
     let files = BTreeMap::from([
         (
-            PathBuf::from("/work/inventory.yaml"),
+            PathBuf::from("/memory/inventory.yaml"),
             text.as_bytes().to_vec(),
         ),
         (PathBuf::from("/home/operator/.ssh/id"), b"key".to_vec()),
@@ -27,7 +27,7 @@ fn read(text: &str, extra: &[String]) -> Result<Inventory, InventoryErrors> {
     let environment = Environment {
         home: Some(PathBuf::from("/home/operator")),
         user: None,
-        directory: PathBuf::from("/work"),
+        directory: PathBuf::from("/memory"),
         files: Arc::new(MemoryFiles(files)),
     };
     load(Path::new("inventory.yaml"), extra, &environment)
