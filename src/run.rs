@@ -98,7 +98,9 @@ impl Run<'_> {
         let mut outcome = Outcome::default();
         let mut proofs = Vec::new();
         let mut materials = Materials::new(self.authority_pem(&world.facts));
-        if self.options.check || world.plan.is_empty() {
+        // A run that is still at work holds the lock.
+        let unsettled = world.plan.unsettled;
+        if self.options.check || (world.plan.is_empty() && !unsettled) {
             self.show(&world.plan);
         } else {
             let asked = Instant::now();
@@ -106,7 +108,7 @@ impl Run<'_> {
             // Whoever held the lock may have changed nodes, too.
             let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
             let moved = self.unless(self.moved_on(&mut agent, &world.facts));
-            if moved.await?? || waited {
+            if moved.await?? || waited || unsettled {
                 world = self.unless(self.look(&program, world.nodes)).await?;
             }
             self.show(&world.plan);

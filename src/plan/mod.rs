@@ -39,6 +39,9 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// The playbook ends in a proof.
     pub verify: bool,
+    /// Some host was left alone because its last change is not settled: the
+    /// run that made it may still be at work.
+    pub unsettled: bool,
 }
 
 /// One play, and what each of its hosts has to do.
@@ -244,6 +247,7 @@ pub fn plan(
                     batches,
                 }),
                 Err(problem) => {
+                    plan.unsettled |= unsettled(&planner, play, host).is_err();
                     given_up.push(host.name.clone());
                     plan.problems.push(problem);
                 }
