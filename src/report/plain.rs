@@ -33,6 +33,8 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     print: P,
     proofs: Vec<Proof>,
     check: bool,
+    /// Some host has failed before anything was planned.
+    some_missing: bool,
 }
 
 impl<P: FnMut(Channel, &str) + Send> std::fmt::Debug for Text<P> {
@@ -54,6 +56,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             print,
             proofs: Vec::new(),
             check: false,
+            some_missing: false,
         }
     }
 
@@ -191,6 +194,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     .unwrap_or_default();
                 self.said(0, "33", "warning:", &format!("{host}{text}"));
             }
+            Event::Plan { changes } if changes.is_empty() && self.some_missing => {
+                self.said(0, "33", "nothing to change", "on the other hosts");
+            }
             Event::Plan { changes } => {
                 if !quiet || self.check {
                     self.lines(&plan::lines(style, self.check, changes));
@@ -207,7 +213,10 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     self.said(0, "33", "changed", &format!("{host}: {what}"));
                 }
             }
-            Event::Failed(failure) => self.failed(failure),
+            Event::Failed(failure) => {
+                self.some_missing = true;
+                self.failed(failure);
+            }
             Event::Proof(proof) => self.proofs.push(proof.clone()),
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));
