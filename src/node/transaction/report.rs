@@ -1,0 +1,46 @@
+//! What a transaction's script says: records in, a [`Report`] out.
+
+/// What a transaction's script reported.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The script ran to its end.
+    pub done: bool,
+    /// Step and message of the first failure.
+    pub failed: Option<(String, String)>,
+    /// The unit's new InvocationID.
+    pub restarted: Option<String>,
+    /// Everything is as it was before.
+    pub undone: bool,
+    /// It is not: the daemon did not come back with its old files.
+    pub undo_failed: bool,
+    /// Last lines of the unit's journal.
+    pub journal: Vec<String>,
+    /// Other records, for the functions that answer with one.
+    pub records: Vec<Vec<String>>,
+}
+
+impl Report {
+    #[must_use]
+    pub fn parse(output: &[u8]) -> Self {
+        let mut report = Self::default();
+        for line in String::from_utf8_lossy(output).lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            match fields.as_slice() {
+                ["done"] => report.done = true,
+                ["failed", step, message] => {
+                    report
+                        .failed
+                        .get_or_insert_with(|| ((*step).to_owned(), (*message).to_owned()));
+                }
+                ["restarted", _, invocation] => report.restarted = Some((*invocation).to_owned()),
+                ["undone"] => report.undone = true,
+                ["undo-failed"] => report.undo_failed = true,
+                ["journal", line] => report.journal.push((*line).to_owned()),
+                fields => report
+                    .records
+                    .push(fields.iter().map(|field| (*field).to_owned()).collect()),
+            }
+        }
+        report
+    }
+}
