@@ -21,12 +21,13 @@ use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
 use crate::node::transaction::{
-    Bytes, DirectoryMode, Report, StagedFile, Transaction, UnitRestart,
+    Bytes, DirectoryMode, Keep, Report, StagedFile, Transaction, UnitRestart,
 };
+use crate::node::visible;
 use crate::pki::{Certificate, DeliveredLeaf, Role};
 use crate::plan::{
-    Action, Batch, Change, Content, FileChange, LeafPart, Mode, Plan, PlannedHost, PlannedPlay,
-    daemon_address,
+    Action, Batch, Change, Content, FileChange, Forget, LeafPart, Mode, Plan, PlannedHost,
+    PlannedPlay, Served, daemon_address,
 };
 use crate::playbook::Playbook;
 use crate::secret::Secret;
@@ -135,7 +136,10 @@ impl Apply<'_> {
             .plays
             .get(index)
             .is_some_and(|play| play.is_privileged(host));
-        for batch in &planned.batches {
+        // No two transactions of a run on a node have the same number.
+        let earlier = index.saturating_mul(100);
+        for (number, batch) in planned.batches.iter().enumerate() {
+            let sequence = u32::try_from(earlier.saturating_add(number)).unwrap_or(u32::MAX);
             let subjects = batch.changes.iter().map(|change| change.subject.clone());
             // What the CA does was done before any play.
             let on_node = batch.changes.iter().any(Change::is_on_node);
@@ -144,7 +148,10 @@ impl Apply<'_> {
                 done.not_done.extend(subjects);
                 continue;
             }
-            match self.batch(host, node, privileged, batch, materials).await {
+            match self
+                .batch(host, node, privileged, batch, sequence, materials)
+                .await
+            {
                 Ok(placed) => {
                     done.placed.extend(placed);
                     done.done.extend(subjects);
@@ -176,11 +183,21 @@ impl Apply<'_> {
         node: &Node,
         privileged: bool,
         batch: &Batch,
+        sequence: u32,
         materials: &Materials,
     ) -> Result<Vec<DeliveredLeaf>, Box<Stopped>> {
-        let mut transaction = Transaction::default();
+        let mut transaction = Transaction {
+            keep: Some(Keep {
+                generations: host.settings.keep_generations,
+                is_new: true,
+                expires: self.expires(host, batch),
+            }),
+            sequence,
+            ..Transaction::default()
+        };
         let mut sweeps = Script::default();
         let mut placed = Vec::new();
+        let mut serves = Served::Issued;
         for change in &batch.changes {
             match &change.action {
                 Action::File(file) => {
@@ -207,6 +224,19 @@ impl Apply<'_> {
                         reads: restart.reads.clone(),
                         confirm_within: host.settings.confirm_within,
                     });
+                    serves = restart.serves.clone();
+                }
+                Action::Forget(Forget::Generation(path)) => {
+                    transaction.back_to = Some(path.clone());
+                    // What it goes back from is not kept: going back once more
+                    // leads further back.
+                    if let Some(keep) = &mut transaction.keep {
+                        keep.is_new = false;
+                    }
+                }
+                Action::Forget(Forget::Everything) => {
+                    transaction.forget = true;
+                    transaction.keep = None;
                 }
                 Action::Sweep { directory, account } => {
                     let mut sweep = Script::default();
@@ -232,7 +262,7 @@ impl Apply<'_> {
                 return Err(Box::new(failure(host, &report).into()));
             }
         }
-        if transaction.files.is_empty() && transaction.restart.is_none() {
+        if transaction.is_empty() {
             return Ok(placed);
         }
         if transaction.restart.is_some() {
@@ -247,23 +277,39 @@ impl Apply<'_> {
             return Err(Box::new(failure(host, &report).into()));
         }
         if transaction.restart.is_some() {
-            self.confirm(host, node, privileged, &transaction, materials)
+            let seen = self
+                .serves(host, node, privileged, &serves, materials)
+                .await;
+            self.confirm(host, node, privileged, &transaction, seen)
                 .await?;
         }
         Ok(placed)
     }
 
-    /// Looks at what the restarted daemon serves, in a fresh handshake; keeps
-    /// the change, or has it undone.
+    /// When the first certificate that this batch replaces expires, seconds
+    /// since the epoch; 0 where it replaces none.
+    fn expires(&self, host: &Host, batch: &Batch) -> i64 {
+        let replaced = batch.changes.iter().filter_map(|change| {
+            let Action::File(file) = &change.action else {
+                return None;
+            };
+            let old = self.facts.get(&host.name)?.regular(&file.path())?;
+            let certificate = Certificate::from_pem(old.content.as_deref()?).ok()?;
+            Some(certificate.not_after().unix_timestamp())
+        });
+        replaced.min().unwrap_or(0)
+    }
+
+    /// Keeps the change of a restarted daemon that was `seen` to answer as it
+    /// should, or has it undone.
     async fn confirm(
         &self,
         host: &Host,
         node: &Node,
         privileged: bool,
         transaction: &Transaction,
-        materials: &Materials,
+        seen: Result<(), String>,
     ) -> Result<(), Box<Stopped>> {
-        let seen = self.serves(host, node, materials).await;
         let script = match &seen {
             Ok(()) => transaction.confirm(),
             Err(_) => transaction.undo(),
@@ -294,10 +340,22 @@ impl Apply<'_> {
         }
     }
 
+    /// Looks at what the restarted daemon serves, in a fresh handshake.
+    ///
     /// Asked from the clients, whoever of them answers first: a daemon that only
     /// its own node reaches is locked up. Where no client is connected its own
     /// node has to do.
-    async fn serves(&self, host: &Host, node: &Node, materials: &Materials) -> Result<(), String> {
+    async fn serves(
+        &self,
+        host: &Host,
+        node: &Node,
+        privileged: bool,
+        serves: &Served,
+        materials: &Materials,
+    ) -> Result<(), String> {
+        if *serves == Served::Socket {
+            return answers_locally(node, privileged).await;
+        }
         let address = daemon_address(host);
         let mut from: Vec<&Node> = self
             .inventory
@@ -309,13 +367,24 @@ impl Apply<'_> {
         if from.is_empty() {
             from.push(node);
         }
-        let served = materials.certificate(&host.name, Role::Daemon).or_else(|| {
-            let (directory, files) = crate::plan::leaf_location(host, Role::Daemon);
-            let facts = self.facts.get(&host.name)?;
-            let file = facts.regular(&format!("{directory}/{}", files.cert))?;
-            Certificate::from_pem(file.content.as_deref()?).ok()
-        });
-        let authorities = materials.authorities();
+        let kept = match serves {
+            Served::Kept { certificate, .. } => Certificate::from_pem(certificate).ok(),
+            Served::Issued | Served::Socket => None,
+        };
+        let served = kept
+            .or_else(|| materials.certificate(&host.name, Role::Daemon))
+            .or_else(|| {
+                let (directory, files) = crate::plan::leaf_location(host, Role::Daemon);
+                let facts = self.facts.get(&host.name)?;
+                let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+                Certificate::from_pem(file.content.as_deref()?).ok()
+            });
+        let authorities = match serves {
+            Served::Kept { authorities, .. } => {
+                Certificate::bundle_from_pem(authorities).unwrap_or_default()
+            }
+            Served::Issued | Served::Socket => materials.authorities(),
+        };
         let mut last = String::new();
         let begun = std::time::Instant::now();
         for attempt in 0..PROBE_TRIES {
@@ -347,6 +416,31 @@ impl Apply<'_> {
             }
         }
         Err(last)
+    }
+}
+
+/// A daemon without TLS answers on its local socket, if there is anything to
+/// ask it with; its unit is active in any case.
+async fn answers_locally(node: &Node, privileged: bool) -> Result<(), String> {
+    let mut script = Script::default();
+    script.call("prove_socket", &[]);
+    let output = node
+        .run(privileged, &script, node.deadlines.step)
+        .await
+        .map_err(|error| error.to_string())?;
+    let records = Report::parse(&output).records;
+    let answer = records.iter().find_map(|record| match record.as_slice() {
+        [word, outcome, tool, said] if word == "socket" => Some((outcome, tool, said)),
+        _ => None,
+    });
+    match answer {
+        Some((outcome, tool, said)) if outcome == "refused" || outcome == "timeout" => {
+            Err(visible(&format!(
+                "the daemon came up, but {tool} says on its local socket: {said}"
+            )))
+        }
+        Some(_) => Ok(()),
+        None => Err("the daemon came up, but its local socket was not asked".to_owned()),
     }
 }
 
@@ -392,6 +486,11 @@ fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<Stage
         Content::Copy { from } => Bytes::CopyOf(from.clone()),
         Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),
         Content::Leaf { role, part } => Bytes::Given(materials.bytes(&host.name, *role, *part)?),
+        Content::Kept { copy, sha256 } => Bytes::Kept {
+            path: copy.clone(),
+            sha256: sha256.clone(),
+        },
+        Content::Gone { prune } => Bytes::Gone { prune: *prune },
     };
     Some(StagedFile {
         directory: file.directory.clone(),
@@ -405,6 +504,18 @@ fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<Stage
         before: file.before.clone(),
         bytes,
     })
+}
+
+/// What to do on a node whose old files could not be put back.
+#[must_use]
+pub fn by_hand(host: &str, unit: &str, script: Option<&str>) -> String {
+    let look = format!("systemctl status {unit}; journalctl -u {unit} -n 30");
+    match script {
+        Some(script) => format!(
+            "look at {host} now: {look}; mend what keeps it (a full disk?), then put the old files back with: sudo sh {script}"
+        ),
+        None => format!("look at {host} now: {look}"),
+    }
 }
 
 fn no_material(host: &Host, change: &Change) -> Failure {
@@ -434,9 +545,10 @@ fn failure(host: &Host, report: &Report) -> Failure {
         FailureKind::Failed
     };
     let hint = match kind {
-        FailureKind::UndoFailed => Some(format!(
-            "look at {} now: systemctl status {}; journalctl -u {}",
-            host.name, host.settings.unit, host.settings.unit
+        FailureKind::UndoFailed => Some(by_hand(
+            &host.name,
+            &host.settings.unit,
+            report.by_hand.as_deref(),
         )),
         _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
         FailureKind::Undone => {

@@ -50,6 +50,24 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Takes nodes back to the files that their last change replaced
+    Rollback {
+        /// Ansible inventory in YAML
+        inventory: PathBuf,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        change: Changing,
+    },
+    /// Takes everything away again: nodes as they were before, the CA stays
+    Remove {
+        /// Ansible inventory in YAML
+        inventory: PathBuf,
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        change: Changing,
+    },
     /// The CA's part of a run, on the CA node
     #[command(hide = true)]
     CaAgent,
@@ -64,6 +82,19 @@ struct Deploy {
     common: Common,
     /// A playbook of your own instead of the shipped deploy.yaml
     playbook: Option<PathBuf>,
+    #[command(flatten)]
+    change: Changing,
+    /// File with the CA's passphrase in its first line
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
+    ca_passphrase_file: Option<PathBuf>,
+    /// Command, started without a shell, that prints the CA's passphrase
+    #[arg(long, value_name = "COMMAND")]
+    ca_passphrase_command: Option<String>,
+}
+
+/// What every run takes that changes nodes.
+#[derive(Debug, Args)]
+struct Changing {
     /// Show what would be done; change nothing
     #[arg(long)]
     check: bool,
@@ -73,12 +104,6 @@ struct Deploy {
     /// Show the changes inside text files
     #[arg(long)]
     diff: bool,
-    /// File with the CA's passphrase in its first line
-    #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
-    ca_passphrase_file: Option<PathBuf>,
-    /// Command, started without a shell, that prints the CA's passphrase
-    #[arg(long, value_name = "COMMAND")]
-    ca_passphrase_command: Option<String>,
     /// Seconds to wait for another run that holds the CA's lock
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -146,6 +171,23 @@ impl Common {
     }
 }
 
+impl Changing {
+    /// The options of a run that needs no key of the CA.
+    fn options(&self, common: &Common) -> Options {
+        Options {
+            check: self.check,
+            exit_code: self.exit_code,
+            diff: self.diff,
+            forks: common.forks.into(),
+            passphrase: passphrase::Source::default(),
+            passwords: Passwords::default(),
+            agent_program: self.agent_program.clone(),
+            wait_seconds: self.wait,
+            deadlines: common.deadlines(),
+        }
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -170,20 +212,39 @@ pub fn main() -> ExitCode {
             };
             run(&inventory, &common, &Book::Shipped("verify"), &options)
         }
+        (
+            Some(Command::Rollback {
+                inventory,
+                common,
+                change,
+            }),
+            _,
+        ) => run(
+            &inventory,
+            &common,
+            &Book::Shipped("rollback"),
+            &change.options(&common),
+        ),
+        (
+            Some(Command::Remove {
+                inventory,
+                common,
+                change,
+            }),
+            _,
+        ) => run(
+            &inventory,
+            &common,
+            &Book::Shipped("remove"),
+            &change.options(&common),
+        ),
         (None, deploy) => {
             let options = Options {
-                check: deploy.check,
-                exit_code: deploy.exit_code,
-                diff: deploy.diff,
-                forks: deploy.common.forks.into(),
                 passphrase: passphrase::Source {
                     file: deploy.ca_passphrase_file,
                     command: deploy.ca_passphrase_command,
                 },
-                passwords: Passwords::default(),
-                agent_program: deploy.agent_program,
-                wait_seconds: deploy.wait,
-                deadlines: deploy.common.deadlines(),
+                ..deploy.change.options(&deploy.common)
             };
             let book = match deploy.playbook {
                 Some(path) => Book::File(path),

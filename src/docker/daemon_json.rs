@@ -44,23 +44,7 @@ pub enum DaemonJsonError {
 /// When the old text is not a JSON object: dockerd would not start with it, and
 /// guessing what its author meant could lose settings.
 pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonError> {
-    let old = old.unwrap_or_default();
-    let old = std::str::from_utf8(old).map_err(|_| DaemonJsonError::NotText)?;
-    let mut settings = if old.trim().is_empty() {
-        Map::new()
-    } else {
-        match serde_json::from_str(old) {
-            Ok(Value::Object(settings)) => settings,
-            Ok(_) => return Err(DaemonJsonError::NotAnObject),
-            Err(error) => {
-                return Err(DaemonJsonError::Syntax {
-                    line: error.line(),
-                    column: error.column(),
-                    message: error.to_string(),
-                });
-            }
-        }
-    };
+    let (old, mut settings) = parse(old.unwrap_or_default())?;
     let removed = settings.shift_remove("hosts");
     let had_hosts = removed.is_some();
     let hosts = match removed {
@@ -98,6 +82,59 @@ pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonE
         text: pretty(&settings, indentation(old)),
         hosts,
     })
+}
+
+/// Whether a daemon with these settings speaks TLS on its TCP ports. A text
+/// that dockerd could not read says nothing of the kind.
+#[must_use]
+pub fn speaks_tls(text: &str) -> bool {
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    let is = |name: &str| settings.get(name).and_then(Value::as_bool) == Some(true);
+    is("tls") || is("tlsverify")
+}
+
+/// What [`merge`] sets is taken out, where it names these paths; everything
+/// else is kept. `None` when nothing is left, or nothing was there.
+///
+/// # Errors
+/// As [`merge`].
+pub fn without(old: &[u8], paths: &TlsPaths) -> Result<Option<String>, DaemonJsonError> {
+    let (text, mut settings) = parse(old)?;
+    let ours = [
+        ("tlscacert", &paths.ca),
+        ("tlscert", &paths.certificate),
+        ("tlskey", &paths.key),
+    ];
+    let is_ours = ours
+        .iter()
+        .any(|(name, path)| settings.get(*name).and_then(Value::as_str) == Some(path));
+    if is_ours {
+        for name in ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"] {
+            settings.shift_remove(name);
+        }
+        if settings.is_empty() {
+            return Ok(None);
+        }
+        return Ok(Some(pretty(&settings, indentation(text))));
+    }
+    Ok((!text.trim().is_empty()).then(|| text.to_owned()))
+}
+
+/// The text and the settings in it.
+fn parse(bytes: &[u8]) -> Result<(&str, Map<String, Value>), DaemonJsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| DaemonJsonError::NotText)?;
+    if text.trim().is_empty() {
+        return Ok((text, Map::new()));
+    }
+    match serde_json::from_str(text) {
+        Ok(Value::Object(settings)) => Ok((text, settings)),
+        Ok(_) => Err(DaemonJsonError::NotAnObject),
+        Err(error) => Err(DaemonJsonError::Syntax {
+            line: error.line(),
+            column: error.column(),
+            message: error.to_string(),
+        }),
+    }
 }
 
 /// The indentation of the first indented line, two spaces where there is none.
@@ -156,6 +193,23 @@ mod tests {
     fn a_file_that_is_right_already_stays_as_it_is_byte_for_byte() {
         let odd = FRESH.replace("\n  ", "  ");
         assert_eq!(merge(Some(odd.as_bytes()), &paths()).unwrap().text, odd);
+    }
+
+    #[test]
+    fn what_was_set_is_taken_out_again() {
+        assert_eq!(without(FRESH.as_bytes(), &paths()), Ok(None));
+        let old = "{\n  \"dns\": [\n    \"1.1.1.1\"\n  ]\n}\n";
+        let merged = merge(Some(old.as_bytes()), &paths()).unwrap().text;
+        assert_eq!(
+            without(merged.as_bytes(), &paths()),
+            Ok(Some(old.to_owned()))
+        );
+        let foreign = FRESH.replace("/d/", "/other/");
+        assert_eq!(
+            without(foreign.as_bytes(), &paths()),
+            Ok(Some(foreign.clone()))
+        );
+        assert!(speaks_tls(FRESH) && !speaks_tls(old) && !speaks_tls(""));
     }
 
     #[test]

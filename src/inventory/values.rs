@@ -82,6 +82,27 @@ impl Convert for ConfirmSeconds {
     }
 }
 
+/// How many generations of old files a node keeps.
+pub(super) struct GenerationCount;
+
+impl Convert for GenerationCount {
+    type Output = u32;
+    const EXPECTED: &'static str = "a number";
+    const SCHEMA: &'static str = r#"{"type": "integer", "minimum": 0, "maximum": 100}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<u32> {
+        let count = value.integer(Self::EXPECTED, context)?;
+        match u32::try_from(count) {
+            Ok(count @ 0..=100) => Some(count),
+            _ => value.refuse(
+                format!("{} cannot be {count}", quoted(value.name)),
+                "a number from 0 to 100; with 0 nothing is kept to go back to",
+                context,
+            ),
+        }
+    }
+}
+
 /// `30` or `30d`.
 pub(super) struct Renewal;
 

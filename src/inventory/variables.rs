@@ -21,8 +21,8 @@ use super::reach::{
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
-    Boolean, ClientEnv, ClientEnvironment, ConfirmSeconds, Days, HostName, Key, NameTemplate,
-    RenewBefore, Renewal,
+    Boolean, ClientEnv, ClientEnvironment, ConfirmSeconds, Days, GenerationCount, HostName, Key,
+    NameTemplate, RenewBefore, Renewal,
 };
 
 /// Which hosts a variable has a meaning for. It may be written for any host
@@ -156,6 +156,9 @@ variables! {
     /// The seconds within which a restarted daemon has to be confirmed; after
     /// that its node puts the old files back by itself.
     "dtls_confirm_within" => confirm_within: u32 = 120, "120", ConfirmSeconds, Daemons;
+    /// How many generations of replaced files a node keeps, for `rollback`; old
+    /// keys are among them.
+    "dtls_keep_generations" => keep_generations: u32 = 3, "3", GenerationCount, Every;
 }
 
 variables! {

@@ -1,6 +1,6 @@
 //! `client`: `DOCKER_HOST` and `DOCKER_TLS_VERIFY` in the login shell's profile.
 
-use super::Module;
+use super::{Module, Parameter, STATE, is_absent};
 use crate::docker::environment::{Environment, with_block};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
@@ -22,6 +22,10 @@ impl Module for Client {
         "the environment of the docker CLI, in one marked block of the login shell's profile"
     }
 
+    fn parameters(&self) -> &'static [Parameter] {
+        &[STATE]
+    }
+
     fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
         request.directories.insert("~".to_owned());
         for profile in PROFILES {
@@ -36,11 +40,12 @@ impl Module for Client {
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
-        let environment = if host.settings.client_env.contains(&ClientEnv::Profile) {
-            Some(environment(planner.inventory, host, facts)?)
-        } else {
-            None
-        };
+        let environment =
+            if !is_absent(task) && host.settings.client_env.contains(&ClientEnv::Profile) {
+                Some(environment(planner.inventory, host, facts)?)
+            } else {
+                None
+            };
         let name = PROFILES
             .into_iter()
             .find(|profile| facts.regular(&format!("~/{profile}")).is_some())
@@ -69,7 +74,11 @@ impl Module for Client {
                     directory_mode: Mode::IfMissing(0o755),
                     name: name.to_owned(),
                     mode: FileMode::IfMissing(0o644),
-                    content: Content::Text(text),
+                    content: if is_absent(task) && text.is_empty() {
+                        Content::Gone { prune: 0 }
+                    } else {
+                        Content::Text(text)
+                    },
                     reasons: vec!["environment of the docker CLI".to_owned()],
                 },
             )?

@@ -1,7 +1,7 @@
 //! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
 
-use super::Module;
-use crate::docker::daemon_json::{DaemonJsonError, TlsPaths, merge};
+use super::{Module, Parameter, STATE, is_absent};
+use crate::docker::daemon_json::{DaemonJsonError, TlsPaths, merge, without};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
@@ -36,6 +36,10 @@ impl Module for DaemonJson {
         "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, everything else kept"
     }
 
+    fn parameters(&self) -> &'static [Parameter] {
+        &[STATE]
+    }
+
     fn is_reversible(&self) -> bool {
         true
     }
@@ -54,6 +58,17 @@ impl Module for DaemonJson {
         let facts = planner.facts(&host.name)?;
         let old = facts.regular(PATH).and_then(|file| file.content.as_deref());
         let paths = tls_paths(host, |path| facts.expand(path));
+        if is_absent(task) {
+            let Some(old) = old else {
+                return Ok(Vec::new());
+            };
+            let left = without(old, &paths).map_err(|error| refuse(&error, Some(old)))?;
+            let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
+            return Ok(planner
+                .compare(host, task, desired(content))?
+                .into_iter()
+                .collect());
+        }
         let merged = merge(old, &paths).map_err(|error| refuse(&error, old))?;
         if !merged.hosts.is_empty() {
             planner.note(
@@ -65,20 +80,20 @@ impl Module for DaemonJson {
             );
         }
         Ok(planner
-            .compare(
-                host,
-                task,
-                Desired {
-                    directory: DIRECTORY.to_owned(),
-                    directory_mode: Mode::IfMissing(0o755),
-                    name: NAME.to_owned(),
-                    mode: FileMode::IfMissing(0o644),
-                    content: Content::Text(merged.text),
-                    reasons: Vec::new(),
-                },
-            )?
+            .compare(host, task, desired(Content::Text(merged.text)))?
             .into_iter()
             .collect())
+    }
+}
+
+fn desired(content: Content) -> Desired {
+    Desired {
+        directory: DIRECTORY.to_owned(),
+        directory_mode: Mode::IfMissing(0o755),
+        name: NAME.to_owned(),
+        mode: FileMode::IfMissing(0o644),
+        content,
+        reasons: Vec::new(),
     }
 }
 

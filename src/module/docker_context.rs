@@ -1,6 +1,6 @@
 //! `docker_context`: a context of the docker CLI for every daemon.
 
-use super::Module;
+use super::{Module, Parameter, STATE, is_absent};
 use crate::docker::context::{is_ours, metadata, paths};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
@@ -26,8 +26,12 @@ impl Module for DockerContext {
         "a docker context for each daemon, with copies of the client's files"
     }
 
-    fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
-        if !host.settings.client_env.contains(&ClientEnv::Context) {
+    fn parameters(&self) -> &'static [Parameter] {
+        &[STATE]
+    }
+
+    fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        if !is_absent(task) && !host.settings.client_env.contains(&ClientEnv::Context) {
             return;
         }
         let (directory, files) = leaf_location(host, Role::Client);
@@ -56,6 +60,9 @@ impl Module for DockerContext {
         host: &Host,
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
+        if is_absent(task) {
+            return remove(planner, host, task);
+        }
         if !host.settings.client_env.contains(&ClientEnv::Context) {
             return Ok(Vec::new());
         }
@@ -147,4 +154,38 @@ impl Module for DockerContext {
         }
         Ok(changes)
     }
+}
+
+/// The contexts that are ours go, with the files copied into them.
+fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut changes = Vec::new();
+    for daemon in planner.inventory.daemons() {
+        let paths = paths(CLI_DIRECTORY, &daemon.name);
+        let meta = facts.regular(&format!("{}/meta.json", paths.metadata));
+        if !meta.is_some_and(|file| is_ours(file.content.as_deref().unwrap_or_default())) {
+            continue;
+        }
+        // ~/.docker/contexts/tls/ID/docker and ~/.docker/contexts/meta/ID.
+        for (directory, name, prune) in [
+            (&paths.tls, "ca.pem", 2),
+            (&paths.tls, "cert.pem", 2),
+            (&paths.tls, "key.pem", 2),
+            (&paths.metadata, "meta.json", 1),
+        ] {
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory: directory.clone(),
+                    directory_mode: Mode::IfMissing(0o700),
+                    name: name.to_owned(),
+                    mode: FileMode::IfMissing(0o600),
+                    content: Content::Gone { prune },
+                    reasons: Vec::new(),
+                },
+            )?);
+        }
+    }
+    Ok(changes)
 }

@@ -10,8 +10,10 @@ mod client;
 mod command;
 mod daemon_json;
 mod docker_context;
+mod forget;
 mod push;
 pub mod restart;
+mod rollback;
 mod service;
 mod systemd_override;
 mod verify;
@@ -33,8 +35,10 @@ pub const MODULES: &[&dyn Module] = &[
     &command::Command,
     &daemon_json::DaemonJson,
     &docker_context::DockerContext,
+    &forget::Forget,
     &push::Push,
     &restart::Restart,
+    &rollback::Rollback,
     &service::Service,
     &systemd_override::SystemdOverride,
     &verify::Verify,
@@ -94,6 +98,19 @@ pub const ROLE: Parameter = Parameter {
     required: true,
     summary: "whether the certificate is the daemon's or a client's",
 };
+
+/// The parameter of the modules that can also take away what they make.
+const STATE: Parameter = Parameter {
+    name: "state",
+    kind: Kind::Choice(&["present", "absent"]),
+    required: false,
+    summary: "absent: what the module makes is removed, everything else kept; present when not set",
+};
+
+/// Whether the task takes away what its module makes.
+fn is_absent(task: &Task) -> bool {
+    task.argument("state") == Some("absent")
+}
 
 /// How long a step of the operator's own may take.
 const fn timeout(summary: &'static str) -> Parameter {

@@ -1,9 +1,10 @@
 //! `push`: CA certificate, leaf certificate and key, under the names and with
 //! the modes that Docker looks for.
 
-use super::{Module, Parameter, ROLE, role_of};
+use super::{Module, Parameter, ROLE, STATE, is_absent, role_of};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
+use crate::pki::Role;
 use crate::plan::{
     Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
     leaf_location,
@@ -28,7 +29,7 @@ impl Module for Push {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        &[ROLE]
+        &[ROLE, STATE]
     }
 
     fn is_reversible(&self) -> bool {
@@ -56,6 +57,9 @@ impl Module for Push {
         let Some(role) = role_of(task, host) else {
             return Ok(Vec::new());
         };
+        if is_absent(task) {
+            return remove(planner, host, task, role);
+        }
         let decision = planner.decided_leaf(host, role)?;
         let (leaf_is_new, reasons) = match decision {
             LeafDecision::Keep { .. } => (false, Vec::new()),
@@ -108,6 +112,50 @@ impl Module for Push {
         }
         Ok(changes)
     }
+}
+
+/// The three files go, where the key is one that this CA has issued: others are
+/// somebody else's.
+fn remove(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    role: Role,
+) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let (directory, files) = leaf_location(host, role);
+    let mut changes = sweep(facts, host, task)?;
+    let Some(key) = facts.regular(&format!("{directory}/{}", files.key)) else {
+        return Ok(changes);
+    };
+    if planner
+        .authority
+        .ledger
+        .by_key_sha256(&key.sha256)
+        .is_none()
+    {
+        let path = facts.expand(&format!("{directory}/{}", files.key));
+        planner.note(
+            host,
+            format!("{path} was not issued by this CA: it stays, and the certificates beside it"),
+        );
+        return Ok(changes);
+    }
+    for name in [&files.key, &files.cert, &files.ca] {
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory: directory.clone(),
+                directory_mode: Mode::IfMissing(DIRECTORY_MODE),
+                name: name.clone(),
+                mode: FileMode::IfMissing(KEY_MODE),
+                content: Content::Gone { prune: 1 },
+                reasons: Vec::new(),
+            },
+        )?);
+    }
+    Ok(changes)
 }
 
 /// What interrupted runs have left on the host, wherever it is: it may hold an

@@ -8,10 +8,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Module;
+use crate::docker::daemon_json::speaks_tls;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Action, Change, Planner, Refusal, Restart as RestartAction};
+use crate::plan::{Action, Change, Content, Planner, Refusal, Restart as RestartAction, Served};
 use crate::playbook::Task;
 
 /// Written on the node by a confirmed restart: the unit's InvocationID, then
@@ -51,7 +52,7 @@ impl Module for Restart {
         for change in &planner.earlier {
             if let Action::File(file) = &change.action
                 && reads.contains(&file.path())
-                && file.content != crate::plan::Content::Same
+                && file.content != Content::Same
             {
                 reasons.push(format!("{} changes", change.subject));
             }
@@ -62,6 +63,7 @@ impl Module for Restart {
         if reasons.is_empty() {
             return Ok(Vec::new());
         }
+        let serves = served(planner, host, facts);
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
@@ -71,8 +73,49 @@ impl Module for Restart {
             action: Action::Restart(RestartAction {
                 unit: host.settings.unit.clone(),
                 reads,
+                serves,
             }),
         }])
+    }
+}
+
+/// What the daemon serves with the files as they will be.
+fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
+    let planned = |path: &str| {
+        planner
+            .earlier
+            .iter()
+            .find_map(|change| match &change.action {
+                Action::File(file) if file.path() == path => Some(&file.content),
+                _ => None,
+            })
+    };
+    let settings = match planned(daemon_json::PATH) {
+        Some(Content::Gone { .. }) => None,
+        Some(Content::Text(text)) => Some(text.as_str()),
+        Some(Content::Kept { copy, .. }) => facts.text(copy),
+        _ => facts.text(daemon_json::PATH),
+    };
+    if !settings.is_some_and(speaks_tls) {
+        return Served::Socket;
+    }
+    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
+    let kept = |path: &str| {
+        let from = match planned(path) {
+            Some(Content::Kept { copy, .. }) => copy,
+            _ => path,
+        };
+        facts.regular(from)?.content.clone()
+    };
+    let goes_back = [&paths.ca, &paths.certificate]
+        .into_iter()
+        .any(|path| matches!(planned(path), Some(Content::Kept { .. })));
+    match (kept(&paths.certificate), kept(&paths.ca)) {
+        (Some(certificate), Some(authorities)) if goes_back => Served::Kept {
+            certificate,
+            authorities,
+        },
+        _ => Served::Issued,
     }
 }
 

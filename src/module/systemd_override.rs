@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::Module;
-use crate::docker::unit::{Listening, UnitFile, derive, parse_environment, unit_environment};
+use super::{Module, Parameter, STATE, is_absent};
+use crate::docker::unit::{
+    Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
+};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
@@ -46,6 +48,10 @@ impl Module for SystemdOverride {
         "a drop-in for the docker unit whose ExecStart listens where the inventory says"
     }
 
+    fn parameters(&self) -> &'static [Parameter] {
+        &[STATE]
+    }
+
     fn is_reversible(&self) -> bool {
         true
     }
@@ -73,6 +79,9 @@ impl Module for SystemdOverride {
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
         let unit_name = &host.settings.unit;
+        if is_absent(task) {
+            return remove(planner, host, task);
+        }
         if !facts.systemd {
             return Err(Refusal::new("systemd is not running there")
                 .hint("nodes with another init system are not supported yet"));
@@ -134,6 +143,26 @@ impl Module for SystemdOverride {
         }
         Ok(change.into_iter().collect())
     }
+}
+
+/// Our ExecStart goes, and the drop-in with it where it held nothing else.
+fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let directory = directory(&host.settings.unit);
+    let path = format!("{directory}/{}", host.settings.dropin);
+    let Some(text) = facts.text(&path) else {
+        return Ok(Vec::new());
+    };
+    let left = without_exec_start(text);
+    let desired = Desired {
+        directory,
+        directory_mode: Mode::IfMissing(0o755),
+        name: host.settings.dropin.clone(),
+        mode: FileMode::IfMissing(0o644),
+        content: left.map_or(Content::Gone { prune: 1 }, Content::Text),
+        reasons: Vec::new(),
+    };
+    Ok(planner.compare(host, task, desired)?.into_iter().collect())
 }
 
 /// A name has to lead to an address of the node that others can reach. Debian

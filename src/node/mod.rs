@@ -8,6 +8,7 @@
 
 mod r#become;
 pub mod facts;
+pub mod generation;
 mod local;
 pub mod script;
 mod ssh;

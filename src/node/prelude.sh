@@ -18,8 +18,18 @@ umask 077
 # Once the controller is gone a write to standard output would end the script
 # in the middle of a transaction.
 trap '' PIPE
+# A redirection that fails ends the shell where a special builtin has it: files
+# are made with printf, never with a colon.
 TAB=$(printf '\t')
 STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
+
+# own_state: where this account keeps what it needs to go back, in a place that
+# nobody else can write. Root's is one for the whole node.
+own_state() {
+    if [ -z "${DTLS_STATE-}" ] && [ "$(id -u)" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
+    [ -d "$STATE" ] || (umask 077 && mkdir -p "$STATE") 2>/dev/null || return 1
+    [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE"
+}
 
 record() {
     record_line=$1
@@ -229,15 +239,14 @@ fact_unit() {
     return 0
 }
 
-# fact_armed: runs whose change on this node is neither confirmed nor undone,
-# while something here will still see to it. After a power cut nothing does.
+# fact_armed: runs whose change on this node is neither confirmed nor undone.
 fact_armed() {
     for fact_left in "$STATE"/armed/*; do
         [ -d "$fact_left" ] || continue
-        fact_left=${fact_left##*/}
-        fact_timer=dtls-deploy-rollback-${fact_left%%@*}-${fact_left#*@}
-        if systemctl is-active --quiet "$fact_timer.timer" "$fact_timer.service" </dev/null; then
-            record armed "$fact_left"
+        if [ -e "$fact_left/failed" ]; then
+            record undo-failed "${fact_left##*/}"
+        else
+            record armed "${fact_left##*/}"
         fi
     done
     return 0
@@ -270,7 +279,8 @@ fact_exists() {
 # --- changing files ----------------------------------------------------------
 # A directory's changes are staged in a directory of their own inside it
 # (same file system, so that a rename is atomic): new/ what shall come, old/
-# what was there, absent/ an empty file for each name that was not there.
+# what was there, absent/ an empty file for each name that was not there, gone/
+# one for each name that shall not be there any more.
 
 stage_name() { STAGE=$1/.dtls-deploy.$RUN; }
 
@@ -293,7 +303,7 @@ stage_directory() {
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
         (umask 022 && mkdir -p "${1%/*}/") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
         stage_name "$1"
-        mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
+        mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
         printf '%s\n' "$stage_made" >"$STAGE/made"
         return 0
     fi
@@ -308,7 +318,7 @@ stage_directory() {
     # Whoever may write here could exchange the stage itself.
     [ "$3" = keep ] || chmod go-w "$1" || fail stage "cannot set the mode of $1"
     stage_name "$1"
-    mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" || fail stage "cannot write in $1"
+    mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
     [ "$3" = set ] || return 0
     printf '%s\n' "$stage_mode" >"$STAGE/mode"
     printf '%s\n' "$2" >"$STAGE/new-mode"
@@ -330,6 +340,24 @@ stage_copy() {
     stage_keep "$1" "$2"
 }
 
+# stage_kept DIR NAME MODE SHA256: bytes from descriptor 3, which root has opened:
+# a generation is not for the account to read.
+stage_kept() {
+    stage_name "$1"
+    (set -C && cat <&3 >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    stage_sum=$(sha256sum "$STAGE/new/$2") && [ "${stage_sum%% *}" = "$4" ] ||
+        fail stage "what is kept of $1/$2 is not what was kept"
+    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    stage_keep "$1" "$2"
+}
+
+# stage_gone DIR NAME: the file shall not be there any more.
+stage_gone() {
+    stage_name "$1"
+    stage_keep "$1" "$2"
+    printf '' >"$STAGE/gone/$2" || fail stage "cannot write in $1"
+}
+
 # stage_keep DIR NAME: what is needed to put the old file back.
 stage_keep() {
     if [ -e "$1/$2" ] || [ -L "$1/$2" ]; then
@@ -337,7 +365,7 @@ stage_keep() {
         ln "$1/$2" "$STAGE/old/$2" 2>/dev/null || cp -pP "$1/$2" "$STAGE/old/$2" ||
             fail stage "cannot keep the old $1/$2"
     else
-        : >"$STAGE/absent/$2"
+        printf '' >"$STAGE/absent/$2" || fail stage "cannot write in $1"
     fi
 }
 
@@ -347,14 +375,14 @@ stage_sync() {
     shift
     stage_left=$#
     while [ "$stage_left" -gt 0 ]; do
-        set -- "$@" "$STAGE/new/$1"
+        [ -e "$STAGE/gone/$1" ] || set -- "$@" "$STAGE/new/$1"
         shift
         stage_left=$((stage_left - 1))
     done
-    sync "$@" "$STAGE/old" "$STAGE/new" "$STAGE" 2>/dev/null || sync
+    sync "$@" "$STAGE/old" "$STAGE/absent" "$STAGE/new" "$STAGE" 2>/dev/null || sync
 }
 
-# swap DIR NAME...: one mv process renames a whole set.
+# swap DIR NAME...: one mv process renames a whole set; what shall go, goes.
 swap() {
     stage_name "$1"
     [ -O "$STAGE" ] && [ ! -L "$STAGE" ] || return 1
@@ -362,11 +390,13 @@ swap() {
     shift
     swap_left=$#
     while [ "$swap_left" -gt 0 ]; do
-        set -- "$@" "$STAGE/new/$1"
+        # What is not in new/ any more has been swapped already.
+        [ ! -e "$STAGE/new/$1" ] || set -- "$@" "$STAGE/new/$1"
+        [ ! -e "$STAGE/gone/$1" ] || rm -f "$swap_directory/$1" || return 1
         shift
         swap_left=$((swap_left - 1))
     done
-    mv -f "$@" "$swap_directory/" || return 1
+    if [ $# -gt 0 ]; then mv -f "$@" "$swap_directory/" || return 1; fi
     if [ -f "$STAGE/new-mode" ]; then
         read -r swap_mode <"$STAGE/new-mode"
         chmod "$swap_mode" "$swap_directory" || return 1
@@ -416,6 +446,18 @@ unswap() {
     sync "$unswap_directory" 2>/dev/null || sync
 }
 
+# prune_directory DIR LEVELS: a directory in which nothing is left goes, and so
+# many of those above it.
+prune_directory() {
+    prune_directory=$1
+    prune_left=$2
+    while [ "$prune_left" -gt 0 ] && rmdir "$prune_directory" 2>/dev/null; do
+        prune_directory=${prune_directory%/*}
+        prune_left=$((prune_left - 1))
+    done
+    return 0
+}
+
 # require_stage DIR: what is needed to undo is still there.
 require_stage() {
     stage_name "$1"
@@ -441,38 +483,146 @@ unstage() {
 
 unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
 
-# arm SECONDS SCRIPT: the node puts everything back by itself when nobody
-# confirms in time, be it that the controller is gone or the connection dead.
+# RESTORE: the unit that puts the old files back when the node boots before
+# anybody has confirmed. It is there only while a change is under way.
+RESTORE=dtls-deploy-restore.service
+UNITS=${DTLS_UNITS:-/etc/systemd/system}
+# Gone after a boot: what tells a boot from a restart of the daemon.
+RUNTIME=${DTLS_RUNTIME:-/run}/dtls-deploy
+
+# arm SECONDS UNIT PATHS SCRIPT: the node puts everything back by itself when
+# nobody confirms in time, be it that the controller is gone, the connection
+# dead, or the power cut in between. SCRIPT defines unswap_all and unstage_all;
+# PATHS are the directories they need, as RequiresMountsFor= takes them.
+#
 # Confirming and undoing both begin by renaming the marker `pending`, so that
 # exactly one of them happens.
 arm() {
     arm_directory=$STATE/armed/$RUN
-    mkdir -p "$STATE" "$STATE/armed" && chmod 700 "$STATE" && mkdir "$arm_directory" &&
+    arm_wants=$UNITS/$2.wants
+    own_state && mkdir -p "$STATE/armed" "$RUNTIME" "$arm_wants" && mkdir "$arm_directory" &&
+        printf '' >"$RUNTIME/$RUN" &&
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
-        printf '%s\n' "$2" >"$arm_directory/undo.sh" && : >"$arm_directory/pending" &&
-        cat >"$arm_directory/rollback.sh" <<'ROLLBACK' || fail arm "cannot write in $STATE"
-DTLS_PRELUDE=$(cat "$1/prelude.sh")
+        printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
+        unit_property "$2" ActiveState >"$arm_directory/was" &&
+        cat >"$arm_directory/rollback.sh" <<'ROLLBACK' &&
+# Puts back what an unconfirmed change of dtls-deploy replaced, and restarts the
+# daemon; may be run by hand, as root, and again. `timer` leaves alone what
+# somebody else has begun, `boot` restores files only: docker starts after it.
+ROLLBACK_DIRECTORY=${0%/*}
+DTLS_PRELUDE=$(cat "$ROLLBACK_DIRECTORY/prelude.sh") || exit 1
 eval "$DTLS_PRELUDE"
 login_home=/
-claim rolled-back || exit 0
-claimed=yes
-. "$1/undo.sh"
-give_up restart
+. "$ROLLBACK_DIRECTORY/undo.sh" || exit 1
+roll_back "${1-}"
 ROLLBACK
+        printf '' >"$arm_directory/pending" &&
+        cat >"$UNITS/$RESTORE" <<UNIT || fail arm "cannot write in $STATE or $UNITS (disk full or read-only?)"
+[Unit]
+Description=Puts back what an unconfirmed change of dtls-deploy replaced
+DefaultDependencies=no
+After=local-fs.target
+RequiresMountsFor=$STATE $3
+Before=$2
+ConditionPathExists=!$RUNTIME/$RUN
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $arm_directory/rollback.sh boot
+UNIT
+    ln -sf "../$RESTORE" "$arm_wants/$RESTORE" &&
+        { sync "$arm_directory"/* "$arm_directory" "$STATE/armed" "$STATE" "$UNITS/$RESTORE" "$arm_wants" "$UNITS" 2>/dev/null || sync; } ||
+        fail arm "cannot write in $UNITS (disk full or read-only?)"
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
-        --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" "$arm_directory" </dev/null ||
+        --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
         fail arm "systemd-run failed: the node could not put the old files back by itself"
 }
 
 armed_unit() { printf '%s' "dtls-deploy-rollback-${RUN%%@*}-${RUN#*@}"; }
 
 # claim NAME: settles how this run ends on this node; only the first succeeds.
-claim() { mv "$STATE/armed/$RUN/pending" "$STATE/armed/$RUN/$1" 2>/dev/null; }
+claim() {
+    mv "$STATE/armed/$RUN/pending" "$STATE/armed/$RUN/$1" 2>/dev/null || return 1
+    sync "$STATE/armed/$RUN" 2>/dev/null || sync
+}
 
-# disarm: it is settled, and the timer has nothing left to do.
+# claim_undo NAME: where nobody can rename it nobody can confirm, either.
+claim_undo() { claim "$1" || [ -e "$STATE/armed/$RUN/pending" ]; }
+
+# disarm: it is settled, and neither timer nor boot has anything left to do.
 disarm() {
     systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
-    rm -rf "$STATE/armed/$RUN"
+    # While one of these is there, what they need is there.
+    rm -f "$UNITS/$UNIT.wants/$RESTORE" "$UNITS/$RESTORE"
+    rmdir "$UNITS/$UNIT.wants" 2>/dev/null
+    rm -rf "$STATE/armed/$RUN" "${RUNTIME:?}/$RUN"
+}
+
+# give_up [restart|boot]: everything as it was, said as it is; nothing more
+# comes after it. With `restart` the daemon has seen the new files, and is
+# restarted with the old ones.
+give_up() {
+    if [ -n "$UNIT" ] && [ -z "${claimed-}" ] && ! claim_undo undone; then
+        # The node has begun by itself: it is done there.
+        record failed undo 'the node puts the old files back by itself'
+        record undone
+        exit 71
+    fi
+    undo_status=0
+    unswap_all || undo_status=1
+    if [ "$undo_status" = 0 ]; then
+        case $UNIT:${1-} in
+        ?*:restart) restore_unit || undo_status=1 ;;
+        ?*:boot) systemctl daemon-reload </dev/null || undo_status=1 ;;
+        esac
+    fi
+    if [ "$undo_status" = 0 ]; then
+        generation_drop
+        [ -z "$UNIT" ] || disarm
+        record undone
+    elif [ -n "$UNIT" ] && [ -d "$STATE/armed/$RUN" ]; then
+        printf '' >"$STATE/armed/$RUN/failed"
+        record undo-failed "$STATE/armed/$RUN/rollback.sh"
+    else
+        record undo-failed
+    fi
+    exit 71
+}
+
+# still_armed: ends the script where the node has put its old files back itself.
+still_armed() {
+    [ ! -e "$STATE/armed/$RUN/pending" ] || return 0
+    record failed undo 'the node puts the old files back by itself'
+    record undone
+    exit 71
+}
+
+# restore_unit: the daemon with its old files, if it ran with them.
+restore_unit() {
+    restore_was=$(cat "$STATE/armed/$RUN/was" 2>/dev/null)
+    if restart_unit "$UNIT" "$RESTART_WITHIN"; then return 0; fi
+    journal_tail "$UNIT"
+    # One that did not run before does not have to.
+    [ "${restore_was:-active}" != active ]
+}
+
+# roll_back [timer|boot]: this run's change is undone, whoever asks.
+roll_back() {
+    if [ -e "$STATE/armed/$RUN/confirmed" ]; then
+        # The power went while what is not needed any more was removed.
+        unstage_all
+        disarm
+        record confirmed
+        exit 0
+    fi
+    # Whoever has begun to undo it goes on; after that there is nothing to do.
+    claim_undo rolled-back || [ "${1-}" != timer ] || exit 0
+    if command -v flock >/dev/null 2>&1; then
+        exec 9<"$STATE/armed/$RUN/undo.sh"
+        flock 9
+        [ -e "$STATE/armed/$RUN/undo.sh" ] || { record undone; exit 71; }
+    fi
+    claimed=yes
+    if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
 }
 
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until
@@ -506,6 +656,11 @@ restart_unit() {
     restart_after=${restart_after#*InvocationID=}
     restart_after=${restart_after%%[!0-9a-f]*}
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
+}
+
+# restart_new UNIT SECONDS: with the new files.
+restart_new() {
+    restart_unit "$@" || return 1
     # Where nobody reads this any more nobody will confirm: a failure, too.
     record restarted "$1" "$restart_after"
 }
@@ -526,7 +681,160 @@ confirm() {
         mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" ||
         fail confirm "cannot write in $STATE"
     sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
-    disarm
+}
+
+# --- generations ----------------------------------------------------------------
+# What a change replaces is kept, in a directory that only this account reads:
+# 1, 2, ... are the files, `sums` their SHA-256, and `manifest` says where each
+# was, with its mode and owner, and what was not there:
+#
+#   run RUN
+#   expires SECONDS               notAfter of the certificate in it
+#   directory PATH
+#   file MODE UID GID PATH        the first line is of file 1, and so on
+#   absent PATH
+#
+# separated by tabs. `rollback` goes back to the newest.
+
+# generation_find: sets $generation_found to this transaction's.
+generation_find() {
+    generation_found=
+    own_state || return 1
+    for generation_each in "$STATE"/generations/[0-9]*-"$RUN.$SEQUENCE"; do
+        [ ! -d "$generation_each" ] || generation_found=$generation_each
+    done
+}
+
+generation_open() {
+    own_state || fail generation "cannot keep the old files in $STATE (disk full or read-only?)"
+    GENERATION=$STATE/generations/.new-$RUN.$SEQUENCE
+    generation_count=0
+    mkdir -p "$STATE/generations" && mkdir "$GENERATION" && printf '' >"$GENERATION/paths" &&
+        printf "run$TAB%s\n" "$RUN" >"$GENERATION/manifest" || generation_failed
+}
+
+generation_failed() { fail generation "cannot keep the old files in $STATE (disk full or read-only?)"; }
+
+# generation_directory PATH
+generation_directory() { printf "directory$TAB%s\n" "$1" >>"$GENERATION/manifest" || generation_failed; }
+
+# generation_file ACCOUNT PATH CALL: CALL prints the file; it runs as the account
+# that owns the directory.
+generation_file() {
+    if [ ! -e "$2" ]; then
+        printf "absent$TAB%s\n" "$2" >>"$GENERATION/manifest" || generation_failed
+        return 0
+    fi
+    generation_count=$((generation_count + 1))
+    in_account "$1" "$3" >"$GENERATION/$generation_count" && printf '%s\n' "$2" >>"$GENERATION/paths" ||
+        generation_failed
+}
+
+# generation_close EXPIRES: it is on the disk, whole, or it is not there.
+generation_close() {
+    set -- "$1"
+    while IFS= read -r generation_path; do set -- "$@" "$generation_path"; done <"$GENERATION/paths"
+    printf "expires$TAB%s\n" "$1" >>"$GENERATION/manifest" || generation_failed
+    shift
+    rm -f "$GENERATION/paths"
+    if [ $# -gt 0 ]; then
+        stat -L -c "file$TAB%a$TAB%u$TAB%g$TAB%n" "$@" >>"$GENERATION/manifest" &&
+            (cd "$GENERATION" && sha256sum [0-9]* >sums) || generation_failed
+    fi
+    generation_number=0
+    for generation_each in "$STATE"/generations/[0-9]*; do
+        [ -d "$generation_each" ] || continue
+        generation_number=${generation_each##*/}
+        generation_number=${generation_number%%-*}
+    done
+    while :; do
+        case $generation_number in
+        0?*) generation_number=${generation_number#0} ;;
+        *) break ;;
+        esac
+    done
+    generation_number=$(printf '%06d' $((generation_number + 1)))
+    sync "$GENERATION"/* "$GENERATION" 2>/dev/null || sync
+    mv "$GENERATION" "$STATE/generations/$generation_number-$RUN.$SEQUENCE" || generation_failed
+    sync "$STATE/generations" "$STATE" 2>/dev/null || sync
+}
+
+# generation_drop: nothing was replaced.
+generation_drop() {
+    generation_find || return 0
+    rm -rf "$STATE/generations/.new-$RUN.$SEQUENCE" ${generation_found:+"$generation_found"}
+}
+
+# generations_keep COUNT: the newest stay; of what is older nothing, and no key
+# whose certificate has expired.
+generations_keep() {
+    own_state || return 0
+    rm -rf "$STATE/generations"/.new-*
+    generation_left=$1
+    set --
+    for generation_each in "$STATE"/generations/[0-9]*; do
+        [ ! -d "$generation_each" ] || set -- "$@" "$generation_each"
+    done
+    while [ $# -gt "$generation_left" ]; do
+        rm -rf "$1"
+        shift
+    done
+    generation_now=$(date +%s)
+    for generation_each in "$@"; do
+        generation_end=$(sed -n "s/^expires$TAB//p" "$generation_each/manifest")
+        case $generation_end in
+        '' | 0 | *[!0-9]*) continue ;;
+        esac
+        [ "$generation_end" -lt "$generation_now" ] || continue
+        for generation_file in "$generation_each"/[0-9]*; do
+            if grep -q 'PRIVATE KEY' "$generation_file" 2>/dev/null; then rm -f "$generation_file"; fi
+        done
+    done
+    return 0
+}
+
+# generation_forget DIRECTORY: the node has gone back to it.
+generation_forget() { rm -rf "$1"; }
+
+# forget: nothing of what this node kept stays; a CA's agent is not ours to
+# remove.
+forget() {
+    own_state || return 0
+    rm -rf "$STATE/generations" "$STATE/confirmed" "$STATE/pending"
+    rmdir "$STATE/armed" "$STATE" 2>/dev/null
+    return 0
+}
+
+# fact_generation: the newest generation, and what is now where its files were.
+fact_generation() {
+    fact_newest=
+    if [ -z "${DTLS_STATE-}" ] && [ "$(id -u)" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
+    for fact_each in "$STATE"/generations/[0-9]*; do
+        [ ! -f "$fact_each/manifest" ] || fact_newest=$fact_each
+    done
+    [ -n "$fact_newest" ] || return 0
+    record generation "$fact_newest"
+    fact_files content "$fact_newest/manifest"
+    [ ! -f "$fact_newest/sums" ] || fact_files content "$fact_newest/sums"
+    set --
+    while IFS=$TAB read -r fact_word fact_mode _ _ fact_path; do
+        case $fact_word in
+        directory) fact_path "$fact_mode" ;;
+        absent) set -- "$@" "$fact_mode" ;;
+        file) set -- "$@" "$fact_path" ;;
+        esac
+    done <"$fact_newest/manifest"
+    [ $# = 0 ] || fact_files hash "$@"
+    for fact_how in content hash; do
+        set --
+        for fact_each in "$fact_newest"/[0-9]*; do
+            [ -f "$fact_each" ] || continue
+            # Keys are never read, only hashed.
+            if grep -q 'PRIVATE KEY' "$fact_each"; then fact_kind=hash; else fact_kind=content; fi
+            [ "$fact_kind" != "$fact_how" ] || set -- "$@" "$fact_each"
+        done
+        [ $# = 0 ] || fact_files "$fact_how" "$@"
+    done
 }
 
 # --- steps of the operator's own ----------------------------------------------

@@ -2,11 +2,13 @@
 //!
 //! Comes in: files with their bytes and perhaps a restart, from apply. Goes
 //! out: three scripts. `execute` stages everything beside its target, checks
-//! that what was there is what the plan saw, renames, and restarts; when any
-//! of it fails it puts everything back itself. After a restart the old set is
-//! kept until `confirm` or `undo`, which the controller chooses once it has
-//! seen the daemon answer. If neither comes in time, a timer on the node undoes
-//! the change; whichever of the three renames the marker first wins.
+//! that what was there is what the plan saw, keeps it as a generation, renames,
+//! and restarts; when any of it fails it puts everything back itself. After a
+//! restart the old set is kept until `confirm` or `undo`, which the controller
+//! chooses once it has seen the daemon answer. If neither comes in time, a
+//! timer on the node undoes the change, and when the power is cut before that,
+//! a unit that runs before docker at the next boot; whoever renames the marker
+//! first wins.
 
 mod report;
 #[cfg(test)]
@@ -16,7 +18,7 @@ use std::collections::BTreeSet;
 
 pub use report::Report;
 
-use super::script::{Script, call};
+use super::script::{Script, call, quote};
 use crate::secret::Secret;
 
 /// Seconds that `systemctl restart` may take; dockerd waits up to 15 s for its
@@ -48,7 +50,18 @@ pub enum DirectoryMode {
 #[derive(Debug)]
 pub enum Bytes {
     Given(Secret),
+    /// Those of another file, which the account may read.
     CopyOf(String),
+    /// Those that are kept in a generation.
+    Kept {
+        path: String,
+        sha256: String,
+    },
+    /// None: the file shall not be there. Its directory goes when nothing is
+    /// left in it, and so many levels in all.
+    Gone {
+        prune: u8,
+    },
 }
 
 /// The unit to restart once the files are in place.
@@ -61,11 +74,32 @@ pub struct UnitRestart {
     pub confirm_within: u32,
 }
 
+/// How what is replaced is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Generations that stay, this one included.
+    pub generations: u32,
+    /// This transaction makes one.
+    pub is_new: bool,
+    /// When the certificate in it expires, seconds since the epoch; 0 where
+    /// there is none.
+    pub expires: i64,
+}
+
 /// What shall happen on one node, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Transaction {
     pub files: Vec<StagedFile>,
     pub restart: Option<UnitRestart>,
+    /// What is replaced stays as a generation.
+    pub keep: Option<Keep>,
+    /// The generation that the files come from: the node has gone back to it
+    /// then, and it is not kept any more.
+    pub back_to: Option<String>,
+    /// Nothing of what this node kept stays.
+    pub forget: bool,
+    /// Tells this run's transactions on a node apart.
+    pub sequence: u32,
 }
 
 /// A directory that takes part, in the order of first mention.
@@ -75,6 +109,12 @@ struct Directory<'a> {
 }
 
 impl Transaction {
+    /// There is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.restart.is_none() && self.back_to.is_none() && !self.forget
+    }
+
     fn directories(&self) -> Vec<Directory<'_>> {
         let mut directories: Vec<Directory<'_>> = Vec::new();
         for file in &self.files {
@@ -129,101 +169,169 @@ impl Transaction {
         call(function, &arguments)
     }
 
-    /// `give_up`: everything as it was, said as it is; with an argument the
-    /// unit is restarted with its old files.
-    fn give_up_function(&self) -> String {
-        let mut lines = vec!["give_up() {".to_owned(), "undo_status=0".to_owned()];
-        if self.restart.is_some() {
-            // The node may have begun by itself: then it is done there.
-            lines.push("[ -n \"${claimed-}\" ] || claim undone || { record failed undo 'the node puts the old files back by itself'; record undone; exit 71; }".to_owned());
-        }
-        for statement in self.each("unswap", true) {
-            lines.push(format!("{statement} || undo_status=1"));
-        }
-        if let Some(restart) = &self.restart {
-            lines.push(format!(
-                "if [ $# -gt 0 ]; then {} || {{ {}; undo_status=1; }}; fi",
-                call("restart_unit", &[&restart.unit, RESTART_SECONDS]),
-                call("journal_tail", &[&restart.unit]),
-            ));
-        }
-        if self.restart.is_some() {
-            lines.push("disarm".to_owned());
-        }
-        lines.push(
-            "if [ $undo_status = 0 ]; then record undone; else record undo-failed; fi".to_owned(),
-        );
-        lines.push("exit 71".to_owned());
-        lines.push("}".to_owned());
-        lines.join("\n")
+    /// What every script of this transaction defines: its names, and what its
+    /// undoing means.
+    fn definitions(&self) -> String {
+        let unit = self.restart.as_ref().map_or("", |restart| &restart.unit);
+        let all = |function: &str, reversed: bool| {
+            let calls = self.each(function, reversed);
+            if calls.is_empty() {
+                return format!("{function}_all() {{ :; }}");
+            }
+            // One that fails does not keep the others from being put back.
+            let lines: Vec<String> = calls
+                .into_iter()
+                .map(|statement| format!("{statement} || all_status=1"))
+                .collect();
+            format!(
+                "{function}_all() {{\nall_status=0\n{}\nreturn $all_status\n}}",
+                lines.join("\n")
+            )
+        };
+        [
+            format!("UNIT={}", quote(unit)),
+            format!("RESTART_WITHIN={RESTART_SECONDS}"),
+            format!("SEQUENCE={:02}", self.sequence),
+            all("unswap", true),
+            all("unstage", false),
+        ]
+        .join("\n")
     }
 
-    /// Stage, check, swap and restart.
+    /// The directories as `RequiresMountsFor=` takes them.
+    fn mounts(&self) -> String {
+        let quoted = self.directories().into_iter().map(|directory| {
+            let path = directory.path.replace('\\', "\\\\").replace('"', "\\\"");
+            format!("\"{}\"", path.replace('%', "%%"))
+        });
+        quoted.collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is about to be replaced is kept.
+    fn generation(&self, script: &mut Script, keep: Keep) {
+        script.call("generation_open", &[]);
+        for directory in self.directories() {
+            script.call("generation_directory", &[directory.path]);
+            for file in self
+                .files
+                .iter()
+                .filter(|file| file.directory == directory.path)
+            {
+                let path = format!("{}/{}", file.directory, file.name);
+                script.call(
+                    "generation_file",
+                    &[&file.account, &path, &call("cat", &[&path])],
+                );
+            }
+        }
+        script.call("generation_close", &[&keep.expires.to_string()]);
+    }
+
+    /// What is needed to go back, made while files are staged and there before
+    /// any is renamed.
+    fn arm(&self) -> Option<Script> {
+        let mut script = Script::default();
+        if let Some(keep) = self
+            .keep
+            .filter(|keep| keep.is_new && keep.generations > 0 && !self.files.is_empty())
+        {
+            self.generation(&mut script, keep);
+        }
+        if let Some(restart) = &self.restart {
+            script.call(
+                "arm",
+                &[
+                    &restart.confirm_within.to_string(),
+                    &restart.unit,
+                    &self.mounts(),
+                    &self.definitions(),
+                ],
+            );
+        }
+        (!script.is_empty()).then_some(script)
+    }
+
+    fn staging(&self, account: &str, failed: &str, script: &mut Script) {
+        let own = || self.files.iter().filter(|file| file.account == account);
+        let mut staging = Script::default();
+        for file in own() {
+            let path = format!("{}/{}", file.directory, file.name);
+            let before = file.before.as_deref().unwrap_or("absent");
+            staging.call("expect", &[&path, before]);
+        }
+        let mut sync = Script::default();
+        for directory in self.directories() {
+            if directory.account != account {
+                continue;
+            }
+            let mode = own().find(|file| file.directory == directory.path).map_or(
+                DirectoryMode::Keep {
+                    when_missing: 0o700,
+                },
+                |file| file.directory_mode,
+            );
+            let (bits, how) = match mode {
+                DirectoryMode::Set(bits) => (bits, "set"),
+                DirectoryMode::Keep { when_missing } => (when_missing, "keep"),
+            };
+            staging.call(
+                "stage_directory",
+                &[directory.path, &format!("{bits:04o}"), how],
+            );
+            sync.statement(self.on("stage_sync", &directory));
+        }
+        let mut kept = Vec::new();
+        for file in own() {
+            let mode = format!("{:04o}", file.mode);
+            match &file.bytes {
+                Bytes::Given(bytes) => {
+                    // PEM, JSON and unit files are text; anything else is a bug upstream.
+                    let text = bytes.expose_str().unwrap_or_default();
+                    staging.call("stage_file", &[&file.directory, &file.name, &mode, text]);
+                }
+                Bytes::CopyOf(from) => {
+                    staging.call("stage_copy", &[&file.directory, &file.name, &mode, from]);
+                }
+                Bytes::Gone { .. } => {
+                    staging.call("stage_gone", &[&file.directory, &file.name]);
+                }
+                Bytes::Kept { path, sha256 } => {
+                    let stage = call("stage_kept", &[&file.directory, &file.name, &mode, sha256]);
+                    let stage = call("in_account", &[account, &stage]);
+                    kept.push(format!("{stage} 3<{}{failed}", quote(path)));
+                }
+            }
+        }
+        if kept.is_empty() {
+            staging.statement(sync.body());
+            script.in_account(account, &staging, failed);
+            return;
+        }
+        script.in_account(account, &staging, failed);
+        for statement in kept {
+            script.statement(statement);
+        }
+        script.in_account(account, &sync, failed);
+    }
+
+    /// Stage, check, keep, swap and restart.
     #[must_use]
     pub fn execute(&self) -> Script {
         let mut script = Script::default();
-        script.statement(self.give_up_function());
-        if let Some(restart) = &self.restart {
-            let within = restart.confirm_within.to_string();
-            // Made while files are staged, and there before any is renamed.
-            script.statement(format!(
-                "{} & armed=$!",
-                call("arm", &[&within, &self.give_up_function()])
-            ));
+        script.statement(self.definitions());
+        let armed = self.arm();
+        if let Some(arm) = &armed {
+            script.statement(format!("(\n{}\n) & armed=$!", arm.body()));
         }
+        let failed = if armed.is_some() {
+            " || { wait $armed; give_up; }"
+        } else {
+            " || give_up"
+        };
         for account in self.accounts() {
-            let mut staging = Script::default();
-            let own = || self.files.iter().filter(|file| file.account == account);
-            for file in own() {
-                let path = format!("{}/{}", file.directory, file.name);
-                let before = file.before.as_deref().unwrap_or("absent");
-                staging.call("expect", &[&path, before]);
-            }
-            for directory in self.directories() {
-                if directory.account != account {
-                    continue;
-                }
-                let mode = own().find(|file| file.directory == directory.path).map_or(
-                    DirectoryMode::Keep {
-                        when_missing: 0o700,
-                    },
-                    |file| file.directory_mode,
-                );
-                let (bits, how) = match mode {
-                    DirectoryMode::Set(bits) => (bits, "set"),
-                    DirectoryMode::Keep { when_missing } => (when_missing, "keep"),
-                };
-                staging.call(
-                    "stage_directory",
-                    &[directory.path, &format!("{bits:04o}"), how],
-                );
-            }
-            for file in own() {
-                let mode = format!("{:04o}", file.mode);
-                match &file.bytes {
-                    Bytes::Given(bytes) => {
-                        // PEM, JSON and unit files are text; anything else is a bug upstream.
-                        let text = bytes.expose_str().unwrap_or_default();
-                        staging.call("stage_file", &[&file.directory, &file.name, &mode, text]);
-                    }
-                    Bytes::CopyOf(from) => {
-                        staging.call("stage_copy", &[&file.directory, &file.name, &mode, from]);
-                    }
-                }
-            }
-            for directory in self.directories() {
-                if directory.account == account {
-                    staging.statement(self.on("stage_sync", &directory));
-                }
-            }
-            let failed = if self.restart.is_some() {
-                " || { wait $armed; give_up; }"
-            } else {
-                " || give_up"
-            };
-            script.in_account(account, &staging, failed);
+            self.staging(account, failed, &mut script);
         }
-        if self.restart.is_some() {
+        if armed.is_some() {
             script.statement("wait $armed || { claimed=yes; give_up; }".to_owned());
         }
         let swaps = self.each("swap", false);
@@ -239,27 +347,48 @@ impl Transaction {
             script.statement(format!("({}) || give_up", call("remember", &reads)));
             script.statement(format!(
                 "{} || {{ {}; record failed restart 'the unit did not come up'; give_up restart; }}",
-                call("restart_unit", &[unit, RESTART_SECONDS]),
+                call("restart_new", &[unit, RESTART_SECONDS]),
                 call("journal_tail", &[unit]),
             ));
         } else {
-            for statement in self.each("unstage", false) {
-                script.statement(statement);
-            }
+            self.settled(&mut script);
         }
         script
+    }
+
+    /// What is there now stays: what was kept to undo it goes.
+    fn settled(&self, script: &mut Script) {
+        script.statement("unstage_all".to_owned());
+        for file in &self.files {
+            if let Bytes::Gone { prune } = &file.bytes {
+                let mut prunes = Script::default();
+                prunes.call("prune_directory", &[&file.directory, &prune.to_string()]);
+                script.in_account(&file.account, &prunes, "");
+            }
+        }
+        if let Some(generation) = &self.back_to {
+            script.call("generation_forget", &[generation]);
+        }
+        if let Some(keep) = self.keep {
+            script.call("generations_keep", &[&keep.generations.to_string()]);
+        }
+        if self.restart.is_some() {
+            script.call("disarm", &[]);
+        }
+        if self.forget {
+            script.call("forget", &[]);
+        }
     }
 
     /// The daemon was seen to answer as it should: what is there now stays.
     #[must_use]
     pub fn confirm(&self) -> Script {
         let mut script = Script::default();
+        script.statement(self.definitions());
         if let Some(restart) = &self.restart {
             script.call("confirm", &[&restart.unit]);
         }
-        for statement in self.each("unstage", false) {
-            script.statement(statement);
-        }
+        self.settled(&mut script);
         script
     }
 
@@ -267,7 +396,10 @@ impl Transaction {
     #[must_use]
     pub fn undo(&self) -> Script {
         let mut script = Script::default();
-        script.statement(self.give_up_function());
+        script.statement(self.definitions());
+        if self.restart.is_some() {
+            script.call("still_armed", &[]);
+        }
         for statement in self.each("require_stage", false) {
             script.statement(format!("{statement} || {{ record undo-failed; exit 71; }}"));
         }

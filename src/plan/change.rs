@@ -31,6 +31,7 @@ impl Change {
             Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => false,
             Action::File(_)
             | Action::Sweep { .. }
+            | Action::Forget(_)
             | Action::Restart(_)
             | Action::Command { .. }
             | Action::Service { .. }
@@ -63,6 +64,8 @@ pub enum Action {
     File(FileChange),
     /// What interrupted runs have left in a directory, old keys perhaps.
     Sweep { directory: String, account: String },
+    /// What the node keeps of earlier changes, once this one holds.
+    Forget(Forget),
     /// The daemon's unit.
     Restart(Restart),
     /// A program of the operator's.
@@ -87,6 +90,15 @@ impl Action {
             Self::Command { .. } | Self::Service { .. } | Self::Wait { .. }
         )
     }
+}
+
+/// What a node keeps of earlier changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Forget {
+    /// The generation in this directory: the node has gone back to it.
+    Generation(String),
+    /// All of it.
+    Everything,
 }
 
 /// What `systemctl` is told.
@@ -181,6 +193,17 @@ pub enum Content {
         role: Role,
         part: LeafPart,
     },
+    /// What is kept in a generation.
+    Kept {
+        copy: String,
+        /// SHA-256 of the copy, lower-case hex.
+        sha256: String,
+    },
+    /// No file at all. Its directory goes when nothing else is in it, and so
+    /// many levels in all.
+    Gone {
+        prune: u8,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -195,4 +218,20 @@ pub struct Restart {
     pub unit: String,
     /// Paths of all files that dockerd and systemd read for it.
     pub reads: BTreeSet<String>,
+    /// What it has to serve afterwards, or the old files come back.
+    pub serves: Served,
+}
+
+/// What a restarted daemon serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Served {
+    /// TLS, with the certificate that this run issues, or the one in place.
+    Issued,
+    /// TLS, with the certificate and the CAs of a generation, in PEM.
+    Kept {
+        certificate: Vec<u8>,
+        authorities: Vec<u8>,
+    },
+    /// No TLS: its local socket.
+    Socket,
 }

@@ -73,6 +73,9 @@ impl Planner<'_> {
                     .hint("look at what it is and move it away"));
             }
             Some(FileFact::Absent) => {
+                if matches!(desired.content, Content::Gone { .. }) {
+                    return Ok(None);
+                }
                 if desired.content == Content::Same {
                     return Err(Refusal::new(format!("{path} is missing")));
                 }
@@ -88,6 +91,24 @@ impl Planner<'_> {
             }
             Some(FileFact::File(file)) => {
                 before = Some(file.sha256.clone());
+                match &desired.content {
+                    Content::Gone { .. } => {
+                        if reasons.is_empty() {
+                            reasons.push("to be removed".to_owned());
+                        }
+                        diff = facts
+                            .text(&path)
+                            .filter(|text| !text.contains("-----BEGIN"))
+                            .map(|text| TextDiff {
+                                before: text.to_owned(),
+                                after: String::new(),
+                            });
+                    }
+                    Content::Kept { sha256, .. } if *sha256 != file.sha256 => {
+                        reasons.push("the content differs".to_owned());
+                    }
+                    _ => {}
+                }
                 if let Content::Text(text) = &desired.content
                     && sha256_hex(text.as_bytes()) != file.sha256
                 {
@@ -110,7 +131,9 @@ impl Planner<'_> {
                 if matches!(desired.mode, FileMode::IfMissing(_)) {
                     mode = file.mode;
                 }
-                reasons.extend(faults(file, desired.mode, &account));
+                if !matches!(desired.content, Content::Gone { .. }) {
+                    reasons.extend(faults(file, desired.mode, &account));
+                }
             }
         }
         if let (Mode::Exact(want), Some(found)) =
@@ -128,6 +151,7 @@ impl Planner<'_> {
         // Bytes that are right already are not sent again.
         let same = match (&desired.content, &before) {
             (Content::Text(text), Some(hash)) => sha256_hex(text.as_bytes()) == *hash,
+            (Content::Kept { sha256, .. }, Some(hash)) => sha256 == hash,
             _ => false,
         };
         Ok(Some(Change {

@@ -19,7 +19,8 @@ use time::OffsetDateTime;
 pub use address::{DaemonAddress, daemon_address};
 pub use authority::{Authority, AuthorityProblem};
 pub use change::{
-    Action, Awaited, Change, Content, FileChange, LeafPart, Mode, Restart, ServiceVerb, TextDiff,
+    Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Mode, Restart, Served,
+    ServiceVerb, TextDiff,
 };
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};

@@ -30,6 +30,8 @@ pub use template::{Expression, FACTS, Scope, Template, TemplateError, scope};
 pub const SHIPPED: &[(&str, &str)] = &[
     ("deploy", include_str!("../../playbooks/deploy.yaml")),
     ("verify", include_str!("../../playbooks/verify.yaml")),
+    ("rollback", include_str!("../../playbooks/rollback.yaml")),
+    ("remove", include_str!("../../playbooks/remove.yaml")),
 ];
 
 #[derive(Debug)]

@@ -322,6 +322,36 @@ fn take_hosts(words: &[String], hosts: &mut Vec<String>) -> Vec<String> {
     rest
 }
 
+/// A drop-in without its ExecStart: everything else in it is an operator's.
+/// `None` when nothing is left but headings.
+#[must_use]
+pub fn without_exec_start(own: &str) -> Option<String> {
+    let mut text = String::new();
+    let mut in_service = false;
+    let mut continued = false;
+    for line in own.lines() {
+        let trimmed = line.trim();
+        if continued {
+            continued = trimmed.ends_with('\\');
+            continue;
+        }
+        if trimmed.starts_with('[') {
+            in_service = trimmed == "[Service]";
+        }
+        let name = trimmed.split('=').next().unwrap_or_default().trim();
+        if in_service && name == "ExecStart" && trimmed.contains('=') {
+            continued = trimmed.ends_with('\\');
+            continue;
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    let is_empty = text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim().starts_with('['));
+    (!is_empty).then_some(text)
+}
+
 /// `own` with its ExecStart lines replaced by the reset and the new one.
 fn with_exec_start(own: &str, exec_start: &str) -> String {
     let addition = format!("ExecStart=\nExecStart={exec_start}\n");

@@ -30,6 +30,8 @@ pub struct FactRequest {
     pub services: BTreeSet<String>,
     /// Host names of which the node's own addresses for them matter.
     pub names: BTreeSet<String>,
+    /// The newest generation of replaced files, and what is in their places.
+    pub generation: bool,
 }
 
 impl FactRequest {
@@ -38,6 +40,10 @@ impl FactRequest {
     pub fn script(&self) -> Script {
         let mut script = Script::default();
         script.call("fact_system", &[]);
+        // What others want to know more of comes after it.
+        if self.generation {
+            script.call("fact_generation", &[]);
+        }
         for directory in &self.directories {
             script.call("fact_path", &[directory]);
         }
@@ -209,6 +215,11 @@ pub struct NodeFacts {
     pub leftovers: BTreeSet<String>,
     /// Runs whose change here is not settled yet.
     pub armed: Vec<String>,
+    /// Runs whose change here could neither be finished nor undone.
+    pub undo_failed: Vec<String>,
+    /// The directory of the newest generation of replaced files, where one was
+    /// asked for and is there.
+    pub generation: Option<String>,
     /// Addresses of names, as the node resolves them.
     pub resolved: BTreeMap<String, Vec<String>>,
     pub unit: Option<UnitFact>,
@@ -397,6 +408,7 @@ mod tests {
             exists: [at("key"), at("dangling"), at("missing")].into(),
             services: BTreeSet::new(),
             names: ["localhost".to_owned()].into(),
+            generation: false,
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);

@@ -64,6 +64,8 @@ impl Parser<'_> {
                 }
                 ["unit", property] => self.unit(property),
                 ["armed", run] => self.facts.armed.push((*run).to_owned()),
+                ["undo-failed", run] => self.facts.undo_failed.push((*run).to_owned()),
+                ["generation", path] => self.facts.generation = Some((*path).to_owned()),
                 ["drop-in", path] => {
                     let unit = self.facts.unit.get_or_insert_default();
                     unit.on_disk.push((*path).to_owned());

@@ -13,6 +13,8 @@ pub struct Report {
     pub undone: bool,
     /// It is not: the daemon did not come back with its old files.
     pub undo_failed: bool,
+    /// The script on the node that tries it again.
+    pub by_hand: Option<String>,
     /// Last lines of the unit's journal.
     pub journal: Vec<String>,
     /// Other records, for the functions that answer with one.
@@ -35,6 +37,10 @@ impl Report {
                 ["restarted", _, invocation] => report.restarted = Some((*invocation).to_owned()),
                 ["undone"] => report.undone = true,
                 ["undo-failed"] => report.undo_failed = true,
+                ["undo-failed", by_hand] => {
+                    report.undo_failed = true;
+                    report.by_hand = Some((*by_hand).to_owned());
+                }
                 ["journal", line] => report.journal.push((*line).to_owned()),
                 fields => report
                     .records

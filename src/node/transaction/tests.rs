@@ -95,7 +95,7 @@ fn change(root: &Path) -> Transaction {
             ),
             file(&root.join("a/b/c"), "fresh", None, "fresh\n\n"),
         ],
-        restart: None,
+        ..Transaction::default()
     }
 }
 
@@ -134,7 +134,7 @@ fn undo_leaves_no_trace() {
         let execute = {
             let mut script = transaction.execute();
             let text = script.body();
-            let unstage = text.find("in_account 'root' 'unstage").unwrap();
+            let unstage = text.rfind("unstage_all").unwrap();
             let kept = text[..unstage].to_owned();
             script = Script::default();
             script.statement(kept);

@@ -1,0 +1,52 @@
+//! `forget`: what a node keeps of earlier changes, old keys among it.
+//!
+//! The last step of `remove`: nothing of ours stays on the node.
+
+use super::Module;
+use super::restart::RECORD;
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::plan::{Action, Change, Forget as Forgotten, Planner, Refusal};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct Forget;
+
+impl Module for Forget {
+    fn name(&self) -> &'static str {
+        "forget"
+    }
+
+    fn summary(&self) -> &'static str {
+        "removes what the node keeps of earlier changes: generations and the record of the last restart"
+    }
+
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
+        request.generation = true;
+        request.content.insert(RECORD.to_owned());
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        if facts.generation.is_none() && facts.regular(RECORD).is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: "generations of replaced files".to_owned(),
+            reasons: vec!["nothing is kept to go back to".to_owned()],
+            diff: None,
+            action: Action::Forget(Forgotten::Everything),
+        }])
+    }
+}

@@ -1,0 +1,177 @@
+//! `rollback`: the files of the newest generation, put back where they were.
+//!
+//! A generation is what one change on a node replaced. Going back to it is a
+//! transaction like any other; once it holds, the generation is not kept any
+//! more, so that going back again leads further back.
+
+use super::{Module, daemon_json};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::generation::Generation;
+use crate::pki::{Certificate, Role};
+use crate::plan::{
+    Action, Change, Content, Desired, FileMode, Forget, Mode, Planner, Refusal, leaf_location,
+};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct Rollback;
+
+impl Module for Rollback {
+    fn name(&self) -> &'static str {
+        "rollback"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the files that the last change on the node replaced, put back"
+    }
+
+    fn is_reversible(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        request.generation = true;
+        // What is in place decides whether clients and daemons still agree.
+        for (role, is) in [
+            (Role::Daemon, host.is_daemon),
+            (Role::Client, host.is_client),
+        ] {
+            if is {
+                let (directory, files) = leaf_location(host, role);
+                request.content.insert(format!("{directory}/{}", files.ca));
+                request
+                    .content
+                    .insert(format!("{directory}/{}", files.cert));
+            }
+        }
+        if host.is_daemon {
+            request.content.insert(daemon_json::PATH.to_owned());
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let Some(generation) = Generation::newest(facts).map_err(|error| {
+            Refusal::new(format!("the newest generation is not whole: {error}"))
+                .hint("deploy again: what is missing is issued anew")
+        })?
+        else {
+            planner.note(host, "nothing is kept there to go back to");
+            return Ok(Vec::new());
+        };
+        check_certificates(planner, host, facts, &generation)?;
+        let mut changes = Vec::new();
+        for file in &generation.files {
+            let (directory, name) = parts(&file.path)?;
+            if facts.regular(&file.copy).is_none() {
+                return Err(Refusal::new(format!(
+                    "what was kept of {} is not there any more",
+                    file.path
+                ))
+                .hint("deploy again: what is missing is issued anew"));
+            }
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory,
+                    directory_mode: Mode::IfMissing(0o700),
+                    name,
+                    mode: FileMode::Exact(file.mode),
+                    content: Content::Kept {
+                        copy: file.copy.clone(),
+                        sha256: file.sha256.clone(),
+                    },
+                    reasons: Vec::new(),
+                },
+            )?);
+        }
+        for path in &generation.absent {
+            let (directory, name) = parts(path)?;
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory,
+                    directory_mode: Mode::IfMissing(0o700),
+                    name,
+                    mode: FileMode::IfMissing(0o600),
+                    content: Content::Gone { prune: 1 },
+                    reasons: vec!["was not there".to_owned()],
+                },
+            )?);
+        }
+        for change in &mut changes {
+            change.reasons = vec![format!("as before {}", generation.run)];
+        }
+        changes.push(Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: format!("generation {}", generation.name()),
+            reasons: vec!["going back again leads further back".to_owned()],
+            diff: None,
+            action: Action::Forget(Forget::Generation(generation.path.clone())),
+        });
+        Ok(changes)
+    }
+}
+
+fn parts(path: &str) -> Result<(String, String), Refusal> {
+    match path.rsplit_once('/') {
+        Some((directory, name)) if !directory.is_empty() && !name.is_empty() => {
+            Ok((directory.to_owned(), name.to_owned()))
+        }
+        _ => Err(Refusal::new(format!("{path} is not a path to go back to"))),
+    }
+}
+
+/// Nobody goes back to a certificate that locks people out.
+fn check_certificates(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    generation: &Generation,
+) -> Result<(), Refusal> {
+    for file in &generation.files {
+        let Some(bytes) = facts
+            .regular(&file.copy)
+            .and_then(|copy| copy.content.as_deref())
+        else {
+            continue;
+        };
+        let Ok(certificate) = Certificate::from_pem(bytes) else {
+            continue;
+        };
+        let node_now =
+            time::OffsetDateTime::from_unix_timestamp(facts.clock).unwrap_or(planner.now);
+        if certificate.not_after() <= node_now.max(planner.now) {
+            return Err(Refusal::new(format!(
+                "what is kept of {} has expired on {}",
+                file.path,
+                certificate.not_after().date()
+            ))
+            .hint("deploy again instead: a new certificate is issued"));
+        }
+        if certificate.is_ca() {
+            continue;
+        }
+        if let Some(authority) = &planner.authority.certificate
+            && !certificate.is_signed_by(authority)
+        {
+            return Err(Refusal::new(format!(
+                "what is kept of {} was issued by {}, and the CA is {} now: nobody would accept it",
+                file.path,
+                certificate.issuer(),
+                authority.subject()
+            ))
+            .hint(format!("deploy again instead, with --limit {}", host.name)));
+        }
+    }
+    Ok(())
+}
