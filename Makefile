@@ -35,7 +35,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/selftest tests/run tests/prepare .ci/run
-	shellcheck -s sh -e SC2154,SC2015,SC2088 src/node/prelude.sh
+	shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 src/node/prelude.sh
 
 # Licences, bans and sources of the dependencies; needs cargo-deny.
 deny:

@@ -198,6 +198,7 @@ impl Apply<'_> {
         let mut sweeps = Script::default();
         let mut placed = Vec::new();
         let mut serves = Served::Issued;
+        let facts = self.facts.get(&host.name);
         for change in &batch.changes {
             match &change.action {
                 Action::File(file) => {
@@ -214,7 +215,7 @@ impl Apply<'_> {
                         });
                     }
                     transaction.files.push(
-                        staged(host, file, materials)
+                        staged(host, facts, file, materials)
                             .ok_or_else(|| Box::new(no_material(host, change).into()))?,
                     );
                 }
@@ -479,7 +480,12 @@ impl Stopped {
     }
 }
 
-fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<StagedFile> {
+fn staged(
+    host: &Host,
+    facts: Option<&NodeFacts>,
+    file: &FileChange,
+    materials: &Materials,
+) -> Option<StagedFile> {
     let bytes = match &file.content {
         Content::Text(text) => Bytes::Given(Secret::from(text.clone())),
         Content::Same => Bytes::CopyOf(file.path()),
@@ -498,24 +504,13 @@ fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<Stage
             Mode::Exact(bits) => DirectoryMode::Set(bits),
             Mode::IfMissing(bits) => DirectoryMode::Keep { when_missing: bits },
         },
+        missing_from: facts.and_then(|facts| facts.missing_from(&file.directory)),
         name: file.name.clone(),
         mode: file.mode,
         account: file.account.clone(),
         before: file.before.clone(),
         bytes,
     })
-}
-
-/// What to do on a node whose old files could not be put back.
-#[must_use]
-pub fn by_hand(host: &str, unit: &str, script: Option<&str>) -> String {
-    let look = format!("systemctl status {unit}; journalctl -u {unit} -n 30");
-    match script {
-        Some(script) => format!(
-            "look at {host} now: {look}; mend what keeps it (a full disk?), then put the old files back with: sudo sh {script}"
-        ),
-        None => format!("look at {host} now: {look}"),
-    }
 }
 
 fn no_material(host: &Host, change: &Change) -> Failure {
@@ -545,7 +540,7 @@ fn failure(host: &Host, report: &Report) -> Failure {
         FailureKind::Failed
     };
     let hint = match kind {
-        FailureKind::UndoFailed => Some(by_hand(
+        FailureKind::UndoFailed => Some(crate::plan::by_hand(
             &host.name,
             &host.settings.unit,
             report.by_hand.as_deref(),

@@ -166,12 +166,12 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
         if !meta.is_some_and(|file| is_ours(file.content.as_deref().unwrap_or_default())) {
             continue;
         }
-        // ~/.docker/contexts/tls/ID/docker and ~/.docker/contexts/meta/ID.
+        // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty.
         for (directory, name, prune) in [
-            (&paths.tls, "ca.pem", 2),
-            (&paths.tls, "cert.pem", 2),
-            (&paths.tls, "key.pem", 2),
-            (&paths.metadata, "meta.json", 1),
+            (&paths.tls, "ca.pem", 4),
+            (&paths.tls, "cert.pem", 4),
+            (&paths.tls, "key.pem", 4),
+            (&paths.metadata, "meta.json", 3),
         ] {
             changes.extend(planner.compare(
                 host,

@@ -65,6 +65,19 @@ impl Module for Rollback {
             planner.note(host, "nothing is kept there to go back to");
             return Ok(Vec::new());
         };
+        // What one run has changed goes back together: a client's files are not
+        // taken away because a daemon's last change was another one.
+        let runs = planner.facts.values().filter_map(NodeFacts::last_change);
+        if let Some(last) = runs.max()
+            && last != generation.run
+        {
+            let text = format!(
+                "stays as it is: its last change is of the run {}, and the last run is {last}; to take it back use --limit {}",
+                generation.run, host.name
+            );
+            planner.note(host, text);
+            return Ok(Vec::new());
+        }
         check_certificates(planner, host, facts, &generation)?;
         let mut changes = Vec::new();
         for file in &generation.files {
@@ -94,6 +107,7 @@ impl Module for Rollback {
         }
         for path in &generation.absent {
             let (directory, name) = parts(path)?;
+            let levels_of = directory.clone();
             changes.extend(planner.compare(
                 host,
                 task,
@@ -102,7 +116,9 @@ impl Module for Rollback {
                     directory_mode: Mode::IfMissing(0o700),
                     name,
                     mode: FileMode::IfMissing(0o600),
-                    content: Content::Gone { prune: 1 },
+                    content: Content::Gone {
+                        prune: generation.levels(&levels_of),
+                    },
                     reasons: vec!["was not there".to_owned()],
                 },
             )?);

@@ -18,6 +18,9 @@ pub struct Generation {
     pub files: Vec<KeptFile>,
     /// What was not there before that change.
     pub absent: Vec<String>,
+    /// Directories that were not there, with the first on the way to each that
+    /// was not.
+    pub missing: BTreeMap<String, String>,
 }
 
 /// One file of a generation.
@@ -72,6 +75,7 @@ impl Generation {
             run: String::new(),
             files: Vec::new(),
             absent: Vec::new(),
+            missing: BTreeMap::new(),
         };
         for (index, line) in manifest.lines().enumerate() {
             let malformed = || GenerationError::Malformed {
@@ -82,6 +86,10 @@ impl Generation {
             match line.split('\t').collect::<Vec<_>>().as_slice() {
                 ["run", run] => (*run).clone_into(&mut generation.run),
                 ["expires" | "directory", _] => {}
+                ["missing", directory, top] => {
+                    let (directory, top) = ((*directory).to_owned(), (*top).to_owned());
+                    generation.missing.insert(directory, top);
+                }
                 ["absent", file] => generation.absent.push((*file).to_owned()),
                 ["file", mode, _, _, file] => {
                     let number = (generation.files.len() + 1).to_string();
@@ -99,6 +107,17 @@ impl Generation {
             }
         }
         Ok(Some(generation))
+    }
+
+    /// How many levels of a directory were not there.
+    #[must_use]
+    pub fn levels(&self, directory: &str) -> u8 {
+        let depth = |path: &str| path.matches('/').count();
+        let levels = self
+            .missing
+            .get(directory)
+            .map_or(0, |top| depth(directory).saturating_sub(depth(top)) + 1);
+        u8::try_from(levels).unwrap_or(u8::MAX)
     }
 
     /// The number and the run, for people.
@@ -138,11 +157,15 @@ mod tests {
 
     #[test]
     fn files_are_numbered_in_their_order() {
-        let manifest = "run\tr\ndirectory\t/d\nabsent\t/d/new\nexpires\t0\nfile\t400\t0\t0\t/d/key.pem\nfile\t644\t0\t0\t/d/b\n";
+        let manifest = "run\tr\ndirectory\t/d\nmissing\t/a/b/c\t/a/b\nabsent\t/d/new\nexpires\t0\nfile\t400\t0\t0\t/d/key.pem\nfile\t644\t0\t0\t/d/b\n";
         let generation = Generation::newest(&facts(manifest, "aa  1\nbb  2\n"))
             .unwrap()
             .unwrap();
         assert_eq!(generation.absent, ["/d/new"]);
+        assert_eq!(
+            (generation.levels("/a/b/c"), generation.levels("/d")),
+            (2, 0)
+        );
         assert_eq!(generation.files[0].mode, 0o400);
         assert_eq!(generation.files[1].copy, "/s/generations/000002-r.01/2");
         assert_eq!(generation.files[1].sha256, "bb");

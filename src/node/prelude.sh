@@ -152,8 +152,15 @@ fact_path() {
     return 0
 }
 
-# is_abandoned DIR: no run takes this long between staging and confirming.
-is_abandoned() { [ -n "$(find "$1" -prune -mmin +10 2>/dev/null)" ]; }
+# is_abandoned STAGE: settled, or older than the last boot, or so old that no run
+# can be between staging and confirming any more.
+is_abandoned() {
+    case ${1##*/} in
+    .dtls-deploy.done.*) return 0 ;;
+    esac
+    if [ -e /run/systemd/private ] && [ "$1" -ot /run/systemd/private ]; then return 0; fi
+    [ -n "$(find "$1" -prune -mmin +10 2>/dev/null)" ]
+}
 
 # fact_resolve NAME: the addresses that this node gives a name.
 fact_resolve() {
@@ -304,12 +311,13 @@ stage_directory() {
         (umask 022 && mkdir -p "${1%/*}/") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
         stage_name "$1"
         mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
-        printf '%s\n' "$stage_made" >"$STAGE/made"
+        printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"
         return 0
     fi
     [ -O "$1" ] || fail stage "$1 belongs to another account than $(id -un)"
+    stage_name "$1"
     for stage_left in "$1"/.dtls-deploy.*; do
-        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ]; then
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && [ "$stage_left" != "$STAGE" ]; then
             is_abandoned "$stage_left" || fail stage "another run is unfinished here: $stage_left"
             rm -rf "$stage_left"
         fi
@@ -317,16 +325,17 @@ stage_directory() {
     stage_mode=$(stat -L -c %a "$1") || fail stage "cannot stat $1"
     # Whoever may write here could exchange the stage itself.
     [ "$3" = keep ] || chmod go-w "$1" || fail stage "cannot set the mode of $1"
-    stage_name "$1"
+    [ ! -O "$STAGE" ] || [ -L "$STAGE" ] || return 0
     mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
     [ "$3" = set ] || return 0
-    printf '%s\n' "$stage_mode" >"$STAGE/mode"
-    printf '%s\n' "$2" >"$STAGE/new-mode"
+    printf '%s\n' "$stage_mode" >"$STAGE/mode" && printf '%s\n' "$2" >"$STAGE/new-mode" ||
+        fail stage "cannot write in $1"
 }
 
 # stage_file DIR NAME MODE CONTENT
 stage_file() {
     stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
     (set -C && printf '%s' "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
     chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
     stage_keep "$1" "$2"
@@ -335,6 +344,7 @@ stage_file() {
 # stage_copy DIR NAME MODE FROM: bytes that the node has already.
 stage_copy() {
     stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
     (set -C && cat "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
     chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
     stage_keep "$1" "$2"
@@ -344,6 +354,7 @@ stage_copy() {
 # a generation is not for the account to read.
 stage_kept() {
     stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
     (set -C && cat <&3 >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
     stage_sum=$(sha256sum "$STAGE/new/$2") && [ "${stage_sum%% *}" = "$4" ] ||
         fail stage "what is kept of $1/$2 is not what was kept"
@@ -360,6 +371,7 @@ stage_gone() {
 
 # stage_keep DIR NAME: what is needed to put the old file back.
 stage_keep() {
+    [ ! -e "$STAGE/old/$2" ] || rm -f "$STAGE/old/$2"
     if [ -e "$1/$2" ] || [ -L "$1/$2" ]; then
         [ -f "$1/$2" ] || fail stage "$1/$2 is not a regular file"
         ln "$1/$2" "$STAGE/old/$2" 2>/dev/null || cp -pP "$1/$2" "$STAGE/old/$2" ||
@@ -372,12 +384,20 @@ stage_keep() {
 # stage_sync DIR NAME...: the staged bytes are on the disk before any rename.
 stage_sync() {
     stage_name "$1"
+    stage_above=$1
     shift
     stage_left=$#
     while [ "$stage_left" -gt 0 ]; do
         [ -e "$STAGE/gone/$1" ] || set -- "$@" "$STAGE/new/$1"
         shift
         stage_left=$((stage_left - 1))
+    done
+    # A directory that was made is in the one above it only when that is synced.
+    stage_made=
+    [ ! -f "$STAGE/made" ] || read -r stage_made <"$STAGE/made"
+    while [ -n "$stage_made" ] && [ "${#stage_above}" -ge "${#stage_made}" ]; do
+        stage_above=${stage_above%/*}
+        set -- "$@" "${stage_above:-/}"
     done
     sync "$@" "$STAGE/old" "$STAGE/absent" "$STAGE/new" "$STAGE" 2>/dev/null || sync
 }
@@ -473,10 +493,13 @@ sweep() {
     done
 }
 
-# unstage DIR: the change stays; what was kept to undo it goes.
+# unstage DIR: the change stays; what was kept to undo it goes. Where that
+# fails the next run knows that it may go.
 unstage() {
     stage_name "$1"
-    rm -rf "$STAGE"
+    rm -rf "$STAGE" && return 0
+    mv "$STAGE" "$1/.dtls-deploy.done.$RUN"
+    return 1
 }
 
 # --- dockerd ------------------------------------------------------------------
@@ -500,7 +523,7 @@ RUNTIME=${DTLS_RUNTIME:-/run}/dtls-deploy
 arm() {
     arm_directory=$STATE/armed/$RUN
     arm_wants=$UNITS/$2.wants
-    own_state && mkdir -p "$STATE/armed" "$RUNTIME" "$arm_wants" && mkdir "$arm_directory" &&
+    own_state && mkdir -p "$STATE/armed" "$RUNTIME" "$arm_wants" "$arm_directory" &&
         printf '' >"$RUNTIME/$RUN" &&
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
         printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
@@ -525,6 +548,7 @@ After=local-fs.target
 RequiresMountsFor=$STATE $3
 Before=$2
 ConditionPathExists=!$RUNTIME/$RUN
+ConditionPathExists=$arm_directory/undo.sh
 [Service]
 Type=oneshot
 ExecStart=/bin/sh $arm_directory/rollback.sh boot
@@ -532,6 +556,7 @@ UNIT
     ln -sf "../$RESTORE" "$arm_wants/$RESTORE" &&
         { sync "$arm_directory"/* "$arm_directory" "$STATE/armed" "$STATE" "$UNITS/$RESTORE" "$arm_wants" "$UNITS" 2>/dev/null || sync; } ||
         fail arm "cannot write in $UNITS (disk full or read-only?)"
+    systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
         --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
         fail arm "systemd-run failed: the node could not put the old files back by itself"
@@ -673,13 +698,17 @@ journal_tail() {
     return 0
 }
 
-# confirm UNIT: the restart is proved; from now on these are the bytes that
-# dockerd has read.
+# confirm UNIT: the restart is proved, and what is there stays.
 confirm() {
-    claim confirmed || fail confirm "nobody confirmed in time: the node has put the old files back"
+    claim confirmed || [ -e "$STATE/armed/$RUN/confirmed" ] ||
+        fail confirm "nobody confirmed in time: the node has put the old files back"
+}
+
+# remember_restart UNIT: from now on these are the bytes that dockerd has read.
+remember_restart() {
+    [ -e "$STATE/pending" ] || return 0
     { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
-        mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" ||
-        fail confirm "cannot write in $STATE"
+        mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" || return 1
     sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
 }
 
@@ -691,6 +720,7 @@ confirm() {
 #   run RUN
 #   expires SECONDS               notAfter of the certificate in it
 #   directory PATH
+#   missing PATH TOP              a directory that was not there, from TOP on
 #   file MODE UID GID PATH        the first line is of file 1, and so on
 #   absent PATH
 #
@@ -709,6 +739,9 @@ generation_open() {
     own_state || fail generation "cannot keep the old files in $STATE (disk full or read-only?)"
     GENERATION=$STATE/generations/.new-$RUN.$SEQUENCE
     generation_count=0
+    generation_lines='
+'
+    rm -rf "$GENERATION"
     mkdir -p "$STATE/generations" && mkdir "$GENERATION" && printf '' >"$GENERATION/paths" &&
         printf "run$TAB%s\n" "$RUN" >"$GENERATION/manifest" || generation_failed
 }
@@ -716,15 +749,37 @@ generation_open() {
 generation_failed() { fail generation "cannot keep the old files in $STATE (disk full or read-only?)"; }
 
 # generation_directory PATH
-generation_directory() { printf "directory$TAB%s\n" "$1" >>"$GENERATION/manifest" || generation_failed; }
+generation_directory() { generation_line "directory$TAB$1"; }
+
+# generation_line LINE: once, however often it is asked for.
+generation_line() {
+    case $generation_lines in
+    *"
+$1
+"*) return 0 ;;
+    esac
+    generation_lines="$generation_lines$1
+"
+    printf '%s\n' "$1" >>"$GENERATION/manifest" || generation_failed
+}
+
+# generation_missing PATH TOP
+generation_missing() { generation_line "missing$TAB$1$TAB$2"; }
 
 # generation_file ACCOUNT PATH CALL: CALL prints the file; it runs as the account
 # that owns the directory.
 generation_file() {
     if [ ! -e "$2" ]; then
-        printf "absent$TAB%s\n" "$2" >>"$GENERATION/manifest" || generation_failed
+        generation_line "absent$TAB$2"
         return 0
     fi
+    case $generation_lines in
+    *"
+copy $2
+"*) return 0 ;;
+    esac
+    generation_lines="${generation_lines}copy $2
+"
     generation_count=$((generation_count + 1))
     in_account "$1" "$3" >"$GENERATION/$generation_count" && printf '%s\n' "$2" >>"$GENERATION/paths" ||
         generation_failed
@@ -732,6 +787,7 @@ generation_file() {
 
 # generation_close EXPIRES: it is on the disk, whole, or it is not there.
 generation_close() {
+    if generation_find && [ -n "$generation_found" ]; then return 0; fi
     set -- "$1"
     while IFS= read -r generation_path; do set -- "$@" "$generation_path"; done <"$GENERATION/paths"
     printf "expires$TAB%s\n" "$1" >>"$GENERATION/manifest" || generation_failed
@@ -819,7 +875,7 @@ fact_generation() {
     set --
     while IFS=$TAB read -r fact_word fact_mode _ _ fact_path; do
         case $fact_word in
-        directory) fact_path "$fact_mode" ;;
+        directory | missing) fact_path "$fact_mode" ;;
         absent) set -- "$@" "$fact_mode" ;;
         file) set -- "$@" "$fact_path" ;;
         esac
@@ -830,7 +886,7 @@ fact_generation() {
         for fact_each in "$fact_newest"/[0-9]*; do
             [ -f "$fact_each" ] || continue
             # Keys are never read, only hashed.
-            if grep -q 'PRIVATE KEY' "$fact_each"; then fact_kind=hash; else fact_kind=content; fi
+            if grep -q 'PRIVATE KEY' "$fact_each"; then fact_kind='hash'; else fact_kind='content'; fi
             [ "$fact_kind" != "$fact_how" ] || set -- "$@" "$fact_each"
         done
         [ $# = 0 ] || fact_files "$fact_how" "$@"

@@ -30,6 +30,8 @@ const RESTART_SECONDS: &str = "90";
 pub struct StagedFile {
     pub directory: String,
     pub directory_mode: DirectoryMode,
+    /// The first directory on the way that is not there yet.
+    pub missing_from: Option<String>,
     pub name: String,
     /// Permission bits.
     pub mode: u32,
@@ -211,7 +213,15 @@ impl Transaction {
     fn generation(&self, script: &mut Script, keep: Keep) {
         script.call("generation_open", &[]);
         for directory in self.directories() {
-            script.call("generation_directory", &[directory.path]);
+            let missing = self
+                .files
+                .iter()
+                .filter(|file| file.directory == directory.path)
+                .find_map(|file| file.missing_from.as_deref());
+            match missing {
+                Some(top) => script.call("generation_missing", &[directory.path, top]),
+                None => script.call("generation_directory", &[directory.path]),
+            };
             for file in self
                 .files
                 .iter()
@@ -356,9 +366,19 @@ impl Transaction {
         script
     }
 
-    /// What is there now stays: what was kept to undo it goes.
+    /// What is there now stays: what was kept to undo it goes. Whatever fails
+    /// here, the change holds, and the rest is done all the same.
     fn settled(&self, script: &mut Script) {
-        script.statement("unstage_all".to_owned());
+        if let Some(restart) = &self.restart {
+            script.statement(format!(
+                "{} || settled_without='its record: the next run restarts the daemon once more'",
+                call("remember_restart", &[&restart.unit])
+            ));
+        }
+        script.statement(
+            "unstage_all || settled_without='removing what was kept to undo it: the next run does'"
+                .to_owned(),
+        );
         for file in &self.files {
             if let Bytes::Gone { prune } = &file.bytes {
                 let mut prunes = Script::default();
@@ -378,6 +398,10 @@ impl Transaction {
         if self.forget {
             script.call("forget", &[]);
         }
+        script.statement(
+            "[ -z \"${settled_without-}\" ] || fail settle \"the change holds, but without $settled_without\""
+                .to_owned(),
+        );
     }
 
     /// The daemon was seen to answer as it should: what is there now stays.

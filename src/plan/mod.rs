@@ -276,6 +276,23 @@ fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), Plan
         .steps
         .iter()
         .any(|step| matches!(step, Step::Transaction { .. }));
+    let failed = planner
+        .facts
+        .get(&host.name)
+        .and_then(|facts| facts.undo_failed.first());
+    if let Some(run) = failed
+        && changes
+    {
+        let script = format!("/var/lib/dtls-deploy/armed/{run}/rollback.sh");
+        return Err(PlanProblem {
+            host: host.name.clone(),
+            task: "look at what is there".to_owned(),
+            message: format!(
+                "the change of the run {run} failed, and its old files could not be put back"
+            ),
+            hint: Some(by_hand(&host.name, &host.settings.unit, Some(&script))),
+        });
+    }
     match armed {
         Some(run) if changes => Err(PlanProblem {
             host: host.name.clone(),
@@ -287,6 +304,19 @@ fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), Plan
             )),
         }),
         _ => Ok(()),
+    }
+}
+
+/// What to do on a node whose old files could not be put back; `script` is the
+/// node's own, which tries it again.
+#[must_use]
+pub fn by_hand(host: &str, unit: &str, script: Option<&str>) -> String {
+    let look = format!("systemctl status {unit}; journalctl -u {unit} -n 30");
+    match script {
+        Some(script) => format!(
+            "look at {host} now: {look}; mend what keeps it, then put the old files back with: sudo sh {script}"
+        ),
+        None => format!("look at {host} now: {look}"),
     }
 }
 

@@ -204,7 +204,7 @@ fn a_node_that_nobody_confirms_undoes_the_change_by_itself() {
     lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
     assert!(lab.exec("node3", "docker version").contains("Server:"));
     assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");
-    let left = "ls -A /etc/docker/tls 2>/dev/null; find / -xdev -name '.dtls-deploy*' 2>/dev/null; systemctl list-units --all --no-legend 'dtls-deploy*'; true";
+    let left = "ls -A /etc/docker/tls 2>/dev/null; find / -xdev -name '.dtls-deploy*' 2>/dev/null; systemctl daemon-reload; systemctl list-units --all --no-legend 'dtls-deploy*'; true";
     assert_eq!(lab.exec("node3", left), "");
     let inventory = lab.inventory("");
     lab.deploy(&[&inventory]);

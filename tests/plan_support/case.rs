@@ -302,6 +302,8 @@ fn action(action: &Action) -> String {
                 Content::Text(_) => "write".to_owned(),
                 Content::Same => "keep the bytes".to_owned(),
                 Content::Copy { from } => format!("copy {from}"),
+                Content::Kept { .. } => "what was kept".to_owned(),
+                Content::Gone { prune } => format!("remove, {prune} directories when empty"),
                 Content::Authority => "the new CA".to_owned(),
                 Content::Leaf {
                     part: LeafPart::Certificate,
@@ -315,6 +317,7 @@ fn action(action: &Action) -> String {
             format!("{content}, {:04o} {}", file.mode, file.account)
         }
         Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
+        Action::Forget(what) => format!("forget {what:?}"),
         Action::Command { argv, seconds } => format!("run {argv:?} within {seconds} s"),
         Action::Service {
             unit,

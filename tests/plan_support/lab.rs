@@ -213,6 +213,9 @@ impl Lab {
 
     fn place(&mut self, host: &str, file: &FileChange, at: i64) {
         let bytes = match &file.content {
+            Content::Kept { .. } | Content::Gone { .. } => {
+                panic!("a deployment neither goes back nor removes")
+            }
             Content::Text(text) => text.as_bytes().to_vec(),
             Content::Authority => self
                 .authority

@@ -317,6 +317,31 @@ impl NodeFacts {
         }
     }
 
+    /// The first directory on the way to this one that is not there; `None`
+    /// when all of them are.
+    #[must_use]
+    pub fn missing_from(&self, directory: &str) -> Option<String> {
+        let path = self.expand(directory);
+        let components = self.directories.get(&path)?;
+        let mut walked = String::new();
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            walked.push('/');
+            walked.push_str(name);
+            if !components.iter().any(|component| component.path == walked) {
+                return Some(walked);
+            }
+        }
+        None
+    }
+
+    /// The run that made the newest generation, where one was asked for.
+    #[must_use]
+    pub fn last_change(&self) -> Option<&str> {
+        let name = self.generation.as_deref()?.rsplit('/').next()?;
+        let (_, run) = name.split_once('-')?;
+        Some(run.rsplit_once('.')?.0)
+    }
+
     /// The directory itself, where it exists.
     #[must_use]
     pub fn directory(&self, directory: &str) -> Option<&Component> {

@@ -30,6 +30,7 @@ fn file(directory: &Path, name: &str, before: Option<&str>, text: &str) -> Stage
     StagedFile {
         directory: directory.to_str().unwrap().to_owned(),
         directory_mode: DirectoryMode::Set(0o700),
+        missing_from: None,
         name: name.to_owned(),
         mode: 0o400,
         account: "root".to_owned(),

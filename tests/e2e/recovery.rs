@@ -1,0 +1,288 @@
+//! Going back: by the node at boot, by hand as the report says, by `rollback`
+//! and by `remove`.
+
+use crate::interrupt::{Running, slow_restart};
+use crate::lab::Lab;
+
+/// Everything that a deployment touches on a daemon's node.
+const DAEMON_FILES: &str = "cd / && find etc/docker etc/systemd/system/docker.service.d -mindepth 1 -not -name key.json -not -name 90-slow.conf 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
+
+/// The same for a client's account.
+const CLIENT_FILES: &str = "cd && find .docker .profile -mindepth 0 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
+
+fn serial(lab: &Lab) -> String {
+    lab.exec(
+        "node1",
+        "openssl s_client -connect node3:2376 </dev/null 2>/dev/null | openssl x509 -noout -serial",
+    )
+}
+
+fn nothing_of_ours(lab: &Lab, node: &str) {
+    let left = "find / -xdev \\( -name '.dtls-deploy*' -o -name 'dtls-deploy-restore*' \\) 2>/dev/null; ls /var/lib/dtls-deploy/armed 2>/dev/null; systemctl daemon-reload; systemctl list-units --all --no-legend 'dtls-deploy*'; true";
+    assert_eq!(lab.exec(node, left), "");
+}
+
+/// The power is cut while the daemon restarts with its new files. Nobody has
+/// confirmed them, so the node boots with the old ones.
+#[test]
+fn a_power_cut_before_the_confirmation_is_undone_at_boot() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let (before, files) = (serial(&lab), lab.exec("node3", DAEMON_FILES));
+    slow_restart(&lab, "node3");
+    let mut run = Running::start(
+        &lab,
+        &[
+            &inventory,
+            "-v",
+            "--timeout",
+            "20",
+            "-e",
+            "{dtls_extra_sans: [DNS:more.example]}",
+            "-e",
+            "{dtls_listen: ['tcp://10.0.0.12:2376']}",
+        ],
+    );
+    run.until("node3: restarting docker");
+    // Renamed, and not confirmed.
+    lab.exec(
+        "node3",
+        "timeout 20 sh -c 'until [ -s /var/lib/dtls-deploy/pending ]; do sleep 0.05; done'",
+    );
+    let swapped = lab.exec("node3", DAEMON_FILES);
+    assert_ne!(swapped, files);
+    lab.control(&["stop", "node3", "--cut"]);
+    let run = run.end();
+    assert!([4, 5].contains(&run.code), "{}", run.stdout);
+    lab.control(&["start", "node3"]);
+    let booted = "until systemctl is-active docker.service >/dev/null; do sleep 0.2; done";
+    lab.exec("node3", &format!("timeout 60 sh -c '{booted}'"));
+    assert_eq!(lab.exec("node3", DAEMON_FILES), files);
+    assert_eq!(serial(&lab), before);
+    let journal = lab.exec(
+        "node3",
+        "journalctl -b -u dtls-deploy-restore.service -o cat",
+    );
+    assert!(journal.contains("undone"), "{journal}");
+    nothing_of_ours(&lab, "node3");
+    // What was wanted is done by the next run, and kept over a boot.
+    lab.deploy(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    let after = serial(&lab);
+    assert_ne!(after, before);
+    lab.control(&["stop", "node3", "--cut"]);
+    lab.control(&["start", "node3"]);
+    lab.exec("node3", &format!("timeout 60 sh -c '{booted}'"));
+    assert_eq!(serial(&lab), after);
+    let run = lab.deploy(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+}
+
+/// The new files keep docker from starting, and the old ones cannot be put back.
+#[test]
+fn an_undo_that_fails_says_what_to_do_and_that_works_as_written() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.exec(
+        "node3",
+        "mkdir /tmp/kept && cp -a /etc/docker/. /tmp/kept/ && mount -t tmpfs -o mode=755,size=4m tmpfs /etc/docker && cp -a /tmp/kept/. /etc/docker/",
+    );
+    lab.deploy(&[&inventory]);
+    let (before, files) = (serial(&lab), lab.exec("node3", DAEMON_FILES));
+    lab.exec(
+        "node3",
+        "printf '#!/bin/sh\\n[ ! -e /run/broken ] || { mount -o remount,ro /etc/docker; exit 1; }\\n' >/usr/local/sbin/breaks; chmod 755 /usr/local/sbin/breaks; printf '[Service]\\nExecStartPre=/usr/local/sbin/breaks\\n' >/etc/systemd/system/docker.service.d/90-slow.conf; systemctl daemon-reload; touch /run/broken",
+    );
+    let run = lab.run(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    assert_eq!(run.code, 4, "{}", run.stdout);
+    assert!(run.stdout.contains("UNDO FAILED"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("systemctl status docker.service"),
+        "{}",
+        run.stdout
+    );
+    let by_hand = run
+        .stdout
+        .split("sudo sh ")
+        .nth(1)
+        .and_then(|rest| rest.split_whitespace().next())
+        .unwrap_or_else(|| panic!("no command: {}", run.stdout));
+    // The next run knows of it, and does not make a plan from such files.
+    let again = lab.run(&[&inventory, "--check"]);
+    assert_eq!(again.code, 4, "{}", again.stdout);
+    assert!(
+        again.stdout.contains("could not be put back"),
+        "{}",
+        again.stdout
+    );
+    // Its cause is mended; then what was said is done.
+    lab.exec("node3", "rm /run/broken; mount -o remount,rw /etc/docker");
+    let said = lab.exec_as("node3", "ubuntu", &format!("sudo sh {by_hand} || true"));
+    assert!(said.contains("undone"), "{said}");
+    assert_eq!(lab.exec("node3", DAEMON_FILES), files);
+    assert_eq!(serial(&lab), before);
+    nothing_of_ours(&lab, "node3");
+    lab.deploy(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+}
+
+/// `rollback` takes back what the last run changed, and then what the one
+/// before it changed.
+#[test]
+fn rollback_goes_back_one_run_at_a_time() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_client_env: [profile, context]");
+    let untouched = lab.exec("node3", DAEMON_FILES);
+    let client_untouched = lab.exec_as("node1", "ubuntu", CLIENT_FILES);
+    lab.deploy(&[&inventory]);
+    let first = lab.exec("node3", DAEMON_FILES);
+    let client = lab.exec_as("node1", "ubuntu", CLIENT_FILES);
+    let first_serial = serial(&lab);
+    lab.deploy(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    assert_ne!(lab.exec("node3", DAEMON_FILES), first);
+
+    // Only the daemon was changed by the last run: the client's files stay.
+    let run = lab.deploy(&["rollback", &inventory]);
+    assert!(
+        run.stdout.contains("node1: stays as it is"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(lab.exec("node3", DAEMON_FILES), first);
+    assert_eq!(serial(&lab), first_serial);
+    assert_eq!(lab.exec_as("node1", "ubuntu", CLIENT_FILES), client);
+    let verified = lab.deploy(&["verify", &inventory]);
+    assert!(verified.stdout.contains("own certificate accepted"));
+
+    // Back to before the first one: no TLS, and the local socket answers.
+    lab.deploy(&["rollback", &inventory]);
+    assert_eq!(lab.exec("node3", DAEMON_FILES), untouched);
+    assert_eq!(
+        lab.exec_as("node1", "ubuntu", CLIENT_FILES),
+        client_untouched
+    );
+    assert!(lab.exec("node3", "docker version").contains("Server:"));
+    assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");
+    let run = lab.deploy(&["rollback", &inventory]);
+    assert!(
+        run.stdout.contains("nothing is kept there to go back to"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+}
+
+#[test]
+fn rollback_refuses_a_certificate_of_another_ca() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.exec("node2", "rm -r /etc/dtls-deploy/ca");
+    lab.deploy(&[&inventory]);
+    let files = lab.exec("node3", DAEMON_FILES);
+    let before = lab.invocation();
+    let run = lab.run(&["rollback", &inventory, "--limit", "node3"]);
+    assert_eq!(run.code, 4, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("nobody would accept it"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(lab.exec("node3", DAEMON_FILES), files);
+    assert_eq!(lab.invocation(), before);
+}
+
+/// As many generations as the inventory says, with the modes of the originals,
+/// for root alone.
+#[test]
+fn generations_are_kept_and_are_not_too_many() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_keep_generations: 2");
+    for number in 0..4 {
+        lab.deploy(&[
+            &inventory,
+            "-e",
+            &format!("{{dtls_extra_sans: [DNS:x{number}.example]}}"),
+        ]);
+    }
+    let kept = lab.exec("node3", "ls /var/lib/dtls-deploy/generations");
+    let kept: Vec<&str> = kept.lines().collect();
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    assert!(
+        kept[0].starts_with("000003-") && kept[1].starts_with("000004-"),
+        "{kept:?}"
+    );
+    let modes = lab.exec(
+        "node3",
+        "stat -c '%a %U' /var/lib/dtls-deploy /var/lib/dtls-deploy/generations/*; cd /var/lib/dtls-deploy/generations/000004-*; grep -c PRIVATE $(ls [0-9]*) | grep -c ':1'; sha256sum -c --quiet sums; grep -P '^file\\t400\\t0\\t0\\t/etc/docker/tls/key.pem' manifest",
+    );
+    assert_eq!(
+        modes,
+        "700 root\n700 root\n700 root\n1\nfile\t400\t0\t0\t/etc/docker/tls/key.pem"
+    );
+    // The client keeps its own, in its home.
+    let client = lab.exec_as(
+        "node1",
+        "ubuntu",
+        "stat -c '%a %U' .local/state/dtls-deploy; ls .local/state/dtls-deploy/generations | wc -l",
+    );
+    assert_eq!(client, "700 ubuntu\n1");
+    // A key whose certificate has expired does not stay.
+    lab.exec(
+        "node3",
+        "sed -i 's/^expires.*/expires\\t1000000000/' /var/lib/dtls-deploy/generations/000004-*/manifest",
+    );
+    lab.deploy(&[&inventory, "-e", "{dtls_extra_sans: [DNS:y.example]}"]);
+    let keys = lab.exec(
+        "node3",
+        "grep -l PRIVATE /var/lib/dtls-deploy/generations/*/[0-9]*",
+    );
+    assert!(
+        !keys.contains("/000004-") && keys.contains("/000005-"),
+        "{keys}"
+    );
+}
+
+/// A node is what it was before, and what others set stays.
+#[test]
+fn remove_leaves_nothing_of_ours_and_everything_of_others() {
+    let lab = Lab::fresh();
+    lab.exec(
+        "node3",
+        "printf '{\\n  \"log-level\": \"warn\"\\n}\\n' >/etc/docker/daemon.json; systemctl restart docker",
+    );
+    lab.exec_as(
+        "node1",
+        "ubuntu",
+        "mkdir -m 700 .docker; echo '{}' >.docker/config.json",
+    );
+    let (daemon, client) = (
+        lab.exec("node3", DAEMON_FILES),
+        lab.exec_as("node1", "ubuntu", CLIENT_FILES),
+    );
+    let inventory = lab.inventory("dtls_client_env: [profile, context]");
+    lab.deploy(&[&inventory]);
+    let checked = lab.deploy(&["remove", &inventory, "--check", "--diff"]);
+    assert!(
+        checked.stdout.contains("would be made"),
+        "{}",
+        checked.stdout
+    );
+    lab.deploy(&["remove", &inventory]);
+    assert_eq!(lab.exec("node3", DAEMON_FILES), daemon);
+    assert_eq!(lab.exec_as("node1", "ubuntu", CLIENT_FILES), client);
+    assert!(lab.exec("node3", "docker version").contains("Server:"));
+    assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");
+    for node in ["node1", "node3"] {
+        nothing_of_ours(&lab, node);
+        let left = "ls -d /var/lib/dtls-deploy /home/ubuntu/.local/state/dtls-deploy 2>/dev/null; grep -rl 'PRIVATE KEY' /etc/docker /home /var/lib/dtls-deploy 2>/dev/null; true";
+        assert_eq!(lab.exec(node, left), "", "{node}");
+    }
+    let run = lab.deploy(&["remove", &inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+    lab.exec("node2", "test -s /etc/dtls-deploy/ca/ca-key.pem");
+    lab.deploy(&[&inventory]);
+}
