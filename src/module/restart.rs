@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Module;
+use super::{Kind, Module, Parameter};
 use crate::docker::daemon_json::speaks_tls;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
@@ -22,6 +22,13 @@ pub const RECORD: &str = "/var/lib/dtls-deploy/confirmed";
 #[derive(Debug)]
 pub struct Restart;
 
+const BECAUSE: Parameter = Parameter {
+    name: "because",
+    kind: Kind::Choice(&["anything", "changes"]),
+    required: false,
+    summary: "changes: only when the tasks before it change what dockerd reads; anything, which is what counts when not set: also when the running daemon has not read what is there",
+};
+
 impl Module for Restart {
     fn name(&self) -> &'static str {
         "restart"
@@ -29,6 +36,10 @@ impl Module for Restart {
 
     fn summary(&self) -> &'static str {
         "daemon-reload and restart of the docker unit, when what dockerd read has changed"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        &[BECAUSE]
     }
 
     fn is_reversible(&self) -> bool {
@@ -57,7 +68,7 @@ impl Module for Restart {
                 reasons.push(format!("{} changes", change.subject));
             }
         }
-        if reasons.is_empty() {
+        if reasons.is_empty() && task.argument("because") != Some("changes") {
             reasons = stale(&reads, facts);
         }
         if reasons.is_empty() {

@@ -21,6 +21,8 @@ trap '' PIPE
 # A redirection that fails ends the shell where a special builtin has it: files
 # are made with printf, never with a colon.
 TAB=$(printf '\t')
+# The shell that works on this node, whoever acts for it.
+: "${DTLS_OWNER:=$$}"
 STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
 
 # own_state: where this account keeps what it needs to go back, in a place that
@@ -96,7 +98,7 @@ in_account() {
     fi
     in_account_script=$1
     shift
-    printf '%s\n' "$DTLS_PRELUDE" "login_home='${login_home:-/}'" "dtls_calls() { :" \
+    printf '%s\n' "DTLS_OWNER=$DTLS_OWNER" "$DTLS_PRELUDE" "login_home='${login_home:-/}'" "dtls_calls() { :" \
         "$in_account_script" '}' 'dtls_calls </dev/null; exit $?' | (cd / && "$@")
 }
 
@@ -152,13 +154,37 @@ fact_path() {
     return 0
 }
 
-# is_abandoned STAGE: settled, or older than the last boot, or so old that no run
-# can be between staging and confirming any more.
+# process_start PID: sets $process_start, ticks between the machine's boot and the
+# process's start; empty where there is no such process.
+process_start() {
+    process_start=
+    [ -r "/proc/$1/stat" ] || return 0
+    read -r process_line 2>/dev/null <"/proc/$1/stat" || return 0
+    # The name before the last parenthesis may hold anything.
+    # shellcheck disable=SC2086 # words are what is wanted
+    set -- ${process_line##*) }
+    shift 19
+    process_start=$1
+}
+
+# is_abandoned STAGE: nothing is at work on it any more, and no armed run needs
+# it.
 is_abandoned() {
     case ${1##*/} in
     .dtls-deploy.done.*) return 0 ;;
     esac
-    if [ -e /run/systemd/private ] && [ "$1" -ot /run/systemd/private ]; then return 0; fi
+    [ ! -e "$STATE/armed/${1##*/.dtls-deploy.}" ] || return 1
+    if [ -r "$1/owner" ] && read -r abandoned_pid abandoned_start <"$1/owner"; then
+        case $abandoned_pid in
+        '' | *[!0-9]*) ;;
+        *)
+            process_start "$abandoned_pid"
+            [ "$process_start" != "$abandoned_start" ]
+            return
+            ;;
+        esac
+    fi
+    # Made by a version that did not say whose it is, or not whole.
     [ -n "$(find "$1" -prune -mmin +10 2>/dev/null)" ]
 }
 
@@ -302,6 +328,13 @@ expect() {
     [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
 }
 
+# stage_open DIR: an empty stage, which says whose it is.
+stage_open() {
+    process_start "$DTLS_OWNER"
+    mkdir "$STAGE" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" &&
+        mkdir "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
+}
+
 # stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
 # stage; an existing one gets the mode with the swap, or keeps its own.
 stage_directory() {
@@ -310,7 +343,7 @@ stage_directory() {
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
         (umask 022 && mkdir -p "${1%/*}/") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
         stage_name "$1"
-        mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
+        stage_open "$1"
         printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"
         return 0
     fi
@@ -326,7 +359,7 @@ stage_directory() {
     # Whoever may write here could exchange the stage itself.
     [ "$3" = keep ] || chmod go-w "$1" || fail stage "cannot set the mode of $1"
     [ ! -O "$STAGE" ] || [ -L "$STAGE" ] || return 0
-    mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
+    stage_open "$1"
     [ "$3" = set ] || return 0
     printf '%s\n' "$stage_mode" >"$STAGE/mode" && printf '%s\n' "$2" >"$STAGE/new-mode" ||
         fail stage "cannot write in $1"
@@ -604,6 +637,8 @@ give_up() {
         generation_drop
         [ -z "$UNIT" ] || disarm
         record undone
+        # Asked for, it is no failure.
+        [ -z "${rolling_back-}" ] || exit 0
     elif [ -n "$UNIT" ] && [ -d "$STATE/armed/$RUN" ]; then
         printf '' >"$STATE/armed/$RUN/failed"
         record undo-failed "$STATE/armed/$RUN/rollback.sh"
@@ -644,9 +679,10 @@ roll_back() {
     if command -v flock >/dev/null 2>&1; then
         exec 9<"$STATE/armed/$RUN/undo.sh"
         flock 9
-        [ -e "$STATE/armed/$RUN/undo.sh" ] || { record undone; exit 71; }
+        [ -e "$STATE/armed/$RUN/undo.sh" ] || { record undone; exit 0; }
     fi
     claimed=yes
+    rolling_back=yes
     if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
 }
 

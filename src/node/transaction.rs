@@ -334,7 +334,7 @@ impl Transaction {
             script.statement(format!("(\n{}\n) & armed=$!", arm.body()));
         }
         let failed = if armed.is_some() {
-            " || { wait $armed; give_up; }"
+            " || { wait $armed || claimed=yes; give_up; }"
         } else {
             " || give_up"
         };
