@@ -99,10 +99,11 @@ fact_system() {
         read -r fact_uptime _ </proc/uptime
         record uptime "$fact_uptime"
     fi
-    record account "$(id -u)" "$(id -un)"
+    fact_uid=$(id -u)
+    record account "$fact_uid" "$(id -un)"
     record home "$login_home"
     if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
-    for fact_tool in docker dockerd curl openssl snap; do
+    for fact_tool in docker dockerd curl openssl; do
         command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
     done
     return 0
@@ -150,6 +151,102 @@ fact_resolve() {
     command -v getent >/dev/null 2>&1 || return 0
     fact_found=$(getent ahosts "$1" | while read -r fact_address _; do printf '%s ' "$fact_address"; done)
     record resolved "$1" "$fact_found"
+}
+
+# fact_network PORTS: the node's own addresses, and who listens on the ports (in
+# hexadecimal, as the kernel writes them). Without an awk nothing is said.
+fact_network() {
+    command -v awk >/dev/null 2>&1 || return 0
+    fact_bind=no
+    for fact_file in /proc/sys/net/ipv4/ip_nonlocal_bind /proc/sys/net/ipv6/ip_nonlocal_bind; do
+        fact_value=0
+        [ -r "$fact_file" ] && read -r fact_value <"$fact_file"
+        [ "$fact_value" = 0 ] || fact_bind=yes
+    done
+    record network "$fact_bind"
+    fact_ports=$1
+    set --
+    for fact_file in fib_trie if_inet6 tcp tcp6; do
+        [ -r "/proc/net/$fact_file" ] && set -- "$@" "/proc/net/$fact_file"
+    done
+    [ $# -gt 0 ] || return 0
+    # shellcheck disable=SC2016 # the program is awk's
+    fact_seen=$(awk -v ports=" $fact_ports " '
+        FILENAME ~ /fib_trie$/ { if ($3 == "LOCAL") print "address\t" last $1; last = $2; next }
+        FILENAME ~ /if_inet6$/ { print "address\t" $1; next }
+        $4 == "0A" {
+            split($2, part, ":")
+            if (index(ports, " " part[2] " ")) print part[1], part[2], $10
+        }' "$@") || return 0
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -f
+    for fact_line in $fact_seen; do
+        IFS=$fact_old_ifs
+        case $fact_line in
+        address*) printf '%s\n' "$fact_line" ;;
+        *)
+            # shellcheck disable=SC2086 # three words
+            set -- $fact_line
+            fact_holder "$3"
+            record listener "$1" "$2" "$fact_owner"
+            ;;
+        esac
+    done
+    set +f
+    IFS=$fact_old_ifs
+    return 0
+}
+
+# fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
+fact_holder() {
+    fact_owner=unknown
+    [ "$fact_uid" = 0 ] || return 0
+    if [ "${fact_main_pid:-0}" != 0 ]; then
+        case $(ls -l "/proc/$fact_main_pid/fd" 2>/dev/null) in
+        *"socket:[$1]"*)
+            fact_owner=daemon
+            return 0
+            ;;
+        esac
+    fi
+    # A socket that no process holds is the kernel's: NFS, for instance.
+    fact_owner="the kernel or a process that cannot be seen"
+    set +f
+    # shellcheck disable=SC2016 # the program is awk's
+    fact_pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v socket="socket:[$1]" '
+        /^\/proc\// { split($1, part, "/"); next }
+        index($0, socket) { print part[3]; exit }')
+    set -f
+    if [ -n "$fact_pid" ] && read -r fact_name 2>/dev/null <"/proc/$fact_pid/comm"; then
+        fact_owner="$fact_name (process $fact_pid)"
+    fi
+    return 0
+}
+
+# fact_space DIRECTORY...: what is left on the file systems below them, in one
+# process. GNU's df counts space and files at once, others only space.
+fact_space() {
+    fact_left=$#
+    while [ "$fact_left" -gt 0 ]; do
+        expand "$1"
+        record space-of "$expanded"
+        while [ ! -d "$expanded" ]; do
+            expanded=${expanded%/*}
+            [ -n "$expanded" ] || expanded=/
+        done
+        set -- "$@" "$expanded"
+        shift
+        fact_left=$((fact_left - 1))
+    done
+    fact_kind=gnu
+    fact_df=$(df -k --output=avail,iavail,itotal,target "$@" 2>/dev/null) || {
+        fact_kind=posix
+        fact_df=$(df -Pk "$@" 2>/dev/null) || return 0
+    }
+    record space "$fact_kind"
+    printf '%s\n' "$fact_df"
 }
 
 # fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
@@ -208,6 +305,7 @@ fact_unit() {
         IFS=$fact_old_ifs
         record unit "$fact_line"
         case $fact_line in
+        MainPID=*) fact_main_pid=${fact_line#MainPID=} ;;
         FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
         DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
         EnvironmentFiles=/*)
