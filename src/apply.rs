@@ -5,6 +5,7 @@
 //! each play, all of its hosts at once, each batch of a host in one exec.
 
 mod materials;
+mod pair;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,10 +197,11 @@ impl Apply<'_> {
                             serial: leaf.serial.clone(),
                         });
                     }
-                    transaction.files.push(
-                        staged(host, file, materials)
-                            .ok_or_else(|| Box::new(no_material(host, change).into()))?,
-                    );
+                    transaction
+                        .files
+                        .push(staged(host, file, materials).ok_or_else(|| {
+                            Box::new(materials.missing(&host.name, change, file).into())
+                        })?);
                 }
                 Action::Restart(restart) => {
                     transaction.restart = Some(UnitRestart {
@@ -207,6 +209,7 @@ impl Apply<'_> {
                         reads: restart.reads.clone(),
                         confirm_within: host.settings.confirm_within,
                     });
+                    transaction.validation.clone_from(&restart.validation);
                 }
                 Action::Sweep { directory, account } => {
                     let mut sweep = Script::default();
@@ -405,18 +408,6 @@ fn staged(host: &Host, file: &FileChange, materials: &Materials) -> Option<Stage
         before: file.before.clone(),
         bytes,
     })
-}
-
-fn no_material(host: &Host, change: &Change) -> Failure {
-    Failure {
-        host: host.name.clone(),
-        kind: FailureKind::Failed,
-        step: change.task.clone(),
-        message: format!("there is nothing to write to {}", change.subject),
-        causes: Vec::new(),
-        detail: Vec::new(),
-        hint: None,
-    }
 }
 
 fn failure(host: &Host, report: &Report) -> Failure {

@@ -10,6 +10,7 @@ mod client;
 mod command;
 mod daemon_json;
 mod docker_context;
+mod launch;
 mod push;
 pub mod restart;
 mod service;

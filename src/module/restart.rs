@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Module;
+use super::{Module, launch};
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
@@ -37,6 +37,7 @@ impl Module for Restart {
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.unit = Some(host.settings.unit.clone());
         request.content.insert(RECORD.to_owned());
+        request.content.insert(daemon_json::PATH.to_owned());
     }
 
     fn plan(
@@ -62,6 +63,7 @@ impl Module for Restart {
         if reasons.is_empty() {
             return Ok(Vec::new());
         }
+        let validation = launch::validation(host, facts, &planner.earlier)?;
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
@@ -71,6 +73,7 @@ impl Module for Restart {
             action: Action::Restart(RestartAction {
                 unit: host.settings.unit.clone(),
                 reads,
+                validation,
             }),
         }])
     }

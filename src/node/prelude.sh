@@ -103,7 +103,7 @@ fact_system() {
     record account "$fact_uid" "$(id -un)"
     record home "$login_home"
     if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
-    for fact_tool in docker dockerd curl openssl; do
+    for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
         command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
     done
     return 0
@@ -538,6 +538,51 @@ unstage() {
 # --- dockerd ------------------------------------------------------------------
 
 unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
+
+# validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd would
+# start with the new settings, with the staged file where one is staged.
+validate() {
+    validate_directory=$STATE/validate
+    mkdir -p "$STATE" && chmod 700 "$STATE" && rm -rf "$validate_directory" && mkdir "$validate_directory" &&
+        printf '%s' "$1" >"$validate_directory/daemon.json" || {
+        record failed validate "cannot write in $STATE"
+        return 1
+    }
+    shift
+    for validate_link in tlscacert tlscert tlskey; do
+        stage_name "${1%/*}"
+        if [ -e "$STAGE/new/${1##*/}" ]; then
+            ln -s "$STAGE/new/${1##*/}" "$validate_directory/$validate_link"
+        else
+            ln -s "$1" "$validate_directory/$validate_link"
+        fi
+        shift
+    done
+    validate_dockerd=$1
+    shift
+    validate_said=$(
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
+        exec timeout 20 "$validate_dockerd" --validate --config-file "$validate_directory/daemon.json" "$@" 2>&1 </dev/null
+    )
+    validate_status=$?
+    rm -rf "$validate_directory"
+    [ "$validate_status" != 0 ] || return 0
+    validate_line='
+'
+    case $validate_said in
+    # Before 23.0 it cannot be asked.
+    *'unknown flag: --validate'*) return 0 ;;
+    *"${validate_line}See '"*) validate_said=${validate_said%"${validate_line}See '"*} ;;
+    esac
+    if [ "$validate_status" = 124 ]; then
+        record failed validate "dockerd --validate did not end within 20 seconds"
+        return 1
+    fi
+    validate_said=${validate_said##*"$validate_line"}
+    validate_said=${validate_said##*"$validate_directory/daemon.json: "}
+    record failed validate "dockerd refuses the new settings: $(printf '%s' "$validate_said" | tr '\t' ' ')"
+    return 1
+}
 
 # arm SECONDS SCRIPT: the node puts everything back by itself when nobody
 # confirms in time, be it that the controller is gone or the connection dead.

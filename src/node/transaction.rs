@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 
 use super::script::{Script, call};
+use super::validation::Validation;
 use crate::secret::Secret;
 
 /// Seconds that `systemctl restart` may take; dockerd waits up to 15 s for its
@@ -60,6 +61,8 @@ pub struct UnitRestart {
 pub struct Transaction {
     pub files: Vec<StagedFile>,
     pub restart: Option<UnitRestart>,
+    /// Asked of dockerd once all is staged, before any file is renamed.
+    pub validation: Option<Validation>,
 }
 
 /// A directory that takes part, in the order of first mention.
@@ -216,6 +219,14 @@ impl Transaction {
                 " || give_up"
             };
             script.in_account(account, &staging, failed);
+        }
+        if let Some(validation) = &self.validation {
+            let armed = if self.restart.is_some() {
+                "wait $armed || claimed=yes; "
+            } else {
+                ""
+            };
+            script.statement(format!("{} || {{ {armed}give_up; }}", validation.call()));
         }
         if self.restart.is_some() {
             script.statement("wait $armed || { claimed=yes; give_up; }".to_owned());
@@ -413,6 +424,7 @@ mod tests {
                 file(&root.join("a/b/c"), "fresh", None, "fresh\n\n"),
             ],
             restart: None,
+            validation: None,
         }
     }
 

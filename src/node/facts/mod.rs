@@ -157,6 +157,11 @@ impl UnitFact {
     }
 
     #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.property("LoadState") == "masked"
+    }
+
+    #[must_use]
     pub fn active_state(&self) -> &str {
         self.property("ActiveState")
     }
