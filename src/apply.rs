@@ -430,6 +430,9 @@ fn failure(host: &Host, report: &Report) -> Failure {
             host.name, host.settings.unit, host.settings.unit
         )),
         _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
+        FailureKind::Undone if step == "validate" => Some(
+            "mend /etc/docker/daemon.json or the unit's flags there and run again; nothing was renamed or restarted".to_owned(),
+        ),
         FailureKind::Undone => {
             Some("mend what is said above and run again; nothing of the change is left".to_owned())
         }

@@ -214,7 +214,7 @@ fact_holder() {
     # A socket that no process holds is the kernel's: NFS, for instance.
     fact_owner="the kernel or a process that cannot be seen"
     set +f
-    # shellcheck disable=SC2016 # the program is awk's
+    # shellcheck disable=SC2012,SC2016 # names are numbers; the program is awk's
     fact_pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v socket="socket:[$1]" '
         /^\/proc\// { split($1, part, "/"); next }
         index($0, socket) { print part[3]; exit }')
@@ -241,7 +241,7 @@ fact_space() {
         fact_left=$((fact_left - 1))
     done
     fact_kind=gnu
-    fact_df=$(df -k --output=avail,iavail,itotal,target "$@" 2>/dev/null) || {
+    fact_df=$(df -k --output=size,avail,iavail,itotal,target "$@" 2>/dev/null) || {
         fact_kind=posix
         fact_df=$(df -Pk "$@" 2>/dev/null) || return 0
     }

@@ -58,3 +58,108 @@ impl Validation {
         call("validate", &arguments)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::node::transaction::{Bytes, DirectoryMode, Report, StagedFile, Transaction};
+    use crate::secret::Secret;
+
+    /// What was reported, and whether the file was renamed.
+    fn outcome(shell: &[&str], root: &Path, dockerd: &str) -> (Report, bool) {
+        let program = root.join("dockerd");
+        std::fs::write(&program, format!("#!/bin/sh\n{dockerd}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        let transaction = Transaction {
+            files: vec![StagedFile {
+                directory: at("tls"),
+                directory_mode: DirectoryMode::Set(0o700),
+                name: "cert.pem".to_owned(),
+                mode: 0o444,
+                account: "root".to_owned(),
+                before: None,
+                bytes: Bytes::Given(Secret::from("staged".to_owned())),
+            }],
+            restart: None,
+            validation: Some(Validation {
+                command_line: vec![at("dockerd"), "-H".to_owned(), "it's".to_owned()],
+                settings: "{\"a\": \"100%\"}".to_owned(),
+                files: [at("tls/ca.pem"), at("tls/cert.pem"), at("tls/key.pem")],
+            }),
+        };
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .env("DTLS_STATE", at("state"))
+            .env("DOCKER_TLS_VERIFY", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("apt-get install dash bash busybox");
+        let text = transaction.execute().text("run1");
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(text.expose()).unwrap();
+        drop(input);
+        let report = Report::parse(&child.wait_with_output().unwrap().stdout);
+        assert!(!root.join("state/validate").exists(), "{shell:?}");
+        (report, root.join("tls/cert.pem").exists())
+    }
+
+    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+
+    #[test]
+    fn dockerd_sees_the_staged_files_and_the_units_flags() {
+        for shell in SHELLS {
+            let root = tempfile::tempdir().unwrap();
+            let look = "cd \"${0%/*}\"; { printf '%s|' \"$1\" \"$2\" \"$4\" \"$5\" \"${DOCKER_TLS_VERIFY-none}\"; cat \"$3\" \"${3%/*}/tlscert\"; readlink \"${3%/*}/tlskey\"; } >seen";
+            let (report, renamed) = outcome(shell, root.path(), look);
+            assert!(report.done && renamed, "{shell:?} {report:?}");
+            let seen = std::fs::read_to_string(root.path().join("seen")).unwrap();
+            let key = root.path().join("tls/key.pem");
+            let expected = format!(
+                "--validate|--config-file|-H|it's|none|{{\"a\": \"100%\"}}staged{}\n",
+                key.display()
+            );
+            assert_eq!(seen, expected, "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn a_dockerd_that_cannot_be_asked_is_not() {
+        for shell in SHELLS {
+            let root = tempfile::tempdir().unwrap();
+            let old = "printf \"Status: unknown flag: --validate\\nSee 'dockerd --help'., Code: 125\\n\"; exit 125";
+            let (report, renamed) = outcome(shell, root.path(), old);
+            assert!(report.done && renamed, "{shell:?} {report:?}");
+        }
+    }
+
+    #[test]
+    fn what_dockerd_refuses_is_said_in_its_words_and_undone() {
+        let cases = [
+            (
+                "echo warning; echo \"unable to configure the Docker daemon with file $3: bad\tthing\" >&2; exit 1",
+                "dockerd refuses the new settings: bad thing",
+            ),
+            (
+                "printf \"Status: unknown flag: --bogus\\nSee 'dockerd --help'., Code: 125\\n\"; exit 125",
+                "dockerd refuses the new settings: Status: unknown flag: --bogus",
+            ),
+        ];
+        for shell in SHELLS {
+            for (dockerd, said) in cases {
+                let root = tempfile::tempdir().unwrap();
+                let (report, renamed) = outcome(shell, root.path(), dockerd);
+                assert!(report.undone && !renamed, "{shell:?} {report:?}");
+                let failed = ("validate".to_owned(), said.to_owned());
+                assert_eq!(report.failed, Some(failed), "{shell:?}");
+                assert!(!root.path().join("tls").exists(), "{shell:?}");
+            }
+        }
+    }
+}

@@ -235,7 +235,7 @@ fn space(facts: &NodeFacts, changes: &[&Change], restarts: bool) -> Result<(), R
         directories.insert(STATE);
     }
     for directory in directories {
-        let Some(space) = facts.space.get(directory) else {
+        let Some(space) = facts.space.get(directory).filter(|space| space.size > 0) else {
             continue;
         };
         let refuse = |left: String| {

@@ -185,6 +185,17 @@ impl Lab {
         path.to_str().unwrap().to_owned()
     }
 
+    /// A shell command of this machine's, in the network of a node, whose
+    /// settings are read-only in the node itself.
+    pub fn in_network(&self, node: &str, command: &str) {
+        let network = format!("--net=/run/netns/dtls-{}-{node}", self.name);
+        let output = Command::new("nsenter")
+            .args([&network, "sh", "-c", command])
+            .output()
+            .unwrap();
+        check(command, &output);
+    }
+
     /// Copies a file of this machine to a node, as root.
     pub fn put(&self, node: &str, from: &str, to: &str) {
         let output = lab_command(&self.name)

@@ -409,6 +409,7 @@ impl Machine {
             ("space", Value::Object(spaces)) => {
                 for (directory, left) in spaces {
                     let space = Space {
+                        size: left["size"].as_u64().unwrap_or(100_000),
                         free: left["free"].as_u64().unwrap(),
                         inodes: left["inodes"].as_u64(),
                         mount: "/mnt".to_owned(),

@@ -6,6 +6,8 @@
 /// What is left in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {
+    /// KiB in all; 0 where the file system does not count.
+    pub size: u64,
     /// KiB.
     pub free: u64,
     /// Files that can still be made; `None` where there is no such limit (btrfs),
@@ -16,14 +18,16 @@ pub struct Space {
 }
 
 impl Space {
-    /// A line of `df -k --output=avail,iavail,itotal,target`.
+    /// A line of `df -k --output=size,avail,iavail,itotal,target`.
     pub(super) fn from_gnu(line: &str) -> Option<Self> {
-        let (free, rest) = column(line)?;
+        let (size, rest) = column(line)?;
+        let (free, rest) = column(rest)?;
         let (inodes, rest) = column(rest)?;
         let (total, mount) = column(rest)?;
         // Where there is no limit there are none in all.
         let limited = total.parse().is_ok_and(|total: u64| total > 0);
         Some(Self {
+            size: size.parse().ok()?,
             free: free.parse().ok()?,
             inodes: inodes.parse().ok().filter(|_| limited),
             mount: mount.to_owned(),
@@ -34,8 +38,10 @@ impl Space {
     /// may hold blanks.
     pub(super) fn from_posix(line: &str) -> Option<Self> {
         let (before, rest) = line.split_once("% ")?;
-        let free = before.split_whitespace().rev().nth(1)?;
+        let mut columns = before.split_whitespace().rev().skip(1);
+        let (free, size) = (columns.next()?, columns.nth(1)?);
         Some(Self {
+            size: size.parse().ok()?,
             free: free.parse().ok()?,
             inodes: None,
             mount: rest.trim_start().to_owned(),
@@ -55,17 +61,20 @@ mod tests {
 
     #[test]
     fn both_kinds_of_df_are_read() {
-        let gnu = Space::from_gnu("   60000   123     4000 /var/my disk").unwrap();
+        let gnu = Space::from_gnu("  90000 60000   123     4000 /var/my disk").unwrap();
         assert_eq!(
             (gnu.free, gnu.inodes, gnu.mount.as_str()),
             (60000, Some(123), "/var/my disk")
         );
-        let btrfs = Space::from_gnu("60000 0 0 /").unwrap();
+        let btrfs = Space::from_gnu("90000 60000 0 0 /").unwrap();
         assert_eq!(btrfs.inodes, None);
-        let vfat = Space::from_gnu("60000 - - /boot").unwrap();
+        let vfat = Space::from_gnu("90000 60000 - - /boot").unwrap();
         assert_eq!((vfat.free, vfat.inodes), (60000, None));
         let posix = Space::from_posix("a disk   100 36 64 36% /etc/docker/tls").unwrap();
-        assert_eq!((posix.free, posix.mount.as_str()), (64, "/etc/docker/tls"));
+        assert_eq!(
+            (posix.size, posix.free, posix.mount.as_str()),
+            (100, 64, "/etc/docker/tls")
+        );
         assert_eq!(Space::from_gnu("Avail"), None);
         assert_eq!(Space::from_posix("Filesystem 1024-blocks"), None);
     }
