@@ -73,9 +73,9 @@ impl Module for SystemdOverride {
         let unit = &host.settings.unit;
         let directory = directory(unit);
         request.unit = Some(unit.clone());
-        request
-            .content
-            .insert(format!("{directory}/{}", host.settings.dropin));
+        let own = format!("{directory}/{}", host.settings.dropin);
+        request.drop_in = Some(own.clone());
+        request.content.insert(own);
         request.directories.insert(directory);
         for listen in &host.settings.listen {
             if listen.host.parse::<IpAddr>().is_err() {
@@ -101,7 +101,12 @@ impl Module for SystemdOverride {
                 .hint("nodes with another init system are not supported yet"));
         }
         let unit = facts.unit.clone().unwrap_or_default();
-        if !unit.is_loaded() {
+        // Debian's /etc/init.d/docker stays when the package is removed, and systemd
+        // makes a unit of it.
+        let is_script = unit
+            .fragment()
+            .is_some_and(|path| path.starts_with("/run/systemd/generator"));
+        if !unit.is_loaded() || is_script {
             return Err(no_unit(facts, &unit, unit_name));
         }
         if unit.invocation().is_empty() && unit.active_state() == "active" {

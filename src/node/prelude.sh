@@ -153,8 +153,10 @@ fact_resolve() {
     record resolved "$1" "$fact_found"
 }
 
-# fact_network PORTS: the node's own addresses, and who listens on the ports (in
-# hexadecimal, as the kernel writes them). Without an awk nothing is said.
+# fact_network DROP-IN PORT...: the node's own addresses, and who listens on the
+# ports. A port that the drop-in of a running daemon names is the daemon's and not
+# looked for: the kernel takes its time over /proc/net/tcp. Without an awk nothing
+# is said.
 fact_network() {
     command -v awk >/dev/null 2>&1 || return 0
     fact_bind=no
@@ -164,9 +166,25 @@ fact_network() {
         [ "$fact_value" = 0 ] || fact_bind=yes
     done
     record network "$fact_bind"
-    fact_ports=$1
+    fact_listens=
+    if [ "${fact_main_pid:-0}" != 0 ] && [ -f "$1" ] && [ -r "$1" ]; then
+        while IFS= read -r fact_line || [ -n "$fact_line" ]; do
+            fact_listens="$fact_listens $fact_line"
+        done <"$1"
+    fi
+    shift
+    # As the kernel writes them.
+    fact_ports=
+    for fact_port in "$@"; do
+        case "$fact_listens " in
+        *":$fact_port "*) ;;
+        *) fact_ports="$fact_ports $(printf '%04X' "$fact_port")" ;;
+        esac
+    done
+    fact_tables='fib_trie if_inet6'
+    [ -z "$fact_ports" ] || fact_tables="$fact_tables tcp tcp6"
     set --
-    for fact_file in fib_trie if_inet6 tcp tcp6; do
+    for fact_file in $fact_tables; do
         [ -r "/proc/net/$fact_file" ] && set -- "$@" "/proc/net/$fact_file"
     done
     [ $# -gt 0 ] || return 0

@@ -80,6 +80,12 @@ fn a_port_that_another_program_has_is_refused_and_dockerds_own_is_not() {
     );
     lab.deploy(&[&inventory]);
     // Now it is dockerd that listens there, and it is to be restarted.
+    lab.exec(
+        "node3",
+        "rm /etc/systemd/system/docker.service.d/50-dtls-deploy.conf",
+    );
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("docker.service"), "{}", run.stdout);
     let run = lab.deploy(&[&inventory, "-e", "dtls_local_socket=false"]);
     assert!(run.stdout.contains("docker.service"), "{}", run.stdout);
 }

@@ -40,6 +40,8 @@ pub struct FactRequest {
     /// TCP ports of which it matters who listens there; with them come the
     /// node's own addresses.
     pub ports: BTreeSet<u16>,
+    /// The file that says where a daemon that runs listens already.
+    pub drop_in: Option<String>,
 }
 
 impl FactRequest {
@@ -65,13 +67,11 @@ impl FactRequest {
             script.call("fact_resolve", &[name]);
         }
         if !self.ports.is_empty() {
-            // As the kernel writes them.
-            let ports: Vec<String> = self
-                .ports
-                .iter()
-                .map(|port| format!("{port:04X}"))
+            let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+            let arguments: Vec<&str> = std::iter::once(self.drop_in.as_deref().unwrap_or_default())
+                .chain(ports.iter().map(String::as_str))
                 .collect();
-            script.call("fact_network", &[&ports.join(" ")]);
+            script.call("fact_network", &arguments);
         }
         if !self.directories.is_empty() {
             let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
@@ -451,6 +451,7 @@ mod tests {
             services: BTreeSet::new(),
             names: ["localhost".to_owned()].into(),
             ports: [port].into(),
+            drop_in: None,
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);
