@@ -5,6 +5,7 @@
 //! each play, all of its hosts at once, each batch of a host in one exec.
 
 mod materials;
+mod pair;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -214,10 +215,11 @@ impl Apply<'_> {
                             serial: leaf.serial.clone(),
                         });
                     }
-                    transaction.files.push(
-                        staged(host, facts, file, materials)
-                            .ok_or_else(|| Box::new(no_material(host, change).into()))?,
-                    );
+                    transaction
+                        .files
+                        .push(staged(host, facts, file, materials).ok_or_else(|| {
+                            Box::new(materials.missing(&host.name, change, file).into())
+                        })?);
                 }
                 Action::Restart(restart) => {
                     transaction.restart = Some(UnitRestart {
@@ -225,6 +227,7 @@ impl Apply<'_> {
                         reads: restart.reads.clone(),
                         confirm_within: host.settings.confirm_within,
                     });
+                    transaction.validation.clone_from(&restart.validation);
                     serves = restart.serves.clone();
                 }
                 Action::Forget(Forget::Generation(path)) => {
@@ -513,18 +516,6 @@ fn staged(
     })
 }
 
-fn no_material(host: &Host, change: &Change) -> Failure {
-    Failure {
-        host: host.name.clone(),
-        kind: FailureKind::Failed,
-        step: change.task.clone(),
-        message: format!("there is nothing to write to {}", change.subject),
-        causes: Vec::new(),
-        detail: Vec::new(),
-        hint: None,
-    }
-}
-
 fn failure(host: &Host, report: &Report) -> Failure {
     let (step, message) = report.failed.clone().unwrap_or_else(|| {
         (
@@ -546,6 +537,9 @@ fn failure(host: &Host, report: &Report) -> Failure {
             report.by_hand.as_deref(),
         )),
         _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
+        FailureKind::Undone if step == "validate" => Some(
+            "mend /etc/docker/daemon.json or the unit's flags there and run again; nothing was renamed or restarted".to_owned(),
+        ),
         FailureKind::Undone => {
             Some("mend what is said above and run again; nothing of the change is left".to_owned())
         }

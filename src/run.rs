@@ -405,7 +405,7 @@ impl Run<'_> {
             passphrase.as_ref(),
             self.authority_pem(&world.facts),
             self.events,
-            self.inventory.ca(),
+            self.inventory,
         )
         .await;
         match issued {

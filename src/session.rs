@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use time::OffsetDateTime;
 
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
@@ -128,10 +129,13 @@ impl Node {
         privileged: bool,
         request: &FactRequest,
     ) -> Result<NodeFacts, NodeError> {
+        let begun = OffsetDateTime::now_utc().unix_timestamp();
         let output = self
             .run(privileged, &request.script(), self.deadlines.facts)
             .await?;
-        Ok(NodeFacts::parse(&output)?)
+        let mut facts = NodeFacts::parse(&output)?;
+        facts.compare_clock(begun, OffsetDateTime::now_utc().unix_timestamp());
+        Ok(facts)
     }
 }
 

@@ -4,15 +4,16 @@
 //! [`Materials`], from which apply writes files and verify knows what to
 //! expect. Called once, before anything is changed on a daemon or client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::event::{Event, Events};
-use crate::inventory::Host;
+use super::pair;
+use crate::event::{Event, Events, Failure, FailureKind};
+use crate::inventory::Inventory;
 use crate::pki::{
     AgentClient, AgentError, Certificate, IssuedLeaf, LeafName, LeafRequest, Request, Response,
-    Role,
+    Role, San,
 };
-use crate::plan::{Action, LeafPart, Plan};
+use crate::plan::{Action, Change, Content, FileChange, LeafPart, Plan, wanted_sans};
 use crate::secret::Secret;
 
 /// Keys and certificates of this run, in memory only.
@@ -21,6 +22,8 @@ pub struct Materials {
     /// The CA's certificate as it is delivered.
     pub authority_pem: Option<String>,
     pub(super) leaves: BTreeMap<(String, Role), IssuedLeaf>,
+    /// Pairs that are not as they were asked for: they reach no node.
+    faults: BTreeMap<(String, Role), String>,
 }
 
 impl Materials {
@@ -29,7 +32,7 @@ impl Materials {
     pub fn new(authority_pem: Option<String>) -> Self {
         Self {
             authority_pem,
-            leaves: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -69,8 +72,9 @@ pub async fn issue(
     passphrase: Option<&Secret>,
     authority_pem: Option<String>,
     events: &Events,
-    ca: &Host,
+    inventory: &Inventory,
 ) -> Result<Materials, AgentError> {
+    let ca = inventory.ca();
     let mut materials = Materials::new(authority_pem);
     let mut wanted: Vec<LeafRequest> = Vec::new();
     let mut waiting: Vec<LeafName> = Vec::new();
@@ -126,9 +130,12 @@ pub async fn issue(
             &ca.name,
             &format!("issuing {} certificate(s)", wanted.len()),
         );
-        let asked: BTreeMap<(String, Role), u32> = wanted
+        let asked: BTreeMap<(String, Role), (u32, BTreeSet<San>)> = wanted
             .iter()
-            .map(|leaf| ((leaf.host.clone(), leaf.role), leaf.validity_days))
+            .map(|leaf| {
+                let what = (leaf.validity_days, leaf.sans.clone());
+                ((leaf.host.clone(), leaf.role), what)
+            })
             .collect();
         let response = agent
             .call(Request::Issue {
@@ -140,8 +147,11 @@ pub async fn issue(
             return Err(unexpected());
         };
         for leaf in leaves {
-            let days = asked.get(&(leaf.host.clone(), leaf.role)).copied();
-            if leaf.clipped_by_ca && is_cut_short(&leaf, days.unwrap_or_default()) {
+            let (days, sans) = asked
+                .get(&(leaf.host.clone(), leaf.role))
+                .cloned()
+                .ok_or_else(unexpected)?;
+            if leaf.clipped_by_ca && is_cut_short(&leaf, days) {
                 events.emit(Event::Warning {
                     host: Some(leaf.host.clone()),
                     text: format!(
@@ -151,25 +161,38 @@ pub async fn issue(
                     ),
                 });
             }
-            materials.add(leaf);
+            materials.add(leaf, &sans);
         }
     }
     if !waiting.is_empty() {
-        let response = agent.call(Request::Fetch { leaves: waiting }).await?;
-        let Response::Fetched { leaves, missing } = response else {
-            return Err(unexpected());
-        };
-        if let Some(name) = missing.first() {
-            return Err(AgentError::Answer(format!(
-                "the {} pair of {} has vanished from the CA node since the plan was made",
-                name.role, name.host
-            )));
-        }
-        for leaf in leaves {
-            materials.add(leaf);
-        }
+        fetch(waiting, agent, inventory, &mut materials).await?;
     }
     Ok(materials)
+}
+
+/// Pairs that were issued before and lie on the CA node undelivered.
+async fn fetch(
+    waiting: Vec<LeafName>,
+    agent: &mut AgentClient,
+    inventory: &Inventory,
+    materials: &mut Materials,
+) -> Result<(), AgentError> {
+    let response = agent.call(Request::Fetch { leaves: waiting }).await?;
+    let Response::Fetched { leaves, missing } = response else {
+        return Err(unexpected());
+    };
+    if let Some(name) = missing.first() {
+        return Err(AgentError::Answer(format!(
+            "the {} pair of {} has vanished from the CA node since the plan was made",
+            name.role, name.host
+        )));
+    }
+    for leaf in leaves {
+        let host = inventory.host(&leaf.host).ok_or_else(unexpected)?;
+        let sans = wanted_sans(host, leaf.role);
+        materials.add(leaf, &sans);
+    }
+    Ok(())
 }
 
 /// A CA and a leaf that are made to live equally long differ by moments.
@@ -181,8 +204,40 @@ fn is_cut_short(leaf: &IssuedLeaf, days: u32) -> bool {
 }
 
 impl Materials {
-    fn add(&mut self, leaf: IssuedLeaf) {
-        self.leaves.insert((leaf.host.clone(), leaf.role), leaf);
+    /// Takes a pair whose parts belong together, as they were asked for.
+    fn add(&mut self, leaf: IssuedLeaf, sans: &BTreeSet<San>) {
+        let name = (leaf.host.clone(), leaf.role);
+        match pair::fault(&leaf, sans, &self.authorities()) {
+            Some(fault) => {
+                self.faults.insert(name, fault);
+            }
+            None => {
+                self.leaves.insert(name, leaf);
+            }
+        }
+    }
+
+    /// Why there is nothing to write to a file.
+    pub(super) fn missing(&self, host: &str, change: &Change, file: &FileChange) -> Failure {
+        let fault = match file.content {
+            Content::Leaf { role, .. } => self.faults.get(&(host.to_owned(), role)),
+            _ => None,
+        };
+        let message = match fault {
+            Some(fault) => format!("what the CA node handed out is not delivered: {fault}"),
+            None => format!("there is nothing to write to {}", change.subject),
+        };
+        Failure {
+            host: host.to_owned(),
+            kind: FailureKind::Failed,
+            step: change.task.clone(),
+            message,
+            causes: Vec::new(),
+            detail: Vec::new(),
+            hint: fault.map(|_| {
+                "nothing was changed on this host; look at the CA directory: somebody may have exchanged a file there".to_owned()
+            }),
+        }
     }
 }
 

@@ -7,4 +7,5 @@
 pub mod context;
 pub mod daemon_json;
 pub mod environment;
+pub mod flags;
 pub mod unit;

@@ -49,7 +49,7 @@ impl Module for Certificate {
         };
         let (reasons, action) = match planner.decide_leaf(host, role)? {
             LeafDecision::Keep { .. } => return Ok(Vec::new()),
-            LeafDecision::Fetch { reasons } => (
+            LeafDecision::Fetch { reasons, .. } => (
                 reasons,
                 Action::Fetch {
                     host: host.name.clone(),

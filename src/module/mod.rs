@@ -11,6 +11,7 @@ mod command;
 mod daemon_json;
 mod docker_context;
 mod forget;
+mod launch;
 mod push;
 pub mod restart;
 mod rollback;

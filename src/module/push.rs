@@ -63,7 +63,7 @@ impl Module for Push {
         let decision = planner.decided_leaf(host, role)?;
         let (leaf_is_new, reasons) = match decision {
             LeafDecision::Keep { .. } => (false, Vec::new()),
-            LeafDecision::Fetch { reasons } | LeafDecision::Issue { reasons, .. } => {
+            LeafDecision::Fetch { reasons, .. } | LeafDecision::Issue { reasons, .. } => {
                 (true, reasons)
             }
         };

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Kind, Module, Parameter};
+use super::{Kind, Module, Parameter, launch};
 use crate::docker::daemon_json::speaks_tls;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
@@ -49,6 +49,7 @@ impl Module for Restart {
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.unit = Some(host.settings.unit.clone());
         request.content.insert(RECORD.to_owned());
+        request.content.insert(daemon_json::PATH.to_owned());
     }
 
     fn plan(
@@ -75,6 +76,7 @@ impl Module for Restart {
             return Ok(Vec::new());
         }
         let serves = served(planner, host, facts);
+        let validation = launch::validation(host, facts, &planner.earlier)?;
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
@@ -85,6 +87,7 @@ impl Module for Restart {
                 unit: host.settings.unit.clone(),
                 reads,
                 serves,
+                validation,
             }),
         }])
     }

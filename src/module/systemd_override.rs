@@ -8,9 +8,15 @@ use crate::docker::unit::{
     Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
 };
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
 use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
 use crate::playbook::Task;
+
+/// Where variants of docker show that are not supported.
+const SNAP: &str = "/snap/bin/docker";
+const SNAP_STATE: &str = "/var/snap/docker";
+/// Written by dockerd-rootless-setuptool.sh.
+const ROOTLESS_UNIT: &str = "~/.config/systemd/user/docker.service";
 
 #[derive(Debug)]
 pub struct SystemdOverride;
@@ -23,7 +29,7 @@ pub fn directory(unit: &str) -> String {
 
 /// The unit's own files with their text: unit file, then drop-ins in systemd's
 /// order.
-fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
+pub(super) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     let Some(unit) = &facts.unit else {
         return Vec::new();
     };
@@ -37,6 +43,19 @@ fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
             })
         })
         .collect()
+}
+
+/// The variables that the unit's command line may use.
+pub(super) fn environment(
+    unit: &UnitFact,
+    facts: &NodeFacts,
+    files: &[UnitFile],
+) -> BTreeMap<String, String> {
+    let mut environment = unit_environment(files);
+    for path in &unit.environment_files {
+        environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
+    }
+    environment
 }
 
 impl Module for SystemdOverride {
@@ -60,14 +79,18 @@ impl Module for SystemdOverride {
         let unit = &host.settings.unit;
         let directory = directory(unit);
         request.unit = Some(unit.clone());
-        request
-            .content
-            .insert(format!("{directory}/{}", host.settings.dropin));
+        let own = format!("{directory}/{}", host.settings.dropin);
+        request.drop_in = Some(own.clone());
+        request.content.insert(own);
         request.directories.insert(directory);
         for listen in &host.settings.listen {
             if listen.host.parse::<IpAddr>().is_err() {
                 request.names.insert(listen.host.clone());
             }
+            request.ports.insert(listen.port);
+        }
+        for path in [SNAP, SNAP_STATE, ROOTLESS_UNIT] {
+            request.exists.insert(path.to_owned());
         }
     }
 
@@ -87,14 +110,18 @@ impl Module for SystemdOverride {
                 .hint("nodes with another init system are not supported yet"));
         }
         let unit = facts.unit.clone().unwrap_or_default();
-        if !unit.is_loaded() {
-            return Err(no_unit(facts, unit_name));
+        // Debian's /etc/init.d/docker stays when the package is removed, and systemd
+        // makes a unit of it.
+        let is_script = unit
+            .fragment()
+            .is_some_and(|path| path.starts_with("/run/systemd/generator"));
+        if !unit.is_loaded() || is_script {
+            return Err(no_unit(facts, &unit, unit_name));
         }
         if unit.invocation().is_empty() && unit.active_state() == "active" {
             return Err(Refusal::new("its systemd is older than version 232")
                 .hint("whether a restart has happened cannot be told there; upgrade the node"));
         }
-        check_listeners(host, facts)?;
         let directory = directory(unit_name);
         let own_path = format!("{directory}/{}", host.settings.dropin);
         let mut files = unit_files(facts);
@@ -107,10 +134,7 @@ impl Module for SystemdOverride {
                 text: text.to_owned(),
             });
         }
-        let mut environment: BTreeMap<String, String> = unit_environment(&files);
-        for path in &unit.environment_files {
-            environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
-        }
+        let environment = environment(&unit, facts, &files);
         let listening = Listening {
             listen: host
                 .settings
@@ -165,50 +189,31 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
     Ok(planner.compare(host, task, desired)?.into_iter().collect())
 }
 
-/// A name has to lead to an address of the node that others can reach. Debian
-/// writes `127.0.1.1 HOSTNAME` into /etc/hosts: dockerd would listen there, and
-/// nobody but the node itself would reach it.
-fn check_listeners(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
-    for listen in &host.settings.listen {
-        let Some(addresses) = facts.resolved.get(&listen.host) else {
-            continue;
-        };
-        let hint = format!(
-            "mend {} in /etc/hosts of the node, or name an address in dtls_listen",
-            listen.host
-        );
-        if addresses.is_empty() {
-            return Err(Refusal::new(format!(
-                "{} in dtls_listen has no address on the node",
-                listen.host
-            ))
-            .hint(hint));
-        }
-        let is_loopback = |text: &String| {
-            text.parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback())
-        };
-        if listen.host != "localhost" && addresses.iter().any(is_loopback) {
-            return Err(Refusal::new(format!(
-                "{} in dtls_listen is {} on the node, where no other machine reaches it",
-                listen.host,
-                addresses.join(" ")
-            ))
-            .hint(hint));
-        }
+/// Why there is nothing to override: other ways to install docker, by name.
+fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
+    let is_there = |path| facts.exists(path).unwrap_or(false);
+    let cli = facts.tools.get("docker");
+    if unit.is_masked() {
+        return Refusal::new(format!("the unit {name} is masked")).hint(format!(
+            "if docker shall run on this node: systemctl unmask {name}; else take the node out of the daemons"
+        ));
     }
-    Ok(())
-}
-
-fn no_unit(facts: &NodeFacts, unit: &str) -> Refusal {
-    let refusal = Refusal::new(format!("there is no unit {unit}"));
-    match facts.tools.get("docker") {
-        Some(path) if path.starts_with("/snap/") => refusal.hint(
-            "docker is installed as a snap, whose daemon reads its settings elsewhere: install docker-ce or docker.io instead",
-        ),
-        Some(_) => refusal.hint(
-            "docker's CLI is there, but no daemon of the system; a rootless daemon is not supported",
-        ),
-        None => refusal.hint("install docker-ce or docker.io on this node first"),
+    let refusal = |what: &str| Refusal::new(format!("there is no unit {name}: {what}"));
+    if is_there(SNAP) || is_there(SNAP_STATE) || cli.is_some_and(|path| path.starts_with("/snap/"))
+    {
+        return refusal("docker is installed as a snap, which is not supported").hint(
+            "the snap's daemon has its settings below /var/snap/docker and may not read /etc/docker: snap remove docker, then install docker-ce or docker.io",
+        );
+    }
+    if is_there(ROOTLESS_UNIT) || facts.tools.contains_key("dockerd-rootless.sh") {
+        return refusal("docker is rootless there, which is not supported").hint(
+            "a rootless daemon is a user's own, in a network of its own: install docker-ce or docker.io as a daemon of the system, or take the node out of the daemons",
+        );
+    }
+    match cli {
+        Some(_) => refusal("docker's CLI is installed without the daemon")
+            .hint("install docker-ce or docker.io on this node first"),
+        None => refusal("docker is not installed")
+            .hint("install docker-ce or docker.io on this node first"),
     }
 }

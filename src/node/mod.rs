@@ -16,6 +16,7 @@ mod stream;
 mod target;
 mod text;
 pub mod transaction;
+pub mod validation;
 
 use std::fmt::Debug;
 use std::future::Future;

@@ -111,10 +111,11 @@ fact_system() {
         read -r fact_uptime _ </proc/uptime
         record uptime "$fact_uptime"
     fi
-    record account "$(id -u)" "$(id -un)"
+    fact_uid=$(id -u)
+    record account "$fact_uid" "$(id -un)"
     record home "$login_home"
     if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
-    for fact_tool in docker dockerd curl openssl snap; do
+    for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
         command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
     done
     return 0
@@ -195,6 +196,120 @@ fact_resolve() {
     record resolved "$1" "$fact_found"
 }
 
+# fact_network DROP-IN PORT...: the node's own addresses, and who listens on the
+# ports. A port that the drop-in of a running daemon names is the daemon's and not
+# looked for: the kernel takes its time over /proc/net/tcp. Without an awk nothing
+# is said.
+fact_network() {
+    command -v awk >/dev/null 2>&1 || return 0
+    fact_bind=no
+    for fact_file in /proc/sys/net/ipv4/ip_nonlocal_bind /proc/sys/net/ipv6/ip_nonlocal_bind; do
+        fact_value=0
+        [ -r "$fact_file" ] && read -r fact_value <"$fact_file"
+        [ "$fact_value" = 0 ] || fact_bind=yes
+    done
+    record network "$fact_bind"
+    fact_listens=
+    if [ "${fact_main_pid:-0}" != 0 ] && [ -f "$1" ] && [ -r "$1" ]; then
+        while IFS= read -r fact_line || [ -n "$fact_line" ]; do
+            fact_listens="$fact_listens $fact_line"
+        done <"$1"
+    fi
+    shift
+    # As the kernel writes them.
+    fact_ports=
+    for fact_port in "$@"; do
+        case "$fact_listens " in
+        *":$fact_port "*) ;;
+        *) fact_ports="$fact_ports $(printf '%04X' "$fact_port")" ;;
+        esac
+    done
+    fact_tables='fib_trie if_inet6'
+    [ -z "$fact_ports" ] || fact_tables="$fact_tables tcp tcp6"
+    set --
+    for fact_file in $fact_tables; do
+        [ -r "/proc/net/$fact_file" ] && set -- "$@" "/proc/net/$fact_file"
+    done
+    [ $# -gt 0 ] || return 0
+    # shellcheck disable=SC2016 # the program is awk's
+    fact_seen=$(awk -v ports=" $fact_ports " '
+        FILENAME ~ /fib_trie$/ { if ($3 == "LOCAL") print "address\t" last $1; last = $2; next }
+        FILENAME ~ /if_inet6$/ { print "address\t" $1; next }
+        $4 == "0A" {
+            split($2, part, ":")
+            if (index(ports, " " part[2] " ")) print part[1], part[2], $10
+        }' "$@") || return 0
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -f
+    for fact_line in $fact_seen; do
+        IFS=$fact_old_ifs
+        case $fact_line in
+        address*) printf '%s\n' "$fact_line" ;;
+        *)
+            # shellcheck disable=SC2086 # three words
+            set -- $fact_line
+            fact_holder "$3"
+            record listener "$1" "$2" "$fact_owner"
+            ;;
+        esac
+    done
+    set +f
+    IFS=$fact_old_ifs
+    return 0
+}
+
+# fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
+fact_holder() {
+    fact_owner=unknown
+    [ "$fact_uid" = 0 ] || return 0
+    if [ "${fact_main_pid:-0}" != 0 ]; then
+        case $(ls -l "/proc/$fact_main_pid/fd" 2>/dev/null) in
+        *"socket:[$1]"*)
+            fact_owner=daemon
+            return 0
+            ;;
+        esac
+    fi
+    # A socket that no process holds is the kernel's: NFS, for instance.
+    fact_owner="the kernel or a process that cannot be seen"
+    set +f
+    # shellcheck disable=SC2012,SC2016 # names are numbers; the program is awk's
+    fact_pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v socket="socket:[$1]" '
+        /^\/proc\// { split($1, part, "/"); next }
+        index($0, socket) { print part[3]; exit }')
+    set -f
+    if [ -n "$fact_pid" ] && read -r fact_name 2>/dev/null <"/proc/$fact_pid/comm"; then
+        fact_owner="$fact_name (process $fact_pid)"
+    fi
+    return 0
+}
+
+# fact_space DIRECTORY...: what is left on the file systems below them, in one
+# process. GNU's df counts space and files at once, others only space.
+fact_space() {
+    fact_left=$#
+    while [ "$fact_left" -gt 0 ]; do
+        expand "$1"
+        record space-of "$expanded"
+        while [ ! -d "$expanded" ]; do
+            expanded=${expanded%/*}
+            [ -n "$expanded" ] || expanded=/
+        done
+        set -- "$@" "$expanded"
+        shift
+        fact_left=$((fact_left - 1))
+    done
+    fact_kind=gnu
+    fact_df=$(df -k --output=size,avail,iavail,itotal,target "$@" 2>/dev/null) || {
+        fact_kind=posix
+        fact_df=$(df -Pk "$@" 2>/dev/null) || return 0
+    }
+    record space "$fact_kind"
+    printf '%s\n' "$fact_df"
+}
+
 # fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
 # except for stat its SHA-256, and for content the bytes themselves. One process for each kind of
 # fact, however many files.
@@ -251,6 +366,7 @@ fact_unit() {
         IFS=$fact_old_ifs
         record unit "$fact_line"
         case $fact_line in
+        MainPID=*) fact_main_pid=${fact_line#MainPID=} ;;
         FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
         DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
         EnvironmentFiles=/*)
@@ -538,6 +654,51 @@ unstage() {
 # --- dockerd ------------------------------------------------------------------
 
 unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
+
+# validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd would
+# start with the new settings, with the staged file where one is staged.
+validate() {
+    validate_directory=$STATE/validate
+    own_state && rm -rf "$validate_directory" && mkdir "$validate_directory" &&
+        printf '%s' "$1" >"$validate_directory/daemon.json" || {
+        record failed validate "cannot write in $STATE"
+        return 1
+    }
+    shift
+    for validate_link in tlscacert tlscert tlskey; do
+        stage_name "${1%/*}"
+        if [ -e "$STAGE/new/${1##*/}" ]; then
+            ln -s "$STAGE/new/${1##*/}" "$validate_directory/$validate_link"
+        else
+            ln -s "$1" "$validate_directory/$validate_link"
+        fi
+        shift
+    done
+    validate_dockerd=$1
+    shift
+    validate_said=$(
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
+        exec timeout 20 "$validate_dockerd" --validate --config-file "$validate_directory/daemon.json" "$@" 2>&1 </dev/null
+    )
+    validate_status=$?
+    rm -rf "$validate_directory"
+    [ "$validate_status" != 0 ] || return 0
+    validate_line='
+'
+    case $validate_said in
+    # Before 23.0 it cannot be asked.
+    *'unknown flag: --validate'*) return 0 ;;
+    *"${validate_line}See '"*) validate_said=${validate_said%"${validate_line}See '"*} ;;
+    esac
+    if [ "$validate_status" = 124 ]; then
+        record failed validate "dockerd --validate did not end within 20 seconds"
+        return 1
+    fi
+    validate_said=${validate_said##*"$validate_line"}
+    validate_said=${validate_said##*"$validate_directory/daemon.json: "}
+    record failed validate "dockerd refuses the new settings: $(printf '%s' "$validate_said" | tr '\t' ' ')"
+    return 1
+}
 
 # RESTORE: the unit that puts the old files back when the node boots before
 # anybody has confirmed. It is there only while a change is under way.

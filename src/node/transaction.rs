@@ -19,6 +19,7 @@ use std::collections::BTreeSet;
 pub use report::Report;
 
 use super::script::{Script, call, quote};
+use super::validation::Validation;
 use crate::secret::Secret;
 
 /// Seconds that `systemctl restart` may take; dockerd waits up to 15 s for its
@@ -102,6 +103,8 @@ pub struct Transaction {
     pub forget: bool,
     /// Tells this run's transactions on a node apart.
     pub sequence: u32,
+    /// Asked of dockerd once all is staged, before any file is renamed.
+    pub validation: Option<Validation>,
 }
 
 /// A directory that takes part, in the order of first mention.
@@ -340,6 +343,9 @@ impl Transaction {
         };
         for account in self.accounts() {
             self.staging(account, failed, &mut script);
+        }
+        if let Some(validation) = &self.validation {
+            script.statement(format!("{}{failed}", validation.call()));
         }
         if armed.is_some() {
             script.statement("wait $armed || { claimed=yes; give_up; }".to_owned());

@@ -23,7 +23,7 @@ use super::usage::ExtendedKeyUsage;
 use crate::secret::Secret;
 
 /// How far notBefore lies in the past, for clocks that are behind.
-const BACKDATE: Duration = Duration::minutes(5);
+pub const BACKDATE: Duration = Duration::minutes(5);
 
 /// A CA certificate together with its key. It can be shared between threads
 /// that issue at the same time.

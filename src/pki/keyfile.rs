@@ -42,6 +42,18 @@ impl PrivateKey {
         Secret::from(pem_block(PLAIN, self.key_pair.serialized_der()))
     }
 
+    /// Reads what [`PrivateKey::to_pem`] writes.
+    ///
+    /// # Errors
+    /// When it is another kind of key file, or a damaged one.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, KeyFileError> {
+        let block = ::pem::parse(pem).map_err(|_| KeyFileError::Damaged("it is not PEM text"))?;
+        if block.tag() != PLAIN {
+            return Err(KeyFileError::NoKey);
+        }
+        read_pkcs8(&Zeroizing::new(block.into_contents()))
+    }
+
     #[must_use]
     pub fn key_type(&self) -> KeyType {
         self.key_type

@@ -38,7 +38,7 @@ mod usage;
 mod wire;
 
 pub use agent::Agent;
-pub use authority::{Authority, AuthorityError, LeafProfile, SignedLeaf};
+pub use authority::{Authority, AuthorityError, BACKDATE, LeafProfile, SignedLeaf};
 pub use certificate::{Certificate, CertificateError};
 pub use client::{AgentClient, AgentError};
 pub use directory::DirectoryError;

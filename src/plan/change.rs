@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::node::validation::Validation;
 use crate::pki::{KeyType, LeafRequest, Role, Subject};
 
 /// One thing that will be done on one host, and why.
@@ -218,6 +219,8 @@ pub struct Restart {
     pub unit: String,
     /// Paths of all files that dockerd and systemd read for it.
     pub reads: BTreeSet<String>,
+    /// What dockerd is asked before anything is renamed.
+    pub validation: Option<Validation>,
     /// What it has to serve afterwards, or the old files come back.
     pub serves: Served,
 }

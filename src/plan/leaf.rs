@@ -23,7 +23,10 @@ pub enum LeafDecision {
     /// The pair on the node is right.
     Keep { certificate: Box<Certificate> },
     /// A pair that was issued before waits on the CA node.
-    Fetch { reasons: Vec<String> },
+    Fetch {
+        reasons: Vec<String>,
+        certificate: Box<Certificate>,
+    },
     /// A new pair is needed.
     Issue {
         reasons: Vec<String>,
@@ -195,7 +198,7 @@ impl Planner<'_> {
             return Ok(decision.clone());
         }
         match self.decide_leaf(host, role)? {
-            LeafDecision::Issue { reasons, .. } | LeafDecision::Fetch { reasons } => {
+            LeafDecision::Issue { reasons, .. } | LeafDecision::Fetch { reasons, .. } => {
                 self.leaves.remove(&key);
                 Err(Refusal::new(format!(
                     "its {role} certificate has to be replaced ({}), and no `certificate` task of this run does so",
@@ -255,7 +258,10 @@ impl Planner<'_> {
                     .current(&host.name, role)
                     .is_some_and(|entry| entry.certificate_sha256 == certificate.sha256())
             {
-                return Ok(LeafDecision::Fetch { reasons });
+                return Ok(LeafDecision::Fetch {
+                    reasons,
+                    certificate,
+                });
             }
         }
         self.check_authority()?;

@@ -11,6 +11,7 @@ mod change;
 mod files;
 mod issued;
 mod leaf;
+mod preflight;
 
 use std::collections::BTreeMap;
 
@@ -256,6 +257,10 @@ pub fn plan(
         }
         plan.plays.push(result);
     }
+    let (notes, problems) = look_before(&planner, &plan);
+    planner.notes.extend(notes);
+    given_up.extend(problems.iter().map(|problem| problem.host.clone()));
+    plan.problems.extend(problems);
     // A host that cannot be brought to its state is not half changed either.
     for play in &mut plan.plays {
         play.hosts.retain(|host| !given_up.contains(&host.host));
@@ -263,6 +268,34 @@ pub fn plan(
     plan.verify = planner.proves;
     plan.notes = planner.notes;
     plan
+}
+
+/// Looks at every host that is to be changed itself.
+fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProblem>) {
+    let (mut notes, mut problems) = (Vec::new(), Vec::new());
+    let given_up = |host: &Host| plan.problems.iter().any(|known| known.host == host.name);
+    for host in &planner.inventory.hosts {
+        let changes: Vec<&Change> = plan
+            .changes()
+            .filter(|change| change.host == host.name && change.is_on_node())
+            .collect();
+        if changes.is_empty() || given_up(host) {
+            continue;
+        }
+        match preflight::check(planner, host, &changes) {
+            Ok(texts) => notes.extend(texts.into_iter().map(|text| Note {
+                host: host.name.clone(),
+                text,
+            })),
+            Err(Refusal { message, hint }) => problems.push(PlanProblem {
+                host: host.name.clone(),
+                task: "look before anything is changed".to_owned(),
+                message,
+                hint,
+            }),
+        }
+    }
+    (notes, problems)
 }
 
 /// While the node may still undo a change by itself, its files are not what a

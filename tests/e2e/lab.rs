@@ -47,31 +47,32 @@ fn check(what: &str, output: &Output) {
 impl Lab {
     /// One client, one CA, one daemon: node1, node2, node3.
     pub fn fresh() -> Self {
-        Self::bring_up(false)
+        Self::bring_up("", &[])
     }
 
     /// A lab of its own with a second daemon, node4.
     pub fn with_two_daemons() -> Self {
-        Self::bring_up(true)
+        Self::bring_up("-two", &["--daemons", "2"])
     }
 
-    fn bring_up(is_extra: bool) -> Self {
+    /// A lab of its own with a second daemon, node4, of Debian 13 and docker 26.
+    pub fn with_newer_daemon() -> Self {
+        Self::bring_up("-newer", &["--daemons", "2", "--on", "node4=trixie"])
+    }
+
+    fn bring_up(suffix: &str, shape: &[&str]) -> Self {
         let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
         turn.lock().unwrap();
         let mut name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
-        let mut up = vec!["up"];
-        if is_extra {
-            name.push_str("-two");
-            up.extend(["--daemons", "2"]);
-        }
-        let output = lab_command(&name).args(up).output().unwrap();
+        name.push_str(suffix);
+        let output = lab_command(&name).arg("up").args(shape).output().unwrap();
         check("lab up", &output);
         let output = lab_command(&name).arg("reset").output().unwrap();
         check("lab reset", &output);
         Self {
             directory: tempfile::tempdir().unwrap(),
             name,
-            is_extra,
+            is_extra: !shape.is_empty(),
             _turn: turn,
         }
     }
@@ -182,6 +183,17 @@ impl Lab {
             .create(&path)
             .unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// A shell command of this machine's, in the network of a node, whose
+    /// settings are read-only in the node itself.
+    pub fn in_network(&self, node: &str, command: &str) {
+        let network = format!("--net=/run/netns/dtls-{}-{node}", self.name);
+        let output = Command::new("nsenter")
+            .args([&network, "sh", "-c", command])
+            .output()
+            .unwrap();
+        check(command, &output);
     }
 
     /// Copies a file of this machine to a node, as root.

@@ -23,6 +23,7 @@ mod interrupt;
 mod lab;
 mod output;
 mod playbooks;
+mod preflight;
 mod recovery;
 mod secrets;
 mod unreachable;

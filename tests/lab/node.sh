@@ -61,6 +61,7 @@ prepare_node() {
     sed -i "s/ [^ ]*$/ root@$1/" "$dir"/host-keys/etc/ssh/ssh_host_*_key.pub
     tr -d - </proc/sys/kernel/random/uuid >"$dir/machine-id"
     role_of "$1" >"$dir/role"
+    cp "$LAB_DIR/rootfs-$(release_of "$1")" "$dir/rootfs"
     hosts_file >"$dir/hosts"
 }
 

@@ -1,13 +1,25 @@
 # shellcheck shell=bash
 # The lab's nodes: names, addresses and roles, and the files that list them (hosts, inventory, ssh_config).
 
-# node_list DAEMONS CLIENTS: one line per node, "NAME ADDRESS ROLE". The first three are the published
-# three-node procedure; more daemons and then more clients follow.
+# node_list DAEMONS CLIENTS [NODE=RELEASE...]: one line per node, "NAME ADDRESS ROLE RELEASE". The first
+# three are the published three-node procedure; more daemons and then more clients follow.
 node_list() {
     local daemons=$1 clients=$2 number=4 i
-    printf '%s\n' 'node1 10.0.0.10 client' 'node2 10.0.0.11 ca' 'node3 10.0.0.12 daemon'
-    for ((i = 1; i < daemons; i++, number++)); do echo "node$number 10.0.0.$((number + 9)) daemon"; done
-    for ((i = 1; i < clients; i++, number++)); do echo "node$number 10.0.0.$((number + 9)) client"; done
+    shift 2
+    {
+        printf '%s\n' 'node1 10.0.0.10 client' 'node2 10.0.0.11 ca' 'node3 10.0.0.12 daemon'
+        for ((i = 1; i < daemons; i++, number++)); do echo "node$number 10.0.0.$((number + 9)) daemon"; done
+        for ((i = 1; i < clients; i++, number++)); do echo "node$number 10.0.0.$((number + 9)) client"; done
+    } | awk -v default="$ROOTFS_SUITE" -v chosen="$*" '
+        BEGIN { for (n = split(chosen, choice, " "); n > 0; n--) { split(choice[n], part, "="); release[part[1]] = part[2] } }
+        { print $0, ($1 in release ? release[$1] : default) }'
+}
+
+# check_release NODE=RELEASE DAEMONS CLIENTS
+check_release() {
+    [[ $1 =~ ^node([1-9][0-9]*)=(bookworm|trixie)$ ]] ||
+        die "--on takes NODE=RELEASE, and the releases are bookworm and trixie, not '$1'"
+    ((BASH_REMATCH[1] <= $2 + $3 + 1)) || die "--on $1: there is no such node"
 }
 
 check_shape() {
@@ -22,6 +34,8 @@ check_shape() {
 all_nodes() { awk '{ print $1 }' "$LAB_DIR/shape"; }
 address_of() { awk -v node="$1" '$1 == node { print $2 }' "$LAB_DIR/shape"; }
 role_of() { awk -v node="$1" '$1 == node { print $3 }' "$LAB_DIR/shape"; }
+release_of() { awk -v node="$1" '$1 == node { print $4 }' "$LAB_DIR/shape"; }
+all_releases() { awk '{ print $4 }' "$LAB_DIR/shape" | sort -u; }
 
 require_lab() { [[ -e $LAB_DIR/shape ]] || die "is not up; start it with: lab --name $LAB_NAME up"; }
 

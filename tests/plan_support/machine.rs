@@ -4,7 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use dtls_deploy::node::facts::{Component, FactRequest, File, FileFact, NodeFacts, UnitFact};
+use dtls_deploy::node::facts::{
+    Component, FactRequest, File, FileFact, Listener, Network, NodeFacts, Owner, Space, UnitFact,
+};
 use dtls_deploy::pki::sha256_hex;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -43,6 +45,12 @@ pub struct Machine {
     pub services: BTreeMap<String, BTreeMap<String, String>>,
     pub systemd: bool,
     pub tools: BTreeMap<String, String>,
+    /// Seconds by which its clock is ahead.
+    pub skew: i64,
+    /// Addresses of names.
+    pub resolved: BTreeMap<String, Vec<String>>,
+    pub network: Option<Network>,
+    pub space: BTreeMap<String, Space>,
     booted: i64,
     pub started: i64,
 }
@@ -68,6 +76,10 @@ impl Machine {
             services: BTreeMap::new(),
             systemd: true,
             tools: BTreeMap::from([("docker".to_owned(), "/usr/bin/docker".to_owned())]),
+            skew: 0,
+            resolved: BTreeMap::new(),
+            network: None,
+            space: BTreeMap::new(),
             booted,
             started: booted + 60,
         };
@@ -170,7 +182,11 @@ impl Machine {
             kernel: "Linux".to_owned(),
             machine: "x86_64".to_owned(),
             hostname: self.name.clone(),
-            clock,
+            clock: clock + self.skew,
+            skew: self.skew,
+            resolved: self.resolved.clone(),
+            network: self.network.clone(),
+            space: self.space.clone(),
             #[allow(clippy::cast_precision_loss)]
             uptime: Some((clock - self.booted) as f64),
             uid: uid(&self.account),
@@ -293,6 +309,10 @@ impl Machine {
                     self.services.insert(name.clone(), properties);
                 }
             }
+            (
+                "skew" | "resolved" | "addresses" | "nonlocal_bind" | "listeners" | "space",
+                value,
+            ) => self.surroundings(what, value),
             ("systemd", Value::Bool(systemd)) => self.systemd = *systemd,
             ("tools", Value::Object(_)) => {
                 self.tools = serde_json::from_value(value.clone()).unwrap();
@@ -345,6 +365,56 @@ impl Machine {
                         "long_ago" => stored.changed = self.booted,
                         name => panic!("{name} is not a field of a file"),
                     }
+                }
+            }
+            (what, value) => panic!("{what}: {value} is not a drift"),
+        }
+    }
+    /// What surrounds the files: the clock, the network, the disk.
+    fn surroundings(&mut self, what: &str, value: &Value) {
+        match (what, value) {
+            ("skew", Value::Number(seconds)) => self.skew = seconds.as_i64().unwrap(),
+            ("resolved", Value::Object(_)) => {
+                self.resolved = serde_json::from_value(value.clone()).unwrap();
+            }
+            ("addresses", Value::Array(addresses)) => {
+                let network = self.network.get_or_insert_default();
+                for address in addresses {
+                    let address: std::net::IpAddr = address.as_str().unwrap().parse().unwrap();
+                    let length = if address.is_ipv4() { 32 } else { 128 };
+                    network.addresses.push((address, length));
+                }
+            }
+            ("nonlocal_bind", Value::Bool(allowed)) => {
+                self.network.get_or_insert_default().nonlocal_bind = *allowed;
+            }
+            // `10.0.0.12:2376: nc (process 7)`, or `daemon`, or `unknown`.
+            ("listeners", Value::Object(listeners)) => {
+                for (place, owner) in listeners {
+                    let place: std::net::SocketAddr = place.parse().unwrap();
+                    let owner = match owner.as_str().unwrap() {
+                        "daemon" => Owner::Daemon,
+                        "unknown" => Owner::Unknown,
+                        process => Owner::Other(process.to_owned()),
+                    };
+                    let network = self.network.get_or_insert_default();
+                    network.listeners.push(Listener {
+                        address: place.ip(),
+                        port: place.port(),
+                        owner,
+                    });
+                }
+            }
+            // KiB and inodes by directory.
+            ("space", Value::Object(spaces)) => {
+                for (directory, left) in spaces {
+                    let space = Space {
+                        size: left["size"].as_u64().unwrap_or(100_000),
+                        free: left["free"].as_u64().unwrap(),
+                        inodes: left["inodes"].as_u64(),
+                        mount: "/mnt".to_owned(),
+                    };
+                    self.space.insert(directory.clone(), space);
                 }
             }
             (what, value) => panic!("{what}: {value} is not a drift"),

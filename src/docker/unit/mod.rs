@@ -7,7 +7,10 @@
 //! `systemctl show -p ExecStart` is of no use for this: it joins argv without
 //! quoting. Format: systemd.unit(5), systemd.service(5).
 
+mod command_line;
 mod syntax;
+
+pub use command_line::command_line;
 
 use std::collections::BTreeMap;
 

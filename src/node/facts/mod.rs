@@ -4,12 +4,19 @@
 //! unit they care about. Goes out: [`NodeFacts`], parsed from the records that
 //! the prelude prints. Private keys are only ever hashed there, never read.
 
+mod network;
 mod parse;
+mod space;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::script::Script;
+pub use network::{Listener, Network, Owner};
 use parse::Parser;
+pub use space::Space;
+
+/// Where a node keeps what is known of runs; the prelude's `$STATE`.
+pub const STATE: &str = "/var/lib/dtls-deploy";
 
 /// What to look at on one node.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -32,6 +39,11 @@ pub struct FactRequest {
     pub names: BTreeSet<String>,
     /// The newest generation of replaced files, and what is in their places.
     pub generation: bool,
+    /// TCP ports of which it matters who listens there; with them come the
+    /// node's own addresses.
+    pub ports: BTreeSet<u16>,
+    /// The file that says where a daemon that runs listens already.
+    pub drop_in: Option<String>,
 }
 
 impl FactRequest {
@@ -59,6 +71,20 @@ impl FactRequest {
         }
         for name in &self.names {
             script.call("fact_resolve", &[name]);
+        }
+        if !self.ports.is_empty() {
+            let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+            let arguments: Vec<&str> = std::iter::once(self.drop_in.as_deref().unwrap_or_default())
+                .chain(ports.iter().map(String::as_str))
+                .collect();
+            script.call("fact_network", &arguments);
+        }
+        if !self.directories.is_empty() {
+            let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
+            if self.unit.is_some() {
+                directories.push(STATE);
+            }
+            script.call("fact_space", &directories);
         }
         for (want, paths) in [
             ("content", &self.content),
@@ -137,6 +163,11 @@ impl UnitFact {
     }
 
     #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.property("LoadState") == "masked"
+    }
+
+    #[must_use]
     pub fn active_state(&self) -> &str {
         self.property("ActiveState")
     }
@@ -199,6 +230,9 @@ pub struct NodeFacts {
     pub hostname: String,
     /// The node's clock, seconds since the epoch.
     pub clock: i64,
+    /// Seconds by which that clock was ahead of the controller's, at least;
+    /// negative when behind. Set by whoever read the facts.
+    pub skew: i64,
     /// Seconds since boot.
     pub uptime: Option<f64>,
     /// The account the facts were read as.
@@ -222,6 +256,10 @@ pub struct NodeFacts {
     pub generation: Option<String>,
     /// Addresses of names, as the node resolves them.
     pub resolved: BTreeMap<String, Vec<String>>,
+    /// Where ports were asked about, and the node has an awk.
+    pub network: Option<Network>,
+    /// Of the directories that are written to, where `df` could tell.
+    pub space: BTreeMap<String, Space>,
     pub unit: Option<UnitFact>,
     /// Whether something is at a path.
     pub exists: BTreeMap<String, bool>,
@@ -351,6 +389,18 @@ impl NodeFacts {
         components.last().filter(|_| exists)
     }
 
+    /// Notes by how much the node's clock differs from the controller's, which
+    /// showed `begun` when the facts were asked for and `ended` when they had
+    /// arrived. Within that time and the second that `clock` is rounded down by
+    /// nothing can be told.
+    pub fn compare_clock(&mut self, begun: i64, ended: i64) {
+        self.skew = if self.clock > ended {
+            self.clock - ended
+        } else {
+            (self.clock + 1 - begun).min(0)
+        };
+    }
+
     /// Parses the records of a facts script.
     ///
     /// # Errors
@@ -387,6 +437,7 @@ pub enum FactError {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::{Command, Stdio};
 
@@ -416,6 +467,8 @@ mod tests {
     #[test]
     fn every_shell_reports_the_same_files() {
         let root = tempfile::tempdir().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
         let at = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
         let binary: Vec<u8> = (0..=255u8).collect();
         std::fs::write(at("binary"), &binary).unwrap();
@@ -434,6 +487,8 @@ mod tests {
             services: BTreeSet::new(),
             names: ["localhost".to_owned()].into(),
             generation: false,
+            ports: [port].into(),
+            drop_in: None,
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);
@@ -455,6 +510,33 @@ mod tests {
             let exists = ["key", "dangling", "missing"].map(|name| facts.exists(&at(name)));
             assert_eq!(exists, [Ok(true), Ok(true), Ok(false)], "{shell:?}");
             assert!(facts.resolved["localhost"].contains(&"127.0.0.1".to_owned()));
+            let network = facts.network.unwrap();
+            let own: IpAddr = "127.0.0.1".parse().unwrap();
+            assert!(
+                network.addresses.iter().any(|(address, _)| *address == own),
+                "{network:?}"
+            );
+            let [listener] = network.listeners.as_slice() else {
+                panic!("{shell:?}: {:?}", network.listeners);
+            };
+            assert_eq!((listener.address, listener.port), (own, port));
+            let me = format!("(process {})", std::process::id());
+            assert!(
+                matches!(&listener.owner, Owner::Other(name) if name.ends_with(&me)),
+                "{listener:?}"
+            );
+            let space = &facts.space[&at("sub/dir")];
+            assert!(space.free > 0 && space.mount.starts_with('/'), "{space:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_is_off_only_by_what_reading_it_does_not_explain() {
+        let mut facts = NodeFacts::default();
+        for (clock, skew) in [(95, -4), (99, 0), (100, 0), (110, 0), (112, 2), (700, 590)] {
+            facts.clock = clock;
+            facts.compare_clock(100, 110);
+            assert_eq!(facts.skew, skew, "{clock}");
         }
     }
 

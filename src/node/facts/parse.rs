@@ -6,12 +6,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Component, FactError, File, FileFact, NodeFacts};
+use super::network::{inet6, prefix, socket_address};
+use super::{Component, FactError, File, FileFact, Listener, Network, NodeFacts, Owner, Space};
 
 pub(super) struct Parser<'a> {
     rest: &'a [u8],
     facts: NodeFacts,
     links: BTreeSet<String>,
+    /// Directories that `df` is about to be asked about.
+    space_of: Vec<String>,
 }
 
 impl<'a> Parser<'a> {
@@ -20,6 +23,7 @@ impl<'a> Parser<'a> {
             rest: output,
             facts: NodeFacts::default(),
             links: BTreeSet::new(),
+            space_of: Vec::new(),
         }
     }
 }
@@ -84,11 +88,33 @@ impl Parser<'_> {
                     self.facts.leftovers.insert((*directory).to_owned());
                 }
                 ["resolved", name, addresses] => {
-                    let addresses = addresses.split_whitespace().map(str::to_owned);
-                    self.facts
-                        .resolved
-                        .insert((*name).to_owned(), addresses.collect());
+                    // getent names each once for every type of socket.
+                    let mut found: Vec<String> = Vec::new();
+                    for address in addresses.split_whitespace() {
+                        if !found.iter().any(|known| known == address) {
+                            found.push(address.to_owned());
+                        }
+                    }
+                    self.facts.resolved.insert((*name).to_owned(), found);
                 }
+                ["network", nonlocal_bind] => {
+                    self.network().nonlocal_bind = *nonlocal_bind == "yes";
+                }
+                ["address", text] => {
+                    let address = prefix(text).or_else(|| inet6(text));
+                    let address = address.ok_or_else(|| FactError::Malformed(line.clone()))?;
+                    let network = self.network();
+                    if !network.addresses.contains(&address) {
+                        network.addresses.push(address);
+                    }
+                }
+                ["listener", address, port, owner] => {
+                    let listener = self.listener(address, port, owner);
+                    let listener = listener.ok_or_else(|| FactError::Malformed(line.clone()))?;
+                    self.network().listeners.push(listener);
+                }
+                ["space-of", directory] => self.space_of.push((*directory).to_owned()),
+                ["space", kind] => self.space(kind)?,
                 _ => return Err(FactError::Malformed(line)),
             }
         }
@@ -97,6 +123,38 @@ impl Parser<'_> {
 
     fn insert(&mut self, path: &str, fact: FileFact) {
         self.facts.files.insert(path.to_owned(), fact);
+    }
+
+    fn network(&mut self) -> &mut Network {
+        self.facts.network.get_or_insert_default()
+    }
+
+    fn listener(&self, address: &str, port: &str, owner: &str) -> Option<Listener> {
+        Some(Listener {
+            address: socket_address(address, &self.facts.machine)?,
+            port: u16::from_str_radix(port, 16).ok()?,
+            owner: match owner {
+                "daemon" => Owner::Daemon,
+                "unknown" => Owner::Unknown,
+                process => Owner::Other(process.to_owned()),
+            },
+        })
+    }
+
+    /// What `df` says of each directory, below its heading.
+    fn space(&mut self, kind: &str) -> Result<(), FactError> {
+        self.line()?;
+        for directory in std::mem::take(&mut self.space_of) {
+            let line = self.line()?;
+            let space = if kind == "gnu" {
+                Space::from_gnu(&line)
+            } else {
+                Space::from_posix(&line)
+            };
+            let space = space.ok_or(FactError::Malformed(line))?;
+            self.facts.space.insert(directory, space);
+        }
+        Ok(())
     }
 
     fn unit(&mut self, property: &str) {

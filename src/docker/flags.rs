@@ -1,0 +1,131 @@
+//! Flags of dockerd that cannot stand beside daemon.json.
+//!
+//! Comes in: dockerd's arguments and the settings of daemon.json. Goes out: the
+//! pairs that keep dockerd from starting. The rule is moby's
+//! `findConfigurationConflicts` (daemon/config/config.go): what is given as a
+//! flag must not be in the file, even with the same value.
+
+use serde_json::{Map, Value};
+
+/// A flag and the key of daemon.json that means the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collision {
+    /// As it stands on the command line, without a value.
+    pub flag: String,
+    pub key: String,
+}
+
+/// Flags whose key is another word: those that may be given several times.
+const KEYS: [(&str, &str); 16] = [
+    (
+        "allow-nondistributable-artifacts",
+        "allow-nondistributable-artifacts",
+    ),
+    ("authorization-plugin", "authorization-plugins"),
+    ("cdi-spec-dir", "cdi-spec-dirs"),
+    ("cluster-store-opt", "cluster-store-opts"),
+    ("default-address-pool", "default-address-pools"),
+    ("default-network-opt", "default-network-opts"),
+    ("default-ulimit", "default-ulimits"),
+    ("dns-opt", "dns-opts"),
+    ("exec-opt", "exec-opts"),
+    ("host", "hosts"),
+    ("insecure-registry", "insecure-registries"),
+    ("label", "labels"),
+    ("log-opt", "log-opts"),
+    ("node-generic-resource", "node-generic-resources"),
+    ("registry-mirror", "registry-mirrors"),
+    ("storage-opt", "storage-opts"),
+];
+
+const SHORT: [(char, &str); 7] = [
+    ('D', "debug"),
+    ('G', "group"),
+    ('H', "host"),
+    ('b', "bridge"),
+    ('l', "log-level"),
+    ('p', "pidfile"),
+    ('s', "storage-driver"),
+];
+
+/// Keys with a mapping below them that is one setting; the keys of any other
+/// mapping count as if they stood at the top.
+const WHOLE: [&str; 7] = [
+    "builder",
+    "cluster-store-opts",
+    "default-network-opts",
+    "default-ulimits",
+    "features",
+    "log-opts",
+    "runtimes",
+];
+
+/// What is given both ways, in the order of the command line.
+#[must_use]
+pub fn collisions(arguments: &[String], settings: &Map<String, Value>) -> Vec<Collision> {
+    let mut found: Vec<Collision> = Vec::new();
+    for argument in arguments {
+        let flag = argument
+            .split_once('=')
+            .map_or(argument.as_str(), |(flag, _)| flag);
+        let Some(name) = long_name(flag) else {
+            continue;
+        };
+        let key = KEYS
+            .iter()
+            .find(|(flag, _)| *flag == name)
+            .map_or(name, |(_, key)| key);
+        if is_set(settings, key) && !found.iter().any(|known| known.key == key) {
+            found.push(Collision {
+                flag: flag.to_owned(),
+                key: key.to_owned(),
+            });
+        }
+    }
+    found
+}
+
+fn long_name(flag: &str) -> Option<&str> {
+    if let Some(name) = flag.strip_prefix("--") {
+        return Some(name).filter(|name| !name.is_empty());
+    }
+    let letter = flag.strip_prefix('-')?.chars().next()?;
+    let (_, name) = SHORT.iter().find(|(short, _)| *short == letter)?;
+    Some(name)
+}
+
+fn is_set(settings: &Map<String, Value>, key: &str) -> bool {
+    settings.iter().any(|(name, value)| match value {
+        Value::Object(inner) if !WHOLE.contains(&name.as_str()) => inner.contains_key(key),
+        _ => name == key,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_given_both_ways_is_found() {
+        let settings: Value = serde_json::from_str(
+            r#"{"debug": false, "labels": ["x"], "hosts": [], "runtimes": {"debugger": {}},
+                "log-opts": {"mtu": "1"}, "proxies": {"http-proxy": "http://p"}, "tlsverify": true}"#,
+        )
+        .unwrap();
+        let line = "-D --debug=false --label a=b -H fd:// --http-proxy=http://q --mtu 1400 --log-driver journald --tlsverify --add-runtime=x=/y";
+        let arguments: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let found: Vec<(String, String)> = collisions(&arguments, settings.as_object().unwrap())
+            .into_iter()
+            .map(|found| (found.flag, found.key))
+            .collect();
+        let expected = [
+            ("-D", "debug"),
+            ("--label", "labels"),
+            ("-H", "hosts"),
+            ("--http-proxy", "http-proxy"),
+            ("--tlsverify", "tlsverify"),
+        ]
+        .map(|(flag, key)| (flag.to_owned(), key.to_owned()));
+        assert_eq!(found, expected);
+    }
+}

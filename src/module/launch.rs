@@ -1,0 +1,131 @@
+//! How dockerd will be started once a plan is carried out.
+//!
+//! Comes in: the facts and what the plan changes so far. Goes out: the question
+//! for `dockerd --validate`, or a refusal where a flag and daemon.json collide.
+//! Called by `restart`.
+
+use serde_json::{Map, Value};
+
+use super::{daemon_json, systemd_override};
+use crate::docker::flags::collisions;
+use crate::docker::unit::{UnitFile, command_line};
+use crate::inventory::Host;
+use crate::node::facts::NodeFacts;
+use crate::node::validation::{TlsFile, Validation};
+use crate::plan::{Action, Change, Content, Refusal};
+
+/// What dockerd is to be asked; nothing where its command line cannot be told.
+///
+/// # Errors
+/// When dockerd would not start with both the flags and daemon.json.
+pub(super) fn validation(
+    host: &Host,
+    facts: &NodeFacts,
+    planned: &[Change],
+) -> Result<Option<Validation>, Refusal> {
+    let text = text_of(daemon_json::PATH, facts, planned).unwrap_or_default();
+    let mut settings: Map<String, Value> = if text.trim().is_empty() {
+        Map::new()
+    } else if let Ok(settings) = serde_json::from_str(text) {
+        settings
+    } else {
+        // Said by the task that writes it.
+        return Ok(None);
+    };
+    let files = unit_files(host, facts, planned);
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment = systemd_override::environment(&unit, facts, &files);
+    let Some(command_line) = command_line(&files, &environment) else {
+        return Ok(None);
+    };
+    let found = collisions(command_line.get(1..).unwrap_or_default(), &settings);
+    if let Some(collision) = found.first() {
+        let place = place(&collision.flag, &files, facts);
+        return Err(Refusal::new(format!(
+            "dockerd would not start: {} in {place} and \"{}\" in {} are the same setting",
+            collision.flag,
+            collision.key,
+            daemon_json::PATH
+        ))
+        .hint("take one of the two out: dockerd refuses what is given both as a flag and in its file, even with the same value"));
+    }
+    // Its own file would be read instead of the copy.
+    let elsewhere = |word: &String| word == "--config-file" || word.starts_with("--config-file=");
+    if command_line.iter().any(elsewhere) {
+        return Ok(None);
+    }
+    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
+    let paths = [paths.ca, paths.certificate, paths.key];
+    for (file, path) in TlsFile::ALL.into_iter().zip(&paths) {
+        if let Some(value) = settings.get_mut(file.key())
+            && value.as_str() == Some(path)
+        {
+            *value = Value::String(file.link());
+        }
+    }
+    Ok(Some(Validation {
+        command_line,
+        settings: Value::Object(settings).to_string(),
+        files: paths,
+    }))
+}
+
+/// A file as it will be.
+fn text_of<'a>(path: &str, facts: &'a NodeFacts, planned: &'a [Change]) -> Option<&'a str> {
+    let planned = planned
+        .iter()
+        .rev()
+        .find_map(|change| match &change.action {
+            Action::File(file) if file.path() == path => Some(&file.content),
+            _ => None,
+        });
+    match planned {
+        Some(Content::Text(text)) => Some(text),
+        Some(Content::Kept { copy, .. }) => facts.text(copy),
+        Some(Content::Gone { .. }) => None,
+        _ => facts.text(path),
+    }
+}
+
+/// The unit's files as they will be, in systemd's order.
+fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
+    let mut files = systemd_override::unit_files(facts);
+    let directory = systemd_override::directory(&host.settings.unit);
+    let own = format!("{directory}/{}", host.settings.dropin);
+    let text = text_of(&own, facts, planned);
+    if text.is_none() {
+        files.retain(|file| file.path != own);
+    }
+    if let Some(text) = text {
+        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+        // It hides those of the same name in other directories.
+        files.retain(|file| name(&file.path) != name(&own));
+        let at = files
+            .iter()
+            .position(|file| file.path.contains(".d/") && name(&file.path) > name(&own))
+            .unwrap_or(files.len());
+        let text = text.to_owned();
+        files.insert(at, UnitFile { path: own, text });
+    }
+    files
+}
+
+/// The file that a flag stands in, an operator's rather than our own.
+fn place(flag: &str, files: &[UnitFile], facts: &NodeFacts) -> String {
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment = unit
+        .environment_files
+        .iter()
+        .filter(|path| facts.text(path).is_some_and(|text| text.contains(flag)))
+        .map(String::as_str);
+    let found = environment
+        .chain(
+            files
+                .iter()
+                .rev()
+                .filter(|file| file.text.contains(flag))
+                .map(|file| file.path.as_str()),
+        )
+        .next();
+    found.map_or_else(|| "the unit".to_owned(), str::to_owned)
+}

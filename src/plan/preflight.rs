@@ -1,0 +1,260 @@
+//! Preflight: what would go wrong on a node although every change is right.
+//!
+//! Comes in: the planner with its facts, a host and the changes planned for it.
+//! Goes out: notes, or the refusal of the host. Called by [`super::plan`] for
+//! hosts that are to be changed; a host with nothing to change is left in peace.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use time::{Duration, OffsetDateTime};
+
+use super::{Action, Change, LeafDecision, Planner, Refusal};
+use crate::inventory::{Host, Listen};
+use crate::node::facts::{Network, NodeFacts, Owner, STATE};
+use crate::pki::{BACKDATE, Certificate};
+
+/// Seconds of difference between two clocks that are worth a word.
+const SKEW: i64 = 5;
+/// KiB that have to be free: the old and the new set, and what systemd writes.
+const FREE: u64 = 1024;
+/// Files and directories that have to be makeable.
+const INODES: u64 = 64;
+
+/// Looks at everything; says what is only worth knowing.
+pub(super) fn check(
+    planner: &Planner<'_>,
+    host: &Host,
+    changes: &[&Change],
+) -> Result<Vec<String>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut notes = Vec::new();
+    clock(planner, host, facts)?;
+    if facts.skew.abs() >= SKEW {
+        notes.push(format!("its clock is {} this machine's", apart(facts.skew)));
+    }
+    let restarts = changes
+        .iter()
+        .any(|change| matches!(change.action, Action::Restart(_)));
+    if restarts {
+        for listen in &host.settings.listen {
+            notes.extend(listens(host, listen, facts)?);
+        }
+    }
+    space(facts, changes, restarts)?;
+    Ok(notes)
+}
+
+fn seconds(count: i64) -> String {
+    let unit = if count == 1 { "second" } else { "seconds" };
+    format!("{count} {unit}")
+}
+
+/// `N seconds ahead of` or `behind`.
+fn apart(difference: i64) -> String {
+    let direction = if difference < 0 { "behind" } else { "ahead of" };
+    format!("{} {direction}", seconds(difference.abs()))
+}
+
+/// A certificate has to be valid on the clock of the node that holds it: what
+/// decides about renewal is the clock of this machine, and what issues is that
+/// of the CA's node.
+fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
+    let there = planner.now + Duration::seconds(facts.skew);
+    let authority = planner
+        .authority
+        .certificate
+        .as_ref()
+        .filter(|_| !planner.authority.planned);
+    let ca = planner.inventory.ca();
+    let refuse = |text: String| {
+        Err(Refusal::new(text).hint(format!(
+            "set the clock of {} right (timedatectl set-ntp true, or chronyc makestep), and look at those of {} and of this machine",
+            host.name, ca.name
+        )))
+    };
+    if let Some(authority) = authority
+        && let Some(why) = invalid(authority, planner.now, there)
+    {
+        return refuse(format!("the CA's certificate {why}"));
+    }
+    for ((name, role), decision) in &planner.leaves {
+        if *name != host.name {
+            continue;
+        }
+        match decision {
+            LeafDecision::Keep { certificate } | LeafDecision::Fetch { certificate, .. } => {
+                if let Some(why) = invalid(certificate, planner.now, there) {
+                    return refuse(format!("its {role} certificate {why}"));
+                }
+            }
+            LeafDecision::Issue { request, .. } => {
+                let Some(signs) = planner.facts.get(&ca.name) else {
+                    continue;
+                };
+                let signed = planner.now + Duration::seconds(signs.skew);
+                let (begin, mut end) = (
+                    signed - BACKDATE,
+                    signed + Duration::days(request.validity_days.into()),
+                );
+                if let Some(authority) = authority {
+                    end = end.min(authority.not_after());
+                }
+                let apart = apart(facts.skew - signs.skew);
+                if there < begin {
+                    return refuse(format!(
+                        "its clock is {apart} that of {}, which signs: a {role} certificate of now is not valid there for another {}",
+                        ca.name,
+                        seconds((begin - there).whole_seconds())
+                    ));
+                }
+                if there >= end {
+                    return refuse(format!(
+                        "its clock is {apart} that of {}, which signs: a {role} certificate of now has expired there",
+                        ca.name
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a certificate that stays is not valid on the node's clock.
+fn invalid(
+    certificate: &Certificate,
+    now: OffsetDateTime,
+    there: OffsetDateTime,
+) -> Option<String> {
+    let clock = apart((there - now).whole_seconds());
+    let (begin, end) = (certificate.not_before(), certificate.not_after());
+    if there < begin {
+        return Some(format!(
+            "is not valid there for another {}: its clock is {clock} this machine's",
+            seconds((begin - there).whole_seconds())
+        ));
+    }
+    // Expired on this machine's clock, too, it is renewed.
+    (there >= end && now < end).then(|| {
+        format!(
+            "has expired there {} ago: its clock is {clock} this machine's",
+            seconds((there - end).whole_seconds())
+        )
+    })
+}
+
+/// Whether dockerd will be able to listen there, where others reach it.
+fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
+    let address = match listen.host.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => match facts.resolved.get(&listen.host) {
+            Some(addresses) => bound(host, listen, addresses)?,
+            // The node has no getent.
+            None => return Ok(None),
+        },
+    };
+    let Some(network) = &facts.network else {
+        return Ok(None);
+    };
+    if !network.has(address) {
+        return Err(foreign(host, listen, address, network));
+    }
+    let Some(listener) = network.in_the_way(address, listen.port) else {
+        return Ok(None);
+    };
+    let place = std::net::SocketAddr::new(listener.address, listener.port);
+    match &listener.owner {
+        Owner::Other(process) => Err(Refusal::new(format!(
+            "{} in dtls_listen is taken: {process} listens on {place} there",
+            listen.text
+        ))
+        .hint("stop it on the node, or give dtls_listen another port")),
+        Owner::Unknown => Ok(Some(format!(
+            "somebody listens on {place} already, and only root can tell who; dockerd does not start if it is another program"
+        ))),
+        Owner::Daemon => Ok(None),
+    }
+}
+
+/// The address that dockerd binds for a name: the first one, of IPv4 where there
+/// is one (Go's net.Listen). Debian writes `127.0.1.1 HOSTNAME` into /etc/hosts:
+/// dockerd would listen there, and nobody but the node itself would reach it.
+fn bound(host: &Host, listen: &Listen, addresses: &[String]) -> Result<IpAddr, Refusal> {
+    let name = &listen.host;
+    let hint = format!(
+        "mend {name} in /etc/hosts of {}, or name an address in dtls_listen",
+        host.name
+    );
+    let parsed: Vec<IpAddr> = addresses
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .collect();
+    let first = parsed.iter().find(|address| address.is_ipv4());
+    let Some(address) = first.or_else(|| parsed.first()) else {
+        return Err(
+            Refusal::new(format!("{name} in dtls_listen has no address on the node")).hint(hint),
+        );
+    };
+    if name != "localhost" && parsed.iter().any(IpAddr::is_loopback) {
+        return Err(Refusal::new(format!(
+            "{name} in dtls_listen is {} on the node, where no other machine reaches it",
+            addresses.join(" ")
+        ))
+        .hint(hint));
+    }
+    Ok(*address)
+}
+
+fn foreign(host: &Host, listen: &Listen, address: IpAddr, network: &Network) -> Refusal {
+    let meant = if listen.host.parse::<IpAddr>().is_ok() {
+        format!("{address} in dtls_listen")
+    } else {
+        format!("{} in dtls_listen is {address} there, which", listen.host)
+    };
+    let own = match network.shown() {
+        own if own.is_empty() => "none but loopback".to_owned(),
+        own => own.join(", "),
+    };
+    Refusal::new(format!(
+        "{meant} is not an address of {} (it has {own})",
+        host.name
+    ))
+    .hint("name one of its addresses, or tcp://0.0.0.0:2376 for all of them")
+}
+
+/// Whether there is room for the old and the new set.
+fn space(facts: &NodeFacts, changes: &[&Change], restarts: bool) -> Result<(), Refusal> {
+    let mut directories: BTreeSet<&str> = changes
+        .iter()
+        .filter_map(|change| match &change.action {
+            Action::File(file) => Some(file.directory.as_str()),
+            _ => None,
+        })
+        .collect();
+    if restarts {
+        directories.insert(STATE);
+    }
+    for directory in directories {
+        let Some(space) = facts.space.get(directory).filter(|space| space.size > 0) else {
+            continue;
+        };
+        let refuse = |left: String| {
+            Err(Refusal::new(format!(
+                "{directory} is on a file system with {left} left (mounted at {})",
+                space.mount
+            ))
+            .hint(format!(
+                "make room there, at least {} MiB and {INODES} files: df -h {mount}; df -i {mount}",
+                FREE / 1024,
+                mount = space.mount
+            )))
+        };
+        if space.free < FREE {
+            return refuse(format!("{} KiB", space.free));
+        }
+        if let Some(inodes) = space.inodes.filter(|inodes| *inodes < INODES) {
+            return refuse(format!("{inodes} inodes"));
+        }
+    }
+    Ok(())
+}
