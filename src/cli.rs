@@ -55,6 +55,8 @@ enum Command {
     CaAgent,
 }
 
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 struct Deploy {
     /// Ansible inventory in YAML
@@ -73,6 +75,13 @@ struct Deploy {
     /// Show the changes inside text files
     #[arg(long)]
     diff: bool,
+    /// Restart daemons although containers stop with them, without a question
+    #[arg(long)]
+    allow_container_restart: bool,
+    /// After the first failure begin nothing more, whatever may fail by
+    /// dtls_max_fail_percentage
+    #[arg(long)]
+    fail_fast: bool,
     /// File with the CA's passphrase in its first line
     #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
     ca_passphrase_file: Option<PathBuf>,
@@ -161,6 +170,8 @@ pub fn main() -> ExitCode {
                 check: false,
                 exit_code: false,
                 diff: false,
+                allow_container_restart: false,
+                fail_fast: false,
                 forks: common.forks.into(),
                 passphrase: passphrase::Source::default(),
                 passwords: Passwords::default(),
@@ -175,6 +186,8 @@ pub fn main() -> ExitCode {
                 check: deploy.check,
                 exit_code: deploy.exit_code,
                 diff: deploy.diff,
+                allow_container_restart: deploy.allow_container_restart,
+                fail_fast: deploy.fail_fast,
                 forks: deploy.common.forks.into(),
                 passphrase: passphrase::Source {
                     file: deploy.ca_passphrase_file,

@@ -44,23 +44,7 @@ pub enum DaemonJsonError {
 /// When the old text is not a JSON object: dockerd would not start with it, and
 /// guessing what its author meant could lose settings.
 pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonError> {
-    let old = old.unwrap_or_default();
-    let old = std::str::from_utf8(old).map_err(|_| DaemonJsonError::NotText)?;
-    let mut settings = if old.trim().is_empty() {
-        Map::new()
-    } else {
-        match serde_json::from_str(old) {
-            Ok(Value::Object(settings)) => settings,
-            Ok(_) => return Err(DaemonJsonError::NotAnObject),
-            Err(error) => {
-                return Err(DaemonJsonError::Syntax {
-                    line: error.line(),
-                    column: error.column(),
-                    message: error.to_string(),
-                });
-            }
-        }
-    };
+    let (old, mut settings) = read(old)?;
     let removed = settings.shift_remove("hosts");
     let had_hosts = removed.is_some();
     let hosts = match removed {
@@ -98,6 +82,50 @@ pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonE
         text: pretty(&settings, indentation(old)),
         hosts,
     })
+}
+
+/// The file with `live-restore` on; `None` where it says so already.
+///
+/// # Errors
+/// As [`merge`].
+pub fn with_live_restore(old: Option<&[u8]>) -> Result<Option<String>, DaemonJsonError> {
+    let (old, mut settings) = read(old)?;
+    if is_live_restore(&settings) {
+        return Ok(None);
+    }
+    settings.insert(LIVE_RESTORE.to_owned(), Value::Bool(true));
+    Ok(Some(pretty(&settings, indentation(old))))
+}
+
+/// Whether a daemon that starts with this file leaves running containers
+/// alone; not with a file that it cannot read.
+#[must_use]
+pub fn has_live_restore(text: Option<&[u8]>) -> bool {
+    read(text).is_ok_and(|(_, settings)| is_live_restore(&settings))
+}
+
+const LIVE_RESTORE: &str = "live-restore";
+
+fn is_live_restore(settings: &Map<String, Value>) -> bool {
+    settings.get(LIVE_RESTORE) == Some(&Value::Bool(true))
+}
+
+/// The text and what it says; a missing or an empty file says nothing.
+fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), DaemonJsonError> {
+    let old = old.unwrap_or_default();
+    let old = std::str::from_utf8(old).map_err(|_| DaemonJsonError::NotText)?;
+    if old.trim().is_empty() {
+        return Ok((old, Map::new()));
+    }
+    match serde_json::from_str(old) {
+        Ok(Value::Object(settings)) => Ok((old, settings)),
+        Ok(_) => Err(DaemonJsonError::NotAnObject),
+        Err(error) => Err(DaemonJsonError::Syntax {
+            line: error.line(),
+            column: error.column(),
+            message: error.to_string(),
+        }),
+    }
 }
 
 /// The indentation of the first indented line, two spaces where there is none.
@@ -156,6 +184,23 @@ mod tests {
     fn a_file_that_is_right_already_stays_as_it_is_byte_for_byte() {
         let odd = FRESH.replace("\n  ", "  ");
         assert_eq!(merge(Some(odd.as_bytes()), &paths()).unwrap().text, odd);
+    }
+
+    #[test]
+    fn live_restore_is_added_and_nothing_else_touched() {
+        let with = |text: &str| with_live_restore(Some(text.as_bytes())).unwrap();
+        assert_eq!(
+            with_live_restore(None).unwrap().unwrap(),
+            "{\n  \"live-restore\": true\n}\n"
+        );
+        assert_eq!(
+            with("{\n\t\"live-restore\": false,\n\t\"debug\": true\n}").unwrap(),
+            "{\n\t\"live-restore\": true,\n\t\"debug\": true\n}\n"
+        );
+        assert_eq!(with("{ \"live-restore\":true }"), None);
+        assert!(has_live_restore(Some(b"{\"live-restore\": true}")));
+        assert!(!has_live_restore(Some(b"{\"live-restore\": true,}")));
+        assert!(!has_live_restore(None));
     }
 
     #[test]

@@ -8,8 +8,9 @@ mod ca;
 mod certificate;
 mod client;
 mod command;
-mod daemon_json;
+pub(crate) mod daemon_json;
 mod docker_context;
+mod live_restore;
 mod push;
 pub mod restart;
 mod service;
@@ -33,6 +34,7 @@ pub const MODULES: &[&dyn Module] = &[
     &command::Command,
     &daemon_json::DaemonJson,
     &docker_context::DockerContext,
+    &live_restore::LiveRestore,
     &push::Push,
     &restart::Restart,
     &service::Service,

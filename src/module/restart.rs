@@ -11,7 +11,9 @@ use super::Module;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Action, Change, Planner, Refusal, Restart as RestartAction};
+use crate::plan::{
+    Action, Change, Containers, Planner, Refusal, Restart as RestartAction, is_swarm_manager,
+};
 use crate::playbook::Task;
 
 /// Written on the node by a confirmed restart: the unit's InvocationID, then
@@ -36,6 +38,7 @@ impl Module for Restart {
 
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.unit = Some(host.settings.unit.clone());
+        request.engine = true;
         request.content.insert(RECORD.to_owned());
     }
 
@@ -48,7 +51,18 @@ impl Module for Restart {
         let facts = planner.facts(&host.name)?;
         let reads = reads(host, facts);
         let mut reasons: Vec<String> = Vec::new();
-        for change in &planner.earlier {
+        // What the daemon is told by a reload needs no restart.
+        let reload = planner
+            .earlier
+            .iter()
+            .rposition(|change| matches!(change.action, Action::Reload(_)));
+        for (index, change) in planner.earlier.iter().enumerate() {
+            if let Action::File(file) = &change.action
+                && file.path() == daemon_json::PATH
+                && reload.is_some_and(|reload| index < reload)
+            {
+                continue;
+            }
             if let Action::File(file) = &change.action
                 && reads.contains(&file.path())
                 && file.content != crate::plan::Content::Same
@@ -62,6 +76,8 @@ impl Module for Restart {
         if reasons.is_empty() {
             return Ok(Vec::new());
         }
+        let containers = Containers::when_restarted(planner, host)?;
+        reasons.extend(containers.said());
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
@@ -71,13 +87,15 @@ impl Module for Restart {
             action: Action::Restart(RestartAction {
                 unit: host.settings.unit.clone(),
                 reads,
+                stops: containers.stopped(),
+                swarm_manager: facts.engine.as_ref().is_some_and(is_swarm_manager),
             }),
         }])
     }
 }
 
 /// Everything that decides how dockerd runs.
-fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
+pub(super) fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
     let own = format!(
         "{}/{}",
@@ -99,8 +117,29 @@ fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     reads
 }
 
+/// Whether the running daemon has read a file as it is now. A reload by
+/// somebody else is not known of.
+#[must_use]
+pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
+    let Some(file) = facts.regular(path) else {
+        return false;
+    };
+    let Some(unit) = facts
+        .unit
+        .as_ref()
+        .filter(|unit| unit.active_state() == "active")
+    else {
+        return false;
+    };
+    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
+    if record.invocation == unit.invocation() {
+        return record.hashes.get(path) == Some(&file.sha256);
+    }
+    started_at(facts).is_some_and(|started| file.changed < started)
+}
+
 /// Why the running daemon is not one that has read what is there now.
-fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
+pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     let unit = facts.unit.clone().unwrap_or_default();
     if unit.active_state() != "active" {
         return vec![format!("the unit is {}", unit.active_state())];

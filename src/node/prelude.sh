@@ -208,6 +208,7 @@ fact_unit() {
         IFS=$fact_old_ifs
         record unit "$fact_line"
         case $fact_line in
+        MainPID=*) fact_main_pid=${fact_line#MainPID=} ;;
         FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
         DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
         EnvironmentFiles=/*)
@@ -240,6 +241,72 @@ fact_armed() {
             record armed "$fact_left"
         fi
     done
+    return 0
+}
+
+# fact_engine: containers and swarm of the daemon that fact_unit has found. The
+# API is not asked: with fd:// gone from the flags the local socket hangs.
+fact_engine() {
+    [ -r "/proc/${fact_main_pid:-0}/environ" ] || return 0
+    fact_arguments=$(tr '\000' '\n' <"/proc/$fact_main_pid/cmdline")
+    set -f
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -- $fact_arguments
+    IFS=$fact_old_ifs
+    set +f
+    engine_records /etc/docker/daemon.json "$@"
+}
+
+# engine_records FILE ARGUMENT...: what a dockerd with this daemon.json and this
+# command line has under its hands, from its own files.
+engine_records() {
+    engine_root=/var/lib/docker
+    if [ -r "$1" ]; then
+        while IFS= read -r engine_line || [ -n "$engine_line" ]; do
+            for engine_key in data-root graph; do
+                case $engine_line in
+                *"\"$engine_key\""*:*\"*\"*)
+                    engine_value=${engine_line#*"\"$engine_key\""}
+                    engine_value=${engine_value#*\"}
+                    engine_root=${engine_value%%\"*}
+                    ;;
+                esac
+            done
+        done <"$1"
+    fi
+    shift
+    engine_next=
+    for engine_argument in "$@"; do
+        if [ -n "$engine_next" ]; then
+            engine_root=$engine_argument
+            engine_next=
+            continue
+        fi
+        case $engine_argument in
+        --data-root=* | --graph=*) engine_root=${engine_argument#*=} ;;
+        --data-root | --graph | -g) engine_next=yes ;;
+        --live-restore) record engine live-restore true ;;
+        --live-restore=*) record engine live-restore "${engine_argument#*=}" ;;
+        esac
+    done
+    engine_count=0
+    for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' \
+        "$engine_root"/containers/*/config.v2.json 2>/dev/null); do
+        case $engine_pid in
+        *'"Pid":'*) [ -d "/proc/${engine_pid##*:}" ] && engine_count=$((engine_count + 1)) ;;
+        esac
+    done
+    record engine containers "$engine_count"
+    if [ -e "$engine_root/swarm/docker-state.json" ]; then
+        record engine swarm
+        if [ -r "$engine_root/swarm/certificates/swarm-node.crt" ]; then
+            while IFS= read -r engine_line; do
+                record engine swarm-certificate "$engine_line"
+            done <"$engine_root/swarm/certificates/swarm-node.crt"
+        fi
+    fi
     return 0
 }
 
@@ -527,6 +594,51 @@ confirm() {
         fail confirm "cannot write in $STATE"
     sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
     disarm
+}
+
+# --- live-restore ---------------------------------------------------------------
+
+# reload_unit UNIT: dockerd reads daemon.json anew, on SIGHUP. A setting that is
+# not in the file any more stays as it was until the next restart.
+reload_unit() {
+    systemctl reload "$1" </dev/null || systemctl kill --kill-who=main -s HUP "$1" </dev/null
+}
+
+# enable_live_restore UNIT: reloads, and succeeds only when dockerd was seen to
+# have live-restore on.
+enable_live_restore() {
+    reload_cursor=$(journalctl -u "$1" -n 1 -o cat --show-cursor --no-pager </dev/null 2>/dev/null)
+    reload_cursor=${reload_cursor##*-- cursor: }
+    reload_unit "$1" || return 1
+    reload_left=20
+    while [ "$reload_left" -gt 0 ]; do
+        if [ -n "$reload_cursor" ] &&
+            journalctl -u "$1" --after-cursor="$reload_cursor" -o cat --no-pager </dev/null 2>/dev/null |
+            grep -Eq 'eloaded configuration.*live-restore(-enabled)?\\*": *true'; then
+            return 0
+        fi
+        reload_left=$((reload_left - 1))
+        sleep 0.2 2>/dev/null || sleep 1
+    done
+    # The journal is elsewhere, or dockerd does not log at this level.
+    (
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+        if command -v docker >/dev/null 2>&1; then
+            [ "$(timeout 5 docker -H unix:///var/run/docker.sock info --format '{{.LiveRestoreEnabled}}' </dev/null 2>/dev/null)" = true ]
+        else
+            timeout 5 curl -sS --unix-socket /var/run/docker.sock http://localhost/info </dev/null 2>/dev/null |
+                grep -q '"LiveRestoreEnabled":true'
+        fi
+    )
+}
+
+# record_reload UNIT LINES: dockerd goes on running, and these are the bytes
+# that it has read.
+record_reload() {
+    mkdir -p "$STATE" && chmod 700 "$STATE" &&
+        { unit_property "$1" InvocationID && printf '%s' "$2"; } >"$STATE/.confirmed" &&
+        mv -f "$STATE/.confirmed" "$STATE/confirmed" || fail reload "cannot write in $STATE"
+    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
 }
 
 # --- steps of the operator's own ----------------------------------------------

@@ -55,11 +55,23 @@ pub struct UnitRestart {
     pub confirm_within: u32,
 }
 
+/// A reload that turns live-restore on, once the files are in place. The node
+/// sees by itself whether it has worked, and undoes it by itself.
+#[derive(Debug)]
+pub struct UnitReload {
+    pub unit: String,
+    /// What dockerd has read then, where that is known: lines as sha256sum
+    /// prints them.
+    pub has_read: Option<String>,
+}
+
 /// What shall happen on one node, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Transaction {
     pub files: Vec<StagedFile>,
     pub restart: Option<UnitRestart>,
+    /// Not together with a restart.
+    pub reload: Option<UnitReload>,
 }
 
 /// A directory that takes part, in the order of first mention.
@@ -139,6 +151,12 @@ impl Transaction {
                 "if [ $# -gt 0 ]; then {} || {{ {}; undo_status=1; }}; fi",
                 call("restart_unit", &[&restart.unit, RESTART_SECONDS]),
                 call("journal_tail", &[&restart.unit]),
+            ));
+        }
+        if let Some(reload) = &self.reload {
+            lines.push(format!(
+                "if [ $# -gt 0 ]; then {} || undo_status=1; fi",
+                call("reload_unit", &[&reload.unit]),
             ));
         }
         if self.restart.is_some() {
@@ -237,8 +255,21 @@ impl Transaction {
                 call("journal_tail", &[unit]),
             ));
         } else {
+            if let Some(reload) = &self.reload {
+                let unit = reload.unit.as_str();
+                script.statement(format!(
+                    "{} || {{ {}; record failed reload 'dockerd was told to read daemon.json anew, and nothing says that live-restore is on now'; give_up reload; }}",
+                    call("enable_live_restore", &[unit]),
+                    call("journal_tail", &[unit]),
+                ));
+            }
             for statement in self.each("unstage", false) {
                 script.statement(statement);
+            }
+            if let Some(reload) = &self.reload
+                && let Some(has_read) = &reload.has_read
+            {
+                script.call("record_reload", &[&reload.unit, has_read]);
             }
         }
         script

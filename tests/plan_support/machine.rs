@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use dtls_deploy::node::facts::EngineFact;
 use dtls_deploy::node::facts::{Component, FactRequest, File, FileFact, NodeFacts, UnitFact};
 use dtls_deploy::pki::sha256_hex;
 use serde_json::Value;
@@ -43,6 +44,7 @@ pub struct Machine {
     pub services: BTreeMap<String, BTreeMap<String, String>>,
     pub systemd: bool,
     pub tools: BTreeMap<String, String>,
+    pub engine: EngineFact,
     booted: i64,
     pub started: i64,
 }
@@ -68,6 +70,7 @@ impl Machine {
             services: BTreeMap::new(),
             systemd: true,
             tools: BTreeMap::from([("docker".to_owned(), "/usr/bin/docker".to_owned())]),
+            engine: EngineFact::default(),
             booted,
             started: booted + 60,
         };
@@ -236,6 +239,10 @@ impl Machine {
             }
             facts.unit = Some(unit);
         }
+        // Only root sees a daemon's files.
+        if request.engine && self.account == "root" {
+            facts.engine = Some(self.engine.clone());
+        }
         facts
     }
 
@@ -298,6 +305,11 @@ impl Machine {
                 self.tools = serde_json::from_value(value.clone()).unwrap();
             }
             ("account", Value::String(account)) => self.account.clone_from(account),
+            ("containers", Value::Number(running)) => {
+                self.engine.running = usize::try_from(running.as_u64().unwrap()).unwrap();
+            }
+            ("live_restore_flag", Value::Bool(flag)) => self.engine.live_restore_flag = Some(*flag),
+            ("swarm", Value::Bool(swarm)) => self.engine.swarm = *swarm,
             ("started", Value::String(_)) => self.restart("somebody else's", now),
             (path, Value::String(word)) if path.starts_with('/') => {
                 let special = match word.as_str() {
