@@ -94,12 +94,17 @@ impl Module for LiveRestore {
         }
         let active = facts.unit.as_ref().map(|unit| unit.active_state()) == Some("active");
         // A daemon that is down reads the file when it starts.
+        let reason = if wanted.is_some() {
+            "live-restore comes on before anything is restarted"
+        } else {
+            "live-restore is not known to be on"
+        };
         if active && (wanted.is_some() || !restart::has_read(daemon_json::PATH, facts)) {
             changes.push(Change {
                 host: host.name.clone(),
                 task: task.name.clone(),
                 subject: format!("reload of {}", host.settings.unit),
-                reasons: vec!["live-restore is not known to be on".to_owned()],
+                reasons: vec![reason.to_owned()],
                 diff: None,
                 action: Action::Reload(Reload {
                     unit: host.settings.unit.clone(),

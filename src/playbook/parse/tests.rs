@@ -67,3 +67,24 @@ fn what_is_no_playbook_is_refused() {
     assert!(errors("hosts: x")[0].starts_with("1:1 a playbook is a list of plays"));
     assert!(errors("- tasks: []")[0].contains("a play needs `hosts`"));
 }
+
+#[test]
+fn batches_are_read_and_wrong_sizes_refused() {
+    use crate::inventory::BatchSize::{Hosts, Percent};
+    let text = "- hosts: daemons\n  serial: [1, 25%]\n  max_fail_percentage: 30\n  tasks: []\n- hosts: all\n  serial: 100%\n  tasks: []\n";
+    let playbook = parse("book", text).unwrap();
+    assert_eq!(playbook.plays[0].serial, Some(vec![Hosts(1), Percent(25)]));
+    assert_eq!(playbook.plays[0].max_fail_percentage, Some(30));
+    assert_eq!(playbook.plays[1].serial, Some(vec![Percent(100)]));
+    assert_eq!(
+        errors(
+            "- hosts: daemons\n  serial: [0, half]\n  max_fail_percentage: 30%\n  tasks: []\n- hosts: all\n  serial: []\n"
+        ),
+        [
+            "2:12 `0` is not the size of a batch | a number of hosts from 1, or a percentage like 25%; all hosts at one time are 100%",
+            "2:15 `half` is not the size of a batch | a number of hosts from 1, or a percentage like 25%; all hosts at one time are 100%",
+            "3:24 `30%` is not a percentage | a number from 0 to 100: 0 stops at the first failure, 100 never does",
+            "6:11 `serial` is an empty list | ",
+        ]
+    );
+}
