@@ -14,7 +14,7 @@ fn start_of(lab: &Lab, node: &str) -> String {
 fn block(lab: &Lab, node: &str) {
     lab.exec(
         node,
-        "systemd-run -q --unit=block systemd-socket-activate -l 2376 /bin/cat; timeout 5 sh -c 'until ss -Hltn | grep -q :2376; do sleep 0.1; done'",
+        "systemd-run -q --unit=block systemd-socket-activate --accept -l 2376 /bin/cat; timeout 5 sh -c 'until ss -Hltn | grep -q :2376; do sleep 0.1; done'",
     );
 }
 
