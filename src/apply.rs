@@ -110,10 +110,10 @@ impl Apply<'_> {
         let mut outcome = Outcome::default();
         let gate = Gate::default();
         for (index, planned) in plan.plays.iter().enumerate() {
-            let play = self.playbook.plays.get(index);
-            let max_fail = schedule::max_fail_percentage(play, self.inventory);
+            let own = self.playbook.plays.get(index);
+            let max_fail = schedule::max_fail_percentage(own, self.inventory);
             let mut held = Vec::new();
-            for batch in schedule::batches(planned, play, self.inventory) {
+            for batch in schedule::batches(planned, own, self.inventory) {
                 let hosts: Vec<&PlannedHost> = batch
                     .into_iter()
                     .filter(|host| !outcome.failed.contains(&host.host))

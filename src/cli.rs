@@ -78,8 +78,8 @@ struct Deploy {
     /// Restart daemons although containers stop with them, without a question
     #[arg(long)]
     allow_container_restart: bool,
-    /// After the first failure begin nothing more, whatever may fail by
-    /// dtls_max_fail_percentage
+    /// After the first failure begin nothing more, whatever
+    /// `dtls_max_fail_percentage` says
     #[arg(long)]
     fail_fast: bool,
     /// File with the CA's passphrase in its first line

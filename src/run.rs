@@ -302,8 +302,8 @@ impl Run<'_> {
     /// Plays whose hosts are not all taken at one time.
     fn batches(&self, plan: &Plan) -> Vec<PlannedBatches> {
         let plays = plan.plays.iter().enumerate().map(|(index, planned)| {
-            let play = self.playbook.plays.get(index);
-            let hosts = schedule::batches(planned, play, self.inventory).into_iter();
+            let own = self.playbook.plays.get(index);
+            let hosts = schedule::batches(planned, own, self.inventory).into_iter();
             let names = |batch: Vec<&PlannedHost>| {
                 let names = batch.into_iter().map(|host| host.host.clone());
                 names.collect::<Vec<String>>()

@@ -8,12 +8,22 @@ use crate::yaml::node::{Node, Value};
 use crate::yaml::source::quoted;
 
 /// How large a batch is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {
     /// So many hosts; at least one.
     Hosts(u32),
     /// So many of a hundred, from 1 to 100; rounded down, at least one host.
     Percent(u8),
+}
+
+/// As it is written in an inventory.
+impl std::fmt::Debug for BatchSize {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Hosts(hosts) => write!(formatter, "{hosts}"),
+            Self::Percent(percent) => write!(formatter, "{percent}%"),
+        }
+    }
 }
 
 /// What a size may be, for messages.

@@ -92,7 +92,10 @@ impl Module for LiveRestore {
             };
             changes.extend(planner.compare(host, task, desired)?);
         }
-        let active = facts.unit.as_ref().map(|unit| unit.active_state()) == Some("active");
+        let active = facts
+            .unit
+            .as_ref()
+            .is_some_and(|unit| unit.active_state() == "active");
         // A daemon that is down reads the file when it starts.
         let reason = if wanted.is_some() {
             "live-restore comes on before anything is restarted"

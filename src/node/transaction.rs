@@ -444,6 +444,7 @@ mod tests {
                 file(&root.join("a/b/c"), "fresh", None, "fresh\n\n"),
             ],
             restart: None,
+            reload: None,
         }
     }
 
