@@ -137,6 +137,7 @@ impl Apply<'_> {
                 }
             }
             if !held.is_empty() {
+                held.sort_unstable();
                 self.events.emit(Event::NotBegun {
                     play: planned.name.clone(),
                     hosts: held,
