@@ -2,10 +2,12 @@
 //!
 //! Comes in: a [`Plan`], the connected nodes, the CA agent. Goes out: events
 //! and an [`Outcome`]. The CA's part comes first, in one conversation; then
-//! each play, all of its hosts at once, each batch of a host in one exec.
+//! each play, one batch of hosts after the other as [`schedule`] says, all hosts
+//! of a batch at once, each batch of a host's changes in one exec.
 
 mod materials;
 mod pair;
+pub mod schedule;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +17,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 pub use materials::{Materials, issue};
+use schedule::Gate;
 
 use crate::event::{Event, Events, Failure, FailureKind, Verdict};
 use crate::interrupt::Interrupt;
@@ -22,7 +25,7 @@ use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
 use crate::node::transaction::{
-    Bytes, DirectoryMode, Keep, Report, StagedFile, Transaction, UnitRestart,
+    Bytes, DirectoryMode, Keep, Report, StagedFile, Transaction, UnitReload, UnitRestart,
 };
 use crate::node::visible;
 use crate::pki::{Certificate, DeliveredLeaf, Role};
@@ -53,6 +56,8 @@ pub struct Apply<'a> {
     pub facts: &'a BTreeMap<String, NodeFacts>,
     pub events: &'a Events,
     pub forks: usize,
+    /// The first failure stops everything that has not begun.
+    pub fail_fast: bool,
     pub interrupt: &'a Interrupt,
 }
 
@@ -73,6 +78,27 @@ pub struct Outcome {
     pub placed: Vec<DeliveredLeaf>,
 }
 
+impl Outcome {
+    fn add(&mut self, host: HostDone) {
+        *self.changed.entry(host.name.clone()).or_default() += host.changed;
+        self.placed.extend(host.placed);
+        self.done
+            .entry(host.name.clone())
+            .or_default()
+            .extend(host.done);
+        if !host.not_done.is_empty() {
+            let not_done = self.not_done.entry(host.name.clone()).or_default();
+            not_done.extend(host.not_done);
+        }
+        if host.unreachable {
+            self.unreachable.insert(host.name.clone());
+        }
+        if host.failed {
+            self.failed.insert(host.name);
+        }
+    }
+}
+
 fn started(events: &Events, host: &str, what: &str) {
     events.emit(Event::Started {
         host: host.to_owned(),
@@ -84,32 +110,41 @@ impl Apply<'_> {
     /// Carries out everything that happens on the nodes.
     pub async fn run(&self, plan: &Plan, materials: &Materials) -> Outcome {
         let mut outcome = Outcome::default();
-        for (index, play) in plan.plays.iter().enumerate() {
-            let hosts: Vec<&PlannedHost> = play
-                .hosts
-                .iter()
-                .filter(|host| !outcome.failed.contains(&host.host))
-                .collect();
-            let done: Vec<HostDone> = futures::stream::iter(hosts)
-                .map(|host| self.host(index, play, host, materials))
-                .buffer_unordered(self.forks)
-                .collect()
-                .await;
-            for host in done {
-                *outcome.changed.entry(host.name.clone()).or_default() += host.changed;
-                outcome.placed.extend(host.placed);
-                let done = outcome.done.entry(host.name.clone()).or_default();
-                done.extend(host.done);
-                if !host.not_done.is_empty() {
-                    let not_done = outcome.not_done.entry(host.name.clone()).or_default();
-                    not_done.extend(host.not_done);
+        let gate = Gate::default();
+        for (index, planned) in plan.plays.iter().enumerate() {
+            let own = self.playbook.plays.get(index);
+            let max_fail = schedule::max_fail_percentage(own, self.inventory);
+            let mut held = Vec::new();
+            for batch in schedule::batches(planned, own, self.inventory) {
+                let hosts: Vec<&PlannedHost> = batch
+                    .into_iter()
+                    .filter(|host| !outcome.failed.contains(&host.host))
+                    .collect();
+                let done: Vec<HostDone> = futures::stream::iter(hosts)
+                    .map(|host| self.host(index, planned, host, materials, &gate))
+                    .buffer_unordered(self.forks)
+                    .collect()
+                    .await;
+                let failed = || done.iter().filter(|host| host.failed);
+                if schedule::is_too_many(failed().count(), done.len(), max_fail) {
+                    gate.close(failed().map(|host| host.name.as_str()));
                 }
-                if host.unreachable {
-                    outcome.unreachable.insert(host.name.clone());
+                held.extend(
+                    done.iter()
+                        .filter(|host| host.held)
+                        .map(|host| host.name.clone()),
+                );
+                for host in done {
+                    outcome.add(host);
                 }
-                if host.failed {
-                    outcome.failed.insert(host.name);
-                }
+            }
+            if !held.is_empty() {
+                held.sort_unstable();
+                self.events.emit(Event::NotBegun {
+                    play: planned.name.clone(),
+                    hosts: held,
+                    because: gate.closed_by(),
+                });
             }
         }
         outcome
@@ -121,6 +156,7 @@ impl Apply<'_> {
         play: &PlannedPlay,
         planned: &PlannedHost,
         materials: &Materials,
+        gate: &Gate,
     ) -> HostDone {
         let mut done = HostDone {
             name: planned.host.clone(),
@@ -139,16 +175,21 @@ impl Apply<'_> {
             .is_some_and(|play| play.is_privileged(host));
         // No two transactions of a run on a node have the same number.
         let earlier = index.saturating_mul(100);
+        let mut begun = false;
         for (number, batch) in planned.batches.iter().enumerate() {
             let sequence = u32::try_from(earlier.saturating_add(number)).unwrap_or(u32::MAX);
             let subjects = batch.changes.iter().map(|change| change.subject.clone());
             // What the CA does was done before any play.
             let on_node = batch.changes.iter().any(Change::is_on_node);
             let step = self.interrupt.begin(&host.name);
-            if done.failed || (on_node && step.is_none()) {
+            // A host that has begun is not left half-way.
+            let held = on_node && !begun && gate.is_closed();
+            if done.failed || held || (on_node && step.is_none()) {
+                done.held |= held;
                 done.not_done.extend(subjects);
                 continue;
             }
+            begun |= on_node;
             match self
                 .batch(host, node, privileged, batch, sequence, materials)
                 .await
@@ -169,6 +210,9 @@ impl Apply<'_> {
                         stopped.failure.step.clone_from(&play.name);
                     }
                     self.events.emit(Event::Failed(stopped.failure));
+                    if self.fail_fast {
+                        gate.close([host.name.as_str()]);
+                    }
                     done.failed = true;
                     done.unreachable = stopped.unreachable;
                     done.not_done.extend(subjects);
@@ -242,6 +286,12 @@ impl Apply<'_> {
                     transaction.forget = true;
                     transaction.keep = None;
                 }
+                Action::Reload(reload) => {
+                    transaction.reload = Some(UnitReload {
+                        unit: reload.unit.clone(),
+                        has_read: reload.has_read.clone(),
+                    });
+                }
                 Action::Sweep { directory, account } => {
                     let mut sweep = Script::default();
                     sweep.call("sweep", &[directory]);
@@ -268,6 +318,9 @@ impl Apply<'_> {
         }
         if transaction.is_empty() {
             return Ok(placed);
+        }
+        if transaction.reload.is_some() {
+            started(self.events, &host.name, "turning live-restore on");
         }
         if transaction.restart.is_some() {
             started(self.events, &host.name, "restarting docker");
@@ -453,6 +506,8 @@ struct HostDone {
     name: String,
     changed: usize,
     failed: bool,
+    /// It was not begun, because others had failed before it.
+    held: bool,
     unreachable: bool,
     done: Vec<String>,
     not_done: Vec<String>,

@@ -73,6 +73,8 @@ enum Command {
     CaAgent,
 }
 
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 struct Deploy {
     /// Ansible inventory in YAML
@@ -104,6 +106,13 @@ struct Changing {
     /// Show the changes inside text files
     #[arg(long)]
     diff: bool,
+    /// Restart daemons although containers stop with them, without a question
+    #[arg(long)]
+    allow_container_restart: bool,
+    /// After the first failure begin nothing more, whatever
+    /// `dtls_max_fail_percentage` says
+    #[arg(long)]
+    fail_fast: bool,
     /// Seconds to wait for another run that holds the CA's lock
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     wait: u64,
@@ -178,6 +187,8 @@ impl Changing {
             check: self.check,
             exit_code: self.exit_code,
             diff: self.diff,
+            allow_container_restart: self.allow_container_restart,
+            fail_fast: self.fail_fast,
             forks: common.forks.into(),
             passphrase: passphrase::Source::default(),
             passwords: Passwords::default(),
@@ -203,6 +214,8 @@ pub fn main() -> ExitCode {
                 check: false,
                 exit_code: false,
                 diff: false,
+                allow_container_restart: false,
+                fail_fast: false,
                 forks: common.forks.into(),
                 passphrase: passphrase::Source::default(),
                 passwords: Passwords::default(),

@@ -39,6 +39,8 @@ pub enum Event {
     },
     Plan {
         changes: Vec<PlannedChange>,
+        /// Plays whose hosts are not all taken at one time.
+        batches: Vec<PlannedBatches>,
     },
     /// A host has begun to do something that takes a while.
     Started {
@@ -50,6 +52,13 @@ pub enum Event {
         what: String,
     },
     Failed(Failure),
+    /// Too many hosts have failed: these are left as they are in this play.
+    NotBegun {
+        play: String,
+        hosts: Vec<String>,
+        /// The hosts that failed.
+        because: Vec<String>,
+    },
     Proof(Proof),
     /// The run was asked to stop: nothing new is begun.
     Interrupted {
@@ -83,6 +92,15 @@ pub struct PlannedChange {
     /// A unified diff, where `--diff` asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
+}
+
+/// The hosts of a play, batch by batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedBatches {
+    pub play: String,
+    /// Daemons are restarted in it.
+    pub restarts: bool,
+    pub hosts: Vec<Vec<String>>,
 }
 
 /// What an interrupted run has done on one host and what not.
@@ -133,6 +151,8 @@ pub enum ErrorKind {
     Passphrase,
     /// Another run holds the CA's lock.
     Locked,
+    /// Restarts would stop running containers, and nobody has agreed to it.
+    ContainersRunning,
     /// The CA node or what runs there failed.
     Authority,
     /// Stopped by the operator before anything was changed.

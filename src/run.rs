@@ -16,10 +16,10 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use crate::agent::{Program, RunningAgent, StartError};
-use crate::apply::{Apply, Materials, Outcome, issue};
+use crate::apply::{Apply, Materials, Outcome, issue, schedule};
 use crate::event::{
-    Check, Event, Events, Failure, FailureKind, HostRecap, PlannedChange, Proof, SCHEMA,
-    StoppedHost, Verdict,
+    Check, Event, Events, Failure, FailureKind, HostRecap, PlannedBatches, PlannedChange, Proof,
+    SCHEMA, StoppedHost, Verdict,
 };
 use crate::interrupt::Interrupt;
 use crate::inventory::{ConnectionKind, Host, Inventory};
@@ -27,16 +27,19 @@ use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase::{self, PassphraseError};
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
-use crate::plan::{Action, Change, Plan, leaf_location, plan};
+use crate::plan::{Action, Change, Plan, PlannedHost, leaf_location, plan};
 use crate::playbook::Playbook;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
 use crate::verify::{Expectations, verify};
 
+mod consent;
 mod error;
 
 pub use error::{Exit, RunError};
 
 /// What the command line asked for.
+// Its flags are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Plan and show, change nothing.
@@ -44,6 +47,10 @@ pub struct Options {
     /// With `check`: say by the exit code whether something would change.
     pub exit_code: bool,
     pub diff: bool,
+    /// Containers may be stopped by a restart without a question.
+    pub allow_container_restart: bool,
+    /// The first failure stops everything that has not begun.
+    pub fail_fast: bool,
     /// Hosts worked on at one time.
     pub forks: usize,
     pub passphrase: passphrase::Source,
@@ -103,6 +110,10 @@ impl Run<'_> {
         if self.options.check || (world.plan.is_empty() && !unsettled) {
             self.show(&world.plan);
         } else {
+            if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
+                self.show(&world.plan);
+                return Err(refused);
+            }
             let asked = Instant::now();
             let mut agent = self.unless(self.lock(&world, &program)).await??;
             // Whoever held the lock may have changed nodes, too.
@@ -112,6 +123,7 @@ impl Run<'_> {
                 world = self.unless(self.look(&program, world.nodes)).await?;
             }
             self.show(&world.plan);
+            self.consent(&world.plan).await?;
             materials = self.issue(&world, &mut agent).await?;
             let apply = Apply {
                 inventory: self.inventory,
@@ -120,6 +132,7 @@ impl Run<'_> {
                 facts: &world.facts,
                 events: self.events,
                 forks: self.options.forks,
+                fail_fast: self.options.fail_fast,
                 interrupt: self.interrupt,
             };
             outcome = apply.run(&world.plan, &materials).await;
@@ -282,7 +295,29 @@ impl Run<'_> {
                     diff: self.options.diff.then(|| draw(change)).flatten(),
                 })
                 .collect(),
+            batches: self.batches(plan),
         });
+    }
+
+    /// Plays whose hosts are not all taken at one time.
+    fn batches(&self, plan: &Plan) -> Vec<PlannedBatches> {
+        let plays = plan.plays.iter().enumerate().map(|(index, planned)| {
+            let own = self.playbook.plays.get(index);
+            let hosts = schedule::batches(planned, own, self.inventory).into_iter();
+            let names = |batch: Vec<&PlannedHost>| {
+                let names = batch.into_iter().map(|host| host.host.clone());
+                names.collect::<Vec<String>>()
+            };
+            PlannedBatches {
+                play: planned.name.clone(),
+                restarts: planned
+                    .hosts
+                    .iter()
+                    .any(|host| schedule::restart(host).is_some()),
+                hosts: hosts.map(names).collect(),
+            }
+        });
+        plays.filter(|play| play.hosts.len() > 1).collect()
     }
 
     fn ca_error(&self, source: StartError) -> RunError {

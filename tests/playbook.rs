@@ -169,7 +169,7 @@ fn a_limit_names_hosts_and_groups() {
 fn mistakes_are_explained_with_their_places() {
     let case = Case::new(
         "- hosts: daemon
-  serial: 1
+  serial: 0
   when: \"{{ zone == 'a' }}\"
   tasks:
     - command: {argv: touch}
@@ -198,7 +198,7 @@ fn mistakes_are_explained_with_their_places() {
             "× there is no group or host `daemon` in the inventory",
             "1:10",
         ),
-        ("× `serial` is not supported yet", "2:3"),
+        ("× `0` is not the size of a batch", "2:11"),
         ("× a condition is an expression without braces", "3:9"),
         ("× `argv` is a list of texts, not `touch`", "5:23"),
         ("× `argv` needs at least one text", "6:23"),

@@ -44,7 +44,7 @@ pub enum DaemonJsonError {
 /// When the old text is not a JSON object: dockerd would not start with it, and
 /// guessing what its author meant could lose settings.
 pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonError> {
-    let (old, mut settings) = parse(old.unwrap_or_default())?;
+    let (old, mut settings) = read(old)?;
     let removed = settings.shift_remove("hosts");
     let had_hosts = removed.is_some();
     let hosts = match removed {
@@ -99,7 +99,7 @@ pub fn speaks_tls(text: &str) -> bool {
 /// # Errors
 /// As [`merge`].
 pub fn without(old: &[u8], paths: &TlsPaths) -> Result<Option<String>, DaemonJsonError> {
-    let (text, mut settings) = parse(old)?;
+    let (text, mut settings) = read(Some(old))?;
     let ours = [
         ("tlscacert", &paths.ca),
         ("tlscert", &paths.certificate),
@@ -120,14 +120,41 @@ pub fn without(old: &[u8], paths: &TlsPaths) -> Result<Option<String>, DaemonJso
     Ok((!text.trim().is_empty()).then(|| text.to_owned()))
 }
 
-/// The text and the settings in it.
-fn parse(bytes: &[u8]) -> Result<(&str, Map<String, Value>), DaemonJsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| DaemonJsonError::NotText)?;
-    if text.trim().is_empty() {
-        return Ok((text, Map::new()));
+/// The file with `live-restore` on; `None` where it says so already.
+///
+/// # Errors
+/// As [`merge`].
+pub fn with_live_restore(old: Option<&[u8]>) -> Result<Option<String>, DaemonJsonError> {
+    let (old, mut settings) = read(old)?;
+    if is_live_restore(&settings) {
+        return Ok(None);
     }
-    match serde_json::from_str(text) {
-        Ok(Value::Object(settings)) => Ok((text, settings)),
+    settings.insert(LIVE_RESTORE.to_owned(), Value::Bool(true));
+    Ok(Some(pretty(&settings, indentation(old))))
+}
+
+/// Whether a daemon that starts with this file leaves running containers
+/// alone; not with a file that it cannot read.
+#[must_use]
+pub fn has_live_restore(text: Option<&[u8]>) -> bool {
+    read(text).is_ok_and(|(_, settings)| is_live_restore(&settings))
+}
+
+const LIVE_RESTORE: &str = "live-restore";
+
+fn is_live_restore(settings: &Map<String, Value>) -> bool {
+    settings.get(LIVE_RESTORE) == Some(&Value::Bool(true))
+}
+
+/// The text and what it says; a missing or an empty file says nothing.
+fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), DaemonJsonError> {
+    let old = old.unwrap_or_default();
+    let old = std::str::from_utf8(old).map_err(|_| DaemonJsonError::NotText)?;
+    if old.trim().is_empty() {
+        return Ok((old, Map::new()));
+    }
+    match serde_json::from_str(old) {
+        Ok(Value::Object(settings)) => Ok((old, settings)),
         Ok(_) => Err(DaemonJsonError::NotAnObject),
         Err(error) => Err(DaemonJsonError::Syntax {
             line: error.line(),
@@ -210,6 +237,23 @@ mod tests {
             Ok(Some(foreign.clone()))
         );
         assert!(speaks_tls(FRESH) && !speaks_tls(old) && !speaks_tls(""));
+    }
+
+    #[test]
+    fn live_restore_is_added_and_nothing_else_touched() {
+        let with = |text: &str| with_live_restore(Some(text.as_bytes())).unwrap();
+        assert_eq!(
+            with_live_restore(None).unwrap().unwrap(),
+            "{\n  \"live-restore\": true\n}\n"
+        );
+        assert_eq!(
+            with("{\n\t\"live-restore\": false,\n\t\"debug\": true\n}").unwrap(),
+            "{\n\t\"live-restore\": true,\n\t\"debug\": true\n}\n"
+        );
+        assert_eq!(with("{ \"live-restore\":true }"), None);
+        assert!(has_live_restore(Some(b"{\"live-restore\": true}")));
+        assert!(!has_live_restore(Some(b"{\"live-restore\": true,}")));
+        assert!(!has_live_restore(None));
     }
 
     #[test]

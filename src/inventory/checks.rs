@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::agreement;
 use super::convert::Context;
 use super::groups::Groups;
 use super::host::{ConnectionKind, Host};
@@ -31,6 +32,7 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
     empty_groups(groups, context);
     names_twice(groups, context);
     addresses(hosts, context);
+    agreement::of_the_daemons(hosts, context);
     let ca_days = hosts
         .iter()
         .find(|resolved| resolved.host.is_ca)

@@ -11,6 +11,8 @@
 //! read the [`Inventory`]. Everything that is wrong is collected and returned
 //! at once, with its place. Nothing here connects, writes or runs anything.
 
+mod agreement;
+mod batch_values;
 mod certificate_values;
 mod checks;
 mod connection;
@@ -36,6 +38,8 @@ mod variables;
 use std::path::{Path, PathBuf};
 
 pub use crate::yaml::problem::{Problem, render};
+pub use batch_values::BatchSize;
+pub(crate) use batch_values::{SIZE as BATCH_SIZE, sizes_in};
 pub use certificate_values::Listen;
 pub use environment::{DiskFiles, Environment, FileKind, Files as FileAccess, MemoryFiles};
 pub use errors::InventoryErrors;

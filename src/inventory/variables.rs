@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use crate::pki::{KeyType, San, Subject};
 use crate::secret::Secret;
 
+use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
 use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
 use super::convert::{Context, Convert, Found};
 use super::definitions::Variables;
@@ -159,6 +160,16 @@ variables! {
     /// How many generations of replaced files a node keeps, for `rollback`; old
     /// keys are among them.
     "dtls_keep_generations" => keep_generations: u32 = 3, "3", GenerationCount, Every;
+    /// How many daemons are restarted at one time: a number, a percentage, or
+    /// a list of them for one batch after the other, of which the last repeats.
+    /// The same for all daemons.
+    "dtls_serial" => serial: Vec<BatchSize> = default_serial(), "[1, 10%, 25%, 100%]", Serial, Daemons;
+    /// How many percent of a batch may fail before no other batch is begun. The
+    /// same for all daemons.
+    "dtls_max_fail_percentage" => max_fail_percentage: u8 = 0, "0", FailPercentage, Daemons;
+    /// Turns `live-restore` on, so that containers outlive a restart of their
+    /// daemon; false leaves daemon.json as it is, too.
+    "dtls_live_restore" => live_restore: bool = false, "false", Boolean, Daemons;
 }
 
 variables! {

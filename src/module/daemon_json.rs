@@ -56,8 +56,9 @@ impl Module for DaemonJson {
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
-        let old = facts.regular(PATH).and_then(|file| file.content.as_deref());
         let paths = tls_paths(host, |path| facts.expand(path));
+        let old = planner.bytes(host, PATH)?;
+        let old = old.as_deref();
         if is_absent(task) {
             let Some(old) = old else {
                 return Ok(Vec::new());
@@ -98,7 +99,7 @@ fn desired(content: Content) -> Desired {
 }
 
 /// The error with the line it is about: the file is the operator's.
-fn refuse(error: &DaemonJsonError, old: Option<&[u8]>) -> Refusal {
+pub(super) fn refuse(error: &DaemonJsonError, old: Option<&[u8]>) -> Refusal {
     let mut message = format!("{PATH} is not valid: {error}");
     if let DaemonJsonError::Syntax { line, .. } = error {
         let text = String::from_utf8_lossy(old.unwrap_or_default());

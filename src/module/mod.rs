@@ -8,10 +8,11 @@ mod ca;
 mod certificate;
 mod client;
 mod command;
-mod daemon_json;
+pub(crate) mod daemon_json;
 mod docker_context;
 mod forget;
 mod launch;
+mod live_restore;
 mod push;
 pub mod restart;
 mod rollback;
@@ -37,6 +38,7 @@ pub const MODULES: &[&dyn Module] = &[
     &daemon_json::DaemonJson,
     &docker_context::DockerContext,
     &forget::Forget,
+    &live_restore::LiveRestore,
     &push::Push,
     &restart::Restart,
     &rollback::Rollback,

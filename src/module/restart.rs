@@ -12,7 +12,10 @@ use crate::docker::daemon_json::speaks_tls;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Action, Change, Content, Planner, Refusal, Restart as RestartAction, Served};
+use crate::plan::{
+    Action, Change, Containers, Content, Planner, Refusal, Restart as RestartAction, Served,
+    is_swarm_manager,
+};
 use crate::playbook::Task;
 
 /// Written on the node by a confirmed restart: the unit's InvocationID, then
@@ -48,6 +51,7 @@ impl Module for Restart {
 
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.unit = Some(host.settings.unit.clone());
+        request.engine = true;
         request.content.insert(RECORD.to_owned());
         request.content.insert(daemon_json::PATH.to_owned());
     }
@@ -61,7 +65,18 @@ impl Module for Restart {
         let facts = planner.facts(&host.name)?;
         let reads = reads(host, facts);
         let mut reasons: Vec<String> = Vec::new();
-        for change in &planner.earlier {
+        // What the daemon is told by a reload needs no restart.
+        let reload = planner
+            .earlier
+            .iter()
+            .rposition(|change| matches!(change.action, Action::Reload(_)));
+        for (index, change) in planner.earlier.iter().enumerate() {
+            if let Action::File(file) = &change.action
+                && file.path() == daemon_json::PATH
+                && reload.is_some_and(|reload| index < reload)
+            {
+                continue;
+            }
             if let Action::File(file) = &change.action
                 && reads.contains(&file.path())
                 && file.content != Content::Same
@@ -77,6 +92,8 @@ impl Module for Restart {
         }
         let serves = served(planner, host, facts);
         let validation = launch::validation(host, facts, &planner.earlier)?;
+        let containers = Containers::when_restarted(planner, host)?;
+        reasons.extend(containers.said());
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
@@ -88,6 +105,8 @@ impl Module for Restart {
                 reads,
                 serves,
                 validation,
+                stops: containers.stopped(),
+                swarm_manager: facts.engine.as_ref().is_some_and(is_swarm_manager),
             }),
         }])
     }
@@ -134,7 +153,7 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
 }
 
 /// Everything that decides how dockerd runs.
-fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
+pub(super) fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
     let own = format!(
         "{}/{}",
@@ -156,8 +175,29 @@ fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     reads
 }
 
+/// Whether the running daemon has read a file as it is now. A reload by
+/// somebody else is not known of.
+#[must_use]
+pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
+    let Some(file) = facts.regular(path) else {
+        return false;
+    };
+    let Some(unit) = facts
+        .unit
+        .as_ref()
+        .filter(|unit| unit.active_state() == "active")
+    else {
+        return false;
+    };
+    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
+    if record.invocation == unit.invocation() {
+        return record.hashes.get(path) == Some(&file.sha256);
+    }
+    started_at(facts).is_some_and(|started| file.changed < started)
+}
+
 /// Why the running daemon is not one that has read what is there now.
-fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
+pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     let unit = facts.unit.clone().unwrap_or_default();
     if unit.active_state() != "active" {
         return vec![format!("the unit is {}", unit.active_state())];

@@ -24,11 +24,21 @@ TAB=$(printf '\t')
 # The shell that works on this node, whoever acts for it.
 : "${DTLS_OWNER:=$$}"
 STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
+# Who this is: asked once, and told to those who act for another account.
+if [ -n "${DTLS_ACCOUNT_ID-}" ]; then
+    ACCOUNT_ID=$DTLS_ACCOUNT_ID
+    ACCOUNT=$DTLS_ACCOUNT
+else
+    ACCOUNT_ID=$(id -u) && ACCOUNT=$(id -un) || {
+        printf 'failed\taccount\tid does not say who this is\n'
+        exit 70
+    }
+fi
 
 # own_state: where this account keeps what it needs to go back, in a place that
 # nobody else can write. Root's is one for the whole node.
 own_state() {
-    if [ -z "${DTLS_STATE-}" ] && [ "$(id -u)" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
+    if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
     [ -d "$STATE" ] || (umask 077 && mkdir -p "$STATE") 2>/dev/null || return 1
     [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE"
 }
@@ -58,7 +68,7 @@ require_builtin_printf() {
 # Home directory of the account that logged in, also below sudo.
 login_home() {
     login_name=${SUDO_USER:-}
-    [ -n "$login_name" ] || login_name=$(id -un)
+    [ -n "$login_name" ] || login_name=$ACCOUNT
     case $login_name in
     '' | *[!A-Za-z0-9._-]*) fail account "the account name $login_name is not usable" ;;
     esac
@@ -82,13 +92,14 @@ expand() {
 # a user's directory are only ever touched as that user: root would follow the
 # symbolic links a user can place there.
 in_account() {
-    if [ "$1" = "$(id -un)" ]; then
+    if [ "$1" = "$ACCOUNT" ]; then
         (eval "$2")
         return
     fi
-    [ "$(id -u)" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
+    [ "$ACCOUNT_ID" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
     in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
         fail account "there is no account $1"
+    in_account_name=$1
     if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
         set -- "$2" setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups /bin/sh
     elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
@@ -98,7 +109,8 @@ in_account() {
     fi
     in_account_script=$1
     shift
-    printf '%s\n' "DTLS_OWNER=$DTLS_OWNER" "$DTLS_PRELUDE" "login_home='${login_home:-/}'" "dtls_calls() { :" \
+    printf '%s\n' "DTLS_OWNER=$DTLS_OWNER" "DTLS_ACCOUNT_ID=$in_account_uid" \
+        "DTLS_ACCOUNT='$in_account_name'" "$DTLS_PRELUDE" "login_home='${login_home:-/}'" "dtls_calls() { :" \
         "$in_account_script" '}' 'dtls_calls </dev/null; exit $?' | (cd / && "$@")
 }
 
@@ -112,7 +124,7 @@ fact_system() {
         record uptime "$fact_uptime"
     fi
     fact_uid=$(id -u)
-    record account "$fact_uid" "$(id -un)"
+    record account "$fact_uid" "$ACCOUNT"
     record home "$login_home"
     if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
     for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
@@ -322,7 +334,7 @@ fact_files() {
         shift
         fact_left=$((fact_left - 1))
         if [ -f "$expanded" ]; then
-            if [ -L "$expanded" ] && [ "$(id -u)" = 0 ] && [ "$(stat -c %u "$expanded")" != 0 ]; then
+            if [ -L "$expanded" ] && [ "$ACCOUNT_ID" = 0 ] && [ "$(stat -c %u "$expanded")" != 0 ]; then
                 # Root reads nothing that a user's link leads to.
                 record other "$expanded"
             elif [ -r "$expanded" ]; then
@@ -401,6 +413,72 @@ fact_armed() {
     return 0
 }
 
+# fact_engine: containers and swarm of the daemon that fact_unit has found. The
+# API is not asked: with fd:// gone from the flags the local socket hangs.
+fact_engine() {
+    [ -r "/proc/${fact_main_pid:-0}/environ" ] || return 0
+    fact_arguments=$(tr '\000' '\n' <"/proc/$fact_main_pid/cmdline")
+    set -f
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -- $fact_arguments
+    IFS=$fact_old_ifs
+    set +f
+    engine_records /etc/docker/daemon.json "$@"
+}
+
+# engine_records FILE ARGUMENT...: what a dockerd with this daemon.json and this
+# command line has under its hands, from its own files.
+engine_records() {
+    engine_root=/var/lib/docker
+    if [ -r "$1" ]; then
+        while IFS= read -r engine_line || [ -n "$engine_line" ]; do
+            for engine_key in data-root graph; do
+                case $engine_line in
+                *"\"$engine_key\""*:*\"*\"*)
+                    engine_value=${engine_line#*"\"$engine_key\""}
+                    engine_value=${engine_value#*\"}
+                    engine_root=${engine_value%%\"*}
+                    ;;
+                esac
+            done
+        done <"$1"
+    fi
+    shift
+    engine_next=
+    for engine_argument in "$@"; do
+        if [ -n "$engine_next" ]; then
+            engine_root=$engine_argument
+            engine_next=
+            continue
+        fi
+        case $engine_argument in
+        --data-root=* | --graph=*) engine_root=${engine_argument#*=} ;;
+        --data-root | --graph | -g) engine_next=yes ;;
+        --live-restore) record engine live-restore true ;;
+        --live-restore=*) record engine live-restore "${engine_argument#*=}" ;;
+        esac
+    done
+    engine_count=0
+    for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' \
+        "$engine_root"/containers/*/config.v2.json 2>/dev/null); do
+        case $engine_pid in
+        *'"Pid":'*) [ -d "/proc/${engine_pid##*:}" ] && engine_count=$((engine_count + 1)) ;;
+        esac
+    done
+    record engine containers "$engine_count"
+    if [ -e "$engine_root/swarm/docker-state.json" ]; then
+        record engine swarm
+        if [ -r "$engine_root/swarm/certificates/swarm-node.crt" ]; then
+            while IFS= read -r engine_line; do
+                record engine swarm-certificate "$engine_line"
+            done <"$engine_root/swarm/certificates/swarm-node.crt"
+        fi
+    fi
+    return 0
+}
+
 # fact_service UNIT: the state of a unit that is not the daemon's.
 fact_service() {
     [ -d /run/systemd/system ] || return 0
@@ -440,7 +518,7 @@ expect() {
         return 0
     fi
     [ -e "$1" ] || fail expect "$1 has vanished since the plan was made"
-    expect_found=$(sha256sum "$1" 2>/dev/null) || fail expect "$1 cannot be read as $(id -un)"
+    expect_found=$(sha256sum "$1" 2>/dev/null) || fail expect "$1 cannot be read as $ACCOUNT"
     [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
 }
 
@@ -463,7 +541,7 @@ stage_directory() {
         printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"
         return 0
     fi
-    [ -O "$1" ] || fail stage "$1 belongs to another account than $(id -un)"
+    [ -O "$1" ] || fail stage "$1 belongs to another account than $ACCOUNT"
     stage_name "$1"
     for stage_left in "$1"/.dtls-deploy.*; do
         if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && [ "$stage_left" != "$STAGE" ]; then
@@ -792,6 +870,7 @@ give_up() {
         case $UNIT:${1-} in
         ?*:restart) restore_unit || undo_status=1 ;;
         ?*:boot) systemctl daemon-reload </dev/null || undo_status=1 ;;
+        *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
         esac
     fi
     if [ "$undo_status" = 0 ]; then
@@ -1061,7 +1140,7 @@ forget() {
 # fact_generation: the newest generation, and what is now where its files were.
 fact_generation() {
     fact_newest=
-    if [ -z "${DTLS_STATE-}" ] && [ "$(id -u)" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
+    if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
     for fact_each in "$STATE"/generations/[0-9]*; do
         [ ! -f "$fact_each/manifest" ] || fact_newest=$fact_each
     done
@@ -1088,6 +1167,51 @@ fact_generation() {
         done
         [ $# = 0 ] || fact_files "$fact_how" "$@"
     done
+}
+
+# --- live-restore ---------------------------------------------------------------
+
+# reload_unit UNIT: dockerd reads daemon.json anew, on SIGHUP. A setting that is
+# not in the file any more stays as it was until the next restart.
+reload_unit() {
+    systemctl reload "$1" </dev/null || systemctl kill --kill-who=main -s HUP "$1" </dev/null
+}
+
+# enable_live_restore UNIT: reloads, and succeeds only when dockerd was seen to
+# have live-restore on.
+enable_live_restore() {
+    reload_cursor=$(journalctl -u "$1" -n 1 -o cat --show-cursor --no-pager </dev/null 2>/dev/null)
+    reload_cursor=${reload_cursor##*-- cursor: }
+    reload_unit "$1" || return 1
+    reload_left=20
+    while [ "$reload_left" -gt 0 ]; do
+        if [ -n "$reload_cursor" ] &&
+            journalctl -u "$1" --after-cursor="$reload_cursor" -o cat --no-pager </dev/null 2>/dev/null |
+            grep -Eq 'eloaded configuration.*live-restore(-enabled)?\\*": *true'; then
+            return 0
+        fi
+        reload_left=$((reload_left - 1))
+        sleep 0.2 2>/dev/null || sleep 1
+    done
+    # The journal is elsewhere, or dockerd does not log at this level.
+    (
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+        if command -v docker >/dev/null 2>&1; then
+            [ "$(timeout 5 docker -H unix:///var/run/docker.sock info --format '{{.LiveRestoreEnabled}}' </dev/null 2>/dev/null)" = true ]
+        else
+            timeout 5 curl -sS --unix-socket /var/run/docker.sock http://localhost/info </dev/null 2>/dev/null |
+                grep -q '"LiveRestoreEnabled":true'
+        fi
+    )
+}
+
+# record_reload UNIT LINES: dockerd goes on running, and these are the bytes
+# that it has read.
+record_reload() {
+    own_state &&
+        { unit_property "$1" InvocationID && printf '%s' "$2"; } >"$STATE/.confirmed" &&
+        mv -f "$STATE/.confirmed" "$STATE/confirmed" || fail reload "cannot write in $STATE"
+    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
 }
 
 # --- steps of the operator's own ----------------------------------------------

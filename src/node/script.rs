@@ -94,6 +94,8 @@ impl Script {
     #[must_use]
     pub fn text(&self, run: &str) -> Secret {
         let mut text = String::new();
+        // What only a script tells another.
+        text.push_str("unset DTLS_OWNER DTLS_ACCOUNT DTLS_ACCOUNT_ID\n");
         text.push_str("DTLS_PRELUDE=");
         text.push_str(&quote(&format!("{PRELUDE}RUN={}\n", quote(run))));
         text.push_str(

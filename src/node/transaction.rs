@@ -77,6 +77,16 @@ pub struct UnitRestart {
     pub confirm_within: u32,
 }
 
+/// A reload that turns live-restore on, once the files are in place. The node
+/// sees by itself whether it has worked, and undoes it by itself.
+#[derive(Debug)]
+pub struct UnitReload {
+    pub unit: String,
+    /// What dockerd has read then, where that is known: lines as sha256sum
+    /// prints them.
+    pub has_read: Option<String>,
+}
+
 /// How what is replaced is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
@@ -105,6 +115,8 @@ pub struct Transaction {
     pub sequence: u32,
     /// Asked of dockerd once all is staged, before any file is renamed.
     pub validation: Option<Validation>,
+    /// Not together with a restart.
+    pub reload: Option<UnitReload>,
 }
 
 /// A directory that takes part, in the order of first mention.
@@ -117,7 +129,11 @@ impl Transaction {
     /// There is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.restart.is_none() && self.back_to.is_none() && !self.forget
+        self.files.is_empty()
+            && self.restart.is_none()
+            && self.reload.is_none()
+            && self.back_to.is_none()
+            && !self.forget
     }
 
     fn directories(&self) -> Vec<Directory<'_>> {
@@ -178,6 +194,7 @@ impl Transaction {
     /// undoing means.
     fn definitions(&self) -> String {
         let unit = self.restart.as_ref().map_or("", |restart| &restart.unit);
+        let reloaded = self.reload.as_ref().map_or("", |reload| &reload.unit);
         let all = |function: &str, reversed: bool| {
             let calls = self.each(function, reversed);
             if calls.is_empty() {
@@ -196,6 +213,7 @@ impl Transaction {
         [
             format!("UNIT={}", quote(unit)),
             format!("RESTART_WITHIN={RESTART_SECONDS}"),
+            format!("RELOADED={}", quote(reloaded)),
             format!("SEQUENCE={:02}", self.sequence),
             all("unswap", true),
             all("unstage", false),
@@ -367,7 +385,20 @@ impl Transaction {
                 call("journal_tail", &[unit]),
             ));
         } else {
+            if let Some(reload) = &self.reload {
+                let unit = reload.unit.as_str();
+                script.statement(format!(
+                    "{} || {{ {}; record failed reload 'dockerd was told to read daemon.json anew, and nothing says that live-restore is on now'; give_up reload; }}",
+                    call("enable_live_restore", &[unit]),
+                    call("journal_tail", &[unit]),
+                ));
+            }
             self.settled(&mut script);
+            if let Some(reload) = &self.reload
+                && let Some(has_read) = &reload.has_read
+            {
+                script.call("record_reload", &[&reload.unit, has_read]);
+            }
         }
         script
     }

@@ -34,6 +34,7 @@ impl Change {
             | Action::Sweep { .. }
             | Action::Forget(_)
             | Action::Restart(_)
+            | Action::Reload(_)
             | Action::Command { .. }
             | Action::Service { .. }
             | Action::Wait { .. } => true,
@@ -69,6 +70,8 @@ pub enum Action {
     Forget(Forget),
     /// The daemon's unit.
     Restart(Restart),
+    /// The daemon reads daemon.json anew and goes on running.
+    Reload(Reload),
     /// A program of the operator's.
     Command { argv: Vec<String>, seconds: u64 },
     /// A unit of the operator's.
@@ -90,6 +93,12 @@ impl Action {
             self,
             Self::Command { .. } | Self::Service { .. } | Self::Wait { .. }
         )
+    }
+
+    /// It is settled on its node before anything that comes after it begins.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.is_own_step() || matches!(self, Self::Reload(_))
     }
 }
 
@@ -219,10 +228,24 @@ pub struct Restart {
     pub unit: String,
     /// Paths of all files that dockerd and systemd read for it.
     pub reads: BTreeSet<String>,
+    /// Running containers that it stops.
+    pub stops: usize,
+    /// The node is a manager of a swarm: two at one time could cost its quorum.
+    pub swarm_manager: bool,
     /// What dockerd is asked before anything is renamed.
     pub validation: Option<Validation>,
     /// What it has to serve afterwards, or the old files come back.
     pub serves: Served,
+}
+
+/// A reload that turns live-restore on, seen to have worked or undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reload {
+    pub unit: String,
+    /// What dockerd has read then, lines as sha256sum prints them; `None`
+    /// where it has not read everything that is there, so that a restart is
+    /// needed all the same.
+    pub has_read: Option<String>,
 }
 
 /// What a restarted daemon serves.

@@ -3,10 +3,12 @@
 //! Called by every module that owns files; gives the change, with each reason
 //! spelled out, or none.
 
+use std::borrow::Cow;
+
 use super::change::{Action, Change, Content, FileChange, Mode, TextDiff};
 use super::{Planner, Refusal};
 use crate::inventory::Host;
-use crate::node::facts::{File, FileFact, NodeFacts};
+use crate::node::facts::{File, FileFact};
 use crate::pki::sha256_hex;
 use crate::playbook::Task;
 
@@ -41,6 +43,43 @@ impl FileMode {
 }
 
 impl Planner<'_> {
+    /// What is at a path once everything is done that is planned so far.
+    ///
+    /// # Errors
+    /// When the host was not reached.
+    pub fn found(&self, host: &Host, path: &str) -> Result<Option<Cow<'_, FileFact>>, Refusal> {
+        let facts = self.facts(&host.name)?;
+        let path = facts.expand(path);
+        let written = self.written.get(&(host.name.clone(), path.clone()));
+        let Some((file, text)) = written.and_then(|file| match &file.content {
+            Content::Text(text) => Some((file, text)),
+            _ => None,
+        }) else {
+            return Ok(facts.file(&path).map(Cow::Borrowed));
+        };
+        Ok(Some(Cow::Owned(FileFact::File(File {
+            mode: file.mode,
+            owner: file.account.clone(),
+            uid: u32::from(file.account != "root"),
+            size: text.len() as u64,
+            changed: facts.clock,
+            sha256: sha256_hex(text.as_bytes()),
+            content: Some(text.clone().into_bytes()),
+            link: false,
+        }))))
+    }
+
+    /// The bytes of the regular file that is there then.
+    ///
+    /// # Errors
+    /// As [`Planner::found`].
+    pub fn bytes(&self, host: &Host, path: &str) -> Result<Option<Vec<u8>>, Refusal> {
+        Ok(match self.found(host, path)?.as_deref() {
+            Some(FileFact::File(file)) => file.content.clone(),
+            _ => None,
+        })
+    }
+
     /// The change that makes `desired` true, if one is needed.
     ///
     /// # Errors
@@ -60,7 +99,8 @@ impl Planner<'_> {
         let mut mode = desired.mode.bits();
         let mut before = None;
         let mut diff = None;
-        match facts.file(&path) {
+        let found = self.found(host, &path)?;
+        match found.as_deref() {
             None => return Err(Refusal::new(format!("nothing was asked about {path}"))),
             Some(FileFact::Unreadable) => {
                 return Err(
@@ -115,8 +155,9 @@ impl Planner<'_> {
                     if reasons.is_empty() {
                         reasons.push("the content differs".to_owned());
                     }
+                    let before = file.content.clone().unwrap_or_default();
                     diff = Some(TextDiff {
-                        before: text_of(facts, &path),
+                        before: String::from_utf8(before).unwrap_or_default(),
                         after: text.clone(),
                     });
                 }
@@ -188,8 +229,4 @@ fn faults(file: &File, mode: FileMode, account: &str) -> Vec<String> {
         faults.push("a symbolic link, want a file".to_owned());
     }
     faults
-}
-
-fn text_of(facts: &NodeFacts, path: &str) -> String {
-    facts.text(path).unwrap_or_default().to_owned()
 }

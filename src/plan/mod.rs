@@ -8,21 +8,23 @@
 mod address;
 mod authority;
 mod change;
+mod engine;
 mod files;
 mod issued;
 mod leaf;
 mod preflight;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
 pub use address::{DaemonAddress, daemon_address};
 pub use authority::{Authority, AuthorityProblem};
 pub use change::{
-    Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Mode, Restart, Served,
+    Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Mode, Reload, Restart, Served,
     ServiceVerb, TextDiff,
 };
+pub use engine::{Containers, is_swarm_manager};
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{LeafDecision, location as leaf_location, wanted_sans};
@@ -134,6 +136,10 @@ pub struct Planner<'a> {
     pub leaves: BTreeMap<(String, Role), LeafDecision>,
     /// Changes planned before the present task, for the same host.
     pub earlier: Vec<Change>,
+    /// Texts that earlier tasks of any play write: by host and path.
+    pub written: BTreeMap<(String, String), FileChange>,
+    /// Hosts whose daemon has live-restore on by then.
+    pub reloaded: BTreeSet<String>,
     pub notes: Vec<Note>,
     /// Some task that applies to its host is a proof.
     pub proves: bool,
@@ -194,6 +200,23 @@ impl Planner<'_> {
             .ok_or_else(|| Refusal::new(format!("nothing is known of {host}")))
     }
 
+    /// From now on these changes are made before what is planned.
+    fn comes_before(&mut self, changes: &[Change]) {
+        for change in changes {
+            match &change.action {
+                Action::File(file) if matches!(file.content, Content::Text(_)) => {
+                    let place = (change.host.clone(), file.path());
+                    self.written.insert(place, file.clone());
+                }
+                Action::Reload(_) => {
+                    self.reloaded.insert(change.host.clone());
+                }
+                _ => {}
+            }
+        }
+        self.earlier.extend(changes.iter().cloned());
+    }
+
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {
         self.notes.push(Note {
             host: host.name.clone(),
@@ -217,6 +240,8 @@ pub fn plan(
         authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
         leaves: BTreeMap::new(),
         earlier: Vec::new(),
+        written: BTreeMap::new(),
+        reloaded: BTreeSet::new(),
         notes: Vec::new(),
         proves: false,
     };
@@ -366,13 +391,13 @@ fn plan_host(
         let mut changes = Vec::new();
         for task in step.tasks().iter().filter(|task| play.runs(task, host)) {
             let mut wanted = plan_task(planner, host, task, &known)?;
-            planner.earlier.extend(wanted.iter().cloned());
+            planner.comes_before(&wanted);
             changes.append(&mut wanted);
         }
         if changes.is_empty() {
             continue;
         }
-        let alone = |changes: &[Change]| changes.iter().any(|change| change.action.is_own_step());
+        let alone = |changes: &[Change]| changes.iter().any(|change| change.action.is_alone());
         match batches.last_mut() {
             Some(last)
                 if !transaction

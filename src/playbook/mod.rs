@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::inventory::{Host, Inventory};
+use crate::inventory::{BatchSize, Host, Inventory};
 use crate::module::Module;
 use crate::node::facts::FactRequest;
 use crate::plan::Authority;
@@ -50,6 +50,10 @@ pub struct Play {
     pub patterns: Vec<String>,
     /// Root is needed; a host's own `ansible_become` wins.
     pub r#become: Option<bool>,
+    /// Sizes of the batches, where the play says so itself.
+    pub serial: Option<Vec<BatchSize>>,
+    /// How many percent of a batch may fail, likewise.
+    pub max_fail_percentage: Option<u8>,
     pub steps: Vec<Step>,
     /// As [`Playbook::limit`].
     pub limit: Option<Arc<BTreeSet<String>>>,

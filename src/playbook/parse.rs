@@ -21,7 +21,16 @@ use crate::yaml::source::{Span, quoted};
 use super::select::names_of;
 use super::{Expression, Play, Playbook, Step, Task};
 
-const PLAY_WORDS: [&str; 6] = ["name", "hosts", "become", "when", "tags", "tasks"];
+const PLAY_WORDS: [&str; 8] = [
+    "name",
+    "hosts",
+    "become",
+    "serial",
+    "max_fail_percentage",
+    "when",
+    "tags",
+    "tasks",
+];
 const TASK_WORDS: [&str; 4] = ["name", "when", "tags", "transaction"];
 
 /// Reads a playbook without an inventory: whether its `hosts` exist is not
@@ -101,6 +110,8 @@ impl Reader<'_> {
             name: String::new(),
             patterns: Vec::new(),
             r#become: None,
+            serial: None,
+            max_fail_percentage: None,
             steps: Vec::new(),
             limit: None,
         };
@@ -112,12 +123,8 @@ impl Reader<'_> {
                 "become" => play.r#become = self.boolean(&entry.node),
                 "tasks" => play.steps = self.steps(&entry.node, &inherited),
                 "when" | "tags" => {}
-                "serial" => self.problems.error(
-                    entry.key_span,
-                    "`serial` is not supported yet",
-                    "here",
-                    Some("all hosts of a play are worked on at once; --forks and --limit make fewer of them".to_owned()),
-                ),
+                "serial" => play.serial = self.serial(&entry.node),
+                "max_fail_percentage" => play.max_fail_percentage = self.percentage(&entry.node),
                 _ => self.unknown(entry, "play", &PLAY_WORDS),
             }
         }

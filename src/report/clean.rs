@@ -24,7 +24,22 @@ pub(super) fn clean(event: &Event) -> Event {
             all(host);
             all([text]);
         }
-        Event::Plan { changes } => changes.iter_mut().for_each(change),
+        Event::Plan { changes, batches } => {
+            changes.iter_mut().for_each(change);
+            for play in batches {
+                all([&mut play.play]);
+                all(play.hosts.iter_mut().flatten());
+            }
+        }
+        Event::NotBegun {
+            play,
+            hosts,
+            because,
+        } => {
+            all([play]);
+            all(hosts);
+            all(because);
+        }
         Event::Started { host, what } | Event::Changed { host, what } => all([host, what]),
         Event::Failed(failure) => failed(failure),
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),

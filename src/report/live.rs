@@ -157,9 +157,14 @@ impl Renderer for Live {
             | Event::Error(_)
             | Event::Recap { .. } => self.clear(),
             Event::Warning { .. } | Event::Interrupted { .. } | Event::Proof(_) => {}
+            Event::NotBegun { hosts, .. } => {
+                for host in hosts {
+                    self.end(host);
+                }
+            }
         }
         self.text.event(event);
-        if let Event::Plan { changes } = event
+        if let Event::Plan { changes, .. } = event
             && self.hosts > MOST
             && !changes.is_empty()
         {

@@ -148,6 +148,19 @@ fn interrupted(waiting: &[String]) -> String {
     }
 }
 
+/// Which hosts are left as they are, and whose failure was before them.
+fn not_begun(play: &str, hosts: &[String], because: &[String]) -> String {
+    let names = |hosts: &[String]| {
+        let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        some_of(&names, 5)
+    };
+    format!(
+        "{} ({play}), because {} failed before",
+        names(hosts),
+        names(because)
+    )
+}
+
 fn abandoned(hosts: &[String]) -> String {
     let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
     match names.as_slice() {
@@ -194,12 +207,12 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     .unwrap_or_default();
                 self.said(0, "33", "warning:", &format!("{host}{text}"));
             }
-            Event::Plan { changes } if changes.is_empty() && self.some_missing => {
+            Event::Plan { changes, .. } if changes.is_empty() && self.some_missing => {
                 self.said(0, "33", "nothing to change", "on the other hosts");
             }
-            Event::Plan { changes } => {
+            Event::Plan { changes, batches } => {
                 if !quiet || self.check {
-                    self.lines(&plan::lines(style, self.check, changes));
+                    self.lines(&plan::lines(style, self.check, changes, batches));
                 }
             }
             Event::Started { host, what } => self.verbosely(&format!("{host}: {what}")),
@@ -217,6 +230,11 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 self.some_missing = true;
                 self.failed(failure);
             }
+            Event::NotBegun {
+                play,
+                hosts,
+                because,
+            } => self.said(0, "33", "not begun:", &not_begun(play, hosts, because)),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));

@@ -3,15 +3,22 @@
 
 use super::layout::{self, Cell, plural, shorten, some_of};
 use super::{Style, Verbosity};
-use crate::event::PlannedChange;
+use crate::event::{PlannedBatches, PlannedChange};
 
 /// Hosts named in a heading before the rest are only counted.
 const NAMES: usize = 3;
+/// Batches of a play that are written out.
+const BATCHES: usize = 6;
 /// Changes of one task for one reason, before the rest are only counted.
 const ALIKE: usize = 6;
 
 /// The lines of a plan.
-pub(super) fn lines(style: Style, check: bool, changes: &[PlannedChange]) -> Vec<String> {
+pub(super) fn lines(
+    style: Style,
+    check: bool,
+    changes: &[PlannedChange],
+    batches: &[PlannedBatches],
+) -> Vec<String> {
     if changes.is_empty() {
         return vec![style.green("Nothing to change.")];
     }
@@ -42,6 +49,9 @@ pub(super) fn lines(style: Style, check: bool, changes: &[PlannedChange]) -> Vec
         let rows = rows(style, &changes);
         lines.extend(layout::table(&rows, style.width, 2, style.colour));
     }
+    for play in batches {
+        lines.extend(layout::wrap(&in_batches(style, play), style.width));
+    }
     for change in changes {
         if let Some(diff) = &change.diff {
             lines.push(String::new());
@@ -55,6 +65,33 @@ pub(super) fn lines(style: Style, check: bool, changes: &[PlannedChange]) -> Vec
     }
     lines.push(String::new());
     lines
+}
+
+/// "restarts in 3 batches: node3; node4, node5; 12 hosts".
+fn in_batches(style: Style, play: &PlannedBatches) -> String {
+    let what = if play.restarts {
+        "restarts"
+    } else {
+        play.play.as_str()
+    };
+    let batches: Vec<String> = play
+        .hosts
+        .iter()
+        .map(|hosts| {
+            if hosts.len() > NAMES && style.verbosity != Verbosity::Verbose {
+                return plural(hosts.len(), "host");
+            }
+            hosts.join(", ")
+        })
+        .collect();
+    let batches: Vec<&str> = batches.iter().map(String::as_str).collect();
+    let shown = if style.verbosity == Verbosity::Verbose || batches.len() <= BATCHES {
+        batches.join("; ")
+    } else {
+        let (first, _) = batches.split_at(BATCHES);
+        format!("{}; and so on", first.join("; "))
+    };
+    format!("{what} in {} batches: {shown}", batches.len())
 }
 
 /// In the order of first mention.

@@ -22,6 +22,8 @@ pub enum Exit {
     NotProved = 6,
     /// Another run holds the CA's lock.
     Locked = 7,
+    /// A restart would stop running containers, and nobody has agreed to it.
+    ContainersRunning = 8,
     Interrupted = 130,
 }
 
@@ -32,6 +34,12 @@ pub enum RunError {
     Passphrase(#[from] PassphraseError),
     #[error("another run holds the lock of this CA: {0}")]
     Locked(String),
+    #[error("restarting docker would stop {what}; nothing was changed")]
+    ContainersRunning {
+        what: String,
+        /// The operator said no.
+        asked: bool,
+    },
     #[error("the CA agent on {host} failed")]
     Agent { host: String, source: StartError },
     #[error("{} cannot be read", path.display())]
@@ -60,6 +68,14 @@ impl RunError {
             Self::NoAuthority { host, .. } => Some(format!(
                 "nothing can be issued without {host}; what is said about it above comes first"
             )),
+            Self::ContainersRunning { asked: true, .. } => Some(
+                "dtls_live_restore: true in the inventory keeps containers running through a restart"
+                    .to_owned(),
+            ),
+            Self::ContainersRunning { asked: false, .. } => Some(
+                "there is no terminal to ask on: --allow-container-restart agrees to it; dtls_live_restore: true in the inventory keeps containers running"
+                    .to_owned(),
+            ),
             Self::Interrupted | Self::Prompt(_) => None,
         }
     }
@@ -68,6 +84,7 @@ impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Locked(_) => Exit::Locked,
+            Self::ContainersRunning { .. } => Exit::ContainersRunning,
             Self::Passphrase(_) | Self::Program { .. } => Exit::Usage,
             Self::NoAuthority {
                 kind: FailureKind::Unreachable,
@@ -85,6 +102,11 @@ impl RunError {
         let (kind, host, step) = match self {
             Self::Passphrase(_) => (ErrorKind::Passphrase, None, "open the CA's key"),
             Self::Locked(_) => (ErrorKind::Locked, None, "take the CA's lock"),
+            Self::ContainersRunning { .. } => (
+                ErrorKind::ContainersRunning,
+                None,
+                "ask before containers are stopped",
+            ),
             Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
             Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
             Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),

@@ -14,6 +14,8 @@
 #![allow(clippy::unused_self)]
 
 mod accounts;
+mod batches;
+mod containers;
 mod daemon;
 mod defaults;
 mod drift;

@@ -82,10 +82,9 @@ fn a_command_that_fails_stops_its_host_alone() {
     let lab = Lab::fresh();
     let inventory = lab.inventory("");
     lab.deploy(&[&inventory]);
-    let playbook = lab.file(
-        "fails.yaml",
-        "- name: Own
+    let text = "- name: Own
   hosts: [daemons, clients]
+  max_fail_percentage: 50
   become: true
   tasks:
     - name: breaks
@@ -98,8 +97,19 @@ fn a_command_that_fails_stops_its_host_alone() {
   hosts: all
   tasks:
     - command: {argv: [touch, /tmp/later]}
-",
+";
+    // As long as nobody says that half of them may fail, nothing comes after it.
+    let strict = lab.file(
+        "strict.yaml",
+        &text.replace("  max_fail_percentage: 50\n", ""),
     );
+    let run = lab.run(&[&inventory, &strict]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let said = "not begun: node1, node2 (Later), because node3 failed before";
+    assert!(run.stdout.contains(said), "{}", run.stdout);
+    lab.exec("node1", "test ! -e /tmp/later && rm /tmp/after");
+
+    let playbook = lab.file("fails.yaml", text);
     let run = lab.run(&[&inventory, &playbook]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     assert!(

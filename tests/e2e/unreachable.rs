@@ -157,7 +157,8 @@ fn a_connection_lost_in_a_change_has_an_unknown_outcome_and_the_node_finishes_al
 fn a_power_cut_in_the_middle_of_a_change_is_one_node_down() {
     let lab = Lab::with_two_daemons();
     slow_restart(&lab, "node3");
-    let inventory = lab.inventory("");
+    // Both at one time.
+    let inventory = lab.inventory("dtls_serial: 100%");
     let mut run = Running::start(&lab, &[&inventory, "-v", "--timeout", "20"]);
     run.until("node3: restarting docker");
     std::thread::sleep(Duration::from_millis(1500));

@@ -318,6 +318,10 @@ fn action(action: &Action) -> String {
         }
         Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
         Action::Forget(what) => format!("forget {what:?}"),
+        Action::Reload(reload) => match &reload.has_read {
+            Some(lines) => format!("reload, {} files read", lines.lines().count()),
+            None => "reload".to_owned(),
+        },
         Action::Command { argv, seconds } => format!("run {argv:?} within {seconds} s"),
         Action::Service {
             unit,

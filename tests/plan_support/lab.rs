@@ -92,6 +92,13 @@ impl Lab {
                     machine.restart("deployed", at + 5);
                     machine.confirm(&restart.reads, RECORD, at + 6);
                 }
+                Action::Reload(reload) => {
+                    let machine = self.machines.get_mut(&change.host).unwrap();
+                    if let Some(lines) = &reload.has_read {
+                        let text = format!("{}\n{lines}", machine.unit["InvocationID"]);
+                        machine.write(RECORD, &text, at);
+                    }
+                }
                 _ => {}
             }
         }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use dtls_deploy::node::facts::{
-    Component, FactRequest, File, FileFact, Listener, Network, NodeFacts, Owner, Space, UnitFact,
+    Component, EngineFact, FactRequest, File, FileFact, Listener, Network, NodeFacts, Owner, Space,
+    UnitFact,
 };
 use dtls_deploy::pki::sha256_hex;
 use serde_json::Value;
@@ -51,6 +52,7 @@ pub struct Machine {
     pub resolved: BTreeMap<String, Vec<String>>,
     pub network: Option<Network>,
     pub space: BTreeMap<String, Space>,
+    pub engine: EngineFact,
     booted: i64,
     pub started: i64,
 }
@@ -80,6 +82,7 @@ impl Machine {
             resolved: BTreeMap::new(),
             network: None,
             space: BTreeMap::new(),
+            engine: EngineFact::default(),
             booted,
             started: booted + 60,
         };
@@ -252,6 +255,10 @@ impl Machine {
             }
             facts.unit = Some(unit);
         }
+        // Only root sees a daemon's files.
+        if request.engine && self.account == "root" {
+            facts.engine = Some(self.engine.clone());
+        }
         facts
     }
 
@@ -318,6 +325,11 @@ impl Machine {
                 self.tools = serde_json::from_value(value.clone()).unwrap();
             }
             ("account", Value::String(account)) => self.account.clone_from(account),
+            ("containers", Value::Number(running)) => {
+                self.engine.running = usize::try_from(running.as_u64().unwrap()).unwrap();
+            }
+            ("live_restore_flag", Value::Bool(flag)) => self.engine.live_restore_flag = Some(*flag),
+            ("swarm", Value::Bool(swarm)) => self.engine.swarm = *swarm,
             ("started", Value::String(_)) => self.restart("somebody else's", now),
             (path, Value::String(word)) if path.starts_with('/') => {
                 let special = match word.as_str() {

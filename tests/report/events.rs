@@ -1,5 +1,6 @@
 //! Runs that never were.
 
+use dtls_deploy::event::PlannedBatches;
 use dtls_deploy::event::{
     Check, Event, Failure, FailureKind, HostRecap, PlannedChange, Proof, Verdict,
 };
@@ -116,7 +117,10 @@ pub fn three_hosts() -> Vec<Event> {
             host: Some("node3".to_owned()),
             text: "its daemon certificate ends with the CA, on 2027-01-01".to_owned(),
         },
-        Event::Plan { changes },
+        Event::Plan {
+            changes,
+            batches: Vec::new(),
+        },
         Event::Started {
             host: "node3".to_owned(),
             what: "restarting docker".to_owned(),
@@ -179,7 +183,19 @@ pub fn many_hosts() -> Vec<Event> {
         });
         changes.extend(daemon(&name(number)));
     }
-    events.push(Event::Plan { changes });
+    events.push(Event::Plan {
+        changes,
+        batches: vec![PlannedBatches {
+            play: "Daemons".to_owned(),
+            restarts: true,
+            hosts: vec![
+                vec![name(1)],
+                (2..=31).map(name).collect(),
+                (32..=106).map(name).collect(),
+                (107..=300).map(name).collect(),
+            ],
+        }],
+    });
     let mut recaps = vec![recap("ca1", 300, 0), recap("ops1", 0, 600)];
     for number in 1..=300 {
         let host = name(number);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dtls_deploy::event::PlannedBatches;
 use dtls_deploy::event::{
     Check, Error, ErrorKind, Event, Failure, FailureKind, HostRecap, Place, PlannedChange, Proof,
     StoppedHost, Verdict,
@@ -47,6 +48,11 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
                 reasons: list(),
                 diff: Some(name()),
             }],
+            batches: vec![PlannedBatches {
+                play: name(),
+                restarts: true,
+                hosts: vec![list(), list()],
+            }],
         },
         Event::Started {
             host: name(),
@@ -65,6 +71,11 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             detail: list(),
             hint: Some(name()),
         }),
+        Event::NotBegun {
+            play: name(),
+            hosts: list(),
+            because: list(),
+        },
         Event::Proof(Proof {
             from: name(),
             to: name(),
@@ -119,6 +130,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Started { .. }
             | Event::Changed { .. }
             | Event::Failed(_)
+            | Event::NotBegun { .. }
             | Event::Proof(_)
             | Event::Interrupted { .. }
             | Event::Abandoned { .. }

@@ -126,6 +126,11 @@ fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
     list.push(Event::Failed(failure));
     list.push(Event::Plan {
         changes: vec![change],
+        batches: vec![dtls_deploy::event::PlannedBatches {
+            play: hostile.to_owned(),
+            restarts: false,
+            hosts: vec![vec![hostile.to_owned()], vec![hostile.to_owned()]],
+        }],
     });
     list.push(events::proof(
         hostile,

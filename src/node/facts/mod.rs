@@ -4,6 +4,7 @@
 //! unit they care about. Goes out: [`NodeFacts`], parsed from the records that
 //! the prelude prints. Private keys are only ever hashed there, never read.
 
+mod engine;
 mod network;
 mod parse;
 mod space;
@@ -11,6 +12,7 @@ mod space;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::script::Script;
+pub use engine::EngineFact;
 pub use network::{Listener, Network, Owner};
 use parse::Parser;
 pub use space::Space;
@@ -31,6 +33,8 @@ pub struct FactRequest {
     pub directories: BTreeSet<String>,
     /// The systemd unit of the daemon.
     pub unit: Option<String>,
+    /// The running daemon of that unit: its containers, its swarm.
+    pub engine: bool,
     /// Paths of which it only counts whether something is there.
     pub exists: BTreeSet<String>,
     /// Other systemd units.
@@ -61,6 +65,10 @@ impl FactRequest {
         }
         if let Some(unit) = &self.unit {
             script.call("fact_unit", &[unit]);
+        }
+        if self.engine {
+            // After the unit, which knows the daemon's process.
+            script.call("fact_engine", &[]);
         }
         for unit in &self.services {
             script.call("fact_service", &[unit]);
@@ -261,6 +269,8 @@ pub struct NodeFacts {
     /// Of the directories that are written to, where `df` could tell.
     pub space: BTreeMap<String, Space>,
     pub unit: Option<UnitFact>,
+    /// The running daemon, where it was asked about and is there to be seen.
+    pub engine: Option<EngineFact>,
     /// Whether something is at a path.
     pub exists: BTreeMap<String, bool>,
     /// Other units than the daemon's.
@@ -483,6 +493,7 @@ mod tests {
             present: BTreeSet::new(),
             directories: [at("sub/dir")].into(),
             unit: None,
+            engine: false,
             exists: [at("key"), at("dangling"), at("missing")].into(),
             services: BTreeSet::new(),
             names: ["localhost".to_owned()].into(),

@@ -70,6 +70,11 @@ impl Parser<'_> {
                 ["armed", run] => self.facts.armed.push((*run).to_owned()),
                 ["undo-failed", run] => self.facts.undo_failed.push((*run).to_owned()),
                 ["generation", path] => self.facts.generation = Some((*path).to_owned()),
+                ["engine", fields @ ..] => {
+                    if !self.facts.engine.get_or_insert_default().record(fields) {
+                        return Err(FactError::Malformed(line));
+                    }
+                }
                 ["drop-in", path] => {
                     let unit = self.facts.unit.get_or_insert_default();
                     unit.on_disk.push((*path).to_owned());

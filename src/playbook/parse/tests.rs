@@ -55,7 +55,7 @@ fn all_errors_come_at_once_with_their_places() {
             "2:3 unknown word `becom` in a play | did you mean `become`?",
             "4:7 unknown word `pusch` in a task | did you mean `push`?",
             "7:15 `deamon` is not a value of `role` | one of: daemon, client",
-            "9:11 `verify` cannot be undone and may not stand in a transaction | these may: daemon_json, push, restart, systemd_override",
+            "9:11 `verify` cannot be undone and may not stand in a transaction | these may: daemon_json, forget, push, restart, rollback, systemd_override",
             "10:7 `certificate` needs `role`: whether the certificate is the daemon's or a client's | one of: daemon, client",
         ]
     );
@@ -66,4 +66,25 @@ fn what_is_no_playbook_is_refused() {
     assert_eq!(errors("")[0], "0:0 the playbook is empty | ");
     assert!(errors("hosts: x")[0].starts_with("1:1 a playbook is a list of plays"));
     assert!(errors("- tasks: []")[0].contains("a play needs `hosts`"));
+}
+
+#[test]
+fn batches_are_read_and_wrong_sizes_refused() {
+    use crate::inventory::BatchSize::{Hosts, Percent};
+    let text = "- hosts: daemons\n  serial: [1, 25%]\n  max_fail_percentage: 30\n  tasks: []\n- hosts: all\n  serial: 100%\n  tasks: []\n";
+    let playbook = parse("book", text).unwrap();
+    assert_eq!(playbook.plays[0].serial, Some(vec![Hosts(1), Percent(25)]));
+    assert_eq!(playbook.plays[0].max_fail_percentage, Some(30));
+    assert_eq!(playbook.plays[1].serial, Some(vec![Percent(100)]));
+    assert_eq!(
+        errors(
+            "- hosts: daemons\n  serial: [0, half]\n  max_fail_percentage: 30%\n  tasks: []\n- hosts: all\n  serial: []\n"
+        ),
+        [
+            "2:12 `0` is not the size of a batch | a number of hosts from 1, or a percentage like 25%; all hosts at one time are 100%",
+            "2:15 `half` is not the size of a batch | a number of hosts from 1, or a percentage like 25%; all hosts at one time are 100%",
+            "3:24 `30%` is not a percentage | a number from 0 to 100: 0 stops at the first failure, 100 never does",
+            "6:11 `serial` is an empty list | ",
+        ]
+    );
 }

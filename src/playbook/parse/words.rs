@@ -4,6 +4,7 @@
 
 use super::{Inherited, Reader};
 use crate::inventory::names::nearest;
+use crate::inventory::{BATCH_SIZE, BatchSize, sizes_in};
 use crate::playbook::Expression;
 use crate::playbook::select::separated;
 use crate::yaml::node::{Entry, Node, Value};
@@ -82,6 +83,46 @@ impl Reader<'_> {
             }
         }
         conditions
+    }
+
+    /// `serial: 2`, `serial: 25%`, or a list of such sizes.
+    pub(super) fn serial(&mut self, node: &Node) -> Option<Vec<BatchSize>> {
+        let items = sizes_in(node);
+        if items.is_empty() {
+            self.lacks(node, "`serial` is an empty list");
+            return None;
+        }
+        let sizes: Vec<Option<BatchSize>> = items
+            .iter()
+            .map(|item| {
+                let text = self.text(item)?;
+                let size = text.parse().ok();
+                if size.is_none() {
+                    let message = format!("{} is not the size of a batch", quoted(&text));
+                    let help = format!("{BATCH_SIZE}; all hosts at one time are 100%");
+                    self.problems.error(item.span, message, "here", Some(help));
+                }
+                size
+            })
+            .collect();
+        sizes.into_iter().collect()
+    }
+
+    /// `max_fail_percentage: 30`.
+    pub(super) fn percentage(&mut self, node: &Node) -> Option<u8> {
+        let text = self.text(node)?;
+        let digits = text.chars().all(|character| character.is_ascii_digit());
+        let percent = text
+            .parse()
+            .ok()
+            .filter(|percent| digits && *percent <= 100);
+        if percent.is_none() {
+            let message = format!("{} is not a percentage", quoted(&text));
+            let help = "a number from 0 to 100: 0 stops at the first failure, 100 never does";
+            self.problems
+                .error(node.span, message, "here", Some(help.to_owned()));
+        }
+        percent
     }
 
     fn tags(&mut self, node: &Node) -> Vec<String> {

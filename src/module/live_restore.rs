@@ -1,0 +1,139 @@
+//! `live_restore`: containers outlive the restarts of their daemon.
+//!
+//! A change of its own, made by a reload before anything is restarted, so that
+//! the first restart finds it in effect. dockerd takes `live-restore` from
+//! daemon.json on SIGHUP (docs.docker.com/engine/daemon/live-restore); one that
+//! starts without it shuts surviving containers down.
+
+use super::{Module, daemon_json, restart, systemd_override};
+use crate::docker::daemon_json::with_live_restore;
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::pki::sha256_hex;
+use crate::plan::{Action, Change, Content, Desired, FileMode, Mode, Planner, Refusal, Reload};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct LiveRestore;
+
+impl Module for LiveRestore {
+    fn name(&self) -> &'static str {
+        "live_restore"
+    }
+
+    fn summary(&self) -> &'static str {
+        "live-restore in daemon.json by a reload, where `dtls_live_restore` is true: containers outlive restarts of docker"
+    }
+
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        if !host.settings.live_restore {
+            return;
+        }
+        request.unit = Some(host.settings.unit.clone());
+        request.engine = true;
+        request
+            .directories
+            .insert(daemon_json::DIRECTORY.to_owned());
+        // What else dockerd has read goes into the record of the reload.
+        let paths = daemon_json::tls_paths(host, str::to_owned);
+        request.hashed.insert(paths.key);
+        request.content.extend([
+            daemon_json::PATH.to_owned(),
+            restart::RECORD.to_owned(),
+            paths.ca,
+            paths.certificate,
+            format!(
+                "{}/{}",
+                systemd_override::directory(&host.settings.unit),
+                host.settings.dropin
+            ),
+        ]);
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        if !host.settings.live_restore {
+            return Ok(Vec::new());
+        }
+        let facts = planner.facts(&host.name)?;
+        let engine = facts.engine.clone().unwrap_or_default();
+        if engine.swarm {
+            return Err(Refusal::new(
+                "the node is in a swarm, and a daemon with live-restore does not start there",
+            )
+            .hint("set dtls_live_restore: false for this host, or take it out of the swarm"));
+        }
+        match engine.live_restore_flag {
+            Some(true) => return Ok(Vec::new()),
+            Some(false) => {
+                return Err(Refusal::new(
+                    "--live-restore=false is on dockerd's command line, and dockerd does not start with the setting in daemon.json too",
+                )
+                .hint("take it out of the unit or of its environment file, or set dtls_live_restore: false"));
+            }
+            None => {}
+        }
+        let old = planner.bytes(host, daemon_json::PATH)?;
+        let wanted = with_live_restore(old.as_deref())
+            .map_err(|error| daemon_json::refuse(&error, old.as_deref()))?;
+        let mut changes = Vec::new();
+        if let Some(text) = &wanted {
+            let desired = Desired {
+                directory: daemon_json::DIRECTORY.to_owned(),
+                directory_mode: Mode::IfMissing(0o755),
+                name: daemon_json::NAME.to_owned(),
+                mode: FileMode::IfMissing(0o644),
+                content: Content::Text(text.clone()),
+                reasons: vec!["live-restore is not set".to_owned()],
+            };
+            changes.extend(planner.compare(host, task, desired)?);
+        }
+        let active = facts
+            .unit
+            .as_ref()
+            .is_some_and(|unit| unit.active_state() == "active");
+        // A daemon that is down reads the file when it starts.
+        let reason = if wanted.is_some() {
+            "live-restore comes on before anything is restarted"
+        } else {
+            "live-restore is not known to be on"
+        };
+        if active && (wanted.is_some() || !restart::has_read(daemon_json::PATH, facts)) {
+            changes.push(Change {
+                host: host.name.clone(),
+                task: task.name.clone(),
+                subject: format!("reload of {}", host.settings.unit),
+                reasons: vec![reason.to_owned()],
+                diff: None,
+                action: Action::Reload(Reload {
+                    unit: host.settings.unit.clone(),
+                    has_read: has_read_then(host, facts, wanted.as_deref()),
+                }),
+            });
+        }
+        Ok(changes)
+    }
+}
+
+/// What the daemon has read after the reload. Known only where it had read
+/// everything before: a reload takes in a few settings of daemon.json.
+fn has_read_then(host: &Host, facts: &NodeFacts, text: Option<&str>) -> Option<String> {
+    let text = text?;
+    let reads = restart::reads(host, facts);
+    if !restart::stale(&reads, facts).is_empty() {
+        return None;
+    }
+    let lines = reads.iter().filter_map(|path| {
+        let hash = if path == daemon_json::PATH {
+            sha256_hex(text.as_bytes())
+        } else {
+            facts.regular(path)?.sha256.clone()
+        };
+        Some(format!("{hash}  {path}\n"))
+    });
+    Some(lines.collect())
+}
