@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::event::{ErrorKind, Event};
+use crate::history;
 use crate::interrupt::{self, Interrupt, Signals};
 use crate::inventory::{self, Environment, Inventory};
+use crate::journal::{self, Journal};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
@@ -19,6 +21,7 @@ use crate::secret::Secret;
 use crate::session::{Deadlines, Passwords};
 use crate::terminal::Terminal;
 
+mod duration;
 mod reports;
 mod selection;
 
@@ -50,6 +53,8 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Lists the runs that changed something, or shows one
+    History(history::Arguments),
     /// The CA's part of a run, on the CA node
     #[command(hide = true)]
     CaAgent,
@@ -79,9 +84,12 @@ struct Deploy {
     /// Command, started without a shell, that prints the CA's passphrase
     #[arg(long, value_name = "COMMAND")]
     ca_passphrase_command: Option<String>,
-    /// Seconds to wait for another run that holds the CA's lock
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    wait: u64,
+    /// How long to wait for another run that holds the CA's lock: 90, 5m, 1h30m
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
+    wait: Duration,
+    /// Keep no journal, where there is no place for one
+    #[arg(long)]
+    no_journal: bool,
     /// Static build of this program for the CA node's architecture
     #[arg(long, value_name = "FILE")]
     agent_program: Option<PathBuf>,
@@ -99,11 +107,11 @@ struct Common {
     /// Hosts worked on at one time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
-    /// Seconds that a node may take to answer with its facts (default 60), and
-    /// for each step of a change (default 300); for connecting there is
+    /// How long a node may take to answer with its facts (default 60s), and
+    /// for each step of a change (default 5m); for connecting there is
     /// `ansible_timeout`
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
-    timeout: Option<u32>,
+    #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
+    timeout: Option<Duration>,
     /// Ask once for the password to log in with; the inventory's own counts first
     #[arg(short = 'k', long)]
     ask_pass: bool,
@@ -136,13 +144,11 @@ enum Output {
 
 impl Common {
     fn deadlines(&self) -> Deadlines {
-        self.timeout.map_or_else(Deadlines::default, |seconds| {
-            let deadline = Duration::from_secs(seconds.into());
-            Deadlines {
+        self.timeout
+            .map_or_else(Deadlines::default, |deadline| Deadlines {
                 facts: deadline,
                 step: deadline,
-            }
-        })
+            })
     }
 }
 
@@ -156,6 +162,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
+        (Some(Command::History(arguments)), _) => history::main(&arguments),
         (Some(Command::Verify { inventory, common }), _) => {
             let options = Options {
                 check: false,
@@ -168,7 +175,8 @@ pub fn main() -> ExitCode {
                 wait_seconds: 0,
                 deadlines: common.deadlines(),
             };
-            run(&inventory, &common, &Book::Shipped("verify"), &options)
+            let book = Book::Shipped("verify");
+            run(&inventory, &common, &book, &options, &Journal::off())
         }
         (None, deploy) => {
             let options = Options {
@@ -182,7 +190,7 @@ pub fn main() -> ExitCode {
                 },
                 passwords: Passwords::default(),
                 agent_program: deploy.agent_program,
-                wait_seconds: deploy.wait,
+                wait_seconds: deploy.wait.as_secs(),
                 deadlines: deploy.common.deadlines(),
             };
             let book = match deploy.playbook {
@@ -190,7 +198,12 @@ pub fn main() -> ExitCode {
                 None => Book::Shipped("deploy"),
             };
             let inventory = deploy.inventory.unwrap_or_default();
-            run(&inventory, &deploy.common, &book, &options)
+            let journal = if deploy.no_journal {
+                Journal::off()
+            } else {
+                Journal::kept_in(journal::directory(|name| std::env::var_os(name)))
+            };
+            run(&inventory, &deploy.common, &book, &options, &journal)
         }
     };
     ExitCode::from(exit as u8)
@@ -256,8 +269,8 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
     })
 }
 
-fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
-    let reports = match Reports::new(common) {
+fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &Journal) -> Exit {
+    let reports = match Reports::new(common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };
@@ -306,9 +319,10 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
     match signals {
         Ok(signals) => {
             let (interrupt, events) = (interrupt.clone(), events.clone());
-            let found = found.clone();
+            let (found, journal) = (found.clone(), journal.clone());
             runtime.spawn(async move {
                 interrupt::listen(signals, interrupt, events).await;
+                journal.finish();
                 found.restore();
                 std::process::exit(Exit::Interrupted as i32);
             });
@@ -338,14 +352,17 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         options,
         context: &context,
         events: &events,
+        journal,
         interrupt: &interrupt,
     };
     let result = runtime.block_on(run.execute());
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
     found.restore();
-    result.unwrap_or_else(|error| {
+    let exit = result.unwrap_or_else(|error| {
         events.emit(Event::Error(error.event()));
         error.exit()
-    })
+    });
+    journal.finish();
+    exit
 }

@@ -475,6 +475,42 @@ disarm() {
     rm -rf "$STATE/armed/$RUN"
 }
 
+# settle RUN SECONDS: undoes what a run left unconfirmed here, or waits for the
+# node that is undoing it. Called by a run that holds the lock which RUN would
+# hold if anybody still directed it; its script may go on here for a while.
+settle() {
+    case $1 in '' | .* | */*) fail settle "no run is named $1" ;; esac
+    settle_directory=$STATE/armed/$1
+    # Between arming and renaming are moments: in those its script is not
+    # disturbed. One that restarts docker finds out by itself that it lost.
+    settle_left=15
+    while [ "$settle_left" -gt 0 ] && settle_armed=$(stat -c %Y "$settle_directory/pending" 2>/dev/null) &&
+        [ "$(($(date +%s) - settle_armed))" -lt 15 ]; do
+        settle_left=$((settle_left - 1))
+        sleep 1
+    done
+    settle_said=
+    if [ -e "$settle_directory/pending" ]; then
+        settle_said=$(/bin/sh "$settle_directory/rollback.sh" "$settle_directory" </dev/null 2>/dev/null)
+    fi
+    settle_left=$2
+    while [ -d "$settle_directory" ]; do
+        [ "$settle_left" -gt 0 ] || fail settle "the change of the run $1 is still neither confirmed nor undone after $2 seconds"
+        settle_left=$((settle_left - 1))
+        sleep 1
+    done
+    case $settle_said in
+    *undo-failed*)
+        printf '%s\n' "$settle_said" | while IFS= read -r settle_line; do
+            case $settle_line in journal"$TAB"*) printf '%s\n' "$settle_line" ;; esac
+        done
+        record settled undo-failed
+        ;;
+    *undone*) record settled undone ;;
+    *) record settled by-itself ;;
+    esac
+}
+
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until
 # the restart is confirmed.
 remember() {

@@ -156,7 +156,11 @@ impl Renderer for Live {
             | Event::Abandoned { .. }
             | Event::Error(_)
             | Event::Recap { .. } => self.clear(),
-            Event::Warning { .. } | Event::Interrupted { .. } | Event::Proof(_) => {}
+            Event::Warning { .. }
+            | Event::Interrupted { .. }
+            | Event::Act { .. }
+            | Event::ActEnded { .. }
+            | Event::Proof(_) => {}
         }
         self.text.event(event);
         if let Event::Plan { changes } = event
