@@ -2,7 +2,7 @@
 //! shown again.
 
 use crate::interrupt::{Running, slow_restart};
-use crate::lab::Lab;
+use crate::lab::{Lab, PASSPHRASE};
 
 fn events(text: &str) -> Vec<serde_json::Value> {
     text.lines()
@@ -60,6 +60,20 @@ fn a_run_that_changes_something_can_be_looked_at_again() {
     let raw = lab.deploy(&["history", name, "--output", "json"]).stdout;
     let path = &lab.journals()[1];
     assert_eq!(raw, std::fs::read_to_string(path).unwrap());
+    // A line out of the middle of a key is as good as the key.
+    let keys = [
+        lab.exec("node1", "cat /home/ubuntu/.docker/key.pem"),
+        lab.exec("node3", "cat /etc/docker/tls/key.pem"),
+    ];
+    for journal in lab.journals() {
+        let text = std::fs::read_to_string(journal).unwrap();
+        for secret in [PASSPHRASE, "PRIVATE KEY"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        for key in &keys {
+            assert!(!text.contains(key.lines().nth(1).unwrap()), "{text}");
+        }
+    }
     let both = lab.run(&["history", "20"]);
     assert_eq!(both.code, 2);
     assert!(both.stderr.contains("several runs"), "{}", both.stderr);
@@ -167,25 +181,32 @@ fn a_journal_that_breaks_in_the_middle_stops_what_is_not_begun() {
     let lab = Lab::fresh();
     let inventory = lab.inventory("");
     lab.deploy(&[&inventory]);
-    let size = std::fs::metadata(&lab.journals()[0]).unwrap().len();
-    // Half of what the first run wrote fits: the files of this shell's
-    // children may not grow further.
-    let key = "dtls_key_type=ecdsa-p384";
-    let tool = env!("CARGO_BIN_EXE_dtls-deploy");
-    let line = format!("trap '' XFSZ; ulimit -f 1; exec {tool} {inventory} -e {key}");
-    let mut command = lab.command(&["bash", "-c", &line]);
-    let output = command.output().unwrap();
+    let other = "dtls_key_type=ecdsa-p384";
+    lab.deploy(&[&inventory, "-e", other]);
+    // The next journal is as long as this one, but for the times in it.
+    let text = std::fs::read_to_string(&lab.journals()[0]).unwrap();
+    let first = text.find("\"event\":\"act\"").unwrap();
+    let end = first + text[first..].find('\n').unwrap();
+    let line = format!(
+        "trap '' XFSZ; exec prlimit --fsize={} {} {inventory}",
+        end + 200,
+        env!("CARGO_BIN_EXE_dtls-deploy")
+    );
+    let output = lab.command(&["bash", "-c", &line]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(size > 1024, "{size}");
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("cannot be written"), "{said}");
+    assert!(said.contains("File too large"), "{said}");
+    assert!(said.contains("XDG_STATE_HOME"), "{said}");
+    for host in ["node1: /", "node3: /", "node3: docker.service"] {
+        assert!(!said.contains(&format!("changed {host}")), "{said}");
+    }
+    let next = lab.deploy(&[&inventory]);
     assert!(
-        [2, 4].contains(&output.status.code().unwrap()),
-        "{said}{error}"
+        next.stdout.contains("changed node3: docker.service"),
+        "{}",
+        next.stdout
     );
-    assert!(
-        format!("{said}{error}").contains("cannot be written"),
-        "{said}{error}"
-    );
-    assert!(!said.contains("changed node3: docker.service"), "{said}");
-    lab.deploy(&[&inventory, "-e", key]);
+    let list = lab.deploy(&["history", "-n", "2"]).stdout;
+    assert!(list.contains("ended without a word"), "{list}");
 }
