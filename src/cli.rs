@@ -60,6 +60,8 @@ enum Command {
     CaAgent,
 }
 
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 struct Deploy {
     /// Ansible inventory in YAML

@@ -84,8 +84,8 @@ fn a_run_that_changes_something_can_be_looked_at_again() {
         "{}",
         none.stderr
     );
-    let last = lab.deploy(&["history", "last"]).stdout;
-    assert!(last.contains("client certificate for node1"), "{last}");
+    let newest = lab.deploy(&["history", "last"]).stdout;
+    assert!(newest.contains("client certificate for node1"), "{newest}");
 }
 
 #[test]
