@@ -494,7 +494,7 @@ settle() {
         settle_said=$(/bin/sh "$settle_directory/rollback.sh" "$settle_directory" </dev/null 2>/dev/null)
     fi
     settle_left=$2
-    while [ -d "$settle_directory" ]; do
+    while [ -d "$settle_directory" ] && [ ! -e "$settle_directory/failed" ]; do
         [ "$settle_left" -gt 0 ] || fail settle "the change of the run $1 is still neither confirmed nor undone after $2 seconds"
         settle_left=$((settle_left - 1))
         sleep 1
