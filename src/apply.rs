@@ -22,6 +22,7 @@ use schedule::Gate;
 use crate::event::{Event, Events, Failure, FailureKind, Verdict};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
+use crate::journal::{Act, Journal, JournalError};
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
 use crate::node::transaction::{
@@ -55,6 +56,7 @@ pub struct Apply<'a> {
     pub nodes: &'a BTreeMap<String, Arc<Node>>,
     pub facts: &'a BTreeMap<String, NodeFacts>,
     pub events: &'a Events,
+    pub journal: &'a Journal,
     pub forks: usize,
     /// The first failure stops everything that has not begun.
     pub fail_fast: bool,
@@ -190,10 +192,14 @@ impl Apply<'_> {
                 continue;
             }
             begun |= on_node;
-            match self
-                .batch(host, node, privileged, batch, sequence, materials)
-                .await
-            {
+            let carried_out = match self.begin(host, batch, on_node).await {
+                Ok(_act) => {
+                    self.batch(host, node, privileged, batch, sequence, materials)
+                        .await
+                }
+                Err(error) => Err(Box::new(not_written(host, &error).into())),
+            };
+            match carried_out {
                 Ok(placed) => {
                     done.placed.extend(placed);
                     done.done.extend(subjects);
@@ -220,6 +226,32 @@ impl Apply<'_> {
             }
         }
         done
+    }
+
+    /// Says in the journal what is about to be changed on the node.
+    async fn begin(
+        &self,
+        host: &Host,
+        batch: &Batch,
+        on_node: bool,
+    ) -> Result<Option<Act<'_>>, JournalError> {
+        if !on_node {
+            return Ok(None);
+        }
+        let mut step = "changing files";
+        for change in &batch.changes {
+            match change.action {
+                Action::Restart(_) => step = "restarting docker",
+                Action::Command { .. } | Action::Service { .. } | Action::Wait { .. } => {
+                    step = &change.subject;
+                }
+                _ => {}
+            }
+        }
+        let what = batch.changes.iter().map(|change| change.subject.clone());
+        let what = what.collect();
+        let act = self.journal.act(self.events, &host.name, step, what);
+        act.await.map(Some)
     }
 
     async fn batch(
@@ -371,6 +403,15 @@ impl Apply<'_> {
             Ok(()) => transaction.confirm(),
             Err(_) => transaction.undo(),
         };
+        let step = match &seen {
+            Ok(()) => "confirming the restart",
+            Err(_) => "undoing the restart",
+        };
+        // A full disk here is no reason to leave the node without either word.
+        let _act = self
+            .journal
+            .act(self.events, &host.name, step, Vec::new())
+            .await;
         let output = node
             .run(privileged, &script, node.deadlines.step)
             .await
@@ -569,6 +610,19 @@ fn staged(
         before: file.before.clone(),
         bytes,
     })
+}
+
+/// Nothing is begun that the journal does not say.
+fn not_written(host: &Host, error: &JournalError) -> Failure {
+    Failure {
+        host: host.name.clone(),
+        kind: FailureKind::Refused,
+        step: "write the journal".to_owned(),
+        message: error.to_string(),
+        causes: error.reason().map(str::to_owned).into_iter().collect(),
+        detail: Vec::new(),
+        hint: Some(error.hint()),
+    }
 }
 
 fn failure(host: &Host, report: &Report) -> Failure {

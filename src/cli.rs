@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::event::{ErrorKind, Event};
+use crate::history;
 use crate::interrupt::{self, Interrupt, Signals};
 use crate::inventory::{self, Environment, Inventory};
+use crate::journal::{self, Journal};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
@@ -19,6 +21,7 @@ use crate::secret::Secret;
 use crate::session::{Deadlines, Passwords};
 use crate::terminal::Terminal;
 
+mod duration;
 mod reports;
 mod selection;
 
@@ -68,6 +71,8 @@ enum Command {
         #[command(flatten)]
         change: Changing,
     },
+    /// Lists the runs that changed something, or shows one
+    History(history::Arguments),
     /// The CA's part of a run, on the CA node
     #[command(hide = true)]
     CaAgent,
@@ -113,9 +118,12 @@ struct Changing {
     /// `dtls_max_fail_percentage` says
     #[arg(long)]
     fail_fast: bool,
-    /// Seconds to wait for another run that holds the CA's lock
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    wait: u64,
+    /// How long to wait for another run that holds the CA's lock: 90, 5m, 1h30m
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
+    wait: Duration,
+    /// Keep no journal, where there is no place for one
+    #[arg(long)]
+    no_journal: bool,
     /// Static build of this program for the CA node's architecture
     #[arg(long, value_name = "FILE")]
     agent_program: Option<PathBuf>,
@@ -133,11 +141,11 @@ struct Common {
     /// Hosts worked on at one time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     forks: u16,
-    /// Seconds that a node may take to answer with its facts (default 60), and
-    /// for each step of a change (default 300); for connecting there is
+    /// How long a node may take to answer with its facts (default 60s), and
+    /// for each step of a change (default 5m); for connecting there is
     /// `ansible_timeout`
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
-    timeout: Option<u32>,
+    #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
+    timeout: Option<Duration>,
     /// Ask once for the password to log in with; the inventory's own counts first
     #[arg(short = 'k', long)]
     ask_pass: bool,
@@ -170,17 +178,23 @@ enum Output {
 
 impl Common {
     fn deadlines(&self) -> Deadlines {
-        self.timeout.map_or_else(Deadlines::default, |seconds| {
-            let deadline = Duration::from_secs(seconds.into());
-            Deadlines {
+        self.timeout
+            .map_or_else(Deadlines::default, |deadline| Deadlines {
                 facts: deadline,
                 step: deadline,
-            }
-        })
+            })
     }
 }
 
 impl Changing {
+    fn journal(&self) -> Journal {
+        if self.no_journal {
+            Journal::off()
+        } else {
+            Journal::kept_in(journal::directory(|name| std::env::var_os(name)))
+        }
+    }
+
     /// The options of a run that needs no key of the CA.
     fn options(&self, common: &Common) -> Options {
         Options {
@@ -193,7 +207,7 @@ impl Changing {
             passphrase: passphrase::Source::default(),
             passwords: Passwords::default(),
             agent_program: self.agent_program.clone(),
-            wait_seconds: self.wait,
+            wait_seconds: self.wait.as_secs(),
             deadlines: common.deadlines(),
         }
     }
@@ -209,6 +223,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
+        (Some(Command::History(arguments)), _) => history::main(&arguments),
         (Some(Command::Verify { inventory, common }), _) => {
             let options = Options {
                 check: false,
@@ -223,7 +238,8 @@ pub fn main() -> ExitCode {
                 wait_seconds: 0,
                 deadlines: common.deadlines(),
             };
-            run(&inventory, &common, &Book::Shipped("verify"), &options)
+            let book = Book::Shipped("verify");
+            run(&inventory, &common, &book, &options, &Journal::off())
         }
         (
             Some(Command::Rollback {
@@ -237,6 +253,7 @@ pub fn main() -> ExitCode {
             &common,
             &Book::Shipped("rollback"),
             &change.options(&common),
+            &change.journal(),
         ),
         (
             Some(Command::Remove {
@@ -250,6 +267,7 @@ pub fn main() -> ExitCode {
             &common,
             &Book::Shipped("remove"),
             &change.options(&common),
+            &change.journal(),
         ),
         (None, deploy) => {
             let options = Options {
@@ -264,7 +282,13 @@ pub fn main() -> ExitCode {
                 None => Book::Shipped("deploy"),
             };
             let inventory = deploy.inventory.unwrap_or_default();
-            run(&inventory, &deploy.common, &book, &options)
+            run(
+                &inventory,
+                &deploy.common,
+                &book,
+                &options,
+                &deploy.change.journal(),
+            )
         }
     };
     ExitCode::from(exit as u8)
@@ -330,8 +354,8 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
     })
 }
 
-fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
-    let reports = match Reports::new(common) {
+fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &Journal) -> Exit {
+    let reports = match Reports::new(common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };
@@ -380,9 +404,10 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
     match signals {
         Ok(signals) => {
             let (interrupt, events) = (interrupt.clone(), events.clone());
-            let found = found.clone();
+            let (found, journal) = (found.clone(), journal.clone());
             runtime.spawn(async move {
                 interrupt::listen(signals, interrupt, events).await;
+                journal.finish();
                 found.restore();
                 std::process::exit(Exit::Interrupted as i32);
             });
@@ -412,14 +437,17 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options) -> Exit {
         options,
         context: &context,
         events: &events,
+        journal,
         interrupt: &interrupt,
     };
     let result = runtime.block_on(run.execute());
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
     found.restore();
-    result.unwrap_or_else(|error| {
+    let exit = result.unwrap_or_else(|error| {
         events.emit(Event::Error(error.event()));
         error.exit()
-    })
+    });
+    journal.finish();
+    exit
 }

@@ -5,19 +5,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of the JSON form; a field that changes its meaning raises it.
 pub const SCHEMA: u32 = 1;
 
 /// One thing that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// The first event of a run.
     Run {
         schema: u32,
-        version: &'static str,
+        version: String,
         run: String,
         inventory: String,
         playbook: String,
@@ -27,10 +27,12 @@ pub enum Event {
     Connected {
         host: String,
         address: String,
+        #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
     Facts {
         host: String,
+        #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
     Warning {
@@ -50,6 +52,20 @@ pub enum Event {
     Changed {
         host: String,
         what: String,
+    },
+    /// Something is about to be changed. Where there is a journal, this is on
+    /// its disk before the node or the CA hears of it.
+    Act {
+        host: String,
+        /// What is done, as it is going on: "restarting docker".
+        step: String,
+        /// What changes, as in the plan.
+        what: Vec<String>,
+    },
+    /// It has come to an end, well or not: what follows says how.
+    ActEnded {
+        host: String,
+        step: String,
     },
     Failed(Failure),
     /// Too many hosts have failed: these are left as they are in this play.
@@ -79,11 +95,12 @@ pub enum Event {
     /// The last event of a run that was carried out.
     Recap {
         hosts: Vec<HostRecap>,
+        #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedChange {
     pub host: String,
     pub task: String,
@@ -95,7 +112,7 @@ pub struct PlannedChange {
 }
 
 /// The hosts of a play, batch by batch.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedBatches {
     pub play: String,
     /// Daemons are restarted in it.
@@ -104,7 +121,7 @@ pub struct PlannedBatches {
 }
 
 /// What an interrupted run has done on one host and what not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoppedHost {
     pub host: String,
     pub done: Vec<String>,
@@ -112,7 +129,7 @@ pub struct StoppedHost {
 }
 
 /// Why there was no run, or why it ended before its recap.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     pub kind: ErrorKind,
     /// The host it is about, where it is about one.
@@ -130,7 +147,7 @@ pub struct Error {
 }
 
 /// A place in a file; line and column count from 1, and 0 is no place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub file: String,
     pub line: usize,
@@ -138,7 +155,7 @@ pub struct Place {
     pub column: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// The command line asks for something that cannot be.
@@ -153,6 +170,8 @@ pub enum ErrorKind {
     Locked,
     /// Restarts would stop running containers, and nobody has agreed to it.
     ContainersRunning,
+    /// The journal cannot be written.
+    Journal,
     /// The CA node or what runs there failed.
     Authority,
     /// Stopped by the operator before anything was changed.
@@ -162,7 +181,7 @@ pub enum ErrorKind {
 }
 
 /// Something that went wrong on one host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub host: String,
     pub kind: FailureKind,
@@ -178,7 +197,7 @@ pub struct Failure {
     pub hint: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
     /// Could not be connected to, or the connection broke; no change was under
@@ -199,7 +218,7 @@ pub enum FailureKind {
 }
 
 /// One check of who is let in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// The node it was tried from.
     pub from: String,
@@ -211,7 +230,7 @@ pub struct Proof {
     pub seen: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Check {
     /// The client's own certificate is accepted.
@@ -249,7 +268,7 @@ impl Check {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Proved,
@@ -258,7 +277,7 @@ pub enum Verdict {
     Failed,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecap {
     pub host: String,
     pub changed: usize,
@@ -269,6 +288,11 @@ pub struct HostRecap {
     /// interruption.
     pub not_done: usize,
     pub unreachable: bool,
+}
+
+/// serde reads no `u128` out of a tagged enumeration.
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
+    u64::deserialize(deserializer).map(u128::from)
 }
 
 /// Draws events.

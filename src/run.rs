@@ -23,6 +23,7 @@ use crate::event::{
 };
 use crate::interrupt::Interrupt;
 use crate::inventory::{ConnectionKind, Host, Inventory};
+use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase::{self, PassphraseError};
@@ -34,6 +35,8 @@ use crate::verify::{Expectations, verify};
 
 mod consent;
 mod error;
+mod holder;
+mod left;
 
 pub use error::{Exit, RunError};
 
@@ -70,6 +73,8 @@ pub struct Run<'a> {
     pub options: &'a Options,
     pub context: &'a SshContext,
     pub events: &'a Events,
+    /// Where what is about to be changed is written first.
+    pub journal: &'a Journal,
     pub interrupt: &'a Interrupt,
 }
 
@@ -89,13 +94,14 @@ impl Run<'_> {
         let begun = Instant::now();
         self.events.emit(Event::Run {
             schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.id.clone(),
             inventory: self.inventory.path.display().to_string(),
             playbook: self.playbook.name.clone(),
             hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
             check: self.options.check,
         });
+        let left = self.left_behind();
         let program = Program::read(self.options.agent_program.clone()).map_err(|source| {
             let path = self.options.agent_program.clone();
             let path = path.unwrap_or_else(|| "/proc/self/exe".into());
@@ -108,6 +114,7 @@ impl Run<'_> {
         // A run that is still at work holds the lock.
         let unsettled = world.plan.unsettled;
         if self.options.check || (world.plan.is_empty() && !unsettled) {
+            self.say_found(&left, &world);
             self.show(&world.plan);
         } else {
             if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
@@ -119,9 +126,14 @@ impl Run<'_> {
             // Whoever held the lock may have changed nodes, too.
             let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
             let moved = self.unless(self.moved_on(&mut agent, &world.facts));
+            if unsettled {
+                // Whoever had begun it would hold the lock if it were at work.
+                self.settle(&world).await?;
+            }
             if moved.await?? || waited || unsettled {
                 world = self.unless(self.look(&program, world.nodes)).await?;
             }
+            self.say_found(&left, &world);
             self.show(&world.plan);
             self.consent(&world.plan).await?;
             materials = self.issue(&world, &mut agent).await?;
@@ -131,6 +143,7 @@ impl Run<'_> {
                 nodes: &world.nodes,
                 facts: &world.facts,
                 events: self.events,
+                journal: self.journal,
                 forks: self.options.forks,
                 fail_fast: self.options.fail_fast,
                 interrupt: self.interrupt,
@@ -352,17 +365,12 @@ impl Run<'_> {
             })
             .await;
         match hello {
-            Ok(Response::Held { holder, since }) => {
-                let since = since.map_or_else(String::new, |since| {
-                    let format = time::format_description::well_known::Rfc3339;
-                    let since = since.truncate_to_second().format(&format);
-                    format!(", since {}", since.unwrap_or_default())
-                });
-                Err(RunError::Locked(format!(
-                    "{}{since}",
-                    crate::node::visible(&holder)
-                )))
-            }
+            Ok(Response::Held { holder, since }) => Err(RunError::Locked(holder::said(
+                &holder,
+                since,
+                &ca.name,
+                OffsetDateTime::now_utc(),
+            ))),
             Ok(_) => Ok(agent),
             Err(error) => {
                 let error = agent.explain(error).await;
@@ -434,6 +442,7 @@ impl Run<'_> {
         };
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
+        let _act = self.act_of_authority(&world.plan).await?;
         let issued = issue(
             &world.plan,
             &mut agent.client,
@@ -450,6 +459,26 @@ impl Run<'_> {
                 Err(self.ca_error(error))
             }
         }
+    }
+
+    /// What the CA is about to be asked for, where it is asked for something.
+    async fn act_of_authority(&self, plan: &Plan) -> Result<Option<Act<'_>>, RunError> {
+        let mut what = Vec::new();
+        let mut step = "handing out certificates that were waiting";
+        for change in plan.changes() {
+            match change.action {
+                Action::Authority { .. } => step = "creating the CA and issuing certificates",
+                Action::Issue(_) if what.is_empty() => step = "issuing certificates",
+                Action::Issue(_) | Action::Fetch { .. } => {}
+                _ => continue,
+            }
+            what.push(change.subject.clone());
+        }
+        if what.is_empty() {
+            return Ok(None);
+        }
+        let ca = &self.inventory.ca().name;
+        Ok(Some(self.journal.act(self.events, ca, step, what).await?))
     }
 
     fn authority_pem(&self, facts: &BTreeMap<String, NodeFacts>) -> Option<String> {
@@ -510,6 +539,9 @@ impl Run<'_> {
             .cloned()
             .collect();
         if !leaves.is_empty() {
+            let ca = &self.inventory.ca().name;
+            let step = "telling the CA what was delivered";
+            let _act = self.journal.act(self.events, ca, step, Vec::new()).await?;
             let keep_keys = self.inventory.ca().settings.keep_issued_keys;
             self.call(agent, Request::Delivered { leaves, keep_keys })
                 .await?;

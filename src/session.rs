@@ -191,7 +191,7 @@ impl NodeError {
             detail: Vec::new(),
             hint: match self {
                 Self::Connection(ConnectionError::Timeout { .. }) => Some(format!(
-                    "look at {host}: its load, its disks; --timeout SECONDS gives it longer"
+                    "look at {host}: its load, its disks; --timeout DURATION gives it longer"
                 )),
                 _ => self.hint(),
             },

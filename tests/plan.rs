@@ -80,7 +80,13 @@ fn every_module_has_its_folder_and_a_case_without_changes() {
             "{}: `{name}` is not in its playbook",
             quiet.display()
         );
-        assert_eq!(case.expected(), "", "{}", quiet.display());
+        // A note is no change.
+        let expected = case.expected();
+        assert!(
+            !expected.contains("changes:") && !expected.contains("refusals:"),
+            "{}: {expected}",
+            quiet.display()
+        );
     }
     for entry in std::fs::read_dir(folder("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();

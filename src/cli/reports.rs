@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use super::{Common, Output};
 use crate::event::{Error, ErrorKind, Event, Events, Place, Renderer};
 use crate::inventory::Problem;
+use crate::journal::Journal;
 use crate::report::json::Json;
 use crate::report::{self, Several, Style, Verbosity};
 use crate::run::Exit;
@@ -22,7 +23,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new(common: &Common) -> Result<Self, Exit> {
+    pub(super) fn new(common: &Common, journal: &Journal) -> Result<Self, Exit> {
         let mut json = Json::default();
         if let Some(path) = &common.log {
             match json.and_log(path) {
@@ -62,6 +63,7 @@ impl Reports {
         let is_human = human.is_some();
         let mut all: Vec<Box<dyn Renderer>> = vec![Box::new(machine.clone())];
         all.extend(human);
+        all.extend(journal.renderer());
         Ok(Self {
             all: Events::new(Box::new(Several(all))),
             machine,

@@ -797,6 +797,7 @@ arm() {
     arm_wants=$UNITS/$2.wants
     own_state && mkdir -p "$STATE/armed" "$RUNTIME" "$arm_wants" "$arm_directory" &&
         printf '' >"$RUNTIME/$RUN" &&
+        process_start "$DTLS_OWNER" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$arm_directory/owner" &&
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
         printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
         unit_property "$2" ActiveState >"$arm_directory/was" &&
@@ -832,6 +833,7 @@ UNIT
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
         --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
         fail arm "systemd-run failed: the node could not put the old files back by itself"
+    printf '' >"$arm_directory/armed" || fail arm "cannot write in $STATE (disk full or read-only?)"
 }
 
 armed_unit() { printf '%s' "dtls-deploy-rollback-${RUN%%@*}-${RUN#*@}"; }
@@ -924,6 +926,45 @@ roll_back() {
     claimed=yes
     rolling_back=yes
     if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
+}
+
+# settle RUN SECONDS: undoes what a run left unconfirmed here, or waits for the
+# node that is undoing it. Called by a run that holds the lock which RUN would
+# hold if anybody still directed it; its script may go on here for a while.
+settle() {
+    case $1 in '' | .* | */*) fail settle "no run is named $1" ;; esac
+    settle_directory=$STATE/armed/$1
+    # A script that is still at work there is not disturbed: it ends soon, and
+    # whoever is done first has settled it.
+    settle_left=$2
+    while read -r settle_owner settle_start 2>/dev/null <"$settle_directory/owner"; do
+        process_start "$settle_owner"
+        [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
+        [ "$settle_left" -gt 0 ] || fail settle "the run $1 is still at work there after $2 seconds"
+        settle_left=$((settle_left - 1))
+        sleep 1
+    done
+    settle_said=
+    if [ -d "$settle_directory" ]; then
+        settle_said=$(/bin/sh "$settle_directory/rollback.sh" </dev/null 2>/dev/null)
+    fi
+    if [ -d "$settle_directory" ] && [ -z "$settle_said" ]; then
+        # It was cut short before it was armed: nothing has been renamed.
+        [ -e "$settle_directory/armed" ] || rm -rf "$settle_directory"
+    fi
+    if [ -d "$settle_directory" ] && [ ! -e "$settle_directory/failed" ]; then
+        fail settle "the change of the run $1 can neither be finished nor undone: $settle_directory"
+    fi
+    case $settle_said in
+    *undo-failed*)
+        printf '%s\n' "$settle_said" | while IFS= read -r settle_line; do
+            case $settle_line in journal"$TAB"*) printf '%s\n' "$settle_line" ;; esac
+        done
+        record settled undo-failed
+        ;;
+    *undone*) record settled undone ;;
+    *) record settled by-itself ;;
+    esac
 }
 
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until

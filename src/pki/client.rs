@@ -19,7 +19,7 @@ use super::protocol::{ErrorKind, Request, Response};
 use super::wire::{self, Lines, SecretBuffer};
 
 /// A quarter of what the agent waits for a sign of life.
-const PING_EVERY: Duration = Duration::from_secs(15);
+const PING_EVERY: Duration = Duration::from_secs(11);
 
 /// Why a call brought no answer to work with.
 #[derive(Debug, thiserror::Error)]

@@ -17,6 +17,9 @@ use time::OffsetDateTime;
 /// How often a waiting agent tries again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// How long a holder may take to write who it is.
+const NAMING: Duration = Duration::from_secs(2);
+
 /// Who holds a lock, as the lock file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -61,7 +64,14 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) if started.elapsed() >= wait || give_up() => {
-                    return Ok(Taken::Held(read(&mut file)));
+                    let holder = read(&mut file);
+                    // It has just been taken, or is just being given back.
+                    let is_nameless = holder.holder.is_empty() && started.elapsed() < wait + NAMING;
+                    if is_nameless && !give_up() {
+                        sleep(RETRY);
+                        continue;
+                    }
+                    return Ok(Taken::Held(holder));
                 }
                 Err(TryLockError::WouldBlock) => sleep(RETRY),
                 Err(TryLockError::Error(error)) => return Err(error),

@@ -2,7 +2,7 @@
 //!
 //! Comes in as lines on standard input; goes out as lines on standard output.
 //! Ends, and with it frees the lock, when the input closes, at `Bye`, or when
-//! nothing has been heard for a minute: a controller that lost its network
+//! nothing has been heard for [`IDLE`]: a controller that lost its network
 //! does not close anything.
 
 use std::io::{self, Read, Write};
@@ -19,13 +19,13 @@ use super::protocol::{ErrorKind, Request, Response};
 use super::wire::{self, Lines, SecretBuffer};
 
 /// Silence after which the controller counts as gone. It pings four times in
-/// that time.
-pub const IDLE: Duration = Duration::from_secs(60);
+/// that time, and the lock is free within a minute, with some time to spare.
+pub const IDLE: Duration = Duration::from_secs(44);
 
 /// Serves one controller until it leaves.
 ///
 /// # Errors
-/// A broken output, and [`io::ErrorKind::TimedOut`] after a minute of silence.
+/// A broken output, and [`io::ErrorKind::TimedOut`] after [`IDLE`] of silence.
 pub fn serve<R, W>(input: R, output: W) -> io::Result<()>
 where
     R: Read + Send + 'static,

@@ -41,6 +41,11 @@ pub(super) fn clean(event: &Event) -> Event {
             all(because);
         }
         Event::Started { host, what } | Event::Changed { host, what } => all([host, what]),
+        Event::Act { host, step, what } => {
+            all([host, step]);
+            all(what);
+        }
+        Event::ActEnded { host, step } => all([host, step]),
         Event::Failed(failure) => failed(failure),
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
         Event::Interrupted { waiting: hosts } | Event::Abandoned { hosts } => all(hosts),

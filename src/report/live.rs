@@ -156,12 +156,16 @@ impl Renderer for Live {
             | Event::Abandoned { .. }
             | Event::Error(_)
             | Event::Recap { .. } => self.clear(),
-            Event::Warning { .. } | Event::Interrupted { .. } | Event::Proof(_) => {}
             Event::NotBegun { hosts, .. } => {
                 for host in hosts {
                     self.end(host);
                 }
             }
+            Event::Warning { .. }
+            | Event::Interrupted { .. }
+            | Event::Act { .. }
+            | Event::ActEnded { .. }
+            | Event::Proof(_) => {}
         }
         self.text.event(event);
         if let Event::Plan { changes, .. } = event

@@ -47,6 +47,25 @@ pub fn wants_colour(terminal: bool, variable: impl Fn(&str) -> Option<String>) -
     terminal && set("TERM").is_some_and(|value| value != "dumb")
 }
 
+/// Rows of words in columns; where they do not fit, a list.
+#[must_use]
+pub fn table<const COLUMNS: usize>(
+    rows: &[[String; COLUMNS]],
+    width: Option<usize>,
+) -> Vec<String> {
+    let rows: Vec<Vec<layout::Cell>> = rows
+        .iter()
+        .map(|row| row.iter().map(|text| text.as_str().into()).collect())
+        .collect();
+    layout::table(&rows, width, 0, false)
+}
+
+/// The first names of many, and how many there are besides.
+#[must_use]
+pub fn some_of(names: &[&str], most: usize) -> String {
+    layout::some_of(names, most)
+}
+
 /// Several renderers at one time.
 pub struct Several(pub Vec<Box<dyn Renderer>>);
 

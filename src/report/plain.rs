@@ -226,6 +226,8 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     self.said(0, "33", "changed", &format!("{host}: {what}"));
                 }
             }
+            // For programs, and for the journal: people see what came of it.
+            Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {
                 self.some_missing = true;
                 self.failed(failure);

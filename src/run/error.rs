@@ -2,6 +2,7 @@
 
 use crate::agent::StartError;
 use crate::event::{Error, ErrorKind, FailureKind};
+use crate::journal::JournalError;
 use crate::passphrase::PassphraseError;
 use crate::session::causes;
 
@@ -32,6 +33,7 @@ pub enum Exit {
 pub enum RunError {
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
+    /// Who, where, since when, on which node.
     #[error("another run holds the lock of this CA: {0}")]
     Locked(String),
     #[error("restarting docker would stop {what}; nothing was changed")]
@@ -40,6 +42,8 @@ pub enum RunError {
         /// The operator said no.
         asked: bool,
     },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("the CA agent on {host} failed")]
     Agent { host: String, source: StartError },
     #[error("{} cannot be read", path.display())]
@@ -60,7 +64,8 @@ impl RunError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Passphrase(error) => Some(error.hint().to_owned()),
-            Self::Locked(_) => Some("wait for it, with --wait SECONDS for instance".to_owned()),
+            Self::Locked(_) => Some("wait for it, with --wait 5m for instance".to_owned()),
+            Self::Journal(error) => Some(error.hint()),
             Self::Agent { source, .. } => source.hint(),
             Self::Program { .. } => {
                 Some("--agent-program names a static build of this program".to_owned())
@@ -85,7 +90,7 @@ impl RunError {
         match self {
             Self::Locked(_) => Exit::Locked,
             Self::ContainersRunning { .. } => Exit::ContainersRunning,
-            Self::Passphrase(_) | Self::Program { .. } => Exit::Usage,
+            Self::Passphrase(_) | Self::Program { .. } | Self::Journal(_) => Exit::Usage,
             Self::NoAuthority {
                 kind: FailureKind::Unreachable,
                 ..
@@ -107,6 +112,7 @@ impl RunError {
                 None,
                 "ask before containers are stopped",
             ),
+            Self::Journal(_) => (ErrorKind::Journal, None, "write the journal"),
             Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
             Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
             Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),
@@ -119,7 +125,10 @@ impl RunError {
             place: None,
             step: step.to_owned(),
             message: self.to_string(),
-            causes: causes(self),
+            causes: match self {
+                Self::Journal(error) => error.reason().map(str::to_owned).into_iter().collect(),
+                _ => causes(self),
+            },
             hint: self.hint(),
         }
     }

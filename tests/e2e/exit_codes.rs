@@ -33,6 +33,11 @@ fn another_run_is_7_or_waited_for() {
     let said = &second.stderr;
     assert!(said.contains("another run holds the lock"), "{said}");
     assert!(said.contains('@') && said.contains("since 20"), "{said}");
+    let host = rustix::system::uname();
+    let host = host.nodename().to_str().unwrap();
+    assert!(said.contains(&format!(" on {host}, process ")), "{said}");
+    assert!(said.contains(" UTC, for "), "{said}");
+    assert!(said.contains("the lock is on node2"), "{said}");
     assert!(said.contains("--wait"), "{said}");
     let log = lab.file("log", "");
     let second = lab.run(&[&inventory, "--output", "json", "--log", &log]);
@@ -42,7 +47,7 @@ fn another_run_is_7_or_waited_for() {
     assert_eq!(last["event"], "error");
     assert_eq!(last["kind"], "locked");
     assert_eq!(std::fs::read_to_string(&log).unwrap(), second.stdout);
-    let third = lab.deploy(&[&inventory, "--wait", "60"]);
+    let third = lab.deploy(&[&inventory, "--wait", "1m"]);
     let first = first.end();
     assert_eq!(first.code, 0, "{}{}", first.stdout, first.stderr);
     assert!(

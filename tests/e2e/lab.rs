@@ -92,6 +92,7 @@ impl Lab {
             .arg("run")
             .args(words)
             .env("DTLS_CA_PASSPHRASE", PASSPHRASE)
+            .env("XDG_STATE_HOME", self.directory.path().join("state"))
             .stdin(Stdio::null());
         command
     }
@@ -172,6 +173,11 @@ impl Lab {
         let path = self.directory.path().join(name);
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
+    }
+
+    /// The journals of this test's runs, the newest first.
+    pub fn journals(&self) -> Vec<PathBuf> {
+        dtls_deploy::journal::newest(&self.directory.path().join("state/dtls-deploy/runs")).unwrap()
     }
 
     /// A directory of this test's, 0700.

@@ -80,6 +80,15 @@ fn no_secret_is_anywhere_it_does_not_belong() {
         assert!(!said.contains(secret.as_str()), "printed by the tool");
     }
 
+    // The journal holds as much as the run said, and no more.
+    let journals = lab.journals();
+    assert_eq!(journals.len(), 1);
+    let journal = std::fs::read_to_string(&journals[0]).unwrap();
+    assert!(journal.contains("docker.service"), "{journal}");
+    for secret in secrets.iter().map(String::as_str).chain(["PRIVATE KEY"]) {
+        assert!(!journal.contains(secret), "in the journal");
+    }
+
     // On disk: exactly the places where each key belongs, among all files that
     // are not the installed system's.
     let mut patterns = String::new();

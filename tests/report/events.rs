@@ -8,7 +8,7 @@ use dtls_deploy::event::{
 pub fn run(hosts: Vec<String>) -> Event {
     Event::Run {
         schema: dtls_deploy::event::SCHEMA,
-        version: "0.0.0",
+        version: "0.0.0".to_owned(),
         run: "20260101T000000Z-me@here-1".to_owned(),
         inventory: "inventory.yaml".to_owned(),
         playbook: "deploy".to_owned(),

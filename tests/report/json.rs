@@ -20,7 +20,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
     let all = vec![
         Event::Run {
             schema: dtls_deploy::event::SCHEMA,
-            version: "0.0.0",
+            version: "0.0.0".to_owned(),
             run: name(),
             inventory: name(),
             playbook: name(),
@@ -61,6 +61,15 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
         Event::Changed {
             host: name(),
             what: name(),
+        },
+        Event::Act {
+            host: name(),
+            step: name(),
+            what: list(),
+        },
+        Event::ActEnded {
+            host: name(),
+            step: name(),
         },
         Event::Failed(Failure {
             host: name(),
@@ -129,6 +138,8 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Plan { .. }
             | Event::Started { .. }
             | Event::Changed { .. }
+            | Event::Act { .. }
+            | Event::ActEnded { .. }
             | Event::Failed(_)
             | Event::NotBegun { .. }
             | Event::Proof(_)
@@ -200,6 +211,15 @@ fn the_page_names_every_event_and_every_field() {
     assert_eq!(documented(), written);
 }
 
+/// A journal is read again: nothing is lost on the way.
+#[test]
+fn every_event_is_read_as_it_was_written() {
+    for event in samples() {
+        let text = line(&event, OffsetDateTime::UNIX_EPOCH).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+    }
+}
+
 /// Everything that a word of the schema can be.
 #[test]
 fn the_page_names_every_word() {
@@ -222,6 +242,7 @@ fn the_page_names_every_word() {
         ErrorKind::Playbook,
         ErrorKind::Passphrase,
         ErrorKind::Locked,
+        ErrorKind::Journal,
         ErrorKind::Authority,
         ErrorKind::Interrupted,
         ErrorKind::Internal,

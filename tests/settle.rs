@@ -1,0 +1,145 @@
+//! What a dead run left on a node is settled by the node's own rollback, in
+//! every shell that a node may have.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use dtls_deploy::node::script::Script;
+use dtls_deploy::node::transaction::Report;
+
+const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+const RUN: &str = "20260101T000000Z-me@here-1";
+
+/// Calls `settle` for a run, with at most two seconds for a node at work.
+fn settle(shell: &[&str], state: &Path, run: &str) -> Report {
+    let mut script = Script::default();
+    script.call("settle", &[run, "2"]);
+    let mut child = Command::new(shell[0])
+        .args(&shell[1..])
+        .env("DTLS_STATE", state)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("apt-get install dash bash busybox");
+    let text = script.text("next");
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.expose())
+        .unwrap();
+    Report::parse(&child.wait_with_output().unwrap().stdout)
+}
+
+/// A change that is armed; `rollback` is its script.
+fn armed(state: &Path, rollback: &str) -> PathBuf {
+    let directory = state.join("armed").join(RUN);
+    std::fs::create_dir_all(&directory).unwrap();
+    for name in ["pending", "armed"] {
+        std::fs::write(directory.join(name), "").unwrap();
+    }
+    std::fs::write(directory.join("rollback.sh"), rollback).unwrap();
+    directory
+}
+
+fn how(report: &Report) -> Option<&str> {
+    let settled = report
+        .records
+        .iter()
+        .find(|record| record[0] == "settled")?;
+    Some(&settled[1])
+}
+
+#[test]
+fn the_nodes_own_rollback_is_run_and_what_it_said_is_told() {
+    for shell in SHELLS {
+        for (said, expected) in [
+            ("undone", "undone"),
+            ("journal\tit is broken\\nundo-failed", "undo-failed"),
+        ] {
+            let state = tempfile::tempdir().unwrap();
+            let rollback = format!("printf '{said}\\n'; rm -rf \"${{0%/*}}\"; exit 71");
+            armed(state.path(), &rollback);
+            let report = settle(shell, state.path(), RUN);
+            assert_eq!(how(&report), Some(expected), "{shell:?} {report:?}");
+            assert_eq!(report.journal.len(), usize::from(expected == "undo-failed"));
+            assert!(report.done);
+        }
+    }
+}
+
+/// Process and start time, as the script that arms writes them.
+fn owner(directory: &Path, pid: u32) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start = stat
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(19)
+        .unwrap();
+    std::fs::write(directory.join("owner"), format!("{pid} {start}\n")).unwrap();
+}
+
+#[test]
+fn a_script_that_is_still_at_work_is_waited_for_and_not_for_ever() {
+    for shell in SHELLS {
+        let state = tempfile::tempdir().unwrap();
+        let directory = armed(state.path(), "echo undone; rm -rf \"${0%/*}\"");
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        owner(&directory, child.id());
+        let report = settle(shell, state.path(), RUN);
+        assert!(report.failed.is_some() && !report.done, "{report:?}");
+        assert!(directory.join("pending").exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let report = settle(shell, state.path(), RUN);
+        assert_eq!(how(&report), Some("undone"), "{shell:?} {report:?}");
+        // Nothing is there any more.
+        assert_eq!(how(&settle(shell, state.path(), RUN)), Some("by-itself"));
+    }
+}
+
+/// The power went before it was armed: nothing was renamed yet.
+#[test]
+fn what_was_not_armed_yet_is_removed() {
+    for shell in SHELLS {
+        let state = tempfile::tempdir().unwrap();
+        let directory = armed(state.path(), "");
+        std::fs::remove_file(directory.join("armed")).unwrap();
+        let report = settle(shell, state.path(), RUN);
+        assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
+        assert!(!directory.exists());
+    }
+}
+
+#[test]
+fn what_cannot_be_undone_is_said() {
+    for shell in SHELLS {
+        let state = tempfile::tempdir().unwrap();
+        let directory = armed(state.path(), "exit 1");
+        let report = settle(shell, state.path(), RUN);
+        assert!(
+            report.failed.is_some() && !report.done,
+            "{shell:?} {report:?}"
+        );
+        assert!(directory.exists());
+    }
+}
+
+#[test]
+fn a_name_that_is_no_run_leads_nowhere() {
+    let state = tempfile::tempdir().unwrap();
+    for name in ["", "..", "../x", "a/b", ".hidden"] {
+        let report = settle(SHELLS[0], state.path(), name);
+        assert!(report.failed.is_some(), "{name}");
+    }
+}
