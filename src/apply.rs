@@ -5,6 +5,8 @@
 //! each play, one batch of hosts after the other as [`schedule`] says, all hosts
 //! of a batch at once, each batch of a host's changes in one exec.
 
+mod compose;
+mod confirm;
 mod materials;
 mod pair;
 pub mod schedule;
@@ -12,41 +14,23 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::StreamExt as _;
 
+use compose::{Composed, compose};
 pub use materials::{Materials, issue};
 use schedule::Gate;
 
-use crate::event::{Event, Events, Failure, FailureKind, Verdict};
+use crate::event::{Event, Events, Failure, FailureKind};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::journal::{Act, Journal, JournalError};
 use crate::node::facts::NodeFacts;
-use crate::node::script::Script;
-use crate::node::transaction::{
-    Bytes, DirectoryMode, Keep, Report, StagedFile, Transaction, UnitReload, UnitRestart,
-};
-use crate::node::visible;
-use crate::pki::{Certificate, DeliveredLeaf, Role};
-use crate::plan::{
-    Action, Batch, Change, Content, FileChange, Forget, LeafPart, Mode, Plan, PlannedHost,
-    PlannedPlay, Served, daemon_address,
-};
+use crate::node::transaction::Report;
+use crate::pki::DeliveredLeaf;
+use crate::plan::{Action, Batch, Change, Plan, PlannedHost, PlannedPlay};
 use crate::playbook::Playbook;
-use crate::secret::Secret;
 use crate::session::{Node, NodeError};
-use crate::verify::probe::is_refusal;
-use crate::verify::{handshake, judge_shown};
-
-/// How often a daemon that has just been started is asked again.
-const PROBE_TRIES: usize = 24;
-/// From how many clients.
-const PROBE_CLIENTS: usize = 3;
-const PROBE_PAUSE: Duration = Duration::from_millis(250);
-/// After this time no other try is begun.
-const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What carrying out a plan needs.
 #[derive(Debug)]
@@ -263,81 +247,22 @@ impl Apply<'_> {
         sequence: u32,
         materials: &Materials,
     ) -> Result<Vec<DeliveredLeaf>, Box<Stopped>> {
-        let mut transaction = Transaction {
-            keep: Some(Keep {
-                generations: host.settings.keep_generations,
-                is_new: true,
-                expires: self.expires(host, batch),
-            }),
-            sequence,
-            ..Transaction::default()
-        };
-        let mut sweeps = Script::default();
-        let mut placed = Vec::new();
-        let mut serves = Served::Issued;
-        let facts = self.facts.get(&host.name);
         for change in &batch.changes {
-            match &change.action {
-                Action::File(file) => {
-                    if let Content::Leaf {
-                        role,
-                        part: LeafPart::Key,
-                    } = file.content
-                        && let Some(leaf) = materials.leaves.get(&(host.name.clone(), role))
-                    {
-                        placed.push(DeliveredLeaf {
-                            host: host.name.clone(),
-                            role,
-                            serial: leaf.serial.clone(),
-                        });
-                    }
-                    transaction
-                        .files
-                        .push(staged(host, facts, file, materials).ok_or_else(|| {
-                            Box::new(materials.missing(&host.name, change, file).into())
-                        })?);
-                }
-                Action::Restart(restart) => {
-                    transaction.restart = Some(UnitRestart {
-                        unit: restart.unit.clone(),
-                        reads: restart.reads.clone(),
-                        confirm_within: host.settings.confirm_within,
-                    });
-                    transaction.validation.clone_from(&restart.validation);
-                    serves = restart.serves.clone();
-                }
-                Action::Forget(Forget::Generation(path)) => {
-                    transaction.back_to = Some(path.clone());
-                    // What it goes back from is not kept: going back once more
-                    // leads further back.
-                    if let Some(keep) = &mut transaction.keep {
-                        keep.is_new = false;
-                    }
-                }
-                Action::Forget(Forget::Everything) => {
-                    transaction.forget = true;
-                    transaction.keep = None;
-                }
-                Action::Reload(reload) => {
-                    transaction.reload = Some(UnitReload {
-                        unit: reload.unit.clone(),
-                        has_read: reload.has_read.clone(),
-                    });
-                }
-                Action::Sweep { directory, account } => {
-                    let mut sweep = Script::default();
-                    sweep.call("sweep", &[directory]);
-                    sweeps.in_account(account, &sweep, " || exit 71");
-                }
+            if change.action.is_own_step() {
                 // Alone in its batch.
-                Action::Command { .. } | Action::Service { .. } | Action::Wait { .. } => {
-                    started(self.events, &host.name, &change.subject);
-                    steps::carry_out(node, privileged, change).await?;
-                }
-                // Done on the CA node before any play.
-                Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => {}
+                started(self.events, &host.name, &change.subject);
+                steps::carry_out(node, privileged, change).await?;
             }
         }
+        let facts = self.facts.get(&host.name);
+        let composed = compose(host, facts, batch, sequence, materials)
+            .map_err(|failure| Box::new((*failure).into()))?;
+        let Composed {
+            transaction,
+            sweeps,
+            placed,
+            serves,
+        } = composed;
         if !sweeps.is_empty() {
             let output = node
                 .run(privileged, &sweeps, node.deadlines.step)
@@ -373,172 +298,6 @@ impl Apply<'_> {
                 .await?;
         }
         Ok(placed)
-    }
-
-    /// When the first certificate that this batch replaces expires, seconds
-    /// since the epoch; 0 where it replaces none.
-    fn expires(&self, host: &Host, batch: &Batch) -> i64 {
-        let replaced = batch.changes.iter().filter_map(|change| {
-            let Action::File(file) = &change.action else {
-                return None;
-            };
-            let old = self.facts.get(&host.name)?.regular(&file.path())?;
-            let certificate = Certificate::from_pem(old.content.as_deref()?).ok()?;
-            Some(certificate.not_after().unix_timestamp())
-        });
-        replaced.min().unwrap_or(0)
-    }
-
-    /// Keeps the change of a restarted daemon that was `seen` to answer as it
-    /// should, or has it undone.
-    async fn confirm(
-        &self,
-        host: &Host,
-        node: &Node,
-        privileged: bool,
-        transaction: &Transaction,
-        seen: Result<(), String>,
-    ) -> Result<(), Box<Stopped>> {
-        let script = match &seen {
-            Ok(()) => transaction.confirm(),
-            Err(_) => transaction.undo(),
-        };
-        let step = match &seen {
-            Ok(()) => "confirming the restart",
-            Err(_) => "undoing the restart",
-        };
-        // A full disk here is no reason to leave the node without either word.
-        let _act = self
-            .journal
-            .act(self.events, &host.name, step, Vec::new())
-            .await;
-        let output = node
-            .run(privileged, &script, node.deadlines.step)
-            .await
-            .map_err(|error| {
-                Box::new(Stopped::in_change(
-                    &error,
-                    &host.name,
-                    "confirm the restart",
-                ))
-            })?;
-        let report = Report::parse(&output);
-        match seen {
-            Ok(()) if report.done && report.failed.is_none() => Ok(()),
-            Ok(()) => Err(Box::new(failure(host, &report).into())),
-            Err(seen) => {
-                let mut failure = failure(host, &report);
-                if !report.undone {
-                    failure.kind = FailureKind::UndoFailed;
-                }
-                "check the restarted daemon".clone_into(&mut failure.step);
-                failure.message = seen;
-                Err(Box::new(failure.into()))
-            }
-        }
-    }
-
-    /// Looks at what the restarted daemon serves, in a fresh handshake.
-    ///
-    /// Asked from the clients, whoever of them answers first: a daemon that only
-    /// its own node reaches is locked up. Where no client is connected its own
-    /// node has to do.
-    async fn serves(
-        &self,
-        host: &Host,
-        node: &Node,
-        privileged: bool,
-        serves: &Served,
-        materials: &Materials,
-    ) -> Result<(), String> {
-        if *serves == Served::Socket {
-            return answers_locally(node, privileged).await;
-        }
-        let address = daemon_address(host);
-        let mut from: Vec<&Node> = self
-            .inventory
-            .clients()
-            .filter(|client| client.name != host.name)
-            .filter_map(|client| Some(self.nodes.get(&client.name)?.as_ref()))
-            .take(PROBE_CLIENTS)
-            .collect();
-        if from.is_empty() {
-            from.push(node);
-        }
-        let kept = match serves {
-            Served::Kept { certificate, .. } => Certificate::from_pem(certificate).ok(),
-            Served::Issued | Served::Socket => None,
-        };
-        let served = kept
-            .or_else(|| materials.certificate(&host.name, Role::Daemon))
-            .or_else(|| {
-                let (directory, files) = crate::plan::leaf_location(host, Role::Daemon);
-                let facts = self.facts.get(&host.name)?;
-                let file = facts.regular(&format!("{directory}/{}", files.cert))?;
-                Certificate::from_pem(file.content.as_deref()?).ok()
-            });
-        let authorities = match serves {
-            Served::Kept { authorities, .. } => {
-                Certificate::bundle_from_pem(authorities).unwrap_or_default()
-            }
-            Served::Issued | Served::Socket => materials.authorities(),
-        };
-        let mut last = String::new();
-        let begun = std::time::Instant::now();
-        for attempt in 0..PROBE_TRIES {
-            if begun.elapsed() > PROBE_DEADLINE {
-                break;
-            }
-            let Some(node) = from.get(attempt % from.len()) else {
-                break;
-            };
-            let (host, port) = (address.host.as_str(), address.port);
-            match handshake(node, host, port, host, &authorities, None).await {
-                Ok((answer, shown)) if is_refusal(&answer) => {
-                    let (verdict, seen) =
-                        judge_shown(&shown, served.as_ref().map(Certificate::der), &authorities);
-                    if verdict == Verdict::Proved {
-                        return Ok(());
-                    }
-                    last = format!("the daemon came up, but: {seen}");
-                }
-                // Nobody may be let in without a certificate, and one that
-                // clients do not accept locks them out.
-                Ok((answer, _)) => last = format!("the daemon came up, but: {answer}"),
-                Err(error) => {
-                    last = format!("{} does not reach the daemon: {error}", node.name);
-                }
-            }
-            if (attempt + 1) % from.len() == 0 {
-                tokio::time::sleep(PROBE_PAUSE).await;
-            }
-        }
-        Err(last)
-    }
-}
-
-/// A daemon without TLS answers on its local socket, if there is anything to
-/// ask it with; its unit is active in any case.
-async fn answers_locally(node: &Node, privileged: bool) -> Result<(), String> {
-    let mut script = Script::default();
-    script.call("prove_socket", &[]);
-    let output = node
-        .run(privileged, &script, node.deadlines.step)
-        .await
-        .map_err(|error| error.to_string())?;
-    let records = Report::parse(&output).records;
-    let answer = records.iter().find_map(|record| match record.as_slice() {
-        [word, outcome, tool, said] if word == "socket" => Some((outcome, tool, said)),
-        _ => None,
-    });
-    match answer {
-        Some((outcome, tool, said)) if outcome == "refused" || outcome == "timeout" => {
-            Err(visible(&format!(
-                "the daemon came up, but {tool} says on its local socket: {said}"
-            )))
-        }
-        Some(_) => Ok(()),
-        None => Err("the daemon came up, but its local socket was not asked".to_owned()),
     }
 }
 
@@ -577,39 +336,6 @@ impl Stopped {
             unreachable: error.is_gone(),
         }
     }
-}
-
-fn staged(
-    host: &Host,
-    facts: Option<&NodeFacts>,
-    file: &FileChange,
-    materials: &Materials,
-) -> Option<StagedFile> {
-    let bytes = match &file.content {
-        Content::Text(text) => Bytes::Given(Secret::from(text.clone())),
-        Content::Same => Bytes::CopyOf(file.path()),
-        Content::Copy { from } => Bytes::CopyOf(from.clone()),
-        Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),
-        Content::Leaf { role, part } => Bytes::Given(materials.bytes(&host.name, *role, *part)?),
-        Content::Kept { copy, sha256 } => Bytes::Kept {
-            path: copy.clone(),
-            sha256: sha256.clone(),
-        },
-        Content::Gone { prune } => Bytes::Gone { prune: *prune },
-    };
-    Some(StagedFile {
-        directory: file.directory.clone(),
-        directory_mode: match file.directory_mode {
-            Mode::Exact(bits) => DirectoryMode::Set(bits),
-            Mode::IfMissing(bits) => DirectoryMode::Keep { when_missing: bits },
-        },
-        missing_from: facts.and_then(|facts| facts.missing_from(&file.directory)),
-        name: file.name.clone(),
-        mode: file.mode,
-        account: file.account.clone(),
-        before: file.before.clone(),
-        bytes,
-    })
 }
 
 /// Nothing is begun that the journal does not say.

@@ -100,6 +100,7 @@ struct Deploy {
 }
 
 /// What every run takes that changes nodes.
+#[allow(clippy::struct_excessive_bools)] // as of `Common`
 #[derive(Debug, Args)]
 struct Changing {
     /// Show what would be done; change nothing

@@ -114,7 +114,7 @@ impl Module for Restart {
 
 /// What the daemon serves with the files as they will be.
 fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
-    let planned = |path: &str| {
+    let change_of = |path: &str| {
         planner
             .earlier
             .iter()
@@ -123,7 +123,7 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
                 _ => None,
             })
     };
-    let settings = match planned(daemon_json::PATH) {
+    let settings = match change_of(daemon_json::PATH) {
         Some(Content::Gone { .. }) => None,
         Some(Content::Text(text)) => Some(text.as_str()),
         Some(Content::Kept { copy, .. }) => facts.text(copy),
@@ -134,7 +134,7 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
     }
     let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
     let kept = |path: &str| {
-        let from = match planned(path) {
+        let from = match change_of(path) {
             Some(Content::Kept { copy, .. }) => copy,
             _ => path,
         };
@@ -142,7 +142,7 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
     };
     let goes_back = [&paths.ca, &paths.certificate]
         .into_iter()
-        .any(|path| matches!(planned(path), Some(Content::Kept { .. })));
+        .any(|path| matches!(change_of(path), Some(Content::Kept { .. })));
     match (kept(&paths.certificate), kept(&paths.ca)) {
         (Some(certificate), Some(authorities)) if goes_back => Served::Kept {
             certificate,

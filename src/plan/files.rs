@@ -131,36 +131,7 @@ impl Planner<'_> {
             }
             Some(FileFact::File(file)) => {
                 before = Some(file.sha256.clone());
-                match &desired.content {
-                    Content::Gone { .. } => {
-                        if reasons.is_empty() {
-                            reasons.push("to be removed".to_owned());
-                        }
-                        diff = facts
-                            .text(&path)
-                            .filter(|text| !text.contains("-----BEGIN"))
-                            .map(|text| TextDiff {
-                                before: text.to_owned(),
-                                after: String::new(),
-                            });
-                    }
-                    Content::Kept { sha256, .. } if *sha256 != file.sha256 => {
-                        reasons.push("the content differs".to_owned());
-                    }
-                    _ => {}
-                }
-                if let Content::Text(text) = &desired.content
-                    && sha256_hex(text.as_bytes()) != file.sha256
-                {
-                    if reasons.is_empty() {
-                        reasons.push("the content differs".to_owned());
-                    }
-                    let before = file.content.clone().unwrap_or_default();
-                    diff = Some(TextDiff {
-                        before: String::from_utf8(before).unwrap_or_default(),
-                        after: text.clone(),
-                    });
-                }
+                diff = difference(&desired.content, file, &mut reasons);
                 if account != "root" && file.uid == 0 && facts.uid == 0 {
                     return Err(Refusal::new(format!(
                         "{path} belongs to root, in a directory of {account}"
@@ -211,6 +182,39 @@ impl Planner<'_> {
                 content: if same { Content::Same } else { desired.content },
             }),
         }))
+    }
+}
+
+/// Whether the bytes are to be others, with the reason and a diff of texts that
+/// hold no secret.
+fn difference(content: &Content, file: &File, reasons: &mut Vec<String>) -> Option<TextDiff> {
+    let text = || String::from_utf8(file.content.clone()?).ok();
+    let mut because = |reason: &str| {
+        if reasons.is_empty() {
+            reasons.push(reason.to_owned());
+        }
+    };
+    match content {
+        Content::Gone { .. } => {
+            because("to be removed");
+            let before = text().filter(|text| !text.contains("-----BEGIN"))?;
+            Some(TextDiff {
+                before,
+                after: String::new(),
+            })
+        }
+        Content::Kept { sha256, .. } if *sha256 != file.sha256 => {
+            because("the content differs");
+            None
+        }
+        Content::Text(after) if sha256_hex(after.as_bytes()) != file.sha256 => {
+            because("the content differs");
+            Some(TextDiff {
+                before: text().unwrap_or_default(),
+                after: after.clone(),
+            })
+        }
+        _ => None,
     }
 }
 
