@@ -78,8 +78,8 @@ fn the_nodes_own_rollback_is_run_and_what_it_said_is_told() {
 
 /// Process and start time, as the script that arms writes them.
 fn owner(directory: &Path, pid: u32) {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let start = stat
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let start = text
         .rsplit(") ")
         .next()
         .unwrap()
