@@ -10,14 +10,6 @@ fn start_of(lab: &Lab, node: &str) -> String {
     )
 }
 
-/// Somebody else listens on the port: dockerd cannot start there.
-fn block(lab: &Lab, node: &str) {
-    lab.exec(
-        node,
-        "systemd-run -q --unit=block systemd-socket-activate --accept -l 2376 /bin/cat; timeout 5 sh -c 'until ss -Hltn | grep -q :2376; do sleep 0.1; done'",
-    );
-}
-
 fn position(run: &Run, event: &str, host: &str, what: &str) -> usize {
     let found = run.stdout.lines().position(|line| {
         let event_is = line.contains(&format!("\"event\":\"{event}\""));
@@ -58,7 +50,7 @@ fn the_second_daemon_begins_when_the_first_is_confirmed() {
 #[test]
 fn a_daemon_that_fails_holds_back_those_after_it() {
     let lab = Lab::with_two_daemons();
-    block(&lab, "node3");
+    lab.guard("node3", "2376");
     let before = start_of(&lab, "node4");
     let inventory = lab.inventory("");
 
@@ -100,7 +92,7 @@ fn a_daemon_that_fails_holds_back_those_after_it() {
     );
     assert!(lab.exec("node4", "ss -Hltn").contains(":2376"));
 
-    lab.exec("node3", "systemctl stop block");
+    lab.unguard("node3");
     let before = start_of(&lab, "node4");
     lab.deploy(&[&inventory]);
     assert_eq!(start_of(&lab, "node4"), before, "done already");

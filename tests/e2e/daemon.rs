@@ -98,11 +98,7 @@ fn a_daemon_that_does_not_come_up_is_as_it_was() {
         "node3",
         "echo '{\"debug\": true}' >/etc/docker/daemon.json; systemctl restart docker",
     );
-    lab.exec("node3", "mkdir /etc/systemd/system/docker.service.d; cat >/etc/systemd/system/docker.service.d/10-guard.conf <<'END'
-[Service]
-ExecStartPre=/bin/sh -c 'if grep -qs 2376 /etc/systemd/system/docker.service.d/50-*; then echo 2376 is not for docker; exit 1; fi'
-END
-systemctl daemon-reload");
+    lab.guard("node3", "2376");
     let state = "find /etc/docker /etc/systemd/system /var/lib/dtls-deploy -type f 2>/dev/null -exec sha256sum {} + | sort; stat -c '%n %a %U' /etc/docker/*";
     let before = lab.exec("node3", state);
     let inventory = lab.inventory("");
@@ -132,10 +128,7 @@ systemctl daemon-reload");
     assert_eq!(after.join("\n"), before);
 
     // The pair that was issued for it waits on the CA node and is used now.
-    lab.exec(
-        "node3",
-        "rm /etc/systemd/system/docker.service.d/10-guard.conf; systemctl daemon-reload",
-    );
+    lab.unguard("node3");
     lab.deploy(&[&inventory]);
 }
 

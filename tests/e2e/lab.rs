@@ -141,6 +141,22 @@ impl Lab {
         text.trim_end().to_owned()
     }
 
+    /// docker does not start on this node while our drop-in says this.
+    pub fn guard(&self, node: &str, text: &str) {
+        self.exec(node, &format!("mkdir -p /etc/systemd/system/docker.service.d; cat >/etc/systemd/system/docker.service.d/10-guard.conf <<'END'
+[Service]
+ExecStartPre=/bin/sh -c 'if grep -qs {text} /etc/systemd/system/docker.service.d/50-*; then echo {text} is not for docker; exit 1; fi'
+END
+systemctl daemon-reload"));
+    }
+
+    pub fn unguard(&self, node: &str) {
+        self.exec(
+            node,
+            "rm /etc/systemd/system/docker.service.d/10-guard.conf; systemctl daemon-reload",
+        );
+    }
+
     /// The lab's other commands: `unit`, `stop`, `start`.
     pub fn control(&self, arguments: &[&str]) {
         let output = lab_command(&self.name).args(arguments).output().unwrap();
