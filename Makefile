@@ -4,7 +4,7 @@
 PROGRAM = target/$(shell rustc -vV | sed -n 's/^host: //p')/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test unit fmt lint deny bench release prepare
+.PHONY: all lab lab-down test unit faults fmt lint deny bench release prepare
 
 all:
 	cargo build
@@ -28,6 +28,12 @@ test: prepare
 unit:
 	tests/run --lib
 
+# A failure at every step of every node's part in a run; hours. Goes on where it
+# was interrupted, unless FAULTS_FRESH=1. FAULTS_ONLY="rotation error power"
+# takes scenarios and faults.
+faults: prepare
+	cargo test --test faults -- --ignored --nocapture hangs the_whole_matrix
+
 fmt:
 	cargo fmt --all
 
@@ -36,6 +42,7 @@ lint:
 	cargo clippy --all-targets -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/selftest tests/run tests/prepare .ci/run
 	shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 src/node/prelude.sh
+	shellcheck tests/faults/shim.sh
 
 # Licences, bans and sources of the dependencies; needs cargo-deny.
 deny:

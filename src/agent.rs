@@ -119,7 +119,8 @@ async fn push(
     program: &Program,
 ) -> Result<(), StartError> {
     let script = format!(
-        "echo began; umask 077; d={directory}; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$d/.new.$$\" && chmod 700 \"$d/.new.$$\" && find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$d/.new.$$\" \"$d/{name}\"",
+        // A transfer that breaks off is an end of file to cat.
+        "echo began; umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$n\" && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {name} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$n\" \"$d/{name}\"",
         directory = quote(directory),
         name = program.sha256,
     );

@@ -1,0 +1,175 @@
+//! A transaction in a temporary root, with a systemd that only counts.
+//!
+//! Comes in: nothing. Goes out: the three scripts of a transaction that
+//! replaces files, makes directories and restarts, a way to run them in a
+//! shell, and what is there afterwards.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use dtls_deploy::node::script::Script;
+use dtls_deploy::node::transaction::{
+    Bytes, DirectoryMode, Keep, Report, StagedFile, Transaction, UnitRestart,
+};
+use dtls_deploy::secret::Secret;
+
+pub const RUN: &str = "20260101T000000Z-test@here-1";
+
+/// Answers as systemctl does, and counts restarts.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+count=$(cat "$0.count" 2>/dev/null || echo 1)
+case "$*" in
+*"-p InvocationID --value"*) printf '%032x\n' "$count" ;;
+*"-p InvocationID -p ActiveState"*) printf 'InvocationID=%032x\nActiveState=active\n' "$count" ;;
+"restart "*) echo $((count + 1)) >"$0.count" ;;
+esac
+exit 0
+"#;
+
+pub struct Fixture {
+    root: tempfile::TempDir,
+}
+
+fn write(path: &Path, text: &str, mode: u32) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+impl Fixture {
+    pub fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let bin = root.path().join("bin");
+        std::fs::create_dir(&bin).unwrap();
+        write(&bin.join("systemctl"), SYSTEMCTL, 0o755);
+        for silent in ["systemd-run", "journalctl"] {
+            write(&bin.join(silent), "#!/bin/sh\nexit 0\n", 0o755);
+        }
+        let fixture = Self { root };
+        std::fs::create_dir_all(fixture.path("node/units")).unwrap();
+        let tls = fixture.path("node/tls");
+        std::fs::create_dir_all(&tls).unwrap();
+        std::fs::set_permissions(&tls, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write(&tls.join("key.pem"), "old key\n", 0o644);
+        write(&tls.join("cert.pem"), "old certificate\n", 0o644);
+        fixture
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn text(&self, path: &str) -> String {
+        self.path(path).to_str().unwrap().to_owned()
+    }
+
+    fn file(&self, directory: &str, name: &str, before: Option<&str>, text: &str) -> StagedFile {
+        let target = self.path(directory);
+        let missing_from = target.ancestors().filter(|path| !path.exists()).last();
+        StagedFile {
+            directory: self.text(directory),
+            directory_mode: DirectoryMode::Set(0o700),
+            name: name.to_owned(),
+            mode: 0o400,
+            account: "root".to_owned(),
+            missing_from: missing_from.map(|path| path.to_str().unwrap().to_owned()),
+            before: before.map(|text| dtls_deploy::pki::sha256_hex(text.as_bytes())),
+            bytes: Bytes::Given(Secret::from(text.to_owned())),
+        }
+    }
+
+    /// Two files replaced, one new beside them, one in a directory that is not
+    /// there yet, and a restart.
+    pub fn transaction(&self) -> Transaction {
+        let files = vec![
+            self.file("node/tls", "key.pem", Some("old key\n"), "new key\n"),
+            self.file(
+                "node/tls",
+                "cert.pem",
+                Some("old certificate\n"),
+                "new certificate\n",
+            ),
+            self.file("node/tls", "ca.pem", None, "new CA\n"),
+            self.file("node/made/unit.d", "50.conf", None, "new drop-in\n"),
+        ];
+        let reads: BTreeSet<String> = files
+            .iter()
+            .map(|file| format!("{}/{}", file.directory, file.name))
+            .collect();
+        Transaction {
+            files,
+            restart: Some(UnitRestart {
+                unit: "docker.service".to_owned(),
+                reads,
+                confirm_within: 60,
+            }),
+            keep: Some(Keep {
+                generations: 3,
+                is_new: true,
+                expires: 0,
+            }),
+            ..Transaction::default()
+        }
+    }
+
+    /// Runs the statements of a script in `shell`, which may have words before
+    /// it (a tracer).
+    pub fn run(&self, shell: &[&str], body: &str) -> Report {
+        let mut script = Script::default();
+        // After the prelude has set its own.
+        script.statement(format!("PATH={}:$PATH", self.text("bin")));
+        script.statement(body.to_owned());
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .env("DTLS_STATE", self.path("node/state"))
+            .env("DTLS_UNITS", self.path("node/units"))
+            .env("DTLS_RUNTIME", self.path("node/run"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("apt-get install dash bash busybox strace");
+        let text = script.text(RUN);
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.expose())
+            .unwrap();
+        Report::parse(&child.wait_with_output().unwrap().stdout)
+    }
+
+    /// Every name on the node with its mode and its text; how often the unit
+    /// was restarted is no part of it.
+    pub fn tree(&self) -> String {
+        let root = self.path("node");
+        let mut left = vec![root.clone()];
+        let mut lines = Vec::new();
+        while let Some(directory) = left.pop() {
+            for entry in std::fs::read_dir(&directory).unwrap() {
+                let path = entry.unwrap().path();
+                let mode = path.symlink_metadata().unwrap().permissions().mode() & 0o7777;
+                let mut text = String::new();
+                if path.is_dir() {
+                    left.push(path.clone());
+                } else {
+                    text = std::fs::read_to_string(&path).unwrap();
+                    text = text.replace(self.root.path().to_str().unwrap(), "ROOT");
+                }
+                if path.ends_with("state/confirmed") {
+                    text = text.lines().skip(1).collect::<Vec<_>>().join("\n");
+                }
+                let name = path.strip_prefix(&root).unwrap().display().to_string();
+                lines.push(format!("{name} {mode:o} {text:?}"));
+            }
+        }
+        lines.sort();
+        lines.iter().fold(String::new(), |mut all, line| {
+            let _ = writeln!(all, "{line}");
+            all
+        })
+    }
+}

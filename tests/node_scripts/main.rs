@@ -1,0 +1,16 @@
+//! The scripts of a transaction in a temporary root, looked at from outside:
+//! what comes of a step that is done twice, and in which order bytes reach the
+//! disk. No lab is needed; root is, because scripts act as accounts.
+
+// Helpers of tests are tests: what is not as expected ends them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod fixture;
+mod order;
+mod repeat;
+mod statements;
