@@ -162,7 +162,12 @@ fact_path() {
     stat -c "%u$TAB%U$TAB%a$TAB%F$TAB%n" "$@" || fail facts "cannot stat the directories of $fact_asked"
     [ "$fact_asked" = "$expanded" ] || return 0
     for fact_left in "$expanded"/.dtls-deploy.*; do
-        [ -d "$fact_left" ] && is_abandoned "$fact_left" && record leftover "$fact_asked" "${fact_left##*/}"
+        [ -d "$fact_left" ] || continue
+        if is_abandoned "$fact_left"; then
+            record leftover "$fact_asked" "${fact_left##*/}"
+        else
+            record working "${fact_left##*/.dtls-deploy.}" "$fact_left"
+        fi
     done
     return 0
 }
@@ -933,16 +938,21 @@ roll_back() {
 # hold if anybody still directed it; its script may go on here for a while.
 settle() {
     case $1 in '' | .* | */*) fail settle "no run is named $1" ;; esac
+    settle_run=$1
+    settle_seconds=$2
     settle_directory=$STATE/armed/$1
+    shift 2
     # A script that is still at work there is not disturbed: it ends soon, and
     # whoever is done first has settled it.
-    settle_left=$2
-    while read -r settle_owner settle_start 2>/dev/null <"$settle_directory/owner"; do
-        process_start "$settle_owner"
-        [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
-        [ "$settle_left" -gt 0 ] || fail settle "the run $1 is still at work there after $2 seconds"
-        settle_left=$((settle_left - 1))
-        sleep 1
+    settle_left=$settle_seconds
+    for settle_place in "$settle_directory" "$@"; do
+        while read -r settle_owner settle_start 2>/dev/null <"$settle_place/owner"; do
+            process_start "$settle_owner"
+            [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
+            [ "$settle_left" -gt 0 ] || fail settle "the run $settle_run is still at work there after $settle_seconds seconds"
+            settle_left=$((settle_left - 1))
+            sleep 1
+        done
     done
     settle_said=
     if [ -d "$settle_directory" ]; then
@@ -953,7 +963,7 @@ settle() {
         [ -e "$settle_directory/armed" ] || rm -rf "$settle_directory"
     fi
     if [ -d "$settle_directory" ] && [ ! -e "$settle_directory/failed" ]; then
-        fail settle "the change of the run $1 can neither be finished nor undone: $settle_directory"
+        fail settle "the change of the run $settle_run can neither be finished nor undone: $settle_directory"
     fi
     case $settle_said in
     *undo-failed*)

@@ -326,19 +326,14 @@ fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProble
 /// While the node may still undo a change by itself, its files are not what a
 /// plan could be made from.
 fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), PlanProblem> {
-    let armed = planner
-        .facts
-        .get(&host.name)
-        .and_then(|facts| facts.armed.first());
+    let Some(facts) = planner.facts.get(&host.name) else {
+        return Ok(());
+    };
     let changes = play
         .steps
         .iter()
         .any(|step| matches!(step, Step::Transaction { .. }));
-    let failed = planner
-        .facts
-        .get(&host.name)
-        .and_then(|facts| facts.undo_failed.first());
-    if let Some(run) = failed
+    if let Some(run) = facts.undo_failed.first()
         && changes
     {
         let script = format!("/var/lib/dtls-deploy/armed/{run}/rollback.sh");
@@ -351,8 +346,11 @@ fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), Plan
             hint: Some(by_hand(&host.name, &host.settings.unit, Some(&script))),
         });
     }
-    match armed {
-        Some(run) if changes => Err(PlanProblem {
+    // A script that is at work keeps everything away, also where nothing is
+    // armed.
+    let armed = facts.armed.first().filter(|_| changes);
+    match armed.or_else(|| facts.working.keys().next()) {
+        Some(run) => Err(PlanProblem {
             host: host.name.clone(),
             task: "look at what is there".to_owned(),
             message: format!("the change of the run {run} is not settled there yet"),
@@ -361,7 +359,7 @@ fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), Plan
                 u64::from(host.settings.confirm_within) + 180
             )),
         }),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

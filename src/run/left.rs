@@ -154,7 +154,7 @@ impl Run<'_> {
             .into_iter()
             .filter(|host| {
                 let facts = world.facts.get(&host.name);
-                facts.is_some_and(|facts| !(facts.armed.is_empty() && facts.undo_failed.is_empty()))
+                facts.is_some_and(|facts| !facts.unsettled().is_empty())
             })
             .collect();
         let settled: Vec<Result<(), RunError>> = futures::stream::iter(hosts)
@@ -170,7 +170,7 @@ impl Run<'_> {
         else {
             return Ok(());
         };
-        for run in facts.armed.iter().chain(&facts.undo_failed) {
+        for run in facts.unsettled() {
             let name = visible(run);
             let Some(_under_way) = self.interrupt.begin(&host.name) else {
                 return Err(RunError::Interrupted);
@@ -185,7 +185,13 @@ impl Run<'_> {
                 .act(self.events, &host.name, &step, Vec::new())
                 .await?;
             let mut script = Script::default();
-            script.call("settle", &[run, &SETTLE_SECONDS.to_string()]);
+            let seconds = SETTLE_SECONDS.to_string();
+            let stages = facts.working.get(run).into_iter().flatten();
+            let arguments: Vec<&str> = [run, &seconds]
+                .into_iter()
+                .chain(stages.map(String::as_str))
+                .collect();
+            script.call("settle", &arguments);
             let answer = node
                 .run(self.is_privileged(host), &script, node.deadlines.step)
                 .await;

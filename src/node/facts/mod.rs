@@ -257,6 +257,8 @@ pub struct NodeFacts {
     pub leftovers: BTreeSet<String>,
     /// Runs whose change here is not settled yet.
     pub armed: Vec<String>,
+    /// Runs that are at work here, with the directories in which they are.
+    pub working: BTreeMap<String, BTreeSet<String>>,
     /// Runs whose change here could neither be finished nor undone.
     pub undo_failed: Vec<String>,
     /// The directory of the newest generation of replaced files, where one was
@@ -278,6 +280,16 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
+    /// Runs of which something is to be settled before a plan can be made.
+    #[must_use]
+    pub fn unsettled(&self) -> BTreeSet<&str> {
+        let armed = self.armed.iter().chain(&self.undo_failed);
+        armed
+            .chain(self.working.keys())
+            .map(String::as_str)
+            .collect()
+    }
+
     /// A leading `~/` replaced by the home of the account that logs in.
     #[must_use]
     pub fn expand(&self, path: &str) -> String {

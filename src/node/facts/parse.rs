@@ -89,6 +89,10 @@ impl Parser<'_> {
                     let unit = self.facts.services.entry((*unit).to_owned()).or_default();
                     unit.properties.insert(name.to_owned(), value.to_owned());
                 }
+                ["working", run, stage] => {
+                    let stages = self.facts.working.entry((*run).to_owned()).or_default();
+                    stages.insert((*stage).to_owned());
+                }
                 ["leftover", directory, _] => {
                     self.facts.leftovers.insert((*directory).to_owned());
                 }
