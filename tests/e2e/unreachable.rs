@@ -50,7 +50,7 @@ fn sshd_that_says_nothing_is_given_up() {
 fn shim(lab: &Lab, node: &str, tool: &str) {
     lab.exec(
         node,
-        &format!("printf '#!/bin/sh\\necho $$ >/tmp/shim.pid\\nexec sleep 120\\n' >/usr/local/bin/{tool}; chmod 755 /usr/local/bin/{tool}"),
+        &format!("printf '#!/bin/sh\\necho $$ >>/tmp/shim.pid\\nexec sleep 120\\n' >/usr/local/bin/{tool}; chmod 755 /usr/local/bin/{tool}"),
     );
 }
 

@@ -68,8 +68,12 @@ impl Scenario {
                 std::fs::write(&path, text.replace("        node1:\n", own)).unwrap();
                 return path;
             }
-        } else if is_odd {
-            variables.push_str("dtls_listen: ['tcp://0.0.0.0:2376', 'tcp://127.0.0.1:2399']\n");
+        } else {
+            // Another drop-in each time, with as many ports.
+            let port = if is_odd { 2399 } else { 2398 };
+            variables.push_str(&format!(
+                "dtls_listen: ['tcp://0.0.0.0:2376', 'tcp://127.0.0.1:{port}']\n"
+            ));
         }
         lab.inventory(&variables)
     }

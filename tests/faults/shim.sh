@@ -30,11 +30,11 @@ for argument in "$@"; do
     text="$text $argument"
 done
 case $text in
-*[0-9]T[0-9]*Z-* | */tmp.* | *.new.* | *[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*)
+*[0-9]T[0-9]*Z-* | *ports=* | */tmp.* | *.new.* | *[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*)
     text=$(printf '%s' "$text" | /usr/bin/sed \
         -e 's/[0-9]\{8\}T[0-9]\{6\}Z-[A-Za-z0-9_-]*\(@[A-Za-z0-9_-]*\)\{0,1\}/RUN/g' \
         -e 's/tmp\.[A-Za-z0-9]\{10\}/TMP/g' -e 's/\.new\.[0-9]*/.new.PID/g' -e 's/[0-9a-f]\{64\}/HASH/g' \
-        -e 's/[0-9]\{6\}-RUN/NUMBER-RUN/g')
+        -e 's/[0-9]\{6\}-RUN/NUMBER-RUN/g' -e 's/ports=[ 0-9A-F]*/ports=PORTS /')
     ;;
 esac
 printf '%s\n' "$text" >>$faults/log
