@@ -64,6 +64,9 @@ impl ScheduleError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotRoot => "run it with sudo".to_owned(),
+            Self::File { reason, .. } if reason.kind() == std::io::ErrorKind::PermissionDenied => {
+                "run it with sudo".to_owned()
+            }
             Self::OldSystemd(_) => {
                 "credentials came with systemd 247; docs/schedule.md has a line for cron".to_owned()
             }

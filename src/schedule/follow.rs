@@ -53,8 +53,20 @@ pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, S
     if status.success() {
         return Ok(Ending::fine());
     }
-    // Of a unit that has failed systemd keeps how.
-    let ending = Ending::of(&systemd::show(unit)?).filter(|ending| ending.code != 0);
+    // Of a unit that has failed systemd keeps how. Where somebody stopped it,
+    // its last step is still under way.
+    let shown = loop {
+        let shown = systemd::show(unit)?;
+        let state = shown.get("ActiveState").map_or("", String::as_str);
+        if !["activating", "deactivating"].contains(&state) {
+            break shown;
+        }
+        log.read(line);
+        std::thread::sleep(LOOK_EVERY);
+    };
+    let _ = systemd::output("journalctl", &["--sync"]);
+    log.read(line);
+    let ending = Ending::of(&shown).filter(|ending| ending.code != 0);
     ending.ok_or_else(|| ScheduleError::NotStarted {
         unit: unit.to_owned(),
     })
