@@ -23,6 +23,7 @@ use crate::terminal::Terminal;
 
 mod duration;
 mod reports;
+mod schedule;
 mod selection;
 
 use reports::Reports;
@@ -71,6 +72,11 @@ enum Command {
         #[command(flatten)]
         change: Changing,
     },
+    /// Tries what a run needs, and changes nothing: SSH, sudo, the CA's lock and passphrase
+    CheckAccess(CheckAccess),
+    /// Runs that a systemd timer begins on this machine
+    #[command(subcommand)]
+    Schedule(schedule::Action),
     /// Lists the runs that changed something, or shows one
     History(history::Arguments),
     /// The CA's part of a run, on the CA node
@@ -91,12 +97,62 @@ struct Deploy {
     playbook: Option<PathBuf>,
     #[command(flatten)]
     change: Changing,
+    #[command(flatten)]
+    authority: AuthorityKey,
+}
+
+#[derive(Debug, Args)]
+struct CheckAccess {
+    /// Ansible inventory in YAML
+    inventory: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    authority: AuthorityKey,
+    /// How long to wait for another run that holds the CA's lock: 90, 5m, 1h30m
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
+    wait: Duration,
+    /// Static build of this program for the CA node's architecture
+    #[arg(long, value_name = "FILE")]
+    agent_program: Option<PathBuf>,
+}
+
+impl CheckAccess {
+    fn options(&self) -> Options {
+        Options {
+            check: false,
+            exit_code: false,
+            diff: false,
+            allow_container_restart: false,
+            fail_fast: false,
+            forks: self.common.forks.into(),
+            passphrase: self.authority.source(),
+            passwords: Passwords::default(),
+            agent_program: self.agent_program.clone(),
+            wait_seconds: self.wait.as_secs(),
+            deadlines: self.common.deadlines(),
+        }
+    }
+}
+
+/// Where the CA's passphrase comes from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuthorityKey {
     /// File with the CA's passphrase in its first line
     #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
     ca_passphrase_file: Option<PathBuf>,
     /// Command, started without a shell, that prints the CA's passphrase
     #[arg(long, value_name = "COMMAND")]
     ca_passphrase_command: Option<String>,
+}
+
+impl AuthorityKey {
+    pub(crate) fn source(&self) -> passphrase::Source {
+        passphrase::Source {
+            file: self.ca_passphrase_file.clone(),
+            command: self.ca_passphrase_command.clone(),
+        }
+    }
 }
 
 /// What every run takes that changes nodes.
@@ -224,7 +280,14 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
+        (Some(Command::Schedule(action)), _) => return schedule::main(&action),
         (Some(Command::History(arguments)), _) => history::main(&arguments),
+        (Some(Command::CheckAccess(access)), _) => {
+            let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));
+            let options = access.options();
+            let (inventory, common) = (&access.inventory, &access.common);
+            run(inventory, common, &Book::Access, &options, &journal)
+        }
         (Some(Command::Verify { inventory, common }), _) => {
             let options = Options {
                 check: false,
@@ -272,10 +335,7 @@ pub fn main() -> ExitCode {
         ),
         (None, deploy) => {
             let options = Options {
-                passphrase: passphrase::Source {
-                    file: deploy.ca_passphrase_file,
-                    command: deploy.ca_passphrase_command,
-                },
+                passphrase: deploy.authority.source(),
                 ..deploy.change.options(&deploy.common)
             };
             let book = match deploy.playbook {
@@ -326,19 +386,23 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
 }
 
 enum Book {
+    /// None: what the shipped deploy.yaml needs is tried.
+    Access,
     Shipped(&'static str),
     File(PathBuf),
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
+    let shipped = |wanted: &str| {
+        playbook::SHIPPED
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map_or("", |(_, text)| *text)
+            .to_owned()
+    };
     let (name, text) = match book {
-        Book::Shipped(name) => {
-            let text = playbook::SHIPPED
-                .iter()
-                .find(|(shipped, _)| shipped == name)
-                .map_or("", |(_, text)| *text);
-            ((*name).to_owned(), text.to_owned())
-        }
+        Book::Access => ("check-access".to_owned(), shipped("deploy")),
+        Book::Shipped(name) => ((*name).to_owned(), shipped(name)),
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
@@ -441,7 +505,12 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         journal,
         interrupt: &interrupt,
     };
-    let result = runtime.block_on(run.execute());
+    let result = runtime.block_on(async {
+        match book {
+            Book::Access => run.check_access().await,
+            Book::Shipped(_) | Book::File(_) => run.execute().await,
+        }
+    });
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
     found.restore();

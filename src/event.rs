@@ -53,6 +53,11 @@ pub enum Event {
         host: String,
         what: String,
     },
+    /// `check-access`: what this machine may do with a host.
+    Access {
+        host: String,
+        what: String,
+    },
     /// Something is about to be changed. Where there is a journal, this is on
     /// its disk before the node or the CA hears of it.
     Act {

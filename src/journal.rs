@@ -125,6 +125,20 @@ impl Journal {
         self.0.as_ref()?.directory.as_deref()
     }
 
+    /// Whether a journal could be kept; leaves none.
+    ///
+    /// # Errors
+    /// When there is no place for one, or it cannot be written to.
+    pub fn try_out(&self) -> Result<(), JournalError> {
+        match &self.0 {
+            None => Ok(()),
+            Some(inner) => {
+                let directory = inner.directory.as_deref();
+                place::try_out(directory.ok_or(JournalError::NoPlace)?)
+            }
+        }
+    }
+
     /// What hears the run's events and keeps them.
     #[must_use]
     pub fn renderer(&self) -> Option<Box<dyn Renderer>> {

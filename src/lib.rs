@@ -26,6 +26,7 @@ pub mod plan;
 pub mod playbook;
 pub mod report;
 pub mod run;
+pub mod schedule;
 pub mod secret;
 pub mod session;
 pub mod terminal;

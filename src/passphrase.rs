@@ -40,6 +40,8 @@ pub enum PassphraseError {
         path: PathBuf,
         reason: std::io::Error,
     },
+    #[error("{0} can be read by every account of this machine")]
+    Open(PathBuf),
     #[error("--ca-passphrase-command failed: {0}")]
     Command(String),
     #[error("the passphrase is empty")]
@@ -60,6 +62,9 @@ impl PassphraseError {
         match self {
             Self::NobodyToAsk => {
                 "use --ca-passphrase-file FILE, --ca-passphrase-command COMMAND, a systemd credential named ca-passphrase, or DTLS_CA_PASSPHRASE"
+            }
+            Self::Open(_) => {
+                "take the others' rights away, and change the passphrase: it may have been read"
             }
             Self::File { .. } => "it is a file with the passphrase in its first line",
             _ => "the passphrase is one line of at most 4096 bytes",
@@ -125,7 +130,7 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = PathBuf::from(directory).join("ca-passphrase");
         if path.exists() {
-            return from_file(path);
+            return from_credential(path);
         }
     }
     if let Some(secret) = TAKEN.get() {
@@ -143,6 +148,18 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
         return Err(PassphraseError::Differ);
     }
     Ok(first)
+}
+
+/// systemd makes credentials readable for the unit's account alone; an access
+/// list for that account shows in the group's bits (systemd.exec(5)).
+fn from_credential(path: PathBuf) -> Result<Secret, PassphraseError> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    match path.metadata() {
+        Ok(found) if found.permissions().mode() & 0o007 != 0 => Err(PassphraseError::Open(path)),
+        Ok(_) => from_file(path),
+        Err(reason) => Err(PassphraseError::File { path, reason }),
+    }
 }
 
 fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {
@@ -204,6 +221,21 @@ mod tests {
         assert_eq!(obtain(&source, true).unwrap().expose(), b"correct horse");
         std::fs::write(file.path(), "\n").unwrap();
         assert!(matches!(obtain(&source, true), Err(PassphraseError::Empty)));
+    }
+
+    #[test]
+    fn a_credential_is_for_one_account() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "correct horse\n").unwrap();
+        let with = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), permissions).unwrap();
+            from_credential(file.path().to_owned())
+        };
+        assert_eq!(with(0o440).unwrap().expose(), b"correct horse");
+        assert!(matches!(with(0o444), Err(PassphraseError::Open(_))));
     }
 
     #[test]

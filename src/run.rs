@@ -30,9 +30,11 @@ use crate::passphrase::{self, PassphraseError};
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, PlannedHost, leaf_location, plan};
 use crate::playbook::Playbook;
+use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
 use crate::verify::{Expectations, verify};
 
+mod access;
 mod consent;
 mod error;
 mod holder;
@@ -92,21 +94,9 @@ impl Run<'_> {
     /// When it ends before anything was changed on daemons and clients.
     pub async fn execute(&self) -> Result<Exit, RunError> {
         let begun = Instant::now();
-        self.events.emit(Event::Run {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: self.id.clone(),
-            inventory: self.inventory.path.display().to_string(),
-            playbook: self.playbook.name.clone(),
-            hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
-            check: self.options.check,
-        });
+        self.announce();
         let left = self.left_behind();
-        let program = Program::read(self.options.agent_program.clone()).map_err(|source| {
-            let path = self.options.agent_program.clone();
-            let path = path.unwrap_or_else(|| "/proc/self/exe".into());
-            RunError::Program { path, source }
-        })?;
+        let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
         let mut outcome = Outcome::default();
         let mut proofs = Vec::new();
@@ -179,6 +169,28 @@ impl Run<'_> {
             node.connection.close().await;
         }
         Ok(exit)
+    }
+
+    /// The first event.
+    fn announce(&self) {
+        self.events.emit(Event::Run {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.id.clone(),
+            inventory: self.inventory.path.display().to_string(),
+            playbook: self.playbook.name.clone(),
+            hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
+            check: self.options.check,
+        });
+    }
+
+    /// What the CA agent is started from.
+    fn program(&self) -> Result<Program, RunError> {
+        Program::read(self.options.agent_program.clone()).map_err(|source| {
+            let path = self.options.agent_program.clone();
+            let path = path.unwrap_or_else(|| "/proc/self/exe".into());
+            RunError::Program { path, source }
+        })
     }
 
     /// Work that changes nothing, unless an interruption comes first.
@@ -422,21 +434,7 @@ impl Run<'_> {
                 .plan
                 .changes()
                 .any(|change| matches!(change.action, Action::Authority { .. }));
-            // A prompt blocks its thread, and must not keep an interruption
-            // from being heard.
-            let source = self.options.passphrase.clone();
-            let asking = tokio::task::spawn_blocking(move || passphrase::obtain(&source, new));
-            let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
-            // A signal also ends the prompt; which of the two is heard first is chance.
-            Some(answer.map_err(|error| match error {
-                PassphraseError::Prompt(cause)
-                    if cause.kind() == std::io::ErrorKind::Interrupted
-                        || self.interrupt.is_asked() =>
-                {
-                    RunError::Interrupted
-                }
-                error => error.into(),
-            })?)
+            Some(self.passphrase(new).await?)
         } else {
             None
         };
@@ -459,6 +457,24 @@ impl Run<'_> {
                 Err(self.ca_error(error))
             }
         }
+    }
+
+    /// The CA key's passphrase; `new`: for a key that is yet to be made.
+    async fn passphrase(&self, new: bool) -> Result<Secret, RunError> {
+        // A prompt blocks its thread, and must not keep an interruption
+        // from being heard.
+        let source = self.options.passphrase.clone();
+        let asking = tokio::task::spawn_blocking(move || passphrase::obtain(&source, new));
+        let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
+        // A signal also ends the prompt; which of the two is heard first is chance.
+        answer.map_err(|error| match error {
+            PassphraseError::Prompt(cause)
+                if cause.kind() == std::io::ErrorKind::Interrupted || self.interrupt.is_asked() =>
+            {
+                RunError::Interrupted
+            }
+            error => error.into(),
+        })
     }
 
     /// What the CA is about to be asked for, where it is asked for something.

@@ -738,3 +738,50 @@ fn an_expired_authority_says_so() {
         "{message}"
     );
 }
+
+#[test]
+fn an_authority_is_opened_and_nothing_is_made() {
+    let root = tempfile::tempdir().unwrap();
+    let mut ca = Ca {
+        root,
+        agent: Agent::new(),
+    };
+    ca.begin();
+    let open = |text: &str| Request::OpenAuthority {
+        passphrase: Secret::from(text.to_owned()),
+    };
+    assert_eq!(ca.refused(open(PASSPHRASE)).0, ErrorKind::Authority);
+    assert!(!ca.path().join("ca.pem").exists());
+    ca.ok(ensure(KeyType::EcdsaP256));
+    ca.begin_anew();
+    assert_eq!(ca.refused(open("wrong")).0, ErrorKind::WrongPassphrase);
+    match ca.ok(open(PASSPHRASE)) {
+        Response::Authority {
+            certificate_pem,
+            created,
+            ..
+        } => {
+            assert!(!created);
+            let file = fs::read_to_string(ca.path().join("ca.pem")).unwrap();
+            assert_eq!(certificate_pem, file);
+        }
+        other => panic!("{other:?}"),
+    }
+    // Opened once, it does not open for everybody.
+    assert_eq!(ca.refused(open("wrong")).0, ErrorKind::WrongPassphrase);
+}
+
+#[test]
+fn an_authority_that_has_ended_is_not_opened() {
+    fn in_three_years() -> OffsetDateTime {
+        OffsetDateTime::now_utc() + Duration::days(3 * 365)
+    }
+    let mut ca = Ca::new();
+    ca.agent = Agent::with_clock(in_three_years);
+    ca.begin();
+    let request = Request::OpenAuthority {
+        passphrase: passphrase(),
+    };
+    let (kind, said) = ca.refused(request);
+    assert_eq!(kind, ErrorKind::Authority, "{said}");
+}

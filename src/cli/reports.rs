@@ -73,12 +73,10 @@ impl Reports {
 
     /// Mistakes in a file: people see the piece of the file.
     pub(super) fn problems(&self, kind: ErrorKind, what: &str, problems: &[Problem]) {
-        let errors = problems.iter().filter(|problem| !problem.warning).count();
-        let handler = miette::MietteHandlerOpts::new().build();
+        if self.human {
+            show_problems(what, problems);
+        }
         for problem in problems {
-            if self.human {
-                eprintln!("{:?}", Shown(&handler, problem));
-            }
             let place = Place {
                 file: problem.file.clone(),
                 line: problem.line,
@@ -101,12 +99,6 @@ impl Reports {
                     hint: problem.help.clone(),
                 })
             });
-        }
-        if errors > 0 && self.human {
-            eprintln!(
-                "{errors} error{} in {what}; nothing was touched",
-                if errors == 1 { "" } else { "s" }
-            );
         }
     }
 
@@ -139,6 +131,21 @@ impl Reports {
             causes: vec![cause.to_string()],
             hint: None,
         }));
+    }
+}
+
+/// Mistakes in a file, for people, each with the piece of the file.
+pub(super) fn show_problems(what: &str, problems: &[Problem]) {
+    let handler = miette::MietteHandlerOpts::new().build();
+    for problem in problems {
+        eprintln!("{:?}", Shown(&handler, problem));
+    }
+    let errors = problems.iter().filter(|problem| !problem.warning).count();
+    if errors > 0 {
+        eprintln!(
+            "{errors} error{} in {what}; nothing was touched",
+            if errors == 1 { "" } else { "s" }
+        );
     }
 }
 

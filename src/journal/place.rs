@@ -77,6 +77,25 @@ pub(super) fn create(directory: &Path, run: &str) -> Result<(PathBuf, File), Jou
     Ok((path, file))
 }
 
+/// Whether journals could be made there.
+pub(super) fn try_out(directory: &Path) -> Result<(), JournalError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| JournalError::io(directory, &error))?;
+    let name = format!(".try-{}", rustix::process::getpid().as_raw_nonzero());
+    let path = directory.join(name);
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|_| std::fs::remove_file(&path))
+        .map_err(|error| JournalError::io(&path, &error))
+}
+
 /// Whether the run that writes this journal is still at work.
 pub(super) fn is_at_work(file: &File) -> bool {
     let free = file.try_lock_shared().is_ok();
@@ -110,6 +129,16 @@ mod tests {
             runs("/root/.local/state/dtls-deploy/runs")
         );
         assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn a_place_is_tried_and_left_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        let runs = directory.path().join("state/runs");
+        try_out(&runs).unwrap();
+        assert_eq!(std::fs::read_dir(&runs).unwrap().count(), 0);
+        std::fs::write(directory.path().join("file"), "").unwrap();
+        assert!(try_out(&directory.path().join("file/runs")).is_err());
     }
 
     #[test]

@@ -99,6 +99,9 @@ impl Agent {
                 &passphrase,
                 now,
             ),
+            Request::OpenAuthority { passphrase } => {
+                self.session()?.open_authority(&passphrase, now)
+            }
             Request::Issue { leaves, passphrase } => {
                 let give_up = Arc::clone(&self.give_up);
                 self.session()?

@@ -44,6 +44,12 @@ pub enum Request {
         #[serde(with = "secret")]
         passphrase: Secret,
     },
+    /// Opens the authority with the passphrase, and neither creates nor changes
+    /// anything. Answered by `Authority`.
+    OpenAuthority {
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
     /// New keys and certificates, kept in the directory and recorded in the
     /// ledger until `Delivered`. Answered by `Issued`, in the same order.
     Issue {

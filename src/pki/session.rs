@@ -145,6 +145,23 @@ impl Session {
         })
     }
 
+    /// Whether this passphrase opens an authority that can still sign.
+    pub(crate) fn open_authority(
+        &mut self,
+        passphrase: &Secret,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let certificate = self.authority(passphrase)?.certificate();
+        if now > certificate.not_after() {
+            return Err(AuthorityError::Expired(certificate.not_after()).into());
+        }
+        Ok(Response::Authority {
+            certificate_pem: certificate.to_pem(),
+            created: false,
+            warnings: Vec::new(),
+        })
+    }
+
     /// Keeps what was just created. That its key file can be opened again is
     /// tried meanwhile: deriving the key takes longer than issuing leaves.
     fn keep_created(&mut self, authority: Authority, passphrase: &Secret) -> Result<(), Failure> {

@@ -40,7 +40,9 @@ pub(super) fn clean(event: &Event) -> Event {
             all(hosts);
             all(because);
         }
-        Event::Started { host, what } | Event::Changed { host, what } => all([host, what]),
+        Event::Started { host, what }
+        | Event::Changed { host, what }
+        | Event::Access { host, what } => all([host, what]),
         Event::Act { host, step, what } => {
             all([host, step]);
             all(what);

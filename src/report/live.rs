@@ -165,6 +165,7 @@ impl Renderer for Live {
             | Event::Interrupted { .. }
             | Event::Act { .. }
             | Event::ActEnded { .. }
+            | Event::Access { .. }
             | Event::Proof(_) => {}
         }
         self.text.event(event);

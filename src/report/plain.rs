@@ -226,6 +226,11 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     self.said(0, "33", "changed", &format!("{host}: {what}"));
                 }
             }
+            Event::Access { host, what } => {
+                if !quiet {
+                    self.said(0, "32", "ok", &format!("{host}: {what}"));
+                }
+            }
             // For programs, and for the journal: people see what came of it.
             Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {

@@ -53,6 +53,8 @@ pub enum RunError {
     },
     #[error("the CA node {host} is missing")]
     NoAuthority { host: String, kind: FailureKind },
+    #[error("there is no CA on {host} yet")]
+    NoCertificate { host: String },
     #[error("interrupted; no daemon and no client was changed")]
     Interrupted,
     #[error("the prompt ended without an answer")]
@@ -73,6 +75,9 @@ impl RunError {
             Self::NoAuthority { host, .. } => Some(format!(
                 "nothing can be issued without {host}; what is said about it above comes first"
             )),
+            Self::NoCertificate { .. } => {
+                Some("deploy once by hand: dtls-deploy INVENTORY".to_owned())
+            }
             Self::ContainersRunning { asked: true, .. } => Some(
                 "dtls_live_restore: true in the inventory keeps containers running through a restart"
                     .to_owned(),
@@ -95,7 +100,9 @@ impl RunError {
                 kind: FailureKind::Unreachable,
                 ..
             } => Exit::Unreachable,
-            Self::Agent { .. } | Self::NoAuthority { .. } => Exit::Failed,
+            Self::Agent { .. } | Self::NoAuthority { .. } | Self::NoCertificate { .. } => {
+                Exit::Failed
+            }
             Self::Interrupted => Exit::Interrupted,
             Self::Prompt(_) => Exit::Internal,
         }
@@ -115,6 +122,7 @@ impl RunError {
             Self::Journal(_) => (ErrorKind::Journal, None, "write the journal"),
             Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
             Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
+            Self::NoCertificate { host } => (ErrorKind::Authority, Some(host), "look at the CA"),
             Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),
             Self::Interrupted => (ErrorKind::Interrupted, None, "before any change"),
             Self::Prompt(_) => (ErrorKind::Internal, None, "ask for the passphrase"),

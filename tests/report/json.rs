@@ -62,6 +62,10 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             host: name(),
             what: name(),
         },
+        Event::Access {
+            host: name(),
+            what: name(),
+        },
         Event::Act {
             host: name(),
             step: name(),
@@ -138,6 +142,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Plan { .. }
             | Event::Started { .. }
             | Event::Changed { .. }
+            | Event::Access { .. }
             | Event::Act { .. }
             | Event::ActEnded { .. }
             | Event::Failed(_)

@@ -32,6 +32,9 @@ fn requests() -> Vec<Request> {
             validity_days: 730,
             passphrase: passphrase(),
         },
+        Request::OpenAuthority {
+            passphrase: passphrase(),
+        },
         Request::Issue {
             leaves: vec![LeafRequest {
                 host: "node3".to_owned(),

@@ -1,0 +1,154 @@
+//! `dtls-deploy schedule ...`: arguments in, one action of
+//! [`crate::schedule`] out.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{AuthorityKey, duration, reports};
+use crate::inventory::{self, Environment};
+use crate::run::Exit;
+use crate::schedule::{self, Request, ScheduleError};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Action {
+    /// Tries everything inside a unit, and then installs units and timer
+    Install(Box<Install>),
+    /// Next and last run, how that ended, and where the log is
+    Status {
+        /// Its name or its inventory; all of them without
+        schedule: Option<String>,
+    },
+    /// Starts a run, shows its log, and ends as it does
+    RunNow {
+        /// Its name or its inventory
+        schedule: String,
+    },
+    /// Takes timer, units and passphrase away
+    Remove {
+        /// Its name or its inventory
+        schedule: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Install {
+    /// Ansible inventory in YAML
+    inventory: PathBuf,
+    /// When, as in systemd.time(7): daily, weekly, Mon *-*-* 03:00
+    #[arg(long, value_name = "WHEN", default_value = "daily")]
+    on_calendar: String,
+    /// How much later at most, by chance
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
+    randomized_delay: Duration,
+    /// The account of this machine whose SSH key and configuration are used
+    #[arg(long, value_name = "NAME", default_value = "root")]
+    user: String,
+    /// A line for the shell, run as the same account after a failed run
+    #[arg(long, value_name = "COMMAND")]
+    on_failure: Option<String>,
+    /// The schedule's name instead of the inventory's
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// How long a run waits for another one that holds the CA's lock
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
+    wait: Duration,
+    /// Only these hosts and groups
+    #[arg(short, long, value_name = "PATTERN")]
+    limit: Option<String>,
+    /// A variable for all hosts; no secret, as all accounts can read the unit: those in @FILE
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    extra_vars: Vec<String>,
+    /// Static build of this program for the CA node's architecture
+    #[arg(long, value_name = "FILE")]
+    agent_program: Option<PathBuf>,
+    #[command(flatten)]
+    authority: AuthorityKey,
+    /// Further arguments of each run, after --
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+impl Install {
+    /// What every command of the units is given. Their working directory is
+    /// not this one.
+    fn common(&self) -> std::io::Result<Vec<String>> {
+        let absolute = |path: &str| -> std::io::Result<String> {
+            Ok(std::path::absolute(path)?.display().to_string())
+        };
+        let mut words = Vec::new();
+        for variables in &self.extra_vars {
+            words.push("--extra-vars".to_owned());
+            words.push(match variables.strip_prefix('@') {
+                Some(file) => format!("@{}", absolute(file)?),
+                None => variables.clone(),
+            });
+        }
+        if let Some(program) = &self.agent_program {
+            words.push("--agent-program".to_owned());
+            words.push(absolute(&program.display().to_string())?);
+        }
+        Ok(words)
+    }
+
+    fn act(&self) -> Result<u8, ScheduleError> {
+        let environment = Environment::of_process();
+        let inventory = match inventory::load(&self.inventory, &self.extra_vars, &environment) {
+            Ok(inventory) => inventory,
+            Err(errors) => {
+                let what = format!("the inventory {}", errors.inventory);
+                reports::show_problems(&what, &errors.problems);
+                return Ok(Exit::Usage as u8);
+            }
+        };
+        let common = self.common().map_err(|reason| ScheduleError::File {
+            path: self.inventory.clone(),
+            reason,
+        })?;
+        let request = Request {
+            inventory: &inventory,
+            path: &self.inventory,
+            name: match &self.name {
+                Some(name) => name.clone(),
+                None => schedule::name_of(&self.inventory)?,
+            },
+            user: self.user.clone(),
+            on_calendar: self.on_calendar.clone(),
+            randomized_delay: self.randomized_delay.as_secs(),
+            on_failure: self.on_failure.clone(),
+            wait: self.wait.as_secs(),
+            common,
+            limit: self.limit.clone(),
+            more: self.arguments.clone(),
+            passphrase: self.authority.source(),
+        };
+        schedule::install(&request, &mut say)
+    }
+}
+
+/// A reader that has gone away is no reason to stop half-way.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+pub(super) fn main(action: &Action) -> ExitCode {
+    let done = match action {
+        Action::Install(install) => install.act(),
+        Action::Status { schedule } => schedule::status(schedule.as_deref(), &mut say).map(|()| 0),
+        Action::RunNow { schedule } => schedule::run_now(schedule, &mut say),
+        Action::Remove { schedule } => schedule::remove(schedule, &mut say).map(|()| 0),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("Error: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("Hint: {hint}");
+            }
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! `check-access`: whether a run from here could do its work.
+//!
+//! Comes in: the run, as [`Run::execute`] has it. Goes out: an exit code, and
+//! an event for everything that was tried: the journal's place, every
+//! connection, sudo, the CA's lock and its passphrase. A schedule tries this
+//! inside its unit before it is installed. Nothing is changed, except that the
+//! CA agent's program is put on the CA node, as any run does.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::{Exit, Run, RunError, World};
+use crate::agent::Program;
+use crate::event::{Event, HostRecap};
+use crate::pki::{Request, Response};
+
+impl Run<'_> {
+    /// Tries everything that a run needs.
+    ///
+    /// # Errors
+    /// When the journal, the CA or its passphrase is what is missing. Hosts
+    /// that cannot be worked on are told as events, and in the exit code.
+    pub async fn check_access(&self) -> Result<Exit, RunError> {
+        let begun = Instant::now();
+        self.announce();
+        let program = self.program()?;
+        self.journal.try_out()?;
+        let world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        for host in self.hosts() {
+            if world.facts.contains_key(&host.name) {
+                let what = if self.is_privileged(host) {
+                    "connected, became root, facts read"
+                } else {
+                    "connected, facts read"
+                };
+                self.may(&host.name, what);
+            }
+        }
+        let opened = self.open_authority(&world, &program).await;
+        for node in world.nodes.values() {
+            node.connection.close().await;
+        }
+        opened?;
+        Ok(self.recap_access(&world, begun))
+    }
+
+    fn may(&self, host: &str, what: &str) {
+        self.events.emit(Event::Access {
+            host: host.to_owned(),
+            what: what.to_owned(),
+        });
+    }
+
+    /// Takes the lock, opens the CA's key, and gives the lock back.
+    async fn open_authority(&self, world: &World, program: &Program) -> Result<(), RunError> {
+        let ca = &self.inventory.ca().name;
+        // The agent makes the directory of a CA that is not there.
+        if world.facts.contains_key(ca) && self.authority_pem(&world.facts).is_none() {
+            return Err(RunError::NoCertificate { host: ca.clone() });
+        }
+        let mut agent = self.unless(self.lock(world, program)).await??;
+        self.may(ca, "the CA's agent runs and holds the lock");
+        let passphrase = self.passphrase(false).await?;
+        let opened = self
+            .unless(self.call(&mut agent, Request::OpenAuthority { passphrase }))
+            .await??;
+        if let Response::Authority { .. } = opened {
+            self.may(ca, "the passphrase opens the CA's key");
+        }
+        self.call(&mut agent, Request::Bye).await?;
+        Ok(())
+    }
+
+    fn recap_access(&self, world: &World, begun: Instant) -> Exit {
+        let hosts: Vec<HostRecap> = self
+            .hosts()
+            .into_iter()
+            .map(|host| {
+                let missing = world.missing.get(&host.name);
+                let unreachable = missing == Some(&crate::event::FailureKind::Unreachable);
+                HostRecap {
+                    host: host.name.clone(),
+                    changed: 0,
+                    proved: 0,
+                    not_proved: 0,
+                    failed: usize::from(missing.is_some() && !unreachable),
+                    not_done: 0,
+                    unreachable,
+                }
+            })
+            .collect();
+        let failed = hosts.iter().any(|host| host.failed > 0);
+        let unreachable = hosts.iter().any(|host| host.unreachable);
+        self.events.emit(Event::Recap {
+            hosts,
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        if failed {
+            Exit::Failed
+        } else if unreachable {
+            Exit::Unreachable
+        } else {
+            Exit::Fine
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The account whose runs a schedule begins, and what it must be able to
+//! trust.
+//!
+//! Comes in: an account's name, and paths. Goes out: its home directory, the
+//! place of its journals, and an error for a file that others could change.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::error::ScheduleError;
+use super::systemd;
+
+/// An account of this machine.
+#[derive(Debug)]
+pub(super) struct Account {
+    pub(super) name: String,
+    uid: u32,
+    gid: u32,
+    home: PathBuf,
+}
+
+impl Account {
+    /// Asks the name service, as systemd will.
+    pub(super) fn find(name: &str) -> Result<Self, ScheduleError> {
+        let none = || ScheduleError::NoAccount(name.to_owned());
+        let line = systemd::output("getent", &["passwd", "--", name]).map_err(|_| none())?;
+        Self::parse(line.trim_end()).ok_or_else(none)
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        let home = PathBuf::from(fields.nth(1)?);
+        home.is_absolute().then_some(Self {
+            name,
+            uid,
+            gid,
+            home,
+        })
+    }
+
+    /// Where its runs keep their journals: docs/journal.md.
+    pub(super) fn state(&self) -> PathBuf {
+        self.home.join(".local/state/dtls-deploy")
+    }
+
+    /// Makes that directory as the account itself, which may have links there.
+    pub(super) fn make_state(&self) -> Result<(), ScheduleError> {
+        let state = self.state();
+        let output = Command::new("mkdir")
+            .args(["-p", "-m", "0700", "--"])
+            .arg(&state)
+            .uid(self.uid)
+            .gid(self.gid)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(ScheduleError::file(&state))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(ScheduleError::file(&state)(std::io::Error::other(said)))
+    }
+
+    /// Whether nobody but root and this account can change what is there.
+    pub(super) fn check(&self, path: &Path) -> Result<(), ScheduleError> {
+        let real = path.canonicalize().map_err(ScheduleError::file(path))?;
+        let named = std::path::absolute(path).map_err(ScheduleError::file(path))?;
+        // On the way there and, where links lead elsewhere, there.
+        let ways = [real.as_path(), named.as_path()];
+        let places = ways.iter().flat_map(|way| way.ancestors().enumerate());
+        for (index, place) in places {
+            let found = place.metadata().map_err(ScheduleError::file(place))?;
+            let why = if found.uid() != 0 && found.uid() != self.uid {
+                format!("it belongs to the account number {}", found.uid())
+            // A sticky directory lets nobody rename what is another's.
+            } else if open_to(&found) != 0 && (index == 0 || found.mode() & 0o1000 == 0) {
+                format!("its mode is {:04o}", found.mode() & 0o7777)
+            } else {
+                continue;
+            };
+            return Err(ScheduleError::Unsafe {
+                path: place.to_owned(),
+                user: self.name.clone(),
+                why,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The bits by which others may write. Debian's group staff owns /usr/local,
+/// and its members are as good as root (Debian Policy, 9.1.2).
+fn open_to(found: &std::fs::Metadata) -> u32 {
+    const STAFF: u32 = 50;
+    let group = if [0, STAFF].contains(&found.gid()) {
+        0
+    } else {
+        0o020
+    };
+    found.mode() & (0o002 | group)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_a_line_of_seven_fields() {
+        let account = Account::parse("ubuntu:x:1000:1001:,,,:/home/ubuntu:/bin/bash").unwrap();
+        assert_eq!((account.uid, account.gid), (1000, 1001));
+        assert_eq!(
+            account.state(),
+            Path::new("/home/ubuntu/.local/state/dtls-deploy")
+        );
+        assert!(Account::parse("nobody:x:1:1::").is_none());
+        assert!(Account::parse("ubuntu:x:many:1001::/home/ubuntu:").is_none());
+    }
+
+    #[test]
+    fn what_others_could_change_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let owner = directory.path().metadata().unwrap().uid();
+        let account = Account {
+            name: "me".to_owned(),
+            uid: owner,
+            gid: 0,
+            home: PathBuf::from("/"),
+        };
+        let file = directory.path().join("inventory.yaml");
+        std::fs::write(&file, "").unwrap();
+        let mode = |path: &Path, mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, permissions).unwrap();
+        };
+        mode(&file, 0o644);
+        account.check(&file).unwrap();
+        mode(&file, 0o666);
+        assert!(
+            account
+                .check(&file)
+                .unwrap_err()
+                .to_string()
+                .contains("0666")
+        );
+        mode(&file, 0o644);
+        mode(directory.path(), 0o777);
+        assert!(account.check(&file).is_err());
+        mode(directory.path(), 0o1777);
+        account.check(&file).unwrap();
+        assert!(account.check(&directory.path().join("none")).is_err());
+    }
+}

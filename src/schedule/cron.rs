@@ -1,0 +1,44 @@
+//! The same for machines without systemd: a line for cron.
+//!
+//! Comes in: what was asked for. Goes out: lines for people, who install them.
+
+use super::escape::cron as word;
+use super::run_words;
+
+/// What to do instead of `schedule install`. `None`: a path has a line break.
+pub(super) fn advice(
+    user: &str,
+    passphrase: &str,
+    program: &str,
+    inventory: &str,
+    arguments: &[String],
+) -> Option<String> {
+    let mut words = run_words(program, inventory);
+    words.extend(arguments.iter().cloned());
+    words.extend(["--ca-passphrase-file".to_owned(), passphrase.to_owned()]);
+    let words: Option<Vec<String>> = words.iter().map(|plain| word(plain)).collect();
+    // Not all machines at the same minute.
+    let minute = inventory.bytes().map(u32::from).sum::<u32>() % 60;
+    let file = shlex::try_quote(passphrase).ok()?;
+    Some(format!(
+        "With cron: put the CA's passphrase into the file {file}, mode 0600, owned by {user}, and this line into /etc/cron.d/dtls-deploy. \
+         cron sends what a failed run said to {user} as mail.\n\n\
+         {minute} 3 * * * {user} said=$({} 2>&1) || echo \"$said\"\n",
+        words?.join(" ")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_for_cron_survives_its_paths() {
+        let arguments = ["--wait".to_owned(), "1800".to_owned()];
+        let said = advice("root", "/etc/p", "/usr/bin/d", "/a b/50%.yaml", &arguments).unwrap();
+        let line = said.lines().last().unwrap();
+        assert!(line.contains(" 3 * * * root said=$(/usr/bin/d "), "{line}");
+        assert!(line.contains("'/a b/50\\%.yaml' --wait 1800"), "{line}");
+        assert!(advice("root", "/etc/p", "/d", "/a\nb", &[]).is_none());
+    }
+}

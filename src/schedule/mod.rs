@@ -1,0 +1,40 @@
+//! `dtls-deploy schedule`: runs that a systemd timer begins.
+//!
+//! ```text
+//! install ──> credential ──> trial inside a unit like the later one ──> units, timer
+//! status, run-now, remove <── what was installed: /etc/dtls-deploy/schedule/NAME
+//! ```
+//!
+//! Comes in from the command line as typed requests; goes out as units, as
+//! lines for people, and as a code to exit with. All of it happens on the
+//! machine that shall run the schedule, as root.
+
+mod account;
+mod credential;
+mod cron;
+mod ending;
+mod error;
+mod escape;
+mod follow;
+mod install;
+mod place;
+mod remove;
+mod status;
+mod systemd;
+mod units;
+
+pub use error::ScheduleError;
+pub use install::{Request, install};
+pub use place::{Record, name_of};
+pub use remove::remove;
+pub use status::{run_now, status};
+
+/// The subcommand that a schedule runs; none: the deployment itself, which
+/// renews whatever is due.
+const SUBCOMMAND: Option<&str> = None;
+
+/// The words that start a scheduled run.
+fn run_words(program: &str, inventory: &str) -> Vec<String> {
+    let words = [Some(program), SUBCOMMAND, Some(inventory)];
+    words.into_iter().flatten().map(str::to_owned).collect()
+}

@@ -1,0 +1,42 @@
+//! `schedule remove`: timer, units and passphrase gone.
+//!
+//! Comes in: a schedule's name, or its inventory. Goes out: a machine without
+//! it. The journals of its runs stay: `dtls-deploy history` shows them.
+
+use super::error::ScheduleError;
+use super::install;
+use super::place::{self, Place};
+use super::systemd;
+
+/// Removes a schedule. A run that is under way ends as it would have.
+///
+/// # Errors
+/// When there is none of this name, or something of it cannot be removed:
+/// then it can be removed again.
+pub fn remove(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
+    systemd::check()?;
+    if !rustix::process::geteuid().is_root() {
+        return Err(ScheduleError::NotRoot);
+    }
+    let record = place::find(wanted)?;
+    let place = Place::of(&record.name);
+    systemd::systemctl(&["disable", "--now", "--quiet", "--", &place.timer()])?;
+    for unit in [
+        place.trial(),
+        place.failed(),
+        place.service(),
+        place.timer(),
+    ] {
+        install::remove(&place.unit_path(&unit))?;
+    }
+    systemd::systemctl(&["daemon-reload"])?;
+    // Of a failed unit systemd remembers the name.
+    let _ = systemd::systemctl(&["reset-failed", "--", &place.service()]);
+    let _ = systemd::systemctl(&["reset-failed", "--", &place.failed()]);
+    place.remove()?;
+    say(&format!(
+        "removed: the schedule {}, its units and its passphrase",
+        record.name
+    ));
+    Ok(())
+}

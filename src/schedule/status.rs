@@ -1,0 +1,94 @@
+//! `schedule status` and `schedule run-now`.
+//!
+//! Comes in: a schedule's name, or its inventory. Goes out: lines for people,
+//! and a code to exit with.
+
+use super::ending::Ending;
+use super::error::ScheduleError;
+use super::follow::follow;
+use super::place::{self, Place, Record};
+use super::systemd;
+
+/// Shows one schedule, or all.
+///
+/// # Errors
+/// When there is none of this name, or systemd does not answer.
+pub fn status(wanted: Option<&str>, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
+    systemd::check()?;
+    let records = match wanted {
+        Some(wanted) => vec![place::find(wanted)?],
+        None => place::all()?,
+    };
+    if records.is_empty() {
+        say("no schedule is installed on this machine");
+    }
+    for record in records {
+        show(&record, say)?;
+    }
+    Ok(())
+}
+
+fn show(record: &Record, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
+    let place = Place::of(&record.name);
+    let (timer, service) = (
+        systemd::show(&place.timer())?,
+        systemd::show(&place.service())?,
+    );
+    let of = |properties: &std::collections::BTreeMap<String, String>, name: &str| {
+        let value = properties.get(name).filter(|value| !value.is_empty());
+        value.cloned().unwrap_or_else(|| "none".to_owned())
+    };
+    say(&format!(
+        "{}: {}, as {}",
+        record.name,
+        record.inventory.display(),
+        record.user
+    ));
+    let next = if of(&timer, "ActiveState") == "active" {
+        format!(
+            "{} ({})",
+            of(&timer, "NextElapseUSecRealtime"),
+            record.on_calendar
+        )
+    } else {
+        format!(
+            "none: the timer does not count; systemctl enable --now '{}'",
+            place.timer()
+        )
+    };
+    say(&format!("  next run  {next}"));
+    let last = if of(&service, "ActiveState") == "activating" {
+        format!("under way since {}", of(&service, "ExecMainStartTimestamp"))
+    } else {
+        match Ending::of(&service) {
+            Some(ending) => format!(
+                "{}: {}",
+                of(&service, "ExecMainStartTimestamp"),
+                ending.text
+            ),
+            // systemd keeps the time over a restart of the machine, not the end.
+            None => match of(&timer, "LastTriggerUSec").as_str() {
+                "none" | "n/a" => "none so far".to_owned(),
+                time => format!("{time}: see the log"),
+            },
+        }
+    };
+    say(&format!("  last run  {last}"));
+    say(&format!("  log       journalctl -u '{}'", place.service()));
+    Ok(())
+}
+
+/// Starts a run now, shows its log until it ends, and gives its exit code.
+///
+/// # Errors
+/// When there is no such schedule, or it cannot be started.
+pub fn run_now(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<u8, ScheduleError> {
+    systemd::check()?;
+    let record = place::find(wanted)?;
+    if !rustix::process::geteuid().is_root() {
+        return Err(ScheduleError::NotRoot);
+    }
+    let ending = follow(&Place::of(&record.name).service(), say)?;
+    say(&ending.text);
+    Ok(ending.code)
+}

@@ -1,0 +1,273 @@
+//! The text of a schedule's units.
+//!
+//! Comes in: what was asked for and where the schedule is kept. Goes out: unit
+//! files, from the templates beside this file; every value is escaped here.
+//! Called by `install`.
+
+use std::path::Path;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use super::error::ScheduleError;
+use super::place::Place;
+use super::{credential, escape, run_words};
+
+/// What units are made of.
+#[derive(Debug)]
+pub(super) struct Parts<'a> {
+    pub(super) name: &'a str,
+    pub(super) place: &'a Place,
+    pub(super) user: &'a str,
+    /// Where its runs keep their journals.
+    pub(super) state: &'a Path,
+    pub(super) program: &'a str,
+    pub(super) inventory: &'a str,
+    /// The CA node's name.
+    pub(super) authority: &'a str,
+    /// Arguments of every command: variables, the agent's program.
+    pub(super) common: &'a [String],
+    /// Only these hosts and groups.
+    pub(super) limit: Option<&'a str>,
+    /// Further arguments of a run alone.
+    pub(super) more: &'a [String],
+    /// Seconds that a run waits for another one's lock.
+    pub(super) wait: u64,
+    pub(super) on_calendar: &'a str,
+    /// In seconds.
+    pub(super) randomized_delay: u64,
+    /// A line for the shell.
+    pub(super) on_failure: Option<&'a str>,
+    /// Some host of the inventory is this machine itself.
+    pub(super) local: bool,
+    pub(super) encrypted: bool,
+}
+
+#[derive(Serialize)]
+struct Service {
+    description: String,
+    failed_unit: Option<String>,
+    commands: Vec<String>,
+    user: String,
+    credential: String,
+    local: bool,
+    state: String,
+}
+
+#[derive(Serialize)]
+struct Timer {
+    description: String,
+    on_calendar: String,
+    randomized_delay: String,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    description: String,
+    user: String,
+    environment: String,
+    command: String,
+}
+
+impl Parts<'_> {
+    /// What the timer starts. Most runs have nothing to renew and do not need
+    /// the CA's key: whether its passphrase still fits is tried each time, and
+    /// not only on the day on which it is needed.
+    pub(super) fn service(&self) -> Result<String, ScheduleError> {
+        let hook = self.on_failure.map(|_| self.place.failed());
+        let what = "keeps Docker's TLS certificates of the inventory";
+        let commands = vec![self.run(&[]), self.access(Some(self.authority))];
+        self.render(what, hook, commands, false)
+    }
+
+    /// The same with nothing that changes anything: first all that a run
+    /// needs, then the run itself with `--check`.
+    pub(super) fn trial(&self) -> Result<String, ScheduleError> {
+        let commands = vec![self.access(self.limit), self.run(&["--check"])];
+        self.render("tries the schedule of the inventory", None, commands, true)
+    }
+
+    /// What begins it.
+    pub(super) fn timer(&self) -> Result<String, ScheduleError> {
+        let timer = Timer {
+            description: self
+                .description("when to keep Docker's TLS certificates of the inventory"),
+            on_calendar: self.on_calendar.to_owned(),
+            randomized_delay: format!("{}s", self.randomized_delay),
+        };
+        render(include_str!("run.timer"), &timer)
+    }
+
+    /// What systemd starts when a run has failed.
+    pub(super) fn failed(&self) -> Result<Option<String>, ScheduleError> {
+        let Some(line) = self.on_failure else {
+            return Ok(None);
+        };
+        let shell = ["/bin/sh", "-c", line].map(str::to_owned);
+        let variables = [
+            format!("DTLS_SCHEDULE={}", self.name),
+            format!("DTLS_UNIT={}", self.place.service()),
+            format!("DTLS_INVENTORY={}", self.inventory),
+        ];
+        let failed = Failed {
+            description: self.description("what is done after a failed run of the schedule"),
+            user: self.user.to_owned(),
+            environment: variables.map(|one| escape::word(&one)).join(" "),
+            command: escape::command(&shell),
+        };
+        render(include_str!("failed.service"), &failed).map(Some)
+    }
+
+    fn description(&self, what: &str) -> String {
+        format!("dtls-deploy: {what} {}", escape::text(self.name))
+    }
+
+    fn waiting(&self) -> [String; 2] {
+        ["--wait".to_owned(), self.wait.to_string()]
+    }
+
+    fn access(&self, limit: Option<&str>) -> String {
+        let words = [self.program, "check-access", self.inventory];
+        let mut words: Vec<String> = words.map(str::to_owned).into();
+        words.extend(self.waiting());
+        words.extend(self.common.iter().cloned());
+        words.extend(limit.map(limited));
+        escape::command(&words)
+    }
+
+    fn run(&self, mode: &[&str]) -> String {
+        let mut words = run_words(self.program, self.inventory);
+        words.extend(self.waiting());
+        words.extend(self.common.iter().cloned());
+        words.extend(self.limit.map(limited));
+        words.extend(self.more.iter().cloned());
+        words.extend(mode.iter().map(|word| (*word).to_owned()));
+        escape::command(&words)
+    }
+
+    fn render(
+        &self,
+        what: &str,
+        failed_unit: Option<String>,
+        commands: Vec<String>,
+        new: bool,
+    ) -> Result<String, ScheduleError> {
+        let service = Service {
+            description: self.description(what),
+            failed_unit,
+            commands,
+            user: self.user.to_owned(),
+            credential: credential::setting(
+                &self.place.credential(self.encrypted, new),
+                self.encrypted,
+            ),
+            local: self.local,
+            state: escape::word(&self.state.display().to_string()),
+        };
+        render(include_str!("run.service"), &service)
+    }
+}
+
+/// One word, so that a pattern that begins with `-` is no option.
+pub(super) fn limited(pattern: &str) -> String {
+    format!("--limit={pattern}")
+}
+
+fn render<T: Serialize>(template: &str, values: &T) -> Result<String, ScheduleError> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut text = environment.render_str(template, Serde(values))?;
+    // Jinja takes away the newline at the end of a template.
+    text.push('\n');
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<T>(change: impl FnOnce(&mut Parts<'_>), then: impl FnOnce(&Parts<'_>) -> T) -> T {
+        let place = Place::of("my lab");
+        let common = ["-e".to_owned(), "@/v%.yaml".to_owned()];
+        let more = ["--forks".to_owned(), "8".to_owned()];
+        let mut parts = Parts {
+            name: "my lab",
+            place: &place,
+            user: "ubuntu",
+            state: Path::new("/home/ubuntu/.local/state/dtls-deploy"),
+            program: "/usr/local/bin/dtls-deploy",
+            inventory: "/srv/my lab.yaml",
+            authority: "vault",
+            limit: Some("web:!old"),
+            common: &common,
+            more: &more,
+            wait: 1800,
+            on_calendar: "daily",
+            randomized_delay: 3600,
+            on_failure: Some("echo \"$DTLS_UNIT\" 100%"),
+            local: false,
+            encrypted: true,
+        };
+        change(&mut parts);
+        then(&parts)
+    }
+
+    #[test]
+    fn the_units_of_a_schedule() {
+        let text = with(
+            |_| {},
+            |parts| {
+                [
+                    parts.service().unwrap(),
+                    parts.timer().unwrap(),
+                    parts.failed().unwrap().unwrap(),
+                ]
+                .join("\n")
+            },
+        );
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_trial_differs_in_its_commands_alone() {
+        let lines = |text: String, skip: &[&str]| -> Vec<String> {
+            let lines = text.lines().filter(|line| {
+                let name = line.split('=').next().unwrap_or_default();
+                !skip.contains(&name)
+            });
+            lines.map(str::to_owned).collect()
+        };
+        let skip = [
+            "Description",
+            "OnFailure",
+            "ExecStart",
+            "LoadCredentialEncrypted",
+        ];
+        with(
+            |_| {},
+            |parts| {
+                let trial = parts.trial().unwrap();
+                assert!(
+                    trial.contains("\"check-access\" \"/srv/my lab.yaml\" \"--wait\" \"1800\"")
+                );
+                assert!(trial.contains("\"8\" \"--check\"\n"), "{trial}");
+                assert!(trial.contains("ca-passphrase.cred.new\n"), "{trial}");
+                assert_eq!(lines(trial, &skip), lines(parts.service().unwrap(), &skip));
+            },
+        );
+    }
+
+    #[test]
+    fn a_run_about_this_machine_itself_is_not_shut_in() {
+        let text = with(
+            |parts| {
+                parts.local = true;
+                parts.on_failure = None;
+            },
+            |parts| parts.service().unwrap() + parts.failed().unwrap().as_deref().unwrap_or(""),
+        );
+        assert!(!text.contains("ProtectSystem") && !text.contains("OnFailure"));
+        assert!(text.contains("KillMode=mixed\nUMask=0077\n"), "{text}");
+    }
+}
