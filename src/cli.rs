@@ -16,11 +16,12 @@ use crate::journal::{self, Journal};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
-use crate::run::{Exit, Options, Run, run_id};
+use crate::run::{Exit, Options, Run, Task, run_id};
 use crate::secret::Secret;
 use crate::session::{Deadlines, Passwords};
 use crate::terminal::Terminal;
 
+mod authority;
 mod duration;
 mod reports;
 mod selection;
@@ -71,6 +72,12 @@ enum Command {
         #[command(flatten)]
         change: Changing,
     },
+    /// Takes a CA and certificates that were made elsewhere into the ledger;
+    /// daemons and clients stay as they are
+    Adopt(Box<authority::Adopt>),
+    /// Backs the CA up, or puts it back
+    #[command(subcommand)]
+    Ca(Box<authority::Ca>),
     /// Lists the runs that changed something, or shows one
     History(history::Arguments),
     /// The CA's part of a run, on the CA node
@@ -225,6 +232,8 @@ pub fn main() -> ExitCode {
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
         (Some(Command::History(arguments)), _) => history::main(&arguments),
+        (Some(Command::Adopt(arguments)), _) => authority::adopt(*arguments),
+        (Some(Command::Ca(command)), _) => authority::ca(*command),
         (Some(Command::Verify { inventory, common }), _) => {
             let options = Options {
                 check: false,
@@ -328,16 +337,23 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
 enum Book {
     Shipped(&'static str),
     File(PathBuf),
+    /// Something is done with the CA alone; which hosts there are, and how they
+    /// are looked at, is as with deploy.yaml.
+    Authority(Task),
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
     let (name, text) = match book {
-        Book::Shipped(name) => {
+        Book::Shipped(_) | Book::Authority(_) => {
+            let name = match book {
+                Book::Shipped(name) => name,
+                _ => "deploy",
+            };
             let text = playbook::SHIPPED
                 .iter()
-                .find(|(shipped, _)| shipped == name)
+                .find(|(shipped, _)| *shipped == name)
                 .map_or("", |(_, text)| *text);
-            ((*name).to_owned(), text.to_owned())
+            (name.to_owned(), text.to_owned())
         }
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
@@ -441,7 +457,12 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         journal,
         interrupt: &interrupt,
     };
-    let result = runtime.block_on(run.execute());
+    let result = runtime.block_on(async {
+        match book {
+            Book::Authority(task) => run.authority(task).await,
+            Book::Shipped(_) | Book::File(_) => run.execute().await,
+        }
+    });
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
     found.restore();

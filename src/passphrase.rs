@@ -50,6 +50,8 @@ pub enum PassphraseError {
     Differ,
     #[error("the CA's passphrase is needed, and there is no terminal to ask on")]
     NobodyToAsk,
+    #[error("the backup's passphrase is needed, and there is no terminal to ask on")]
+    NobodyToAskForBackup,
     #[error("the prompt failed: {0}")]
     Prompt(std::io::Error),
 }
@@ -61,6 +63,7 @@ impl PassphraseError {
             Self::NobodyToAsk => {
                 "use --ca-passphrase-file FILE, --ca-passphrase-command COMMAND, a systemd credential named ca-passphrase, or DTLS_CA_PASSPHRASE"
             }
+            Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE",
             Self::File { .. } => "it is a file with the passphrase in its first line",
             _ => "the passphrase is one line of at most 4096 bytes",
         }
@@ -140,6 +143,28 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     };
     let first = prompt("Passphrase of the CA key: ")?;
     if new && prompt("The same again, for the new CA key: ")? != first {
+        return Err(PassphraseError::Differ);
+    }
+    Ok(first)
+}
+
+/// The passphrase of a backup: of a file, or asked for; `new` asks twice.
+///
+/// # Errors
+/// When the file has none, or there is nobody to ask.
+pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, PassphraseError> {
+    if let Some(path) = file {
+        return from_file(path);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(PassphraseError::NobodyToAskForBackup);
+    }
+    let prompt = |text: &str| -> Result<Secret, PassphraseError> {
+        let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
+        check(Secret::from(line))
+    };
+    let first = prompt("Passphrase of the backup: ")?;
+    if new && prompt("The same again, for the new backup: ")? != first {
         return Err(PassphraseError::Differ);
     }
     Ok(first)

@@ -26,18 +26,24 @@ use crate::inventory::{ConnectionKind, Host, Inventory};
 use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::passphrase::{self, PassphraseError};
+use crate::passphrase;
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, PlannedHost, leaf_location, plan};
 use crate::playbook::Playbook;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
 use crate::verify::{Expectations, verify};
 
+mod adopt;
+mod authority;
+mod backup;
 mod consent;
 mod error;
 mod holder;
 mod left;
 
+pub use adopt::AdoptOptions;
+pub use authority::Task;
+pub use backup::{BackupOptions, RestoreOptions};
 pub use error::{Exit, RunError};
 
 /// What the command line asked for.
@@ -342,6 +348,16 @@ impl Run<'_> {
 
     /// Starts the agent and takes the CA's lock.
     async fn lock(&self, world: &World, program: &Program) -> Result<RunningAgent, RunError> {
+        self.lock_after(world, program, None).await
+    }
+
+    /// As [`Self::lock`], with a request before the lock is taken.
+    async fn lock_after(
+        &self,
+        world: &World,
+        program: &Program,
+        first: Option<Request>,
+    ) -> Result<RunningAgent, RunError> {
         let ca = self.inventory.ca();
         let (Some(node), Some(facts)) = (world.nodes.get(&ca.name), world.facts.get(&ca.name))
         else {
@@ -355,6 +371,9 @@ impl Run<'_> {
         let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
             .await
             .map_err(|error| self.ca_error(error))?;
+        if let Some(first) = first {
+            self.call(&mut agent, first).await?;
+        }
         let hello = agent
             .client
             .call(Request::Hello {
@@ -422,21 +441,7 @@ impl Run<'_> {
                 .plan
                 .changes()
                 .any(|change| matches!(change.action, Action::Authority { .. }));
-            // A prompt blocks its thread, and must not keep an interruption
-            // from being heard.
-            let source = self.options.passphrase.clone();
-            let asking = tokio::task::spawn_blocking(move || passphrase::obtain(&source, new));
-            let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
-            // A signal also ends the prompt; which of the two is heard first is chance.
-            Some(answer.map_err(|error| match error {
-                PassphraseError::Prompt(cause)
-                    if cause.kind() == std::io::ErrorKind::Interrupted
-                        || self.interrupt.is_asked() =>
-                {
-                    RunError::Interrupted
-                }
-                error => error.into(),
-            })?)
+            Some(self.ca_passphrase(new).await?)
         } else {
             None
         };

@@ -53,6 +53,15 @@ pub enum RunError {
     },
     #[error("the CA node {host} is missing")]
     NoAuthority { host: String, kind: FailureKind },
+    /// What was asked for cannot be done with this CA, or with this file.
+    #[error("{message}")]
+    Refused {
+        /// The host it is about; none for a file on the controller.
+        host: Option<String>,
+        step: &'static str,
+        message: String,
+        hint: Option<String>,
+    },
     #[error("interrupted; no daemon and no client was changed")]
     Interrupted,
     #[error("the prompt ended without an answer")]
@@ -81,6 +90,7 @@ impl RunError {
                 "there is no terminal to ask on: --allow-container-restart agrees to it; dtls_live_restore: true in the inventory keeps containers running"
                     .to_owned(),
             ),
+            Self::Refused { hint, .. } => hint.clone(),
             Self::Interrupted | Self::Prompt(_) => None,
         }
     }
@@ -90,12 +100,15 @@ impl RunError {
         match self {
             Self::Locked(_) => Exit::Locked,
             Self::ContainersRunning { .. } => Exit::ContainersRunning,
-            Self::Passphrase(_) | Self::Program { .. } | Self::Journal(_) => Exit::Usage,
+            Self::Passphrase(_)
+            | Self::Program { .. }
+            | Self::Journal(_)
+            | Self::Refused { host: None, .. } => Exit::Usage,
             Self::NoAuthority {
                 kind: FailureKind::Unreachable,
                 ..
             } => Exit::Unreachable,
-            Self::Agent { .. } | Self::NoAuthority { .. } => Exit::Failed,
+            Self::Agent { .. } | Self::NoAuthority { .. } | Self::Refused { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
             Self::Prompt(_) => Exit::Internal,
         }
@@ -116,6 +129,10 @@ impl RunError {
             Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
             Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
             Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),
+            Self::Refused {
+                host: None, step, ..
+            } => (ErrorKind::Usage, None, *step),
+            Self::Refused { host, step, .. } => (ErrorKind::Authority, host.as_ref(), *step),
             Self::Interrupted => (ErrorKind::Interrupted, None, "before any change"),
             Self::Prompt(_) => (ErrorKind::Internal, None, "ask for the passphrase"),
         };
