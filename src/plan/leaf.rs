@@ -312,15 +312,18 @@ fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authorit
             Found::Pair(Box::new(parsed))
         }
         Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
-        None if is_of(&parsed, authority) => Found::Nothing(
+        None if is_unknown(&parsed, authority) => Found::Nothing(
             "its key is not one the ledger knows (`dtls-deploy adopt` takes it in)".to_owned(),
         ),
         None => Found::Nothing("its key is not one the ledger knows".to_owned()),
     }
 }
 
-/// Whether the CA that is there issued it.
-fn is_of(certificate: &Certificate, authority: &Authority) -> bool {
+/// Whether the CA that is there issued it, and its ledger has no word of it.
+fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
+    if authority.ledger.by_serial(certificate.serial()).is_some() {
+        return false;
+    }
     let own = authority
         .certificate
         .as_ref()

@@ -593,7 +593,7 @@ fn a_node_that_went_back_to_a_backup_keeps_working() {
     assert_ne!(lab.exec("node3", serial), first);
     lab.exec(
         "node3",
-        "tar -xf /root/tls.tar -C /etc/docker && systemctl restart docker",
+        "tar -xf /root/tls.tar -C /etc/docker && sleep 2 && systemctl restart docker",
     );
     let before = lab.invocation();
     let run = lab.deploy(&[&inventory]);
