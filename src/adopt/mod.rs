@@ -200,3 +200,114 @@ fn remarks(candidate: &Candidate, now: OffsetDateTime) -> Vec<String> {
     }
     remarks
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::pki::{Authority, KeyType, LeafProfile, Serial, Subject, generate};
+
+    const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
+
+    fn authority() -> Authority {
+        let subject = Subject::named("CA");
+        Authority::create(&subject, KeyType::EcdsaP256, Duration::days(900), NOW).unwrap()
+    }
+
+    fn found(ca: &Authority, host: &str, role: Role, serial: Serial) -> Candidate {
+        let profile = LeafProfile {
+            common_name: host.to_owned(),
+            role: Role::Client,
+            sans: BTreeSet::new(),
+            key_type: KeyType::EcdsaP256,
+            validity: Duration::days(90),
+        };
+        let key = generate(KeyType::EcdsaP256).unwrap();
+        let leaf = ca.sign(&profile, &key, serial, NOW).unwrap();
+        Candidate {
+            host: host.to_owned(),
+            role,
+            paths: TlsPaths {
+                ca: String::new(),
+                certificate: String::new(),
+                key: String::new(),
+            },
+            on_ca: false,
+            leaf: AdoptedLeaf {
+                host: host.to_owned(),
+                role,
+                certificate_pem: leaf.certificate.to_pem(),
+                key_sha256: Some(crate::pki::sha256_hex(leaf.key_pem.expose())),
+                key_name: "key.pem".to_owned(),
+                certificate_name: "cert.pem".to_owned(),
+            },
+            certificate: leaf.certificate,
+            standing: Standing::New,
+            remarks: Vec::new(),
+        }
+    }
+
+    fn judged(candidate: &Candidate, ca: &Authority, before: &[Candidate]) -> Standing {
+        standing(candidate, ca.certificate(), &Ledger::default(), before)
+    }
+
+    #[test]
+    fn only_what_the_ledger_can_tell_apart_is_taken_in() {
+        let (ca, other) = (authority(), authority());
+        let serial = Serial::random().unwrap();
+        let first = found(&ca, "a", Role::Client, serial);
+        assert_eq!(judged(&first, &ca, &[]), Standing::New);
+        assert!(matches!(
+            judged(&first, &other, &[]),
+            Standing::Refused(reason) if reason.contains("another CA")
+        ));
+        // A client's certificate where a daemon's belongs.
+        let daemon = found(&ca, "b", Role::Daemon, Serial::random().unwrap());
+        assert!(matches!(
+            judged(&daemon, &ca, &[]),
+            Standing::Refused(reason) if reason.contains("not for servers")
+        ));
+        // `openssl x509 -set_serial 01` for everybody.
+        let same_serial = found(&ca, "c", Role::Client, serial);
+        let before = [first];
+        assert!(matches!(
+            judged(&same_serial, &ca, &before),
+            Standing::Refused(reason) if reason.contains("same serial")
+        ));
+    }
+
+    #[test]
+    fn one_pair_on_several_clients_is_one_entry() {
+        let ca = authority();
+        let first = found(&ca, "a", Role::Client, Serial::random().unwrap());
+        let second = Candidate {
+            host: "b".to_owned(),
+            role: Role::Client,
+            paths: first.paths.clone(),
+            on_ca: false,
+            certificate: first.certificate.clone(),
+            leaf: first.leaf.clone(),
+            standing: Standing::New,
+            remarks: Vec::new(),
+        };
+        assert_eq!(judged(&second, &ca, &[first]), Standing::Known);
+    }
+
+    #[test]
+    fn what_is_due_at_once_is_said() {
+        let ca = authority();
+        let mut candidate = found(&ca, "a", Role::Client, Serial::random().unwrap());
+        assert_eq!(remarks(&candidate, NOW), ["valid until 2026-08-30"]);
+        let late = NOW + Duration::days(91);
+        assert_eq!(
+            remarks(&candidate, late),
+            ["expired on 2026-08-30: due at once"]
+        );
+        candidate.role = Role::Daemon;
+        assert!(remarks(&candidate, NOW)[1].contains("no SAN"));
+    }
+}

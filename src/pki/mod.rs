@@ -61,7 +61,7 @@ pub use protocol::{
 };
 pub use salvage::readable;
 pub use san::{San, SanError};
-pub use sealed::{SealedError, open, seal};
+pub use sealed::{SealedError, seal, unseal};
 pub use serial::{NoRandomness, Serial};
 pub use serve::{IDLE, serve, serve_with};
 pub use store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NewFile, Store, StoreError};

@@ -66,7 +66,7 @@ pub fn seal(content: &Secret, passphrase: &Secret) -> Result<String, SealedError
 ///
 /// # Errors
 /// With another passphrase, and for anything else than a whole file.
-pub fn open(pem: &[u8], passphrase: &Secret) -> Result<Secret, SealedError> {
+pub fn unseal(pem: &[u8], passphrase: &Secret) -> Result<Secret, SealedError> {
     let block = ::pem::parse(pem).map_err(|_| SealedError::Foreign)?;
     if block.tag() != LABEL {
         return Err(SealedError::Foreign);
@@ -146,11 +146,11 @@ mod tests {
         let sealed = seal(&secret("the ledger"), &secret("one")).unwrap();
         assert!(!sealed.contains("ledger"));
         assert_eq!(
-            open(sealed.as_bytes(), &secret("one")).unwrap(),
+            unseal(sealed.as_bytes(), &secret("one")).unwrap(),
             secret("the ledger")
         );
         assert_eq!(
-            open(sealed.as_bytes(), &secret("two")),
+            unseal(sealed.as_bytes(), &secret("two")),
             Err(SealedError::Closed)
         );
         assert_ne!(seal(&secret("the ledger"), &secret("one")).unwrap(), sealed);
@@ -170,20 +170,20 @@ mod tests {
             changed[at] ^= 1;
             let text = pem_block(LABEL, &changed);
             assert_eq!(
-                open(text.as_bytes(), &secret("one")),
+                unseal(text.as_bytes(), &secret("one")),
                 Err(SealedError::Closed),
                 "byte {at}"
             );
         }
         for end in [0, 2, HEADER - 1] {
             let text = pem_block(LABEL, &whole[..end]);
-            assert!(open(text.as_bytes(), &secret("one")).is_err(), "{end}");
+            assert!(unseal(text.as_bytes(), &secret("one")).is_err(), "{end}");
         }
         let mut greedy = whole;
         greedy[0] = 40;
         let text = pem_block(LABEL, &greedy);
         assert_eq!(
-            open(text.as_bytes(), &secret("one")),
+            unseal(text.as_bytes(), &secret("one")),
             Err(SealedError::Foreign)
         );
     }

@@ -18,7 +18,7 @@ use crate::agent::Program;
 use crate::event::{Event, PlannedChange};
 use crate::inventory::Host;
 use crate::passphrase;
-use crate::pki::{CaFile, Certificate, Ledger, Request, Response, open, seal};
+use crate::pki::{CaFile, Certificate, Ledger, Request, Response, seal, unseal};
 use crate::plan::Authority;
 use crate::secret::Secret;
 
@@ -237,7 +237,7 @@ async fn close(world: &World) {
 }
 
 fn opened(sealed: &[u8], passphrase: &Secret) -> Result<Content, String> {
-    let bytes = open(sealed, passphrase).map_err(|error| error.to_string())?;
+    let bytes = unseal(sealed, passphrase).map_err(|error| error.to_string())?;
     let content: Content = serde_json::from_slice(bytes.expose())
         .map_err(|_| "its content cannot be read by this version".to_owned())?;
     if content.version != VERSION {
