@@ -16,11 +16,12 @@ use crate::journal::{self, Journal};
 use crate::node::SshContext;
 use crate::passphrase;
 use crate::playbook::{self, Playbook};
-use crate::run::{Exit, Options, Run, run_id};
+use crate::run::{Exit, Options, Run, Task, run_id};
 use crate::secret::Secret;
 use crate::session::{Deadlines, Passwords};
 use crate::terminal::Terminal;
 
+mod authority;
 mod duration;
 mod reports;
 mod schedule;
@@ -77,6 +78,12 @@ enum Command {
     /// Runs that a systemd timer begins on this machine
     #[command(subcommand)]
     Schedule(schedule::Action),
+    /// Takes a CA and certificates that were made elsewhere into the ledger;
+    /// daemons and clients stay as they are
+    Adopt(Box<authority::Adopt>),
+    /// Backs the CA up, or puts it back
+    #[command(subcommand)]
+    Ca(Box<authority::Ca>),
     /// Lists the runs that changed something, or shows one
     History(history::Arguments),
     /// The CA's part of a run, on the CA node
@@ -288,6 +295,8 @@ pub fn main() -> ExitCode {
             let (inventory, common) = (&access.inventory, &access.common);
             run(inventory, common, &Book::Access, &options, &journal)
         }
+        (Some(Command::Adopt(arguments)), _) => authority::adopt(*arguments),
+        (Some(Command::Ca(command)), _) => authority::ca(*command),
         (Some(Command::Verify { inventory, common }), _) => {
             let options = Options {
                 check: false,
@@ -390,6 +399,9 @@ enum Book {
     Access,
     Shipped(&'static str),
     File(PathBuf),
+    /// Something is done with the CA alone; which hosts there are, and how they
+    /// are looked at, is as with deploy.yaml.
+    Authority(Task),
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
@@ -402,6 +414,7 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
     };
     let (name, text) = match book {
         Book::Access => ("check-access".to_owned(), shipped("deploy")),
+        Book::Authority(_) => ("deploy".to_owned(), shipped("deploy")),
         Book::Shipped(name) => ((*name).to_owned(), shipped(name)),
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
@@ -508,6 +521,7 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
     let result = runtime.block_on(async {
         match book {
             Book::Access => run.check_access().await,
+            Book::Authority(task) => run.authority(task).await,
             Book::Shipped(_) | Book::File(_) => run.execute().await,
         }
     });

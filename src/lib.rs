@@ -9,6 +9,7 @@
 //!              apply (per-node transaction) ──> verify (from the clients) ──> report
 //! ```
 
+pub mod adopt;
 pub mod agent;
 pub mod apply;
 pub mod cli;

@@ -52,6 +52,8 @@ pub enum PassphraseError {
     Differ,
     #[error("the CA's passphrase is needed, and there is no terminal to ask on")]
     NobodyToAsk,
+    #[error("the backup's passphrase is needed, and there is no terminal to ask on")]
+    NobodyToAskForBackup,
     #[error("the prompt failed: {0}")]
     Prompt(std::io::Error),
 }
@@ -66,6 +68,7 @@ impl PassphraseError {
             Self::Open(_) => {
                 "take the others' rights away, and change the passphrase: it may have been read"
             }
+            Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE",
             Self::File { .. } => "it is a file with the passphrase in its first line",
             _ => "the passphrase is one line of at most 4096 bytes",
         }
@@ -160,6 +163,28 @@ fn from_credential(path: PathBuf) -> Result<Secret, PassphraseError> {
         Ok(_) => from_file(path),
         Err(reason) => Err(PassphraseError::File { path, reason }),
     }
+}
+
+/// The passphrase of a backup: of a file, or asked for; `new` asks twice.
+///
+/// # Errors
+/// When the file has none, or there is nobody to ask.
+pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, PassphraseError> {
+    if let Some(path) = file {
+        return from_file(path);
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(PassphraseError::NobodyToAskForBackup);
+    }
+    let prompt = |text: &str| -> Result<Secret, PassphraseError> {
+        let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
+        check(Secret::from(line))
+    };
+    let first = prompt("Passphrase of the backup: ")?;
+    if new && prompt("The same again, for the new backup: ")? != first {
+        return Err(PassphraseError::Differ);
+    }
+    Ok(first)
 }
 
 fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {

@@ -26,20 +26,25 @@ use crate::inventory::{ConnectionKind, Host, Inventory};
 use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::passphrase::{self, PassphraseError};
+use crate::passphrase;
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, PlannedHost, leaf_location, plan};
 use crate::playbook::Playbook;
-use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
 use crate::verify::{Expectations, verify};
 
 mod access;
+mod adopt;
+mod authority;
+mod backup;
 mod consent;
 mod error;
 mod holder;
 mod left;
 
+pub use adopt::AdoptOptions;
+pub use authority::Task;
+pub use backup::{BackupOptions, RestoreOptions};
 pub use error::{Exit, RunError};
 
 /// What the command line asked for.
@@ -354,6 +359,16 @@ impl Run<'_> {
 
     /// Starts the agent and takes the CA's lock.
     async fn lock(&self, world: &World, program: &Program) -> Result<RunningAgent, RunError> {
+        self.lock_after(world, program, None).await
+    }
+
+    /// As [`Self::lock`], with a request before the lock is taken.
+    async fn lock_after(
+        &self,
+        world: &World,
+        program: &Program,
+        first: Option<Request>,
+    ) -> Result<RunningAgent, RunError> {
         let ca = self.inventory.ca();
         let (Some(node), Some(facts)) = (world.nodes.get(&ca.name), world.facts.get(&ca.name))
         else {
@@ -367,6 +382,9 @@ impl Run<'_> {
         let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
             .await
             .map_err(|error| self.ca_error(error))?;
+        if let Some(first) = first {
+            self.call(&mut agent, first).await?;
+        }
         let hello = agent
             .client
             .call(Request::Hello {
@@ -434,7 +452,7 @@ impl Run<'_> {
                 .plan
                 .changes()
                 .any(|change| matches!(change.action, Action::Authority { .. }));
-            Some(self.passphrase(new).await?)
+            Some(self.ca_passphrase(new).await?)
         } else {
             None
         };
@@ -457,24 +475,6 @@ impl Run<'_> {
                 Err(self.ca_error(error))
             }
         }
-    }
-
-    /// The CA key's passphrase; `new`: for a key that is yet to be made.
-    async fn passphrase(&self, new: bool) -> Result<Secret, RunError> {
-        // A prompt blocks its thread, and must not keep an interruption
-        // from being heard.
-        let source = self.options.passphrase.clone();
-        let asking = tokio::task::spawn_blocking(move || passphrase::obtain(&source, new));
-        let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
-        // A signal also ends the prompt; which of the two is heard first is chance.
-        answer.map_err(|error| match error {
-            PassphraseError::Prompt(cause)
-                if cause.kind() == std::io::ErrorKind::Interrupted || self.interrupt.is_asked() =>
-            {
-                RunError::Interrupted
-            }
-            error => error.into(),
-        })
     }
 
     /// What the CA is about to be asked for, where it is asked for something.

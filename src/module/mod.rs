@@ -17,7 +17,7 @@ mod push;
 pub mod restart;
 mod rollback;
 mod service;
-mod systemd_override;
+pub(crate) mod systemd_override;
 mod verify;
 mod wait_for;
 

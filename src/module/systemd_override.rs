@@ -29,7 +29,7 @@ pub fn directory(unit: &str) -> String {
 
 /// The unit's own files with their text: unit file, then drop-ins in systemd's
 /// order.
-pub(super) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
+pub(crate) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     let Some(unit) = &facts.unit else {
         return Vec::new();
     };
@@ -46,7 +46,7 @@ pub(super) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
 }
 
 /// The variables that the unit's command line may use.
-pub(super) fn environment(
+pub(crate) fn environment(
     unit: &UnitFact,
     facts: &NodeFacts,
     files: &[UnitFile],

@@ -1400,6 +1400,39 @@ prove_identity() {
     fi
 }
 
+# fact_pair CERTIFICATE KEY: whether the two belong together, where openssl is there
+# to say so. It compares public keys; of the private one nothing goes out.
+fact_pair() {
+    expand "$1" && pair_certificate=$expanded
+    expand "$2" && pair_key=$expanded
+    if ! command -v openssl >/dev/null 2>&1; then
+        record pair unknown none "openssl is not there"
+    elif [ ! -f "$pair_certificate" ] || [ ! -f "$pair_key" ]; then
+        record pair unknown openssl "they are not both files"
+    elif pair_public=$(openssl x509 -in "$pair_certificate" -noout -pubkey 2>/dev/null </dev/null) &&
+        pair_own=$(openssl pkey -in "$pair_key" -pubout -passin pass: 2>/dev/null </dev/null); then
+        if [ "$pair_public" = "$pair_own" ]; then
+            record pair fits openssl ""
+        else
+            record pair differs openssl ""
+        fi
+    else
+        record pair unknown openssl "openssl cannot read them"
+    fi
+}
+
+# fact_key_file PATH: whether a key file is encrypted, as its first lines say.
+fact_key_file() {
+    expand "$1"
+    if [ ! -f "$expanded" ]; then
+        record keyfile absent none ""
+    elif grep -q -e '^-----BEGIN ENCRYPTED PRIVATE KEY-----' -e '^Proc-Type: 4,ENCRYPTED' "$expanded"; then
+        record keyfile encrypted none ""
+    else
+        record keyfile plain none ""
+    fi
+}
+
 # prove_socket: the daemon still answers on the socket that local users have.
 prove_socket() {
     unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH

@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 use super::failure::Failure;
 use super::lock::{Holder, Lock, Taken};
 use super::protocol::{ErrorKind, PROTOCOL, Request, Response};
+use super::salvage::salvage;
 use super::session::Session;
 use super::store::Store;
 
@@ -22,6 +23,8 @@ pub struct Agent {
     session: Option<Session>,
     clock: fn() -> OffsetDateTime,
     give_up: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// A damaged ledger is no reason to end.
+    salvage: bool,
 }
 
 impl fmt::Debug for Agent {
@@ -56,6 +59,7 @@ impl Agent {
             session: None,
             clock,
             give_up: Arc::new(|| false),
+            salvage: false,
         }
     }
 
@@ -113,6 +117,19 @@ impl Agent {
                 self.session()?.delivered(&leaves, keep_keys, now)
             }
             Request::Probe { sans, passphrase } => self.session()?.probe(sans, &passphrase, now),
+            Request::SalvageLedger {} => {
+                self.salvage = true;
+                Ok(Response::Done)
+            }
+            Request::AdoptAuthority { files, passphrase } => {
+                self.session()?
+                    .adopt_authority(files.as_ref(), &passphrase, now)
+            }
+            Request::AdoptLeaves { leaves } => self.session()?.adopt_leaves(&leaves, now),
+            Request::Export {} => self.session()?.export(),
+            Request::Import { files, passphrase } => {
+                self.session()?.import(&files, &passphrase, now)
+            }
             Request::State {} => self.session()?.state(),
         }
     }
@@ -158,6 +175,9 @@ impl Agent {
         match taken {
             Taken::Held(Holder { holder, since }) => Ok(Response::Held { holder, since }),
             Taken::Ours(lock) => {
+                if self.salvage {
+                    salvage(&store, (self.clock)())?;
+                }
                 let session = Session::begin(store, lock)?;
                 self.session = Some(session);
                 Ok(Response::Hello {

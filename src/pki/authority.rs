@@ -71,6 +71,13 @@ pub enum AuthorityError {
          (basicConstraints CA:TRUE, keyUsage keyCertSign)"
     )]
     NotAnAuthority(String),
+    #[error(
+        "the CA {subject:?} is an intermediate: it was issued by {issuer:?}, and ca.pem does not \
+         lead to a certificate that signed itself"
+    )]
+    Intermediate { subject: String, issuer: String },
+    #[error("the certificate of the CA key, {0:?}, is not the first one in ca.pem")]
+    NotFirst(String),
     #[error("the CA key does not belong to the CA certificate {0:?}")]
     KeyMismatch(String),
     #[error("the CA certificate is valid only from {0}")]
@@ -97,6 +104,13 @@ impl AuthorityError {
         match self {
             Self::Key(error) => error.hint(),
             Self::NotAnAuthority(_) => Some("ca.pem must be the certificate of the CA itself"),
+            Self::Intermediate { .. } => Some(
+                "append the certificates of its issuers to ca.pem, up to the root, each after the \
+                 one that it signed",
+            ),
+            Self::NotFirst(_) => Some(
+                "put it first in ca.pem, and after it the certificates of its issuers, up to the root",
+            ),
             Self::KeyMismatch(_) => Some("ca.pem and ca-key.pem must come from the same CA"),
             Self::NotYetValid(_) => Some("check the clock of the CA node"),
             Self::Expired(_) => Some("make a new CA, or check the clock of the CA node"),

@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use time::OffsetDateTime;
 use x509_parser::prelude::{
     FromDer, GeneralName, ParsedExtension, SubjectPublicKeyInfo, X509Certificate, X509Name,
+    X509Version,
 };
 
 use super::encoding::{hex, pem_block, sha256_hex};
@@ -126,7 +127,7 @@ impl Certificate {
             issuer: Name::of(parsed.issuer()),
             sans: sans_of(&parsed),
             is_ca: parsed.is_ca(),
-            may_sign: parsed.is_ca() && usage_allows_signing(&parsed),
+            may_sign: (parsed.is_ca() && usage_allows_signing(&parsed)) || is_old_root(&parsed),
             extended_key_usages: usages_of(&parsed),
             not_before: parsed.validity().not_before.to_datetime(),
             not_after: parsed.validity().not_after.to_datetime(),
@@ -180,7 +181,8 @@ impl Certificate {
     }
 
     /// Whether it is a CA's, and keyUsage, if there is one, has keyCertSign
-    /// (RFC 5280, section 4.2.1.3).
+    /// (RFC 5280, section 4.2.1.3); or whether it is a self-signed one of
+    /// version 1, from before there were extensions.
     #[must_use]
     pub fn may_sign_certificates(&self) -> bool {
         self.may_sign
@@ -271,6 +273,13 @@ impl Name {
             raw: name.as_raw().to_vec(),
         }
     }
+}
+
+/// Version 1 has no extensions and cannot say that it is a CA's; OpenSSL and Go
+/// accept it where it is trusted itself. `openssl x509 -req -signkey` makes it.
+fn is_old_root(certificate: &X509Certificate<'_>) -> bool {
+    certificate.version() == X509Version::V1
+        && certificate.subject().as_raw() == certificate.issuer().as_raw()
 }
 
 fn serial_text(raw: &[u8]) -> String {

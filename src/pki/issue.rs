@@ -145,6 +145,7 @@ pub(crate) fn entry(
         superseded: false,
         delivered: false,
         kept: false,
+        adopted: false,
     }
 }
 

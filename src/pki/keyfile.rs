@@ -7,6 +7,8 @@
 use std::fmt;
 
 use ::pkcs8::PrivateKeyInfoRef;
+use ::pkcs8::der::asn1::{AnyRef, UintRef};
+use ::pkcs8::der::{self, Decode as _, Reader as _};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -132,8 +134,7 @@ impl KeyFileError {
         match self {
             Self::NoKey | Self::Damaged(_) => Some("restore the CA key from your backup"),
             Self::NotEncrypted => Some(
-                "put it under a passphrase: openssl pkcs8 -topk8 -v2 aes256 -in ca-key.pem \
-                 -out ca-key.new && mv ca-key.new ca-key.pem",
+                "put it under a passphrase: dtls-deploy adopt INVENTORY encrypts it where it lies",
             ),
             Self::WrongPassphrase => {
                 Some("the passphrase is the one that was given when this CA was made")
@@ -196,27 +197,51 @@ pub fn encrypt(key: &PrivateKey, passphrase: &Secret) -> Result<String, KeyFileE
 /// `Proc-Type: 4,ENCRYPTED` of RFC 1421. Blocks of other kinds, such as the
 /// `EC PARAMETERS` of `openssl ecparam`, are passed over.
 pub fn decrypt(pem: &[u8], passphrase: &Secret) -> Result<PrivateKey, KeyFileError> {
-    let blocks = ::pem::parse_many(pem).map_err(|_| KeyFileError::Damaged("it is not PEM text"))?;
-    let block = blocks
-        .iter()
-        .find(|block| block.tag().ends_with(PLAIN))
-        .ok_or(KeyFileError::NoKey)?;
+    let block = key_block(pem)?;
     if block.tag() == ENCRYPTED {
         return read(PLAIN, &passphrase::decrypt(block.contents(), passphrase)?);
     }
-    let Some(cipher) = traditional::Cipher::of(block)? else {
+    let Some(cipher) = traditional::Cipher::of(&block)? else {
         return Err(KeyFileError::NotEncrypted);
     };
     let der = cipher.decrypt(block.contents(), passphrase)?;
     read(block.tag(), &der)
 }
 
+/// A key out of the PEM text of a key file that is not encrypted: PKCS#8, and
+/// the PKCS#1 and SEC 1 forms of `openssl genrsa` and `openssl ecparam`.
+pub fn unencrypted(pem: &[u8]) -> Result<PrivateKey, KeyFileError> {
+    let block = key_block(pem)?;
+    if is_block_encrypted(&block)? {
+        return Err(KeyFileError::UnsupportedKey("it is encrypted".to_owned()));
+    }
+    let label = block.tag().to_owned();
+    read(&label, &Zeroizing::new(block.into_contents()))
+}
+
+/// Whether a key file needs a passphrase.
+pub fn is_encrypted(pem: &[u8]) -> Result<bool, KeyFileError> {
+    is_block_encrypted(&key_block(pem)?)
+}
+
+fn is_block_encrypted(block: &::pem::Pem) -> Result<bool, KeyFileError> {
+    Ok(block.tag() == ENCRYPTED || traditional::Cipher::of(block)?.is_some())
+}
+
+/// The first block that holds a private key.
+fn key_block(pem: &[u8]) -> Result<::pem::Pem, KeyFileError> {
+    ::pem::parse_many(pem)
+        .map_err(|_| KeyFileError::Damaged("it is not PEM text"))?
+        .into_iter()
+        .find(|block| block.tag().ends_with(PLAIN))
+        .ok_or(KeyFileError::NoKey)
+}
+
 /// A key out of the DER that a block of this label held.
 fn read(label: &str, der: &[u8]) -> Result<PrivateKey, KeyFileError> {
     match label {
         "RSA PRIVATE KEY" => {
-            let key = RsaKeyPair::from_der(der)
-                .map_err(|_| KeyFileError::Damaged("the RSA key does not fit together"))?;
+            let key = RsaKeyPair::from_der(der).map_err(|_| why_no_rsa(der))?;
             let pkcs8 = AsDer::as_der(&key).map_err(|_| KeyFileError::Library("encode a key"))?;
             read_pkcs8(pkcs8.as_ref())
         }
@@ -247,7 +272,8 @@ fn read_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyFileError> {
     let damaged = KeyFileError::Damaged("the key does not fit together");
     let key_type = match identifier.as_str() {
         OID_RSA => {
-            let key = RsaKeyPair::from_pkcs8(der).map_err(|_| damaged)?;
+            let key =
+                RsaKeyPair::from_pkcs8(der).map_err(|_| why_no_rsa(info.private_key.as_bytes()))?;
             match key.public_modulus_len() {
                 256 => KeyType::Rsa2048,
                 384 => KeyType::Rsa3072,
@@ -278,4 +304,25 @@ fn read_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyFileError> {
         other => return Err(KeyFileError::UnsupportedKey(format!("algorithm {other}"))),
     };
     PrivateKey::from_pkcs8(der, key_type)
+}
+
+/// Why the library does not take an RSA key (PKCS#1): it refuses short ones
+/// without a word.
+fn why_no_rsa(pkcs1: &[u8]) -> KeyFileError {
+    let bytes = AnyRef::from_der(pkcs1).and_then(|outer| {
+        outer.sequence(|reader| -> der::Result<_> {
+            AnyRef::decode(reader)?;
+            let modulus = UintRef::decode(reader)?.as_bytes().len();
+            while !reader.is_finished() {
+                AnyRef::decode(reader)?;
+            }
+            Ok(modulus)
+        })
+    });
+    match bytes {
+        Ok(bytes) if bytes < 256 => {
+            KeyFileError::UnsupportedKey(format!("RSA of {} bits", bytes * 8))
+        }
+        _ => KeyFileError::Damaged("the RSA key does not fit together"),
+    }
 }

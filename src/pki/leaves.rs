@@ -211,8 +211,12 @@ impl Session {
     }
 
     /// Removes the entry's files, as far as they are still the entry's: a
-    /// later leaf may have taken their names.
+    /// later leaf may have taken their names. What was adopted was not put there
+    /// by this program, and stays.
     pub(crate) fn remove_pair(&self, entry: &Entry) -> Result<(), Failure> {
+        if entry.adopted {
+            return Ok(());
+        }
         let IssuedName { key, certificate } = &entry.issued_name;
         if let Some(file) = self.store.read(key)?
             && sha256_hex(file.expose()) == entry.key_sha256

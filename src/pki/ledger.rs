@@ -14,6 +14,8 @@ use super::profile::{KeyType, Role};
 use super::san::San;
 
 /// One leaf that was issued. Hashes are SHA-256 in lower-case hexadecimal.
+// What became of it is independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Upper-case hexadecimal.
@@ -51,6 +53,10 @@ pub struct Entry {
     /// Its pair was to be kept in the CA directory when it was delivered.
     #[serde(skip)]
     pub kept: bool,
+    /// It was not issued here but found on its host, and is good until it is
+    /// due. Its files in the CA directory, if there are any, are the operator's.
+    #[serde(skip)]
+    pub adopted: bool,
 }
 
 /// Paths relative to the CA directory.
@@ -65,6 +71,8 @@ pub struct IssuedName {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     Issued(Box<Entry>),
+    /// A leaf that was made elsewhere with this CA's key, and lies on its host.
+    Adopted(Box<Entry>),
     Delivered {
         serial: String,
         #[serde(with = "time::serde::rfc3339")]
@@ -85,7 +93,7 @@ impl Event {
     #[must_use]
     pub fn serial(&self) -> &str {
         match self {
-            Self::Issued(entry) => &entry.serial,
+            Self::Issued(entry) | Self::Adopted(entry) => &entry.serial,
             Self::Delivered { serial, .. } | Self::Superseded { serial, .. } => serial,
         }
     }
@@ -119,8 +127,8 @@ impl LedgerError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Damaged { .. } => Some(
-                "restore .ledger.jsonl from your backup; or remove the line, and what it recorded \
-                 is issued anew",
+                "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY \
+                 --rebuild-ledger; what can be read of it is kept",
             ),
             Self::Encoding(_) => None,
         }
@@ -190,14 +198,12 @@ impl Ledger {
     /// Adds one event, as reading its line would.
     pub(crate) fn apply(&mut self, event: Event) -> Result<(), String> {
         match event {
-            Event::Issued(entry) => {
-                let index = self.entries.len();
-                if self.by_serial.insert(entry.serial.clone(), index).is_some() {
-                    return Err(format!("serial {} was issued before", entry.serial));
-                }
-                self.by_key.insert(entry.key_sha256.clone(), index);
-                self.entries.push(*entry);
-            }
+            Event::Issued(entry) => self.add(*entry)?,
+            Event::Adopted(entry) => self.add(Entry {
+                adopted: true,
+                delivered: true,
+                ..*entry
+            })?,
             Event::Delivered { serial, kept, .. } => {
                 let entry = self.entry(&serial)?;
                 entry.delivered = true;
@@ -205,6 +211,17 @@ impl Ledger {
             }
             Event::Superseded { serial, .. } => self.entry(&serial)?.superseded = true,
         }
+        Ok(())
+    }
+
+    fn add(&mut self, entry: Entry) -> Result<(), String> {
+        if self.by_serial.contains_key(&entry.serial) {
+            return Err(format!("serial {} was issued before", entry.serial));
+        }
+        let index = self.entries.len();
+        self.by_serial.insert(entry.serial.clone(), index);
+        self.by_key.insert(entry.key_sha256.clone(), index);
+        self.entries.push(entry);
         Ok(())
     }
 

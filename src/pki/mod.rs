@@ -9,9 +9,12 @@
 //! The agent owns the CA directory; the controller reads a ledger or a
 //! certificate only as text that it was given.
 
+mod adopt;
 mod agent;
 mod authority;
+mod backup;
 mod certificate;
+mod chain;
 mod client;
 mod directory;
 mod encoding;
@@ -27,7 +30,9 @@ mod passphrase;
 mod profile;
 mod protocol;
 mod public_key;
+mod salvage;
 mod san;
+mod sealed;
 mod serial;
 mod serve;
 mod session;
@@ -40,18 +45,23 @@ mod wire;
 pub use agent::Agent;
 pub use authority::{Authority, AuthorityError, BACKDATE, LeafProfile, SignedLeaf};
 pub use certificate::{Certificate, CertificateError};
+pub use chain::check_chain;
 pub use client::{AgentClient, AgentError};
 pub use directory::DirectoryError;
 pub use encoding::sha256_hex;
-pub use keyfile::{KeyFileError, PrivateKey, decrypt, encrypt, generate};
+pub use keyfile::{
+    KeyFileError, PrivateKey, decrypt, encrypt, generate, is_encrypted, unencrypted,
+};
 pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError};
 pub use lock::{Holder, Lock, Taken};
 pub use profile::{KeyType, Role, UnknownKeyType};
 pub use protocol::{
-    DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName, LeafRequest, PROTOCOL, Request,
-    Response,
+    AdoptedLeaf, AuthorityFiles, CaFile, DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName,
+    LeafRequest, PROTOCOL, Request, Response,
 };
+pub use salvage::readable;
 pub use san::{San, SanError};
+pub use sealed::{SealedError, seal, unseal};
 pub use serial::{NoRandomness, Serial};
 pub use serve::{IDLE, serve, serve_with};
 pub use store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NewFile, Store, StoreError};

@@ -73,6 +73,30 @@ pub enum Request {
         #[serde(with = "secret")]
         passphrase: Secret,
     },
+    /// Before `Hello`: a damaged ledger is set aside by it, and what can be read
+    /// of it goes on. Answered by `Done`.
+    SalvageLedger {},
+    /// Opens an authority that was made elsewhere: the one in the directory, or
+    /// `files`, which are written there. A key that is not encrypted is, with
+    /// this passphrase. Answered by `Adopted`.
+    AdoptAuthority {
+        files: Option<AuthorityFiles>,
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
+    /// Enters leaves that were made elsewhere with the authority's key, which
+    /// `AdoptAuthority` has opened, into the ledger. Answered by `Done`.
+    AdoptLeaves { leaves: Vec<AdoptedLeaf> },
+    /// The authority's own files, its key as encrypted as it is. Answered by
+    /// `Exported`.
+    Export {},
+    /// Puts back what `Export` gave, where there is no authority, and opens it.
+    /// Answered by `Authority`.
+    Import {
+        files: Vec<CaFile>,
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
     /// What the directory holds, under the lock. Answered by `State`.
     State {},
     /// Keeps the agent alive; not answered over a connection.
@@ -95,6 +119,39 @@ pub struct LeafRequest {
     pub key_name: String,
     /// Path of the certificate, relative to the CA directory.
     pub certificate_name: String,
+}
+
+/// Key and certificate of an authority, as files hold them.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityFiles {
+    pub certificate_pem: String,
+    #[serde(with = "secret")]
+    pub key: Secret,
+}
+
+/// A leaf that is not replaced until it is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptedLeaf {
+    pub host: String,
+    pub role: Role,
+    pub certificate_pem: String,
+    /// Of the key file on its host, of which it is known that it belongs to the
+    /// certificate. `None`: the pair lies in the CA directory, under the names
+    /// below, and the agent looks itself.
+    pub key_sha256: Option<String>,
+    /// Where such a pair would lie in the CA directory.
+    pub key_name: String,
+    pub certificate_name: String,
+}
+
+/// A file of the authority's own.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaFile {
+    pub name: String,
+    /// Permission bits.
+    pub mode: u32,
+    #[serde(with = "secret")]
+    pub content: Secret,
 }
 
 /// Whose leaf: there is one current leaf for a host and role.
@@ -137,6 +194,15 @@ pub enum Response {
         created: bool,
         /// For people; the authority can be used in spite of them.
         warnings: Vec<String>,
+    },
+    Adopted {
+        /// The key was not encrypted before.
+        encrypted: bool,
+        /// For people; the authority can be used in spite of them.
+        warnings: Vec<String>,
+    },
+    Exported {
+        files: Vec<CaFile>,
     },
     Issued {
         leaves: Vec<IssuedLeaf>,

@@ -246,6 +246,11 @@ impl Session {
         Ok(&self.opened.insert(opened).authority)
     }
 
+    /// The authority, where a passphrase has opened it before.
+    pub(crate) fn opened(&self) -> Option<&Authority> {
+        self.opened.as_ref().map(|opened| &opened.authority)
+    }
+
     pub(crate) fn state(&self) -> Result<Response, Failure> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let names = self
@@ -276,7 +281,7 @@ impl Session {
         Ok(())
     }
 
-    fn write(&self, files: &[(&str, String, u32)]) -> Result<(), Failure> {
+    pub(crate) fn write(&self, files: &[(&str, String, u32)]) -> Result<(), Failure> {
         let files: Vec<NewFile<'_>> = files
             .iter()
             .map(|(name, content, mode)| NewFile {
@@ -291,14 +296,16 @@ impl Session {
 
 /// The certificate of this key among those of `ca.pem`, or the first one, of
 /// which the authority then says that it does not fit.
-fn own_certificate(
+pub(crate) fn own_certificate(
     certificates: Vec<Certificate>,
     key: &PrivateKey,
 ) -> Result<Certificate, Failure> {
     let hash = key.public_key_sha256();
     let position = certificates
         .iter()
-        .position(|certificate| certificate.is_ca() && certificate.public_key_sha256() == hash)
+        .position(|certificate| {
+            certificate.may_sign_certificates() && certificate.public_key_sha256() == hash
+        })
         .unwrap_or_default();
     certificates
         .into_iter()

@@ -53,10 +53,13 @@ impl AuthorityProblem {
             Self::Unreadable(_) => {
                 "read it as the account that owns it: see ansible_user and ansible_become of the CA node".to_owned()
             }
+            Self::Damaged { path, .. } if path.ends_with(LEDGER) => format!(
+                "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY --rebuild-ledger; or put {path} back from a backup; nothing was changed"
+            ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Half { missing, .. } => format!(
-                "put {missing} back from a backup, or move the other file away to begin with a new CA"
+                "put {missing} back from a backup (dtls-deploy ca restore), or move the other file away to begin with a new CA"
             ),
         }
     }

@@ -111,6 +111,7 @@ impl Planner<'_> {
         let decision = match found {
             Found::Pair(certificate) => {
                 let reasons = self.faults(host, role, &certificate);
+                self.note_earlier(host, role, &certificate);
                 if self.ends_with_authority(&certificate)
                     && due(&certificate, host.settings.renew_before, self.now).is_some()
                 {
@@ -146,12 +147,17 @@ impl Planner<'_> {
             }
             _ => faults.push("the CA is new".to_owned()),
         }
-        let wanted = wanted_sans(host, role);
-        for san in wanted.difference(certificate.sans()) {
-            faults.push(format!("SAN {san} missing"));
-        }
-        for san in certificate.sans().difference(&wanted) {
-            faults.push(format!("SAN {san} not wanted"));
+        let adopted = self.is_adopted(certificate);
+        if adopted {
+            faults.extend(super::adopted::faults(host, role, certificate));
+        } else {
+            let wanted = wanted_sans(host, role);
+            for san in wanted.difference(certificate.sans()) {
+                faults.push(format!("SAN {san} missing"));
+            }
+            for san in certificate.sans().difference(&wanted) {
+                faults.push(format!("SAN {san} not wanted"));
+            }
         }
         let usage = match role {
             Role::Daemon => ExtendedKeyUsage::ServerAuth,
@@ -160,7 +166,7 @@ impl Planner<'_> {
         if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
             faults.push("extended key usage differs".to_owned());
         }
-        if certificate.key_type() != Some(host.settings.key_type) {
+        if !adopted && certificate.key_type() != Some(host.settings.key_type) {
             let found = certificate
                 .key_type()
                 .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
@@ -256,7 +262,10 @@ impl Planner<'_> {
                     .authority
                     .ledger
                     .current(&host.name, role)
-                    .is_some_and(|entry| entry.certificate_sha256 == certificate.sha256())
+                    // An adopted pair may have another form than what is delivered.
+                    .is_some_and(|entry| {
+                        !entry.adopted && entry.certificate_sha256 == certificate.sha256()
+                    })
             {
                 return Ok(LeafDecision::Fetch {
                     reasons,
@@ -303,8 +312,23 @@ fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authorit
             Found::Pair(Box::new(parsed))
         }
         Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
+        None if is_unknown(&parsed, authority) => Found::Nothing(
+            "its key is not one the ledger knows (`dtls-deploy adopt` takes it in)".to_owned(),
+        ),
         None => Found::Nothing("its key is not one the ledger knows".to_owned()),
     }
+}
+
+/// Whether the CA that is there issued it, and its ledger has no word of it.
+fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
+    if authority.ledger.by_serial(certificate.serial()).is_some() {
+        return false;
+    }
+    let own = authority
+        .certificate
+        .as_ref()
+        .filter(|_| !authority.planned);
+    own.is_some_and(|own| certificate.is_signed_by(own))
 }
 
 /// Expired, or inside the window in which it is renewed.

@@ -6,6 +6,7 @@
 //! in the plan before it starts.
 
 mod address;
+mod adopted;
 mod authority;
 mod change;
 mod engine;

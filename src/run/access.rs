@@ -60,7 +60,7 @@ impl Run<'_> {
         }
         let mut agent = self.unless(self.lock(world, program)).await??;
         self.may(ca, "the CA's agent runs and holds the lock");
-        let passphrase = self.passphrase(false).await?;
+        let passphrase = self.ca_passphrase(false).await?;
         let opened = self
             .unless(self.call(&mut agent, Request::OpenAuthority { passphrase }))
             .await??;

@@ -55,6 +55,15 @@ pub enum RunError {
     NoAuthority { host: String, kind: FailureKind },
     #[error("there is no CA on {host} yet")]
     NoCertificate { host: String },
+    /// What was asked for cannot be done with this CA, or with this file.
+    #[error("{message}")]
+    Refused {
+        /// The host it is about; none for a file on the controller.
+        host: Option<String>,
+        step: &'static str,
+        message: String,
+        hint: Option<String>,
+    },
     #[error("interrupted; no daemon and no client was changed")]
     Interrupted,
     #[error("the prompt ended without an answer")]
@@ -86,6 +95,7 @@ impl RunError {
                 "there is no terminal to ask on: --allow-container-restart agrees to it; dtls_live_restore: true in the inventory keeps containers running"
                     .to_owned(),
             ),
+            Self::Refused { hint, .. } => hint.clone(),
             Self::Interrupted | Self::Prompt(_) => None,
         }
     }
@@ -95,14 +105,18 @@ impl RunError {
         match self {
             Self::Locked(_) => Exit::Locked,
             Self::ContainersRunning { .. } => Exit::ContainersRunning,
-            Self::Passphrase(_) | Self::Program { .. } | Self::Journal(_) => Exit::Usage,
+            Self::Passphrase(_)
+            | Self::Program { .. }
+            | Self::Journal(_)
+            | Self::Refused { host: None, .. } => Exit::Usage,
             Self::NoAuthority {
                 kind: FailureKind::Unreachable,
                 ..
             } => Exit::Unreachable,
-            Self::Agent { .. } | Self::NoAuthority { .. } | Self::NoCertificate { .. } => {
-                Exit::Failed
-            }
+            Self::Agent { .. }
+            | Self::NoAuthority { .. }
+            | Self::NoCertificate { .. }
+            | Self::Refused { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
             Self::Prompt(_) => Exit::Internal,
         }
@@ -124,6 +138,10 @@ impl RunError {
             Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
             Self::NoCertificate { host } => (ErrorKind::Authority, Some(host), "look at the CA"),
             Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),
+            Self::Refused {
+                host: None, step, ..
+            } => (ErrorKind::Usage, None, *step),
+            Self::Refused { host, step, .. } => (ErrorKind::Authority, host.as_ref(), *step),
             Self::Interrupted => (ErrorKind::Interrupted, None, "before any change"),
             Self::Prompt(_) => (ErrorKind::Internal, None, "ask for the passphrase"),
         };

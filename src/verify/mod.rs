@@ -7,6 +7,7 @@
 //! none the check is not proved. Refusals need no key of ours: they are tried
 //! from here, through the client's SSH connection.
 
+pub mod pair;
 pub mod probe;
 
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@
 #![allow(clippy::unused_self)]
 
 mod accounts;
+mod adopt;
 mod batches;
 mod containers;
 mod daemon;

@@ -58,6 +58,9 @@ struct Written {
     /// `another_ca`) and lies undelivered on the CA node.
     #[serde(default)]
     waiting: Vec<String>,
+    /// The leaves were not issued here but adopted.
+    #[serde(default)]
+    adopted: bool,
     /// By host, what somebody did there since.
     #[serde(default)]
     drift: BTreeMap<String, BTreeMap<String, Value>>,
@@ -200,6 +203,15 @@ impl Case {
         if self.written.another_ca {
             let subject = Subject::named("Another CA");
             lab.create_authority(ca, &subject, ca.settings.key_type, 3650, now);
+        }
+        if self.written.adopted {
+            let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
+            let machine = lab.machines.get_mut(&ca.name).unwrap();
+            let ledger = machine.stored(&path).unwrap().bytes.clone();
+            let ledger = String::from_utf8(ledger).unwrap();
+            let adopted = ledger.replace(r#""event":"issued""#, r#""event":"adopted""#);
+            assert_ne!(ledger, adopted, "nothing was issued");
+            machine.write(&path, &adopted, now.unix_timestamp() - 100);
         }
         for waiting in &self.written.waiting {
             let (name, role) = waiting.split_once(' ').unwrap();

@@ -190,6 +190,7 @@ impl Lab {
             superseded: false,
             delivered: false,
             kept: false,
+            adopted: false,
         };
         let line = serde_json::to_string(&Event::Issued(Box::new(entry))).unwrap() + "\n";
         let directory = &ca.settings.ca_dir;

@@ -24,6 +24,7 @@ fn entry(serial: &str, host: &str) -> Entry {
         superseded: false,
         delivered: false,
         kept: false,
+        adopted: false,
     }
 }
 

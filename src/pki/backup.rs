@@ -1,0 +1,138 @@
+//! The agent's part of `dtls-deploy ca backup` and `ca restore`.
+//!
+//! Comes in from the agent with the session; goes out as the CA's own files, or
+//! as the authority that they make again. The CA's key is as encrypted in them
+//! as it is on the disk.
+
+use time::OffsetDateTime;
+
+use super::authority::{Authority, AuthorityError};
+use super::certificate::Certificate;
+use super::failure::Failure;
+use super::keyfile::{self, KeyFileError};
+use super::ledger::Ledger;
+use super::protocol::{CaFile, ErrorKind, Response};
+use super::session::{Session, own_certificate};
+use super::store::{
+    CA_CERTIFICATE, CA_KEY, CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, LEDGER, NewFile,
+};
+use crate::secret::Secret;
+
+/// The files of a backup with their modes, in the order in which they are put
+/// back: with the certificate, the last one, there is a CA.
+const FILES: [(&str, u32); 4] = [
+    (LEDGER, 0o600),
+    (CA_SERIAL, CERTIFICATE_MODE),
+    (CA_KEY, KEY_MODE),
+    (CA_CERTIFICATE, CERTIFICATE_MODE),
+];
+
+impl Session {
+    pub(crate) fn export(&self) -> Result<Response, Failure> {
+        let mut files = Vec::new();
+        for (name, mode) in FILES {
+            let content = if name == LEDGER {
+                self.store.ledger_bytes()?.map(Secret::new)
+            } else {
+                self.store.read(name)?
+            };
+            match content {
+                Some(content) => files.push(CaFile {
+                    name: name.to_owned(),
+                    mode,
+                    content,
+                }),
+                None if name == CA_KEY || name == CA_CERTIFICATE => {
+                    return Err(Failure::new(
+                        ErrorKind::Authority,
+                        format!("{name} is missing from the CA directory"),
+                    ));
+                }
+                None => {}
+            }
+        }
+        if let Some(key) = files.iter().find(|file| file.name == CA_KEY)
+            && !keyfile::is_encrypted(key.content.expose())?
+        {
+            return Err(KeyFileError::NotEncrypted.into());
+        }
+        Ok(Response::Exported { files })
+    }
+
+    /// Nothing is written before the authority has opened. After a crash in the
+    /// middle the same can be put back again.
+    pub(crate) fn import(
+        &mut self,
+        files: &[CaFile],
+        passphrase: &Secret,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let of = |name: &str| {
+            let file = files.iter().find(|file| file.name == name);
+            file.map(|file| file.content.expose())
+        };
+        let (Some(key), Some(certificate)) = (of(CA_KEY), of(CA_CERTIFICATE)) else {
+            return Err(Failure::new(
+                ErrorKind::Request,
+                "the backup holds no key and certificate of a CA",
+            ));
+        };
+        self.check_empty(certificate, of(LEDGER).unwrap_or_default())?;
+        let private = keyfile::decrypt(key, passphrase)?;
+        let own = own_certificate(Certificate::bundle_from_pem(certificate)?, &private)?;
+        let authority = Authority::open(own, private)?;
+        Ledger::parse_bytes(of(LEDGER).unwrap_or_default())?;
+        let has_ledger = self
+            .store
+            .ledger_bytes()?
+            .is_some_and(|text| !text.is_empty());
+        let files: Vec<NewFile<'_>> = FILES
+            .iter()
+            // One that is there is not older: see `check_empty`.
+            .filter(|(name, _)| *name != LEDGER || !has_ledger)
+            .filter_map(|(name, mode)| {
+                Some(NewFile {
+                    name,
+                    content: of(name)?,
+                    mode: *mode,
+                })
+            })
+            .collect();
+        self.store.write(&files)?;
+        let bytes = self.store.ledger_bytes()?.unwrap_or_default();
+        self.ledger = Ledger::parse_bytes(&bytes)?;
+        let mut warnings = Vec::new();
+        if authority.certificate().not_after() < now {
+            let end = authority.certificate().not_after();
+            warnings.push(AuthorityError::Expired(end).to_string());
+        }
+        let certificate_pem = self.authority(passphrase)?.certificate().to_pem();
+        Ok(Response::Authority {
+            certificate_pem,
+            created: true,
+            warnings,
+        })
+    }
+
+    /// A CA that is there stays. A directory from which only the key is gone, or
+    /// into which a restore was begun, may be completed.
+    fn check_empty(&self, certificate: &[u8], ledger: &[u8]) -> Result<(), Failure> {
+        let refuse = |what: &str| {
+            Err(Failure::new(ErrorKind::Authority, what).hint(
+                "a CA is never overwritten: name another dtls_ca_dir, or move the old files away",
+            ))
+        };
+        let present = self.store.read(CA_CERTIFICATE)?;
+        if present.is_some() && self.store.read(CA_KEY)?.is_some() {
+            return refuse("there is a CA in the CA directory");
+        }
+        if present.is_some_and(|present| present.expose() != certificate) {
+            return refuse("the CA directory holds the certificate of another CA");
+        }
+        let known = self.store.ledger_bytes()?.unwrap_or_default();
+        if !known.starts_with(ledger) && !known.is_empty() {
+            return refuse("the CA directory holds a ledger that does not continue the backup's");
+        }
+        Ok(())
+    }
+}
