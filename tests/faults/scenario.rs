@@ -71,9 +71,8 @@ impl Scenario {
         } else {
             // Another drop-in each time, with as many ports.
             let port = if is_odd { 2399 } else { 2398 };
-            variables.push_str(&format!(
-                "dtls_listen: ['tcp://0.0.0.0:2376', 'tcp://127.0.0.1:{port}']\n"
-            ));
+            let listen = format!("['tcp://0.0.0.0:2376', 'tcp://127.0.0.1:{port}']");
+            variables = format!("{variables}dtls_listen: {listen}\n");
         }
         lab.inventory(&variables)
     }
