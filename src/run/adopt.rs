@@ -344,11 +344,13 @@ impl Run<'_> {
         }
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
-        let names = changes.iter().map(|change| change.what.clone()).collect();
-        let _act = self
-            .journal
-            .act(self.events, ca, "adopting what is there", names)
-            .await?;
+        // Without a change the key is only tried.
+        let mut _act = None;
+        if !changes.is_empty() {
+            let names = changes.iter().map(|change| change.what.clone()).collect();
+            let step = "adopting what is there";
+            _act = Some(self.journal.act(self.events, ca, step, names).await?);
+        }
         let adopted = Request::AdoptAuthority {
             files: source.files,
             passphrase,
