@@ -11,10 +11,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::event::{ErrorKind, Event};
 use crate::history;
 use crate::interrupt::{self, Interrupt, Signals};
+use time::UtcOffset;
+
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::{self, Journal};
 use crate::node::SshContext;
 use crate::passphrase;
+use crate::plan::Renewals;
 use crate::playbook::{self, Playbook};
 use crate::run::{Exit, Options, Run, run_id};
 use crate::secret::Secret;
@@ -23,6 +26,7 @@ use crate::terminal::Terminal;
 
 mod duration;
 mod reports;
+mod rotate;
 mod selection;
 
 use reports::Reports;
@@ -53,6 +57,8 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Renews certificates that are due, and changes nothing else
+    Rotate(Box<rotate::Arguments>),
     /// Takes nodes back to the files that their last change replaced
     Rollback {
         /// Ansible inventory in YAML
@@ -242,6 +248,7 @@ pub fn main() -> ExitCode {
             let book = Book::Shipped("verify");
             run(&inventory, &common, &book, &options, &Journal::off())
         }
+        (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
         (
             Some(Command::Rollback {
                 inventory,
@@ -327,17 +334,25 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
 
 enum Book {
     Shipped(&'static str),
+    /// The shipped rotate.yaml, as a part of deploy.yaml.
+    Rotate(Renewals),
     File(PathBuf),
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
+    let shipped = |name: &str| {
+        let text = playbook::SHIPPED
+            .iter()
+            .find(|(shipped, _)| *shipped == name)
+            .map_or("", |(_, text)| *text);
+        (name.to_owned(), text.to_owned())
+    };
     let (name, text) = match book {
-        Book::Shipped(name) => {
-            let text = playbook::SHIPPED
-                .iter()
-                .find(|(shipped, _)| shipped == name)
-                .map_or("", |(_, text)| *text);
-            ((*name).to_owned(), text.to_owned())
+        Book::Shipped(name) => shipped(name),
+        Book::Rotate(renewals) => {
+            let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
+            let rotate = load_playbook(&Book::Shipped("rotate"), inventory, reports)?;
+            return Ok(rotate.as_part_of(deploy, *renewals));
         }
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
@@ -356,6 +371,8 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
 }
 
 fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &Journal) -> Exit {
+    // Threads that are not there yet cannot change it while it is read.
+    let zone = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
     let reports = match Reports::new(common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,
@@ -433,6 +450,7 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
     };
     let run = Run {
         id: run_id(time::OffsetDateTime::now_utc()),
+        zone,
         inventory: &inventory,
         playbook: &playbook,
         options,
