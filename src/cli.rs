@@ -28,6 +28,7 @@ mod duration;
 mod reports;
 mod rotate;
 mod selection;
+mod status;
 
 use reports::Reports;
 use selection::Selection;
@@ -59,6 +60,8 @@ enum Command {
     },
     /// Renews certificates that are due, and changes nothing else
     Rotate(Box<rotate::Arguments>),
+    /// Shows every certificate, on disk and as served, and changes nothing
+    Status(Box<status::Arguments>),
     /// Takes nodes back to the files that their last change replaced
     Rollback {
         /// Ansible inventory in YAML
@@ -249,6 +252,7 @@ pub fn main() -> ExitCode {
             run(&inventory, &common, &book, &options, &Journal::off())
         }
         (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
+        (Some(Command::Status(arguments)), _) => status::main(&arguments),
         (
             Some(Command::Rollback {
                 inventory,
@@ -332,6 +336,41 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
     Ok(Passwords { login, r#become })
 }
 
+fn asked_passwords(common: &Common, reports: &Reports) -> Result<Passwords, Exit> {
+    ask_passwords(common).map_err(|error| {
+        let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
+        reports.error(ErrorKind::Usage, "ask for passwords", message, &error);
+        Exit::Usage
+    })
+}
+
+/// Reads the inventory, and says what is wrong with it.
+fn load_inventory(path: &Path, common: &Common, reports: &Reports) -> Result<Inventory, Exit> {
+    let environment = Environment::of_process();
+    match inventory::load(path, &common.extra_vars, &environment) {
+        Ok(inventory) => {
+            reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
+            Ok(inventory)
+        }
+        Err(errors) => {
+            let what = format!("the inventory {}", errors.inventory);
+            reports.problems(ErrorKind::Inventory, &what, &errors.problems);
+            Err(Exit::Usage)
+        }
+    }
+}
+
+/// Keys under a passphrase are asked for where there is somebody to ask.
+fn ssh_context() -> SshContext {
+    SshContext::from_environment().with_prompt(Arc::new(|request| {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let question = format!("Passphrase of {}: ", request.path.display());
+        rpassword::prompt_password(question).ok().map(Into::into)
+    }))
+}
+
 enum Book {
     Shipped(&'static str),
     /// The shipped rotate.yaml, as a part of deploy.yaml.
@@ -377,16 +416,10 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         Ok(reports) => reports,
         Err(exit) => return exit,
     };
-    let environment = Environment::of_process();
-    let inventory = match inventory::load(path, &common.extra_vars, &environment) {
+    let inventory = match load_inventory(path, common, &reports) {
         Ok(inventory) => inventory,
-        Err(errors) => {
-            let what = format!("the inventory {}", errors.inventory);
-            reports.problems(ErrorKind::Inventory, &what, &errors.problems);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
-    reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
     let mut playbook = match load_playbook(book, &inventory, &reports) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,
@@ -395,13 +428,7 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         return exit;
     }
     let events = reports.all.clone();
-    let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
-        if !std::io::stdin().is_terminal() {
-            return None;
-        }
-        let question = format!("Passphrase of {}: ", request.path.display());
-        rpassword::prompt_password(question).ok().map(Into::into)
-    }));
+    let context = ssh_context();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -436,13 +463,9 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
             return Exit::Internal;
         }
     }
-    let passwords = match ask_passwords(common) {
+    let passwords = match asked_passwords(common, &reports) {
         Ok(passwords) => passwords,
-        Err(error) => {
-            let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
-            reports.error(ErrorKind::Usage, "ask for passwords", message, &error);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
     let options = &Options {
         passwords,

@@ -28,6 +28,7 @@ pub mod report;
 pub mod run;
 pub mod secret;
 pub mod session;
+pub mod status;
 pub mod terminal;
 pub mod verify;
 mod yaml;

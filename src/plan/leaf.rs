@@ -177,35 +177,8 @@ impl Planner<'_> {
 
     /// What is wrong with a certificate besides its age, in words for the plan.
     fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
-        let mut faults = Vec::new();
-        match &self.authority.certificate {
-            Some(authority) if !self.authority.planned => {
-                if !certificate.is_signed_by(authority) {
-                    faults.push(format!("issued by another CA ({})", certificate.issuer()));
-                }
-            }
-            _ => faults.push("the CA is new".to_owned()),
-        }
-        let wanted = wanted_sans(host, role);
-        for san in wanted.difference(certificate.sans()) {
-            faults.push(format!("SAN {san} missing"));
-        }
-        for san in certificate.sans().difference(&wanted) {
-            faults.push(format!("SAN {san} not wanted"));
-        }
-        let usage = match role {
-            Role::Daemon => ExtendedKeyUsage::ServerAuth,
-            Role::Client => ExtendedKeyUsage::ClientAuth,
-        };
-        if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
-            faults.push("extended key usage differs".to_owned());
-        }
-        if certificate.key_type() != Some(host.settings.key_type) {
-            let found = certificate
-                .key_type()
-                .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
-            faults.push(format!("key type {found}, want {}", host.settings.key_type));
-        }
+        let mut faults: Vec<String> = stranger(&self.authority, certificate).into_iter().collect();
+        faults.extend(mismatches(host, role, certificate));
         faults
     }
 
@@ -341,4 +314,82 @@ fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authorit
         Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
         None => Found::Nothing("its key is not one the ledger knows".to_owned()),
     }
+}
+
+/// What somebody who only looks sees of a pair on its node.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// Where there is one, whether it is the right one or not.
+    pub certificate: Option<Box<Certificate>>,
+    /// Why it does not work.
+    pub broken: Vec<String>,
+    /// What else is not as the inventory wants it; its age is not looked at.
+    pub drift: Vec<String>,
+}
+
+/// Looks at the pair of `role` that lies on its node.
+#[must_use]
+pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
+    let (directory, files) = location(host, role);
+    let (path, key) = (
+        format!("{directory}/{}", files.cert),
+        format!("{directory}/{}", files.key),
+    );
+    let (certificate, mut broken) = match examine(facts, &path, &key, authority) {
+        Found::Pair(certificate) => (Some(certificate), Vec::new()),
+        Found::Nothing(reason) => {
+            let file = facts.regular(&path);
+            let content = file.and_then(|file| file.content.as_deref());
+            let parsed = content.and_then(|content| Certificate::from_pem(content).ok());
+            (parsed.map(Box::new), vec![reason])
+        }
+    };
+    let mut drift = Vec::new();
+    if let Some(certificate) = &certificate {
+        if authority.certificate.is_some() {
+            broken.extend(stranger(authority, certificate));
+        }
+        drift = mismatches(host, role, certificate);
+    }
+    LookedAt {
+        certificate,
+        broken,
+        drift,
+    }
+}
+
+/// Why a certificate is not the present CA's.
+fn stranger(authority: &Authority, certificate: &Certificate) -> Option<String> {
+    match &authority.certificate {
+        Some(authority_certificate) if !authority.planned => (!certificate
+            .is_signed_by(authority_certificate))
+        .then(|| format!("issued by another CA ({})", certificate.issuer())),
+        _ => Some("the CA is new".to_owned()),
+    }
+}
+
+/// What of a certificate is not as the inventory wants it.
+fn mismatches(host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
+    let mut faults = Vec::new();
+    let wanted = wanted_sans(host, role);
+    for san in wanted.difference(certificate.sans()) {
+        faults.push(format!("SAN {san} missing"));
+    }
+    for san in certificate.sans().difference(&wanted) {
+        faults.push(format!("SAN {san} not wanted"));
+    }
+    let usage = match role {
+        Role::Daemon => ExtendedKeyUsage::ServerAuth,
+        Role::Client => ExtendedKeyUsage::ClientAuth,
+    };
+    if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
+        faults.push("extended key usage differs".to_owned());
+    }
+    if certificate.key_type() != Some(host.settings.key_type) {
+        let found = certificate
+            .key_type()
+            .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
+        faults.push(format!("key type {found}, want {}", host.settings.key_type));
+    }
+    faults
 }

@@ -28,7 +28,9 @@ pub use change::{
 pub use engine::{Containers, is_swarm_manager};
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
-pub use leaf::{LeafDecision, location as leaf_location, wanted_sans};
+pub use leaf::{
+    LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf, wanted_sans,
+};
 pub use renewal::{Renewal, Renewals, authority_warning, clocks, renewal};
 
 use crate::inventory::{Host, Inventory};

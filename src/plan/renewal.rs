@@ -39,6 +39,8 @@ pub enum Renewal {
 const SKEW: i64 = 5;
 /// A CA that ends within so many days is worth a word, however long it lives.
 const AUTHORITY_SOON: i64 = 180;
+/// So many certificates are named; the others are counted.
+const NAMED: usize = 5;
 
 /// Decides it. Of one with a life of a year the last third begins after eight
 /// months; `dtls_renew_before` says another day. A new one has to end at least
@@ -139,18 +141,18 @@ impl Planner<'_> {
     }
 
     fn overdue(&self, authority: &Certificate) -> String {
-        let waiting: Vec<&str> = self
-            .waiting_for_authority
-            .iter()
-            .map(String::as_str)
-            .collect();
+        let waiting = &self.waiting_for_authority;
+        let mut named = waiting.iter().take(NAMED).cloned().collect::<Vec<_>>();
+        if waiting.len() > NAMED {
+            named.push(format!("{} more", waiting.len() - NAMED));
+        }
         let (what, which) = match waiting.len() {
             1 => ("1 certificate is".to_owned(), "a new one"),
             count => (format!("{count} certificates are"), "new ones"),
         };
         format!(
             "{what} due ({}), and {which} would end with the CA, on {}, too soon to be worth a restart: A NEW CA IS DUE, before that day",
-            crate::report::some_of(&waiting, 5),
+            named.join(", "),
             authority.not_after().date()
         )
     }

@@ -155,6 +155,7 @@ impl Renderer for Live {
             | Event::Stopped { .. }
             | Event::Abandoned { .. }
             | Event::Error(_)
+            | Event::Status { .. }
             | Event::Recap { .. } => self.clear(),
             Event::NotBegun { hosts, .. } => {
                 for host in hosts {
@@ -165,6 +166,7 @@ impl Renderer for Live {
             | Event::Interrupted { .. }
             | Event::Act { .. }
             | Event::ActEnded { .. }
+            | Event::Certificate(_)
             | Event::Proof(_) => {}
         }
         self.text.event(event);
