@@ -336,6 +336,34 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
     Ok(Passwords { login, r#become })
 }
 
+/// From now on signals ask for an end, and the second one is it.
+fn listen(
+    runtime: &tokio::runtime::Runtime,
+    interrupt: &Interrupt,
+    found: &Terminal,
+    journal: &Journal,
+    reports: &Reports,
+) -> Result<(), Exit> {
+    let signals = {
+        let _guard = runtime.enter();
+        Signals::catch()
+    };
+    let signals = signals.map_err(|error| {
+        let message = "signals cannot be caught".to_owned();
+        reports.error(ErrorKind::Internal, "start", message, &error);
+        Exit::Internal
+    })?;
+    let (interrupt, events) = (interrupt.clone(), reports.all.clone());
+    let (found, journal) = (found.clone(), journal.clone());
+    runtime.spawn(async move {
+        interrupt::listen(signals, interrupt, events).await;
+        journal.finish();
+        found.restore();
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(())
+}
+
 fn asked_passwords(common: &Common, reports: &Reports) -> Result<Passwords, Exit> {
     ask_passwords(common).map_err(|error| {
         let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
@@ -442,26 +470,8 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
     };
     let interrupt = Interrupt::default();
     let found = Terminal::remember();
-    let signals = {
-        let _guard = runtime.enter();
-        Signals::catch()
-    };
-    match signals {
-        Ok(signals) => {
-            let (interrupt, events) = (interrupt.clone(), events.clone());
-            let (found, journal) = (found.clone(), journal.clone());
-            runtime.spawn(async move {
-                interrupt::listen(signals, interrupt, events).await;
-                journal.finish();
-                found.restore();
-                std::process::exit(Exit::Interrupted as i32);
-            });
-        }
-        Err(error) => {
-            let message = "signals cannot be caught".to_owned();
-            reports.error(ErrorKind::Internal, "start", message, &error);
-            return Exit::Internal;
-        }
+    if let Err(exit) = listen(&runtime, &interrupt, &found, journal, &reports) {
+        return exit;
     }
     let passwords = match asked_passwords(common, &reports) {
         Ok(passwords) => passwords,

@@ -1,8 +1,7 @@
 //! `dtls-deploy status`: every certificate, on disk and as served.
 //!
 //! Comes in: the arguments. Goes out: a look at the nodes, and perhaps a file of
-//! metrics. Called by the command line. Nothing is changed, so that an
-//! interruption just ends it.
+//! metrics. Called by the command line.
 
 use std::path::PathBuf;
 
@@ -10,11 +9,13 @@ use clap::Args;
 use time::OffsetDateTime;
 
 use super::reports::Reports;
-use super::{Book, Common, asked_passwords, load_inventory, load_playbook, ssh_context};
+use super::{Book, Common, asked_passwords, listen, load_inventory, load_playbook, ssh_context};
 use crate::event::ErrorKind;
+use crate::interrupt::Interrupt;
 use crate::journal::Journal;
 use crate::run::{Exit, run_id};
 use crate::status::{Status, write_prometheus};
+use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -39,7 +40,6 @@ fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
     let inventory = load_inventory(&arguments.inventory, common, reports)?;
     let mut playbook = load_playbook(&Book::Shipped("verify"), &inventory, reports)?;
     common.selection.apply(&mut playbook, &inventory, reports)?;
-    let passwords = asked_passwords(common, reports)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -48,6 +48,9 @@ fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
             reports.error(ErrorKind::Internal, "start", message, &error);
             Exit::Internal
         })?;
+    let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
+    listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;
+    let passwords = asked_passwords(common, reports)?;
     let status = Status {
         run: run_id(OffsetDateTime::now_utc()),
         inventory: &inventory,
@@ -58,9 +61,12 @@ fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
         forks: common.forks.into(),
         events: &reports.all,
     };
-    let found = runtime.block_on(status.look());
+    // Nothing is changed: an interruption just ends it.
+    let found = runtime.block_on(interrupt.or(status.look()));
     // A prompt that nobody answers must not keep the program from ending.
     runtime.shutdown_background();
+    terminal.restore();
+    let found = found.ok_or(Exit::Interrupted)?;
     if let Some(path) = &arguments.prometheus {
         write_prometheus(path, &found, OffsetDateTime::now_utc()).map_err(|error| {
             let message = format!("the metrics cannot be written to {}", path.display());

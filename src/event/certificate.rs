@@ -15,8 +15,10 @@ pub struct CertificateStatus {
     /// Who holds its key, as far as anybody can tell.
     pub holder: String,
     pub state: CertificateState,
-    /// What is not as it should be, each in a few words.
+    /// What is not as declared, each in a few words; its age is not among it.
     pub drift: Vec<String>,
+    /// Why it is to be renewed, where it is: its age.
+    pub due: Option<String>,
     /// What the certificate says; null where none could be read.
     pub certificate: Option<CertificateText>,
 }

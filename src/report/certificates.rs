@@ -1,7 +1,7 @@
 //! The certificates of `status` as text: a table, the most urgent first, and a
 //! line that counts them.
 
-use super::layout::{Cell, table};
+use super::layout::{Cell, table, wrap};
 use super::{Style, Verbosity};
 use crate::event::{
     CertificateCounts, CertificateSource, CertificateState, CertificateStatus, CertificateText,
@@ -62,6 +62,7 @@ fn bar(used: u8) -> String {
 /// What is wrong comes first, then what the certificate says.
 fn said(one: &CertificateStatus, verbose: bool) -> String {
     let mut parts = one.drift.clone();
+    parts.extend(one.due.clone());
     if let Some(text) = &one.certificate {
         parts.push(format!("ends {}", text.not_after.date()));
         parts.push(text.subject.clone());
@@ -83,7 +84,7 @@ fn said(one: &CertificateStatus, verbose: bool) -> String {
 }
 
 /// How many there are in each state.
-pub(super) fn counts(counts: &CertificateCounts, milliseconds: u128) -> String {
+pub(super) fn counts(style: Style, counts: &CertificateCounts, milliseconds: u128) -> Vec<String> {
     let words = [
         (counts.expired, "expired"),
         (counts.broken, "broken"),
@@ -104,7 +105,7 @@ pub(super) fn counts(counts: &CertificateCounts, milliseconds: u128) -> String {
     };
     #[allow(clippy::cast_precision_loss)] // exact below 2^53
     let seconds = milliseconds as f64 / 1000.0;
-    format!("{said}; took {seconds:.2} s")
+    wrap(&format!("{said}; took {seconds:.2} s"), style.width)
 }
 
 #[cfg(test)]

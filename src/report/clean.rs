@@ -106,10 +106,12 @@ fn status(status: &mut CertificateStatus) {
         holder,
         state: _,
         drift,
+        due,
         certificate,
     } = status;
     all([host, place, holder]);
     all(drift);
+    all(due);
     if let Some(text) = certificate {
         all([&mut text.subject, &mut text.issuer, &mut text.serial]);
         all(&mut text.sans);

@@ -247,7 +247,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             } => {
                 let rows = std::mem::take(&mut self.certificates);
                 self.lines(&certificates::certificates(style, &rows));
-                self.line(&certificates::counts(certificates, *milliseconds));
+                self.lines(&certificates::counts(style, certificates, *milliseconds));
             }
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));

@@ -96,13 +96,21 @@ pub(super) struct Faults {
     pub(super) drift: Vec<String>,
 }
 
-/// The state that follows from dates and faults; the words are all of them.
+/// What follows from dates and faults.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) state: CertificateState,
+    pub(super) drift: Vec<String>,
+    pub(super) due: Option<String>,
+}
+
+/// The state of a certificate, and its faults in one list.
 pub(super) fn judge(
     certificate: Option<&Certificate>,
     mut faults: Faults,
     renewal: Renewal,
     now: OffsetDateTime,
-) -> (CertificateState, Vec<String>) {
+) -> Judged {
     let mut expired = false;
     if let Some(certificate) = certificate {
         expired = certificate.not_after() <= now;
@@ -111,27 +119,25 @@ pub(super) fn judge(
             faults.broken.push(format!("is valid only from {begin}"));
         }
     }
-    let mut due = Vec::new();
-    match renewal {
-        Renewal::NotDue => {}
-        Renewal::Due(reason) => due.push(reason),
+    let due = match renewal {
+        Renewal::NotDue => None,
+        Renewal::Due(reason) => Some(reason),
         Renewal::EndsWithAuthority => {
-            due.push("due for renewal, and a new CA has to come first".to_owned());
+            Some("due for renewal, and a new CA has to come first".to_owned())
         }
-    }
+    };
     let state = if expired {
         CertificateState::Expired
     } else if !faults.broken.is_empty() {
         CertificateState::Broken
-    } else if !(faults.drift.is_empty() && due.is_empty()) {
+    } else if !faults.drift.is_empty() || due.is_some() {
         CertificateState::Due
     } else {
         CertificateState::Fine
     };
-    let mut words = faults.broken;
-    words.append(&mut faults.drift);
-    words.append(&mut due);
-    (state, words)
+    let mut drift = faults.broken;
+    drift.append(&mut faults.drift);
+    Judged { state, drift, due }
 }
 
 /// The CA itself.
@@ -149,14 +155,11 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     } else if certificate.is_none() {
         faults.broken.push("none present".to_owned());
     }
-    let (mut state, mut drift) = judge(certificate, faults, Renewal::NotDue, world.now);
     let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
-    if let Some(text) = warning {
-        drift.push(text);
-        state = state.min(CertificateState::Due);
-    }
+    let renewal = warning.map_or(Renewal::NotDue, Renewal::Due);
+    let mut judged = judge(certificate, faults, renewal, world.now);
     if facts.is_none() {
-        state = CertificateState::Unknown;
+        judged.state = CertificateState::Unknown;
     }
     CertificateStatus {
         host: ca.name.clone(),
@@ -164,8 +167,9 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
         source: CertificateSource::Disk,
         place: path("ca.pem"),
         holder: facts.map_or_else(unknown, |facts| holder(facts, ca, &path("ca-key.pem"))),
-        state,
-        drift,
+        state: judged.state,
+        drift: judged.drift,
+        due: judged.due,
         certificate: certificate.map(|certificate| text(certificate, world.now)),
     }
 }
@@ -215,7 +219,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
             &world.authority,
         ));
     }
-    let (state, drift) = judge(
+    let Judged { state, drift, due } = judge(
         certificate,
         faults,
         age(world, host, certificate),
@@ -229,6 +233,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         holder: holder(facts, host, &format!("{directory}/{}", files.key)),
         state,
         drift,
+        due,
         certificate: certificate.map(|certificate| text(certificate, world.now)),
     }
 }
@@ -278,7 +283,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
             }
         }
     }
-    let (state, drift) = judge(found.as_ref(), faults, Renewal::NotDue, world.now);
+    let Judged { state, drift, due } = judge(found.as_ref(), faults, Renewal::NotDue, world.now);
     CertificateStatus {
         host: host.name.clone(),
         role: CertificateRole::Client,
@@ -287,6 +292,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
         holder: holder(facts, host, &format!("{tls}/key.pem")),
         state,
         drift,
+        due,
         certificate: found.map(|certificate| text(&certificate, world.now)),
     }
 }
@@ -352,6 +358,7 @@ fn remembered(
         holder: unknown(),
         state: CertificateState::Unknown,
         drift: Vec::new(),
+        due: None,
         certificate,
     }
 }

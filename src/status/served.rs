@@ -63,6 +63,7 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         holder: format!("{} on {}", daemon.settings.unit, daemon.name),
         state: CertificateState::Unknown,
         drift: Vec::new(),
+        due: None,
         certificate: None,
     };
     match seen {
@@ -137,9 +138,10 @@ fn fill(
         due if faults.drift.is_empty() => due,
         _ => Renewal::NotDue,
     };
-    let (state, drift) = judge(certificate.as_ref(), faults, renewal, world.now);
-    row.state = state;
-    row.drift = drift;
+    let judged = judge(certificate.as_ref(), faults, renewal, world.now);
+    row.state = judged.state;
+    row.drift = judged.drift;
+    row.due = judged.due;
     row.certificate = certificate.map(|certificate| text(&certificate, world.now));
 }
 

@@ -101,6 +101,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             holder: name(),
             state: CertificateState::Due,
             drift: list(),
+            due: Some(name()),
             certificate: Some(CertificateText {
                 subject: name(),
                 sans: list(),
