@@ -11,10 +11,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::event::{ErrorKind, Event};
 use crate::history;
 use crate::interrupt::{self, Interrupt, Signals};
+use time::UtcOffset;
+
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::{self, Journal};
 use crate::node::SshContext;
 use crate::passphrase;
+use crate::plan::Renewals;
 use crate::playbook::{self, Playbook};
 use crate::run::{Exit, Options, Run, Task, run_id};
 use crate::secret::Secret;
@@ -24,8 +27,10 @@ use crate::terminal::Terminal;
 mod authority;
 mod duration;
 mod reports;
+mod rotate;
 mod schedule;
 mod selection;
+mod status;
 
 use reports::Reports;
 use selection::Selection;
@@ -55,6 +60,10 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Renews certificates that are due, and changes nothing else
+    Rotate(Box<rotate::Arguments>),
+    /// Shows every certificate, on disk and as served, and changes nothing
+    Status(Box<status::Arguments>),
     /// Takes nodes back to the files that their last change replaced
     Rollback {
         /// Ansible inventory in YAML
@@ -314,6 +323,8 @@ pub fn main() -> ExitCode {
             let book = Book::Shipped("verify");
             run(&inventory, &common, &book, &options, &Journal::off())
         }
+        (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
+        (Some(Command::Status(arguments)), _) => status::main(&arguments),
         (
             Some(Command::Rollback {
                 inventory,
@@ -394,10 +405,75 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
     Ok(Passwords { login, r#become })
 }
 
+/// From now on signals ask for an end, and the second one is it.
+fn listen(
+    runtime: &tokio::runtime::Runtime,
+    interrupt: &Interrupt,
+    found: &Terminal,
+    journal: &Journal,
+    reports: &Reports,
+) -> Result<(), Exit> {
+    let signals = {
+        let _guard = runtime.enter();
+        Signals::catch()
+    };
+    let signals = signals.map_err(|error| {
+        let message = "signals cannot be caught".to_owned();
+        reports.error(ErrorKind::Internal, "start", message, &error);
+        Exit::Internal
+    })?;
+    let (interrupt, events) = (interrupt.clone(), reports.all.clone());
+    let (found, journal) = (found.clone(), journal.clone());
+    runtime.spawn(async move {
+        interrupt::listen(signals, interrupt, events).await;
+        journal.finish();
+        found.restore();
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(())
+}
+
+fn asked_passwords(common: &Common, reports: &Reports) -> Result<Passwords, Exit> {
+    ask_passwords(common).map_err(|error| {
+        let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
+        reports.error(ErrorKind::Usage, "ask for passwords", message, &error);
+        Exit::Usage
+    })
+}
+
+/// Reads the inventory, and says what is wrong with it.
+fn load_inventory(path: &Path, common: &Common, reports: &Reports) -> Result<Inventory, Exit> {
+    let environment = Environment::of_process();
+    match inventory::load(path, &common.extra_vars, &environment) {
+        Ok(inventory) => {
+            reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
+            Ok(inventory)
+        }
+        Err(errors) => {
+            let what = format!("the inventory {}", errors.inventory);
+            reports.problems(ErrorKind::Inventory, &what, &errors.problems);
+            Err(Exit::Usage)
+        }
+    }
+}
+
+/// Keys under a passphrase are asked for where there is somebody to ask.
+fn ssh_context() -> SshContext {
+    SshContext::from_environment().with_prompt(Arc::new(|request| {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let question = format!("Passphrase of {}: ", request.path.display());
+        rpassword::prompt_password(question).ok().map(Into::into)
+    }))
+}
+
 enum Book {
     /// None: what the shipped deploy.yaml needs is tried.
     Access,
     Shipped(&'static str),
+    /// The shipped rotate.yaml, as a part of deploy.yaml.
+    Rotate(Renewals),
     File(PathBuf),
     /// Something is done with the CA alone; which hosts there are, and how they
     /// are looked at, is as with deploy.yaml.
@@ -405,17 +481,22 @@ enum Book {
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
-    let shipped = |wanted: &str| {
-        playbook::SHIPPED
+    let shipped = |name: &str| {
+        let text = playbook::SHIPPED
             .iter()
-            .find(|(name, _)| *name == wanted)
-            .map_or("", |(_, text)| *text)
-            .to_owned()
+            .find(|(shipped, _)| *shipped == name)
+            .map_or("", |(_, text)| *text);
+        (name.to_owned(), text.to_owned())
     };
     let (name, text) = match book {
-        Book::Access => ("check-access".to_owned(), shipped("deploy")),
-        Book::Authority(_) => ("deploy".to_owned(), shipped("deploy")),
-        Book::Shipped(name) => ((*name).to_owned(), shipped(name)),
+        Book::Access => ("check-access".to_owned(), shipped("deploy").1),
+        Book::Authority(_) => shipped("deploy"),
+        Book::Shipped(name) => shipped(name),
+        Book::Rotate(renewals) => {
+            let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
+            let rotate = load_playbook(&Book::Shipped("rotate"), inventory, reports)?;
+            return Ok(rotate.as_part_of(deploy, *renewals));
+        }
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
@@ -433,20 +514,16 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
 }
 
 fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &Journal) -> Exit {
+    // Threads that are not there yet cannot change it while it is read.
+    let zone = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
     let reports = match Reports::new(common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };
-    let environment = Environment::of_process();
-    let inventory = match inventory::load(path, &common.extra_vars, &environment) {
+    let inventory = match load_inventory(path, common, &reports) {
         Ok(inventory) => inventory,
-        Err(errors) => {
-            let what = format!("the inventory {}", errors.inventory);
-            reports.problems(ErrorKind::Inventory, &what, &errors.problems);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
-    reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
     let mut playbook = match load_playbook(book, &inventory, &reports) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,
@@ -455,13 +532,7 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         return exit;
     }
     let events = reports.all.clone();
-    let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
-        if !std::io::stdin().is_terminal() {
-            return None;
-        }
-        let question = format!("Passphrase of {}: ", request.path.display());
-        rpassword::prompt_password(question).ok().map(Into::into)
-    }));
+    let context = ssh_context();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -475,34 +546,12 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
     };
     let interrupt = Interrupt::default();
     let found = Terminal::remember();
-    let signals = {
-        let _guard = runtime.enter();
-        Signals::catch()
-    };
-    match signals {
-        Ok(signals) => {
-            let (interrupt, events) = (interrupt.clone(), events.clone());
-            let (found, journal) = (found.clone(), journal.clone());
-            runtime.spawn(async move {
-                interrupt::listen(signals, interrupt, events).await;
-                journal.finish();
-                found.restore();
-                std::process::exit(Exit::Interrupted as i32);
-            });
-        }
-        Err(error) => {
-            let message = "signals cannot be caught".to_owned();
-            reports.error(ErrorKind::Internal, "start", message, &error);
-            return Exit::Internal;
-        }
+    if let Err(exit) = listen(&runtime, &interrupt, &found, journal, &reports) {
+        return exit;
     }
-    let passwords = match ask_passwords(common) {
+    let passwords = match asked_passwords(common, &reports) {
         Ok(passwords) => passwords,
-        Err(error) => {
-            let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
-            reports.error(ErrorKind::Usage, "ask for passwords", message, &error);
-            return Exit::Usage;
-        }
+        Err(exit) => return exit,
     };
     let options = &Options {
         passwords,
@@ -510,6 +559,7 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
     };
     let run = Run {
         id: run_id(time::OffsetDateTime::now_utc()),
+        zone,
         inventory: &inventory,
         playbook: &playbook,
         options,
@@ -522,7 +572,7 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         match book {
             Book::Access => run.check_access().await,
             Book::Authority(task) => run.authority(task).await,
-            Book::Shipped(_) | Book::File(_) => run.execute().await,
+            Book::Shipped(_) | Book::File(_) | Book::Rotate(_) => run.execute().await,
         }
     });
     // A prompt that nobody answers must not keep the program from ending.

@@ -7,6 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+mod certificate;
+
+pub use certificate::{
+    CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
+    CertificateText,
+};
+
 /// The version of the JSON form; a field that changes its meaning raises it.
 pub const SCHEMA: u32 = 1;
 
@@ -81,6 +88,14 @@ pub enum Event {
         because: Vec<String>,
     },
     Proof(Proof),
+    /// A certificate in one place, of `status`; the most urgent first.
+    Certificate(Box<CertificateStatus>),
+    /// The last event of `status`.
+    Status {
+        certificates: CertificateCounts,
+        #[serde(deserialize_with = "milliseconds")]
+        milliseconds: u128,
+    },
     /// The run was asked to stop: nothing new is begun.
     Interrupted {
         /// Hosts whose current step is waited for.

@@ -30,6 +30,7 @@ pub mod run;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+pub mod status;
 pub mod terminal;
 pub mod verify;
 mod yaml;

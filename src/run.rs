@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::agent::{Program, RunningAgent, StartError};
 use crate::apply::{Apply, Materials, Outcome, issue, schedule};
@@ -75,6 +75,8 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Run<'a> {
     pub id: String,
+    /// This machine's time zone, which maintenance windows are in.
+    pub zone: UtcOffset,
     pub inventory: &'a Inventory,
     pub playbook: &'a Playbook,
     pub options: &'a Options,
@@ -286,7 +288,7 @@ impl Run<'_> {
             self.inventory,
             self.playbook,
             &facts,
-            OffsetDateTime::now_utc(),
+            OffsetDateTime::now_utc().to_offset(self.zone),
         );
         World {
             nodes,

@@ -32,6 +32,11 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Only tasks with this tag, besides those that always run.
+    pub fn only(&mut self, tag: &str) {
+        self.tags = vec![tag.to_owned()];
+    }
+
     /// Cuts the playbook down, and prints what was asked for instead of a run.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ mod resolve;
 mod ssh_options;
 mod values;
 mod variables;
+mod window_values;
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +49,7 @@ pub use path_values::Files;
 pub use ssh_options::{HostKeyChecking, SshOptions};
 pub use values::{ClientEnv, RenewBefore};
 pub use variables::{ReadBy, Settings, Variable, table as variable_table};
+pub use window_values::MaintenanceWindow;
 
 use crate::yaml::problems::Problems;
 use convert::Context;

@@ -25,6 +25,7 @@ use super::values::{
     Boolean, ClientEnv, ClientEnvironment, ConfirmSeconds, Days, GenerationCount, HostName, Key,
     NameTemplate, RenewBefore, Renewal,
 };
+use super::window_values::{MaintenanceWindow, Window};
 
 /// Which hosts a variable has a meaning for. It may be written for any host
 /// and any group; below a host alone where it means nothing it is a warning.
@@ -170,6 +171,10 @@ variables! {
     /// Turns `live-restore` on, so that containers outlive a restart of their
     /// daemon; false leaves daemon.json as it is, too.
     "dtls_live_restore" => live_restore: bool = false, "false", Boolean, Daemons;
+    /// When `rotate` may restart the daemon: days of the week and hours, in the
+    /// time zone of the machine that dtls-deploy runs on unless `UTC` follows;
+    /// always when not set.
+    "dtls_maintenance_window" => maintenance_window: Option<MaintenanceWindow> = None, "", Window, Daemons;
 }
 
 variables! {

@@ -1,7 +1,7 @@
 //! `certificate`: a leaf for the host, issued on the CA node where the one it
 //! has will not do.
 
-use super::{Module, Parameter, ROLE, role_of};
+use super::{Kind, Module, Parameter, ROLE, role_of};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::pki::Role;
@@ -10,6 +10,13 @@ use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct Certificate;
+
+const BECAUSE: Parameter = Parameter {
+    name: "because",
+    kind: Kind::Choice(&["anything", "age"]),
+    required: false,
+    summary: "age: only a renewal of a certificate that is due, of a daemon's inside `dtls_maintenance_window`; anything, which is what counts when not set: also when there is none, or one that does not fit",
+};
 
 impl Module for Certificate {
     fn name(&self) -> &'static str {
@@ -21,7 +28,7 @@ impl Module for Certificate {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        &[ROLE]
+        &[ROLE, BECAUSE]
     }
 
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
@@ -47,16 +54,21 @@ impl Module for Certificate {
             Role::Daemon => format!("daemon certificate for {}", host.name),
             Role::Client => format!("client certificate for {}", host.name),
         };
-        let (reasons, action) = match planner.decide_leaf(host, role)? {
-            LeafDecision::Keep { .. } => return Ok(Vec::new()),
-            LeafDecision::Fetch { reasons, .. } => (
+        let decision = if task.argument("because") == Some("age") {
+            planner.decide_renewal(host, role)?
+        } else {
+            Some(planner.decide_leaf(host, role)?)
+        };
+        let (reasons, action) = match decision {
+            None | Some(LeafDecision::Keep { .. }) => return Ok(Vec::new()),
+            Some(LeafDecision::Fetch { reasons, .. }) => (
                 reasons,
                 Action::Fetch {
                     host: host.name.clone(),
                     role,
                 },
             ),
-            LeafDecision::Issue { reasons, request } => (reasons, Action::Issue(*request)),
+            Some(LeafDecision::Issue { reasons, request }) => (reasons, Action::Issue(*request)),
         };
         Ok(vec![Change {
             host: host.name.clone(),

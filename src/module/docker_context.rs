@@ -1,6 +1,6 @@
 //! `docker_context`: a context of the docker CLI for every daemon.
 
-use super::{Module, Parameter, STATE, is_absent};
+use super::{BECAUSE, Module, Parameter, STATE, is_absent, waits_for_leaf};
 use crate::docker::context::{is_ours, metadata, paths};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
@@ -27,7 +27,7 @@ impl Module for DockerContext {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        &[STATE]
+        &[STATE, BECAUSE]
     }
 
     fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
@@ -63,7 +63,9 @@ impl Module for DockerContext {
         if is_absent(task) {
             return remove(planner, host, task);
         }
-        if !host.settings.client_env.contains(&ClientEnv::Context) {
+        if !host.settings.client_env.contains(&ClientEnv::Context)
+            || waits_for_leaf(planner, host, task, Role::Client)
+        {
             return Ok(Vec::new());
         }
         let (directory, files) = leaf_location(host, Role::Client);

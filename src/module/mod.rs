@@ -110,6 +110,20 @@ const STATE: Parameter = Parameter {
     summary: "absent: what the module makes is removed, everything else kept; present when not set",
 };
 
+/// The parameter of the modules that deliver a leaf.
+const BECAUSE: Parameter = Parameter {
+    name: "because",
+    kind: Kind::Choice(&["anything", "changes"]),
+    required: false,
+    summary: "changes: only when this run has a new certificate for the host; anything, which is what counts when not set: also when files differ",
+};
+
+/// Whether the task has nothing to do, as this run has no new certificate in
+/// `role` for the host.
+fn waits_for_leaf(planner: &Planner<'_>, host: &Host, task: &Task, role: Role) -> bool {
+    task.argument("because") == Some("changes") && !planner.has_new_leaf(host, role)
+}
+
 /// Whether the task takes away what its module makes.
 fn is_absent(task: &Task) -> bool {
     task.argument("state") == Some("absent")

@@ -1,7 +1,7 @@
 //! `push`: CA certificate, leaf certificate and key, under the names and with
 //! the modes that Docker looks for.
 
-use super::{Module, Parameter, ROLE, STATE, is_absent, role_of};
+use super::{BECAUSE, Module, Parameter, ROLE, STATE, is_absent, role_of, waits_for_leaf};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
@@ -29,7 +29,7 @@ impl Module for Push {
     }
 
     fn parameters(&self) -> &'static [Parameter] {
-        &[ROLE, STATE]
+        &[ROLE, STATE, BECAUSE]
     }
 
     fn is_reversible(&self) -> bool {
@@ -59,6 +59,9 @@ impl Module for Push {
         };
         if is_absent(task) {
             return remove(planner, host, task, role);
+        }
+        if waits_for_leaf(planner, host, task, role) {
+            return Ok(Vec::new());
         }
         let decision = planner.decided_leaf(host, role)?;
         let (leaf_is_new, reasons) = match decision {

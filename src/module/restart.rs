@@ -94,6 +94,11 @@ impl Module for Restart {
         let validation = launch::validation(host, facts, &planner.earlier)?;
         let containers = Containers::when_restarted(planner, host)?;
         reasons.extend(containers.said());
+        let (stops, swarm_manager) = (
+            containers.stopped(),
+            facts.engine.as_ref().is_some_and(is_swarm_manager),
+        );
+        planner.note_closed_window(host);
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
@@ -105,8 +110,8 @@ impl Module for Restart {
                 reads,
                 serves,
                 validation,
-                stops: containers.stopped(),
-                swarm_manager: facts.engine.as_ref().is_some_and(is_swarm_manager),
+                stops,
+                swarm_manager,
             }),
         }])
     }

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Planner;
 use super::address::daemon_address;
+use super::{Authority, Planner};
 use crate::inventory::Host;
 use crate::pki::{Certificate, Role, San};
 
@@ -46,12 +46,13 @@ pub(super) fn faults(host: &Host, role: Role, certificate: &Certificate) -> Vec<
         .collect()
 }
 
-impl Planner<'_> {
-    pub(super) fn is_adopted(&self, certificate: &Certificate) -> bool {
-        let entry = self.authority.ledger.by_serial(certificate.serial());
-        entry.is_some_and(|entry| entry.adopted && entry.certificate_sha256 == certificate.sha256())
-    }
+/// Whether the ledger knows it as adopted.
+pub(super) fn is_adopted(authority: &Authority, certificate: &Certificate) -> bool {
+    let entry = authority.ledger.by_serial(certificate.serial());
+    entry.is_some_and(|entry| entry.adopted && entry.certificate_sha256 == certificate.sha256())
+}
 
+impl Planner<'_> {
     /// A node that went back to an older disk has an older pair: as long as that
     /// is good nothing has to be done, but somebody should know.
     pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {

@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use time::{Duration, OffsetDateTime};
-
+use super::adopted;
 use super::authority::Authority;
 use super::issued::issued_names;
+use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
-use crate::inventory::{Files, Host, RenewBefore};
+use crate::inventory::{Files, Host};
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San};
 
@@ -97,100 +97,91 @@ impl Planner<'_> {
     /// # Errors
     /// When the CA cannot be used or the request cannot be made.
     pub fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
-        if let Some(problem) = &self.authority.problem {
-            return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
-        }
-        let facts = self.facts(&host.name)?;
-        let (directory, files) = location(host, role);
-        let found = examine(
-            facts,
-            &format!("{directory}/{}", files.cert),
-            &format!("{directory}/{}", files.key),
-            &self.authority,
-        );
-        let decision = match found {
+        let decision = match self.pair(host, role)? {
             Found::Pair(certificate) => {
-                let reasons = self.faults(host, role, &certificate);
+                let mut reasons = self.faults(host, role, &certificate);
                 self.note_earlier(host, role, &certificate);
-                if self.ends_with_authority(&certificate)
-                    && due(&certificate, host.settings.renew_before, self.now).is_some()
-                {
-                    self.note(
-                        host,
-                        format!(
-                            "its {role} certificate ends with the CA, on {}, and a new one would too: make a new CA before that day",
-                            certificate.not_after().date()
-                        ),
-                    );
+                match self.renewal(host, &certificate) {
+                    Renewal::NotDue => {}
+                    Renewal::EndsWithAuthority if !reasons.is_empty() => {}
+                    Renewal::EndsWithAuthority => self.waits_for_authority(host, role),
+                    Renewal::Due(reason) => reasons.push(reason),
                 }
                 if reasons.is_empty() {
                     LeafDecision::Keep { certificate }
                 } else {
-                    self.replace(host, role, reasons)?
+                    self.replace(host, role, reasons, Some(&certificate))?
                 }
             }
-            Found::Nothing(reason) => self.replace(host, role, vec![reason])?,
+            Found::Nothing(reason) => self.replace(host, role, vec![reason], None)?,
         };
         self.leaves
             .insert((host.name.clone(), role), decision.clone());
         Ok(decision)
     }
 
-    /// What is wrong with a certificate, in words for the plan.
-    fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
-        let mut faults = Vec::new();
-        match &self.authority.certificate {
-            Some(authority) if !self.authority.planned => {
-                if !certificate.is_signed_by(authority) {
-                    faults.push(format!("issued by another CA ({})", certificate.issuer()));
-                }
-            }
-            _ => faults.push("the CA is new".to_owned()),
-        }
-        let adopted = self.is_adopted(certificate);
-        if adopted {
-            faults.extend(super::adopted::faults(host, role, certificate));
-        } else {
-            let wanted = wanted_sans(host, role);
-            for san in wanted.difference(certificate.sans()) {
-                faults.push(format!("SAN {san} missing"));
-            }
-            for san in certificate.sans().difference(&wanted) {
-                faults.push(format!("SAN {san} not wanted"));
-            }
-        }
-        let usage = match role {
-            Role::Daemon => ExtendedKeyUsage::ServerAuth,
-            Role::Client => ExtendedKeyUsage::ClientAuth,
+    /// Decides about the age of a leaf alone: a pair of the present CA that is
+    /// to be renewed is replaced, and remembered; what else may be wrong with
+    /// it is left as it is.
+    ///
+    /// # Errors
+    /// When the CA cannot be used or the request cannot be made.
+    pub fn decide_renewal(
+        &mut self,
+        host: &Host,
+        role: Role,
+    ) -> Result<Option<LeafDecision>, Refusal> {
+        let Found::Pair(certificate) = self.pair(host, role)? else {
+            return Ok(None);
         };
-        if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
-            faults.push("extended key usage differs".to_owned());
-        }
-        if !adopted && certificate.key_type() != Some(host.settings.key_type) {
-            let found = certificate
-                .key_type()
-                .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
-            faults.push(format!("key type {found}, want {}", host.settings.key_type));
-        }
-        if !self.ends_with_authority(certificate)
-            && let Some(fault) = due(certificate, host.settings.renew_before, self.now)
+        let authority = self.authority.certificate.as_ref();
+        if self.authority.planned
+            || !authority.is_some_and(|authority| certificate.is_signed_by(authority))
         {
-            faults.push(fault);
+            return Ok(None);
         }
-        faults
+        let reason = match self.renewal(host, &certificate) {
+            Renewal::NotDue => return Ok(None),
+            Renewal::EndsWithAuthority => {
+                self.waits_for_authority(host, role);
+                return Ok(None);
+            }
+            Renewal::Due(reason) => reason,
+        };
+        if role == Role::Daemon && !self.may_restart(host, &reason) {
+            return Ok(None);
+        }
+        let decision = self.replace(host, role, vec![reason], Some(&certificate))?;
+        self.leaves
+            .insert((host.name.clone(), role), decision.clone());
+        Ok(Some(decision))
     }
 
-    /// Whether a leaf is good for as long as its CA is: one issued now would end
-    /// at the same moment, so that renewing it gains nothing.
-    fn ends_with_authority(&self, certificate: &Certificate) -> bool {
-        self.authority
-            .certificate
-            .as_ref()
-            .is_some_and(|authority| {
-                !self.authority.planned
-                    && certificate.not_after() >= authority.not_after()
-                    && authority.not_after() > self.now
-            })
+    /// Whether this run has a new certificate for the host.
+    #[must_use]
+    pub fn has_new_leaf(&self, host: &Host, role: Role) -> bool {
+        matches!(
+            self.leaves.get(&(host.name.clone(), role)),
+            Some(LeafDecision::Issue { .. } | LeafDecision::Fetch { .. })
+        )
+    }
+
+    fn pair(&self, host: &Host, role: Role) -> Result<Found, Refusal> {
+        usable(&self.authority)?;
+        let (directory, files) = location(host, role);
+        Ok(examine(
+            self.facts(&host.name)?,
+            &format!("{directory}/{}", files.cert),
+            &format!("{directory}/{}", files.key),
+            &self.authority,
+        ))
+    }
+
+    /// What is wrong with a certificate besides its age, in words for the plan.
+    fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
+        let mut faults: Vec<String> = stranger(&self.authority, certificate).into_iter().collect();
+        faults.extend(mismatches(&self.authority, host, role, certificate));
+        faults
     }
 
     /// The decision about a leaf, for a task that delivers it. A run without a
@@ -244,6 +235,7 @@ impl Planner<'_> {
         host: &Host,
         role: Role,
         reasons: Vec<String>,
+        present: Option<&Certificate>,
     ) -> Result<LeafDecision, Refusal> {
         let authority_host = self.inventory.ca();
         let template = &authority_host.settings.issued_name;
@@ -256,8 +248,21 @@ impl Planner<'_> {
                 &format!("{directory}/{key_name}"),
                 &self.authority,
             );
+            let signer = self.authority.certificate.as_ref();
+            let is_due = |certificate: &Certificate| {
+                matches!(
+                    renewal(certificate, &host.settings, signer, self.now),
+                    Renewal::Due(_)
+                )
+            };
+            // What was delivered may be kept there, too: a new one has a new key.
+            let is_new = |certificate: &Certificate| {
+                present.is_none_or(|present| present.sha256() != certificate.sha256())
+            };
             if let Found::Pair(certificate) = waiting
+                && is_new(&certificate)
                 && self.faults(host, role, &certificate).is_empty()
+                && !is_due(&certificate)
                 && self
                     .authority
                     .ledger
@@ -331,19 +336,90 @@ fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
     own.is_some_and(|own| certificate.is_signed_by(own))
 }
 
-/// Expired, or inside the window in which it is renewed.
-fn due(
-    certificate: &Certificate,
-    renew_before: Option<RenewBefore>,
-    now: OffsetDateTime,
-) -> Option<String> {
-    let end = certificate.not_after();
-    if end <= now {
-        return Some(format!("expired on {}", end.date()));
-    }
-    let window = match renew_before {
-        Some(RenewBefore { days }) => Duration::days(days.into()),
-        None => (end - certificate.not_before()) / 3,
+/// What somebody who only looks sees of a pair on its node.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// Where there is one, whether it is the right one or not.
+    pub certificate: Option<Box<Certificate>>,
+    /// Why it does not work.
+    pub broken: Vec<String>,
+    /// What else is not as the inventory wants it; its age is not looked at.
+    pub drift: Vec<String>,
+}
+
+/// Looks at the pair of `role` that lies on its node.
+#[must_use]
+pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
+    let (directory, files) = location(host, role);
+    let (path, key) = (
+        format!("{directory}/{}", files.cert),
+        format!("{directory}/{}", files.key),
+    );
+    let (certificate, mut broken) = match examine(facts, &path, &key, authority) {
+        Found::Pair(certificate) => (Some(certificate), Vec::new()),
+        Found::Nothing(reason) => {
+            let file = facts.regular(&path);
+            let content = file.and_then(|file| file.content.as_deref());
+            let parsed = content.and_then(|content| Certificate::from_pem(content).ok());
+            (parsed.map(Box::new), vec![reason])
+        }
     };
-    (now >= end - window).then(|| format!("expires on {}, due for renewal", end.date()))
+    let mut drift = Vec::new();
+    if let Some(certificate) = &certificate {
+        if authority.certificate.is_some() {
+            broken.extend(stranger(authority, certificate));
+        }
+        drift = mismatches(authority, host, role, certificate);
+    }
+    LookedAt {
+        certificate,
+        broken,
+        drift,
+    }
+}
+
+/// Why a certificate is not the present CA's.
+fn stranger(authority: &Authority, certificate: &Certificate) -> Option<String> {
+    match &authority.certificate {
+        Some(authority_certificate) if !authority.planned => (!certificate
+            .is_signed_by(authority_certificate))
+        .then(|| format!("issued by another CA ({})", certificate.issuer())),
+        _ => Some("the CA is new".to_owned()),
+    }
+}
+
+/// What of a certificate is not as the inventory wants it.
+fn mismatches(
+    authority: &Authority,
+    host: &Host,
+    role: Role,
+    certificate: &Certificate,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    let is_adopted = adopted::is_adopted(authority, certificate);
+    if is_adopted {
+        faults.extend(adopted::faults(host, role, certificate));
+    } else {
+        let wanted = wanted_sans(host, role);
+        for san in wanted.difference(certificate.sans()) {
+            faults.push(format!("SAN {san} missing"));
+        }
+        for san in certificate.sans().difference(&wanted) {
+            faults.push(format!("SAN {san} not wanted"));
+        }
+    }
+    let usage = match role {
+        Role::Daemon => ExtendedKeyUsage::ServerAuth,
+        Role::Client => ExtendedKeyUsage::ClientAuth,
+    };
+    if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
+        faults.push("extended key usage differs".to_owned());
+    }
+    if !is_adopted && certificate.key_type() != Some(host.settings.key_type) {
+        let found = certificate
+            .key_type()
+            .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
+        faults.push(format!("key type {found}, want {}", host.settings.key_type));
+    }
+    faults
 }

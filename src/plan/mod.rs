@@ -14,6 +14,7 @@ mod files;
 mod issued;
 mod leaf;
 mod preflight;
+mod renewal;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,10 @@ pub use change::{
 pub use engine::{Containers, is_swarm_manager};
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
-pub use leaf::{LeafDecision, location as leaf_location, wanted_sans};
+pub use leaf::{
+    LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf, wanted_sans,
+};
+pub use renewal::{Renewal, Renewals, authority_warning, clocks, renewal};
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
@@ -144,6 +148,10 @@ pub struct Planner<'a> {
     pub notes: Vec<Note>,
     /// Some task that applies to its host is a proof.
     pub proves: bool,
+    /// What is done about the age of certificates.
+    pub renewals: Renewals,
+    /// Leaves that are due, and that a new CA has to come first for.
+    pub waiting_for_authority: Vec<String>,
 }
 
 /// A module's refusal to plan.
@@ -245,6 +253,8 @@ pub fn plan(
         reloaded: BTreeSet::new(),
         notes: Vec::new(),
         proves: false,
+        renewals: playbook.renewals,
+        waiting_for_authority: Vec::new(),
     };
     if planner.authority.problem.is_none()
         && let Err(Refusal { message, hint }) = check_issued_names(inventory)
@@ -285,6 +295,8 @@ pub fn plan(
     }
     let (notes, problems) = look_before(&planner, &plan);
     planner.notes.extend(notes);
+    let notes = planner.early_warnings();
+    planner.notes.extend(notes);
     given_up.extend(problems.iter().map(|problem| problem.host.clone()));
     plan.problems.extend(problems);
     // A host that cannot be brought to its state is not half changed either.
@@ -293,6 +305,11 @@ pub fn plan(
     }
     plan.verify = planner.proves;
     plan.notes = planner.notes;
+    if let Some(whole) = &playbook.whole {
+        let others = self::plan(inventory, whole, facts, now);
+        let notes = renewal::left_to_deploy(&plan, &others, inventory);
+        plan.notes.extend(notes);
+    }
     plan
 }
 

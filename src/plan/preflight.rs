@@ -14,8 +14,6 @@ use crate::inventory::{Host, Listen};
 use crate::node::facts::{Network, NodeFacts, Owner, STATE};
 use crate::pki::{BACKDATE, Certificate};
 
-/// Seconds of difference between two clocks that are worth a word.
-const SKEW: i64 = 5;
 /// KiB that have to be free: the old and the new set, and what systemd writes.
 const FREE: u64 = 1024;
 /// Files and directories that have to be makeable.
@@ -30,9 +28,6 @@ pub(super) fn check(
     let facts = planner.facts(&host.name)?;
     let mut notes = Vec::new();
     clock(planner, host, facts)?;
-    if facts.skew.abs() >= SKEW {
-        notes.push(format!("its clock is {} this machine's", apart(facts.skew)));
-    }
     let restarts = changes
         .iter()
         .any(|change| matches!(change.action, Action::Restart(_)));
@@ -51,7 +46,7 @@ fn seconds(count: i64) -> String {
 }
 
 /// `N seconds ahead of` or `behind`.
-fn apart(difference: i64) -> String {
+pub(super) fn apart(difference: i64) -> String {
     let direction = if difference < 0 { "behind" } else { "ahead of" };
     format!("{} {direction}", seconds(difference.abs()))
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::inventory::{BatchSize, Host, Inventory};
 use crate::module::Module;
 use crate::node::facts::FactRequest;
-use crate::plan::Authority;
+use crate::plan::{Authority, Renewals};
 
 pub use argument::Argument;
 pub use list::{hosts_text, tasks_text};
@@ -29,6 +29,7 @@ pub use template::{Expression, FACTS, Scope, Template, TemplateError, scope};
 /// The playbooks that ship with the tool, by name.
 pub const SHIPPED: &[(&str, &str)] = &[
     ("deploy", include_str!("../../playbooks/deploy.yaml")),
+    ("rotate", include_str!("../../playbooks/rotate.yaml")),
     ("verify", include_str!("../../playbooks/verify.yaml")),
     ("rollback", include_str!("../../playbooks/rollback.yaml")),
     ("remove", include_str!("../../playbooks/remove.yaml")),
@@ -41,6 +42,11 @@ pub struct Playbook {
     pub plays: Vec<Play>,
     /// The hosts that `--limit` leaves; none: all of them.
     pub limit: Option<Arc<BTreeSet<String>>>,
+    /// What is done about the age of certificates.
+    pub renewals: Renewals,
+    /// The playbook of which this one is a part: what else that one would
+    /// change is said, and not done.
+    pub whole: Option<Box<Playbook>>,
 }
 
 #[derive(Debug)]
@@ -92,6 +98,18 @@ impl Playbook {
                 task.module.facts(inventory, host, &known, request);
             }
         }
+        if let Some(whole) = &self.whole {
+            whole.request(inventory, host, request);
+        }
+    }
+
+    /// The same playbook, besides which `deploy` has other things to do.
+    #[must_use]
+    pub fn as_part_of(mut self, mut deploy: Self, renewals: Renewals) -> Self {
+        deploy.renewals = Renewals::Left;
+        self.renewals = renewals;
+        self.whole = Some(Box::new(deploy));
+        self
     }
 
     /// Whether `host` acts as root in some play. The CA is always looked at,

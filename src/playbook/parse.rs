@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use crate::inventory::Inventory;
 use crate::inventory::names::nearest;
 use crate::module::{self, Module};
+use crate::plan::Renewals;
 use crate::yaml;
 use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::problem::Problem;
@@ -73,6 +74,8 @@ fn read(
         return Err(problems.finish());
     }
     Ok(Playbook {
+        renewals: Renewals::default(),
+        whole: None,
         name: name.to_owned(),
         plays,
         limit: None,

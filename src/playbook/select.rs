@@ -86,12 +86,19 @@ pub fn select(
     by_tags(playbook, filter)?;
     if let Some(limit) = &filter.limit {
         let names = Arc::new(limited(limit, inventory)?);
-        playbook.limit = Some(Arc::clone(&names));
-        for play in &mut playbook.plays {
-            play.limit = Some(Arc::clone(&names));
+        limit_to(playbook, &names);
+        if let Some(whole) = &mut playbook.whole {
+            limit_to(whole, &names);
         }
     }
     Ok(())
+}
+
+fn limit_to(playbook: &mut Playbook, names: &Arc<BTreeSet<String>>) {
+    playbook.limit = Some(Arc::clone(names));
+    for play in &mut playbook.plays {
+        play.limit = Some(Arc::clone(names));
+    }
 }
 
 /// The hosts of a pattern.

@@ -1,7 +1,7 @@
 //! Events as a terminal may see them: whatever a node said, nothing in it is
 //! obeyed by the terminal.
 
-use crate::event::{Error, Event, Failure, PlannedChange, Proof, StoppedHost};
+use crate::event::{CertificateStatus, Error, Event, Failure, PlannedChange, Proof, StoppedHost};
 use crate::node::visible;
 
 /// The same event with everything that a terminal would obey escaped.
@@ -50,6 +50,8 @@ pub(super) fn clean(event: &Event) -> Event {
         Event::ActEnded { host, step } => all([host, step]),
         Event::Failed(failure) => failed(failure),
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
+        Event::Certificate(certificate) => status(certificate),
+        Event::Status { .. } => {}
         Event::Interrupted { waiting: hosts } | Event::Abandoned { hosts } => all(hosts),
         Event::Stopped { hosts } => {
             for StoppedHost {
@@ -94,6 +96,27 @@ fn change(change: &mut PlannedChange) {
     all(&mut change.reasons);
     if let Some(diff) = &mut change.diff {
         *diff = lines(diff);
+    }
+}
+
+fn status(status: &mut CertificateStatus) {
+    let CertificateStatus {
+        host,
+        role: _,
+        source: _,
+        place,
+        holder,
+        state: _,
+        drift,
+        due,
+        certificate,
+    } = status;
+    all([host, place, holder]);
+    all(drift);
+    all(due);
+    if let Some(text) = certificate {
+        all([&mut text.subject, &mut text.issuer, &mut text.serial]);
+        all(&mut text.sans);
     }
 }
 

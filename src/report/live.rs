@@ -155,6 +155,7 @@ impl Renderer for Live {
             | Event::Stopped { .. }
             | Event::Abandoned { .. }
             | Event::Error(_)
+            | Event::Status { .. }
             | Event::Recap { .. } => self.clear(),
             Event::NotBegun { hosts, .. } => {
                 for host in hosts {
@@ -166,6 +167,7 @@ impl Renderer for Live {
             | Event::Act { .. }
             | Event::ActEnded { .. }
             | Event::Access { .. }
+            | Event::Certificate(_)
             | Event::Proof(_) => {}
         }
         self.text.event(event);

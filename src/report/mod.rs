@@ -6,6 +6,7 @@
 
 use crate::event::{Event, Renderer};
 
+mod certificates;
 mod clean;
 mod ending;
 pub mod json;

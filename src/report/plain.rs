@@ -4,8 +4,8 @@
 use std::io::Write as _;
 
 use super::layout::{plural, shorten, some_of, wrap};
-use super::{Style, Verbosity, clean, ending, plan};
-use crate::event::{Error, Event, Failure, FailureKind, Proof, Renderer};
+use super::{Style, Verbosity, certificates, clean, ending, plan};
+use crate::event::{CertificateStatus, Error, Event, Failure, FailureKind, Proof, Renderer};
 
 /// Where a line belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,7 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     style: Style,
     print: P,
     proofs: Vec<Proof>,
+    certificates: Vec<CertificateStatus>,
     check: bool,
     /// Some host has failed before anything was planned.
     some_missing: bool,
@@ -55,6 +56,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             style,
             print,
             proofs: Vec::new(),
+            certificates: Vec::new(),
             check: false,
             some_missing: false,
         }
@@ -243,6 +245,15 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 because,
             } => self.said(0, "33", "not begun:", &not_begun(play, hosts, because)),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
+            Event::Certificate(certificate) => self.certificates.push((**certificate).clone()),
+            Event::Status {
+                certificates,
+                milliseconds,
+            } => {
+                let rows = std::mem::take(&mut self.certificates);
+                self.lines(&certificates::certificates(style, &rows));
+                self.lines(&certificates::counts(style, certificates, *milliseconds));
+            }
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));
             }

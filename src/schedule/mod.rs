@@ -31,7 +31,7 @@ pub use status::{run_now, status};
 
 /// The subcommand that a schedule runs; none: the deployment itself, which
 /// renews whatever is due.
-const SUBCOMMAND: Option<&str> = None;
+const SUBCOMMAND: Option<&str> = Some("rotate");
 
 /// The words that start a scheduled run.
 fn run_words(program: &str, inventory: &str) -> Vec<String> {

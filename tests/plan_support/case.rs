@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dtls_deploy::inventory::{Environment, Inventory, MemoryFiles, load};
 use dtls_deploy::pki::{LeafRequest, Role, Subject};
-use dtls_deploy::plan::{Action, Content, LeafPart, Plan, issued_names, plan};
+use dtls_deploy::plan::{Action, Content, LeafPart, Plan, Renewals, issued_names, plan};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;
@@ -42,6 +42,8 @@ struct Written {
     variables: BTreeMap<String, Value>,
     /// The playbook that is planned; deploy.yaml unless given.
     playbook: Option<String>,
+    /// rotate.yaml, as `rotate` (due) or `rotate --force` (force) plans it.
+    rotate: Option<Rotate>,
     /// `--limit`, `--tags`, `--skip-tags`.
     limit: Option<String>,
     #[serde(default)]
@@ -72,6 +74,13 @@ struct Written {
     #[serde(default)]
     #[allow(dead_code)]
     expect: Value,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum Rotate {
+    Due,
+    Force,
 }
 
 const fn one() -> i64 {
@@ -183,7 +192,7 @@ impl Case {
         variables.extend(written.variables.clone());
         let inventory = self.inventory(&variables);
         self.happen(&mut lab, &inventory, now);
-        let mut playbook = playbook(self.playbook_text());
+        let mut playbook = self.playbook();
         let filter = Filter {
             limit: written.limit.clone(),
             tags: written.tags.clone(),
@@ -196,6 +205,16 @@ impl Case {
             assert_eq!(outcome.proof, proof, "whether the plan ends in a proof");
         }
         outcome
+    }
+
+    fn playbook(&self) -> Playbook {
+        let renewals = match self.written.rotate {
+            None => return playbook(self.playbook_text()),
+            Some(Rotate::Due) => Renewals::Due,
+            Some(Rotate::Force) => Renewals::Forced,
+        };
+        let (_, rotate) = SHIPPED.iter().find(|(name, _)| *name == "rotate").unwrap();
+        playbook(rotate).as_part_of(playbook(SHIPPED[0].1), renewals)
     }
 
     fn happen(&self, lab: &mut Lab, inventory: &Inventory, now: OffsetDateTime) {

@@ -1,6 +1,9 @@
 //! Runs that never were.
 
-use dtls_deploy::event::PlannedBatches;
+use dtls_deploy::event::{
+    CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
+    CertificateText, PlannedBatches,
+};
 use dtls_deploy::event::{
     Check, Event, Failure, FailureKind, HostRecap, PlannedChange, Proof, Verdict,
 };
@@ -228,6 +231,72 @@ pub fn many_hosts() -> Vec<Event> {
     events.push(Event::Recap {
         hosts: recaps,
         milliseconds: 98_765,
+    });
+    events
+}
+
+fn certificate(
+    host: &str,
+    role: CertificateRole,
+    source: CertificateSource,
+    state: CertificateState,
+    days_left: i64,
+) -> CertificateStatus {
+    let now = time::macros::datetime!(2030-01-01 00:00 UTC);
+    let end = now + time::Duration::days(days_left);
+    CertificateStatus {
+        host: host.to_owned(),
+        role,
+        source,
+        place: "/etc/docker/tls/cert.pem".to_owned(),
+        holder: format!("root on {host}"),
+        state,
+        drift: Vec::new(),
+        due: None,
+        certificate: Some(CertificateText {
+            subject: format!("CN={host}"),
+            sans: vec![format!("DNS:{host}"), "IP:10.0.0.12".to_owned()],
+            issuer: "CN=lab CA 1".to_owned(),
+            serial: "0A0B".to_owned(),
+            not_before: end - time::Duration::days(100),
+            not_after: end,
+            days_left,
+            used: u8::try_from(100 - days_left.clamp(0, 100)).unwrap(),
+        }),
+    }
+}
+
+/// One certificate in each state.
+pub fn status() -> Vec<Event> {
+    use CertificateRole::{Ca, Client, Daemon};
+    use CertificateSource::{Context, Disk, Ledger, Served};
+    use CertificateState::{Broken, Due, Expired, Fine, Unknown, Unlisted};
+    let mut rows = vec![
+        certificate("node3", Daemon, Disk, Expired, -2),
+        certificate("node4", Daemon, Served, Broken, 0),
+        certificate("node5", Daemon, Ledger, Unknown, 40),
+        certificate("node1", Client, Disk, Due, 20),
+        certificate("node9", Client, Ledger, Unlisted, 50),
+        certificate("node1", Client, Context, Fine, 99),
+        certificate("node2", Ca, Disk, Fine, 100),
+    ];
+    rows[0].drift = vec!["issued by another CA (CN=elsewhere)".to_owned()];
+    rows[1].certificate = None;
+    rows[1].drift = vec!["seen from node1: connection refused".to_owned()];
+    rows[3].due = Some("expires on 2030-01-21, due for renewal".to_owned());
+    let mut first = run(vec!["node1".to_owned(), "node2".to_owned()]);
+    if let Event::Run { playbook, .. } = &mut first {
+        "status".clone_into(playbook);
+    }
+    let mut events = vec![first];
+    let counts = CertificateCounts::of(&rows);
+    events.extend(
+        rows.into_iter()
+            .map(|row| Event::Certificate(Box::new(row))),
+    );
+    events.push(Event::Status {
+        certificates: counts,
+        milliseconds: 170,
     });
     events
 }

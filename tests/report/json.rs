@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dtls_deploy::event::PlannedBatches;
 use dtls_deploy::event::{
-    Check, Error, ErrorKind, Event, Failure, FailureKind, HostRecap, Place, PlannedChange, Proof,
-    StoppedHost, Verdict,
+    CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
+    CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind, HostRecap, Place,
+    PlannedChange, Proof, StoppedHost, Verdict,
 };
 use dtls_deploy::report::json::line;
 use serde_json::Value;
@@ -96,6 +97,37 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             verdict: Verdict::Proved,
             seen: name(),
         }),
+        Event::Certificate(Box::new(CertificateStatus {
+            host: name(),
+            role: CertificateRole::Daemon,
+            source: CertificateSource::Served,
+            place: name(),
+            holder: name(),
+            state: CertificateState::Due,
+            drift: list(),
+            due: Some(name()),
+            certificate: Some(CertificateText {
+                subject: name(),
+                sans: list(),
+                issuer: name(),
+                serial: name(),
+                not_before: OffsetDateTime::UNIX_EPOCH,
+                not_after: OffsetDateTime::UNIX_EPOCH,
+                days_left: -1,
+                used: 100,
+            }),
+        })),
+        Event::Status {
+            certificates: CertificateCounts {
+                expired: 1,
+                broken: 2,
+                unknown: 3,
+                due: 4,
+                unlisted: 5,
+                fine: 6,
+            },
+            milliseconds: 1,
+        },
         Event::Interrupted { waiting: list() },
         Event::Abandoned { hosts: list() },
         Event::Stopped {
@@ -148,6 +180,8 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Failed(_)
             | Event::NotBegun { .. }
             | Event::Proof(_)
+            | Event::Certificate(_)
+            | Event::Status { .. }
             | Event::Interrupted { .. }
             | Event::Abandoned { .. }
             | Event::Stopped { .. }
@@ -268,6 +302,31 @@ fn the_page_names_every_word() {
     }
     for verdict in [Verdict::Proved, Verdict::NotProved, Verdict::Failed] {
         words.push(serde_json::to_value(verdict).unwrap());
+    }
+    for role in [
+        CertificateRole::Ca,
+        CertificateRole::Daemon,
+        CertificateRole::Client,
+    ] {
+        words.push(serde_json::to_value(role).unwrap());
+    }
+    for source in [
+        CertificateSource::Served,
+        CertificateSource::Disk,
+        CertificateSource::Context,
+        CertificateSource::Ledger,
+    ] {
+        words.push(serde_json::to_value(source).unwrap());
+    }
+    for state in [
+        CertificateState::Expired,
+        CertificateState::Broken,
+        CertificateState::Unknown,
+        CertificateState::Due,
+        CertificateState::Unlisted,
+        CertificateState::Fine,
+    ] {
+        words.push(serde_json::to_value(state).unwrap());
     }
     for word in words {
         let word = word.as_str().unwrap().to_owned();

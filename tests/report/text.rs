@@ -159,3 +159,20 @@ fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
         }
     }
 }
+
+#[test]
+fn certificates() {
+    insta::assert_snapshot!(draw(style(None, Verbosity::Normal), &events::status()));
+}
+
+#[test]
+fn certificates_at_80_columns() {
+    let text = draw(style(Some(80), Verbosity::Verbose), &events::status());
+    assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn certificates_quietly() {
+    insta::assert_snapshot!(draw(style(None, Verbosity::Quiet), &events::status()));
+}

@@ -1,0 +1,207 @@
+//! Status: every certificate, as it lies on its node and as it is served.
+//!
+//! Comes in: the inventory, the facts of its nodes, and handshakes with its
+//! daemons. Goes out: one [`CertificateStatus`] a certificate and place, the
+//! most urgent first, as events, and an exit code. Reads only: no lock, no
+//! agent, no passphrase. Called by the command line.
+
+pub mod prometheus;
+mod rows;
+mod served;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use time::OffsetDateTime;
+
+use crate::event::{CertificateCounts, CertificateStatus, Event, Events, FailureKind, SCHEMA};
+use crate::inventory::{Host, Inventory};
+use crate::node::SshContext;
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::plan::{Authority, authority_warning, clocks};
+use crate::playbook::Playbook;
+use crate::run::Exit;
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub struct Status<'a> {
+    pub run: String,
+    pub inventory: &'a Inventory,
+    /// Who is looked at, and as whom: verify.yaml, with the limit in it.
+    pub playbook: &'a Playbook,
+    pub context: &'a SshContext,
+    pub passwords: &'a Passwords,
+    pub deadlines: Deadlines,
+    /// Hosts at one time.
+    pub forks: usize,
+    pub events: &'a Events,
+}
+
+/// What is known of every node.
+struct World<'a> {
+    inventory: &'a Inventory,
+    nodes: BTreeMap<String, Arc<Node>>,
+    facts: BTreeMap<String, NodeFacts>,
+    missing: BTreeMap<String, FailureKind>,
+    authority: Authority,
+    now: OffsetDateTime,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Found {
+    pub certificates: Vec<CertificateStatus>,
+    /// Hosts that were looked at, or were to be, and whether they answered.
+    pub hosts: Vec<(String, bool)>,
+    pub exit: Exit,
+}
+
+impl Status<'_> {
+    /// Looks, and tells what there is.
+    pub async fn look(&self) -> Found {
+        let begun = Instant::now();
+        let hosts = self.hosts();
+        self.events.emit(Event::Run {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run.clone(),
+            inventory: self.inventory.path.display().to_string(),
+            playbook: "status".to_owned(),
+            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+            check: false,
+        });
+        let world = self.gather(&hosts).await;
+        for note in clocks(self.inventory, |host| world.facts.get(host)) {
+            self.warn(&note.host, note.text);
+        }
+        let warning = world.authority.certificate.as_ref();
+        let warning = warning.and_then(|ca| authority_warning(ca, self.inventory, world.now));
+        if let Some(text) = warning {
+            self.warn(&self.inventory.ca().name, text);
+        }
+        let listed = self.playbook.limited(self.inventory);
+        let mut certificates = vec![rows::authority(&world)];
+        certificates.extend(served::all(&world, &listed).await);
+        for host in &listed.hosts {
+            certificates.extend(rows::host(&world, host));
+        }
+        certificates.extend(rows::unlisted(&world));
+        certificates.sort_by(|left, right| {
+            let ends =
+                |one: &CertificateStatus| one.certificate.as_ref().map(|text| text.not_after);
+            (
+                left.state,
+                ends(left),
+                &left.host,
+                left.role,
+                left.source,
+                &left.place,
+            )
+                .cmp(&(
+                    right.state,
+                    ends(right),
+                    &right.host,
+                    right.role,
+                    right.source,
+                    &right.place,
+                ))
+        });
+        for certificate in &certificates {
+            self.events
+                .emit(Event::Certificate(Box::new(certificate.clone())));
+        }
+        let counts = CertificateCounts::of(&certificates);
+        self.events.emit(Event::Status {
+            certificates: counts,
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        for node in world.nodes.values() {
+            node.connection.close().await;
+        }
+        Found {
+            exit: exit(&counts, &world.missing),
+            hosts: hosts
+                .iter()
+                .map(|host| (host.name.clone(), world.facts.contains_key(&host.name)))
+                .collect(),
+            certificates,
+        }
+    }
+
+    fn warn(&self, host: &str, text: String) {
+        self.events.emit(Event::Warning {
+            host: Some(host.to_owned()),
+            text,
+        });
+    }
+
+    /// The CA, and every host that the limit leaves.
+    fn hosts(&self) -> Vec<&Host> {
+        let plays = &self.playbook.plays;
+        let hosts = self.inventory.hosts.iter();
+        hosts
+            .filter(|host| host.is_ca || plays.iter().any(|play| play.includes(host)))
+            .collect()
+    }
+
+    async fn gather<'a>(&'a self, hosts: &[&Host]) -> World<'a> {
+        let wanted: Vec<(&Host, FactRequest, bool)> = hosts
+            .iter()
+            .map(|host| {
+                let mut request = FactRequest::default();
+                self.playbook.request(self.inventory, host, &mut request);
+                rows::request(self.inventory, host, &mut request);
+                (*host, request, self.playbook.is_privileged(host))
+            })
+            .collect();
+        let how = Gathering {
+            context: self.context,
+            passwords: self.passwords,
+            run: &self.run,
+            forks: self.forks,
+            deadlines: self.deadlines,
+            events: self.events,
+        };
+        let Gathered {
+            nodes,
+            facts,
+            missing,
+        } = gather(&wanted, how).await;
+        let ca = self.inventory.ca();
+        World {
+            inventory: self.inventory,
+            authority: Authority::read(ca, facts.get(&ca.name)),
+            nodes,
+            facts,
+            missing,
+            now: OffsetDateTime::now_utc(),
+        }
+    }
+}
+
+/// As after a run: what could not be looked at counts more than what was seen.
+fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> Exit {
+    let unreachable = |kind: &FailureKind| *kind == FailureKind::Unreachable;
+    if missing.values().any(|kind| !unreachable(kind)) {
+        Exit::Failed
+    } else if !missing.is_empty() {
+        Exit::Unreachable
+    } else if counts.expired + counts.broken + counts.unknown > 0 {
+        Exit::NotProved
+    } else if counts.due > 0 {
+        Exit::ChangesNeeded
+    } else {
+        Exit::Fine
+    }
+}
+
+/// Writes what was found for `node_exporter`'s textfile collector.
+///
+/// # Errors
+/// When the file cannot be written; the one before is still there then.
+pub fn write_prometheus(path: &Path, found: &Found, now: OffsetDateTime) -> std::io::Result<()> {
+    prometheus::write(path, &prometheus::text(found, now))
+}

@@ -1,0 +1,215 @@
+//! The status as metrics, for the textfile collector of `node_exporter`.
+//!
+//! Comes in: what was found. Goes out: Prometheus' text format (its
+//! "exposition formats", version 0.0.4), in a file that is replaced at once.
+
+use std::fmt::Write as _;
+use std::fs::{File, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use time::OffsetDateTime;
+
+use super::Found;
+use crate::event::{CertificateState, CertificateStatus};
+
+/// A metric of each certificate: name, meaning, value where it has one.
+type Metric = (
+    &'static str,
+    &'static str,
+    fn(&CertificateStatus) -> Option<i64>,
+);
+
+const METRICS: [Metric; 5] = [
+    (
+        "dtls_deploy_certificate_not_before_timestamp_seconds",
+        "When the certificate begins to be valid, in seconds since 1970.",
+        |one| Some(one.certificate.as_ref()?.not_before.unix_timestamp()),
+    ),
+    (
+        "dtls_deploy_certificate_not_after_timestamp_seconds",
+        "When the certificate expires, in seconds since 1970.",
+        |one| Some(one.certificate.as_ref()?.not_after.unix_timestamp()),
+    ),
+    (
+        "dtls_deploy_certificate_drift",
+        "1 where the certificate or what belongs to it is not as declared.",
+        |one| Some(i64::from(!one.drift.is_empty())),
+    ),
+    (
+        "dtls_deploy_certificate_due",
+        "1 where a renewal or another change is due.",
+        |one| Some(i64::from(one.state == CertificateState::Due)),
+    ),
+    (
+        "dtls_deploy_certificate_broken",
+        "1 where the certificate is expired, missing or does not work.",
+        |one| {
+            let broken = matches!(
+                one.state,
+                CertificateState::Expired | CertificateState::Broken
+            );
+            Some(i64::from(broken))
+        },
+    ),
+];
+
+/// The file's text.
+#[must_use]
+pub fn text(found: &Found, now: OffsetDateTime) -> String {
+    let mut text = String::new();
+    for (name, help, value) in METRICS {
+        head(&mut text, name, help);
+        for one in &found.certificates {
+            if let Some(value) = value(one) {
+                let _ = writeln!(text, "{name}{{{}}} {value}", labels(one));
+            }
+        }
+    }
+    let name = "dtls_deploy_host_up";
+    head(&mut text, name, "1 where the host answered with its facts.");
+    for (host, up) in &found.hosts {
+        let _ = writeln!(
+            text,
+            "{name}{{host=\"{}\"}} {}",
+            escaped(host),
+            u8::from(*up)
+        );
+    }
+    let name = "dtls_deploy_last_status_timestamp_seconds";
+    head(
+        &mut text,
+        name,
+        "When this was written, in seconds since 1970.",
+    );
+    let _ = writeln!(text, "{name} {}", now.unix_timestamp());
+    text
+}
+
+fn head(text: &mut String, name: &str, help: &str) {
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
+}
+
+/// The same for all metrics of a certificate, and for no two certificates.
+fn labels(one: &CertificateStatus) -> String {
+    let certificate = one.certificate.as_ref();
+    [
+        ("host", one.host.as_str()),
+        ("role", one.role.word()),
+        ("source", one.source.word()),
+        ("place", one.place.as_str()),
+        ("subject", certificate.map_or("", |text| &text.subject)),
+        ("serial", certificate.map_or("", |text| &text.serial)),
+    ]
+    .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+    .join(",")
+}
+
+/// A label's value: what would end it or the line is escaped.
+fn escaped(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+/// Replaces the file at once: whoever reads it sees the old text or the new one.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let name = path.file_name().ok_or_else(|| {
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, "this is no file name")
+    })?;
+    // The collector reads only what ends in .prom.
+    let draft = path.with_file_name(format!(
+        ".{}.{}.new",
+        name.to_string_lossy(),
+        std::process::id()
+    ));
+    let written = draw(&draft, text).and_then(|()| std::fs::rename(&draft, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&draft);
+    }
+    written
+}
+
+fn draw(draft: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = File::create_new(draft)?;
+    file.write_all(text.as_bytes())?;
+    // node_exporter runs as somebody else, whatever the umask is.
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::event::{CertificateRole, CertificateSource, CertificateText};
+    use crate::run::Exit;
+
+    fn found() -> Found {
+        Found {
+            certificates: vec![CertificateStatus {
+                host: "node3".to_owned(),
+                role: CertificateRole::Daemon,
+                source: CertificateSource::Served,
+                place: "tcp://node3:2376".to_owned(),
+                holder: "docker.service on node3".to_owned(),
+                state: CertificateState::Due,
+                drift: vec!["not the one on disk".to_owned()],
+                due: None,
+                certificate: Some(CertificateText {
+                    subject: "O=a\\\"b\nc,CN=node3".to_owned(),
+                    sans: Vec::new(),
+                    issuer: "CN=ca".to_owned(),
+                    serial: "0A".to_owned(),
+                    not_before: datetime!(2030-01-01 00:00 UTC),
+                    not_after: datetime!(2031-01-01 00:00 UTC),
+                    days_left: 300,
+                    used: 20,
+                }),
+            }],
+            hosts: vec![("node3".to_owned(), true), ("node4".to_owned(), false)],
+            exit: Exit::ChangesNeeded,
+        }
+    }
+
+    #[test]
+    fn every_series_stands_below_its_help_and_labels_are_escaped() {
+        let text = text(&found(), datetime!(2030-02-01 00:00 UTC));
+        let labels = r#"host="node3",role="daemon",source="served",place="tcp://node3:2376",subject="O=a\\\"b\nc,CN=node3",serial="0A""#;
+        for line in [
+            "# HELP dtls_deploy_certificate_not_after_timestamp_seconds When the certificate expires, in seconds since 1970.".to_owned(),
+            "# TYPE dtls_deploy_certificate_not_after_timestamp_seconds gauge".to_owned(),
+            format!("dtls_deploy_certificate_not_after_timestamp_seconds{{{labels}}} 1924992000"),
+            format!("dtls_deploy_certificate_drift{{{labels}}} 1"),
+            format!("dtls_deploy_certificate_due{{{labels}}} 1"),
+            format!("dtls_deploy_certificate_broken{{{labels}}} 0"),
+            "dtls_deploy_host_up{host=\"node4\"} 0".to_owned(),
+            "dtls_deploy_last_status_timestamp_seconds 1896134400".to_owned(),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dtls.prom");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        write(&path, "new\n").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+        // A directory cannot be replaced by a file: the draft goes again.
+        std::fs::create_dir(directory.path().join("taken")).unwrap();
+        write(&directory.path().join("taken"), "new\n").unwrap_err();
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+}

@@ -1,0 +1,385 @@
+//! What lies on the nodes and what the ledger remembers, row by row.
+//!
+//! Comes in: facts, the CA, the time. Goes out: [`CertificateStatus`]. Pure;
+//! called by [`super`].
+
+use std::collections::BTreeSet;
+
+use time::OffsetDateTime;
+
+use super::World;
+use crate::docker::context::paths;
+use crate::event::{
+    CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
+};
+use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::pki::{Certificate, Entry, Role};
+use crate::plan::{
+    Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
+};
+
+/// Where the CLI keeps its contexts.
+const CLI_DIRECTORY: &str = "~/.docker";
+
+/// What has to be known besides what a proof needs.
+pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+    for role in roles(host) {
+        let (directory, files) = leaf_location(host, role);
+        for name in [&files.ca, &files.cert] {
+            request.content.insert(format!("{directory}/{name}"));
+        }
+        request.hashed.insert(format!("{directory}/{}", files.key));
+    }
+    if has_contexts(host) {
+        for daemon in inventory.daemons() {
+            let tls = paths(CLI_DIRECTORY, &daemon.name).tls;
+            for name in ["ca.pem", "cert.pem"] {
+                request.content.insert(format!("{tls}/{name}"));
+            }
+            request.hashed.insert(format!("{tls}/key.pem"));
+        }
+    }
+}
+
+fn roles(host: &Host) -> impl Iterator<Item = Role> {
+    let daemon = host.is_daemon.then_some(Role::Daemon);
+    let client = host.is_client.then_some(Role::Client);
+    daemon.into_iter().chain(client)
+}
+
+fn has_contexts(host: &Host) -> bool {
+    host.is_client && host.settings.client_env.contains(&ClientEnv::Context)
+}
+
+pub(super) const fn role_of(role: Role) -> CertificateRole {
+    match role {
+        Role::Daemon => CertificateRole::Daemon,
+        Role::Client => CertificateRole::Client,
+    }
+}
+
+/// What a certificate says.
+pub(super) fn text(certificate: &Certificate, now: OffsetDateTime) -> CertificateText {
+    CertificateText {
+        subject: certificate.subject().to_owned(),
+        sans: certificate.sans().iter().map(ToString::to_string).collect(),
+        issuer: certificate.issuer().to_owned(),
+        serial: certificate.serial().to_owned(),
+        not_before: certificate.not_before(),
+        not_after: certificate.not_after(),
+        days_left: days_left(certificate.not_after(), now),
+        used: used(certificate.not_before(), certificate.not_after(), now),
+    }
+}
+
+/// Whole days, rounded down: one that expired an hour ago has -1.
+fn days_left(end: OffsetDateTime, now: OffsetDateTime) -> i64 {
+    (end - now).whole_seconds().div_euclid(86_400)
+}
+
+/// How much of a life is over, in percent.
+fn used(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> u8 {
+    let (whole, over) = ((end - begin).whole_seconds(), (now - begin).whole_seconds());
+    if whole <= 0 {
+        return 100;
+    }
+    u8::try_from((over.saturating_mul(100) / whole).clamp(0, 100)).unwrap_or(100)
+}
+
+/// What is wrong with one, in two grades.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    /// It does not work.
+    pub(super) broken: Vec<String>,
+    /// It works, and is not as declared.
+    pub(super) drift: Vec<String>,
+}
+
+/// What follows from dates and faults.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) state: CertificateState,
+    pub(super) drift: Vec<String>,
+    pub(super) due: Option<String>,
+}
+
+/// The state of a certificate, and its faults in one list.
+pub(super) fn judge(
+    certificate: Option<&Certificate>,
+    mut faults: Faults,
+    renewal: Renewal,
+    now: OffsetDateTime,
+) -> Judged {
+    let mut expired = false;
+    if let Some(certificate) = certificate {
+        expired = certificate.not_after() <= now;
+        if certificate.not_before() > now {
+            let begin = certificate.not_before().truncate_to_second();
+            faults.broken.push(format!("is valid only from {begin}"));
+        }
+    }
+    let due = match renewal {
+        Renewal::NotDue => None,
+        Renewal::Due(reason) => Some(reason),
+        Renewal::EndsWithAuthority => {
+            Some("due for renewal, and a new CA has to come first".to_owned())
+        }
+    };
+    let state = if expired {
+        CertificateState::Expired
+    } else if !faults.broken.is_empty() {
+        CertificateState::Broken
+    } else if !faults.drift.is_empty() || due.is_some() {
+        CertificateState::Due
+    } else {
+        CertificateState::Fine
+    };
+    let mut drift = faults.broken;
+    drift.append(&mut faults.drift);
+    Judged { state, drift, due }
+}
+
+/// The CA itself.
+pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
+    let ca = world.inventory.ca();
+    let facts = world.facts.get(&ca.name);
+    let path = |name: &str| {
+        let path = format!("{}/{name}", ca.settings.ca_dir);
+        facts.map_or_else(|| path.clone(), |facts| facts.expand(&path))
+    };
+    let certificate = world.authority.certificate.as_ref();
+    let mut faults = Faults::default();
+    if let Some(problem) = &world.authority.problem {
+        faults.broken.push(problem.to_string());
+    } else if certificate.is_none() {
+        faults.broken.push("none present".to_owned());
+    }
+    let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
+    let renewal = warning.map_or(Renewal::NotDue, Renewal::Due);
+    let mut judged = judge(certificate, faults, renewal, world.now);
+    if facts.is_none() {
+        judged.state = CertificateState::Unknown;
+    }
+    CertificateStatus {
+        host: ca.name.clone(),
+        role: CertificateRole::Ca,
+        source: CertificateSource::Disk,
+        place: path("ca.pem"),
+        holder: facts.map_or_else(unknown, |facts| holder(facts, ca, &path("ca-key.pem"))),
+        state: judged.state,
+        drift: judged.drift,
+        due: judged.due,
+        certificate: certificate.map(|certificate| text(certificate, world.now)),
+    }
+}
+
+fn unknown() -> String {
+    "unknown".to_owned()
+}
+
+/// The account that owns the key.
+fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
+    facts.regular(key).map_or_else(
+        || "nobody: the key is missing".to_owned(),
+        |file| format!("{} on {}", file.owner, host.name),
+    )
+}
+
+/// Everything that lies on a host for its daemon and its client.
+pub(super) fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
+    let mut rows = Vec::new();
+    for role in roles(host) {
+        let Some(facts) = world.facts.get(&host.name) else {
+            rows.push(unseen(world, host, role));
+            continue;
+        };
+        rows.push(pair(world, facts, host, role));
+    }
+    if let Some(facts) = world.facts.get(&host.name).filter(|_| has_contexts(host)) {
+        for daemon in world.inventory.daemons() {
+            rows.push(context(world, facts, host, daemon));
+        }
+    }
+    rows
+}
+
+fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> CertificateStatus {
+    let (directory, files) = leaf_location(host, role);
+    let looked = look_at_leaf(facts, host, role, &world.authority);
+    let certificate = looked.certificate.as_deref();
+    let mut faults = Faults {
+        broken: looked.broken,
+        drift: looked.drift,
+    };
+    if certificate.is_some() {
+        faults.drift.extend(bundle(
+            facts,
+            &format!("{directory}/{}", files.ca),
+            &world.authority,
+        ));
+    }
+    let Judged { state, drift, due } = judge(
+        certificate,
+        faults,
+        age(world, host, certificate),
+        world.now,
+    );
+    CertificateStatus {
+        host: host.name.clone(),
+        role: role_of(role),
+        source: CertificateSource::Disk,
+        place: facts.expand(&format!("{directory}/{}", files.cert)),
+        holder: holder(facts, host, &format!("{directory}/{}", files.key)),
+        state,
+        drift,
+        due,
+        certificate: certificate.map(|certificate| text(certificate, world.now)),
+    }
+}
+
+/// Whether the CAs beside a certificate are those that are delivered.
+fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String> {
+    let wanted = authority.pem.as_deref()?;
+    match facts.text(path) {
+        Some(found) if found == wanted => None,
+        Some(_) => Some(format!("{} is not the CA's", facts.expand(path))),
+        None => Some(format!("{} is missing", facts.expand(path))),
+    }
+}
+
+pub(super) fn age(world: &World<'_>, host: &Host, certificate: Option<&Certificate>) -> Renewal {
+    let authority = world.authority.certificate.as_ref();
+    certificate.map_or(Renewal::NotDue, |certificate| {
+        renewal(certificate, &host.settings, authority, world.now)
+    })
+}
+
+/// The copy that a docker context has of the client's files.
+fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> CertificateStatus {
+    let (directory, files) = leaf_location(host, Role::Client);
+    let tls = paths(CLI_DIRECTORY, &daemon.name).tls;
+    let copy = format!("{tls}/cert.pem");
+    let found = facts
+        .regular(&copy)
+        .and_then(|file| Certificate::from_pem(file.content.as_deref()?).ok());
+    let mut faults = Faults::default();
+    if facts.regular(&copy).is_none() {
+        faults
+            .drift
+            .push(format!("the context {} has no copy", daemon.name));
+    } else {
+        for (name, own) in [
+            ("ca.pem", &files.ca),
+            ("cert.pem", &files.cert),
+            ("key.pem", &files.key),
+        ] {
+            let hash = |path: &str| facts.regular(path).map(|file| file.sha256.clone());
+            if hash(&format!("{tls}/{name}")) != hash(&format!("{directory}/{own}")) {
+                faults.drift.push(format!(
+                    "{name} of the context {} differs from the client's own",
+                    daemon.name
+                ));
+            }
+        }
+    }
+    let Judged { state, drift, due } = judge(found.as_ref(), faults, Renewal::NotDue, world.now);
+    CertificateStatus {
+        host: host.name.clone(),
+        role: CertificateRole::Client,
+        source: CertificateSource::Context,
+        place: facts.expand(&copy),
+        holder: holder(facts, host, &format!("{tls}/key.pem")),
+        state,
+        drift,
+        due,
+        certificate: found.map(|certificate| text(&certificate, world.now)),
+    }
+}
+
+/// A certificate of a host that did not answer, as the ledger remembers it.
+fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
+    let issued = world.authority.ledger.delivered(&host.name, role);
+    let seen = world.missing.contains_key(&host.name);
+    CertificateStatus {
+        state: CertificateState::Unknown,
+        drift: vec![if seen {
+            format!("{} could not be looked at", host.name)
+        } else {
+            format!("{} was not asked", host.name)
+        }],
+        ..remembered(world, &host.name, role, issued)
+    }
+}
+
+/// Those that are good, and that nobody in the inventory is known to hold.
+pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
+    let listed: BTreeSet<(&str, Role)> = leaves_of(world.inventory)
+        .into_iter()
+        .map(|(host, role)| (host.name.as_str(), role))
+        .collect();
+    let entries = world.authority.ledger.entries().iter();
+    entries
+        .filter(|entry| {
+            entry.not_after > world.now && !listed.contains(&(entry.host.as_str(), entry.role))
+        })
+        .map(|entry| CertificateStatus {
+            state: CertificateState::Unlisted,
+            drift: vec!["issued for a host that is not in the inventory any more".to_owned()],
+            ..remembered(world, &entry.host, entry.role, Some(entry))
+        })
+        .collect()
+}
+
+fn remembered(
+    world: &World<'_>,
+    host: &str,
+    role: Role,
+    entry: Option<&Entry>,
+) -> CertificateStatus {
+    let issuer = world.authority.certificate.as_ref();
+    let certificate = entry.map(|entry| CertificateText {
+        subject: entry.subject.clone(),
+        sans: entry.sans.iter().map(ToString::to_string).collect(),
+        issuer: issuer
+            .filter(|issuer| issuer.sha256() == entry.issuer_sha256)
+            .map_or_else(unknown, |issuer| issuer.subject().to_owned()),
+        serial: entry.serial.clone(),
+        not_before: entry.not_before,
+        not_after: entry.not_after,
+        days_left: days_left(entry.not_after, world.now),
+        used: used(entry.not_before, entry.not_after, world.now),
+    });
+    CertificateStatus {
+        host: host.to_owned(),
+        role: role_of(role),
+        source: CertificateSource::Ledger,
+        place: format!("{}/.ledger.jsonl", world.inventory.ca().settings.ca_dir),
+        holder: unknown(),
+        state: CertificateState::Unknown,
+        drift: Vec::new(),
+        due: None,
+        certificate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn days_and_percents_are_rounded_towards_the_worse() {
+        let now = datetime!(2030-01-10 12:00 UTC);
+        assert_eq!(days_left(now + Duration::hours(47), now), 1);
+        assert_eq!(days_left(now, now), 0);
+        assert_eq!(days_left(now - Duration::hours(1), now), -1);
+        let begin = now - Duration::days(30);
+        assert_eq!(used(begin, begin + Duration::days(60), now), 50);
+        assert_eq!(used(begin, begin + Duration::days(10), now), 100);
+        assert_eq!(used(now + Duration::DAY, now + Duration::WEEK, now), 0);
+        assert_eq!(used(now, now, now), 100);
+    }
+}

@@ -1,0 +1,160 @@
+//! What daemons serve: a handshake with each, from a client's node where one
+//! can be used, and from the daemon's own otherwise.
+//!
+//! Comes in: the nodes and the CA. Goes out: one [`CertificateStatus`] a
+//! daemon. Called by [`super`].
+
+use futures::StreamExt as _;
+
+use super::World;
+use super::rows::{Faults, age, judge, text};
+use crate::event::{CertificateRole, CertificateSource, CertificateState, CertificateStatus};
+use crate::inventory::{Host, Inventory};
+use crate::node::DialError;
+use crate::pki::{Certificate, Role};
+use crate::plan::{Renewal, daemon_address, leaf_location};
+use crate::verify::probe::{Answer, ServerFault, Shown};
+use crate::verify::{Unreached, handshake};
+
+/// Handshakes under way at one time.
+const AT_ONCE: usize = 64;
+/// Clients that are tried, one after the other, until one gets through.
+const CLIENTS: usize = 3;
+
+/// One row for every daemon that somebody can look at.
+pub(super) async fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let rows = listed.daemons().map(|daemon| one(world, daemon));
+    futures::stream::iter(rows)
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await
+}
+
+async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
+    let authorities = authorities(world, daemon);
+    let address = daemon_address(daemon);
+    let clients = world.inventory.clients().map(|client| &client.name);
+    let clients = clients.filter(|name| world.nodes.contains_key(*name));
+    let own = std::iter::once(&daemon.name);
+    let mut seen = None;
+    for name in clients.take(CLIENTS).chain(own) {
+        let Some(node) = world.nodes.get(name) else {
+            continue;
+        };
+        let (host, port) = (&address.host, address.port);
+        let shown = handshake(node, host, port, host, &authorities, None).await;
+        let got_through = shown.is_ok();
+        // What the first one saw counts, unless another one gets through.
+        if got_through || seen.is_none() {
+            seen = Some((name, shown));
+        }
+        if got_through {
+            break;
+        }
+    }
+    let (from, seen) = seen?;
+    let mut row = CertificateStatus {
+        host: daemon.name.clone(),
+        role: CertificateRole::Daemon,
+        source: CertificateSource::Served,
+        // Wherever it is seen from: the series of its metrics stays one.
+        place: address.url(),
+        holder: format!("{} on {}", daemon.settings.unit, daemon.name),
+        state: CertificateState::Unknown,
+        drift: Vec::new(),
+        due: None,
+        certificate: None,
+    };
+    match seen {
+        Ok((answer, shown)) => fill(world, daemon, &authorities, &answer, &shown, &mut row),
+        Err(error) => {
+            row.state = match &error {
+                // sshd does not forward, or there is nothing to compare with.
+                Unreached::Dial(DialError::Forbidden { .. }) | Unreached::Probe(_) => {
+                    CertificateState::Unknown
+                }
+                Unreached::Dial(_) => CertificateState::Broken,
+            };
+            row.drift.push(format!("seen from {from}: {error}"));
+        }
+    }
+    Some(row)
+}
+
+/// The CA; where it is not known, what the daemon's own node has of it.
+fn authorities(world: &World<'_>, daemon: &Host) -> Vec<Certificate> {
+    if let Some(authority) = &world.authority.certificate {
+        return vec![authority.clone()];
+    }
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let bundle = world.facts.get(&daemon.name).and_then(|facts| {
+        let file = facts.regular(&format!("{directory}/{}", files.ca))?;
+        Certificate::bundle_from_pem(file.content.as_deref()?).ok()
+    });
+    bundle.unwrap_or_default()
+}
+
+fn fill(
+    world: &World<'_>,
+    daemon: &Host,
+    authorities: &[Certificate],
+    answer: &Answer,
+    shown: &Shown,
+    row: &mut CertificateStatus,
+) {
+    let der = shown.certificate.as_deref();
+    let certificate = der.and_then(|der| Certificate::from_der(der).ok());
+    let mut faults = Faults::default();
+    match answer {
+        // Its dates say that.
+        Answer::ServerCertificate(ServerFault::Expired | ServerFault::NotYetValid) => {}
+        Answer::ServerCertificate(fault) => faults.broken.push(fault.to_string()),
+        Answer::Served(_) => faults
+            .broken
+            .push("lets in callers without a certificate".to_owned()),
+        _ if certificate.is_none() => faults.broken.push(answer.to_string()),
+        _ => {}
+    }
+    if let Some(certificate) = &certificate {
+        faults.drift.extend(not_on_disk(world, daemon, certificate));
+        // It asks for certificates only after its own was accepted.
+        if let Some(asked) = &shown.accepted_authorities {
+            let mut asked = asked.clone();
+            let mut wanted: Vec<Vec<u8>> = authorities
+                .iter()
+                .map(|authority| authority.subject_raw().to_vec())
+                .collect();
+            asked.sort();
+            wanted.sort();
+            if asked != wanted {
+                let text = "it accepts clients of other CAs than it should";
+                faults.broken.push(text.to_owned());
+            }
+        }
+    }
+    // What is on disk is what is renewed.
+    let renewal = match age(world, daemon, certificate.as_ref()) {
+        due if faults.drift.is_empty() => due,
+        _ => Renewal::NotDue,
+    };
+    let judged = judge(certificate.as_ref(), faults, renewal, world.now);
+    row.state = judged.state;
+    row.drift = judged.drift;
+    row.due = judged.due;
+    row.certificate = certificate.map(|certificate| text(&certificate, world.now));
+}
+
+/// Why what is served is not what dockerd would read now.
+fn not_on_disk(world: &World<'_>, daemon: &Host, served: &Certificate) -> Option<String> {
+    let facts = world.facts.get(&daemon.name)?;
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+    let on_disk = Certificate::from_pem(file.content.as_deref()?).ok()?;
+    (on_disk.der() != served.der()).then(|| {
+        format!(
+            "another one is on disk (serial {}): docker has not been restarted since",
+            on_disk.serial()
+        )
+    })
+}

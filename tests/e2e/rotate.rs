@@ -1,0 +1,190 @@
+//! `rotate`: who is due gets a new certificate with a new key, and nobody else
+//! notices.
+
+use crate::lab::{Lab, openssl};
+
+/// Leaves of thirty days, of which the last sixty are the time to renew them.
+const SHORT: &str = "dtls_validity_days: 30";
+const DUE: &str = "dtls_validity_days: 365\ndtls_renew_before: 60";
+
+const NODES: [&str; 3] = ["node1", "node3", "node4"];
+
+fn files(node: &str) -> (&'static str, &'static str) {
+    match node {
+        "node1" => (
+            "/home/ubuntu/.docker/cert.pem",
+            "/home/ubuntu/.docker/key.pem",
+        ),
+        _ => ("/etc/docker/tls/cert.pem", "/etc/docker/tls/key.pem"),
+    }
+}
+
+/// What a node has and runs: certificate, key, daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    certificate: String,
+    key: String,
+    public_key: String,
+    daemon: String,
+}
+
+fn seen(lab: &Lab, node: &str) -> Seen {
+    let (certificate, key) = files(node);
+    let text = lab.exec(node, &format!("cat {certificate}"));
+    let show = "systemctl show docker.service -p InvocationID --value";
+    Seen {
+        public_key: openssl(&["x509", "-noout", "-pubkey"], &text),
+        key: lab.exec(node, &format!("sha256sum <{key}")),
+        certificate: text,
+        daemon: lab.exec(node, show),
+    }
+}
+
+fn all(lab: &Lab) -> Vec<Seen> {
+    NODES.iter().map(|node| seen(lab, node)).collect()
+}
+
+/// Another certificate with another key.
+fn is_renewed(before: &Seen, after: &Seen) -> bool {
+    let new = [
+        before.certificate != after.certificate,
+        before.key != after.key,
+        before.public_key != after.public_key,
+    ];
+    assert!(new == [true; 3] || new == [false; 3], "{new:?}");
+    new[0]
+}
+
+/// Who was renewed, and whose daemon was restarted.
+fn differences(before: &[Seen], after: &[Seen]) -> (Vec<&'static str>, Vec<&'static str>) {
+    let pairs = || NODES.iter().zip(before.iter().zip(after));
+    let renewed = pairs().filter(|(_, (before, after))| is_renewed(before, after));
+    let restarted = pairs().filter(|(_, (before, after))| before.daemon != after.daemon);
+    (
+        renewed.map(|(node, _)| *node).collect(),
+        restarted.map(|(node, _)| *node).collect(),
+    )
+}
+
+/// The contexts have the client's own files.
+fn contexts_follow(lab: &Lab) {
+    for name in ["cert.pem", "key.pem"] {
+        let command = format!(
+            "cd ~/.docker && for copy in contexts/tls/*/docker/{name}; do cmp \"$copy\" {name} || exit 1; done"
+        );
+        lab.exec_as("node1", "ubuntu", &command);
+    }
+    for daemon in ["node3", "node4"] {
+        let command = format!("docker --context {daemon} version");
+        lab.exec_as("node1", "ubuntu", &command);
+    }
+}
+
+#[test]
+fn what_is_due_is_renewed_and_nothing_else() {
+    let lab = Lab::with_two_daemons();
+    lab.deploy(&[&lab.inventory(SHORT)]);
+    let mut before = all(&lab);
+    let mut step = |arguments: &[&str], renewed: &[&str], restarted: &[&str]| {
+        let run = lab.deploy(arguments);
+        let after = all(&lab);
+        let (found, again) = differences(&before, &after);
+        assert_eq!(
+            (found.as_slice(), again.as_slice()),
+            (renewed, restarted),
+            "{arguments:?}"
+        );
+        contexts_follow(&lab);
+        before = after;
+        run
+    };
+
+    // Nothing is due: nothing changes.
+    let inventory = lab.inventory(SHORT);
+    let run = step(&["rotate", &inventory], &[], &[]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+    assert!(!run.stdout.contains("warning"), "{}", run.stdout);
+
+    // --check tells, and does nothing.
+    let inventory = lab.inventory(DUE);
+    let run = lab.run(&["rotate", &inventory, "--check", "--exit-code"]);
+    assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
+
+    // A client's renewal restarts nothing.
+    step(&["rotate", &inventory, "--clients-only"], &["node1"], &[]);
+    // A daemon's restarts that daemon alone.
+    step(
+        &["rotate", &inventory, "--limit", "node4,node1"],
+        &["node4"],
+        &["node4"],
+    );
+    step(
+        &["rotate", &inventory, "--daemons-only"],
+        &["node3"],
+        &["node3"],
+    );
+    // All are fresh now.
+    step(&["rotate", &inventory], &[], &[]);
+    // --force renews what is not due, each with a new key.
+    step(
+        &["rotate", &inventory, "--force", "--limit", "node3,node1"],
+        &["node1", "node3"],
+        &["node3"],
+    );
+
+    // A new name is deploy's.
+    let more = lab.inventory(&format!("{DUE}\ndtls_extra_sans: ['DNS:more.example.com']"));
+    let run = step(&["rotate", &more], &[], &[]);
+    assert!(run.stdout.contains("which deploy makes"), "{}", run.stdout);
+}
+
+#[test]
+fn daemons_wait_for_their_window_and_clients_do_not() {
+    let lab = Lab::fresh();
+    lab.deploy(&[&lab.inventory(SHORT)]);
+    let before = [seen(&lab, "node1"), seen(&lab, "node3")];
+    // It opens in some days and is closed now, whatever the time of the test.
+    let day = lab.exec("node3", "LC_ALL=C date -u -d '3 days' +%a");
+    let closed = format!("{DUE}\ndtls_maintenance_window: {day} 11:00-11:01 UTC");
+    let inventory = lab.inventory(&closed);
+    let run = lab.deploy(&["rotate", &inventory]);
+    assert!(
+        run.stdout.contains("waits for the maintenance window"),
+        "{}",
+        run.stdout
+    );
+    assert!(run.stdout.contains("which opens on 2"), "{}", run.stdout);
+    let after = [seen(&lab, "node1"), seen(&lab, "node3")];
+    assert!(is_renewed(&before[0], &after[0]));
+    assert_eq!(before[1], after[1]);
+
+    let today = lab.exec("node3", "LC_ALL=C date -u +%a");
+    let tomorrow = lab.exec("node3", "LC_ALL=C date -u -d tomorrow +%a");
+    let open = lab.inventory(&format!(
+        "{DUE}\ndtls_maintenance_window: \"{today},{tomorrow} 00:00-24:00 UTC\""
+    ));
+    let run = lab.deploy(&["rotate", &open]);
+    assert!(!run.stdout.contains("window"), "{}", run.stdout);
+    let renewed = seen(&lab, "node3");
+    assert!(is_renewed(&after[1], &renewed));
+
+    let inventory = lab.inventory(&closed);
+    let run = lab.deploy(&["rotate", &inventory, "--force", "--daemons-only"]);
+    assert!(
+        run.stdout.contains("outside of its maintenance window"),
+        "{}",
+        run.stdout
+    );
+    assert!(is_renewed(&renewed, &seen(&lab, "node3")));
+}
+
+#[test]
+fn kept_keys_are_not_handed_out_again() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_keep_issued_keys: true");
+    lab.deploy(&[&inventory]);
+    let before = [seen(&lab, "node1"), seen(&lab, "node3")];
+    lab.deploy(&["rotate", &inventory, "--force"]);
+    assert!(is_renewed(&before[0], &seen(&lab, "node1")));
+    assert!(is_renewed(&before[1], &seen(&lab, "node3")));
+}
