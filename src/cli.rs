@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 use crate::event::{ErrorKind, Event};
 use crate::history;
@@ -23,9 +23,11 @@ use crate::terminal::Terminal;
 
 mod duration;
 mod reports;
+mod rotate;
 mod selection;
 
 use reports::Reports;
+use rotate::Rotate;
 use selection::Selection;
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
@@ -62,6 +64,9 @@ enum Command {
         #[command(flatten)]
         change: Changing,
     },
+    /// Replaces certificates before their time: the CA itself, with --ca
+    // Larger than the others, and there is one.
+    Rotate(Box<Rotate>),
     /// Takes everything away again: nodes as they were before, the CA stays
     Remove {
         /// Ansible inventory in YAML
@@ -210,6 +215,7 @@ impl Changing {
             agent_program: self.agent_program.clone(),
             wait_seconds: self.wait.as_secs(),
             deadlines: common.deadlines(),
+            until_done: false,
         }
     }
 }
@@ -238,6 +244,7 @@ pub fn main() -> ExitCode {
                 agent_program: None,
                 wait_seconds: 0,
                 deadlines: common.deadlines(),
+                until_done: false,
             };
             let book = Book::Shipped("verify");
             run(&inventory, &common, &book, &options, &Journal::off())
@@ -256,6 +263,21 @@ pub fn main() -> ExitCode {
             &change.options(&common),
             &change.journal(),
         ),
+        (Some(Command::Rotate(rotate)), _) => {
+            if let Err(text) = rotate.check() {
+                let mut command = Cli::command();
+                command
+                    .error(clap::error::ErrorKind::ArgumentConflict, text)
+                    .exit();
+            }
+            run(
+                &rotate.inventory,
+                &rotate.common,
+                &rotate.book(),
+                &rotate.options(),
+                &rotate.change.journal(),
+            )
+        }
         (
             Some(Command::Remove {
                 inventory,
@@ -328,17 +350,25 @@ fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
 enum Book {
     Shipped(&'static str),
     File(PathBuf),
+    /// The shipped rotate-ca.yaml, with what the command line asked for.
+    Rotation {
+        begins: bool,
+        destroys_old: bool,
+        abandon: Vec<String>,
+    },
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
+    let shipped = |name: &str| {
+        let text = playbook::SHIPPED
+            .iter()
+            .find(|(shipped, _)| *shipped == name)
+            .map_or("", |(_, text)| *text);
+        (name.to_owned(), text.to_owned())
+    };
     let (name, text) = match book {
-        Book::Shipped(name) => {
-            let text = playbook::SHIPPED
-                .iter()
-                .find(|(shipped, _)| shipped == name)
-                .map_or("", |(_, text)| *text);
-            ((*name).to_owned(), text.to_owned())
-        }
+        Book::Shipped(name) => shipped(name),
+        Book::Rotation { .. } => shipped("rotate-ca"),
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
@@ -348,11 +378,20 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
             }
         },
     };
-    playbook::parse_for(&name, &text, inventory).map_err(|problems| {
+    let mut parsed = playbook::parse_for(&name, &text, inventory).map_err(|problems| {
         let what = format!("the playbook {name}");
         reports.problems(ErrorKind::Playbook, &what, &problems);
         Exit::Usage
-    })
+    })?;
+    if let Book::Rotation {
+        begins,
+        destroys_old,
+        abandon,
+    } = book
+    {
+        rotate::prepare(&mut parsed, *begins, *destroys_old, abandon);
+    }
+    Ok(parsed)
 }
 
 fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &Journal) -> Exit {

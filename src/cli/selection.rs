@@ -32,6 +32,12 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Nothing is left out.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.limit.is_none() && self.tags.is_empty() && self.skip_tags.is_empty()
+    }
+
     /// Cuts the playbook down, and prints what was asked for instead of a run.
     ///
     /// # Errors

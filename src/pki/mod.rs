@@ -27,6 +27,7 @@ mod passphrase;
 mod profile;
 mod protocol;
 mod public_key;
+mod rollover;
 mod san;
 mod serial;
 mod serve;
@@ -49,11 +50,14 @@ pub use lock::{Holder, Lock, Taken};
 pub use profile::{KeyType, Role, UnknownKeyType};
 pub use protocol::{
     DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName, LeafRequest, PROTOCOL, Request,
-    Response,
+    Response, Signer,
 };
 pub use san::{San, SanError};
 pub use serial::{NoRandomness, Serial};
 pub use serve::{IDLE, serve, serve_with};
-pub use store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NewFile, Store, StoreError};
+pub use store::{
+    CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NEXT, NewFile, RETIRED, ROLLED_OVER, Store,
+    StoreError,
+};
 pub use subject::{Subject, SubjectError};
 pub use usage::ExtendedKeyUsage;

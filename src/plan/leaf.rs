@@ -15,7 +15,7 @@ use super::issued::issued_names;
 use super::{Planner, Refusal};
 use crate::inventory::{Files, Host, RenewBefore};
 use crate::node::facts::NodeFacts;
-use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San};
+use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San, Signer};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -140,8 +140,21 @@ impl Planner<'_> {
         let mut faults = Vec::new();
         match &self.authority.certificate {
             Some(authority) if !self.authority.planned => {
-                if !certificate.is_signed_by(authority) {
+                let is_of_next = self
+                    .rollover
+                    .as_ref()
+                    .is_some_and(|rollover| certificate.is_signed_by(rollover.next()));
+                if !is_of_next && !certificate.is_signed_by(authority) {
                     faults.push(format!("issued by another CA ({})", certificate.issuer()));
+                } else if let Some(rollover) = &self.rollover
+                    && !is_of_next
+                    && rollover.needs_new_leaf(role)
+                {
+                    faults.push(format!(
+                        "CA rollover: issued by {}, wanted of {}",
+                        certificate.issuer(),
+                        rollover.next().subject()
+                    ));
                 }
             }
             _ => faults.push("the CA is new".to_owned()),
@@ -177,9 +190,10 @@ impl Planner<'_> {
     /// Whether a leaf is good for as long as its CA is: one issued now would end
     /// at the same moment, so that renewing it gains nothing.
     fn ends_with_authority(&self, certificate: &Certificate) -> bool {
-        self.authority
-            .certificate
-            .as_ref()
+        let rollover = self.rollover.as_ref();
+        rollover
+            .and_then(|rollover| rollover.signer_of(certificate))
+            .or(self.authority.certificate.as_ref())
             .is_some_and(|authority| {
                 !self.authority.planned
                     && certificate.not_after() >= authority.not_after()
@@ -211,11 +225,15 @@ impl Planner<'_> {
     }
 
     /// Whether the CA can sign now.
-    fn check_authority(&self) -> Result<(), Refusal> {
+    fn check_authority(&self, signer: Signer) -> Result<(), Refusal> {
         if self.authority.planned {
             return Ok(());
         }
-        let Some(authority) = &self.authority.certificate else {
+        let authority = match signer {
+            Signer::Current => &self.authority.certificate,
+            Signer::Next => &self.authority.next,
+        };
+        let Some(authority) = authority else {
             return Err(Refusal::new("there is no CA yet")
                 .hint("a `ca` task makes one: put it first, or let --tags include it"));
         };
@@ -264,12 +282,17 @@ impl Planner<'_> {
                 });
             }
         }
-        self.check_authority()?;
+        let signer = self
+            .rollover
+            .as_ref()
+            .map_or(Signer::Current, |rollover| rollover.signer(role));
+        self.check_authority(signer)?;
         Ok(LeafDecision::Issue {
             reasons,
             request: Box::new(LeafRequest {
                 host: host.name.clone(),
                 role,
+                signer,
                 common_name: host.name.clone(),
                 sans: wanted_sans(host, role),
                 key_type: host.settings.key_type,

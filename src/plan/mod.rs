@@ -13,6 +13,7 @@ mod files;
 mod issued;
 mod leaf;
 mod preflight;
+mod rollover;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,6 +29,7 @@ pub use engine::{Containers, is_swarm_manager};
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{LeafDecision, location as leaf_location, wanted_sans};
+pub use rollover::{Behind, Outside, Rollover, Trust};
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
@@ -43,6 +45,8 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// The playbook ends in a proof.
     pub verify: bool,
+    /// Whom each host shall trust, in PEM, while the CA is rolled over.
+    pub bundles: BTreeMap<(String, Role), String>,
     /// Some host was left alone because its last change is not settled: the
     /// run that made it may still be at work.
     pub unsettled: bool,
@@ -110,8 +114,12 @@ impl Plan {
     /// Whether the CA's key is needed, and so its passphrase.
     #[must_use]
     pub fn needs_authority_key(&self) -> bool {
-        self.changes()
-            .any(|change| matches!(change.action, Action::Authority { .. } | Action::Issue(_)))
+        self.changes().any(|change| {
+            matches!(
+                change.action,
+                Action::Authority { .. } | Action::NextAuthority { .. } | Action::Issue(_)
+            )
+        })
     }
 
     /// Whether the agent on the CA node is needed.
@@ -132,6 +140,8 @@ pub struct Planner<'a> {
     pub now: OffsetDateTime,
     /// The CA as it will be when the plan is done.
     pub authority: Authority,
+    /// While the CA is rolled over.
+    pub rollover: Option<Rollover>,
     /// What was decided about each leaf so far.
     pub leaves: BTreeMap<(String, Role), LeafDecision>,
     /// Changes planned before the present task, for the same host.
@@ -233,11 +243,13 @@ pub fn plan(
     facts: &BTreeMap<String, NodeFacts>,
     now: OffsetDateTime,
 ) -> Plan {
+    let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
     let mut planner = Planner {
         inventory,
         facts,
         now,
-        authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
+        rollover: Rollover::read(&authority, inventory, facts, now),
+        authority,
         leaves: BTreeMap::new(),
         earlier: Vec::new(),
         written: BTreeMap::new(),
@@ -289,6 +301,15 @@ pub fn plan(
     // A host that cannot be brought to its state is not half changed either.
     for play in &mut plan.plays {
         play.hosts.retain(|host| !given_up.contains(&host.host));
+    }
+    if let Some(rollover) = &planner.rollover {
+        plan.bundles = leaves_of(inventory)
+            .into_iter()
+            .map(|(host, role)| {
+                let bundle = rollover.bundle(&host.name, role).to_owned();
+                ((host.name.clone(), role), bundle)
+            })
+            .collect();
     }
     plan.verify = planner.proves;
     plan.notes = planner.notes;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dtls_deploy::inventory::{Environment, Inventory, MemoryFiles, load};
-use dtls_deploy::pki::{LeafRequest, Role, Subject};
+use dtls_deploy::pki::{LeafRequest, Role, Signer, Subject};
 use dtls_deploy::plan::{Action, Content, LeafPart, Plan, issued_names, plan};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
@@ -214,6 +214,7 @@ impl Case {
             let request = LeafRequest {
                 host: name.to_owned(),
                 role,
+                signer: Signer::Current,
                 common_name: name.to_owned(),
                 sans: dtls_deploy::plan::wanted_sans(host, role),
                 key_type: host.settings.key_type,
@@ -291,9 +292,22 @@ fn action(action: &Action) -> String {
         } => {
             format!("create {key_type} for {validity_days} days")
         }
+        Action::NextAuthority {
+            subject,
+            key_type,
+            validity_days,
+        } => format!("create {subject} {key_type} for {validity_days} days"),
+        Action::Promote => "promote".to_owned(),
+        Action::EndRollover { destroy_old } => format!("end, destroy the old key: {destroy_old}"),
         Action::Issue(request) => format!(
-            "issue {} {} for {} days",
-            request.role, request.key_type, request.validity_days
+            "issue {} {} for {} days{}",
+            request.role,
+            request.key_type,
+            request.validity_days,
+            match request.signer {
+                Signer::Current => "",
+                Signer::Next => ", of the next CA",
+            }
         ),
         Action::Fetch { .. } => "fetch".to_owned(),
         Action::Sweep { account, .. } => format!("sweep as {account}"),
