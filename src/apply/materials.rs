@@ -100,70 +100,17 @@ pub async fn issue(
     };
     for change in plan.changes() {
         match &change.action {
-            Action::Authority {
-                subject,
-                key_type,
-                validity_days,
-            } => {
-                super::started(events, &ca.name, "creating the CA");
-                let response = agent
-                    .call(Request::EnsureAuthority {
-                        subject: subject.clone(),
-                        key_type: *key_type,
-                        validity_days: *validity_days,
-                        passphrase: secret(),
-                    })
-                    .await?;
-                let Response::Authority {
-                    certificate_pem,
-                    warnings,
-                    ..
-                } = response
-                else {
-                    return Err(unexpected());
-                };
-                materials.authority_pem = Some(certificate_pem);
-                warn(events, &ca.name, warnings);
-            }
-            Action::NextAuthority {
-                subject,
-                key_type,
-                validity_days,
-            } => {
-                super::started(events, &ca.name, "creating the next CA");
-                let response = agent
-                    .call(Request::BeginRollover {
-                        subject: subject.clone(),
-                        key_type: *key_type,
-                        validity_days: *validity_days,
-                        passphrase: secret(),
-                    })
-                    .await?;
-                let Response::Authority {
-                    certificate_pem,
-                    warnings,
-                    ..
-                } = response
-                else {
-                    return Err(unexpected());
-                };
-                materials.next_pem = Some(certificate_pem);
-                warn(events, &ca.name, warnings);
-            }
-            Action::Promote => {
-                super::started(events, &ca.name, "retiring the old CA");
-                agent.call(Request::Promote {}).await?;
-                materials.authority_pem = materials.next_pem.take();
-            }
-            Action::EndRollover { destroy_old } => {
-                let destroy_old = *destroy_old;
-                agent.call(Request::EndRollover { destroy_old }).await?;
-            }
             Action::Issue(request) => wanted.push(request.clone()),
             Action::Fetch { host, role } => waiting.push(LeafName {
                 host: host.clone(),
                 role: *role,
             }),
+            action @ (Action::Authority { .. }
+            | Action::NextAuthority { .. }
+            | Action::Promote
+            | Action::EndRollover { .. }) => {
+                on_authority(action, agent, &secret(), &mut materials, events, &ca.name).await?
+            }
             // Done on the nodes.
             _ => {}
         }
@@ -212,6 +159,81 @@ pub async fn issue(
         fetch(waiting, agent, inventory, &mut materials).await?;
     }
     Ok(materials)
+}
+
+/// What changes the CA itself.
+async fn on_authority(
+    action: &Action,
+    agent: &mut AgentClient,
+    passphrase: &Secret,
+    materials: &mut Materials,
+    events: &Events,
+    ca: &str,
+) -> Result<(), AgentError> {
+    match action {
+        Action::Authority {
+            subject,
+            key_type,
+            validity_days,
+        } => {
+            super::started(events, ca, "creating the CA");
+            let response = agent
+                .call(Request::EnsureAuthority {
+                    subject: subject.clone(),
+                    key_type: *key_type,
+                    validity_days: *validity_days,
+                    passphrase: passphrase.clone(),
+                })
+                .await?;
+            let Response::Authority {
+                certificate_pem,
+                warnings,
+                ..
+            } = response
+            else {
+                return Err(unexpected());
+            };
+            materials.authority_pem = Some(certificate_pem);
+            warn(events, ca, warnings);
+        }
+        Action::NextAuthority {
+            subject,
+            key_type,
+            validity_days,
+        } => {
+            super::started(events, ca, "creating the next CA");
+            let response = agent
+                .call(Request::BeginRollover {
+                    subject: subject.clone(),
+                    key_type: *key_type,
+                    validity_days: *validity_days,
+                    passphrase: passphrase.clone(),
+                })
+                .await?;
+            let Response::Authority {
+                certificate_pem,
+                warnings,
+                ..
+            } = response
+            else {
+                return Err(unexpected());
+            };
+            materials.next_pem = Some(certificate_pem);
+            warn(events, ca, warnings);
+        }
+        Action::Promote => {
+            super::started(events, ca, "retiring the old CA");
+            agent.call(Request::Promote {}).await?;
+            materials.authority_pem = materials.next_pem.take();
+        }
+        Action::EndRollover { destroy_old } => {
+            let destroy_old = *destroy_old;
+            agent.call(Request::EndRollover { destroy_old }).await?;
+        }
+        // Leaves, and what is done on the nodes.
+        _ => {}
+    }
+    Ok(())
 }
 
 fn warn(events: &Events, ca: &str, warnings: Vec<String>) {

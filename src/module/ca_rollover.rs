@@ -82,108 +82,152 @@ impl Module for CaRollover {
             return Err(Refusal::new("there is no CA yet that another could follow")
                 .hint("deploy first: dtls-deploy INVENTORY"));
         }
-        let change = |subject: String, reason: String, action| {
-            vec![Change {
-                host: host.name.clone(),
-                task: task.name.clone(),
-                subject,
-                reasons: vec![reason],
-                diff: None,
-                action,
-            }]
+        if planner.rollover.is_none() {
+            return start_or_end(planner, host, task);
+        }
+        go_on(planner, host, task)
+    }
+}
+
+fn change(
+    host: &Host,
+    task: &Task,
+    subject: String,
+    reason: String,
+    action: Action,
+) -> Vec<Change> {
+    vec![Change {
+        host: host.name.clone(),
+        task: task.name.clone(),
+        subject,
+        reasons: vec![reason],
+        diff: None,
+        action,
+    }]
+}
+
+/// The playbook begins none and goes on with none.
+fn is_idle(task: &Task) -> bool {
+    task.argument("begin") == Some("never")
+}
+
+/// No rollover is under way: one begins, or one that is over ends.
+fn start_or_end(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let directory = facts.expand(&host.settings.ca_dir);
+    let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
+    let keys = (1..=GENERATIONS)
+        .filter(|number| is_there(&format!("{RETIRED}/{number}/ca-key.pem")))
+        .count();
+    let is_over = is_there(ROLLED_OVER);
+    let destroy_old = task.argument("old_key") == Some("destroy");
+    let end = |reason: String| {
+        let what = if destroy_old && keys > 0 {
+            "keys of retired CAs"
+        } else {
+            "retired CAs"
         };
-        let facts = planner.facts(&host.name)?;
-        let directory = facts.expand(&host.settings.ca_dir);
-        let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
-        let keys = (1..=GENERATIONS)
-            .filter(|number| is_there(&format!("{RETIRED}/{number}/ca-key.pem")))
-            .count();
-        let is_over = is_there(ROLLED_OVER);
-        let destroy_old = task.argument("old_key") == Some("destroy");
-        let never = task.argument("begin") == Some("never");
-        let end = |reason: String| {
-            let subject = if destroy_old && keys > 0 {
-                format!("keys of retired CAs in {directory}/{RETIRED}")
-            } else {
-                format!("retired CAs in {directory}/{RETIRED}")
-            };
-            change(subject, reason, Action::EndRollover { destroy_old })
-        };
-        let Some(rollover) = &mut planner.rollover else {
-            if is_over {
-                return Ok(end(
-                    "the rollover is over: every node trusts the new CA alone".to_owned(),
-                ));
-            }
-            if never && destroy_old && keys > 0 {
-                return Ok(end(format!("{keys} to be removed for good")));
-            }
-            if never {
-                return Ok(Vec::new());
-            }
-            let mut subject = host.settings.ca_subject.clone();
-            if subject.common_name.is_none() {
-                subject.common_name = Some(format!("{} CA", planner.inventory.name));
-            }
-            return Ok(change(
-                format!("next CA in {directory}/next"),
-                "a rollover begins".to_owned(),
-                Action::NextAuthority {
-                    subject,
-                    key_type: host.settings.key_type,
-                    validity_days: host.settings.ca_validity_days,
-                },
-            ));
-        };
-        if never {
-            let text = "a rollover of the CA is under way: dtls-deploy rotate --ca goes on with it";
+        let subject = format!("{what} in {directory}/{RETIRED}");
+        change(
+            host,
+            task,
+            subject,
+            reason,
+            Action::EndRollover { destroy_old },
+        )
+    };
+    if is_over {
+        let reason = "the rollover is over: every node trusts the new CA alone";
+        return Ok(end(reason.to_owned()));
+    }
+    if is_idle(task) && destroy_old && keys > 0 {
+        return Ok(end(format!("{keys} to be removed for good")));
+    }
+    if is_idle(task) {
+        return Ok(Vec::new());
+    }
+    planner.rolls_over = true;
+    let mut subject = host.settings.ca_subject.clone();
+    if subject.common_name.is_none() {
+        subject.common_name = Some(format!("{} CA", planner.inventory.name));
+    }
+    let action = Action::NextAuthority {
+        subject,
+        key_type: host.settings.key_type,
+        validity_days: host.settings.ca_validity_days,
+    };
+    let reason = "a rollover begins".to_owned();
+    Ok(change(
+        host,
+        task,
+        format!("next CA in {directory}/next"),
+        reason,
+        action,
+    ))
+}
+
+/// A rollover is under way: the other tasks go on with it, and the old CA
+/// retires when they have nothing left to do.
+fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    if is_idle(task) {
+        let text = "a rollover of the CA is under way: dtls-deploy rotate --ca goes on with it";
+        planner.note(host, text);
+        return Ok(Vec::new());
+    }
+    planner.rolls_over = true;
+    let directory = planner.facts(&host.name)?.expand(&host.settings.ca_dir);
+    let Some(rollover) = &mut planner.rollover else {
+        return Ok(Vec::new());
+    };
+    rollover.advances = true;
+    let abandoned = task.list("abandon");
+    rollover
+        .outside
+        .retain(|outside| !abandoned.contains(&outside.host));
+    let outside = rollover.outside.clone();
+    let step = rollover.step;
+    let next = rollover.next().subject().to_owned();
+    let unreachable: Vec<(String, String)> = rollover
+        .held_back()
+        .into_iter()
+        .filter(|(host, _)| !planner.facts.contains_key(host))
+        .collect();
+    for (name, text) in unreachable {
+        if let Some(host) = planner.inventory.host(&name) {
             planner.note(host, text);
+        }
+    }
+    let described = |outside: &Outside| {
+        format!(
+            "the {} certificate of {} (valid until {})",
+            outside.role, outside.host, outside.until
+        )
+    };
+    let described: Vec<String> = outside.iter().map(described).collect();
+    if described.is_empty() {
+        if step < 6 {
             return Ok(Vec::new());
         }
-        rollover.advances = true;
-        let abandoned = task.list("abandon");
-        rollover
-            .outside
-            .retain(|outside| !abandoned.contains(&outside.host));
-        let outside = rollover.outside.clone();
-        let step = rollover.step;
-        let next = rollover.next().subject().to_owned();
-        let unreachable: Vec<(String, String)> = rollover
-            .held_back()
-            .into_iter()
-            .filter(|(host, _)| !planner.facts.contains_key(host))
-            .collect();
-        for (name, text) in unreachable {
-            if let Some(host) = planner.inventory.host(&name) {
-                planner.note(host, text);
-            }
-        }
-        let described = |outside: &Outside| {
-            format!(
-                "the {} certificate of {} (valid until {})",
-                outside.role, outside.host, outside.until
-            )
-        };
-        let described: Vec<String> = outside.iter().map(described).collect();
-        if described.is_empty() {
-            if step < 6 {
-                return Ok(Vec::new());
-            }
-            return Ok(change(
-                format!("CA in {directory}"),
-                format!("CA rollover: every node trusts {next} alone"),
-                Action::Promote,
-            ));
-        }
-        let text = format!(
-            "CA rollover: the old CA cannot be dropped as long as others hold certificates of it that are not in the inventory: {}",
-            described.join(", ")
-        );
-        let hint = "put these hosts into the inventory, or let them go: --abandon NAME";
-        if step >= 4 {
-            return Err(Refusal::new(text).hint(hint));
-        }
-        planner.note(host, format!("{text}; {hint}"));
-        Ok(Vec::new())
+        return Ok(change(
+            host,
+            task,
+            format!("CA in {directory}"),
+            format!("CA rollover: every node trusts {next} alone"),
+            Action::Promote,
+        ));
     }
+    let text = format!(
+        "CA rollover: the old CA cannot be dropped as long as others hold certificates of it that are not in the inventory: {}",
+        described.join(", ")
+    );
+    let hint = "put these hosts into the inventory, or let them go: --abandon NAME";
+    if step >= 4 {
+        return Err(Refusal::new(text).hint(hint));
+    }
+    planner.note(host, format!("{text}; {hint}"));
+    Ok(Vec::new())
 }

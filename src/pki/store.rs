@@ -266,6 +266,7 @@ impl Store {
     }
 
     /// Names below a directory, sorted; none where it is not there.
+    #[must_use]
     pub fn names_in(&self, directory: &str) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.directory.join(directory)) else {
             return Vec::new();

@@ -62,6 +62,9 @@ impl AuthorityProblem {
             }
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
+            Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
+                "put {missing} back from a backup: nodes may trust the next CA already"
+            ),
             Self::Half { missing, .. } => format!(
                 "put {missing} back from a backup, or move the other file away to begin with a new CA"
             ),

@@ -110,7 +110,10 @@ impl Planner<'_> {
         );
         let decision = match found {
             Found::Pair(certificate) => {
-                let reasons = self.faults(host, role, &certificate);
+                let mut reasons = self.faults(host, role, &certificate);
+                if self.waits_for_next(role, &certificate) {
+                    reasons.clear();
+                }
                 if self.ends_with_authority(&certificate)
                     && due(&certificate, host.settings.renew_before, self.now).is_some()
                 {
@@ -185,6 +188,21 @@ impl Planner<'_> {
             faults.push(fault);
         }
         faults
+    }
+
+    /// Whether a leaf of the present CA is replaced by one of the next CA in a
+    /// later step of the same run: one restart for both.
+    fn waits_for_next(&self, role: Role, certificate: &Certificate) -> bool {
+        let is_current = self
+            .authority
+            .certificate
+            .as_ref()
+            .is_some_and(|authority| certificate.is_signed_by(authority));
+        let now = self
+            .rollover
+            .as_ref()
+            .is_some_and(|rollover| rollover.needs_new_leaf(role));
+        self.rolls_over && !now && is_current && certificate.not_after() > self.now
     }
 
     /// Whether a leaf is good for as long as its CA is: one issued now would end

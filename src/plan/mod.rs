@@ -142,6 +142,8 @@ pub struct Planner<'a> {
     pub authority: Authority,
     /// While the CA is rolled over.
     pub rollover: Option<Rollover>,
+    /// This run begins a rollover or goes on with one.
+    pub rolls_over: bool,
     /// What was decided about each leaf so far.
     pub leaves: BTreeMap<(String, Role), LeafDecision>,
     /// Changes planned before the present task, for the same host.
@@ -249,6 +251,7 @@ pub fn plan(
         facts,
         now,
         rollover: Rollover::read(&authority, inventory, facts, now),
+        rolls_over: false,
         authority,
         leaves: BTreeMap::new(),
         earlier: Vec::new(),
@@ -306,7 +309,8 @@ pub fn plan(
         plan.bundles = leaves_of(inventory)
             .into_iter()
             .map(|(host, role)| {
-                let bundle = rollover.bundle(&host.name, role).to_owned();
+                let bundle = after(&plan, facts.get(&host.name), host, role)
+                    .unwrap_or_else(|| rollover.bundle(&host.name, role).to_owned());
                 ((host.name.clone(), role), bundle)
             })
             .collect();
@@ -314,6 +318,22 @@ pub fn plan(
     plan.verify = planner.proves;
     plan.notes = planner.notes;
     plan
+}
+
+/// The bundle on a node once a plan is carried out, if one is there then.
+fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Option<String> {
+    let (directory, files) = leaf_location(host, role);
+    let path = facts?.expand(&format!("{directory}/{}", files.ca));
+    let written = plan.changes().find_map(|change| match &change.action {
+        Action::File(file) if change.host == host.name && file.path() == path => {
+            Some(&file.content)
+        }
+        _ => None,
+    });
+    match written {
+        Some(Content::Text(text)) => Some(text.clone()),
+        _ => Some(facts?.text(&path)?.to_owned()),
+    }
 }
 
 /// Looks at every host that is to be changed itself.

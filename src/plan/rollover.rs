@@ -22,7 +22,7 @@ use super::{Authority, Content, Planner};
 use crate::docker::context;
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::module::docker_context::CLI_DIRECTORY;
-use crate::module::restart::has_read;
+use crate::module::restart::runs_with;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, Signer};
 
@@ -128,7 +128,11 @@ impl Rollover {
             .into_iter()
             .map(|(host, role)| (host.name.as_str(), role))
             .collect();
-        let next = self.next.sha256();
+        let old: Vec<String> = Certificate::bundle_from_pem(self.old_text.as_bytes())
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::sha256)
+            .collect();
         let mut outside: Vec<Outside> = authority
             .ledger
             .entries()
@@ -136,7 +140,7 @@ impl Rollover {
             .filter(|entry| {
                 !entry.superseded
                     && entry.not_after > now
-                    && entry.issuer_sha256 != next
+                    && old.contains(&entry.issuer_sha256)
                     && !known.contains(&(entry.host.as_str(), entry.role))
             })
             .map(|entry| Outside {
@@ -277,7 +281,7 @@ impl Rollover {
                 }
                 [ca, certificate]
                     .into_iter()
-                    .find(|path| !has_read(path, facts))
+                    .find(|path| !runs_with(path, facts))
                     .map(|path| format!("dockerd has not read {path} yet"))
             }
         }

@@ -29,6 +29,7 @@ mod output;
 mod playbooks;
 mod preflight;
 mod recovery;
+mod rollover;
 mod secrets;
 mod unreachable;
 mod watch;
