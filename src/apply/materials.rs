@@ -109,7 +109,7 @@ pub async fn issue(
             | Action::NextAuthority { .. }
             | Action::Promote
             | Action::EndRollover { .. }) => {
-                on_authority(action, agent, &secret(), &mut materials, events, &ca.name).await?
+                on_authority(action, agent, &secret(), &mut materials, events, &ca.name).await?;
             }
             // Done on the nodes.
             _ => {}

@@ -29,10 +29,9 @@ touch /tmp/loop-ended"#;
 const RESTARTING: [&str; 4] = ["7", "52", "55", "56"];
 
 fn inventory(lab: &Lab, variables: &str, clients: &[&str]) -> String {
-    let lines: String = variables
+    let lines = variables
         .lines()
-        .map(|line| format!("    {line}\n"))
-        .collect();
+        .fold(String::new(), |text, line| text + "    " + line + "\n");
     let address = |name: &&str| {
         if *name == "node1" {
             "10.0.0.10"
@@ -40,10 +39,9 @@ fn inventory(lab: &Lab, variables: &str, clients: &[&str]) -> String {
             "10.0.0.14"
         }
     };
-    let clients: String = clients
-        .iter()
-        .map(|name| format!("        {name}: {{ansible_host: {}}}\n", address(name)))
-        .collect();
+    let clients = clients.iter().fold(String::new(), |text, name| {
+        text + &format!("        {name}: {{ansible_host: {}}}\n", address(name))
+    });
     lab.file(
         "two.yaml",
         &format!(
@@ -87,7 +85,14 @@ fn judge_loops(lab: &Lab, restarts: std::ops::RangeInclusive<usize>) {
             let mut outages = Vec::new();
             let mut since = None;
             let mut before = first;
+            let mut mixed = 0;
             for (at, code, said) in answers {
+                // The certificate was read before the set was switched and the
+                // key after: nothing was sent, and nobody rejected it.
+                if *code == "58" && said.contains("private key") {
+                    mixed += 1;
+                    continue;
+                }
                 assert!(
                     *code == "0"
                         || RESTARTING.contains(code)
@@ -105,21 +110,21 @@ fn judge_loops(lab: &Lab, restarts: std::ops::RangeInclusive<usize>) {
                         outages.push(at - begun);
                         since = None;
                     }
-                    ("0", None) => {}
-                    (_, None) => since = Some(before),
-                    (_, Some(_)) => {}
+                    (code, None) if code != "0" => since = Some(before),
+                    _ => {}
                 }
                 before = *at;
             }
             #[allow(clippy::cast_precision_loss)]
             let rate = answers.len() as f64 / (last - first);
             println!(
-                "{client} to {daemon}: {} requests in {:.1} s, {rate:.1} a second; away {} times, {:.2} s in all",
+                "{client} to {daemon}: {} requests in {:.1} s, {rate:.1} a second; away {} times, {:.2} s in all; {mixed} read a set that was being switched",
                 answers.len(),
                 last - first,
                 outages.len(),
                 outages.iter().sum::<f64>(),
             );
+            assert!(mixed <= 1, "{client} to {daemon}: {mixed} mixed sets");
             assert_eq!(since, None, "{client} to {daemon}: it did not come back");
             assert!(restarts.contains(&outages.len()), "{outages:?}");
             assert!(rate * 2.0 >= 5.0, "{client}: {rate} a second to {daemon}");
