@@ -42,6 +42,8 @@ pub struct Apply<'a> {
     pub events: &'a Events,
     pub journal: &'a Journal,
     pub forks: usize,
+    /// How many plans this run has carried out before.
+    pub pass: usize,
     /// The first failure stops everything that has not begun.
     pub fail_fast: bool,
     pub interrupt: &'a Interrupt,
@@ -65,6 +67,22 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Adds what another plan of the same run has done.
+    pub fn absorb(&mut self, later: Self) {
+        for (host, count) in later.changed {
+            *self.changed.entry(host).or_default() += count;
+        }
+        for (host, done) in later.done {
+            self.done.entry(host).or_default().extend(done);
+        }
+        for (host, not_done) in later.not_done {
+            self.not_done.entry(host).or_default().extend(not_done);
+        }
+        self.failed.extend(later.failed);
+        self.unreachable.extend(later.unreachable);
+        self.placed.extend(later.placed);
+    }
+
     fn add(&mut self, host: HostDone) {
         *self.changed.entry(host.name.clone()).or_default() += host.changed;
         self.placed.extend(host.placed);
@@ -160,7 +178,11 @@ impl Apply<'_> {
             .get(index)
             .is_some_and(|play| play.is_privileged(host));
         // No two transactions of a run on a node have the same number.
-        let earlier = index.saturating_mul(100);
+        let earlier = self
+            .pass
+            .saturating_mul(100)
+            .saturating_add(index)
+            .saturating_mul(100);
         let mut begun = false;
         for (number, batch) in planned.batches.iter().enumerate() {
             let sequence = u32::try_from(earlier.saturating_add(number)).unwrap_or(u32::MAX);

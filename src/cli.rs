@@ -137,6 +137,7 @@ impl CheckAccess {
     fn options(&self) -> Options {
         Options {
             check: false,
+            until_done: false,
             exit_code: false,
             diff: false,
             allow_container_restart: false,
@@ -272,6 +273,7 @@ impl Changing {
     fn options(&self, common: &Common) -> Options {
         Options {
             check: self.check,
+            until_done: false,
             exit_code: self.exit_code,
             diff: self.diff,
             allow_container_restart: self.allow_container_restart,
@@ -309,6 +311,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Verify { inventory, common }), _) => {
             let options = Options {
                 check: false,
+                until_done: false,
                 exit_code: false,
                 diff: false,
                 allow_container_restart: false,
@@ -478,6 +481,12 @@ enum Book {
     /// Something is done with the CA alone; which hosts there are, and how they
     /// are looked at, is as with deploy.yaml.
     Authority(Task),
+    /// The shipped rotate-ca.yaml, with what the command line asked for.
+    Rotation {
+        begins: bool,
+        destroys_old: bool,
+        abandon: Vec<String>,
+    },
 }
 
 fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Result<Playbook, Exit> {
@@ -491,12 +500,13 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
     let (name, text) = match book {
         Book::Access => ("check-access".to_owned(), shipped("deploy").1),
         Book::Authority(_) => shipped("deploy"),
-        Book::Shipped(name) => shipped(name),
         Book::Rotate(renewals) => {
             let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
             let rotate = load_playbook(&Book::Shipped("rotate"), inventory, reports)?;
             return Ok(rotate.as_part_of(deploy, *renewals));
         }
+        Book::Shipped(name) => shipped(name),
+        Book::Rotation { .. } => shipped("rotate-ca"),
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
@@ -506,11 +516,20 @@ fn load_playbook(book: &Book, inventory: &Inventory, reports: &Reports) -> Resul
             }
         },
     };
-    playbook::parse_for(&name, &text, inventory).map_err(|problems| {
+    let mut parsed = playbook::parse_for(&name, &text, inventory).map_err(|problems| {
         let what = format!("the playbook {name}");
         reports.problems(ErrorKind::Playbook, &what, &problems);
         Exit::Usage
-    })
+    })?;
+    if let Book::Rotation {
+        begins,
+        destroys_old,
+        abandon,
+    } = book
+    {
+        rotate::prepare(&mut parsed, *begins, *destroys_old, abandon);
+    }
+    Ok(parsed)
 }
 
 fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &Journal) -> Exit {
@@ -572,7 +591,9 @@ fn run(path: &Path, common: &Common, book: &Book, options: &Options, journal: &J
         match book {
             Book::Access => run.check_access().await,
             Book::Authority(task) => run.authority(task).await,
-            Book::Shipped(_) | Book::File(_) | Book::Rotate(_) => run.execute().await,
+            Book::Shipped(_) | Book::File(_) | Book::Rotate(_) | Book::Rotation { .. } => {
+                run.execute().await
+            }
         }
     });
     // A prompt that nobody answers must not keep the program from ending.

@@ -30,6 +30,7 @@ use crate::passphrase;
 use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
 use crate::plan::{Action, Change, Plan, PlannedHost, leaf_location, plan};
 use crate::playbook::Playbook;
+use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
 use crate::verify::{Expectations, verify};
 
@@ -41,6 +42,7 @@ mod consent;
 mod error;
 mod holder;
 mod left;
+mod rollover;
 
 pub use adopt::AdoptOptions;
 pub use authority::Task;
@@ -69,6 +71,8 @@ pub struct Options {
     /// Seconds to wait for another run's lock.
     pub wait_seconds: u64,
     pub deadlines: Deadlines,
+    /// Plans are made and carried out until there is nothing left to do.
+    pub until_done: bool,
 }
 
 /// The run itself.
@@ -102,12 +106,15 @@ impl Run<'_> {
     pub async fn execute(&self) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();
+        if self.options.until_done && !self.options.check {
+            return self.roll_over(begun).await;
+        }
         let left = self.left_behind();
         let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
         let mut outcome = Outcome::default();
         let mut proofs = Vec::new();
-        let mut materials = Materials::new(self.authority_pem(&world.facts));
+        let mut materials = self.materials(&world);
         // A run that is still at work holds the lock.
         let unsettled = world.plan.unsettled;
         if self.options.check || (world.plan.is_empty() && !unsettled) {
@@ -133,35 +140,16 @@ impl Run<'_> {
             self.say_found(&left, &world);
             self.show(&world.plan);
             self.consent(&world.plan).await?;
-            materials = self.issue(&world, &mut agent).await?;
-            let apply = Apply {
-                inventory: self.inventory,
-                playbook: self.playbook,
-                nodes: &world.nodes,
-                facts: &world.facts,
-                events: self.events,
-                journal: self.journal,
-                forks: self.options.forks,
-                fail_fast: self.options.fail_fast,
-                interrupt: self.interrupt,
-            };
-            outcome = apply.run(&world.plan, &materials).await;
+            materials = self.issue(&world, &mut agent, &mut None).await?;
+            outcome = self.apply(&world, 0).run(&world.plan, &materials).await;
             if world.plan.verify {
                 let proving = self.interrupt.or(self.prove(&world, &materials));
                 proofs = proving.await.unwrap_or_default();
             }
-            if let Err(error) = self.delivered(&mut agent, &outcome, &proofs).await {
-                // The daemons are done: what went wrong is the CA's alone.
-                self.events.emit(Event::Failed(Failure {
-                    host: self.inventory.ca().name.clone(),
-                    kind: FailureKind::Failed,
-                    step: "tell the CA what was delivered".to_owned(),
-                    message: error.to_string(),
-                    causes: causes(&error),
-                    detail: Vec::new(),
-                    hint: error.hint(),
-                }));
-                outcome.failed.insert(self.inventory.ca().name.clone());
+            self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
+            // The agent gives the lock back and ends.
+            if let Err(error) = self.call(&mut agent, Request::Bye).await {
+                self.said_by_authority(&error, &mut outcome);
             }
         }
         if proofs.is_empty() && world.plan.verify && !self.options.check {
@@ -198,6 +186,55 @@ impl Run<'_> {
             let path = path.unwrap_or_else(|| "/proc/self/exe".into());
             RunError::Program { path, source }
         })
+    }
+
+    fn apply<'a>(&'a self, world: &'a World, pass: usize) -> Apply<'a> {
+        Apply {
+            inventory: self.inventory,
+            playbook: self.playbook,
+            nodes: &world.nodes,
+            facts: &world.facts,
+            events: self.events,
+            journal: self.journal,
+            forks: self.options.forks,
+            pass,
+            fail_fast: self.options.fail_fast,
+            interrupt: self.interrupt,
+        }
+    }
+
+    /// What the CA has, and nothing issued yet.
+    fn materials(&self, world: &World) -> Materials {
+        let mut materials = Materials::new(self.ca_text(&world.facts, "ca.pem"));
+        materials.next_pem = self.ca_text(&world.facts, "next/ca.pem");
+        materials.bundles.clone_from(&world.plan.bundles);
+        materials
+    }
+
+    async fn tell_delivered(
+        &self,
+        agent: &mut RunningAgent,
+        outcome: &mut Outcome,
+        proofs: &[Proof],
+    ) {
+        if let Err(error) = self.delivered(agent, outcome, proofs).await {
+            self.said_by_authority(&error, outcome);
+        }
+    }
+
+    /// The daemons are done: what went wrong is the CA's alone.
+    fn said_by_authority(&self, error: &RunError, outcome: &mut Outcome) {
+        let ca = &self.inventory.ca().name;
+        self.events.emit(Event::Failed(Failure {
+            host: ca.clone(),
+            kind: FailureKind::Failed,
+            step: "tell the CA what was delivered".to_owned(),
+            message: error.to_string(),
+            causes: causes(error),
+            detail: Vec::new(),
+            hint: error.hint(),
+        }));
+        outcome.failed.insert(ca.clone());
     }
 
     /// Work that changes nothing, unless an interruption comes first.
@@ -422,6 +459,7 @@ impl Run<'_> {
         let Response::State {
             ledger,
             certificate_pem,
+            next_certificate_pem,
             ..
         } = state
         else {
@@ -434,7 +472,8 @@ impl Run<'_> {
         };
         Ok(
             ledger.as_deref().unwrap_or_default() != seen(".ledger.jsonl").unwrap_or_default()
-                || certificate_pem.as_deref() != seen("ca.pem"),
+                || certificate_pem.as_deref() != seen("ca.pem")
+                || next_certificate_pem.as_deref() != seen("next/ca.pem"),
         )
     }
 
@@ -448,16 +487,20 @@ impl Run<'_> {
         }
     }
 
-    async fn issue(&self, world: &World, agent: &mut RunningAgent) -> Result<Materials, RunError> {
-        let passphrase = if world.plan.needs_authority_key() {
+    /// The CA's part. The passphrase is asked for once, when it is first needed.
+    async fn issue(
+        &self,
+        world: &World,
+        agent: &mut RunningAgent,
+        passphrase: &mut Option<Secret>,
+    ) -> Result<Materials, RunError> {
+        if passphrase.is_none() && world.plan.needs_authority_key() {
             let new = world
                 .plan
                 .changes()
                 .any(|change| matches!(change.action, Action::Authority { .. }));
-            Some(self.ca_passphrase(new).await?)
-        } else {
-            None
-        };
+            *passphrase = Some(self.ca_passphrase(new).await?);
+        }
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let _act = self.act_of_authority(&world.plan).await?;
@@ -465,7 +508,7 @@ impl Run<'_> {
             &world.plan,
             &mut agent.client,
             passphrase.as_ref(),
-            self.authority_pem(&world.facts),
+            self.materials(world),
             self.events,
             self.inventory,
         )
@@ -486,6 +529,12 @@ impl Run<'_> {
         for change in plan.changes() {
             match change.action {
                 Action::Authority { .. } => step = "creating the CA and issuing certificates",
+                Action::NextAuthority { .. } => step = "creating the next CA",
+                Action::Promote => step = "retiring the old CA",
+                Action::EndRollover { destroy_old: true } => {
+                    step = "removing the keys of retired CAs";
+                }
+                Action::EndRollover { .. } => step = "ending the rollover",
                 Action::Issue(_) if what.is_empty() => step = "issuing certificates",
                 Action::Issue(_) | Action::Fetch { .. } => {}
                 _ => continue,
@@ -499,15 +548,23 @@ impl Run<'_> {
         Ok(Some(self.journal.act(self.events, ca, step, what).await?))
     }
 
-    fn authority_pem(&self, facts: &BTreeMap<String, NodeFacts>) -> Option<String> {
+    fn ca_text(&self, facts: &BTreeMap<String, NodeFacts>, name: &str) -> Option<String> {
         let ca = self.inventory.ca();
-        let path = format!("{}/ca.pem", ca.settings.ca_dir);
+        let path = format!("{}/{name}", ca.settings.ca_dir);
         Some(facts.get(&ca.name)?.text(&path)?.to_owned())
     }
 
     async fn prove(&self, world: &World, materials: &Materials) -> Vec<Proof> {
         let mut expectations = Expectations {
             authorities: materials.authorities(),
+            trusted: materials
+                .bundles
+                .keys()
+                .map(|(host, role)| {
+                    let trusted = materials.trusted_by(host, *role);
+                    ((host.clone(), *role), trusted)
+                })
+                .collect(),
             ..Expectations::default()
         };
         for host in self.hosts() {
@@ -564,8 +621,6 @@ impl Run<'_> {
             self.call(agent, Request::Delivered { leaves, keep_keys })
                 .await?;
         }
-        // The agent gives the lock back and ends.
-        self.call(agent, Request::Bye).await?;
         Ok(())
     }
 
@@ -584,13 +639,7 @@ impl Run<'_> {
             let issued = world
                 .plan
                 .changes()
-                .filter(|change| {
-                    change.host == name
-                        && matches!(
-                            change.action,
-                            Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. }
-                        )
-                })
+                .filter(|change| change.host == name && !change.is_on_node())
                 .count();
             let placed = outcome.changed.get(name).copied().unwrap_or(0);
             let only_issued = if self.options.check || placed > 0 {

@@ -122,6 +122,7 @@ fn ledger(directory: &Path) -> Ledger {
 fn issue(agent: &mut Agent, host: &str) -> Response {
     agent.handle(Request::Issue {
         leaves: vec![LeafRequest {
+            signer: dtls_deploy::pki::Signer::Current,
             host: host.to_owned(),
             role: Role::Daemon,
             common_name: host.to_owned(),

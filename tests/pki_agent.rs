@@ -49,6 +49,7 @@ fn leaf(host: &str, role: Role, prefix: &str) -> LeafRequest {
     LeafRequest {
         host: host.to_owned(),
         role,
+        signer: dtls_deploy::pki::Signer::Current,
         common_name: host.to_owned(),
         sans: BTreeSet::from([host.parse().unwrap(), "10.0.0.12".parse().unwrap()]),
         key_type: KeyType::EcdsaP256,
@@ -455,6 +456,7 @@ fn the_state_is_what_lies_there() {
         ledger,
         certificate_pem,
         files,
+        ..
     } = ca.ok(Request::State {})
     else {
         panic!("no state");

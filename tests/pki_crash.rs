@@ -55,6 +55,7 @@ fn round(agent: &mut Agent, keep_keys: bool) {
     let leaves = (0..HOSTS).map(|number| LeafRequest {
         host: format!("node{number}"),
         role: Role::Daemon,
+        signer: dtls_deploy::pki::Signer::Current,
         common_name: format!("node{number}"),
         sans: BTreeSet::new(),
         key_type: KeyType::EcdsaP256,

@@ -51,6 +51,7 @@ fn issue(count: usize, key_type: KeyType) -> Request {
     let leaves = (0..count).map(|number| LeafRequest {
         host: format!("node{number}"),
         role: Role::Daemon,
+        signer: dtls_deploy::pki::Signer::Current,
         common_name: format!("node{number}"),
         sans: BTreeSet::from(["10.0.0.12".parse().unwrap()]),
         key_type,

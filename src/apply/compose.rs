@@ -106,7 +106,12 @@ pub(super) fn compose(
                 // Alone in its batch, and no part of a transaction.
                 Action::Command { .. } | Action::Service { .. } | Action::Wait { .. }
                 // Done on the CA node before any play.
-                | Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => {}
+                | Action::Authority { .. }
+                | Action::NextAuthority { .. }
+                | Action::Promote
+                | Action::EndRollover { .. }
+                | Action::Issue(_)
+                | Action::Fetch { .. } => {}
             }
     }
     Ok(Composed {

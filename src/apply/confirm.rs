@@ -118,7 +118,7 @@ impl Apply<'_> {
             Served::Kept { authorities, .. } => {
                 Certificate::bundle_from_pem(authorities).unwrap_or_default()
             }
-            Served::Issued | Served::Socket => materials.authorities(),
+            Served::Issued | Served::Socket => materials.trusted_by(&host.name, Role::Daemon),
         };
         let mut last = String::new();
         let begun = std::time::Instant::now();
@@ -129,8 +129,15 @@ impl Apply<'_> {
             let Some(node) = from.get(attempt % from.len()) else {
                 break;
             };
-            let (host, port) = (address.host.as_str(), address.port);
-            match handshake(node, host, port, host, &authorities, None).await {
+            let (name, port) = (address.host.as_str(), address.port);
+            // What this client will trust decides whether it is served well.
+            let roots = match serves {
+                Served::Issued if node.name != host.name => {
+                    materials.trusted_by(&node.name, Role::Client)
+                }
+                _ => authorities.clone(),
+            };
+            match handshake(node, name, port, name, &roots, None).await {
                 Ok((answer, shown)) if is_refusal(&answer) => {
                     let (verdict, seen) = judge_shown(
                         &shown,

@@ -21,6 +21,11 @@ use crate::secret::Secret;
 pub struct Materials {
     /// The CA's certificate as it is delivered.
     pub authority_pem: Option<String>,
+    /// The certificate of the CA that shall follow, while one does.
+    pub next_pem: Option<String>,
+    /// Whom each host trusts once the plan is carried out, where that is not
+    /// the same for all.
+    pub bundles: BTreeMap<(String, Role), String>,
     pub(super) leaves: BTreeMap<(String, Role), IssuedLeaf>,
     /// Pairs that are not as they were asked for: they reach no node.
     faults: BTreeMap<(String, Role), String>,
@@ -46,11 +51,21 @@ impl Materials {
     /// The CAs that are trusted: ca.pem may hold several.
     #[must_use]
     pub fn authorities(&self) -> Vec<Certificate> {
-        self.authority_pem
-            .iter()
-            .filter_map(|pem| Certificate::bundle_from_pem(pem.as_bytes()).ok())
-            .flatten()
-            .collect()
+        certificates(self.authority_pem.iter())
+    }
+
+    /// The CAs that a host trusts once the plan is carried out.
+    #[must_use]
+    pub fn trusted_by(&self, host: &str, role: Role) -> Vec<Certificate> {
+        match self.bundles.get(&(host.to_owned(), role)) {
+            Some(bundle) => certificates([bundle]),
+            None => self.authorities(),
+        }
+    }
+
+    /// Every CA that may have signed what is delivered.
+    fn signers(&self) -> Vec<Certificate> {
+        certificates(self.authority_pem.iter().chain(&self.next_pem))
     }
 
     pub(super) fn bytes(&self, host: &str, role: Role, part: LeafPart) -> Option<Secret> {
@@ -70,12 +85,12 @@ pub async fn issue(
     plan: &Plan,
     agent: &mut AgentClient,
     passphrase: Option<&Secret>,
-    authority_pem: Option<String>,
+    mut materials: Materials,
     events: &Events,
     inventory: &Inventory,
 ) -> Result<Materials, AgentError> {
     let ca = inventory.ca();
-    let mut materials = Materials::new(authority_pem);
+    materials.bundles.clone_from(&plan.bundles);
     let mut wanted: Vec<LeafRequest> = Vec::new();
     let mut waiting: Vec<LeafName> = Vec::new();
     let secret = || {
@@ -85,41 +100,17 @@ pub async fn issue(
     };
     for change in plan.changes() {
         match &change.action {
-            Action::Authority {
-                subject,
-                key_type,
-                validity_days,
-            } => {
-                super::started(events, &ca.name, "creating the CA");
-                let response = agent
-                    .call(Request::EnsureAuthority {
-                        subject: subject.clone(),
-                        key_type: *key_type,
-                        validity_days: *validity_days,
-                        passphrase: secret(),
-                    })
-                    .await?;
-                let Response::Authority {
-                    certificate_pem,
-                    warnings,
-                    ..
-                } = response
-                else {
-                    return Err(unexpected());
-                };
-                materials.authority_pem = Some(certificate_pem);
-                for text in warnings {
-                    events.emit(Event::Warning {
-                        host: Some(ca.name.clone()),
-                        text,
-                    });
-                }
-            }
             Action::Issue(request) => wanted.push(request.clone()),
             Action::Fetch { host, role } => waiting.push(LeafName {
                 host: host.clone(),
                 role: *role,
             }),
+            action @ (Action::Authority { .. }
+            | Action::NextAuthority { .. }
+            | Action::Promote
+            | Action::EndRollover { .. }) => {
+                on_authority(action, agent, &secret(), &mut materials, events, &ca.name).await?;
+            }
             // Done on the nodes.
             _ => {}
         }
@@ -170,6 +161,98 @@ pub async fn issue(
     Ok(materials)
 }
 
+/// What changes the CA itself.
+async fn on_authority(
+    action: &Action,
+    agent: &mut AgentClient,
+    passphrase: &Secret,
+    materials: &mut Materials,
+    events: &Events,
+    ca: &str,
+) -> Result<(), AgentError> {
+    match action {
+        Action::Authority {
+            subject,
+            key_type,
+            validity_days,
+        } => {
+            super::started(events, ca, "creating the CA");
+            let response = agent
+                .call(Request::EnsureAuthority {
+                    subject: subject.clone(),
+                    key_type: *key_type,
+                    validity_days: *validity_days,
+                    passphrase: passphrase.clone(),
+                })
+                .await?;
+            let Response::Authority {
+                certificate_pem,
+                warnings,
+                ..
+            } = response
+            else {
+                return Err(unexpected());
+            };
+            materials.authority_pem = Some(certificate_pem);
+            warn(events, ca, warnings);
+        }
+        Action::NextAuthority {
+            subject,
+            key_type,
+            validity_days,
+        } => {
+            super::started(events, ca, "creating the next CA");
+            let response = agent
+                .call(Request::BeginRollover {
+                    subject: subject.clone(),
+                    key_type: *key_type,
+                    validity_days: *validity_days,
+                    passphrase: passphrase.clone(),
+                })
+                .await?;
+            let Response::Authority {
+                certificate_pem,
+                warnings,
+                ..
+            } = response
+            else {
+                return Err(unexpected());
+            };
+            materials.next_pem = Some(certificate_pem);
+            warn(events, ca, warnings);
+        }
+        Action::Promote => {
+            super::started(events, ca, "retiring the old CA");
+            agent.call(Request::Promote {}).await?;
+            materials.authority_pem = materials.next_pem.take();
+        }
+        Action::EndRollover { destroy_old } => {
+            let destroy_old = *destroy_old;
+            agent.call(Request::EndRollover { destroy_old }).await?;
+        }
+        // Leaves, and what is done on the nodes.
+        _ => {}
+    }
+    Ok(())
+}
+
+fn warn(events: &Events, ca: &str, warnings: Vec<String>) {
+    for text in warnings {
+        events.emit(Event::Warning {
+            host: Some(ca.to_owned()),
+            text,
+        });
+    }
+}
+
+fn certificates<'a>(bundles: impl IntoIterator<Item = &'a String>) -> Vec<Certificate> {
+    bundles
+        .into_iter()
+        .filter_map(|pem| Certificate::bundle_from_pem(pem.as_bytes()).ok())
+        .flatten()
+        .collect()
+}
+
 /// Pairs that were issued before and lie on the CA node undelivered.
 async fn fetch(
     waiting: Vec<LeafName>,
@@ -207,7 +290,7 @@ impl Materials {
     /// Takes a pair whose parts belong together, as they were asked for.
     fn add(&mut self, leaf: IssuedLeaf, sans: &BTreeSet<San>) {
         let name = (leaf.host.clone(), leaf.role);
-        match pair::fault(&leaf, sans, &self.authorities()) {
+        match pair::fault(&leaf, sans, &self.signers()) {
             Some(fault) => {
                 self.faults.insert(name, fault);
             }

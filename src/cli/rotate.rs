@@ -1,17 +1,20 @@
-//! `dtls-deploy rotate`: renews certificates that are due.
+//! `dtls-deploy rotate`: certificates are renewed when they are due, and the CA
+//! is replaced when asked for.
 //!
-//! Comes in: the arguments. Goes out: a run of rotate.yaml. Called by the
-//! command line.
+//! Comes in: the arguments. Goes out: a run of rotate.yaml, or of rotate-ca.yaml
+//! with what was asked for in its tasks. Called by the command line.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, CommandFactory as _};
 
-use super::{Book, Changing, Common, run};
+use super::{Book, Changing, Cli, Common, run};
 use crate::passphrase;
 use crate::plan::Renewals;
+use crate::playbook::{Argument, Playbook};
 use crate::run::{Exit, Options};
 
+/// What `rotate` takes.
 // Flags of a command line are independent of each other: booleans say so best.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
@@ -23,14 +26,26 @@ pub(super) struct Arguments {
     #[command(flatten)]
     change: Changing,
     /// Renew all, due or not, and also outside of maintenance windows
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["ca", "destroy_old_ca"])]
     force: bool,
     /// Only clients: nothing is restarted
-    #[arg(long, conflicts_with_all = ["daemons_only", "tags"])]
+    #[arg(long, conflicts_with_all = ["daemons_only", "tags", "ca", "destroy_old_ca"])]
     clients_only: bool,
     /// Only daemons
-    #[arg(long, conflicts_with = "tags")]
+    #[arg(long, conflicts_with_all = ["tags", "ca", "destroy_old_ca"])]
     daemons_only: bool,
+    /// Replace the CA by a new one, step by step; no client is rejected
+    /// meanwhile. Interrupted, the same command goes on
+    #[arg(long)]
+    ca: bool,
+    /// Remove the encrypted keys of retired CAs: with --ca once the rollover is
+    /// over, without it now
+    #[arg(long)]
+    destroy_old_ca: bool,
+    /// A host outside the inventory whose certificate of the old CA may stop
+    /// working; can be given several times
+    #[arg(long, value_name = "NAME", requires = "ca")]
+    abandon: Vec<String>,
     /// File with the CA's passphrase in its first line
     #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
     ca_passphrase_file: Option<PathBuf>,
@@ -40,6 +55,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(mut arguments: Arguments) -> Exit {
+    let is_rollover = arguments.ca || arguments.destroy_old_ca;
+    if is_rollover && !arguments.common.selection.is_whole() {
+        let text = "a rollover of the CA concerns every host and every task: --limit, --tags and --skip-tags cannot be used with it";
+        Cli::command()
+            .error(clap::error::ErrorKind::ArgumentConflict, text)
+            .exit();
+    }
     for (asked, tag) in [
         (arguments.clients_only, "clients"),
         (arguments.daemons_only, "daemons"),
@@ -48,23 +70,49 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
             arguments.common.selection.only(tag);
         }
     }
-    let renewals = if arguments.force {
-        Renewals::Forced
+    let book = if is_rollover {
+        Book::Rotation {
+            begins: arguments.ca,
+            destroys_old: arguments.destroy_old_ca,
+            abandon: arguments.abandon,
+        }
+    } else if arguments.force {
+        Book::Rotate(Renewals::Forced)
     } else {
-        Renewals::Due
+        Book::Rotate(Renewals::Due)
     };
     let options = Options {
         passphrase: passphrase::Source {
             file: arguments.ca_passphrase_file,
             command: arguments.ca_passphrase_command,
         },
+        until_done: is_rollover,
         ..arguments.change.options(&arguments.common)
     };
     run(
         &arguments.inventory,
         &arguments.common,
-        &Book::Rotate(renewals),
+        &book,
         &options,
         &arguments.change.journal(),
     )
+}
+
+/// Says in the tasks of a rollover what the command line asked for.
+pub(super) fn prepare(
+    playbook: &mut Playbook,
+    begins: bool,
+    destroys_old: bool,
+    abandon: &[String],
+) {
+    const MODULE: &str = "ca_rollover";
+    if !begins {
+        playbook.give(MODULE, "begin", &Argument::word("never"));
+    }
+    if destroys_old {
+        playbook.give(MODULE, "old_key", &Argument::word("destroy"));
+    }
+    if !abandon.is_empty() {
+        playbook.give(MODULE, "abandon", &Argument::words(abandon));
+    }
 }

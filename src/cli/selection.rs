@@ -37,6 +37,12 @@ impl Selection {
         self.tags = vec![tag.to_owned()];
     }
 
+    /// Nothing is left out.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.limit.is_none() && self.tags.is_empty() && self.skip_tags.is_empty()
+    }
+
     /// Cuts the playbook down, and prints what was asked for instead of a run.
     ///
     /// # Errors

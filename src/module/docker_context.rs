@@ -15,7 +15,7 @@ use crate::playbook::Task;
 pub struct DockerContext;
 
 /// Where the CLI keeps its contexts, wherever the certificates are.
-const CLI_DIRECTORY: &str = "~/.docker";
+pub(crate) const CLI_DIRECTORY: &str = "~/.docker";
 
 impl Module for DockerContext {
     fn name(&self) -> &'static str {
@@ -89,7 +89,7 @@ impl Module for DockerContext {
                 )));
             }
             let copies = [
-                ("ca.pem", &files.ca, planner.authority.content()),
+                ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
                 (
                     "cert.pem",
                     &files.cert,
@@ -125,8 +125,9 @@ impl Module for DockerContext {
                         };
                         reasons.push("differs from the client's own".to_owned());
                     }
-                } else if planner.authority.planned {
-                    reasons.push("the CA is new".to_owned());
+                } else {
+                    let path = format!("{}/{name}", paths.tls);
+                    reasons = planner.bundle_reasons(host, Role::Client, &path);
                 }
                 changes.extend(planner.compare(
                     host,

@@ -5,11 +5,12 @@
 //! module is one file here and one line in [`MODULES`].
 
 mod ca;
+mod ca_rollover;
 mod certificate;
 mod client;
 mod command;
 pub(crate) mod daemon_json;
-mod docker_context;
+pub(crate) mod docker_context;
 mod forget;
 mod launch;
 mod live_restore;
@@ -32,6 +33,7 @@ use crate::playbook::Task;
 /// Every module there is.
 pub const MODULES: &[&dyn Module] = &[
     &ca::Ca,
+    &ca_rollover::CaRollover,
     &certificate::Certificate,
     &client::Client,
     &command::Command,

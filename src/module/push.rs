@@ -78,16 +78,12 @@ impl Module for Push {
                 Content::Same
             }
         };
-        let ca_reasons = if planner.authority.planned {
-            vec!["the CA is new".to_owned()]
-        } else {
-            Vec::new()
-        };
+        let ca_reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
         let wanted = [
             (
                 &files.ca,
                 CERTIFICATE_MODE,
-                planner.authority.content(),
+                planner.bundle(host, role),
                 ca_reasons,
             ),
             (

@@ -201,6 +201,21 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
     started_at(facts).is_some_and(|started| file.changed < started)
 }
 
+/// As [`has_read`], and also where somebody else has started the daemon since
+/// and the file is what a confirmed restart has read: what counts for a restart.
+#[must_use]
+pub fn runs_with(path: &str, facts: &NodeFacts) -> bool {
+    let is_active = facts
+        .unit
+        .as_ref()
+        .is_some_and(|unit| unit.active_state() == "active");
+    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
+    let is_recorded = facts
+        .regular(path)
+        .is_some_and(|file| record.hashes.get(path) == Some(&file.sha256));
+    is_active && (is_recorded || has_read(path, facts))
+}
+
 /// Why the running daemon is not one that has read what is there now.
 pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     let unit = facts.unit.clone().unwrap_or_default();

@@ -79,6 +79,7 @@ impl Module for Rollback {
             return Ok(Vec::new());
         }
         check_certificates(planner, host, facts, &generation)?;
+        check_trust(planner, host, facts, &generation)?;
         let mut changes = Vec::new();
         for file in &generation.files {
             let (directory, name) = parts(&file.path)?;
@@ -177,8 +178,14 @@ fn check_certificates(
         if certificate.is_ca() {
             continue;
         }
+        let is_of_next = planner
+            .authority
+            .next
+            .as_ref()
+            .is_some_and(|next| certificate.is_signed_by(next));
         if let Some(authority) = &planner.authority.certificate
             && !certificate.is_signed_by(authority)
+            && !is_of_next
         {
             return Err(Refusal::new(format!(
                 "what is kept of {} was issued by {}, and the CA is {} now: nobody would accept it",
@@ -190,4 +197,105 @@ fn check_certificates(
         }
     }
     Ok(())
+}
+
+/// Nor to a set that those at the other end do not accept now, or that would
+/// not accept them: while the CA is rolled over, they may have moved on.
+fn check_trust(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    generation: &Generation,
+) -> Result<(), Refusal> {
+    for (role, is_role) in [
+        (Role::Daemon, host.is_daemon),
+        (Role::Client, host.is_client),
+    ] {
+        let kept = |path: &str| {
+            let file = generation.files.iter().find(|file| file.path == path)?;
+            facts.regular(&file.copy)?.content.clone()
+        };
+        let (ca, certificate) = paths(host, role, facts);
+        if !is_role || (kept(&ca).is_none() && kept(&certificate).is_none()) {
+            continue;
+        }
+        let now = |path: &str| facts.regular(path)?.content.clone();
+        let ours = Set::of(
+            kept(&ca).or_else(|| now(&ca)),
+            kept(&certificate).or_else(|| now(&certificate)),
+        );
+        for other in &planner.inventory.hosts {
+            let (other_role, is_other) = match role {
+                Role::Daemon => (Role::Client, other.is_client),
+                Role::Client => (Role::Daemon, other.is_daemon),
+            };
+            if !is_other {
+                continue;
+            }
+            let Some(known) = planner.facts.get(&other.name) else {
+                if planner.rollover.is_none() {
+                    continue;
+                }
+                return Err(Refusal::new(format!(
+                    "whether {} would accept what is kept here is not known while the CA is rolled over",
+                    other.name
+                ))
+                .hint("go back without --limit, when it answers"));
+            };
+            let (ca, certificate) = paths(other, other_role, known);
+            let of = |path: &str| known.regular(path)?.content.clone();
+            let theirs = Set::of(of(&ca), of(&certificate));
+            let hint = "go back on the hosts at the other end first, or deploy again";
+            if !theirs.trusts(&ours) {
+                return Err(Refusal::new(format!(
+                    "what is kept of its {role} certificate is not trusted by {} now",
+                    other.name
+                ))
+                .hint(hint));
+            }
+            if !ours.trusts(&theirs) {
+                return Err(Refusal::new(format!(
+                    "what is kept of its {role} files does not trust the certificate that {} has now",
+                    other.name
+                ))
+                .hint(hint));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn paths(host: &Host, role: Role, facts: &NodeFacts) -> (String, String) {
+    let (directory, files) = leaf_location(host, role);
+    let path = |name: &str| facts.expand(&format!("{directory}/{name}"));
+    (path(&files.ca), path(&files.cert))
+}
+
+/// The bundle and the leaf of one end.
+struct Set {
+    bundle: Vec<Certificate>,
+    leaf: Option<Certificate>,
+}
+
+impl Set {
+    fn of(bundle: Option<Vec<u8>>, leaf: Option<Vec<u8>>) -> Self {
+        Self {
+            bundle: bundle
+                .and_then(|bytes| Certificate::bundle_from_pem(&bytes).ok())
+                .unwrap_or_default(),
+            leaf: leaf.and_then(|bytes| Certificate::from_pem(&bytes).ok()),
+        }
+    }
+
+    /// Whether it accepts the other end, as far as both are there.
+    fn trusts(&self, other: &Self) -> bool {
+        let Some(leaf) = &other.leaf else {
+            return true;
+        };
+        self.bundle.is_empty()
+            || self
+                .bundle
+                .iter()
+                .any(|authority| leaf.is_signed_by(authority))
+    }
 }

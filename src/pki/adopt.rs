@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::issued_name::check_name;
 use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::ledger::{Entry, Event, IssuedName};
-use super::protocol::{AdoptedLeaf, AuthorityFiles, ErrorKind, Response};
+use super::protocol::{AdoptedLeaf, AuthorityFiles, ErrorKind, Response, Signer};
 use super::session::{Session, own_certificate};
 use super::store::{CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE};
 use crate::secret::Secret;
@@ -86,7 +86,7 @@ impl Session {
             ));
         }
         // From the disk: what was written is what opens.
-        self.authority(passphrase)?;
+        self.authority(Signer::Current, passphrase)?;
         Ok(Response::Adopted {
             encrypted: !is_encrypted,
             warnings,

@@ -116,6 +116,17 @@ impl Agent {
                 self.session()?.finish_read_back()?;
                 self.session()?.delivered(&leaves, keep_keys, now)
             }
+            Request::BeginRollover {
+                subject,
+                key_type,
+                validity_days,
+                passphrase,
+            } => {
+                self.session()?
+                    .begin_rollover(&subject, key_type, validity_days, &passphrase, now)
+            }
+            Request::Promote {} => self.session()?.promote(),
+            Request::EndRollover { destroy_old } => self.session()?.end_rollover(destroy_old),
             Request::Probe { sans, passphrase } => self.session()?.probe(sans, &passphrase, now),
             Request::SalvageLedger {} => {
                 self.salvage = true;

@@ -11,10 +11,10 @@ use super::certificate::Certificate;
 use super::failure::Failure;
 use super::keyfile::{self, KeyFileError};
 use super::ledger::Ledger;
-use super::protocol::{CaFile, ErrorKind, Response};
+use super::protocol::{CaFile, ErrorKind, Response, Signer};
 use super::session::{Session, own_certificate};
 use super::store::{
-    CA_CERTIFICATE, CA_KEY, CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, LEDGER, NewFile,
+    CA_CERTIFICATE, CA_KEY, CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, LEDGER, NEXT, NewFile,
 };
 use crate::secret::Secret;
 
@@ -55,6 +55,18 @@ impl Session {
             && !keyfile::is_encrypted(key.content.expose())?
         {
             return Err(KeyFileError::NotEncrypted.into());
+        }
+        // A backup without it would be of a CA that nobody trusts any more soon.
+        if self
+            .store
+            .read(&format!("{NEXT}/{CA_CERTIFICATE}"))?
+            .is_some()
+        {
+            return Err(
+                Failure::new(ErrorKind::Authority, "a rollover of the CA is under way").hint(
+                    "bring it to its end with `dtls-deploy rotate --ca`, then make the backup",
+                ),
+            );
         }
         Ok(Response::Exported { files })
     }
@@ -106,7 +118,10 @@ impl Session {
             let end = authority.certificate().not_after();
             warnings.push(AuthorityError::Expired(end).to_string());
         }
-        let certificate_pem = self.authority(passphrase)?.certificate().to_pem();
+        let certificate_pem = self
+            .authority(Signer::Current, passphrase)?
+            .certificate()
+            .to_pem();
         Ok(Response::Authority {
             certificate_pem,
             created: true,

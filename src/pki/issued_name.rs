@@ -3,7 +3,7 @@
 //! Comes in with a request to issue; goes out as allowed or refused. What is
 //! allowed stays inside the CA directory and touches none of its own files.
 
-use super::store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, StoreError};
+use super::store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, NEXT, RETIRED, StoreError};
 
 /// Whether a file of this name may be issued into the CA directory: relative,
 /// every part visible, none of the CA's own files.
@@ -19,6 +19,16 @@ pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
     }
     if [CA_KEY, CA_CERTIFICATE, CA_SERIAL].contains(&name) {
         return refuse("it is one of the CA's own files");
+    }
+    // Other files may lie beside those of a CA: a host may be called so.
+    if let Some((first, rest)) = name.split_once('/')
+        && [NEXT, RETIRED].contains(&first)
+        && rest
+            .rsplit('/')
+            .next()
+            .is_some_and(|file| [CA_KEY, CA_CERTIFICATE].contains(&file))
+    {
+        return refuse("it is a file of the next CA or of a retired one");
     }
     for component in name.split('/') {
         if component.is_empty() {

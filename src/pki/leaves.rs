@@ -8,17 +8,19 @@ use std::collections::BTreeSet;
 
 use time::{Duration, OffsetDateTime};
 
-use super::authority::LeafProfile;
+use super::authority::{LeafProfile, SignedLeaf};
 use super::certificate::Certificate;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::issue;
 use super::ledger::{Entry, Event, IssuedName};
 use super::profile::{KeyType, Role};
-use super::protocol::{DeliveredLeaf, ErrorKind, IssuedLeaf, LeafName, LeafRequest, Response};
+use super::protocol::{
+    DeliveredLeaf, ErrorKind, IssuedLeaf, LeafName, LeafRequest, Response, Signer,
+};
 use super::san::San;
-use super::session::Session;
-use super::store::{CA_CERTIFICATE, CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, NewFile};
+use super::session::{Session, certificate_name};
+use super::store::{CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, NewFile};
 use crate::secret::Secret;
 
 /// How long a probe leaf lives.
@@ -36,14 +38,29 @@ impl Session {
         give_up: &(dyn Fn() -> bool + Sync),
     ) -> Result<Response, Failure> {
         issue::check(leaves)?;
-        let authority = self.authority(passphrase)?;
-        let signed = issue::sign(authority, leaves, now, give_up)?;
-        let pairs = || leaves.iter().zip(&signed);
-        let events: Vec<Event> = pairs()
-            .map(|(leaf, signed)| {
+        let mut signed: Vec<(usize, SignedLeaf)> = Vec::with_capacity(leaves.len());
+        let mut events = Vec::with_capacity(leaves.len());
+        for signer in [Signer::Current, Signer::Next] {
+            let (places, asked): (Vec<usize>, Vec<LeafRequest>) = leaves
+                .iter()
+                .enumerate()
+                .filter(|(_, leaf)| leaf.signer == signer)
+                .map(|(place, leaf)| (place, leaf.clone()))
+                .unzip();
+            if asked.is_empty() {
+                continue;
+            }
+            let authority = self.authority(signer, passphrase)?;
+            let made = issue::sign(authority, &asked, now, give_up)?;
+            events.extend(asked.iter().zip(&made).map(|(leaf, signed)| {
                 Event::Issued(Box::new(issue::entry(leaf, signed, authority, now)))
-            })
-            .collect();
+            }));
+            signed.extend(places.into_iter().zip(made));
+        }
+        // The answer is in the order asked for.
+        signed.sort_by_key(|(place, _)| *place);
+        let signed: Vec<SignedLeaf> = signed.into_iter().map(|(_, signed)| signed).collect();
+        let pairs = || leaves.iter().zip(&signed);
         self.record(events)?;
         let certificates: Vec<String> = signed
             .iter()
@@ -167,7 +184,9 @@ impl Session {
             key_type: KeyType::EcdsaP256,
             validity: PROBE,
         };
-        let signed = self.authority(passphrase)?.issue(&profile, now)?;
+        let signed = self
+            .authority(Signer::Current, passphrase)?
+            .issue(&profile, now)?;
         Ok(Response::Probe {
             leaf: IssuedLeaf {
                 host: String::new(),
@@ -197,8 +216,15 @@ impl Session {
         {
             return Ok(None);
         }
-        let ca = self.store.read(CA_CERTIFICATE)?;
-        let ca = ca.and_then(|file| Certificate::from_pem(file.expose()).ok());
+        let mut authorities = Vec::new();
+        for signer in [Signer::Current, Signer::Next] {
+            if let Some(file) = self.store.read(&certificate_name(signer))? {
+                authorities.extend(Certificate::from_pem(file.expose()).ok());
+            }
+        }
+        let ca = authorities
+            .iter()
+            .find(|authority| certificate.is_signed_by(authority));
         Ok(Some(IssuedLeaf {
             host: entry.host.clone(),
             role: entry.role,

@@ -30,6 +30,7 @@ mod passphrase;
 mod profile;
 mod protocol;
 mod public_key;
+mod rollover;
 mod salvage;
 mod san;
 mod sealed;
@@ -57,13 +58,16 @@ pub use lock::{Holder, Lock, Taken};
 pub use profile::{KeyType, Role, UnknownKeyType};
 pub use protocol::{
     AdoptedLeaf, AuthorityFiles, CaFile, DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName,
-    LeafRequest, PROTOCOL, Request, Response,
+    LeafRequest, PROTOCOL, Request, Response, Signer,
 };
 pub use salvage::readable;
 pub use san::{San, SanError};
 pub use sealed::{SealedError, seal, unseal};
 pub use serial::{NoRandomness, Serial};
 pub use serve::{IDLE, serve, serve_with};
-pub use store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NewFile, Store, StoreError};
+pub use store::{
+    CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NEXT, NewFile, RETIRED, ROLLED_OVER, Store,
+    StoreError,
+};
 pub use subject::{Subject, SubjectError};
 pub use usage::ExtendedKeyUsage;

@@ -66,6 +66,24 @@ pub enum Request {
         leaves: Vec<DeliveredLeaf>,
         keep_keys: bool,
     },
+    /// Makes the CA that shall follow the present one, in `next/`, unless it
+    /// is there already. Its common name is the subject's with the number of
+    /// its generation, so that no two CAs of a directory share a subject.
+    /// The passphrase is that of the present CA. Answered by `Authority`.
+    BeginRollover {
+        subject: Subject,
+        key_type: KeyType,
+        validity_days: u32,
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
+    /// The next CA becomes the present one, and that one retires into
+    /// `retired/N/`. Answered by `Done`.
+    Promote {},
+    /// The operator has been told that a rollover is over. With `destroy_old`
+    /// the keys of all retired CAs are removed; their certificates stay.
+    /// Answered by `Done`.
+    EndRollover { destroy_old: bool },
     /// A serverAuth leaf that lives five minutes and is neither stored nor
     /// recorded, for a negative test. Answered by `Probe`.
     Probe {
@@ -105,12 +123,24 @@ pub enum Request {
     Bye,
 }
 
+/// Which CA of the directory signs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signer {
+    /// `ca.pem`.
+    #[default]
+    Current,
+    /// `next/ca.pem`, while a rollover is under way.
+    Next,
+}
+
 /// One leaf to issue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafRequest {
     /// The inventory's name of the host the leaf is for.
     pub host: String,
     pub role: Role,
+    pub signer: Signer,
     pub common_name: String,
     pub sans: BTreeSet<San>,
     pub key_type: KeyType,
@@ -221,6 +251,8 @@ pub enum Response {
         ledger: Option<String>,
         /// `ca.pem`; `None` if there is no authority.
         certificate_pem: Option<String>,
+        /// `next/ca.pem`; `None` where no rollover is under way.
+        next_certificate_pem: Option<String>,
         files: Vec<FileFact>,
     },
     Done,

@@ -5,6 +5,7 @@
 //! directory as a whole; goes out as responses. The requests about leaves are
 //! in `leaves`.
 
+use std::collections::BTreeMap;
 use std::thread::JoinHandle;
 
 use time::{Duration, OffsetDateTime};
@@ -17,8 +18,10 @@ use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::ledger::{Event, Ledger};
 use super::lock::Lock;
 use super::profile::KeyType;
-use super::protocol::{ErrorKind, Response};
-use super::store::{CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE, NewFile, Store};
+use super::protocol::{ErrorKind, Response, Signer};
+use super::store::{
+    CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE, NEXT, NewFile, RETIRED, Store,
+};
 use super::subject::Subject;
 use crate::secret::Secret;
 
@@ -29,7 +32,7 @@ const CA_ENDS_SOON: Duration = Duration::days(30);
 pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
-    opened: Option<Opened>,
+    pub(super) opened: BTreeMap<Signer, Opened>,
     /// Opens a key file that was just written, while the run goes on.
     read_back: Option<JoinHandle<Result<(), KeyFileError>>>,
     /// Given back last, after all else is done with.
@@ -38,7 +41,7 @@ pub(crate) struct Session {
 
 /// An authority that a passphrase has opened, so that the next request need
 /// not derive the key again. It counts for the same passphrase and files only.
-struct Opened {
+pub(super) struct Opened {
     authority: Authority,
     passphrase: Secret,
     key_file_sha256: String,
@@ -52,18 +55,25 @@ impl Session {
         let session = Self {
             ledger: Ledger::parse_bytes(&bytes)?,
             store,
-            opened: None,
+            opened: BTreeMap::new(),
             read_back: None,
             _lock: lock,
         };
-        let names = || {
-            session
-                .ledger
-                .entries()
-                .iter()
-                .map(|entry| entry.issued_name.key.as_str())
-        };
-        session.store.clean(names())?;
+        let retired = session.store.names_in(RETIRED);
+        let own: Vec<String> = retired
+            .iter()
+            .map(|number| format!("{RETIRED}/{number}/{CA_KEY}"))
+            .chain([key_name(Signer::Next)])
+            .collect();
+        let names = session
+            .ledger
+            .entries()
+            .iter()
+            .map(|entry| entry.issued_name.key.as_str());
+        session
+            .store
+            .clean(names.chain(own.iter().map(String::as_str)))?;
+        session.finish_promotion()?;
         for entry in session.ledger.entries() {
             if entry.superseded || (entry.delivered && !entry.kept) {
                 session.remove_pair(entry)?;
@@ -113,10 +123,22 @@ impl Session {
             ));
             self.write(&files)?;
             if key_file.is_none() {
-                self.keep_created(authority, passphrase)?;
+                self.keep_created(Signer::Current, authority, passphrase)?;
             }
         }
-        let authority = self.authority(passphrase)?;
+        self.described(Signer::Current, passphrase, now, created, warnings)
+    }
+
+    /// An authority that is there, with what people should know of it.
+    pub(super) fn described(
+        &mut self,
+        signer: Signer,
+        passphrase: &Secret,
+        now: OffsetDateTime,
+        created: bool,
+        mut warnings: Vec<String>,
+    ) -> Result<Response, Failure> {
+        let authority = self.authority(signer, passphrase)?;
         let certificate = authority.certificate();
         if now > certificate.not_after() {
             return Err(AuthorityError::Expired(certificate.not_after()).into());
@@ -151,7 +173,7 @@ impl Session {
         passphrase: &Secret,
         now: OffsetDateTime,
     ) -> Result<Response, Failure> {
-        let certificate = self.authority(passphrase)?.certificate();
+        let certificate = self.authority(Signer::Current, passphrase)?.certificate();
         if now > certificate.not_after() {
             return Err(AuthorityError::Expired(certificate.not_after()).into());
         }
@@ -164,19 +186,26 @@ impl Session {
 
     /// Keeps what was just created. That its key file can be opened again is
     /// tried meanwhile: deriving the key takes longer than issuing leaves.
-    fn keep_created(&mut self, authority: Authority, passphrase: &Secret) -> Result<(), Failure> {
-        let (Some(key_file), Some(certificate_file)) =
-            (self.store.read(CA_KEY)?, self.store.read(CA_CERTIFICATE)?)
-        else {
+    pub(super) fn keep_created(
+        &mut self,
+        signer: Signer,
+        authority: Authority,
+        passphrase: &Secret,
+    ) -> Result<(), Failure> {
+        let (Some(key_file), Some(certificate_file)) = (
+            self.store.read(&key_name(signer))?,
+            self.store.read(&certificate_name(signer))?,
+        ) else {
             return Ok(());
         };
         let expected = authority.key().public_key_sha256();
-        self.opened = Some(Opened {
+        let opened = Opened {
             authority,
             passphrase: passphrase.clone(),
             key_file_sha256: sha256_hex(key_file.expose()),
             certificate_file_sha256: sha256_hex(certificate_file.expose()),
-        });
+        };
+        self.opened.insert(signer, opened);
         let passphrase = passphrase.clone();
         self.read_back = Some(std::thread::spawn(move || {
             let key = keyfile::decrypt(key_file.expose(), &passphrase)?;
@@ -200,31 +229,41 @@ impl Session {
         }
     }
 
-    /// The authority in the directory, opened with this passphrase.
-    pub(crate) fn authority(&mut self, passphrase: &Secret) -> Result<&Authority, Failure> {
-        let (key_file, certificate_file) =
-            match (self.store.read(CA_KEY)?, self.store.read(CA_CERTIFICATE)?) {
-                (Some(key_file), Some(certificate_file)) => (key_file, certificate_file),
-                (None, Some(_)) => {
-                    return Err(Failure::new(
-                        ErrorKind::Authority,
-                        format!("{CA_CERTIFICATE} is there, and its key {CA_KEY} is not"),
-                    )
-                    .hint(format!(
-                        "restore {CA_KEY} from your backup, or move {CA_CERTIFICATE} away to begin \
-                         a new CA"
-                    )));
-                }
-                (_, None) => {
-                    return Err(Failure::new(
-                        ErrorKind::Authority,
-                        "there is no certificate authority yet",
-                    ));
-                }
-            };
+    /// An authority of the directory, opened with this passphrase.
+    pub(crate) fn authority(
+        &mut self,
+        signer: Signer,
+        passphrase: &Secret,
+    ) -> Result<&Authority, Failure> {
+        let (key_name, certificate_name) = (key_name(signer), certificate_name(signer));
+        let (key_file, certificate_file) = match (
+            self.store.read(&key_name)?,
+            self.store.read(&certificate_name)?,
+        ) {
+            (Some(key_file), Some(certificate_file)) => (key_file, certificate_file),
+            (None, Some(_)) => {
+                return Err(Failure::new(
+                    ErrorKind::Authority,
+                    format!("{certificate_name} is there, and its key {key_name} is not"),
+                )
+                .hint(format!(
+                    "restore {key_name} from your backup, or move {certificate_name} away to begin \
+                     a new CA"
+                )));
+            }
+            (_, None) => {
+                let what = match signer {
+                    Signer::Current => "there is no certificate authority yet",
+                    Signer::Next => {
+                        "there is no next certificate authority: no rollover is under way"
+                    }
+                };
+                return Err(Failure::new(ErrorKind::Authority, what));
+            }
+        };
         let key_file_sha256 = sha256_hex(key_file.expose());
         let certificate_file_sha256 = sha256_hex(certificate_file.expose());
-        let opened = match self.opened.take() {
+        let opened = match self.opened.remove(&signer) {
             Some(opened)
                 if opened.key_file_sha256 == key_file_sha256
                     && opened.certificate_file_sha256 == certificate_file_sha256
@@ -243,12 +282,14 @@ impl Session {
                 }
             }
         };
-        Ok(&self.opened.insert(opened).authority)
+        Ok(&self.opened.entry(signer).or_insert(opened).authority)
     }
 
     /// The authority, where a passphrase has opened it before.
     pub(crate) fn opened(&self) -> Option<&Authority> {
-        self.opened.as_ref().map(|opened| &opened.authority)
+        self.opened
+            .get(&Signer::Current)
+            .map(|opened| &opened.authority)
     }
 
     pub(crate) fn state(&self) -> Result<Response, Failure> {
@@ -265,6 +306,10 @@ impl Session {
             certificate_pem: self
                 .store
                 .read(CA_CERTIFICATE)?
+                .map(|file| text(file.expose())),
+            next_certificate_pem: self
+                .store
+                .read(&certificate_name(Signer::Next))?
                 .map(|file| text(file.expose())),
             files: self.store.list(names.map(String::as_str))?,
         })
@@ -291,6 +336,22 @@ impl Session {
             })
             .collect();
         Ok(self.store.write(&files)?)
+    }
+}
+
+/// Where the key of a CA lies, relative to the directory.
+pub(super) fn key_name(signer: Signer) -> String {
+    match signer {
+        Signer::Current => CA_KEY.to_owned(),
+        Signer::Next => format!("{NEXT}/{CA_KEY}"),
+    }
+}
+
+/// Where its certificate lies.
+pub(super) fn certificate_name(signer: Signer) -> String {
+    match signer {
+        Signer::Current => CA_CERTIFICATE.to_owned(),
+        Signer::Next => format!("{NEXT}/{CA_CERTIFICATE}"),
     }
 }
 

@@ -27,6 +27,13 @@ pub const CA_CERTIFICATE: &str = "ca.pem";
 pub const CA_SERIAL: &str = "ca.srl";
 /// The ledger.
 pub const LEDGER: &str = ".ledger.jsonl";
+/// The CA that shall follow, while a rollover is under way: `next/ca.pem` and
+/// `next/ca-key.pem`.
+pub const NEXT: &str = "next";
+/// CAs that were followed by another, the oldest in `retired/1/`.
+pub const RETIRED: &str = "retired";
+/// Says that a rollover is over and that nobody has been told yet.
+pub const ROLLED_OVER: &str = ".rolled-over";
 /// The lock.
 pub const LOCK: &str = ".lock";
 
@@ -256,6 +263,20 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Names below a directory, sorted; none where it is not there.
+    #[must_use]
+    pub fn names_in(&self, directory: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.directory.join(directory)) else {
+            return Vec::new();
+        };
+        let names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
     }
 
     /// What lies in the directory itself, and which of these names exist.

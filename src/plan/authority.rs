@@ -8,6 +8,9 @@ use crate::pki::{Certificate, Ledger};
 pub const KEY: &str = "ca-key.pem";
 pub const CERTIFICATE: &str = "ca.pem";
 pub const LEDGER: &str = ".ledger.jsonl";
+/// The CA that shall follow, while a rollover is under way.
+pub const NEXT_KEY: &str = "next/ca-key.pem";
+pub const NEXT_CERTIFICATE: &str = "next/ca.pem";
 
 /// The state of the CA.
 #[derive(Debug)]
@@ -16,6 +19,10 @@ pub struct Authority {
     pub certificate: Option<Certificate>,
     /// The bytes of ca.pem, as they are delivered.
     pub pem: Option<String>,
+    /// The CA that shall follow this one, while a rollover is under way.
+    pub next: Option<Certificate>,
+    /// The bytes of its file.
+    pub next_pem: Option<String>,
     /// What was issued so far.
     pub ledger: Ledger,
     /// A key file is there.
@@ -58,6 +65,9 @@ impl AuthorityProblem {
             ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
+            Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
+                "put {missing} back from a backup: nodes may trust the next CA already"
+            ),
             Self::Half { missing, .. } => format!(
                 "put {missing} back from a backup (dtls-deploy ca restore), or move the other file away to begin with a new CA"
             ),
@@ -72,10 +82,12 @@ impl Authority {
         let settings = &inventory.ca().settings;
         let directory = &settings.ca_dir;
         request.directories.insert(directory.clone());
-        for name in [CERTIFICATE, LEDGER] {
+        for name in [CERTIFICATE, LEDGER, NEXT_CERTIFICATE] {
             request.content.insert(format!("{directory}/{name}"));
         }
-        request.hashed.insert(format!("{directory}/{KEY}"));
+        for name in [KEY, NEXT_KEY] {
+            request.hashed.insert(format!("{directory}/{name}"));
+        }
         for (subject, role) in super::leaves_of(inventory) {
             // A template that cannot be rendered is reported when it is planned.
             if let Ok((key, certificate)) =
@@ -93,6 +105,8 @@ impl Authority {
         let mut state = Self {
             certificate: None,
             pem: None,
+            next: None,
+            next_pem: None,
             ledger: Ledger::default(),
             has_key: false,
             planned: false,
@@ -112,8 +126,10 @@ impl Authority {
         let directory = &host.settings.ca_dir;
         let key = format!("{directory}/{KEY}");
         let certificate = format!("{directory}/{CERTIFICATE}");
+        let next_key = format!("{directory}/{NEXT_KEY}");
+        let next = format!("{directory}/{NEXT_CERTIFICATE}");
         let ledger = format!("{directory}/{LEDGER}");
-        for path in [&key, &certificate, &ledger] {
+        for path in [&key, &certificate, &ledger, &next, &next_key] {
             if matches!(
                 facts.file(path),
                 Some(FileFact::Unreadable | FileFact::Other)
@@ -141,15 +157,23 @@ impl Authority {
             _ => {}
         }
         if let Some(pem) = pem {
-            let damaged = |reason: String| AuthorityProblem::Damaged {
-                path: certificate.clone(),
-                reason,
-            };
-            let parsed = Certificate::from_pem(pem).map_err(|error| damaged(error.to_string()))?;
-            let text = String::from_utf8(pem.to_vec())
-                .map_err(|_| damaged("it is not text".to_owned()))?;
+            let (parsed, text) = read_certificate(&certificate, pem)?;
             self.certificate = Some(parsed);
             self.pem = Some(text);
+        }
+        if let Some(pem) = facts
+            .regular(&next)
+            .and_then(|file| file.content.as_deref())
+        {
+            if facts.regular(&next_key).is_none() {
+                return Err(AuthorityProblem::Half {
+                    present: next,
+                    missing: next_key,
+                });
+            }
+            let (parsed, text) = read_certificate(&next, pem)?;
+            self.next = Some(parsed);
+            self.next_pem = Some(text);
         }
         if let Some(bytes) = facts
             .regular(&ledger)
@@ -173,4 +197,14 @@ impl Authority {
             _ => super::Content::Authority,
         }
     }
+}
+
+fn read_certificate(path: &str, pem: &[u8]) -> Result<(Certificate, String), AuthorityProblem> {
+    let damaged = |reason: String| AuthorityProblem::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let parsed = Certificate::from_pem(pem).map_err(|error| damaged(error.to_string()))?;
+    let text = String::from_utf8(pem.to_vec()).map_err(|_| damaged("it is not text".to_owned()))?;
+    Ok((parsed, text))
 }

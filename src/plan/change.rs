@@ -29,7 +29,12 @@ impl Change {
     #[must_use]
     pub fn is_on_node(&self) -> bool {
         match self.action {
-            Action::Authority { .. } | Action::Issue(_) | Action::Fetch { .. } => false,
+            Action::Authority { .. }
+            | Action::NextAuthority { .. }
+            | Action::Promote
+            | Action::EndRollover { .. }
+            | Action::Issue(_)
+            | Action::Fetch { .. } => false,
             Action::File(_)
             | Action::Sweep { .. }
             | Action::Forget(_)
@@ -57,6 +62,19 @@ pub enum Action {
         subject: Subject,
         key_type: KeyType,
         validity_days: u32,
+    },
+    /// The CA that shall follow: its key and certificate, on the CA node.
+    NextAuthority {
+        subject: Subject,
+        key_type: KeyType,
+        validity_days: u32,
+    },
+    /// The next CA becomes the present one, which retires.
+    Promote,
+    /// A rollover is over.
+    EndRollover {
+        /// The keys of retired CAs are removed.
+        destroy_old: bool,
     },
     /// A new leaf key and certificate, on the CA node.
     Issue(LeafRequest),

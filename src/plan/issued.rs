@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Refusal;
+use super::authority::{NEXT_CERTIFICATE, NEXT_KEY};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Role;
 
@@ -54,6 +55,7 @@ pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
     let mut taken: BTreeMap<String, String> =
         [".ledger.jsonl", ".lock", "ca-key.pem", "ca.pem", "ca.srl"]
             .into_iter()
+            .chain([NEXT_KEY, NEXT_CERTIFICATE])
             .map(|name| (name.to_owned(), "the CA itself".to_owned()))
             .collect();
     for (host, role) in leaves_of(inventory) {

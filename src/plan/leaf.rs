@@ -15,7 +15,7 @@ use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
 use crate::inventory::{Files, Host};
 use crate::node::facts::NodeFacts;
-use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San};
+use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San, Signer};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -104,8 +104,13 @@ impl Planner<'_> {
                 match self.renewal(host, &certificate) {
                     Renewal::NotDue => {}
                     Renewal::EndsWithAuthority if !reasons.is_empty() => {}
+                    // What is due is under way.
+                    Renewal::EndsWithAuthority if self.rolls_over => {}
                     Renewal::EndsWithAuthority => self.waits_for_authority(host, role),
                     Renewal::Due(reason) => reasons.push(reason),
+                }
+                if self.waits_for_next(role, &certificate) {
+                    reasons.clear();
                 }
                 if reasons.is_empty() {
                     LeafDecision::Keep { certificate }
@@ -134,10 +139,7 @@ impl Planner<'_> {
         let Found::Pair(certificate) = self.pair(host, role)? else {
             return Ok(None);
         };
-        let authority = self.authority.certificate.as_ref();
-        if self.authority.planned
-            || !authority.is_some_and(|authority| certificate.is_signed_by(authority))
-        {
+        if stranger(&self.authority, &certificate).is_some() {
             return Ok(None);
         }
         let reason = match self.renewal(host, &certificate) {
@@ -177,11 +179,45 @@ impl Planner<'_> {
         ))
     }
 
+    /// Why a certificate is not of the CA that it has to be of, in this step of a
+    /// rollover where there is one.
+    fn issuer_fault(&self, role: Role, certificate: &Certificate) -> Option<String> {
+        let Some(rollover) = &self.rollover else {
+            return stranger(&self.authority, certificate);
+        };
+        let is_of_next = certificate.is_signed_by(rollover.next());
+        if !is_of_next && rollover.signer_of(certificate).is_none() {
+            return Some(format!("issued by another CA ({})", certificate.issuer()));
+        }
+        (!is_of_next && rollover.needs_new_leaf(role)).then(|| {
+            format!(
+                "CA rollover: issued by {}, wanted of {}",
+                certificate.issuer(),
+                rollover.next().subject()
+            )
+        })
+    }
+
     /// What is wrong with a certificate besides its age, in words for the plan.
     fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
-        let mut faults: Vec<String> = stranger(&self.authority, certificate).into_iter().collect();
+        let mut faults: Vec<String> = self.issuer_fault(role, certificate).into_iter().collect();
         faults.extend(mismatches(&self.authority, host, role, certificate));
         faults
+    }
+
+    /// Whether a leaf of the present CA is replaced by one of the next CA in a
+    /// later step of the same run: one restart for both.
+    fn waits_for_next(&self, role: Role, certificate: &Certificate) -> bool {
+        let is_current = self
+            .authority
+            .certificate
+            .as_ref()
+            .is_some_and(|authority| certificate.is_signed_by(authority));
+        let now = self
+            .rollover
+            .as_ref()
+            .is_some_and(|rollover| rollover.needs_new_leaf(role));
+        self.rolls_over && !now && is_current && certificate.not_after() > self.now
     }
 
     /// The decision about a leaf, for a task that delivers it. A run without a
@@ -208,11 +244,15 @@ impl Planner<'_> {
     }
 
     /// Whether the CA can sign now.
-    fn check_authority(&self) -> Result<(), Refusal> {
+    fn check_authority(&self, signer: Signer) -> Result<(), Refusal> {
         if self.authority.planned {
             return Ok(());
         }
-        let Some(authority) = &self.authority.certificate else {
+        let authority = match signer {
+            Signer::Current => &self.authority.certificate,
+            Signer::Next => &self.authority.next,
+        };
+        let Some(authority) = authority else {
             return Err(Refusal::new("there is no CA yet")
                 .hint("a `ca` task makes one: put it first, or let --tags include it"));
         };
@@ -278,12 +318,17 @@ impl Planner<'_> {
                 });
             }
         }
-        self.check_authority()?;
+        let signer = self
+            .rollover
+            .as_ref()
+            .map_or(Signer::Current, |rollover| rollover.signer(role));
+        self.check_authority(signer)?;
         Ok(LeafDecision::Issue {
             reasons,
             request: Box::new(LeafRequest {
                 host: host.name.clone(),
                 role,
+                signer,
                 common_name: host.name.clone(),
                 sans: wanted_sans(host, role),
                 key_type: host.settings.key_type,
@@ -381,9 +426,13 @@ pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority
 /// Why a certificate is not the present CA's.
 fn stranger(authority: &Authority, certificate: &Certificate) -> Option<String> {
     match &authority.certificate {
-        Some(authority_certificate) if !authority.planned => (!certificate
-            .is_signed_by(authority_certificate))
-        .then(|| format!("issued by another CA ({})", certificate.issuer())),
+        Some(current) if !authority.planned => {
+            let is_own = [Some(current), authority.next.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|own| certificate.is_signed_by(own));
+            (!is_own).then(|| format!("issued by another CA ({})", certificate.issuer()))
+        }
         _ => Some("the CA is new".to_owned()),
     }
 }

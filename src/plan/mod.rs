@@ -15,6 +15,7 @@ mod issued;
 mod leaf;
 mod preflight;
 mod renewal;
+mod rollover;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,7 @@ pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf, wanted_sans,
 };
 pub use renewal::{Renewal, Renewals, authority_warning, clocks, renewal};
+pub use rollover::{Behind, Outside, Rollover, Trust};
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
@@ -48,6 +50,8 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// The playbook ends in a proof.
     pub verify: bool,
+    /// Whom each host shall trust, in PEM, while the CA is rolled over.
+    pub bundles: BTreeMap<(String, Role), String>,
     /// Some host was left alone because its last change is not settled: the
     /// run that made it may still be at work.
     pub unsettled: bool,
@@ -115,8 +119,12 @@ impl Plan {
     /// Whether the CA's key is needed, and so its passphrase.
     #[must_use]
     pub fn needs_authority_key(&self) -> bool {
-        self.changes()
-            .any(|change| matches!(change.action, Action::Authority { .. } | Action::Issue(_)))
+        self.changes().any(|change| {
+            matches!(
+                change.action,
+                Action::Authority { .. } | Action::NextAuthority { .. } | Action::Issue(_)
+            )
+        })
     }
 
     /// Whether the agent on the CA node is needed.
@@ -137,6 +145,10 @@ pub struct Planner<'a> {
     pub now: OffsetDateTime,
     /// The CA as it will be when the plan is done.
     pub authority: Authority,
+    /// While the CA is rolled over.
+    pub rollover: Option<Rollover>,
+    /// This run begins a rollover or goes on with one.
+    pub rolls_over: bool,
     /// What was decided about each leaf so far.
     pub leaves: BTreeMap<(String, Role), LeafDecision>,
     /// Changes planned before the present task, for the same host.
@@ -242,11 +254,14 @@ pub fn plan(
     facts: &BTreeMap<String, NodeFacts>,
     now: OffsetDateTime,
 ) -> Plan {
+    let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
     let mut planner = Planner {
         inventory,
         facts,
         now,
-        authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
+        rollover: Rollover::read(&authority, inventory, facts, now),
+        rolls_over: false,
+        authority,
         leaves: BTreeMap::new(),
         earlier: Vec::new(),
         written: BTreeMap::new(),
@@ -303,6 +318,16 @@ pub fn plan(
     for play in &mut plan.plays {
         play.hosts.retain(|host| !given_up.contains(&host.host));
     }
+    if let Some(rollover) = &planner.rollover {
+        plan.bundles = leaves_of(inventory)
+            .into_iter()
+            .map(|(host, role)| {
+                let bundle = after(&plan, facts.get(&host.name), host, role)
+                    .unwrap_or_else(|| rollover.bundle(&host.name, role).to_owned());
+                ((host.name.clone(), role), bundle)
+            })
+            .collect();
+    }
     plan.verify = planner.proves;
     plan.notes = planner.notes;
     if let Some(whole) = &playbook.whole {
@@ -311,6 +336,22 @@ pub fn plan(
         plan.notes.extend(notes);
     }
     plan
+}
+
+/// The bundle on a node once a plan is carried out, if one is there then.
+fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Option<String> {
+    let (directory, files) = leaf_location(host, role);
+    let path = facts?.expand(&format!("{directory}/{}", files.ca));
+    let written = plan.changes().find_map(|change| match &change.action {
+        Action::File(file) if change.host == host.name && file.path() == path => {
+            Some(&file.content)
+        }
+        _ => None,
+    });
+    match written {
+        Some(Content::Text(text)) => Some(text.clone()),
+        _ => Some(facts?.text(&path)?.to_owned()),
+    }
 }
 
 /// Looks at every host that is to be changed itself.

@@ -12,7 +12,7 @@ use time::{Duration, OffsetDateTime};
 use super::{Action, Change, LeafDecision, Planner, Refusal};
 use crate::inventory::{Host, Listen};
 use crate::node::facts::{Network, NodeFacts, Owner, STATE};
-use crate::pki::{BACKDATE, Certificate};
+use crate::pki::{BACKDATE, Certificate, Signer};
 
 /// KiB that have to be free: the old and the new set, and what systemd writes.
 const FREE: u64 = 1024;
@@ -61,6 +61,7 @@ fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Re
         .certificate
         .as_ref()
         .filter(|_| !planner.authority.planned);
+    let next = planner.authority.next.as_ref();
     let ca = planner.inventory.ca();
     let refuse = |text: String| {
         Err(Refusal::new(text).hint(format!(
@@ -68,10 +69,10 @@ fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Re
             host.name, ca.name
         )))
     };
-    if let Some(authority) = authority
-        && let Some(why) = invalid(authority, planner.now, there)
-    {
-        return refuse(format!("the CA's certificate {why}"));
+    for authority in authority.into_iter().chain(next) {
+        if let Some(why) = invalid(authority, planner.now, there) {
+            return refuse(format!("the CA's certificate {why}"));
+        }
     }
     for ((name, role), decision) in &planner.leaves {
         if *name != host.name {
@@ -92,7 +93,11 @@ fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Re
                     signed - BACKDATE,
                     signed + Duration::days(request.validity_days.into()),
                 );
-                if let Some(authority) = authority {
+                let signing = match request.signer {
+                    Signer::Current => authority,
+                    Signer::Next => next,
+                };
+                if let Some(authority) = signing {
                     end = end.min(authority.not_after());
                 }
                 let apart = apart(facts.skew - signs.skew);

@@ -76,8 +76,12 @@ pub fn renewal(
 impl Planner<'_> {
     /// What age asks for, in this run.
     pub(super) fn renewal(&self, host: &Host, certificate: &Certificate) -> Renewal {
-        let authority = self.authority.certificate.as_ref();
-        let authority = authority.filter(|_| !self.authority.planned);
+        // In a rollover, the one of the two that it is of.
+        let rollover = self.rollover.as_ref();
+        let authority = rollover
+            .and_then(|rollover| rollover.signer_of(certificate))
+            .or(self.authority.certificate.as_ref())
+            .filter(|_| !self.authority.planned);
         match self.renewals {
             Renewals::Left => Renewal::NotDue,
             Renewals::Due => renewal(certificate, &host.settings, authority, self.now),
@@ -151,7 +155,7 @@ impl Planner<'_> {
             count => (format!("{count} certificates are"), "new ones"),
         };
         format!(
-            "{what} due ({}), and {which} would end with the CA, on {}, too soon to be worth a restart: A NEW CA IS DUE, before that day",
+            "{what} due ({}), and {which} would end with the CA, on {}, too soon to be worth a restart: A NEW CA IS DUE before that day: dtls-deploy rotate --ca",
             named.join(", "),
             authority.not_after().date()
         )
@@ -203,12 +207,12 @@ pub fn authority_warning(
     // A CA and leaves of the same life say nothing in their first quarter.
     if rest < Duration::days(longest.into()) * 3 / 4 {
         return Some(format!(
-            "{ends}: a certificate issued now is good until then and not for {longest} days; make a new CA before that day"
+            "{ends}: a certificate issued now is good until then and not for {longest} days; replace the CA before that day: dtls-deploy rotate --ca"
         ));
     }
     let third: Duration = (end - authority.not_before()) / 3;
     let soon = third.min(Duration::days(AUTHORITY_SOON));
-    (rest < soon).then(|| format!("{ends}: make a new CA before that day"))
+    (rest < soon).then(|| format!("{ends}: replace it before that day: dtls-deploy rotate --ca"))
 }
 
 /// What another playbook would change besides: said, and left to it.

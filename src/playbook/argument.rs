@@ -14,6 +14,18 @@ pub enum Argument {
 }
 
 impl Argument {
+    /// A word that is no template.
+    #[must_use]
+    pub fn word(text: &str) -> Self {
+        Self::Text(Template::fixed(text.to_owned()))
+    }
+
+    /// Texts that are no templates.
+    #[must_use]
+    pub fn words(texts: &[String]) -> Self {
+        Self::List(texts.iter().cloned().map(Template::fixed).collect())
+    }
+
     /// Nothing in it is a template.
     #[must_use]
     pub fn is_fixed(&self) -> bool {

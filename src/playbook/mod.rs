@@ -33,6 +33,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("verify", include_str!("../../playbooks/verify.yaml")),
     ("rollback", include_str!("../../playbooks/rollback.yaml")),
     ("remove", include_str!("../../playbooks/remove.yaml")),
+    ("rotate-ca", include_str!("../../playbooks/rotate-ca.yaml")),
 ];
 
 #[derive(Debug)]
@@ -126,6 +127,20 @@ impl Playbook {
         plays.any(|play| play.is_privileged(host))
     }
 
+    /// Gives a parameter to every task of a module, in place of its own.
+    pub fn give(&mut self, module: &str, parameter: &str, value: &Argument) {
+        for play in &mut self.plays {
+            for step in &mut play.steps {
+                for task in step.tasks_mut() {
+                    if task.module.name() == module {
+                        task.arguments.retain(|(name, _)| name != parameter);
+                        task.arguments.push((parameter.to_owned(), value.clone()));
+                    }
+                }
+            }
+        }
+    }
+
     /// The inventory with the hosts alone that `--limit` leaves: whom the
     /// proof is about.
     #[must_use]
@@ -193,6 +208,15 @@ impl Step {
     pub fn tasks(&self) -> &[Task] {
         match self {
             Self::Task(task) => std::slice::from_ref(task),
+            Self::Transaction { tasks, .. } => tasks,
+        }
+    }
+}
+
+impl Step {
+    fn tasks_mut(&mut self) -> &mut [Task] {
+        match self {
+            Self::Task(task) => std::slice::from_mut(task),
             Self::Transaction { tasks, .. } => tasks,
         }
     }

@@ -213,6 +213,8 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 self.said(0, "33", "nothing to change", "on the other hosts");
             }
             Event::Plan { changes, batches } => {
+                // In a run of several plans the proofs after the last one count.
+                self.proofs.clear();
                 if !quiet || self.check {
                     self.lines(&plan::lines(style, self.check, changes, batches));
                 }

@@ -55,7 +55,7 @@ impl Run<'_> {
     async fn open_authority(&self, world: &World, program: &Program) -> Result<(), RunError> {
         let ca = &self.inventory.ca().name;
         // The agent makes the directory of a CA that is not there.
-        if world.facts.contains_key(ca) && self.authority_pem(&world.facts).is_none() {
+        if world.facts.contains_key(ca) && self.ca_text(&world.facts, "ca.pem").is_none() {
             return Err(RunError::NoCertificate { host: ca.clone() });
         }
         let mut agent = self.unless(self.lock(world, program)).await??;

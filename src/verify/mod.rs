@@ -45,6 +45,9 @@ const AT_ONCE: usize = 64;
 pub struct Expectations {
     /// The CAs that clients and daemons trust.
     pub authorities: Vec<Certificate>,
+    /// The CAs that a host trusts, where that is not the same for all: while
+    /// the CA is rolled over.
+    pub trusted: BTreeMap<(String, Role), Vec<Certificate>>,
     /// Each daemon's certificate, DER.
     pub served: BTreeMap<String, Vec<u8>>,
     /// Hosts that act as root, for what only root may try.
@@ -203,7 +206,8 @@ impl Attempt<'_> {
             &self.address.host,
             self.address.port,
             &self.address.host,
-            &self.expectations.authorities,
+            self.expectations
+                .trusted_by(&self.client.name, Role::Client),
             identity,
         )
         .await
@@ -246,12 +250,19 @@ impl Attempt<'_> {
                 .served
                 .get(&self.daemon.name)
                 .map(Vec::as_slice),
-            &self.expectations.authorities,
+            self.expectations
+                .trusted_by(&self.daemon.name, Role::Daemon),
         )
     }
 }
 
 impl Expectations {
+    fn trusted_by(&self, host: &str, role: Role) -> &[Certificate] {
+        self.trusted
+            .get(&(host.to_owned(), role))
+            .unwrap_or(&self.authorities)
+    }
+
     fn is_privileged(&self, host: &str) -> bool {
         self.privileged.get(host).copied().unwrap_or(false)
     }

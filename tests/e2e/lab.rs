@@ -55,6 +55,11 @@ impl Lab {
         Self::bring_up("-two", &["--daemons", "2"])
     }
 
+    /// A lab of its own with a second daemon, node4, and a second client, node5.
+    pub fn with_two_of_each() -> Self {
+        Self::bring_up("-pairs", &["--daemons", "2", "--clients", "2"])
+    }
+
     /// A lab of its own with a second daemon, node4, of Debian 13 and docker 26.
     pub fn with_newer_daemon() -> Self {
         Self::bring_up("-newer", &["--daemons", "2", "--on", "node4=trixie"])

@@ -30,6 +30,7 @@ mod output;
 mod playbooks;
 mod preflight;
 mod recovery;
+mod rollover;
 mod rotate;
 mod schedule;
 mod secrets;

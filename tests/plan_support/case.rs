@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dtls_deploy::inventory::{Environment, Inventory, MemoryFiles, load};
-use dtls_deploy::pki::{LeafRequest, Role, Subject};
+use dtls_deploy::pki::{LeafRequest, Role, Signer, Subject};
 use dtls_deploy::plan::{Action, Content, LeafPart, Plan, Renewals, issued_names, plan};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
@@ -40,6 +40,16 @@ struct Written {
     /// Variables for everybody when the plan is made.
     #[serde(default)]
     variables: BTreeMap<String, Value>,
+    /// Passes of `rotate --ca` between the deployment and what has happened since.
+    #[serde(default)]
+    rolled: usize,
+    /// And with the inventory of later.
+    #[serde(default)]
+    rolled_later: usize,
+    /// The inventory when the plan is made, where it is another one by then.
+    later_inventory: Option<String>,
+    /// The shipped playbook of this name is planned.
+    shipped: Option<String>,
     /// The playbook that is planned; deploy.yaml unless given.
     playbook: Option<String>,
     /// rotate.yaml, as `rotate` (due) or `rotate --force` (force) plans it.
@@ -154,25 +164,38 @@ impl Case {
     }
 
     fn playbook_text(&self) -> &str {
-        self.written.playbook.as_deref().unwrap_or(SHIPPED[0].1)
+        let shipped = self.written.shipped.as_deref().map(shipped);
+        let own = self.written.playbook.as_deref();
+        own.or(shipped).unwrap_or(SHIPPED[0].1)
     }
 
     fn inventory(&self, variables: &BTreeMap<String, Value>) -> Inventory {
         let text = self.written.inventory.as_deref().unwrap_or(INVENTORY);
-        let path = Path::new("/case/test.yaml");
-        let environment = Environment {
-            home: None,
-            user: Some("operator".to_owned()),
-            directory: PathBuf::from("/case"),
-            files: Arc::new(MemoryFiles(BTreeMap::from([(
-                path.to_owned(),
-                text.as_bytes().to_vec(),
-            )]))),
-        };
-        let extra = serde_json::to_string(variables).unwrap();
-        load(path, &[extra], &environment).unwrap_or_else(|errors| panic!("{:?}", errors.problems))
+        inventory_of(text, variables)
     }
+}
 
+fn shipped(name: &str) -> &'static str {
+    let found = SHIPPED.iter().find(|(shipped, _)| *shipped == name);
+    found.unwrap_or_else(|| panic!("{name} is not shipped")).1
+}
+
+fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventory {
+    let path = Path::new("/case/test.yaml");
+    let environment = Environment {
+        home: None,
+        user: Some("operator".to_owned()),
+        directory: PathBuf::from("/case"),
+        files: Arc::new(MemoryFiles(BTreeMap::from([(
+            path.to_owned(),
+            text.as_bytes().to_vec(),
+        )]))),
+    };
+    let extra = serde_json::to_string(variables).unwrap();
+    load(path, &[extra], &environment).unwrap_or_else(|errors| panic!("{:?}", errors.problems))
+}
+
+impl Case {
     /// Deploys in memory, lets happen what the case says, and plans.
     pub fn outcome(&self) -> Outcome {
         let written = &self.written;
@@ -190,7 +213,21 @@ impl Case {
         let now = DEPLOYED + Duration::days(written.days);
         let mut variables = written.deployed_with.clone();
         variables.extend(written.variables.clone());
-        let inventory = self.inventory(&variables);
+        let mut inventory = self.inventory(&variables);
+        for pass in 0..written.rolled + written.rolled_later {
+            if pass == written.rolled
+                && let Some(text) = &written.later_inventory
+            {
+                inventory = inventory_of(text, &variables);
+            }
+            let at = DEPLOYED + Duration::hours(1) + Duration::minutes(pass.try_into().unwrap());
+            let rotate = playbook(shipped("rotate-ca"));
+            let facts = lab.facts(&inventory, &rotate, at, &BTreeSet::new());
+            lab.carry_out(&inventory, &plan(&inventory, &rotate, &facts, at), at);
+        }
+        if let Some(text) = &written.later_inventory {
+            inventory = inventory_of(text, &variables);
+        }
         self.happen(&mut lab, &inventory, now);
         let mut playbook = self.playbook();
         let filter = Filter {
@@ -245,6 +282,7 @@ impl Case {
             let request = LeafRequest {
                 host: name.to_owned(),
                 role,
+                signer: Signer::Current,
                 common_name: name.to_owned(),
                 sans: dtls_deploy::plan::wanted_sans(host, role),
                 key_type: host.settings.key_type,
@@ -322,9 +360,22 @@ fn action(action: &Action) -> String {
         } => {
             format!("create {key_type} for {validity_days} days")
         }
+        Action::NextAuthority {
+            subject,
+            key_type,
+            validity_days,
+        } => format!("create {subject} {key_type} for {validity_days} days"),
+        Action::Promote => "promote".to_owned(),
+        Action::EndRollover { destroy_old } => format!("end, destroy the old key: {destroy_old}"),
         Action::Issue(request) => format!(
-            "issue {} {} for {} days",
-            request.role, request.key_type, request.validity_days
+            "issue {} {} for {} days{}",
+            request.role,
+            request.key_type,
+            request.validity_days,
+            match request.signer {
+                Signer::Current => "",
+                Signer::Next => ", of the next CA",
+            }
         ),
         Action::Fetch { .. } => "fetch".to_owned(),
         Action::Sweep { account, .. } => format!("sweep as {account}"),

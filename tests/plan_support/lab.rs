@@ -9,7 +9,7 @@ use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{FactRequest, NodeFacts};
 use dtls_deploy::pki::{
     Authority, Entry, Event, IssuedName, KeyType, LeafProfile, LeafRequest, Role, SignedLeaf,
-    Subject, sha256_hex,
+    Signer, Subject, sha256_hex,
 };
 use dtls_deploy::plan::{Action, Content, FileChange, LeafPart, Mode, Plan};
 use dtls_deploy::playbook::Playbook;
@@ -20,6 +20,8 @@ use super::machine::{Item, Machine, Stored};
 pub struct Lab {
     pub machines: BTreeMap<String, Machine>,
     pub authority: Option<Authority>,
+    /// The one that shall follow.
+    next: Option<Authority>,
     /// Pairs that were issued: host and role.
     pairs: BTreeMap<(String, Role), SignedLeaf>,
 }
@@ -38,6 +40,7 @@ impl Lab {
         Self {
             machines,
             authority: None,
+            next: None,
             pairs: BTreeMap::new(),
         }
     }
@@ -77,6 +80,26 @@ impl Lab {
                 } => {
                     self.create_authority(ca, subject, *key_type, *validity_days, now);
                 }
+                Action::NextAuthority {
+                    subject,
+                    key_type,
+                    validity_days,
+                } => {
+                    let present = self.authority.take();
+                    let mut subject = subject.clone();
+                    subject.common_name = subject.common_name.map(|name| name + " 2");
+                    self.create_authority_in(ca, "/next", &subject, *key_type, *validity_days, now);
+                    self.next = std::mem::replace(&mut self.authority, present);
+                }
+                Action::Promote => self.promote(ca, now),
+                Action::EndRollover { destroy_old } => {
+                    let disk = &mut self.machines.get_mut(&ca.name).unwrap().disk;
+                    let directory = &ca.settings.ca_dir;
+                    disk.remove(&format!("{directory}/.rolled-over"));
+                    if *destroy_old {
+                        disk.remove(&format!("{directory}/retired/1/ca-key.pem"));
+                    }
+                }
                 Action::Issue(request) => {
                     self.issue(ca, request, now);
                 }
@@ -114,7 +137,10 @@ impl Lab {
     /// Takes an issued pair away from the CA node.
     fn forget(&mut self, inventory: &Inventory, host: &str, role: Role) {
         let ca = inventory.ca();
-        let host = inventory.host(host).unwrap();
+        // It may have left the inventory since.
+        let Some(host) = inventory.host(host) else {
+            return;
+        };
         let names = dtls_deploy::plan::issued_names(&ca.settings.issued_name, host, role).unwrap();
         let machine = self.machines.get_mut(&ca.name).unwrap();
         for name in [names.0, names.1] {
@@ -122,6 +148,29 @@ impl Lab {
                 .disk
                 .remove(&format!("{}/{name}", ca.settings.ca_dir));
         }
+    }
+
+    fn promote(&mut self, ca: &Host, now: OffsetDateTime) {
+        let next = self.next.take().expect("there is a next CA");
+        let directory = &ca.settings.ca_dir;
+        let machine = self.machines.get_mut(&ca.name).unwrap();
+        let owner = machine.account.clone();
+        for (name, mode) in [("ca-key.pem", 0o400), ("ca.pem", 0o444)] {
+            let old = machine
+                .stored(&format!("{directory}/{name}"))
+                .unwrap()
+                .bytes
+                .clone();
+            let retired = format!("{directory}/retired/1/{name}");
+            put(machine, &retired, &old, mode, &owner, now);
+            machine.disk.remove(&format!("{directory}/next/{name}"));
+        }
+        let pem = next.certificate().to_pem();
+        let path = format!("{directory}/ca.pem");
+        put(machine, &path, pem.as_bytes(), 0o444, &owner, now);
+        let path = format!("{directory}/.rolled-over");
+        put(machine, &path, b"retired/1", 0o444, &owner, now);
+        self.authority = Some(next);
     }
 
     pub fn create_authority(
@@ -132,15 +181,27 @@ impl Lab {
         validity_days: u32,
         now: OffsetDateTime,
     ) {
+        self.create_authority_in(ca, "", subject, key_type, validity_days, now);
+    }
+
+    fn create_authority_in(
+        &mut self,
+        ca: &Host,
+        below: &str,
+        subject: &Subject,
+        key_type: KeyType,
+        validity_days: u32,
+        now: OffsetDateTime,
+    ) {
         let authority =
             Authority::create(subject, key_type, Duration::days(validity_days.into()), now)
                 .unwrap();
-        let directory = &ca.settings.ca_dir;
+        let directory = format!("{}{below}", ca.settings.ca_dir);
         let pem = authority.certificate().to_pem();
         let machine = self.machines.get_mut(&ca.name).unwrap();
         let owner = machine.account.clone();
-        machine.mkdir_parents(directory, &owner);
-        machine.mkdir(directory, &owner, 0o700);
+        machine.mkdir_parents(&directory, &owner);
+        machine.mkdir(&directory, &owner, 0o700);
         for (name, text, mode) in [
             ("ca-key.pem", "an encrypted key\n", 0o400),
             ("ca.pem", &pem, 0o444),
@@ -159,7 +220,11 @@ impl Lab {
 
     /// Issues a pair and leaves it on the CA node, undelivered.
     pub fn issue(&mut self, ca: &Host, request: &LeafRequest, now: OffsetDateTime) {
-        let authority = self.authority.as_ref().expect("there is a CA");
+        let authority = match request.signer {
+            Signer::Current => self.authority.as_ref(),
+            Signer::Next => self.next.as_ref(),
+        };
+        let authority = authority.expect("there is a CA");
         let profile = LeafProfile {
             common_name: request.common_name.clone(),
             role: request.role,

@@ -39,6 +39,7 @@ fn requests() -> Vec<Request> {
             leaves: vec![LeafRequest {
                 host: "node3".to_owned(),
                 role: Role::Daemon,
+                signer: Signer::Current,
                 common_name: "node3".to_owned(),
                 sans: BTreeSet::from(["10.0.0.12".parse().unwrap()]),
                 key_type: KeyType::EcdsaP256,
@@ -48,6 +49,14 @@ fn requests() -> Vec<Request> {
             }],
             passphrase: passphrase(),
         },
+        Request::BeginRollover {
+            subject: Subject::named("lab"),
+            key_type: KeyType::EcdsaP256,
+            validity_days: 730,
+            passphrase: passphrase(),
+        },
+        Request::Promote {},
+        Request::EndRollover { destroy_old: true },
         Request::Probe {
             sans: BTreeSet::new(),
             passphrase: passphrase(),

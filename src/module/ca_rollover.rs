@@ -1,0 +1,233 @@
+//! `ca_rollover`: one CA follows another; the part of it that happens on the
+//! CA node, and the word that the other tasks of the run go on with theirs.
+//!
+//! One run takes one step: see [`crate::plan::Rollover`]. `dtls-deploy rotate
+//! --ca` runs its playbook until no step is left.
+
+use super::{Kind, Module, Parameter};
+use crate::inventory::{Host, Inventory};
+use crate::node::facts::FactRequest;
+use crate::pki::{RETIRED, ROLLED_OVER};
+use crate::plan::{Action, Authority, Change, Outside, Planner, Refusal};
+use crate::playbook::Task;
+
+#[derive(Debug)]
+pub struct CaRollover;
+
+/// Retired CAs whose keys are looked for; the agent removes all there are.
+const GENERATIONS: u32 = 16;
+
+impl Module for CaRollover {
+    fn name(&self) -> &'static str {
+        "ca_rollover"
+    }
+
+    fn summary(&self) -> &'static str {
+        "the next step of replacing the CA by another, before `certificate` and `push` of the same run"
+    }
+
+    fn parameters(&self) -> &'static [Parameter] {
+        const PARAMETERS: &[Parameter] = &[
+            Parameter {
+                name: "abandon",
+                kind: Kind::TextList,
+                required: false,
+                summary: "hosts outside the inventory whose certificates of the old CA may stop working",
+            },
+            Parameter {
+                name: "old_key",
+                kind: Kind::Choice(&["keep", "destroy"]),
+                required: false,
+                summary: "destroy: the encrypted keys of retired CAs are removed; keep when not set",
+            },
+            Parameter {
+                name: "begin",
+                kind: Kind::Choice(&["when_none_is_under_way", "never"]),
+                required: false,
+                summary: "never: no new rollover is begun and none is gone on with; when_none_is_under_way when not set",
+            },
+        ];
+        PARAMETERS
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        if host.is_ca {
+            Authority::request(inventory, request);
+            let directory = &host.settings.ca_dir;
+            request.hashed.insert(format!("{directory}/{ROLLED_OVER}"));
+            for number in 1..=GENERATIONS {
+                let key = format!("{directory}/{RETIRED}/{number}/ca-key.pem");
+                request.hashed.insert(key);
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        if let Some(problem) = &planner.authority.problem {
+            return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
+        }
+        if !host.is_ca {
+            return Err(Refusal::new("it is not the CA's node").hint("give the play `hosts: ca`"));
+        }
+        if planner.authority.certificate.is_none() {
+            return Err(Refusal::new("there is no CA yet that another could follow")
+                .hint("deploy first: dtls-deploy INVENTORY"));
+        }
+        if planner.rollover.is_none() {
+            return start_or_end(planner, host, task);
+        }
+        go_on(planner, host, task)
+    }
+}
+
+fn change(
+    host: &Host,
+    task: &Task,
+    subject: String,
+    reason: String,
+    action: Action,
+) -> Vec<Change> {
+    vec![Change {
+        host: host.name.clone(),
+        task: task.name.clone(),
+        subject,
+        reasons: vec![reason],
+        diff: None,
+        action,
+    }]
+}
+
+/// The playbook begins none and goes on with none.
+fn is_idle(task: &Task) -> bool {
+    task.argument("begin") == Some("never")
+}
+
+/// No rollover is under way: one begins, or one that is over ends.
+fn start_or_end(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let directory = facts.expand(&host.settings.ca_dir);
+    let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
+    let keys = (1..=GENERATIONS)
+        .filter(|number| is_there(&format!("{RETIRED}/{number}/ca-key.pem")))
+        .count();
+    let is_over = is_there(ROLLED_OVER);
+    let destroy_old = task.argument("old_key") == Some("destroy");
+    let end = |reason: String| {
+        let what = if destroy_old && keys > 0 {
+            "keys of retired CAs"
+        } else {
+            "retired CAs"
+        };
+        let subject = format!("{what} in {directory}/{RETIRED}");
+        change(
+            host,
+            task,
+            subject,
+            reason,
+            Action::EndRollover { destroy_old },
+        )
+    };
+    if is_over {
+        let reason = "the rollover is over: every node trusts the new CA alone";
+        return Ok(end(reason.to_owned()));
+    }
+    if is_idle(task) && destroy_old && keys > 0 {
+        return Ok(end(format!("{keys} to be removed for good")));
+    }
+    if is_idle(task) {
+        return Ok(Vec::new());
+    }
+    planner.rolls_over = true;
+    let mut subject = host.settings.ca_subject.clone();
+    if subject.common_name.is_none() {
+        subject.common_name = Some(format!("{} CA", planner.inventory.name));
+    }
+    let action = Action::NextAuthority {
+        subject,
+        key_type: host.settings.key_type,
+        validity_days: host.settings.ca_validity_days,
+    };
+    let reason = "a rollover begins".to_owned();
+    Ok(change(
+        host,
+        task,
+        format!("next CA in {directory}/next"),
+        reason,
+        action,
+    ))
+}
+
+/// A rollover is under way: the other tasks go on with it, and the old CA
+/// retires when they have nothing left to do.
+fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    if is_idle(task) {
+        let text = "a rollover of the CA is under way: dtls-deploy rotate --ca goes on with it";
+        planner.note(host, text);
+        return Ok(Vec::new());
+    }
+    planner.rolls_over = true;
+    let directory = planner.facts(&host.name)?.expand(&host.settings.ca_dir);
+    let Some(rollover) = &mut planner.rollover else {
+        return Ok(Vec::new());
+    };
+    rollover.advances = true;
+    let abandoned = task.list("abandon");
+    rollover
+        .outside
+        .retain(|outside| !abandoned.contains(&outside.host));
+    let outside = rollover.outside.clone();
+    let step = rollover.step;
+    let next = rollover.next().subject().to_owned();
+    let unreachable: Vec<(String, String)> = rollover
+        .held_back()
+        .into_iter()
+        .filter(|(host, _)| !planner.facts.contains_key(host))
+        .collect();
+    for (name, text) in unreachable {
+        if let Some(host) = planner.inventory.host(&name) {
+            planner.note(host, text);
+        }
+    }
+    let described = |outside: &Outside| {
+        format!(
+            "the {} certificate of {} (valid until {})",
+            outside.role, outside.host, outside.until
+        )
+    };
+    let described: Vec<String> = outside.iter().map(described).collect();
+    if described.is_empty() {
+        if step < 6 {
+            return Ok(Vec::new());
+        }
+        return Ok(change(
+            host,
+            task,
+            format!("CA in {directory}"),
+            format!("CA rollover: every node trusts {next} alone"),
+            Action::Promote,
+        ));
+    }
+    let text = format!(
+        "CA rollover: the old CA cannot be dropped as long as others hold certificates of it that are not in the inventory: {}",
+        described.join(", ")
+    );
+    let hint = "put these hosts into the inventory, or let them go: --abandon NAME";
+    if step >= 4 {
+        return Err(Refusal::new(text).hint(hint));
+    }
+    planner.note(host, format!("{text}; {hint}"));
+    Ok(Vec::new())
+}

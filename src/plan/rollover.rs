@@ -1,0 +1,438 @@
+//! A rollover of the CA: how far the nodes are, and what each may do next.
+//!
+//! Comes in: the facts of every node, the present CA and the next one, and
+//! what the ledger knows of identities outside the inventory. Goes out: the
+//! bundle that each node trusts, which CA signs its leaf, and who holds back
+//! what. Called by the planner; nothing is remembered between runs but what
+//! the nodes themselves show.
+//!
+//! ```text
+//! 1 clients trust both ──> 2 daemons trust both and show a leaf of the new CA
+//!   ──> 3 clients hold leaves of the new CA ──> 4 daemons trust it alone
+//!   ──> 5 clients trust it alone ──> 6 the old CA retires
+//! ```
+//!
+//! A step begins when every node of the inventory shows the ones before. A run
+//! that does not roll over leaves each node at the step it has reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::leaf::location;
+use super::{Authority, Content, Planner};
+use crate::docker::context;
+use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::module::docker_context::CLI_DIRECTORY;
+use crate::module::restart::runs_with;
+use crate::node::facts::NodeFacts;
+use crate::pki::{Certificate, Role, Signer};
+
+/// The step that everything is done after.
+const RETIRE: u8 = 6;
+
+/// A node that has not reached a step, or that nobody could ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    pub host: String,
+    pub why: String,
+}
+
+/// Where a rollover is.
+#[derive(Debug)]
+pub struct Rollover {
+    current: Certificate,
+    next: Certificate,
+    old_text: String,
+    both_text: String,
+    next_text: String,
+    /// This run goes on with it, as opposed to keeping what there is.
+    pub advances: bool,
+    /// The first step that some node has not reached: 1 to 6.
+    pub step: u8,
+    /// Who has not reached it.
+    pub behind: Vec<Behind>,
+    /// The last step that some node shows to have begun, 1 to 5. It began
+    /// when every node had reached the one before.
+    begun: u8,
+    /// Unexpired identities of the old CA that are not in the inventory.
+    pub outside: Vec<Outside>,
+    /// Bundles found on the nodes.
+    found: BTreeMap<(String, Role), Trust>,
+}
+
+/// An unexpired identity that the inventory does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    pub host: String,
+    pub role: Role,
+    /// When it expires.
+    pub until: time::Date,
+}
+
+/// Whom a bundle trusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    Old,
+    Both,
+    New,
+}
+
+impl Rollover {
+    /// What the facts show; `None` where no rollover is under way.
+    #[must_use]
+    pub fn read(
+        authority: &Authority,
+        inventory: &Inventory,
+        facts: &BTreeMap<String, NodeFacts>,
+        now: time::OffsetDateTime,
+    ) -> Option<Self> {
+        let (current, next) = (authority.certificate.clone()?, authority.next.clone()?);
+        let old_text = authority.pem.clone()?;
+        let next_text = authority.next_pem.clone()?;
+        let separator = if old_text.ends_with('\n') { "" } else { "\n" };
+        let mut rollover = Self {
+            both_text: format!("{old_text}{separator}{next_text}"),
+            current,
+            next,
+            old_text,
+            next_text,
+            advances: false,
+            step: 1,
+            behind: Vec::new(),
+            begun: 1,
+            outside: Vec::new(),
+            found: BTreeMap::new(),
+        };
+        rollover.outside = rollover.outside(authority, inventory, now);
+        for (host, role) in super::leaves_of(inventory) {
+            if let Some(facts) = facts.get(&host.name) {
+                rollover.see(host, role, facts);
+            }
+        }
+        rollover.find_step(inventory, facts);
+        Some(rollover)
+    }
+
+    /// The subject of the CA that is to come.
+    #[must_use]
+    pub fn next(&self) -> &Certificate {
+        &self.next
+    }
+
+    fn outside(
+        &self,
+        authority: &Authority,
+        inventory: &Inventory,
+        now: time::OffsetDateTime,
+    ) -> Vec<Outside> {
+        let known: BTreeSet<(&str, Role)> = super::leaves_of(inventory)
+            .into_iter()
+            .map(|(host, role)| (host.name.as_str(), role))
+            .collect();
+        let old: Vec<String> = Certificate::bundle_from_pem(self.old_text.as_bytes())
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::sha256)
+            .collect();
+        let mut outside: Vec<Outside> = authority
+            .ledger
+            .entries()
+            .iter()
+            .filter(|entry| {
+                !entry.superseded
+                    && entry.not_after > now
+                    && old.contains(&entry.issuer_sha256)
+                    && !known.contains(&(entry.host.as_str(), entry.role))
+            })
+            .map(|entry| Outside {
+                host: entry.host.clone(),
+                role: entry.role,
+                until: entry.not_after.date(),
+            })
+            .collect();
+        outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
+        outside.dedup_by(|later, kept| {
+            let same = later.host == kept.host && later.role == kept.role;
+            if same {
+                kept.until = kept.until.max(later.until);
+            }
+            same
+        });
+        outside
+    }
+
+    /// Notes what a node shows of itself.
+    fn see(&mut self, host: &Host, role: Role, facts: &NodeFacts) {
+        let (directory, files) = location(host, role);
+        let trust = self.trust(facts, &format!("{directory}/{}", files.ca));
+        if let Some(trust) = trust {
+            self.found.insert((host.name.clone(), role), trust);
+        }
+        let leaf = self.is_new_leaf(facts, &format!("{directory}/{}", files.cert));
+        let begun = match (role, trust, leaf) {
+            (Role::Client, Some(Trust::New), _) => 5,
+            (Role::Daemon, Some(Trust::New), _) => 4,
+            (Role::Client, _, true) => 3,
+            (Role::Daemon, _, true) => 2,
+            _ => 1,
+        };
+        self.begun = self.begun.max(begun);
+    }
+
+    /// Whom the bundle at a path trusts; `None` where there is none to read.
+    fn trust(&self, facts: &NodeFacts, path: &str) -> Option<Trust> {
+        let bytes = facts.regular(path)?.content.as_deref()?;
+        let bundle = Certificate::bundle_from_pem(bytes).ok()?;
+        let is_next = |certificate: &Certificate| certificate.der() == self.next.der();
+        Some(
+            match (bundle.iter().any(is_next), bundle.iter().all(is_next)) {
+                (_, true) => Trust::New,
+                (true, false) => Trust::Both,
+                (false, false) => Trust::Old,
+            },
+        )
+    }
+
+    fn is_new_leaf(&self, facts: &NodeFacts, path: &str) -> bool {
+        facts
+            .regular(path)
+            .and_then(|file| Certificate::from_pem(file.content.as_deref()?).ok())
+            .is_some_and(|leaf| leaf.is_signed_by(&self.next))
+    }
+
+    fn find_step(&mut self, inventory: &Inventory, facts: &BTreeMap<String, NodeFacts>) {
+        for step in 1..RETIRE {
+            let role = if matches!(step, 2 | 4) {
+                Role::Daemon
+            } else {
+                Role::Client
+            };
+            let behind: Vec<Behind> = super::leaves_of(inventory)
+                .into_iter()
+                .filter(|(_, of)| *of == role)
+                .filter_map(|(host, _)| {
+                    let why = match facts.get(&host.name) {
+                        None => Some("it could not be reached".to_owned()),
+                        Some(facts) => self.lacks(step, host, facts, inventory),
+                    };
+                    why.map(|why| Behind {
+                        host: host.name.clone(),
+                        why,
+                    })
+                })
+                .collect();
+            if !behind.is_empty() {
+                self.step = step;
+                self.behind = behind;
+                return;
+            }
+        }
+        self.step = RETIRE;
+    }
+
+    /// What keeps a node from having reached a step.
+    fn lacks(
+        &self,
+        step: u8,
+        host: &Host,
+        facts: &NodeFacts,
+        inventory: &Inventory,
+    ) -> Option<String> {
+        match step {
+            1 | 5 => {
+                let enough = |trust| trust == Trust::New || (step == 1 && trust == Trust::Both);
+                let files = client_files(host, inventory, facts, "ca.pem");
+                files.into_iter().enumerate().find_map(|(index, path)| {
+                    // A context that was never made trusts nobody.
+                    if index > 0 && facts.regular(&path).is_none() {
+                        return None;
+                    }
+                    let is_enough = self.trust(facts, &path).is_some_and(enough);
+                    let what = if step == 1 {
+                        "does not hold the new CA"
+                    } else {
+                        "still holds the old CA"
+                    };
+                    (!is_enough).then(|| format!("{} {what}", facts.expand(&path)))
+                })
+            }
+            3 => {
+                let files = client_files(host, inventory, facts, "cert.pem");
+                files.into_iter().enumerate().find_map(|(index, path)| {
+                    if index > 0 && facts.regular(&path).is_none() {
+                        return None;
+                    }
+                    (!self.is_new_leaf(facts, &path))
+                        .then(|| format!("{} is not of the new CA", facts.expand(&path)))
+                })
+            }
+            _ => {
+                let (directory, files) = location(host, Role::Daemon);
+                let ca = facts.expand(&format!("{directory}/{}", files.ca));
+                let certificate = facts.expand(&format!("{directory}/{}", files.cert));
+                let trust = self.trust(facts, &ca);
+                if step == 4 && trust != Some(Trust::New) {
+                    return Some(format!("{ca} still holds the old CA"));
+                }
+                if !matches!(trust, Some(Trust::Both | Trust::New)) {
+                    return Some(format!("{ca} does not hold the new CA"));
+                }
+                if !self.is_new_leaf(facts, &certificate) {
+                    return Some(format!("{certificate} is not of the new CA"));
+                }
+                [ca, certificate]
+                    .into_iter()
+                    .find(|path| !runs_with(path, facts))
+                    .map(|path| format!("dockerd has not read {path} yet"))
+            }
+        }
+    }
+
+    /// Whether hosts of this role take the step that begins their conversion.
+    fn converts(&self, role: Role) -> bool {
+        match role {
+            // In the middle of it, a daemon that is left is taken along.
+            Role::Daemon => self.step >= 2 && (self.advances || self.begun >= 2),
+            Role::Client => self.step >= 3 && (self.advances || self.begun >= 3),
+        }
+    }
+
+    fn drops(&self, role: Role) -> bool {
+        let step = match role {
+            Role::Daemon => 4,
+            Role::Client => 5,
+        };
+        self.advances && self.step >= step && self.outside.is_empty()
+    }
+
+    /// Whom a node shall trust after this run.
+    #[must_use]
+    pub fn wanted(&self, host: &str, role: Role) -> Trust {
+        let found = self.found.get(&(host.to_owned(), role)).copied();
+        if found == Some(Trust::New) || self.drops(role) {
+            return Trust::New;
+        }
+        match (role, found) {
+            // A restart for the bundle alone would be one too many.
+            (Role::Daemon, Some(Trust::Old)) if self.begun < 3 && !self.converts(role) => {
+                Trust::Old
+            }
+            _ => Trust::Both,
+        }
+    }
+
+    /// The bundle of a node.
+    #[must_use]
+    pub fn bundle(&self, host: &str, role: Role) -> &str {
+        match self.wanted(host, role) {
+            Trust::Old => &self.old_text,
+            Trust::Both => &self.both_text,
+            Trust::New => &self.next_text,
+        }
+    }
+
+    /// Who signs a leaf that is issued now: a CA that those trust who will
+    /// check it.
+    #[must_use]
+    pub fn signer(&self, role: Role) -> Signer {
+        let begun = match role {
+            Role::Daemon => 2,
+            Role::Client => 3,
+        };
+        if self.converts(role) || self.begun >= begun {
+            Signer::Next
+        } else {
+            Signer::Current
+        }
+    }
+
+    /// Whether a leaf of the old CA will not do any more.
+    #[must_use]
+    pub fn needs_new_leaf(&self, role: Role) -> bool {
+        // Somebody trusts the new CA alone already.
+        let begun = match role {
+            Role::Daemon => 5,
+            Role::Client => 4,
+        };
+        self.converts(role) || self.begun >= begun
+    }
+
+    /// Which of the two has signed a leaf.
+    #[must_use]
+    pub fn signer_of(&self, leaf: &Certificate) -> Option<&Certificate> {
+        [&self.current, &self.next]
+            .into_iter()
+            .find(|authority| leaf.is_signed_by(authority))
+    }
+
+    /// Who holds the present step back, in words.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<(String, String)> {
+        let step = match self.step {
+            1 => "before daemons are given leaves of the new CA, every client trusts it",
+            2 => "before clients are given leaves of the new CA, every daemon trusts it",
+            3 => "before daemons drop the old CA, every client holds a leaf of the new one",
+            4 => "before clients drop the old CA, every daemon has dropped it",
+            _ => "before the old CA retires, every client has dropped it",
+        };
+        self.behind
+            .iter()
+            .map(|behind| {
+                let text = format!("CA rollover: {step}, and here: {}", behind.why);
+                (behind.host.clone(), text)
+            })
+            .collect()
+    }
+}
+
+/// Where a client keeps a file: its own, then the copy of each context.
+fn client_files(host: &Host, inventory: &Inventory, facts: &NodeFacts, name: &str) -> Vec<String> {
+    let (directory, files) = location(host, Role::Client);
+    let own = if name == "ca.pem" {
+        files.ca
+    } else {
+        files.cert
+    };
+    let mut paths = vec![facts.expand(&format!("{directory}/{own}"))];
+    if host.settings.client_env.contains(&ClientEnv::Context) {
+        paths.extend(inventory.daemons().map(|daemon| {
+            let tls = context::paths(CLI_DIRECTORY, &daemon.name).tls;
+            facts.expand(&format!("{tls}/{name}"))
+        }));
+    }
+    paths
+}
+
+impl Planner<'_> {
+    /// The CA certificates that a node shall trust.
+    #[must_use]
+    pub fn bundle(&self, host: &Host, role: Role) -> Content {
+        match &self.rollover {
+            Some(rollover) => Content::Text(rollover.bundle(&host.name, role).to_owned()),
+            None => self.authority.content(),
+        }
+    }
+
+    /// Why the bundle at a path changes, where the CA is the reason.
+    #[must_use]
+    pub fn bundle_reasons(&self, host: &Host, role: Role, path: &str) -> Vec<String> {
+        if self.authority.planned {
+            return vec!["the CA is new".to_owned()];
+        }
+        let (Some(rollover), Some(facts)) = (&self.rollover, self.facts.get(&host.name)) else {
+            return Vec::new();
+        };
+        let wanted = rollover.wanted(&host.name, role);
+        if rollover
+            .trust(facts, path)
+            .is_none_or(|found| found == wanted)
+        {
+            return Vec::new();
+        }
+        let next = rollover.next.subject();
+        vec![match wanted {
+            Trust::Old => format!("CA rollover: {} alone for now", rollover.current.subject()),
+            Trust::Both => format!("CA rollover: {next} is trusted, too"),
+            Trust::New => format!("CA rollover: {next} alone is trusted"),
+        }]
+    }
+}

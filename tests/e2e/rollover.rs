@@ -1,0 +1,284 @@
+//! The CA is replaced, and no client is rejected meanwhile: two daemons, two
+//! clients, and on each client a loop that asks both daemons all the time.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::lab::Lab;
+
+const CLIENTS: [&str; 2] = ["node1", "node5"];
+const DAEMONS: [&str; 2] = ["10.0.0.12", "10.0.0.13"];
+
+/// What the loop writes: when, curl's exit code, the daemon, what curl said.
+const LOOP: &str = r#"cd ~/.docker
+while [ ! -e /tmp/loop-stop ]; do
+    for daemon in 10.0.0.12 10.0.0.13; do
+        said=$(curl -sS -o /dev/null --connect-timeout 2 --max-time 5 --cacert ca.pem --cert cert.pem --key key.pem https://$daemon:2376/_ping 2>&1)
+        code=$?
+        echo "$(date +%s.%N) $code $daemon $said"
+    done
+    sleep 0.03
+done >/tmp/loop-log
+touch /tmp/loop-ended"#;
+
+/// curl's codes while a daemon restarts: nobody listens (7), or what was begun
+/// is cut off (52, 55, 56, and 35 in the middle of a handshake). Whether it was
+/// an alert of TLS its text says.
+const RESTARTING: [&str; 4] = ["7", "52", "55", "56"];
+
+fn inventory(lab: &Lab, variables: &str, clients: &[&str]) -> String {
+    let lines = variables
+        .lines()
+        .fold(String::new(), |text, line| text + "    " + line + "\n");
+    let address = |name: &&str| {
+        if *name == "node1" {
+            "10.0.0.10"
+        } else {
+            "10.0.0.14"
+        }
+    };
+    let clients = clients.iter().fold(String::new(), |text, name| {
+        text + &format!("        {name}: {{ansible_host: {}}}\n", address(name))
+    });
+    lab.file(
+        "two.yaml",
+        &format!(
+            "all:\n  vars:\n    ansible_user: ubuntu\n{lines}  children:\n    ca:\n      hosts:\n        node2: {{ansible_host: 10.0.0.11}}\n    daemons:\n      hosts:\n        node3: {{ansible_host: 10.0.0.12}}\n        node4: {{ansible_host: 10.0.0.13}}\n    clients:\n      hosts:\n{clients}"
+        ),
+    )
+}
+
+fn start_loops(lab: &Lab) {
+    let script = lab.file("loop.sh", LOOP);
+    for client in CLIENTS {
+        lab.put(client, &script, "/tmp/loop.sh");
+        lab.exec(
+            client,
+            "systemd-run -q --uid=ubuntu --setenv=HOME=/home/ubuntu bash /tmp/loop.sh; timeout 20 sh -c 'until [ -s /tmp/loop-log ]; do sleep 0.1; done'",
+        );
+    }
+}
+
+/// Ends the loops, and holds what they saw against what is allowed. `restarts`
+/// is how often each daemon may have been away.
+fn judge_loops(lab: &Lab, restarts: std::ops::RangeInclusive<usize>) {
+    for client in CLIENTS {
+        lab.exec(
+            client,
+            "touch /tmp/loop-stop; timeout 20 sh -c 'until [ -e /tmp/loop-ended ]; do sleep 0.1; done'",
+        );
+        let log = lab.exec(client, "cat /tmp/loop-log");
+        let mut seen: BTreeMap<&str, Vec<(f64, &str, &str)>> = BTreeMap::new();
+        for line in log.lines() {
+            let mut words = line.splitn(4, ' ');
+            let mut word = || words.next().unwrap_or_default();
+            let (at, code, daemon, said) = (word(), word(), word(), word());
+            seen.entry(daemon)
+                .or_default()
+                .push((at.parse().unwrap(), code, said));
+        }
+        for daemon in DAEMONS {
+            let answers = &seen[daemon];
+            let (first, last) = (answers[0].0, answers[answers.len() - 1].0);
+            let mut outages = Vec::new();
+            let mut since = None;
+            let mut before = first;
+            let mut mixed = 0;
+            for (at, code, said) in answers {
+                // The certificate was read before the set was switched and the
+                // key after: nothing was sent, and nobody rejected it.
+                if *code == "58" && said.contains("private key") {
+                    mixed += 1;
+                    continue;
+                }
+                assert!(
+                    *code == "0"
+                        || RESTARTING.contains(code)
+                        || (*code == "35"
+                            && (said.contains("reset by peer")
+                                || said.contains("SSL_ERROR_SYSCALL"))),
+                    "{client} to {daemon}: curl ended with {code}: {said}"
+                );
+                assert!(
+                    !said.contains("alert") && !said.contains("certificate"),
+                    "{client} to {daemon}: {said}"
+                );
+                match (*code, since) {
+                    ("0", Some(begun)) => {
+                        outages.push(at - begun);
+                        since = None;
+                    }
+                    (code, None) if code != "0" => since = Some(before),
+                    _ => {}
+                }
+                before = *at;
+            }
+            #[allow(clippy::cast_precision_loss)]
+            let rate = answers.len() as f64 / (last - first);
+            println!(
+                "{client} to {daemon}: {} requests in {:.1} s, {rate:.1} a second; away {} times, {:.2} s in all; {mixed} read a set that was being switched",
+                answers.len(),
+                last - first,
+                outages.len(),
+                outages.iter().sum::<f64>(),
+            );
+            assert!(mixed <= 1, "{client} to {daemon}: {mixed} mixed sets");
+            assert_eq!(since, None, "{client} to {daemon}: it did not come back");
+            assert!(restarts.contains(&outages.len()), "{outages:?}");
+            assert!(rate * 2.0 >= 5.0, "{client}: {rate} a second to {daemon}");
+        }
+    }
+}
+
+fn subject(lab: &Lab, node: &str, path: &str) -> String {
+    lab.exec(node, &format!("openssl x509 -noout -subject -in {path}"))
+}
+
+#[test]
+fn a_ca_is_replaced_and_no_client_is_rejected() {
+    let lab = Lab::with_two_of_each();
+    let before = inventory(&lab, "dtls_key_type: rsa-4096", &CLIENTS);
+    lab.deploy(&[&before]);
+    let inventory = inventory(&lab, "dtls_key_type: ecdsa-p256", &CLIENTS);
+    start_loops(&lab);
+    let run = lab.deploy(&["rotate", "--ca", "--destroy-old-ca", &inventory]);
+    judge_loops(&lab, 0..=2);
+    assert!(run.stdout.contains("next CA in"), "{}", run.stdout);
+    // One restart to trust both, one to drop the old: the other type of key
+    // comes with the new leaves.
+    assert_eq!(
+        run.stdout.matches("changed node3: docker.service").count(),
+        2,
+        "{}",
+        run.stdout
+    );
+    let directory = "/etc/dtls-deploy/ca";
+    let names = "find . -name '*.pem' | sort | tr '\\n' ' '";
+    assert_eq!(
+        lab.exec("node2", &format!("cd {directory}; {names}")),
+        "./ca-key.pem ./ca.pem ./retired/1/ca.pem"
+    );
+    for (node, bundle) in [
+        ("node1", "/home/ubuntu/.docker/ca.pem"),
+        ("node5", "/home/ubuntu/.docker/ca.pem"),
+        ("node3", "/etc/docker/tls/ca.pem"),
+        ("node4", "/etc/docker/tls/ca.pem"),
+    ] {
+        assert!(subject(&lab, node, bundle).ends_with("CA 2"), "{node}");
+        let count = lab.exec(node, &format!("grep -c BEGIN {bundle}"));
+        assert_eq!(count, "1", "{node}");
+    }
+    // Back to the set before the last step, and no further.
+    lab.deploy(&["rollback", &inventory]);
+    let run = lab.run(&["rollback", &inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("nobody would accept it"),
+        "{}",
+        run.stdout
+    );
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory, "--check", "--exit-code"]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
+
+/// Kills the run after each of its plans; a deployment in between changes
+/// nothing; the same command goes on, and at the end the CA is the new one.
+#[test]
+fn a_killed_rollover_goes_on_where_it_was() {
+    let lab = Lab::with_two_of_each();
+    let inventory = inventory(&lab, "", &CLIENTS);
+    lab.deploy(&[&inventory]);
+    start_loops(&lab);
+    // The plans of one whole rollover: each run is killed in its second step.
+    for round in 0..8 {
+        let mut child = lab
+            .tool(&["rotate", "--ca", &inventory, "--output", "json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut plans = 0;
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            plans += usize::from(line.contains("\"event\":\"plan\""));
+            if plans == 2 {
+                std::thread::sleep(Duration::from_millis(100 + 150 * round));
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lab.deploy(&[&inventory]);
+        let over = lab.exec(
+            "node2",
+            "cd /etc/dtls-deploy/ca; if [ -e retired/1/ca.pem ] && [ ! -e next ]; then echo over; fi",
+        );
+        if over == "over" {
+            break;
+        }
+    }
+    lab.deploy(&["rotate", "--ca", &inventory]);
+    // A run that was killed in the middle of a restart may have had it twice.
+    judge_loops(&lab, 0..=16);
+    lab.deploy(&[&inventory, "--check", "--exit-code"]);
+}
+
+#[test]
+fn a_node_that_is_away_or_unknown_holds_the_old_ca() {
+    let lab = Lab::with_two_of_each();
+    let both = inventory(&lab, "", &CLIENTS);
+    lab.deploy(&[&both]);
+    lab.control(&["stop", "node5", "--cut"]);
+    let restarts = lab.invocation();
+    let run = lab.run(&["rotate", "--ca", &both]);
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("node5: CA rollover: before daemons are given leaves of the new CA, every client trusts it, and here: it could not be reached"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(lab.invocation(), restarts, "no daemon was touched");
+
+    // Taken out of the inventory, its certificate is still one of the old CA.
+    let one = inventory(&lab, "", &["node1"]);
+    let run = lab.run(&["rotate", "--ca", &one]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout.contains("the client certificate of node5")
+            && run.stdout.contains("--abandon NAME"),
+        "{}",
+        run.stdout
+    );
+    let count = lab.exec("node3", "grep -c BEGIN /etc/docker/tls/ca.pem");
+    assert_eq!(count, "2", "the old CA is still trusted");
+    // Going back must not leave a daemon that rejects its clients.
+    let run = lab.run(&["rollback", &one, "--limit", "node3"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout
+            .contains("is not known while the CA is rolled over"),
+        "{}",
+        run.stdout
+    );
+    let run = lab.run(&["rollback", &one]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout
+            .contains("does not trust the certificate that node1 has now"),
+        "{}",
+        run.stdout
+    );
+    // It comes back meanwhile, with the certificate it has always had.
+    lab.control(&["start", "node5"]);
+    lab.exec_as(
+        "node5",
+        "ubuntu",
+        "cd ~/.docker; curl -sS --cacert ca.pem --cert cert.pem --key key.pem https://10.0.0.12:2376/_ping 2>&1 | grep -q 'unable to get local issuer\\|self.signed'",
+    );
+    lab.deploy(&["rotate", "--ca", &one, "--abandon", "node5"]);
+    let count = lab.exec("node3", "grep -c BEGIN /etc/docker/tls/ca.pem");
+    assert_eq!(count, "1");
+    assert!(lab.run(&["rotate", &one]).stderr.contains("--ca"));
+}
