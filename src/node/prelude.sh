@@ -427,6 +427,7 @@ fact_engine() {
     fact_old_ifs=$IFS
     IFS='
 '
+    # shellcheck disable=SC2086 # one word a line
     set -- $fact_arguments
     IFS=$fact_old_ifs
     set +f
@@ -466,6 +467,7 @@ engine_records() {
         esac
     done
     engine_count=0
+    # shellcheck disable=SC2013 # numbers
     for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' \
         "$engine_root"/containers/*/config.v2.json 2>/dev/null); do
         case $engine_pid in

@@ -587,7 +587,7 @@ fn a_node_that_went_back_to_a_backup_keeps_working() {
     let serial = "openssl x509 -noout -serial -in /etc/docker/tls/cert.pem";
     let first = lab.exec("node3", serial);
     // What ends within 390 days is due.
-    let sooner = "{dtls_validity_days: 400, dtls_renew_before: 390}";
+    let sooner = "{dtls_validity_days: 800, dtls_renew_before: 390}";
     lab.exec("node3", "tar -cf /root/tls.tar -C /etc/docker tls");
     lab.deploy(&[&inventory, "-e", sooner]);
     assert_ne!(lab.exec("node3", serial), first);
