@@ -393,7 +393,7 @@ fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), Plan
         .iter()
         .any(|step| matches!(step, Step::Transaction { .. }));
     if let Some(run) = facts.undo_failed.first()
-        && changes
+        && (changes || facts.working.contains_key(run))
     {
         let script = format!("/var/lib/dtls-deploy/armed/{run}/rollback.sh");
         return Err(PlanProblem {

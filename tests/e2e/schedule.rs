@@ -278,7 +278,7 @@ fn what_would_fail_at_night_fails_at_once() {
     // The journal of a run is that account's.
     controller.inventory(
         "/srv/lab.yaml",
-        "dtls_validity_days: 30\ndtls_key_type: ecdsa-p384",
+        "dtls_validity_days: 800\ndtls_renew_before: 390",
     );
     controller.tool("schedule run-now lab");
     let said = lab.exec_as("node1", "ubuntu", "dtls-deploy history");
