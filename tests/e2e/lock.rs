@@ -8,7 +8,7 @@ use crate::lab::Lab;
 
 /// Tries of the race, 1.3 s each on two idle cores; `DTLS_RACE_TRIES` names
 /// another number.
-const TRIES: usize = 50;
+const TRIES: usize = 30;
 
 /// Certificates that the CA has ever issued.
 fn issued(lab: &Lab) -> usize {
