@@ -53,6 +53,8 @@ pub struct Machine {
     pub network: Option<Network>,
     pub space: BTreeMap<String, Space>,
     pub engine: EngineFact,
+    /// How the change of another run stands: armed, working, undo-failed.
+    pub unsettled: Option<String>,
     booted: i64,
     pub started: i64,
 }
@@ -83,6 +85,7 @@ impl Machine {
             network: None,
             space: BTreeMap::new(),
             engine: EngineFact::default(),
+            unsettled: None,
             booted,
             started: booted + 60,
         };
@@ -187,6 +190,13 @@ impl Machine {
             hostname: self.name.clone(),
             clock: clock + self.skew,
             skew: self.skew,
+            armed: self.unsettled_as("armed"),
+            undo_failed: self.unsettled_as("undo-failed"),
+            working: self
+                .unsettled_as("working")
+                .into_iter()
+                .map(|run| (run, std::collections::BTreeSet::new()))
+                .collect(),
             resolved: self.resolved.clone(),
             network: self.network.clone(),
             space: self.space.clone(),
@@ -329,6 +339,7 @@ impl Machine {
                 self.engine.running = usize::try_from(running.as_u64().unwrap()).unwrap();
             }
             ("live_restore_flag", Value::Bool(flag)) => self.engine.live_restore_flag = Some(*flag),
+            ("unsettled", Value::String(how)) => self.unsettled = Some(how.clone()),
             ("swarm", Value::Bool(swarm)) => self.engine.swarm = *swarm,
             ("started", Value::String(_)) => self.restart("somebody else's", now),
             (path, Value::String(word)) if path.starts_with('/') => {
@@ -382,6 +393,11 @@ impl Machine {
             (what, value) => panic!("{what}: {value} is not a drift"),
         }
     }
+    fn unsettled_as(&self, how: &str) -> Vec<String> {
+        let is = self.unsettled.as_deref() == Some(how);
+        is.then(|| "run1".to_owned()).into_iter().collect()
+    }
+
     /// What surrounds the files: the clock, the network, the disk.
     fn surroundings(&mut self, what: &str, value: &Value) {
         match (what, value) {
