@@ -1,6 +1,8 @@
 //! Lines of text for people: what is planned and why, what was done, what is
 //! proved, and a recap.
 
+use std::collections::BTreeSet;
+
 use std::io::Write as _;
 
 use super::layout::{plural, shorten, some_of, wrap};
@@ -34,8 +36,10 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     proofs: Vec<Proof>,
     certificates: Vec<CertificateStatus>,
     check: bool,
-    /// Some host has failed before anything was planned.
-    some_missing: bool,
+    /// Every host of the run.
+    hosts: BTreeSet<String>,
+    /// Those that have failed so far: before a plan, those it leaves out.
+    missing: BTreeSet<String>,
 }
 
 impl<P: FnMut(Channel, &str) + Send> std::fmt::Debug for Text<P> {
@@ -58,7 +62,8 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             proofs: Vec::new(),
             certificates: Vec::new(),
             check: false,
-            some_missing: false,
+            hosts: BTreeSet::new(),
+            missing: BTreeSet::new(),
         }
     }
 
@@ -187,6 +192,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 ..
             } => {
                 self.check = *check;
+                self.hosts = hosts.iter().cloned().collect();
                 if !quiet {
                     let rest = format!("{inventory}, {}", plural(hosts.len(), "host"));
                     self.said(0, "1", playbook, &rest);
@@ -209,8 +215,17 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     .unwrap_or_default();
                 self.said(0, "33", "warning:", &format!("{host}{text}"));
             }
-            Event::Plan { changes, .. } if changes.is_empty() && self.some_missing => {
-                self.said(0, "33", "nothing to change", "on the other hosts");
+            Event::Plan { changes, .. } if changes.is_empty() && !self.missing.is_empty() => {
+                if self.hosts.is_subset(&self.missing) {
+                    self.said(
+                        0,
+                        "31",
+                        "nothing was changed:",
+                        "no host could be looked at",
+                    );
+                } else {
+                    self.said(0, "33", "nothing to change", "on the other hosts");
+                }
             }
             Event::Plan { changes, batches } => {
                 // In a run of several plans the proofs after the last one count.
@@ -238,7 +253,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             // For programs, and for the journal: people see what came of it.
             Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {
-                self.some_missing = true;
+                self.missing.insert(failure.host.clone());
                 self.failed(failure);
             }
             Event::NotBegun {

@@ -6,6 +6,26 @@ use std::time::{Duration, Instant};
 use crate::interrupt::{Running, slow_restart};
 use crate::lab::Lab;
 
+/// A wrong account is wrong everywhere: nobody is told of other hosts.
+#[test]
+fn an_account_that_no_node_knows_is_said_of_each_and_nothing_is_changed() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let run = lab.run(&[&inventory, "-e", "ansible_user=nobodyhere"]);
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    let said = &run.stdout;
+    assert_eq!(
+        said.matches("authentication as nobodyhere failed").count(),
+        3,
+        "{said}"
+    );
+    assert!(
+        said.contains("nothing was changed: no host could be looked at"),
+        "{said}"
+    );
+    assert!(!said.contains("other hosts"), "{said}");
+}
+
 #[test]
 fn a_node_that_is_down_is_one_node_down() {
     let lab = Lab::fresh();
