@@ -14,6 +14,10 @@ use crate::node::Node;
 use crate::scenario::Scenario;
 use crate::steps::Step;
 
+/// Said of a run that went by without the step: one that waits for something
+/// looks as often as it has to, and the next may have to look less often.
+pub const NOT_REACHED: &str = "the step was not reached";
+
 /// What came of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -120,7 +124,7 @@ fn meet(
             node.connected(true);
         }
     } else {
-        broken.push("the step was not reached".to_owned());
+        broken.push(NOT_REACHED.to_owned());
     }
     let code = match end(&mut child) {
         None => {

@@ -349,7 +349,8 @@ impl Agent {
             .spawn()
             .expect("ssh-agent");
         let end = Instant::now() + Duration::from_secs(5);
-        while !socket.exists() {
+        // The socket is there a moment before anybody listens on it.
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < end, "ssh-agent does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
