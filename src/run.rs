@@ -9,29 +9,26 @@
 //! with what the plan was made from; where the CA has moved on meanwhile, it
 //! reads and plans again, under the lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::agent::{Program, RunningAgent, StartError};
-use crate::apply::{Apply, Materials, Outcome, issue, schedule};
-use crate::event::{
-    Check, Event, Events, Failure, FailureKind, HostRecap, PlannedBatches, PlannedChange, Proof,
-    SCHEMA, StoppedHost, Verdict,
-};
+use crate::agent::{Program, RunningAgent};
+use crate::apply::{Apply, Materials, Outcome, issue};
+use crate::event::{Event, Events, FailureKind, Proof, SCHEMA};
 use crate::interrupt::Interrupt;
-use crate::inventory::{ConnectionKind, Host, Inventory};
+use crate::inventory::{Host, Inventory};
 use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
-use crate::pki::{Certificate, DeliveredLeaf, PROTOCOL, Request, Response, Role};
-use crate::plan::{Action, Change, Plan, PlannedHost, leaf_location, plan};
+use crate::pki::{Certificate, Request, Role};
+use crate::plan::{Action, Plan, leaf_location, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
-use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, causes, gather};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
 use crate::verify::{Expectations, verify};
 
 mod access;
@@ -39,20 +36,24 @@ mod adopt;
 mod authority;
 mod backup;
 mod consent;
+mod ending;
 mod error;
 mod holder;
 mod left;
+mod lock;
 mod rollover;
+mod show;
 
 pub use adopt::AdoptOptions;
 pub use authority::Task;
 pub use backup::{BackupOptions, RestoreOptions};
 pub use error::{Exit, RunError};
+pub use holder::run_id;
 
 /// What the command line asked for.
 // Its flags are independent of each other.
 #[allow(clippy::struct_excessive_bools)]
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Plan and show, change nothing.
     pub check: bool,
@@ -211,51 +212,9 @@ impl Run<'_> {
         materials
     }
 
-    async fn tell_delivered(
-        &self,
-        agent: &mut RunningAgent,
-        outcome: &mut Outcome,
-        proofs: &[Proof],
-    ) {
-        if let Err(error) = self.delivered(agent, outcome, proofs).await {
-            self.said_by_authority(&error, outcome);
-        }
-    }
-
-    /// The daemons are done: what went wrong is the CA's alone.
-    fn said_by_authority(&self, error: &RunError, outcome: &mut Outcome) {
-        let ca = &self.inventory.ca().name;
-        self.events.emit(Event::Failed(Failure {
-            host: ca.clone(),
-            kind: FailureKind::Failed,
-            step: "tell the CA what was delivered".to_owned(),
-            message: error.to_string(),
-            causes: causes(error),
-            detail: Vec::new(),
-            hint: error.hint(),
-        }));
-        outcome.failed.insert(ca.clone());
-    }
-
     /// Work that changes nothing, unless an interruption comes first.
     async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
         self.interrupt.or(work).await.ok_or(RunError::Interrupted)
-    }
-
-    fn stopped(&self, outcome: &Outcome) {
-        let of = |map: &BTreeMap<String, Vec<String>>, host: &Host| {
-            map.get(&host.name).cloned().unwrap_or_default()
-        };
-        let hosts = self.hosts().into_iter().map(|host| StoppedHost {
-            host: host.name.clone(),
-            done: of(&outcome.done, host),
-            not_done: of(&outcome.not_done, host),
-        });
-        self.events.emit(Event::Stopped {
-            hosts: hosts
-                .filter(|host| !host.done.is_empty() || !host.not_done.is_empty())
-                .collect(),
-        });
     }
 
     /// Every host that some play runs on, and the CA, in the inventory's order.
@@ -332,158 +291,6 @@ impl Run<'_> {
             facts,
             missing,
             plan,
-        }
-    }
-
-    fn show(&self, plan: &Plan) {
-        for note in &plan.notes {
-            self.events.emit(Event::Warning {
-                host: Some(note.host.clone()),
-                text: note.text.clone(),
-            });
-        }
-        for problem in &plan.problems {
-            self.events.emit(Event::Failed(Failure {
-                host: problem.host.clone(),
-                kind: FailureKind::Refused,
-                step: problem.task.clone(),
-                message: problem.message.clone(),
-                causes: Vec::new(),
-                detail: Vec::new(),
-                hint: problem.hint.clone(),
-            }));
-        }
-        self.events.emit(Event::Plan {
-            changes: plan
-                .changes()
-                .map(|change| PlannedChange {
-                    host: change.host.clone(),
-                    task: change.task.clone(),
-                    what: change.subject.clone(),
-                    reasons: change.reasons.clone(),
-                    diff: self.options.diff.then(|| draw(change)).flatten(),
-                })
-                .collect(),
-            batches: self.batches(plan),
-        });
-    }
-
-    /// Plays whose hosts are not all taken at one time.
-    fn batches(&self, plan: &Plan) -> Vec<PlannedBatches> {
-        let plays = plan.plays.iter().enumerate().map(|(index, planned)| {
-            let own = self.playbook.plays.get(index);
-            let hosts = schedule::batches(planned, own, self.inventory).into_iter();
-            let names = |batch: Vec<&PlannedHost>| {
-                let names = batch.into_iter().map(|host| host.host.clone());
-                names.collect::<Vec<String>>()
-            };
-            PlannedBatches {
-                play: planned.name.clone(),
-                restarts: planned
-                    .hosts
-                    .iter()
-                    .any(|host| schedule::restart(host).is_some()),
-                hosts: hosts.map(names).collect(),
-            }
-        });
-        plays.filter(|play| play.hosts.len() > 1).collect()
-    }
-
-    fn ca_error(&self, source: StartError) -> RunError {
-        RunError::Agent {
-            host: self.inventory.ca().name.clone(),
-            source,
-        }
-    }
-
-    /// Starts the agent and takes the CA's lock.
-    async fn lock(&self, world: &World, program: &Program) -> Result<RunningAgent, RunError> {
-        self.lock_after(world, program, None).await
-    }
-
-    /// As [`Self::lock`], with a request before the lock is taken.
-    async fn lock_after(
-        &self,
-        world: &World,
-        program: &Program,
-        first: Option<Request>,
-    ) -> Result<RunningAgent, RunError> {
-        let ca = self.inventory.ca();
-        let (Some(node), Some(facts)) = (world.nodes.get(&ca.name), world.facts.get(&ca.name))
-        else {
-            let kind = world.missing.get(&ca.name).copied();
-            return Err(RunError::NoAuthority {
-                host: ca.name.clone(),
-                kind: kind.unwrap_or(FailureKind::Unreachable),
-            });
-        };
-        let is_local = ca.connection.kind == ConnectionKind::Local;
-        let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
-            .await
-            .map_err(|error| self.ca_error(error))?;
-        if let Some(first) = first {
-            self.call(&mut agent, first).await?;
-        }
-        let hello = agent
-            .client
-            .call(Request::Hello {
-                protocol: PROTOCOL,
-                directory: facts.expand(&ca.settings.ca_dir).into(),
-                holder: self.id.clone(),
-                wait_seconds: self.options.wait_seconds,
-            })
-            .await;
-        match hello {
-            Ok(Response::Held { holder, since }) => Err(RunError::Locked(holder::said(
-                &holder,
-                since,
-                &ca.name,
-                OffsetDateTime::now_utc(),
-            ))),
-            Ok(_) => Ok(agent),
-            Err(error) => {
-                let error = agent.explain(error).await;
-                Err(self.ca_error(error))
-            }
-        }
-    }
-
-    /// Whether the CA is not what the facts say any more.
-    async fn moved_on(
-        &self,
-        agent: &mut RunningAgent,
-        facts: &BTreeMap<String, NodeFacts>,
-    ) -> Result<bool, RunError> {
-        let ca = self.inventory.ca();
-        let state = self.call(agent, Request::State {}).await?;
-        let Response::State {
-            ledger,
-            certificate_pem,
-            next_certificate_pem,
-            ..
-        } = state
-        else {
-            return Ok(true);
-        };
-        let seen = |name: &str| {
-            facts
-                .get(&ca.name)?
-                .text(&format!("{}/{name}", ca.settings.ca_dir))
-        };
-        Ok(
-            ledger.as_deref().unwrap_or_default() != seen(".ledger.jsonl").unwrap_or_default()
-                || certificate_pem.as_deref() != seen("ca.pem")
-                || next_certificate_pem.as_deref() != seen("next/ca.pem"),
-        )
-    }
-
-    async fn call(&self, agent: &mut RunningAgent, request: Request) -> Result<Response, RunError> {
-        match agent.client.call(request).await {
-            Ok(response) => Ok(response),
-            Err(error) => {
-                let error = agent.explain(error).await;
-                Err(self.ca_error(error))
-            }
         }
     }
 
@@ -589,146 +396,4 @@ impl Run<'_> {
         let about = self.playbook.limited(self.inventory);
         verify(&world.nodes, &about, &expectations, self.events).await
     }
-
-    /// Tells the CA what has arrived and is proved, so that keys may leave it.
-    async fn delivered(
-        &self,
-        agent: &mut RunningAgent,
-        outcome: &Outcome,
-        proofs: &[Proof],
-    ) -> Result<(), RunError> {
-        let proved = |leaf: &DeliveredLeaf| {
-            outcome.failed.iter().all(|host| *host != leaf.host)
-                && (leaf.role == Role::Daemon
-                    || (proofs.is_empty() && !self.interrupt.is_asked())
-                    || proofs.iter().any(|proof| {
-                        proof.from == leaf.host
-                            && proof.check == Check::Accepted
-                            && proof.verdict == Verdict::Proved
-                    }))
-        };
-        let leaves: Vec<DeliveredLeaf> = outcome
-            .placed
-            .iter()
-            .filter(|leaf| proved(leaf))
-            .cloned()
-            .collect();
-        if !leaves.is_empty() {
-            let ca = &self.inventory.ca().name;
-            let step = "telling the CA what was delivered";
-            let _act = self.journal.act(self.events, ca, step, Vec::new()).await?;
-            let keep_keys = self.inventory.ca().settings.keep_issued_keys;
-            self.call(agent, Request::Delivered { leaves, keep_keys })
-                .await?;
-        }
-        Ok(())
-    }
-
-    fn recap(&self, world: &World, outcome: &Outcome, proofs: &[Proof], begun: Instant) -> Exit {
-        let problems = world.plan.problems.iter();
-        let refused: BTreeSet<&str> = problems.map(|problem| problem.host.as_str()).collect();
-        let mut hosts = Vec::new();
-        for host in self.hosts() {
-            let name = host.name.as_str();
-            let of = |verdict| {
-                proofs
-                    .iter()
-                    .filter(|proof| proof.from == name && proof.verdict == verdict)
-                    .count()
-            };
-            let issued = world
-                .plan
-                .changes()
-                .filter(|change| change.host == name && !change.is_on_node())
-                .count();
-            let placed = outcome.changed.get(name).copied().unwrap_or(0);
-            let only_issued = if self.options.check || placed > 0 {
-                0
-            } else {
-                issued
-            };
-            let missing = world.missing.get(name);
-            let unreachable =
-                missing == Some(&FailureKind::Unreachable) || outcome.unreachable.contains(name);
-            let failed =
-                outcome.failed.contains(name) || refused.contains(name) || missing.is_some();
-            hosts.push(HostRecap {
-                host: name.to_owned(),
-                changed: placed.max(only_issued),
-                proved: of(Verdict::Proved),
-                not_proved: of(Verdict::NotProved),
-                failed: usize::from(failed && !unreachable) + of(Verdict::Failed),
-                not_done: outcome.not_done.get(name).map_or(0, Vec::len),
-                unreachable,
-            });
-        }
-        let unreachable = hosts.iter().any(|host| host.unreachable);
-        let failed = hosts.iter().any(|host| {
-            let name = host.host.as_str();
-            !host.unreachable
-                && (outcome.failed.contains(name)
-                    || refused.contains(name)
-                    || world.missing.contains_key(name))
-        });
-        self.events.emit(Event::Recap {
-            hosts,
-            milliseconds: begun.elapsed().as_millis(),
-        });
-        if self.interrupt.is_asked() {
-            return Exit::Interrupted;
-        }
-        if failed {
-            Exit::Failed
-        } else if unreachable {
-            Exit::Unreachable
-        } else if proofs.iter().any(|proof| proof.verdict != Verdict::Proved) {
-            Exit::NotProved
-        } else if self.options.check && self.options.exit_code && !world.plan.is_empty() {
-            Exit::ChangesNeeded
-        } else {
-            Exit::Fine
-        }
-    }
-}
-
-/// A unified diff of a file that holds no secret.
-fn draw(change: &Change) -> Option<String> {
-    let diff = change.diff.as_ref()?;
-    let text = similar::TextDiff::from_lines(&diff.before, &diff.after)
-        .unified_diff()
-        .context_radius(3)
-        .header("before", "after")
-        .to_string();
-    Some(text)
-}
-
-/// Names a run: when, who, where. It is what others read in the lock.
-#[must_use]
-pub fn run_id(now: OffsetDateTime) -> String {
-    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
-    let when = now.format(&format).unwrap_or_default();
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned();
-    let user = std::env::var("USER")
-        .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
-    let clean = |text: &str| -> String {
-        text.chars()
-            .map(|character| {
-                if character.is_ascii_alphanumeric() || "-_.".contains(character) {
-                    character
-                } else {
-                    '_'
-                }
-            })
-            .collect()
-    };
-    format!(
-        "{when}-{}@{}-{}",
-        clean(&user),
-        clean(&host),
-        rustix::process::getpid().as_raw_nonzero()
-    )
 }

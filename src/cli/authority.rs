@@ -2,40 +2,26 @@
 //!
 //! Comes in: the command line. Goes out: what the run shall do with the CA.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Book, Changing, Common, run};
-use crate::passphrase;
+use super::arguments::{AuthorityKey, Checking, Common, Locking};
+use super::start::{Book, run};
 use crate::run::{AdoptOptions, BackupOptions, Exit, Options, RestoreOptions, Task};
 
-/// Where the passphrase of the CA's key is.
 #[derive(Debug, Args)]
-pub struct CaPassphrase {
-    /// File with the CA's passphrase in its first line
-    #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
-    ca_passphrase_file: Option<PathBuf>,
-    /// Command, started without a shell, that prints the CA's passphrase
-    #[arg(long, value_name = "COMMAND")]
-    ca_passphrase_command: Option<String>,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    mut_arg("diff", |argument| argument.hide(true)),
-    mut_arg("allow_container_restart", |argument| argument.hide(true)),
-    mut_arg("fail_fast", |argument| argument.hide(true))
-)]
 pub struct Adopt {
     /// Ansible inventory in YAML
     inventory: PathBuf,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    change: Changing,
+    checking: Checking,
     #[command(flatten)]
-    passphrase: CaPassphrase,
+    locking: Locking,
+    #[command(flatten)]
+    passphrase: AuthorityKey,
     /// The CA's certificate on this machine, where it is not in `dtls_ca_dir` yet
     #[arg(long, value_name = "FILE", requires = "ca_key")]
     ca_cert: Option<PathBuf>,
@@ -57,20 +43,13 @@ pub enum Ca {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    mut_arg("check", |argument| argument.hide(true)),
-    mut_arg("exit_code", |argument| argument.hide(true)),
-    mut_arg("diff", |argument| argument.hide(true)),
-    mut_arg("allow_container_restart", |argument| argument.hide(true)),
-    mut_arg("fail_fast", |argument| argument.hide(true))
-)]
 pub struct Backup {
     /// Ansible inventory in YAML
     inventory: PathBuf,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    change: Changing,
+    locking: Locking,
     /// The file to write, with mode 0600
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
@@ -83,20 +62,17 @@ pub struct Backup {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    mut_arg("diff", |argument| argument.hide(true)),
-    mut_arg("allow_container_restart", |argument| argument.hide(true)),
-    mut_arg("fail_fast", |argument| argument.hide(true))
-)]
 pub struct Restore {
     /// Ansible inventory in YAML
     inventory: PathBuf,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    change: Changing,
+    checking: Checking,
     #[command(flatten)]
-    passphrase: CaPassphrase,
+    locking: Locking,
+    #[command(flatten)]
+    passphrase: AuthorityKey,
     /// The file that `ca backup` wrote
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
@@ -106,76 +82,64 @@ pub struct Restore {
 }
 
 pub(super) fn adopt(arguments: Adopt) -> Exit {
-    let Adopt {
-        inventory,
-        common,
-        change,
-        passphrase,
-        ca_cert,
-        ca_key,
-        rebuild_ledger,
-    } = arguments;
+    let (common, locking) = (&arguments.common, &arguments.locking);
+    let options = Options {
+        passphrase: arguments.passphrase.source(),
+        ..arguments.checking.options(locking.options(common))
+    };
     let task = Task::Adopt(AdoptOptions {
-        files: ca_cert.zip(ca_key),
-        rebuild_ledger,
+        files: arguments.ca_cert.zip(arguments.ca_key),
+        rebuild_ledger: arguments.rebuild_ledger,
     });
-    carry_out(&inventory, &common, &change, Some(passphrase), task)
+    let book = Book::Authority(task);
+    run(
+        &arguments.inventory,
+        common,
+        &book,
+        &options,
+        &locking.journal(),
+    )
 }
 
 pub(super) fn ca(command: Ca) -> Exit {
     match command {
-        Ca::Backup(Backup {
-            inventory,
-            common,
-            change,
-            to,
-            passphrase_file,
-            force,
-        }) => {
-            let task = Task::Backup(BackupOptions {
-                to,
-                passphrase_file,
-                force,
-            });
-            carry_out(&inventory, &common, &change, None, task)
-        }
-        Ca::Restore(Restore {
-            inventory,
-            common,
-            change,
-            passphrase,
-            from,
-            passphrase_file,
-        }) => {
-            let task = Task::Restore(RestoreOptions {
-                from,
-                passphrase_file,
-            });
-            carry_out(&inventory, &common, &change, Some(passphrase), task)
-        }
+        Ca::Backup(arguments) => backup(arguments),
+        Ca::Restore(arguments) => restore(arguments),
     }
 }
 
-fn carry_out(
-    inventory: &Path,
-    common: &Common,
-    change: &Changing,
-    passphrase: Option<CaPassphrase>,
-    task: Task,
-) -> Exit {
-    let source = passphrase.map_or_else(passphrase::Source::default, |given| passphrase::Source {
-        file: given.ca_passphrase_file,
-        command: given.ca_passphrase_command,
-    });
-    let options = Options {
-        passphrase: source,
-        ..change.options(common)
-    };
+fn backup(arguments: Backup) -> Exit {
+    let (common, locking) = (&arguments.common, &arguments.locking);
+    let book = Book::Authority(Task::Backup(BackupOptions {
+        to: arguments.to,
+        passphrase_file: arguments.passphrase_file,
+        force: arguments.force,
+    }));
+    let options = locking.options(common);
     run(
-        inventory,
+        &arguments.inventory,
         common,
-        &Book::Authority(task),
+        &book,
         &options,
-        &change.journal(),
+        &locking.journal(),
+    )
+}
+
+fn restore(arguments: Restore) -> Exit {
+    let (common, locking) = (&arguments.common, &arguments.locking);
+    let options = Options {
+        passphrase: arguments.passphrase.source(),
+        ..arguments.checking.options(locking.options(common))
+    };
+    let book = Book::Authority(Task::Restore(RestoreOptions {
+        from: arguments.from,
+        passphrase_file: arguments.passphrase_file,
+    }));
+    run(
+        &arguments.inventory,
+        common,
+        &book,
+        &options,
+        &locking.journal(),
     )
 }

@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal as _;
 
-use super::{Common, Output};
+use super::arguments::{Common, Output};
 use crate::event::{Error, ErrorKind, Event, Events, Place, Renderer};
 use crate::inventory::Problem;
 use crate::journal::Journal;

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _};
 
-use super::{Book, Changing, Cli, Common, run};
-use crate::passphrase;
+use super::Cli;
+use super::arguments::{AuthorityKey, Changing, Common};
+use super::start::{Book, run};
 use crate::plan::Renewals;
 use crate::playbook::{Argument, Playbook};
 use crate::run::{Exit, Options};
@@ -46,12 +47,8 @@ pub(super) struct Arguments {
     /// working; can be given several times
     #[arg(long, value_name = "NAME", requires = "ca")]
     abandon: Vec<String>,
-    /// File with the CA's passphrase in its first line
-    #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
-    ca_passphrase_file: Option<PathBuf>,
-    /// Command, started without a shell, that prints the CA's passphrase
-    #[arg(long, value_name = "COMMAND")]
-    ca_passphrase_command: Option<String>,
+    #[command(flatten)]
+    authority: AuthorityKey,
 }
 
 pub(super) fn main(mut arguments: Arguments) -> Exit {
@@ -82,10 +79,7 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
         Book::Rotate(Renewals::Due)
     };
     let options = Options {
-        passphrase: passphrase::Source {
-            file: arguments.ca_passphrase_file,
-            command: arguments.ca_passphrase_command,
-        },
+        passphrase: arguments.authority.source(),
         until_done: is_rollover,
         ..arguments.change.options(&arguments.common)
     };

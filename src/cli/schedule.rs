@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use super::{AuthorityKey, duration, reports};
+use super::arguments::AuthorityKey;
+use super::{duration, reports};
 use crate::inventory::{self, Environment};
 use crate::run::Exit;
 use crate::schedule::{self, Request, ScheduleError};

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use clap::Args;
 use time::OffsetDateTime;
 
+use super::arguments::Common;
 use super::reports::Reports;
-use super::{Book, Common, asked_passwords, listen, load_inventory, load_playbook, ssh_context};
+use super::start::{Book, asked_passwords, listen, load_inventory, load_playbook, ssh_context};
 use crate::event::ErrorKind;
 use crate::interrupt::Interrupt;
 use crate::journal::Journal;

@@ -7,7 +7,10 @@ use std::io::Write as _;
 
 use super::layout::{plural, shorten, some_of, wrap};
 use super::{Style, Verbosity, certificates, clean, ending, plan};
-use crate::event::{CertificateStatus, Error, Event, Failure, FailureKind, Proof, Renderer};
+use crate::event::{
+    CertificateStatus, Error, Event, Failure, FailureKind, PlannedBatches, PlannedChange, Proof,
+    Renderer,
+};
 
 /// Where a line belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,6 +182,26 @@ fn abandoned(hosts: &[String]) -> String {
     }
 }
 
+impl<P: FnMut(Channel, &str) + Send> Text<P> {
+    fn planned(&mut self, changes: &[PlannedChange], batches: &[PlannedBatches]) {
+        let style = self.style;
+        if changes.is_empty() && !self.missing.is_empty() {
+            if self.hosts.is_subset(&self.missing) {
+                let why = "no host could be looked at";
+                self.said(0, "31", "nothing was changed:", why);
+            } else {
+                self.said(0, "33", "nothing to change", "on the other hosts");
+            }
+            return;
+        }
+        // In a run of several plans the proofs after the last one count.
+        self.proofs.clear();
+        if style.verbosity != Verbosity::Quiet || self.check {
+            self.lines(&plan::lines(style, self.check, changes, batches));
+        }
+    }
+}
+
 impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
     fn event(&mut self, event: &Event) {
         let style = self.style;
@@ -215,25 +238,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     .unwrap_or_default();
                 self.said(0, "33", "warning:", &format!("{host}{text}"));
             }
-            Event::Plan { changes, .. } if changes.is_empty() && !self.missing.is_empty() => {
-                if self.hosts.is_subset(&self.missing) {
-                    self.said(
-                        0,
-                        "31",
-                        "nothing was changed:",
-                        "no host could be looked at",
-                    );
-                } else {
-                    self.said(0, "33", "nothing to change", "on the other hosts");
-                }
-            }
-            Event::Plan { changes, batches } => {
-                // In a run of several plans the proofs after the last one count.
-                self.proofs.clear();
-                if !quiet || self.check {
-                    self.lines(&plan::lines(style, self.check, changes, batches));
-                }
-            }
+            Event::Plan { changes, batches } => self.planned(changes, batches),
             Event::Started { host, what } => self.verbosely(&format!("{host}: {what}")),
             Event::Changed { host, what } => {
                 if !quiet {

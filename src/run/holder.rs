@@ -50,6 +50,37 @@ fn parts(run: &str) -> Option<(&str, &str, u32)> {
     Some((user, host, pid.parse().ok()?))
 }
 
+/// Names a run: when, who, where. It is what others read in the lock.
+#[must_use]
+pub fn run_id(now: OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
+    let when = now.format(&format).unwrap_or_default();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
+    let clean = |text: &str| -> String {
+        text.chars()
+            .map(|character| {
+                if character.is_ascii_alphanumeric() || "-_.".contains(character) {
+                    character
+                } else {
+                    '_'
+                }
+            })
+            .collect()
+    };
+    format!(
+        "{when}-{}@{}-{}",
+        clean(&user),
+        clean(&host),
+        rustix::process::getpid().as_raw_nonzero()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;

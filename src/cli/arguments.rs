@@ -1,0 +1,188 @@
+//! Arguments that several commands take.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::duration;
+use super::selection::Selection;
+use crate::journal::{self, Journal};
+use crate::passphrase;
+use crate::run::Options;
+use crate::session::Deadlines;
+
+/// Where the CA's passphrase comes from.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct AuthorityKey {
+    /// File with the CA's passphrase in its first line
+    #[arg(long, value_name = "FILE", conflicts_with = "ca_passphrase_command")]
+    ca_passphrase_file: Option<PathBuf>,
+    /// Command, started without a shell, that prints the CA's passphrase
+    #[arg(long, value_name = "COMMAND")]
+    ca_passphrase_command: Option<String>,
+}
+
+impl AuthorityKey {
+    pub(crate) fn source(&self) -> passphrase::Source {
+        passphrase::Source {
+            file: self.ca_passphrase_file.clone(),
+            command: self.ca_passphrase_command.clone(),
+        }
+    }
+}
+
+/// What everything takes that needs the CA's lock.
+#[derive(Debug, Args)]
+pub(super) struct Locking {
+    /// How long to wait for another run that holds the CA's lock: 90, 5m, 1h30m
+    #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
+    pub(super) wait: Duration,
+    /// Keep no journal, where there is no place for one
+    #[arg(long)]
+    pub(super) no_journal: bool,
+    /// Static build of this program for the CA node's architecture
+    #[arg(long, value_name = "FILE")]
+    pub(super) agent_program: Option<PathBuf>,
+}
+
+/// What everything takes that can be looked at beforehand.
+#[derive(Debug, Args)]
+pub(super) struct Checking {
+    /// Show what would be done; change nothing
+    #[arg(long)]
+    pub(super) check: bool,
+    /// With --check: exit with 3 when something would change
+    #[arg(long, requires = "check")]
+    pub(super) exit_code: bool,
+}
+
+/// What every run takes that changes nodes.
+#[derive(Debug, Args)]
+pub(super) struct Changing {
+    #[command(flatten)]
+    pub(super) checking: Checking,
+    /// Show the changes inside text files
+    #[arg(long)]
+    pub(super) diff: bool,
+    /// Restart daemons although containers stop with them, without a question
+    #[arg(long)]
+    pub(super) allow_container_restart: bool,
+    /// After the first failure begin nothing more, whatever
+    /// `dtls_max_fail_percentage` says
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    #[command(flatten)]
+    pub(super) locking: Locking,
+}
+
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// A variable for all hosts: name=value, a YAML mapping, or @FILE
+    #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
+    pub(super) extra_vars: Vec<String>,
+    /// Hosts worked on at one time
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) forks: u16,
+    /// How long a node may take to answer with its facts (default 60s), and
+    /// for each step of a change (default 5m); for connecting there is
+    /// `ansible_timeout`
+    #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
+    pub(super) timeout: Option<Duration>,
+    /// Ask once for the password to log in with; the inventory's own counts first
+    #[arg(short = 'k', long)]
+    pub(super) ask_pass: bool,
+    /// Ask once for sudo's password; the inventory's own counts first
+    #[arg(short = 'K', long)]
+    pub(super) ask_become_pass: bool,
+    /// How to report
+    #[arg(long, value_enum, default_value_t = Output::Auto)]
+    pub(super) output: Output,
+    /// Say more: every connection and every step, nothing shortened
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// Say only what went wrong and how it ended
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Append the run's events as JSON lines to this file (made with mode 0600)
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Live on a terminal, plain lines elsewhere
+    Auto,
+    /// Plain lines
+    Plain,
+    /// One JSON object a line
+    Json,
+}
+
+impl Common {
+    /// The options of a run that only looks.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            forks: self.forks.into(),
+            deadlines: self.deadlines(),
+            ..Options::default()
+        }
+    }
+
+    pub(super) fn deadlines(&self) -> Deadlines {
+        self.timeout
+            .map_or_else(Deadlines::default, |deadline| Deadlines {
+                facts: deadline,
+                step: deadline,
+            })
+    }
+}
+
+impl Locking {
+    pub(super) fn journal(&self) -> Journal {
+        if self.no_journal {
+            Journal::off()
+        } else {
+            Journal::kept_in(journal::directory(|name| std::env::var_os(name)))
+        }
+    }
+
+    /// The options of something that needs no key of the CA.
+    pub(super) fn options(&self, common: &Common) -> Options {
+        Options {
+            agent_program: self.agent_program.clone(),
+            wait_seconds: self.wait.as_secs(),
+            ..common.options()
+        }
+    }
+}
+
+impl Checking {
+    pub(super) fn options(&self, options: Options) -> Options {
+        Options {
+            check: self.check,
+            exit_code: self.exit_code,
+            ..options
+        }
+    }
+}
+
+impl Changing {
+    pub(super) fn journal(&self) -> Journal {
+        self.locking.journal()
+    }
+
+    /// The options of a run that needs no key of the CA.
+    pub(super) fn options(&self, common: &Common) -> Options {
+        Options {
+            diff: self.diff,
+            allow_container_restart: self.allow_container_restart,
+            fail_fast: self.fail_fast,
+            ..self.checking.options(self.locking.options(common))
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! From arguments to a run: inventory and playbook are read, passwords asked
+//! for, signals caught.
+//!
+//! Comes in: what a command has understood of its arguments. Goes out: an exit
+//! code. Called by every command that looks at nodes.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use time::UtcOffset;
+
+use super::arguments::Common;
+use super::reports::Reports;
+use super::rotate;
+use crate::event::{ErrorKind, Event};
+use crate::interrupt::{self, Interrupt, Signals};
+use crate::inventory::{self, Environment, Inventory};
+use crate::journal::Journal;
+use crate::node::SshContext;
+use crate::plan::Renewals;
+use crate::playbook::{self, Playbook};
+use crate::run::{Exit, Options, Run, Task, run_id};
+use crate::secret::Secret;
+use crate::session::Passwords;
+use crate::terminal::Terminal;
+
+pub(super) enum Book {
+    /// None: what the shipped deploy.yaml needs is tried.
+    Access,
+    Shipped(&'static str),
+    /// The shipped rotate.yaml, as a part of deploy.yaml.
+    Rotate(Renewals),
+    File(PathBuf),
+    /// Something is done with the CA alone; which hosts there are, and how they
+    /// are looked at, is as with deploy.yaml.
+    Authority(Task),
+    /// The shipped rotate-ca.yaml, with what the command line asked for.
+    Rotation {
+        begins: bool,
+        destroys_old: bool,
+        abandon: Vec<String>,
+    },
+}
+
+pub(super) fn load_playbook(
+    book: &Book,
+    inventory: &Inventory,
+    reports: &Reports,
+) -> Result<Playbook, Exit> {
+    let shipped = |name: &str| {
+        let text = playbook::SHIPPED
+            .iter()
+            .find(|(shipped, _)| *shipped == name)
+            .map_or("", |(_, text)| *text);
+        (name.to_owned(), text.to_owned())
+    };
+    let (name, text) = match book {
+        Book::Access => ("check-access".to_owned(), shipped("deploy").1),
+        Book::Authority(_) => shipped("deploy"),
+        Book::Rotate(renewals) => {
+            let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
+            let rotate = load_playbook(&Book::Shipped("rotate"), inventory, reports)?;
+            return Ok(rotate.as_part_of(deploy, *renewals));
+        }
+        Book::Shipped(name) => shipped(name),
+        Book::Rotation { .. } => shipped("rotate-ca"),
+        Book::File(path) => match std::fs::read_to_string(path) {
+            Ok(text) => (path.display().to_string(), text),
+            Err(error) => {
+                let message = format!("the playbook {} cannot be read", path.display());
+                reports.error(ErrorKind::Playbook, "read the playbook", message, &error);
+                return Err(Exit::Usage);
+            }
+        },
+    };
+    let mut parsed = playbook::parse_for(&name, &text, inventory).map_err(|problems| {
+        let what = format!("the playbook {name}");
+        reports.problems(ErrorKind::Playbook, &what, &problems);
+        Exit::Usage
+    })?;
+    if let Book::Rotation {
+        begins,
+        destroys_old,
+        abandon,
+    } = book
+    {
+        rotate::prepare(&mut parsed, *begins, *destroys_old, abandon);
+    }
+    Ok(parsed)
+}
+
+pub(super) fn run(
+    path: &Path,
+    common: &Common,
+    book: &Book,
+    options: &Options,
+    journal: &Journal,
+) -> Exit {
+    // Threads that are not there yet cannot change it while it is read.
+    let zone = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
+    let reports = match Reports::new(common, journal) {
+        Ok(reports) => reports,
+        Err(exit) => return exit,
+    };
+    let inventory = match load_inventory(path, common, &reports) {
+        Ok(inventory) => inventory,
+        Err(exit) => return exit,
+    };
+    let mut playbook = match load_playbook(book, &inventory, &reports) {
+        Ok(playbook) => playbook,
+        Err(exit) => return exit,
+    };
+    if let Err(exit) = common.selection.apply(&mut playbook, &inventory, &reports) {
+        return exit;
+    }
+    let events = reports.all.clone();
+    let context = ssh_context();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let message = "the runtime cannot be started".to_owned();
+            reports.error(ErrorKind::Internal, "start", message, &error);
+            return Exit::Internal;
+        }
+    };
+    let interrupt = Interrupt::default();
+    let found = Terminal::remember();
+    if let Err(exit) = listen(&runtime, &interrupt, &found, journal, &reports) {
+        return exit;
+    }
+    let passwords = match asked_passwords(common, &reports) {
+        Ok(passwords) => passwords,
+        Err(exit) => return exit,
+    };
+    let options = &Options {
+        passwords,
+        ..options.clone()
+    };
+    let run = Run {
+        id: run_id(time::OffsetDateTime::now_utc()),
+        zone,
+        inventory: &inventory,
+        playbook: &playbook,
+        options,
+        context: &context,
+        events: &events,
+        journal,
+        interrupt: &interrupt,
+    };
+    let result = runtime.block_on(async {
+        match book {
+            Book::Access => run.check_access().await,
+            Book::Authority(task) => run.authority(task).await,
+            Book::Shipped(_) | Book::File(_) | Book::Rotate(_) | Book::Rotation { .. } => {
+                run.execute().await
+            }
+        }
+    });
+    // A prompt that nobody answers must not keep the program from ending.
+    runtime.shutdown_background();
+    found.restore();
+    let exit = result.unwrap_or_else(|error| {
+        events.emit(Event::Error(error.event()));
+        error.exit()
+    });
+    journal.finish();
+    exit
+}
+
+/// One question for all hosts, before any connection waits for the answer. As
+/// in Ansible, sudo's password is the login's where nothing else is typed.
+pub(super) fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
+    let ask = |question: &str| rpassword::prompt_password(question).map(Secret::from);
+    let login = common.ask_pass.then(|| ask("SSH password: ")).transpose()?;
+    let r#become = match (&login, common.ask_become_pass) {
+        (_, false) => None,
+        (None, true) => Some(ask("sudo password: ")?),
+        (Some(login), true) => {
+            let typed = ask("sudo password (empty: the SSH password): ")?;
+            Some(if typed.is_empty() {
+                login.clone()
+            } else {
+                typed
+            })
+        }
+    };
+    Ok(Passwords { login, r#become })
+}
+
+pub(super) fn asked_passwords(common: &Common, reports: &Reports) -> Result<Passwords, Exit> {
+    ask_passwords(common).map_err(|error| {
+        let message = "a password is to be asked for, and the prompt failed: --ask-pass and --ask-become-pass need a terminal; an inventory can hold ansible_password and ansible_become_password".to_owned();
+        reports.error(ErrorKind::Usage, "ask for passwords", message, &error);
+        Exit::Usage
+    })
+}
+
+/// From now on signals ask for an end, and the second one is it.
+pub(super) fn listen(
+    runtime: &tokio::runtime::Runtime,
+    interrupt: &Interrupt,
+    found: &Terminal,
+    journal: &Journal,
+    reports: &Reports,
+) -> Result<(), Exit> {
+    let signals = {
+        let _guard = runtime.enter();
+        Signals::catch()
+    };
+    let signals = signals.map_err(|error| {
+        let message = "signals cannot be caught".to_owned();
+        reports.error(ErrorKind::Internal, "start", message, &error);
+        Exit::Internal
+    })?;
+    let (interrupt, events) = (interrupt.clone(), reports.all.clone());
+    let (found, journal) = (found.clone(), journal.clone());
+    runtime.spawn(async move {
+        interrupt::listen(signals, interrupt, events).await;
+        journal.finish();
+        found.restore();
+        std::process::exit(Exit::Interrupted as i32);
+    });
+    Ok(())
+}
+
+/// Reads the inventory, and says what is wrong with it.
+pub(super) fn load_inventory(
+    path: &Path,
+    common: &Common,
+    reports: &Reports,
+) -> Result<Inventory, Exit> {
+    let environment = Environment::of_process();
+    match inventory::load(path, &common.extra_vars, &environment) {
+        Ok(inventory) => {
+            reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
+            Ok(inventory)
+        }
+        Err(errors) => {
+            let what = format!("the inventory {}", errors.inventory);
+            reports.problems(ErrorKind::Inventory, &what, &errors.problems);
+            Err(Exit::Usage)
+        }
+    }
+}
+
+/// Keys under a passphrase are asked for where there is somebody to ask.
+pub(super) fn ssh_context() -> SshContext {
+    SshContext::from_environment().with_prompt(Arc::new(|request| {
+        if !std::io::stdin().is_terminal() {
+            return None;
+        }
+        let question = format!("Passphrase of {}: ", request.path.display());
+        rpassword::prompt_password(question).ok().map(Into::into)
+    }))
+}
