@@ -46,6 +46,11 @@ pub enum Event {
         host: Option<String>,
         text: String,
     },
+    /// As declared, and unsafe.
+    Danger {
+        host: Option<String>,
+        text: String,
+    },
     Plan {
         changes: Vec<PlannedChange>,
         /// Plays whose hosts are not all taken at one time.
@@ -259,6 +264,8 @@ pub enum Check {
     Served,
     /// Without a certificate nobody is let in.
     NoCertificate,
+    /// Everybody is let in, as the inventory declares.
+    Open,
     /// Nor with one of a CA that nobody knows.
     MadeUp,
     /// Plain HTTP is refused on the TLS port.
@@ -278,6 +285,7 @@ impl Check {
         match self {
             Self::Accepted => "own certificate accepted",
             Self::Served => "daemon serves the issued certificate",
+            Self::Open => "open to everybody, as declared",
             Self::NoCertificate => "no certificate refused",
             Self::MadeUp => "unknown CA refused",
             Self::PlainHttp => "plain HTTP refused",

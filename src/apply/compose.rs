@@ -49,7 +49,7 @@ pub(super) fn compose(
     };
     let mut sweeps = Script::default();
     let mut placed = Vec::new();
-    let mut serves = Served::Issued;
+    let mut serves = Served::Issued(host.settings.daemon_mode);
     for change in &batch.changes {
         match &change.action {
                 Action::File(file) => {

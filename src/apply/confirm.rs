@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{Apply, Materials, Stopped, failure};
+use crate::docker::tls::DaemonMode;
 use crate::event::{FailureKind, Verdict};
 use crate::inventory::Host;
 use crate::node::script::Script;
@@ -14,8 +15,8 @@ use crate::node::visible;
 use crate::pki::{Certificate, Role};
 use crate::plan::{Served, daemon_address};
 use crate::session::Node;
-use crate::verify::probe::is_refusal;
-use crate::verify::{handshake, judge_shown};
+use crate::verify::probe::{Answer, is_refusal};
+use crate::verify::{asked_for, handshake, judge_shown};
 
 /// How often a daemon that has just been started is asked again.
 const PROBE_TRIES: usize = 24;
@@ -24,6 +25,14 @@ const PROBE_CLIENTS: usize = 3;
 const PROBE_PAUSE: Duration = Duration::from_millis(250);
 /// After this time no other try is begun.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How a daemon of this mode answers a caller without a certificate.
+fn is_expected(mode: DaemonMode, answer: &Answer) -> bool {
+    match mode {
+        DaemonMode::TlsVerify => is_refusal(answer),
+        DaemonMode::Tls => matches!(answer, Answer::Served(200..=299)),
+    }
+}
 
 impl Apply<'_> {
     /// Keeps the change of a restarted daemon that was `seen` to answer as it
@@ -88,9 +97,10 @@ impl Apply<'_> {
         serves: &Served,
         materials: &Materials,
     ) -> Result<(), String> {
-        if *serves == Served::Socket {
-            return answers_locally(node, privileged).await;
-        }
+        let mode = match serves {
+            Served::Socket => return answers_locally(node, privileged).await,
+            Served::Issued(mode) | Served::Kept { mode, .. } => *mode,
+        };
         let address = daemon_address(host);
         let mut from: Vec<&Node> = self
             .inventory
@@ -104,7 +114,7 @@ impl Apply<'_> {
         }
         let kept = match serves {
             Served::Kept { certificate, .. } => Certificate::from_pem(certificate).ok(),
-            Served::Issued | Served::Socket => None,
+            Served::Issued(_) | Served::Socket => None,
         };
         let expected = kept
             .or_else(|| materials.certificate(&host.name, Role::Daemon))
@@ -118,7 +128,7 @@ impl Apply<'_> {
             Served::Kept { authorities, .. } => {
                 Certificate::bundle_from_pem(authorities).unwrap_or_default()
             }
-            Served::Issued | Served::Socket => materials.trusted_by(&host.name, Role::Daemon),
+            Served::Issued(_) | Served::Socket => materials.trusted_by(&host.name, Role::Daemon),
         };
         let mut last = String::new();
         let begun = std::time::Instant::now();
@@ -132,25 +142,25 @@ impl Apply<'_> {
             let (name, port) = (address.host.as_str(), address.port);
             // What this client will trust decides whether it is served well.
             let roots = match serves {
-                Served::Issued if node.name != host.name => {
+                Served::Issued(_) if node.name != host.name => {
                     materials.trusted_by(&node.name, Role::Client)
                 }
                 _ => authorities.clone(),
             };
             match handshake(node, name, port, name, &roots, None).await {
-                Ok((answer, shown)) if is_refusal(&answer) => {
+                Ok((answer, shown)) if is_expected(mode, &answer) => {
                     let (verdict, seen) = judge_shown(
                         &shown,
                         expected.as_ref().map(Certificate::der),
-                        &authorities,
+                        asked_for(mode, &authorities),
                     );
                     if verdict == Verdict::Proved {
                         return Ok(());
                     }
                     last = format!("the daemon came up, but: {seen}");
                 }
-                // Nobody may be let in without a certificate, and one that
-                // clients do not accept locks them out.
+                // Nobody may be let in without a certificate unless that is
+                // declared, and one that clients do not accept locks them out.
                 Ok((answer, _)) => last = format!("the daemon came up, but: {answer}"),
                 Err(error) => {
                     last = format!("{} does not reach the daemon: {error}", node.name);

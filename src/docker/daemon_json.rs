@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use super::tls::{self, DaemonMode};
+
 /// The paths that dockerd shall read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsPaths {
@@ -17,6 +19,7 @@ pub struct TlsPaths {
 /// The merged file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
+    /// Empty when no setting is left.
     pub text: String,
     /// `hosts` of the old file. It collides with `-H` in the unit (moby#25471)
     /// and is taken out; the unit's drop-in is where listeners are set.
@@ -37,16 +40,32 @@ pub enum DaemonJsonError {
     NotAnObject,
 }
 
-/// Merges the TLS settings; `tlsverify` never stands without `tlscacert`,
-/// because Go would then check clients against the system's public roots.
+/// Merges the TLS settings of a mode; of what other modes set nothing stays.
 ///
 /// # Errors
 /// When the old text is not a JSON object: dockerd would not start with it, and
 /// guessing what its author meant could lose settings.
-pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonError> {
+pub fn merge(
+    old: Option<&[u8]>,
+    mode: DaemonMode,
+    paths: &TlsPaths,
+) -> Result<Merged, DaemonJsonError> {
+    rewrite(old, &tls::settings(mode, paths))
+}
+
+/// Takes every TLS setting out, whoever has set it: with the same flags on the
+/// command line dockerd would not start.
+///
+/// # Errors
+/// As [`merge`].
+pub fn without_tls(old: Option<&[u8]>) -> Result<Merged, DaemonJsonError> {
+    rewrite(old, &[])
+}
+
+fn rewrite(old: Option<&[u8]>, wanted: &[(&str, Value)]) -> Result<Merged, DaemonJsonError> {
     let (old, mut settings) = read(old)?;
     let removed = settings.shift_remove("hosts");
-    let had_hosts = removed.is_some();
+    let mut changes = removed.is_some();
     let hosts = match removed {
         None => Vec::new(),
         Some(Value::Array(hosts)) => hosts
@@ -58,39 +77,38 @@ pub fn merge(old: Option<&[u8]>, paths: &TlsPaths) -> Result<Merged, DaemonJsonE
             .collect(),
         Some(other) => vec![other.to_string()],
     };
-    let wanted = [
-        ("tls", Value::Bool(true)),
-        ("tlsverify", Value::Bool(true)),
-        ("tlscacert", Value::String(paths.ca.clone())),
-        ("tlscert", Value::String(paths.certificate.clone())),
-        ("tlskey", Value::String(paths.key.clone())),
-    ];
-    let unchanged = !had_hosts
-        && wanted
-            .iter()
-            .all(|(name, value)| settings.get(*name) == Some(value));
-    if unchanged {
-        return Ok(Merged {
-            text: old.to_owned(),
-            hosts,
-        });
+    for name in TLS {
+        let is_wanted = wanted.iter().any(|(wanted, _)| *wanted == name);
+        changes |= !is_wanted && settings.shift_remove(name).is_some();
     }
     for (name, value) in wanted {
-        settings.insert(name.to_owned(), value);
+        changes |= settings.get(*name) != Some(value);
+        settings.insert((*name).to_owned(), value.clone());
     }
-    Ok(Merged {
-        text: pretty(&settings, indentation(old)),
-        hosts,
-    })
+    let text = if !changes {
+        old.to_owned()
+    } else if settings.is_empty() {
+        String::new()
+    } else {
+        pretty(&settings, indentation(old))
+    };
+    Ok(Merged { text, hosts })
 }
 
-/// Whether a daemon with these settings speaks TLS on its TCP ports. A text
-/// that dockerd could not read says nothing of the kind.
+/// Every setting that has to do with TLS.
+const TLS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
+
+/// How a daemon with these settings speaks TLS on its TCP ports; not at all
+/// with a text that dockerd could not read.
 #[must_use]
-pub fn speaks_tls(text: &str) -> bool {
-    let settings: Value = serde_json::from_str(text).unwrap_or_default();
-    let is = |name: &str| settings.get(name).and_then(Value::as_bool) == Some(true);
-    is("tls") || is("tlsverify")
+pub fn mode_of(text: &str) -> Option<DaemonMode> {
+    let settings: Value = serde_json::from_str(text).ok()?;
+    let is = |name: &str| settings.get(name).and_then(Value::as_bool);
+    match (is("tls"), is("tlsverify")) {
+        (_, Some(true)) | (Some(true), None) => Some(DaemonMode::TlsVerify),
+        (Some(true), Some(false)) => Some(DaemonMode::Tls),
+        _ => None,
+    }
 }
 
 /// What [`merge`] sets is taken out, where it names these paths; everything
@@ -109,7 +127,7 @@ pub fn without(old: &[u8], paths: &TlsPaths) -> Result<Option<String>, DaemonJso
         .iter()
         .any(|(name, path)| settings.get(*name).and_then(Value::as_str) == Some(path));
     if is_ours {
-        for name in ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"] {
+        for name in TLS {
             settings.shift_remove(name);
         }
         if settings.is_empty() {
@@ -203,7 +221,10 @@ mod tests {
     #[test]
     fn a_missing_or_empty_file_gets_the_five_settings() {
         for old in [None, Some(&b""[..]), Some(b" \n"), Some(b"{}")] {
-            assert_eq!(merge(old, &paths()).unwrap().text, FRESH);
+            assert_eq!(
+                merge(old, DaemonMode::TlsVerify, &paths()).unwrap().text,
+                FRESH
+            );
         }
     }
 
@@ -211,7 +232,9 @@ mod tests {
     fn other_settings_their_order_and_the_indentation_are_kept() {
         let old =
             b"{\n\t\"log-driver\": \"journald\",\n\t\"tls\": false,\n\t\"dns\": [\"1.1.1.1\"]\n}";
-        let text = merge(Some(old), &paths()).unwrap().text;
+        let text = merge(Some(old), DaemonMode::TlsVerify, &paths())
+            .unwrap()
+            .text;
         assert!(text.starts_with("{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\n\t\t\"1.1.1.1\"\n\t],\n"), "{text}");
         assert!(text.contains("\t\"tlscacert\": \"/d/ca.pem\""));
     }
@@ -219,14 +242,21 @@ mod tests {
     #[test]
     fn a_file_that_is_right_already_stays_as_it_is_byte_for_byte() {
         let odd = FRESH.replace("\n  ", "  ");
-        assert_eq!(merge(Some(odd.as_bytes()), &paths()).unwrap().text, odd);
+        assert_eq!(
+            merge(Some(odd.as_bytes()), DaemonMode::TlsVerify, &paths())
+                .unwrap()
+                .text,
+            odd
+        );
     }
 
     #[test]
     fn what_was_set_is_taken_out_again() {
         assert_eq!(without(FRESH.as_bytes(), &paths()), Ok(None));
         let old = "{\n  \"dns\": [\n    \"1.1.1.1\"\n  ]\n}\n";
-        let merged = merge(Some(old.as_bytes()), &paths()).unwrap().text;
+        let merged = merge(Some(old.as_bytes()), DaemonMode::TlsVerify, &paths())
+            .unwrap()
+            .text;
         assert_eq!(
             without(merged.as_bytes(), &paths()),
             Ok(Some(old.to_owned()))
@@ -236,7 +266,8 @@ mod tests {
             without(foreign.as_bytes(), &paths()),
             Ok(Some(foreign.clone()))
         );
-        assert!(speaks_tls(FRESH) && !speaks_tls(old) && !speaks_tls(""));
+        assert_eq!(mode_of(FRESH), Some(DaemonMode::TlsVerify));
+        assert_eq!((mode_of(old), mode_of("")), (None, None));
     }
 
     #[test]
@@ -257,12 +288,39 @@ mod tests {
     }
 
     #[test]
+    fn a_mode_leaves_nothing_of_another_and_flags_leave_nothing_at_all() {
+        let open = merge(Some(FRESH.as_bytes()), DaemonMode::Tls, &paths()).unwrap();
+        assert_eq!(
+            open.text,
+            "{\n  \"tls\": true,\n  \"tlsverify\": false,\n  \"tlscert\": \"/d/cert.pem\",\n  \"tlskey\": \"/d/key.pem\"\n}\n"
+        );
+        assert_eq!(mode_of(&open.text), Some(DaemonMode::Tls));
+        assert_eq!(mode_of("{\"tls\": true}"), Some(DaemonMode::TlsVerify));
+        assert_eq!(without_tls(Some(FRESH.as_bytes())).unwrap().text, "");
+        assert_eq!(without_tls(None).unwrap().text, "");
+        let old = "{\"tlskey\": \"/other\", \"debug\": true}";
+        assert_eq!(
+            without_tls(Some(old.as_bytes())).unwrap().text,
+            "{\n  \"debug\": true\n}\n"
+        );
+        let plain = "{ \"debug\":true }";
+        assert_eq!(without_tls(Some(plain.as_bytes())).unwrap().text, plain);
+    }
+
+    #[test]
     fn hosts_is_taken_out_and_reported() {
-        let merged = merge(Some(b"{\"hosts\": [\"tcp://0.0.0.0:2375\"]}"), &paths()).unwrap();
+        let merged = merge(
+            Some(b"{\"hosts\": [\"tcp://0.0.0.0:2375\"]}"),
+            DaemonMode::TlsVerify,
+            &paths(),
+        )
+        .unwrap();
         assert_eq!(merged.hosts, ["tcp://0.0.0.0:2375"]);
         let with_empty = FRESH.replace('{', "{\"hosts\": [],");
         assert_eq!(
-            merge(Some(with_empty.as_bytes()), &paths()).unwrap().text,
+            merge(Some(with_empty.as_bytes()), DaemonMode::TlsVerify, &paths())
+                .unwrap()
+                .text,
             FRESH
         );
         assert_eq!(merged.text, FRESH);
@@ -270,17 +328,22 @@ mod tests {
 
     #[test]
     fn broken_files_are_refused_with_their_line() {
-        let error = merge(Some(b"{\n  \"a\": 1,\n}\n"), &paths()).unwrap_err();
+        let error = merge(
+            Some(b"{\n  \"a\": 1,\n}\n"),
+            DaemonMode::TlsVerify,
+            &paths(),
+        )
+        .unwrap_err();
         assert!(
             matches!(error, DaemonJsonError::Syntax { line: 3, .. }),
             "{error:?}"
         );
         assert_eq!(
-            merge(Some(b"[]"), &paths()),
+            merge(Some(b"[]"), DaemonMode::TlsVerify, &paths()),
             Err(DaemonJsonError::NotAnObject)
         );
         assert_eq!(
-            merge(Some(b"\xff"), &paths()),
+            merge(Some(b"\xff"), DaemonMode::TlsVerify, &paths()),
             Err(DaemonJsonError::NotText)
         );
     }

@@ -8,4 +8,5 @@ pub mod context;
 pub mod daemon_json;
 pub mod environment;
 pub mod flags;
+pub mod tls;
 pub mod unit;

@@ -13,6 +13,7 @@ use super::host::{ConnectionKind, Host};
 use super::names::{nearest, tidy_path};
 use super::resolve::Resolved;
 use super::values::ClientEnv;
+use crate::docker::tls::DaemonMode;
 use crate::yaml::source::{Span, quoted};
 
 /// Everything that concerns more than one value.
@@ -308,6 +309,13 @@ fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Conte
         context
             .problems
             .error(at("dtls_renew_before"), message, "this value", help);
+    }
+    if host.is_daemon && settings.daemon_mode == DaemonMode::Tls && !settings.anyone_can_connect {
+        let message = "with dtls_daemon_mode: tls everybody who can connect controls the host";
+        let help = Some("leave it out for a daemon that asks for certificates; if it is meant, say so: dtls_i_understand_anyone_can_connect: true".to_owned());
+        context
+            .problems
+            .error(at("dtls_daemon_mode"), message, "this value", help);
     }
     if let Some(ca_days) =
         ca_days.filter(|ca_days| has_role(host) && settings.validity_days > *ca_days)

@@ -17,6 +17,7 @@ mod certificate_values;
 mod checks;
 mod connection;
 mod convert;
+mod daemon_values;
 mod definitions;
 mod environment;
 mod errors;

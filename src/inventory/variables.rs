@@ -7,12 +7,14 @@
 
 use std::path::PathBuf;
 
+use crate::docker::tls::{ConfigStyle, DaemonMode};
 use crate::pki::{KeyType, San, Subject};
 use crate::secret::Secret;
 
 use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
 use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
 use super::convert::{Context, Convert, Found};
+use super::daemon_values::{ConfigStyleName, DaemonModeName};
 use super::definitions::Variables;
 use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
@@ -139,6 +141,14 @@ variables! {
         "['tcp://0.0.0.0:2376']", ListenList, Daemons;
     /// Whether a daemon also answers on its local socket.
     "dtls_local_socket" => local_socket: bool = true, "true", Boolean, Daemons;
+    /// Whom a daemon lets in: `tlsverify`, holders of a certificate of the CA; `tls`,
+    /// everybody who can connect, which makes everybody root on its host.
+    "dtls_daemon_mode" => daemon_mode: DaemonMode = DaemonMode::TlsVerify, "tlsverify", DaemonModeName, Daemons;
+    /// Has to be true where `dtls_daemon_mode` is tls.
+    "dtls_i_understand_anyone_can_connect" => anyone_can_connect: bool = false, "false", Boolean, Daemons;
+    /// Where a daemon's TLS settings live: `daemon_json`, in
+    /// /etc/docker/daemon.json; `flags`, on dockerd's command line in the drop-in.
+    "dtls_config_style" => config_style: ConfigStyle = ConfigStyle::DaemonJson, "daemon_json", ConfigStyleName, Daemons;
     /// Exactly these names in a daemon's certificate, instead of every name
     /// and address that is known of it.
     "dtls_sans" => sans: Option<Vec<San>> = None, "", ExactSans, Daemons;

@@ -1,7 +1,8 @@
 //! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
 
 use super::{Module, Parameter, STATE, is_absent};
-use crate::docker::daemon_json::{DaemonJsonError, TlsPaths, merge, without};
+use crate::docker::daemon_json::{DaemonJsonError, TlsPaths, merge, without, without_tls};
+use crate::docker::tls::ConfigStyle;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
@@ -33,7 +34,7 @@ impl Module for DaemonJson {
     }
 
     fn summary(&self) -> &'static str {
-        "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, everything else kept"
+        "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, or out of it where `dtls_config_style` is flags; everything else kept"
     }
 
     fn parameters(&self) -> &'static [Parameter] {
@@ -70,7 +71,11 @@ impl Module for DaemonJson {
                 .into_iter()
                 .collect());
         }
-        let merged = merge(old, &paths).map_err(|error| refuse(&error, old))?;
+        let merged = match host.settings.config_style {
+            ConfigStyle::DaemonJson => merge(old, host.settings.daemon_mode, &paths),
+            ConfigStyle::Flags => without_tls(old),
+        }
+        .map_err(|error| refuse(&error, old))?;
         if !merged.hosts.is_empty() {
             planner.note(
                 host,
@@ -80,8 +85,13 @@ impl Module for DaemonJson {
                 ),
             );
         }
+        let content = match old {
+            None if merged.text.is_empty() => return Ok(Vec::new()),
+            Some(old) if merged.text.is_empty() && !old.is_empty() => Content::Gone { prune: 0 },
+            _ => Content::Text(merged.text),
+        };
         Ok(planner
-            .compare(host, task, desired(Content::Text(merged.text)))?
+            .compare(host, task, desired(content))?
             .into_iter()
             .collect())
     }

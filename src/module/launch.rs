@@ -32,14 +32,12 @@ pub(super) fn validation(
         // Said by the task that writes it.
         return Ok(None);
     };
-    let files = unit_files(host, facts, planned);
-    let unit = facts.unit.clone().unwrap_or_default();
-    let environment = systemd_override::environment(&unit, facts, &files);
-    let Some(command_line) = command_line(&files, &environment) else {
+    let Some(mut command_line) = command_line_of(host, facts, planned) else {
         return Ok(None);
     };
     let found = collisions(command_line.get(1..).unwrap_or_default(), &settings);
     if let Some(collision) = found.first() {
+        let files = unit_files(host, facts, planned);
         let place = place(&collision.flag, &files, facts);
         return Err(Refusal::new(format!(
             "dockerd would not start: {} in {place} and \"{}\" in {} are the same setting",
@@ -62,12 +60,31 @@ pub(super) fn validation(
         {
             *value = Value::String(file.link());
         }
+        for word in &mut command_line {
+            let flag = format!("--{}=", file.key());
+            if word.strip_prefix(&flag) == Some(path) {
+                *word = flag + &file.link();
+            }
+        }
     }
     Ok(Some(Validation {
         command_line,
         settings: Value::Object(settings).to_string(),
         files: paths,
     }))
+}
+
+/// Program and arguments as systemd will pass them; none where that cannot be
+/// told.
+pub(super) fn command_line_of(
+    host: &Host,
+    facts: &NodeFacts,
+    planned: &[Change],
+) -> Option<Vec<String>> {
+    let files = unit_files(host, facts, planned);
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment = systemd_override::environment(&unit, facts, &files);
+    command_line(&files, &environment)
 }
 
 /// A file as it will be.

@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Kind, Module, Parameter, launch};
-use crate::docker::daemon_json::speaks_tls;
+use crate::docker::daemon_json::mode_of;
+use crate::docker::tls;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
@@ -134,9 +135,13 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
         Some(Content::Kept { copy, .. }) => facts.text(copy),
         _ => facts.text(daemon_json::PATH),
     };
-    if !settings.is_some_and(speaks_tls) {
+    let arguments = launch::command_line_of(host, facts, &planner.earlier).unwrap_or_default();
+    let mode = settings
+        .and_then(mode_of)
+        .or_else(|| tls::mode_of(&arguments));
+    let Some(mode) = mode else {
         return Served::Socket;
-    }
+    };
     let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
     let kept = |path: &str| {
         let from = match change_of(path) {
@@ -150,10 +155,11 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
         .any(|path| matches!(change_of(path), Some(Content::Kept { .. })));
     match (kept(&paths.certificate), kept(&paths.ca)) {
         (Some(certificate), Some(authorities)) if goes_back => Served::Kept {
+            mode,
             certificate,
             authorities,
         },
-        _ => Served::Issued,
+        _ => Served::Issued(mode),
     }
 }
 

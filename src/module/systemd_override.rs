@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Module, Parameter, STATE, is_absent};
+use super::{Module, Parameter, STATE, daemon_json, is_absent};
+use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
     Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
 };
@@ -143,6 +144,13 @@ impl Module for SystemdOverride {
                 .map(|listen| listen.text.clone())
                 .collect(),
             local_socket: host.settings.local_socket,
+            tls: match host.settings.config_style {
+                ConfigStyle::DaemonJson => Vec::new(),
+                ConfigStyle::Flags => {
+                    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
+                    tls::flags(host.settings.daemon_mode, &paths)
+                }
+            },
         };
         let drop_in = derive(&files, &own_path, &environment, &listening)
             .map_err(|error| Refusal::new(error.to_string()).hint(error.hint()))?;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::docker::tls::DaemonMode;
 use crate::node::validation::Validation;
 use crate::pki::{KeyType, LeafRequest, Role, Subject};
 
@@ -270,9 +271,10 @@ pub struct Reload {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Served {
     /// TLS, with the certificate that this run issues, or the one in place.
-    Issued,
+    Issued(DaemonMode),
     /// TLS, with the certificate and the CAs of a generation, in PEM.
     Kept {
+        mode: DaemonMode,
         certificate: Vec<u8>,
         authorities: Vec<u8>,
     },

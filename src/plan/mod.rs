@@ -94,6 +94,8 @@ pub struct PlanProblem {
 pub struct Note {
     pub host: String,
     pub text: String,
+    /// As declared, and unsafe.
+    pub danger: bool,
 }
 
 impl Plan {
@@ -240,6 +242,7 @@ impl Planner<'_> {
 
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {
         self.notes.push(Note {
+            danger: false,
             host: host.name.clone(),
             text: text.into(),
         });
@@ -368,6 +371,7 @@ fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProble
         }
         match preflight::check(planner, host, &changes) {
             Ok(texts) => notes.extend(texts.into_iter().map(|text| Note {
+                danger: false,
                 host: host.name.clone(),
                 text,
             })),

@@ -8,6 +8,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::{Authority, Note, Planner, Refusal, issued::leaves_of};
+use crate::docker::tls::DaemonMode;
 use crate::inventory::{Host, Inventory, Settings};
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
@@ -137,11 +138,28 @@ impl Planner<'_> {
                 Some(self.overdue(authority))
             };
             notes.extend(text.map(|text| Note {
+                danger: false,
                 host: ca.name.clone(),
                 text,
             }));
         }
+        notes.extend(self.open_daemons());
         notes
+    }
+
+    /// Daemons that take commands from everybody, as declared.
+    fn open_daemons(&self) -> impl Iterator<Item = Note> {
+        let daemons = self.inventory.daemons();
+        daemons
+            .filter(|daemon| daemon.settings.daemon_mode == DaemonMode::Tls)
+            .map(|daemon| Note {
+                danger: true,
+                host: daemon.name.clone(),
+                text: format!(
+                    "EVERYBODY WHO REACHES {} IS ROOT ON THIS HOST: with dtls_daemon_mode: tls docker asks nobody for a certificate",
+                    super::daemon_address(daemon).url()
+                ),
+            })
     }
 
     fn overdue(&self, authority: &Certificate) -> String {
@@ -173,6 +191,7 @@ pub fn clocks<'a>(
         .filter_map(|host| {
             let skew = facts(&host.name)?.skew;
             (skew.abs() >= SKEW).then(|| Note {
+                danger: false,
                 host: host.name.clone(),
                 text: format!(
                     "its clock is {} this machine's",
@@ -243,6 +262,7 @@ pub(super) fn left_to_deploy(
                 count => format!("{count} other changes are due there, which deploy makes"),
             };
             Some(Note {
+                danger: false,
                 host: host.name.clone(),
                 text,
             })

@@ -20,7 +20,7 @@ pub(super) fn clean(event: &Event) -> Event {
         }
         Event::Connected { host, address, .. } => all([host, address]),
         Event::Facts { host, .. } => all([host]),
-        Event::Warning { host, text } => {
+        Event::Warning { host, text } | Event::Danger { host, text } => {
             all(host);
             all([text]);
         }

@@ -163,6 +163,7 @@ impl Renderer for Live {
                 }
             }
             Event::Warning { .. }
+            | Event::Danger { .. }
             | Event::Interrupted { .. }
             | Event::Act { .. }
             | Event::ActEnded { .. }

@@ -183,6 +183,11 @@ fn abandoned(hosts: &[String]) -> String {
 }
 
 impl<P: FnMut(Channel, &str) + Send> Text<P> {
+    fn warned(&mut self, colour: &str, word: &str, host: Option<&str>, text: &str) {
+        let host = host.map(|host| format!("{host}: ")).unwrap_or_default();
+        self.said(0, colour, word, &format!("{host}{text}"));
+    }
+
     fn planned(&mut self, changes: &[PlannedChange], batches: &[PlannedBatches]) {
         let style = self.style;
         if changes.is_empty() && !self.missing.is_empty() {
@@ -231,13 +236,8 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Facts { host, milliseconds } => {
                 self.verbosely(&format!("{host}: facts read in {milliseconds} ms"));
             }
-            Event::Warning { host, text } => {
-                let host = host
-                    .as_ref()
-                    .map(|host| format!("{host}: "))
-                    .unwrap_or_default();
-                self.said(0, "33", "warning:", &format!("{host}{text}"));
-            }
+            Event::Warning { host, text } => self.warned("33", "warning:", host.as_deref(), text),
+            Event::Danger { host, text } => self.warned("31", "danger:", host.as_deref(), text),
             Event::Plan { changes, batches } => self.planned(changes, batches),
             Event::Started { host, what } => self.verbosely(&format!("{host}: {what}")),
             Event::Changed { host, what } => {

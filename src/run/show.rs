@@ -11,9 +11,11 @@ use crate::plan::{Change, Plan, PlannedHost};
 impl Run<'_> {
     pub(super) fn show(&self, plan: &Plan) {
         for note in &plan.notes {
-            self.events.emit(Event::Warning {
-                host: Some(note.host.clone()),
-                text: note.text.clone(),
+            let (host, text) = (Some(note.host.clone()), note.text.clone());
+            self.events.emit(if note.danger {
+                Event::Danger { host, text }
+            } else {
+                Event::Warning { host, text }
             });
         }
         for problem in &plan.problems {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
+use crate::docker::tls::DaemonMode;
 use crate::event::{Check, Event, Events, Proof, Verdict};
 use crate::inventory::{Host, Inventory};
 use crate::node::DialError;
@@ -154,32 +155,49 @@ impl Attempt<'_> {
 
     /// Everybody else, tried from here through the client's connection.
     async fn refusals(&self, made_up: Option<Identity>) -> Vec<Proof> {
+        let is_open = self.daemon.settings.daemon_mode == DaemonMode::Tls;
+        // Nobody is asked for a certificate there: any would do.
+        let stranger = async {
+            if is_open {
+                return None;
+            }
+            Some(self.handshake(made_up).await)
+        };
         let (nobody, stranger, plain, closed) = tokio::join!(
             self.handshake(None),
-            self.handshake(made_up),
+            stranger,
             self.plain(),
-            self.plain_port(),
+            self.plain_port()
         );
         let mut proofs = Vec::new();
         match nobody {
             Ok((answer, shown)) => {
                 let (verdict, seen) = self.judge_served(&answer, &shown);
                 proofs.push(self.proof(Check::Served, verdict, seen));
-                proofs.push(self.refusal(Check::NoCertificate, &answer));
+                proofs.push(if is_open {
+                    self.open(&answer)
+                } else {
+                    self.refusal(Check::NoCertificate, &answer)
+                });
             }
             Err(error) => {
                 let (verdict, seen) = classify_dial(&error);
+                let check = if is_open {
+                    Check::Open
+                } else {
+                    Check::NoCertificate
+                };
                 proofs.push(self.proof(Check::Served, verdict, seen.clone()));
-                proofs.push(self.proof(Check::NoCertificate, verdict, seen));
+                proofs.push(self.proof(check, verdict, seen));
             }
         }
-        proofs.push(match stranger {
+        proofs.extend(stranger.map(|stranger| match stranger {
             Ok((answer, _)) => self.refusal(Check::MadeUp, &answer),
             Err(error) => {
                 let (verdict, seen) = classify_dial(&error);
                 self.proof(Check::MadeUp, verdict, seen)
             }
-        });
+        }));
         proofs.push(match plain {
             Ok(answer) => self.refusal(Check::PlainHttp, &answer),
             Err(error) => {
@@ -198,6 +216,15 @@ impl Attempt<'_> {
             Verdict::Failed
         };
         self.proof(check, verdict, answer.to_string())
+    }
+
+    /// What the inventory declares is proved like anything else.
+    fn open(&self, answer: &Answer) -> Proof {
+        let verdict = match answer {
+            Answer::Served(200..=299) => Verdict::Proved,
+            _ => Verdict::Failed,
+        };
+        self.proof(Check::Open, verdict, answer.to_string())
     }
 
     async fn handshake(&self, identity: Option<Identity>) -> Result<(Answer, Shown), Unreached> {
@@ -244,14 +271,16 @@ impl Attempt<'_> {
         if let Answer::ServerCertificate(fault) = answer {
             return (Verdict::Failed, fault.to_string());
         }
+        let trusted = self
+            .expectations
+            .trusted_by(&self.daemon.name, Role::Daemon);
         judge_shown(
             shown,
             self.expectations
                 .served
                 .get(&self.daemon.name)
                 .map(Vec::as_slice),
-            self.expectations
-                .trusted_by(&self.daemon.name, Role::Daemon),
+            asked_for(self.daemon.settings.daemon_mode, trusted),
         )
     }
 }
@@ -265,6 +294,15 @@ impl Expectations {
 
     fn is_privileged(&self, host: &str) -> bool {
         self.privileged.get(host).copied().unwrap_or(false)
+    }
+}
+
+/// The CAs whose certificates a daemon asks its callers for.
+#[must_use]
+pub fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
+    match mode {
+        DaemonMode::TlsVerify => trusted,
+        DaemonMode::Tls => &[],
     }
 }
 
@@ -391,18 +429,21 @@ async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) ->
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let address = daemon_address(daemon);
     let mut script = Script::default();
-    script.call(
-        "prove_identity",
-        &[
-            DAEMON_TOOLS,
-            &address.url(),
-            &address.host,
-            &address.port.to_string(),
-            &format!("{directory}/{}", files.ca),
-            &format!("{directory}/{}", files.cert),
-            &format!("{directory}/{}", files.key),
-        ],
-    );
+    let asks = daemon.settings.daemon_mode == DaemonMode::TlsVerify;
+    if asks {
+        script.call(
+            "prove_identity",
+            &[
+                DAEMON_TOOLS,
+                &address.url(),
+                &address.host,
+                &address.port.to_string(),
+                &format!("{directory}/{}", files.ca),
+                &format!("{directory}/{}", files.cert),
+                &format!("{directory}/{}", files.key),
+            ],
+        );
+    }
     if daemon.settings.local_socket {
         script.call("prove_socket", &[]);
     }
@@ -435,7 +476,9 @@ async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) ->
         },
         Err(seen) => (Verdict::NotProved, seen),
     };
-    proofs.push(proof(Check::ServerAsClient, verdict, seen));
+    if asks {
+        proofs.push(proof(Check::ServerAsClient, verdict, seen));
+    }
     if daemon.settings.local_socket {
         let (verdict, seen) = match find_record(&output, "socket") {
             Ok((outcome, tool, said)) => match outcome.as_str() {

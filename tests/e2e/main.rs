@@ -26,6 +26,7 @@ mod history;
 mod interrupt;
 mod lab;
 mod lock;
+mod modes;
 mod output;
 mod playbooks;
 mod preflight;

@@ -120,6 +120,10 @@ pub fn three_hosts() -> Vec<Event> {
             host: Some("node3".to_owned()),
             text: "its daemon certificate ends with the CA, on 2027-01-01".to_owned(),
         },
+        Event::Danger {
+            host: Some("node3".to_owned()),
+            text: "everybody who reaches it is root".to_owned(),
+        },
         Event::Plan {
             changes,
             batches: Vec::new(),

@@ -41,6 +41,10 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             host: Some(name()),
             text: name(),
         },
+        Event::Danger {
+            host: Some(name()),
+            text: name(),
+        },
         Event::Plan {
             changes: vec![PlannedChange {
                 host: name(),
@@ -171,6 +175,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Connected { .. }
             | Event::Facts { .. }
             | Event::Warning { .. }
+            | Event::Danger { .. }
             | Event::Plan { .. }
             | Event::Started { .. }
             | Event::Changed { .. }

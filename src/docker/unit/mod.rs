@@ -30,6 +30,9 @@ pub struct Listening {
     pub listen: Vec<String>,
     /// Keep the socket that local users of docker talk to.
     pub local_socket: bool,
+    /// Flags that set TLS up, as words of the unit file; none where daemon.json
+    /// does.
+    pub tls: Vec<String>,
 }
 
 /// The derived drop-in, and what an operator should know of it.
@@ -115,6 +118,7 @@ pub fn derive(
     let mut hosts = Vec::new();
     let mut notes = Vec::new();
     let mut kept = Vec::new();
+    let mut taken = Vec::new();
     for argument in arguments {
         match variable_of(argument).and_then(|name| Some((name, environment.get(name)?))) {
             Some((name, value)) => {
@@ -126,7 +130,7 @@ pub fn derive(
                 };
                 let before = hosts.len();
                 let rest = take_hosts(&expanded, &mut hosts);
-                let rest = take_tls(&rest, &mut notes)?;
+                let rest = take_tls(&rest, &mut taken)?;
                 if hosts.len() == before && rest.len() == expanded.len() {
                     kept.push(argument.clone());
                 } else {
@@ -145,7 +149,13 @@ pub fn derive(
         }
     }
     let kept = take_hosts(&kept, &mut hosts);
-    let kept = take_tls(&kept, &mut notes)?;
+    let kept = take_tls(&kept, &mut taken)?;
+    if !taken.is_empty() && wanted.tls.is_empty() {
+        notes.push(format!(
+            "{} leave the unit's command line: TLS is set in daemon.json",
+            taken.join(" ")
+        ));
+    }
     for host in &mut hosts {
         if let Some(name) = variable_of(host) {
             *host = environment
@@ -168,6 +178,7 @@ pub fn derive(
     for address in &wanted.listen {
         line.extend(["-H".to_owned(), address.clone()]);
     }
+    line.extend(wanted.tls.iter().cloned());
     line.extend(kept);
     let exec_start = line.join(" ");
 
@@ -240,11 +251,10 @@ fn with_scheme(host: &str) -> String {
     }
 }
 
-/// Takes the TLS flags out: what is both a flag and in daemon.json keeps
-/// dockerd from starting.
-fn take_tls(words: &[String], notes: &mut Vec<String>) -> Result<Vec<String>, UnitError> {
+/// Takes the TLS flags out: ours come instead, or daemon.json has the settings,
+/// and what is both a flag and in that file keeps dockerd from starting.
+fn take_tls(words: &[String], taken: &mut Vec<String>) -> Result<Vec<String>, UnitError> {
     let mut rest = Vec::new();
-    let mut taken = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let plain = unquote(word);
@@ -268,12 +278,6 @@ fn take_tls(words: &[String], notes: &mut Vec<String>) -> Result<Vec<String>, Un
             }
             _ => rest.push(word.clone()),
         }
-    }
-    if !taken.is_empty() {
-        notes.push(format!(
-            "{} leave the unit's command line: TLS is set in daemon.json",
-            taken.join(" ")
-        ));
     }
     Ok(rest)
 }
@@ -417,6 +421,7 @@ mod tests {
         Listening {
             listen: vec![listen.to_owned()],
             local_socket,
+            tls: Vec::new(),
         }
     }
 

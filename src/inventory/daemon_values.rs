@@ -1,0 +1,60 @@
+//! Values that say how a daemon speaks TLS.
+
+use super::convert::{Context, Convert, Found};
+use super::names::nearest;
+use crate::docker::tls::{ConfigStyle, DaemonMode};
+use crate::yaml::source::quoted;
+
+/// One of a few words.
+pub(super) fn one_of<T: Copy>(
+    value: &Found,
+    expected: &str,
+    known: &[(&str, T)],
+    context: &mut Context,
+) -> Option<T> {
+    let text = value.line(expected, context)?;
+    if let Some((_, found)) = known.iter().find(|(word, _)| *word == text) {
+        return Some(*found);
+    }
+    let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+    let help = match nearest(text, words.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("one of {}", words.join(", ")),
+    };
+    let message = format!("{} cannot be {}", quoted(value.name), quoted(text));
+    value.refuse(message, help, context)
+}
+
+/// Whom a daemon lets in.
+pub(super) struct DaemonModeName;
+
+impl Convert for DaemonModeName {
+    type Output = DaemonMode;
+    const EXPECTED: &'static str = "tlsverify or tls";
+    const SCHEMA: &'static str = r#"{"enum": ["tlsverify", "tls"]}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<DaemonMode> {
+        const KNOWN: [(&str, DaemonMode); 2] = [
+            ("tlsverify", DaemonMode::TlsVerify),
+            ("tls", DaemonMode::Tls),
+        ];
+        one_of(value, Self::EXPECTED, &KNOWN, context)
+    }
+}
+
+/// Where TLS settings live.
+pub(super) struct ConfigStyleName;
+
+impl Convert for ConfigStyleName {
+    type Output = ConfigStyle;
+    const EXPECTED: &'static str = "daemon_json or flags";
+    const SCHEMA: &'static str = r#"{"enum": ["daemon_json", "flags"]}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<ConfigStyle> {
+        const KNOWN: [(&str, ConfigStyle); 2] = [
+            ("daemon_json", ConfigStyle::DaemonJson),
+            ("flags", ConfigStyle::Flags),
+        ];
+        one_of(value, Self::EXPECTED, &KNOWN, context)
+    }
+}
