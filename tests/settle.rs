@@ -143,3 +143,32 @@ fn a_name_that_is_no_run_leads_nowhere() {
         assert!(report.failed.is_some(), "{name}");
     }
 }
+
+/// Whoever undoes a change restarts docker, and docker's start comes after the
+/// unit that undoes it at boot: that one must not wait in its turn.
+#[test]
+fn at_boot_nothing_waits_for_an_undo_that_is_under_way() {
+    for shell in SHELLS {
+        let state = tempfile::tempdir().unwrap();
+        let directory = armed(state.path(), "");
+        std::fs::write(directory.join("undo.sh"), "").unwrap();
+        let held = std::fs::File::open(directory.join("undo.sh")).unwrap();
+        held.lock().unwrap();
+        let text = format!(
+            "{}\nRUN={RUN}\nUNIT=docker.service\nunswap_all() {{ echo unswapped; }}\nroll_back boot\n",
+            include_str!("../src/node/prelude.sh")
+        );
+        let script = state.path().join("boot.sh");
+        std::fs::write(&script, text).unwrap();
+        let output = Command::new("timeout")
+            .arg("20")
+            .args(shell)
+            .arg(&script)
+            .env("DTLS_STATE", state.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(0), "{shell:?} {output:?}");
+        assert!(output.stdout.is_empty(), "{shell:?} {output:?}");
+        assert!(directory.join("undo.sh").exists());
+    }
+}

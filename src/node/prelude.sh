@@ -860,7 +860,9 @@ disarm() {
     # While one of these is there, what they need is there.
     rm -f "$UNITS/$UNIT.wants/$RESTORE" "$UNITS/$RESTORE"
     rmdir "$UNITS/$UNIT.wants" 2>/dev/null
-    rm -rf "$STATE/armed/$RUN" "${RUNTIME:?}/$RUN"
+    rm -rf "$STATE/armed/$RUN"
+    # A unit that could not be removed is for the next boot, not for a restart.
+    [ -e "$UNITS/$RESTORE" ] || rm -f "${RUNTIME:?}/$RUN"
 }
 
 # give_up [restart|boot]: everything as it was, said as it is; nothing more
@@ -927,7 +929,12 @@ roll_back() {
     claim_undo rolled-back || [ "${1-}" != timer ] || exit 0
     if command -v flock >/dev/null 2>&1; then
         exec 9<"$STATE/armed/$RUN/undo.sh"
-        flock 9
+        if [ "${1-}" = boot ]; then
+            # Whoever is at it restarts the daemon, whose start waits for this.
+            flock -n 9 || exit 0
+        else
+            flock 9
+        fi
         [ -e "$STATE/armed/$RUN/undo.sh" ] || { record undone; exit 0; }
     fi
     claimed=yes
