@@ -14,6 +14,7 @@ use crate::run::Options;
 mod arguments;
 mod authority;
 mod duration;
+mod env;
 mod reports;
 mod rotate;
 mod schedule;
@@ -82,6 +83,8 @@ enum Command {
     /// Backs the CA up, or puts it back
     #[command(subcommand)]
     Ca(Box<authority::Ca>),
+    /// Prints what a shell has to evaluate to talk to a daemon: eval "$(dtls-deploy env …)"
+    Env(env::Arguments),
     /// Lists the runs that changed something, or shows one
     History(history::Arguments),
     /// The CA's part of a run, on the CA node
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
         (Some(Command::Schedule(action)), _) => return schedule::main(&action),
+        (Some(Command::Env(arguments)), _) => env::main(&arguments),
         (Some(Command::History(arguments)), _) => history::main(&arguments),
         (Some(Command::CheckAccess(access)), _) => {
             let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));

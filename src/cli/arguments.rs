@@ -78,7 +78,7 @@ pub(super) struct Changing {
 
 // Flags of a command line are independent of each other: booleans say so best.
 #[allow(clippy::struct_excessive_bools)]
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Common {
     #[command(flatten)]
     pub(super) selection: Selection,
@@ -113,8 +113,9 @@ pub(super) struct Common {
     pub(super) log: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Output {
+    #[default]
     /// Live on a terminal, plain lines elsewhere
     Auto,
     /// Plain lines

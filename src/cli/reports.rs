@@ -120,7 +120,7 @@ impl Reports {
         kind: ErrorKind,
         step: &str,
         message: String,
-        cause: &std::io::Error,
+        cause: &dyn std::error::Error,
     ) {
         self.all.emit(Event::Error(Error {
             kind,

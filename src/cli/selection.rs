@@ -12,7 +12,7 @@ use crate::playbook::{Filter, Playbook, hosts_text, select, tasks_text};
 use crate::run::Exit;
 
 /// Which part of the playbook, on which hosts.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Selection {
     /// Only these hosts and groups; several separated by `:` or `,`, `!` takes away
     #[arg(short, long, value_name = "PATTERN")]

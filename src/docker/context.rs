@@ -9,7 +9,17 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
 /// What marks a context as ours, so that nobody else's is overwritten.
-pub const DESCRIPTION: &str = "mutual TLS, kept by dtls-deploy";
+const DESCRIPTION: &str = "mutual TLS, kept by dtls-deploy";
+
+/// Who keeps a context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeper {
+    /// This inventory, or a version of this program that did not say which.
+    Own,
+    /// Another inventory, by its name.
+    Inventory(String),
+    Somebody,
+}
 
 /// Paths of one context below the CLI's directory, "~/.docker" by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,22 +42,33 @@ pub fn paths(cli_directory: &str, name: &str) -> ContextPaths {
 
 /// The text of meta.json.
 #[must_use]
-pub fn metadata(name: &str, url: &str) -> String {
+pub fn metadata(name: &str, url: &str, inventory: &str) -> String {
     json!({
         "Name": name,
-        "Metadata": { "Description": DESCRIPTION },
+        "Metadata": { "Description": format!("{DESCRIPTION} ({inventory})") },
         "Endpoints": { "docker": { "Host": url, "SkipTLSVerify": false } },
     })
     .to_string()
 }
 
-/// Whether an existing meta.json was written by this tool.
+/// Who has written an existing meta.json.
 #[must_use]
-pub fn is_ours(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(text)
-        .ok()
-        .and_then(|value| Some(value.pointer("/Metadata/Description")?.as_str()? == DESCRIPTION))
-        .unwrap_or(false)
+pub fn keeper(text: &[u8], inventory: &str) -> Keeper {
+    let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+    let description = value.pointer("/Metadata/Description");
+    let description = description.and_then(serde_json::Value::as_str);
+    match description.and_then(|text| text.strip_prefix(DESCRIPTION)) {
+        None => Keeper::Somebody,
+        Some("") => Keeper::Own,
+        Some(rest) => match rest
+            .strip_prefix(" (")
+            .and_then(|rest| rest.strip_suffix(')'))
+        {
+            Some(name) if name == inventory => Keeper::Own,
+            Some(name) => Keeper::Inventory(name.to_owned()),
+            None => Keeper::Somebody,
+        },
+    }
 }
 
 #[cfg(test)]
@@ -56,11 +77,18 @@ mod tests {
 
     #[test]
     fn ours_is_told_from_anybody_elses() {
-        assert!(is_ours(metadata("node3", "tcp://node3:2376").as_bytes()));
-        assert!(!is_ours(
-            br#"{"Name":"node3","Metadata":{},"Endpoints":{}}"#
-        ));
-        assert!(!is_ours(b"not json"));
+        let text = metadata("node3", "tcp://node3:2376", "lab");
+        assert_eq!(keeper(text.as_bytes(), "lab"), Keeper::Own);
+        let other = Keeper::Inventory("lab".to_owned());
+        assert_eq!(keeper(text.as_bytes(), "prod"), other);
+        let before = text.replace(" (lab)", "");
+        assert_eq!(keeper(before.as_bytes(), "prod"), Keeper::Own);
+        for text in [
+            &br#"{"Name":"node3","Metadata":{},"Endpoints":{}}"#[..],
+            b"not json",
+        ] {
+            assert_eq!(keeper(text, "lab"), Keeper::Somebody);
+        }
     }
 
     #[test]

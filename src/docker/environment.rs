@@ -84,6 +84,54 @@ fn block(begin: &str, end: &str, environment: &Environment) -> String {
     lines.join("\n") + "\n"
 }
 
+/// Whose words [`lines`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// bash, zsh and everything else that reads `export NAME=value`.
+    Posix,
+    Fish,
+}
+
+/// Lines that set the CLI's variables in a shell, or take them away for `None`.
+#[must_use]
+pub fn lines(shell: Shell, environment: Option<&Environment>) -> String {
+    let Some(environment) = environment else {
+        return ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"]
+            .map(|name| match shell {
+                Shell::Posix => format!("unset {name}\n"),
+                Shell::Fish => format!("set -e {name}\n"),
+            })
+            .concat();
+    };
+    let mut values = vec![
+        ("DOCKER_HOST", word(shell, &environment.host)),
+        ("DOCKER_TLS_VERIFY", "1".to_owned()),
+    ];
+    if let Some(path) = &environment.certificate_path {
+        values.push(("DOCKER_CERT_PATH", word(shell, path)));
+    }
+    let line = |(name, value): &(&str, String)| match shell {
+        Shell::Posix => format!("export {name}={value}\n"),
+        Shell::Fish => format!("set -gx {name} {value}\n"),
+    };
+    values.iter().map(line).collect()
+}
+
+/// One word of a shell; `~/` in front becomes the home of whoever reads it.
+fn word(shell: Shell, text: &str) -> String {
+    if let Some(rest) = text.strip_prefix("~/") {
+        return format!("\"$HOME\"/{}", word(shell, rest));
+    }
+    match shell {
+        Shell::Posix => plain_or_quoted(text),
+        // fish: in single quotes only these two are special.
+        Shell::Fish if plain_or_quoted(text) != text => {
+            format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+        }
+        Shell::Fish => text.to_owned(),
+    }
+}
+
 /// A person reads this file: quotes only where a shell needs them.
 fn plain_or_quoted(text: &str) -> String {
     let plain = text
@@ -125,6 +173,26 @@ mod tests {
         let one = with_block("", "lab", Some(&environment())).unwrap();
         let two = with_block(&one, "prod", Some(&environment())).unwrap();
         assert_eq!(with_block(&two, "prod", None), Ok(one));
+    }
+
+    #[test]
+    fn a_shell_gets_its_own_words() {
+        let environment = Environment {
+            certificate_path: Some("~/.docker/it's \\ mine".to_owned()),
+            ..environment()
+        };
+        assert_eq!(
+            lines(Shell::Posix, Some(&environment)),
+            "export DOCKER_HOST=tcp://node3:2376\nexport DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH=\"$HOME\"/'.docker/it'\\''s \\ mine'\n"
+        );
+        assert_eq!(
+            lines(Shell::Fish, Some(&environment)),
+            "set -gx DOCKER_HOST tcp://node3:2376\nset -gx DOCKER_TLS_VERIFY 1\nset -gx DOCKER_CERT_PATH \"$HOME\"/'.docker/it\\'s \\\\ mine'\n"
+        );
+        assert_eq!(
+            lines(Shell::Fish, None),
+            "set -e DOCKER_HOST\nset -e DOCKER_TLS_VERIFY\nset -e DOCKER_CERT_PATH\n"
+        );
     }
 
     #[test]

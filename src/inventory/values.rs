@@ -123,6 +123,34 @@ impl Convert for Renewal {
     }
 }
 
+/// The first word of the names of docker contexts.
+pub(super) struct Zone;
+
+impl Convert for Zone {
+    type Output = Option<String>;
+    const EXPECTED: &'static str = "a word";
+    const SCHEMA: &'static str =
+        r#"{"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.+-]*$"}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<Self::Output> {
+        let text = value.line(Self::EXPECTED, context)?;
+        // What docker allows in the name of a context.
+        let mut letters = text.chars();
+        let is_fit = letters
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
+            && letters.all(|letter| letter.is_ascii_alphanumeric() || "_.+-".contains(letter));
+        if !is_fit {
+            return value.refuse(
+                format!("{} cannot begin the name of a docker context", quoted(text)),
+                "letters, digits and `_.+-`, and a letter or a digit first",
+                context,
+            );
+        }
+        Some(Some(text.to_owned()))
+    }
+}
+
 /// A Jinja template for a file's name; what it renders to is checked later.
 pub(super) struct NameTemplate;
 

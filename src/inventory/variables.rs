@@ -25,7 +25,7 @@ use super::reach::{
 use super::ssh_options::WrittenOptions;
 use super::values::{
     Boolean, ClientEnv, ClientEnvironment, ConfirmSeconds, Days, GenerationCount, HostName, Key,
-    NameTemplate, RenewBefore, Renewal,
+    NameTemplate, RenewBefore, Renewal, Zone,
 };
 use super::window_values::{MaintenanceWindow, Window};
 
@@ -158,6 +158,9 @@ variables! {
     /// profile, a docker context for each daemon, or both.
     "dtls_client_env" => client_env: Vec<ClientEnv> = vec![ClientEnv::Context],
         "[context]", ClientEnvironment, Clients;
+    /// A word that the names of a client's docker contexts begin with, so that
+    /// several inventories can share the client: `ZONE-DAEMON`.
+    "dtls_zone" => zone: Option<String> = None, "", Zone, Clients;
     /// The daemon that a client's profile points to.
     "dtls_default_daemon" => default_daemon: Option<String> = None, "", HostName, Clients;
     /// The name of the systemd drop-in.

@@ -1,7 +1,7 @@
 //! `docker_context`: a context of the docker CLI for every daemon.
 
 use super::{BECAUSE, Module, Parameter, STATE, is_absent, waits_for_leaf};
-use crate::docker::context::{is_ours, metadata, paths};
+use crate::docker::context::{ContextPaths, Keeper, keeper, metadata, paths};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::pki::Role;
@@ -15,7 +15,22 @@ use crate::playbook::Task;
 pub struct DockerContext;
 
 /// Where the CLI keeps its contexts, wherever the certificates are.
-pub(crate) const CLI_DIRECTORY: &str = "~/.docker";
+const CLI_DIRECTORY: &str = "~/.docker";
+
+/// The name of a client's context for a daemon: after its zone and the daemon.
+#[must_use]
+pub(crate) fn context_name(client: &Host, daemon: &Host) -> String {
+    match &client.settings.zone {
+        Some(zone) => format!("{zone}-{}", daemon.name),
+        None => daemon.name.clone(),
+    }
+}
+
+/// Where that context is kept.
+#[must_use]
+pub(crate) fn context_paths(client: &Host, daemon: &Host) -> ContextPaths {
+    paths(CLI_DIRECTORY, &context_name(client, daemon))
+}
 
 impl Module for DockerContext {
     fn name(&self) -> &'static str {
@@ -41,7 +56,7 @@ impl Module for DockerContext {
             .insert(format!("{directory}/{}", files.cert));
         request.hashed.insert(format!("{directory}/{}", files.key));
         for daemon in inventory.daemons() {
-            let paths = paths(CLI_DIRECTORY, &daemon.name);
+            let paths = context_paths(host, daemon);
             request
                 .content
                 .insert(format!("{}/meta.json", paths.metadata));
@@ -74,20 +89,10 @@ impl Module for DockerContext {
         let mut changes = Vec::new();
         for daemon in planner.inventory.daemons() {
             let facts = planner.facts(&host.name)?;
-            let paths = paths(CLI_DIRECTORY, &daemon.name);
+            let paths = context_paths(host, daemon);
             let meta = format!("{}/meta.json", paths.metadata);
-            if let Some(file) = facts.regular(&meta)
-                && !is_ours(file.content.as_deref().unwrap_or_default())
-            {
-                return Err(Refusal::new(format!(
-                    "the docker context {} exists and is not ours",
-                    daemon.name
-                ))
-                .hint(format!(
-                    "remove it (docker context rm {}), or leave `context` out of dtls_client_env",
-                    daemon.name
-                )));
-            }
+            let name = context_name(host, daemon);
+            refuse_another(planner, host, daemon, &meta)?;
             let copies = [
                 ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
                 (
@@ -107,13 +112,13 @@ impl Module for DockerContext {
                     },
                 ),
             ];
-            for (name, source, content) in copies {
+            for (file, source, content) in copies {
                 let mut reasons = Vec::new();
                 let is_leaf = matches!(content, Content::Leaf { .. });
                 let mut content = content;
                 if is_leaf {
                     let from = facts.regular(&format!("{directory}/{source}"));
-                    let copy = facts.regular(&format!("{}/{name}", paths.tls));
+                    let copy = facts.regular(&format!("{}/{file}", paths.tls));
                     let same = matches!((from, copy), (Some(from), Some(copy)) if from.sha256 == copy.sha256);
                     if leaf_is_new {
                         reasons.push("the client's certificate changes".to_owned());
@@ -126,7 +131,7 @@ impl Module for DockerContext {
                         reasons.push("differs from the client's own".to_owned());
                     }
                 } else {
-                    let path = format!("{}/{name}", paths.tls);
+                    let path = format!("{}/{file}", paths.tls);
                     reasons = planner.bundle_reasons(host, Role::Client, &path);
                 }
                 changes.extend(planner.compare(
@@ -135,7 +140,7 @@ impl Module for DockerContext {
                     Desired {
                         directory: paths.tls.clone(),
                         directory_mode: Mode::Exact(0o700),
-                        name: name.to_owned(),
+                        name: file.to_owned(),
                         mode: FileMode::Exact(0o400),
                         content,
                         reasons,
@@ -150,7 +155,11 @@ impl Module for DockerContext {
                     directory_mode: Mode::IfMissing(0o700),
                     name: "meta.json".to_owned(),
                     mode: FileMode::IfMissing(0o600),
-                    content: Content::Text(metadata(&daemon.name, &daemon_address(daemon).url())),
+                    content: Content::Text(metadata(
+                        &name,
+                        &daemon_address(daemon).url(),
+                        &planner.inventory.name,
+                    )),
                     reasons: Vec::new(),
                 },
             )?);
@@ -159,14 +168,48 @@ impl Module for DockerContext {
     }
 }
 
+/// A context that is not this inventory's is not written over.
+fn refuse_another(
+    planner: &Planner<'_>,
+    client: &Host,
+    daemon: &Host,
+    meta: &str,
+) -> Result<(), Refusal> {
+    let name = context_name(client, daemon);
+    let own = &planner.inventory.name;
+    let Some(file) = planner.facts(&client.name)?.regular(meta) else {
+        return Ok(());
+    };
+    match keeper(file.content.as_deref().unwrap_or_default(), own) {
+        Keeper::Own => Ok(()),
+        Keeper::Inventory(other) => Err(Refusal::new(format!(
+            "the docker context {name} is kept by another inventory, {other}"
+        ))
+        .hint(format!(
+            "give this one a zone (dtls_zone: {own}): its contexts are then named {own}-{}",
+            daemon.name
+        ))),
+        Keeper::Somebody => Err(Refusal::new(format!(
+            "the docker context {name} exists and is not ours"
+        ))
+        .hint(format!(
+            "remove it (docker context rm {name}), or leave `context` out of dtls_client_env"
+        ))),
+    }
+}
+
 /// The contexts that are ours go, with the files copied into them.
 fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let mut changes = Vec::new();
     for daemon in planner.inventory.daemons() {
-        let paths = paths(CLI_DIRECTORY, &daemon.name);
+        let paths = context_paths(host, daemon);
         let meta = facts.regular(&format!("{}/meta.json", paths.metadata));
-        if !meta.is_some_and(|file| is_ours(file.content.as_deref().unwrap_or_default())) {
+        let is_ours = meta.is_some_and(|file| {
+            let text = file.content.as_deref().unwrap_or_default();
+            keeper(text, &planner.inventory.name) == Keeper::Own
+        });
+        if !is_ours {
             continue;
         }
         // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty.

@@ -19,9 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::leaf::location;
 use super::{Authority, Content, Planner};
-use crate::docker::context;
 use crate::inventory::{ClientEnv, Host, Inventory};
-use crate::module::docker_context::CLI_DIRECTORY;
+use crate::module::docker_context::context_paths;
 use crate::module::restart::runs_with;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, Signer};
@@ -395,7 +394,7 @@ fn client_files(host: &Host, inventory: &Inventory, facts: &NodeFacts, name: &st
     let mut paths = vec![facts.expand(&format!("{directory}/{own}"))];
     if host.settings.client_env.contains(&ClientEnv::Context) {
         paths.extend(inventory.daemons().map(|daemon| {
-            let tls = context::paths(CLI_DIRECTORY, &daemon.name).tls;
+            let tls = context_paths(host, daemon).tls;
             facts.expand(&format!("{tls}/{name}"))
         }));
     }

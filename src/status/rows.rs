@@ -8,19 +8,16 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use super::World;
-use crate::docker::context::paths;
 use crate::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
 use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::module::docker_context::{context_name, context_paths};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
     Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
 };
-
-/// Where the CLI keeps its contexts.
-const CLI_DIRECTORY: &str = "~/.docker";
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
@@ -33,7 +30,7 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     }
     if has_contexts(host) {
         for daemon in inventory.daemons() {
-            let tls = paths(CLI_DIRECTORY, &daemon.name).tls;
+            let tls = context_paths(host, daemon).tls;
             for name in ["ca.pem", "cert.pem"] {
                 request.content.insert(format!("{tls}/{name}"));
             }
@@ -258,16 +255,17 @@ pub(super) fn age(world: &World<'_>, host: &Host, certificate: Option<&Certifica
 /// The copy that a docker context has of the client's files.
 fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> CertificateStatus {
     let (directory, files) = leaf_location(host, Role::Client);
-    let tls = paths(CLI_DIRECTORY, &daemon.name).tls;
+    let tls = context_paths(host, daemon).tls;
     let copy = format!("{tls}/cert.pem");
     let found = facts
         .regular(&copy)
         .and_then(|file| Certificate::from_pem(file.content.as_deref()?).ok());
     let mut faults = Faults::default();
     if facts.regular(&copy).is_none() {
-        faults
-            .drift
-            .push(format!("the context {} has no copy", daemon.name));
+        faults.drift.push(format!(
+            "the context {} has no copy",
+            context_name(host, daemon)
+        ));
     } else {
         for (name, own) in [
             ("ca.pem", &files.ca),
@@ -278,7 +276,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
             if hash(&format!("{tls}/{name}")) != hash(&format!("{directory}/{own}")) {
                 faults.drift.push(format!(
                     "{name} of the context {} differs from the client's own",
-                    daemon.name
+                    context_name(host, daemon)
                 ));
             }
         }

@@ -24,6 +24,21 @@ fn without_certificate(lab: &Lab) -> String {
     said.lines().last().unwrap_or_default().to_owned()
 }
 
+/// What `env` prints is enough for the docker CLI, and is taken back.
+fn a_shell_is_told(lab: &Lab, inventory: &str) {
+    let set = lab
+        .deploy(&["env", inventory, "node1", "--shell", "bash"])
+        .stdout;
+    let unset = lab.deploy(&["env", inventory, "--unset"]).stdout;
+    let said = lab.exec_as(
+        "node1",
+        "ubuntu",
+        &format!("cd /; {set}docker version; {unset}env | grep DOCKER || echo nothing left"),
+    );
+    assert!(said.contains("Server:"), "{said}");
+    assert!(said.ends_with("nothing left"), "{said}");
+}
+
 #[test]
 fn settings_move_between_daemon_json_and_the_command_line() {
     let lab = Lab::fresh();
@@ -38,6 +53,7 @@ fn settings_move_between_daemon_json_and_the_command_line() {
         "{\"debug\": true}"
     );
     nothing_left(&lab, &as_flags);
+    a_shell_is_told(&lab, &as_flags);
     assert!(without_certificate(&lab).starts_with("000"));
 
     // The other way round, and back: nothing is said twice.
