@@ -15,6 +15,7 @@ mod arguments;
 mod authority;
 mod duration;
 mod env;
+mod init;
 mod reports;
 mod rotate;
 mod schedule;
@@ -43,6 +44,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes a first inventory from a few answers, or from its options
+    Init(init::Arguments),
     /// Proves who is let in, and changes nothing
     Verify {
         /// Ansible inventory in YAML
@@ -147,6 +150,7 @@ pub fn main() -> ExitCode {
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
         (Some(Command::Schedule(action)), _) => return schedule::main(&action),
+        (Some(Command::Init(arguments)), _) => init::main(arguments),
         (Some(Command::Env(arguments)), _) => env::main(&arguments),
         (Some(Command::History(arguments)), _) => history::main(&arguments),
         (Some(Command::CheckAccess(access)), _) => {

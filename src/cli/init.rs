@@ -1,0 +1,356 @@
+//! `dtls-deploy init`: the first inventory.
+//!
+//! Comes in: hosts from the arguments, or from answers on a terminal. Goes out:
+//! a commented inventory that loads, in a file that was not there before. No
+//! node is asked.
+
+use std::io::{BufRead, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::arguments::Common;
+use super::reports::Reports;
+use super::start::load_inventory;
+use crate::event::ErrorKind;
+use crate::journal::Journal;
+use crate::run::Exit;
+
+/// What `init` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The file to write
+    #[arg(default_value = "inventory.yaml")]
+    file: PathBuf,
+    /// The host that keeps the certificate authority
+    #[arg(long, value_name = "NAME[=ADDRESS]", value_parser = parse)]
+    ca: Option<Node>,
+    /// A host whose docker daemon shall be reached over TLS; can be given
+    /// several times
+    #[arg(long = "daemon", value_name = "NAME[=ADDRESS]", value_parser = parse)]
+    daemons: Vec<Node>,
+    /// A host that shall talk to the daemons; can be given several times
+    #[arg(long = "client", value_name = "NAME[=ADDRESS]", value_parser = parse)]
+    clients: Vec<Node>,
+    /// The account to log in with, where ~/.ssh/config does not say it
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+/// A host as it is given: `node3`, or `node3=10.0.0.12`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Node {
+    name: String,
+    address: Option<String>,
+}
+
+/// Who does what.
+#[derive(Debug, PartialEq, Eq)]
+struct Hosts {
+    ca: Node,
+    daemons: Vec<Node>,
+    clients: Vec<Node>,
+    user: Option<String>,
+}
+
+/// Why there is no inventory.
+#[derive(Debug, thiserror::Error)]
+enum InitError {
+    #[error("--{0} is missing, and there is no terminal to ask on")]
+    Missing(&'static str),
+    #[error("the answers ended too early")]
+    NoAnswer,
+    #[error(transparent)]
+    Terminal(#[from] std::io::Error),
+}
+
+pub(super) fn main(arguments: Arguments) -> Exit {
+    let reports = match Reports::new(&Common::default(), &Journal::off()) {
+        Ok(reports) => reports,
+        Err(exit) => return exit,
+    };
+    let file = arguments.file.clone();
+    let hosts = match hosts(arguments) {
+        Ok(hosts) => hosts,
+        Err(error) => {
+            let message = "there is no inventory yet".to_owned();
+            reports.error(ErrorKind::Usage, "ask for hosts", message, &error);
+            return Exit::Usage;
+        }
+    };
+    if let Err(error) = write(&file, &text(&hosts)) {
+        let message = format!("{} cannot be written", file.display());
+        reports.error(ErrorKind::Usage, "write the inventory", message, &error);
+        return Exit::Usage;
+    }
+    // What does not load is of no use to anybody.
+    if let Err(exit) = load_inventory(&file, &Common::default(), &reports) {
+        let _ = std::fs::remove_file(&file);
+        return exit;
+    }
+    println!(
+        "{0} is written. What would be done: dtls-deploy {0} --check",
+        file.display()
+    );
+    Exit::Fine
+}
+
+/// Never over a file that is there.
+fn write(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut opened = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(file)?;
+    opened.write_all(text.as_bytes())
+}
+
+fn hosts(arguments: Arguments) -> Result<Hosts, InitError> {
+    let is_complete =
+        arguments.ca.is_some() && !arguments.daemons.is_empty() && !arguments.clients.is_empty();
+    if !is_complete && !std::io::stdin().is_terminal() {
+        return Err(InitError::Missing(match &arguments {
+            Arguments { ca: None, .. } => "ca",
+            Arguments { daemons, .. } if daemons.is_empty() => "daemon",
+            _ => "client",
+        }));
+    }
+    let known = std::env::home_dir()
+        .and_then(|home| std::fs::read_to_string(home.join(".ssh/config")).ok())
+        .map(|text| names_in(&text))
+        .unwrap_or_default();
+    ask(
+        arguments,
+        is_complete,
+        &known,
+        &mut std::io::stdin().lock(),
+        &mut std::io::stdout(),
+    )
+}
+
+/// Asks for what the arguments do not say.
+fn ask(
+    arguments: Arguments,
+    is_complete: bool,
+    known: &[String],
+    input: &mut dyn BufRead,
+    output: &mut dyn Write,
+) -> Result<Hosts, InitError> {
+    if !is_complete {
+        writeln!(output, "A host is a NAME, or NAME=ADDRESS.")?;
+        if !known.is_empty() {
+            writeln!(output, "~/.ssh/config knows: {}", known.join(", "))?;
+        }
+    }
+    let mut list = |question: &str, most: usize| -> Result<Vec<Node>, InitError> {
+        loop {
+            write!(output, "{question}: ")?;
+            output.flush()?;
+            let mut line = String::new();
+            if input.read_line(&mut line)? == 0 {
+                return Err(InitError::NoAnswer);
+            }
+            let nodes: Result<Vec<Node>, String> = line
+                .split([' ', ',', '\n', '\r'])
+                .filter(|word| !word.is_empty())
+                .map(parse)
+                .collect();
+            match nodes {
+                Ok(nodes) if (1..=most).contains(&nodes.len()) => return Ok(nodes),
+                Ok(nodes) if nodes.is_empty() => writeln!(output, "at least one is needed")?,
+                Ok(_) => writeln!(output, "only one, please")?,
+                Err(error) => writeln!(output, "{error}")?,
+            }
+        }
+    };
+    let ca = match arguments.ca {
+        Some(ca) => ca,
+        None => list("Host that keeps the certificate authority", 1)?
+            .pop()
+            .ok_or(InitError::NoAnswer)?,
+    };
+    let daemons = if arguments.daemons.is_empty() {
+        list("Hosts with a docker daemon", usize::MAX)?
+    } else {
+        arguments.daemons
+    };
+    let clients = if arguments.clients.is_empty() {
+        list("Hosts that talk to the daemons", usize::MAX)?
+    } else {
+        arguments.clients
+    };
+    let user = match arguments.user {
+        None if !is_complete => {
+            write!(output, "Account to log in with (empty: as ssh would): ")?;
+            output.flush()?;
+            let mut line = String::new();
+            input.read_line(&mut line)?;
+            Some(line.trim().to_owned()).filter(|user| !user.is_empty())
+        }
+        user => user,
+    };
+    Ok(Hosts {
+        ca,
+        daemons,
+        clients,
+        user,
+    })
+}
+
+fn parse(text: &str) -> Result<Node, String> {
+    let (name, address) = match text.split_once('=') {
+        Some((name, address)) => (name, Some(address)),
+        None => (text, None),
+    };
+    let is_fit = |text: &str, more: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || more.contains(letter))
+    };
+    if !is_fit(name, "._-") || name.starts_with(['-', '.']) {
+        return Err(format!(
+            "\"{name}\" is no name of a host: letters, digits, `.`, `_` and `-`"
+        ));
+    }
+    if address.is_some_and(|address| !is_fit(address, "._-:")) {
+        return Err(format!("\"{text}\" names no address behind `=`"));
+    }
+    Ok(Node {
+        name: name.to_owned(),
+        address: address.map(str::to_owned),
+    })
+}
+
+/// The hosts that an SSH configuration names, without patterns.
+fn names_in(text: &str) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
+        if !words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("host"))
+        {
+            continue;
+        }
+        for word in words {
+            let word = word.trim_matches('"');
+            let is_new = !names.iter().any(|name| name == word);
+            if parse(word).is_ok() && is_new {
+                names.push(word.to_owned());
+            }
+        }
+    }
+    names
+}
+
+/// The inventory. Every address stands once, where the host is named first.
+fn text(hosts: &Hosts) -> String {
+    let group = |nodes: &[Node], named: &[&Node]| -> String {
+        nodes.iter().fold(String::new(), |text, node| {
+            let is_first = !named.iter().any(|other| other.name == node.name);
+            let address = node.address.as_ref().filter(|_| is_first);
+            let address = address.map_or_else(String::new, |address| {
+                format!("          ansible_host: \"{address}\"\n")
+            });
+            // Names such as `on` and 10 are not text to YAML without quotes.
+            format!("{text}        \"{}\":\n{address}", node.name)
+        })
+    };
+    let ca = group(std::slice::from_ref(&hosts.ca), &[]);
+    let mut named = vec![&hosts.ca];
+    let daemons = group(&hosts.daemons, &named);
+    named.extend(&hosts.daemons);
+    let clients = group(&hosts.clients, &named);
+    let user = match &hosts.user {
+        Some(user) => format!("    ansible_user: \"{user}\"\n"),
+        None => "    # The account to log in with, where ~/.ssh/config does not say it.\n    # ansible_user: ubuntu\n".to_owned(),
+    };
+    format!(
+        "# An inventory as Ansible reads them, too. A host may be in several groups.
+#
+#   dtls-deploy check-access FILE   tries SSH, sudo and the CA's lock
+#   dtls-deploy FILE --check        shows what would be done
+#   dtls-deploy FILE                does it, and proves who is let in
+all:
+  vars:
+{user}    # The life of a certificate in days; it is renewed in its last third.
+    dtls_validity_days: 365
+    # Where a daemon listens for TLS. Its local socket stays as it is.
+    dtls_listen: [\"tcp://0.0.0.0:2376\"]
+  children:
+    # Keeps the certificate authority; its key is encrypted, and never leaves it.
+    ca:
+      hosts:
+{ca}    # Docker daemons. Whoever holds a client's certificate is root on these hosts.
+    daemons:
+      hosts:
+{daemons}    # Hosts whose account gets a client's certificate and docker contexts.
+    clients:
+      hosts:
+{clients}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nothing() -> Arguments {
+        Arguments {
+            file: PathBuf::new(),
+            ca: None,
+            daemons: Vec::new(),
+            clients: Vec::new(),
+            user: None,
+        }
+    }
+
+    fn node(text: &str) -> Node {
+        parse(text).unwrap()
+    }
+
+    #[test]
+    fn what_is_not_given_is_asked_for_until_it_is_right() {
+        let mut said = Vec::new();
+        let mut answers = &b"a b\n\nca1\nbad host!\nd1=10.0.0.1, d2\nc1\nubuntu\n"[..];
+        let known = vec!["d1".to_owned(), "d2".to_owned()];
+        let hosts = ask(nothing(), false, &known, &mut answers, &mut said).unwrap();
+        let expected = Hosts {
+            ca: node("ca1"),
+            daemons: vec![node("d1=10.0.0.1"), node("d2")],
+            clients: vec![node("c1")],
+            user: Some("ubuntu".to_owned()),
+        };
+        assert_eq!(hosts, expected);
+        let said = String::from_utf8(said).unwrap();
+        for part in [
+            "knows: d1, d2",
+            "only one",
+            "at least one",
+            "\"host!\" is no name",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        let early = ask(nothing(), false, &[], &mut &b"ca1\n"[..], &mut Vec::new());
+        assert!(matches!(early, Err(InitError::NoAnswer)));
+    }
+
+    #[test]
+    fn a_host_in_two_groups_has_its_address_once() {
+        let hosts = Hosts {
+            ca: node("one=10.0.0.1"),
+            daemons: vec![node("one=10.0.0.1"), node("on")],
+            clients: vec![node("one")],
+            user: None,
+        };
+        let text = text(&hosts);
+        assert_eq!(text.matches("10.0.0.1").count(), 1, "{text}");
+        assert!(text.contains("\"on\":"), "{text}");
+    }
+
+    #[test]
+    fn hosts_of_an_ssh_configuration_are_offered_and_patterns_are_not() {
+        let text = "Host *\n  User x\nHost web1 web2 !web3 web?\n host=db\nHostName y\nHost web1\n";
+        assert_eq!(names_in(text), ["web1", "web2", "db"]);
+    }
+}
