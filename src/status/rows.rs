@@ -12,28 +12,22 @@ use crate::docker::context::paths;
 use crate::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
-use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
     Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
+    request_leaf,
 };
-
-/// Where the CLI keeps its contexts.
-const CLI_DIRECTORY: &str = "~/.docker";
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
-    for role in roles(host) {
-        let (directory, files) = leaf_location(host, role);
-        for name in [&files.ca, &files.cert] {
-            request.content.insert(format!("{directory}/{name}"));
-        }
-        request.hashed.insert(format!("{directory}/{}", files.key));
+    for (holder, role) in leaves(host) {
+        request_leaf(holder, role, request);
     }
-    if has_contexts(host) {
+    for holder in host.client_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {
-            let tls = paths(CLI_DIRECTORY, &daemon.name).tls;
+            let tls = paths(&holder.cli_directory(), &daemon.name).tls;
             for name in ["ca.pem", "cert.pem"] {
                 request.content.insert(format!("{tls}/{name}"));
             }
@@ -42,14 +36,15 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     }
 }
 
-fn roles(host: &Host) -> impl Iterator<Item = Role> {
-    let daemon = host.is_daemon.then_some(Role::Daemon);
-    let client = host.is_client.then_some(Role::Client);
-    daemon.into_iter().chain(client)
+/// What lies on a host: for its daemon, its client and each of its identities.
+fn leaves(host: &Host) -> impl Iterator<Item = (&Host, Role)> {
+    let daemon = host.is_daemon.then_some((host, Role::Daemon));
+    let clients = host.client_holders().map(|of| (of, Role::Client));
+    daemon.into_iter().chain(clients)
 }
 
 fn has_contexts(host: &Host) -> bool {
-    host.is_client && host.settings.client_env.contains(&ClientEnv::Context)
+    host.settings.client_env.contains(&ClientEnv::Context)
 }
 
 pub(super) const fn role_of(role: Role) -> CertificateRole {
@@ -163,6 +158,7 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     }
     CertificateStatus {
         host: ca.name.clone(),
+        identity: None,
         role: CertificateRole::Ca,
         source: CertificateSource::Disk,
         place: path("ca.pem"),
@@ -189,16 +185,17 @@ fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
 /// Everything that lies on a host for its daemon and its client.
 pub(super) fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
     let mut rows = Vec::new();
-    for role in roles(host) {
-        let Some(facts) = world.facts.get(&host.name) else {
-            rows.push(unseen(world, host, role));
-            continue;
-        };
-        rows.push(pair(world, facts, host, role));
+    let facts = world.facts.get(&host.name);
+    for (holder, role) in leaves(host) {
+        rows.push(match facts {
+            Some(facts) => pair(world, facts, holder, role),
+            None => unseen(world, holder, role),
+        });
     }
-    if let Some(facts) = world.facts.get(&host.name).filter(|_| has_contexts(host)) {
+    let holders = host.client_holders().filter(|of| has_contexts(of));
+    for (holder, facts) in holders.filter_map(|of| Some((of, facts?))) {
         for daemon in world.inventory.daemons() {
-            rows.push(context(world, facts, host, daemon));
+            rows.push(context(world, facts, holder, daemon));
         }
     }
     rows
@@ -227,6 +224,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
     );
     CertificateStatus {
         host: host.name.clone(),
+        identity: host.identity.as_ref().map(|of| of.name.clone()),
         role: role_of(role),
         source: CertificateSource::Disk,
         place: facts.expand(&format!("{directory}/{}", files.cert)),
@@ -258,7 +256,7 @@ pub(super) fn age(world: &World<'_>, host: &Host, certificate: Option<&Certifica
 /// The copy that a docker context has of the client's files.
 fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> CertificateStatus {
     let (directory, files) = leaf_location(host, Role::Client);
-    let tls = paths(CLI_DIRECTORY, &daemon.name).tls;
+    let tls = paths(&host.cli_directory(), &daemon.name).tls;
     let copy = format!("{tls}/cert.pem");
     let found = facts
         .regular(&copy)
@@ -286,6 +284,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
     let Judged { state, drift, due } = judge(found.as_ref(), faults, Renewal::NotDue, world.now);
     CertificateStatus {
         host: host.name.clone(),
+        identity: host.identity.as_ref().map(|of| of.name.clone()),
         role: CertificateRole::Client,
         source: CertificateSource::Context,
         place: facts.expand(&copy),
@@ -299,7 +298,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
 
 /// A certificate of a host that did not answer, as the ledger remembers it.
 fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
-    let issued = world.authority.ledger.delivered(&host.name, role);
+    let issued = world.authority.ledger.delivered(&host.holder(), role);
     let seen = world.missing.contains_key(&host.name);
     CertificateStatus {
         state: CertificateState::Unknown,
@@ -308,32 +307,43 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
         } else {
             format!("{} was not asked", host.name)
         }],
-        ..remembered(world, &host.name, role, issued)
+        ..remembered(world, &host.holder(), role, issued)
     }
 }
 
 /// Those that are good, and that nobody in the inventory is known to hold.
 pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
-    let listed: BTreeSet<(&str, Role)> = leaves_of(world.inventory)
+    let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
         .into_iter()
-        .map(|(host, role)| (host.name.as_str(), role))
+        .map(|(host, role)| (host.holder(), role))
         .collect();
     let entries = world.authority.ledger.entries().iter();
     entries
         .filter(|entry| {
-            entry.not_after > world.now && !listed.contains(&(entry.host.as_str(), entry.role))
+            entry.not_after > world.now && !listed.contains(&(entry.host.clone(), entry.role))
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
-            drift: vec!["issued for a host that is not in the inventory any more".to_owned()],
+            drift: vec![why_unlisted(world, &entry.host).to_owned()],
             ..remembered(world, &entry.host, entry.role, Some(entry))
         })
         .collect()
 }
 
+fn why_unlisted(world: &World<'_>, holder: &str) -> &'static str {
+    let host = world.inventory.host(host_of(holder));
+    match host.zip(identity_of(holder)) {
+        None => "issued for a host that is not in the inventory any more",
+        Some(_) if world.inventory.holder(holder).is_some() => {
+            "its identity is declared absent; a copy of it works until it ends"
+        }
+        Some(_) => "issued for an identity that dtls_identities does not declare any more",
+    }
+}
+
 fn remembered(
     world: &World<'_>,
-    host: &str,
+    holder: &str,
     role: Role,
     entry: Option<&Entry>,
 ) -> CertificateStatus {
@@ -351,7 +361,8 @@ fn remembered(
         used: used(entry.not_before, entry.not_after, world.now),
     });
     CertificateStatus {
-        host: host.to_owned(),
+        host: host_of(holder).to_owned(),
+        identity: identity_of(holder).map(str::to_owned),
         role: role_of(role),
         source: CertificateSource::Ledger,
         place: format!("{}/.ledger.jsonl", world.inventory.ca().settings.ca_dir),
