@@ -209,6 +209,13 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         broken: looked.broken,
         drift: looked.drift,
     };
+    let key = facts.regular(&format!("{directory}/{}", files.key));
+    if let (Some(owner), Some(key)) = (host.owner(), key)
+        && key.owner != owner
+    {
+        let text = format!("its key is {}'s, and {owner} cannot use it", key.owner);
+        faults.broken.push(text);
+    }
     if certificate.is_some() {
         faults.drift.extend(bundle(
             facts,
