@@ -5,6 +5,7 @@
 
 use crate::event::Failure;
 use crate::inventory::Host;
+use crate::module::forget::is_kept_for_login;
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
 use crate::node::transaction::{
@@ -92,6 +93,9 @@ pub(super) fn compose(
                 Action::Forget(Forget::Everything) => {
                     transaction.forget = true;
                     transaction.keep = None;
+                    if facts.is_some_and(is_kept_for_login) {
+                        sweeps.call("forget_as_login", &[]);
+                    }
                 }
                 Action::Reload(reload) => {
                     transaction.reload = Some(UnitReload {

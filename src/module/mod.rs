@@ -11,7 +11,7 @@ mod client;
 mod command;
 pub(crate) mod daemon_json;
 pub(crate) mod docker_context;
-mod forget;
+pub(crate) mod forget;
 mod identity;
 mod launch;
 mod live_restore;

@@ -1503,3 +1503,13 @@ prove_as_owner() {
     export HOME
     prove_identity "$@"
 }
+
+# forget_as_login: what was kept for the account that logged in, while this node was
+# acted on without root. Done as that account: root would follow its links.
+forget_as_login() {
+    [ "$ACCOUNT_ID" = 0 ] && [ -n "${SUDO_USER-}" ] && [ "$SUDO_USER" != root ] || return 0
+    # shellcheck disable=SC2016 # expanded there
+    in_account "$SUDO_USER" 'rm -rf "$login_home/.local/state/dtls-deploy/generations" &&
+        { rmdir "$login_home/.local/state/dtls-deploy" 2>/dev/null || :; }' ||
+        fail forget "cannot remove what is kept in $login_home/.local/state/dtls-deploy"
+}
