@@ -5,6 +5,7 @@
 
 use crate::event::Failure;
 use crate::inventory::Host;
+use crate::module::forget::is_kept_for_login;
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
 use crate::node::transaction::{
@@ -54,20 +55,21 @@ pub(super) fn compose(
         match &change.action {
                 Action::File(file) => {
                     if let Content::Leaf {
+                        holder,
                         role,
                         part: LeafPart::Key,
-                    } = file.content
-                        && let Some(leaf) = materials.leaves.get(&(host.name.clone(), role))
+                    } = &file.content
+                        && let Some(leaf) = materials.leaves.get(&(holder.clone(), *role))
                     {
                         placed.push(DeliveredLeaf {
-                            host: host.name.clone(),
-                            role,
+                            host: holder.clone(),
+                            role: *role,
                             serial: leaf.serial.clone(),
                         });
                     }
                     transaction
                         .files
-                        .push(staged(host, facts, file, materials).ok_or_else(|| {
+                        .push(staged(facts, file, materials).ok_or_else(|| {
                             Box::new(materials.missing(&host.name, change, file))
                         })?);
                 }
@@ -91,6 +93,9 @@ pub(super) fn compose(
                 Action::Forget(Forget::Everything) => {
                     transaction.forget = true;
                     transaction.keep = None;
+                    if facts.is_some_and(is_kept_for_login) {
+                        sweeps.call("forget_as_login", &[]);
+                    }
                 }
                 Action::Reload(reload) => {
                     transaction.reload = Some(UnitReload {
@@ -137,7 +142,6 @@ fn expires(facts: Option<&NodeFacts>, batch: &Batch) -> i64 {
 }
 
 fn staged(
-    host: &Host,
     facts: Option<&NodeFacts>,
     file: &FileChange,
     materials: &Materials,
@@ -147,7 +151,9 @@ fn staged(
         Content::Same => Bytes::CopyOf(file.path()),
         Content::Copy { from } => Bytes::CopyOf(from.clone()),
         Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),
-        Content::Leaf { role, part } => Bytes::Given(materials.bytes(&host.name, *role, *part)?),
+        Content::Leaf { holder, role, part } => {
+            Bytes::Given(materials.bytes(holder, *role, *part)?)
+        }
         Content::Kept { copy, sha256 } => Bytes::Kept {
             path: copy.clone(),
             sha256: sha256.clone(),

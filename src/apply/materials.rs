@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::pair;
 use crate::event::{Event, Events, Failure, FailureKind};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, host_of};
 use crate::pki::{
     AgentClient, AgentError, Certificate, IssuedLeaf, LeafName, LeafRequest, Request, Response,
     Role, San,
@@ -101,8 +101,8 @@ pub async fn issue(
     for change in plan.changes() {
         match &change.action {
             Action::Issue(request) => wanted.push(request.clone()),
-            Action::Fetch { host, role } => waiting.push(LeafName {
-                host: host.clone(),
+            Action::Fetch { holder, role } => waiting.push(LeafName {
+                host: holder.clone(),
                 role: *role,
             }),
             action @ (Action::Authority { .. }
@@ -143,13 +143,11 @@ pub async fn issue(
                 .cloned()
                 .ok_or_else(unexpected)?;
             if leaf.clipped_by_ca && is_cut_short(&leaf, days) {
+                let holder = inventory.holder(&leaf.host).ok_or_else(unexpected)?;
+                let said = holder.certificate_of(leaf.role);
                 events.emit(Event::Warning {
-                    host: Some(leaf.host.clone()),
-                    text: format!(
-                        "its {} certificate ends with the CA, on {}",
-                        leaf.role,
-                        leaf.not_after.date()
-                    ),
+                    host: Some(host_of(&leaf.host).to_owned()),
+                    text: format!("{} ends with the CA, on {}", said, leaf.not_after.date()),
                 });
             }
             materials.add(leaf, &sans);
@@ -271,7 +269,7 @@ async fn fetch(
         )));
     }
     for leaf in leaves {
-        let host = inventory.host(&leaf.host).ok_or_else(unexpected)?;
+        let host = inventory.holder(&leaf.host).ok_or_else(unexpected)?;
         let sans = wanted_sans(host, leaf.role);
         materials.add(leaf, &sans);
     }
@@ -302,8 +300,8 @@ impl Materials {
 
     /// Why there is nothing to write to a file.
     pub(super) fn missing(&self, host: &str, change: &Change, file: &FileChange) -> Failure {
-        let fault = match file.content {
-            Content::Leaf { role, .. } => self.faults.get(&(host.to_owned(), role)),
+        let fault = match &file.content {
+            Content::Leaf { holder, role, .. } => self.faults.get(&(holder.clone(), *role)),
             _ => None,
         };
         let message = match fault {

@@ -8,6 +8,10 @@ use time::OffsetDateTime;
 pub struct CertificateStatus {
     /// The host whose certificate it is.
     pub host: String,
+    /// The identity on that host whose certificate it is, where it is not the
+    /// host's own.
+    #[serde(default)]
+    pub identity: Option<String>,
     pub role: CertificateRole,
     pub source: CertificateSource,
     /// A path on the host, the address of a daemon, or the ledger's path.
@@ -99,7 +103,7 @@ pub enum CertificateState {
     Unknown,
     /// A renewal or another change is due.
     Due,
-    /// It is good, and its host is not in the inventory any more.
+    /// It is good, and its host or its identity is not in the inventory any more.
     Unlisted,
     Fine,
 }

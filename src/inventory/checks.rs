@@ -10,6 +10,7 @@ use super::agreement;
 use super::convert::Context;
 use super::groups::Groups;
 use super::host::{ConnectionKind, Host};
+use super::identity_checks;
 use super::names::{nearest, tidy_path};
 use super::resolve::Resolved;
 use super::values::ClientEnv;
@@ -48,6 +49,7 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
         contradictions(resolved, ca_days, context);
         if resolved.host.is_client {
             default_daemon(resolved, &daemons, context);
+            identity_checks::of_the_client(resolved, ca_days, context);
         }
     }
 }
@@ -273,11 +275,18 @@ fn paths(resolved: &Resolved, context: &mut Context) {
 }
 
 /// A directory in the home, where it can be told without asking the node.
-fn in_home(directory: &str, host: &Host) -> String {
-    let Some(rest) = directory.strip_prefix("~/") else {
+pub(super) fn in_home(directory: &str, host: &Host) -> String {
+    let Some((account, rest)) = directory
+        .strip_prefix('~')
+        .and_then(|below| below.split_once('/'))
+    else {
         return directory.to_owned();
     };
-    match host.connection.user.as_deref() {
+    let login = host.connection.user.as_deref();
+    match Some(account)
+        .filter(|account| !account.is_empty())
+        .or(login)
+    {
         Some("root") => format!("/root/{rest}"),
         Some(user) => format!("/home/{user}/{rest}"),
         None => directory.to_owned(),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::ssh_options::SshOptions;
 use super::variables::Settings;
+use crate::pki::Role;
 use crate::secret::Secret;
 
 /// One machine of the inventory.
@@ -25,11 +26,110 @@ pub struct Host {
     pub is_daemon: bool,
     /// It is given a client certificate.
     pub is_client: bool,
+    /// The identity for which this stands in for its host; none: the host itself.
+    pub identity: Option<Identity>,
+    /// The host as each of its named identities sees it: the same machine, with
+    /// the directory and the settings of that identity's certificate.
+    pub identities: Vec<Host>,
     pub connection: Connection,
     pub settings: Settings,
     /// Every variable as YAML gave it, the operator's own included, passwords
     /// of `ansible_*` left out. Never a rendered template.
     pub variables: Map<String, Value>,
+}
+
+/// Somebody on a client host who has a certificate of his own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    /// The account that the files have to belong to; none: whoever owns the
+    /// directory.
+    pub owner: Option<String>,
+    /// Its files are taken away.
+    pub absent: bool,
+}
+
+/// What stands between the name of an identity and its host's, which has none.
+const AT: char = '@';
+
+impl Host {
+    /// Whose certificates these are: `node1`, of an identity `alice@node1`. The
+    /// ledger, the CA's requests and the CN of a client's certificate name it.
+    #[must_use]
+    pub fn holder(&self) -> String {
+        match &self.identity {
+            Some(identity) => format!("{}{AT}{}", identity.name, self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// As notes and refusals call it: "its client certificate", or "the client
+    /// certificate of alice@node1".
+    #[must_use]
+    pub fn certificate_of(&self, role: Role) -> String {
+        match &self.identity {
+            Some(_) => format!("the {role} certificate of {}", self.holder()),
+            None => format!("its {role} certificate"),
+        }
+    }
+
+    /// Those who hold a client certificate on this host: itself, where it is a
+    /// client, and its identities.
+    pub fn client_holders(&self) -> impl Iterator<Item = &Host> {
+        let own = self.is_client.then_some(self);
+        own.into_iter()
+            .chain(self.identities.iter().filter(|of| !of.is_absent()))
+    }
+
+    /// Some of its identities are of other accounts than the one that logs in,
+    /// which takes root, unless the inventory or the play says otherwise.
+    #[must_use]
+    pub fn acts_for_others(&self) -> bool {
+        let login = self.connection.user.as_deref();
+        self.identities.iter().any(|identity| {
+            let in_home = identity.settings.client_dir.starts_with("~/");
+            match identity.owner() {
+                Some(owner) => Some(owner) != login,
+                None => !in_home,
+            }
+        })
+    }
+
+    /// Its files are taken away.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.identity
+            .as_ref()
+            .is_some_and(|identity| identity.absent)
+    }
+
+    /// The account that the files have to belong to, where that is said.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.identity.as_ref()?.owner.as_deref()
+    }
+
+    /// Where the docker command line of whoever uses the certificate keeps its
+    /// contexts, wherever the certificate is.
+    #[must_use]
+    pub fn cli_directory(&self) -> String {
+        match self.owner() {
+            Some(owner) => format!("~{owner}/.docker"),
+            None => "~/.docker".to_owned(),
+        }
+    }
+}
+
+/// The name of the host in the name of a holder.
+#[must_use]
+pub fn host_of(holder: &str) -> &str {
+    holder.split_once(AT).map_or(holder, |(_, host)| host)
+}
+
+/// The name of the identity in the name of a holder.
+#[must_use]
+pub fn identity_of(holder: &str) -> Option<&str> {
+    holder.split_once(AT).map(|(name, _)| name)
 }
 
 /// How to reach a host and how to become somebody else there.
@@ -79,4 +179,17 @@ pub enum ShellType {
 pub enum BecomeMethod {
     #[default]
     Sudo,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{host_of, identity_of};
+
+    #[test]
+    fn a_holder_is_a_host_or_somebody_on_it() {
+        assert_eq!((host_of("node1"), identity_of("node1")), ("node1", None));
+        let holder = "alice@node1.example.com";
+        assert_eq!(host_of(holder), "node1.example.com");
+        assert_eq!(identity_of(holder), Some("alice"));
+    }
 }

@@ -25,6 +25,8 @@ mod extra;
 mod files;
 mod groups;
 mod host;
+mod identities;
+mod identity_checks;
 pub(crate) mod names;
 mod other_variables;
 mod path_values;
@@ -45,7 +47,10 @@ pub(crate) use batch_values::{SIZE as BATCH_SIZE, sizes_in};
 pub use certificate_values::Listen;
 pub use environment::{DiskFiles, Environment, FileKind, Files as FileAccess, MemoryFiles};
 pub use errors::InventoryErrors;
-pub use host::{BecomeMethod, Connection, ConnectionKind, Host, ShellType};
+pub use host::{
+    BecomeMethod, Connection, ConnectionKind, Host, Identity, ShellType, host_of, identity_of,
+};
+pub use identities::WrittenIdentity;
 pub use path_values::Files;
 pub use ssh_options::{HostKeyChecking, SshOptions};
 pub use values::{ClientEnv, RenewBefore};
@@ -91,6 +96,17 @@ impl Inventory {
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// The host, or the host as an identity of it sees it, that holds the
+    /// certificates of this name: see [`Host::holder`].
+    #[must_use]
+    pub fn holder(&self, name: &str) -> Option<&Host> {
+        let host = self.host(host_of(name))?;
+        if identity_of(name).is_none() {
+            return Some(host);
+        }
+        host.identities.iter().find(|of| of.holder() == name)
     }
 
     /// The hosts of a group and of the groups in it, `all` included.

@@ -18,6 +18,7 @@ use super::definitions::{Variables, warn_of_useless};
 use super::files::{self, VariableFiles};
 use super::groups::Groups;
 use super::host::Host;
+use super::identities;
 use super::variables::Settings;
 use crate::yaml::scalar;
 use crate::yaml::source::names_a_secret;
@@ -78,16 +79,21 @@ pub(super) fn hosts(
         warn_of_useless(&entry.variables, roles, &entry.name, context);
         let mut names: Vec<String> = ordered.iter().map(|(_, name)| (*name).to_owned()).collect();
         names.sort();
-        let host = Host {
+        let mut host = Host {
             name: entry.name.clone(),
             groups: names,
             is_ca: in_group("ca"),
             is_daemon: in_group("daemons"),
             is_client: in_group("clients"),
             connection: connection::read(&entry.name, &variables, context),
+            identity: None,
+            identities: Vec::new(),
             settings: Settings::read(&variables, context),
             variables: visible(&variables),
         };
+        if host.is_client {
+            host.identities = identities::of(&host);
+        }
         resolved.push(Resolved {
             host,
             variables,

@@ -17,6 +17,7 @@ use super::convert::{Context, Convert, Found};
 use super::daemon_values::{ConfigStyleName, DaemonModeName};
 use super::definitions::Variables;
 use super::host::{BecomeMethod, ConnectionKind, ShellType};
+use super::identities::{Identities, WrittenIdentity};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
 use super::reach::{
     Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Superuser,
@@ -118,8 +119,8 @@ variables! {
     /// life when not set.
     "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;
     /// The name, inside `dtls_ca_dir`, of what is issued for a host: a Jinja
-    /// template over `inventory_hostname`, `role` (daemon or client) and `kind`
-    /// (key or cert).
+    /// template over `inventory_hostname` (of an identity NAME@HOST), `role` (daemon
+    /// or client) and `kind` (key or cert).
     "dtls_issued_name" => issued_name: String = "{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem".to_owned(),
         "'{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'", NameTemplate, Every;
     /// Whether the keys of daemons and clients stay on the CA node after they
@@ -134,6 +135,10 @@ variables! {
     /// The directory of a client's three files, ca.pem, cert.pem and key.pem;
     /// a leading ~/ is the home of the account on the node.
     "dtls_client_dir" => client_dir: String = "~/.docker".to_owned(), "~/.docker", HomeDirectory, Clients;
+    /// More identities of a client host besides its own, by their names: people
+    /// or jobs, each with a certificate and a directory of its own (`dir`, `owner`,
+    /// `key_type`, `validity_days`, `renew_before`, `context`, `absent`).
+    "dtls_identities" => identities: Vec<WrittenIdentity> = Vec::new(), "{}", Identities, Clients;
     /// Where a daemon listens for TLS.
     "dtls_listen" => listen: Vec<Listen> = vec![Listen {
             text: "tcp://0.0.0.0:2376".to_owned(), host: "0.0.0.0".to_owned(), port: 2376,

@@ -5,7 +5,7 @@
 //! --ca` runs its playbook until no step is left.
 
 use super::{Kind, Module, Parameter};
-use crate::inventory::{Host, Inventory};
+use crate::inventory::{Host, Inventory, host_of};
 use crate::node::facts::FactRequest;
 use crate::pki::{RETIRED, ROLLED_OVER};
 use crate::plan::{Action, Authority, Change, Outside, Planner, Refusal};
@@ -185,9 +185,12 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
     };
     rollover.advances = true;
     let abandoned = task.list("abandon");
-    rollover
-        .outside
-        .retain(|outside| !abandoned.contains(&outside.host));
+    rollover.outside.retain(|outside| {
+        let of_host = host_of(&outside.host);
+        !abandoned
+            .iter()
+            .any(|name| *name == outside.host || *name == of_host)
+    });
     let outside = rollover.outside.clone();
     let step = rollover.step;
     let next = rollover.next().subject().to_owned();

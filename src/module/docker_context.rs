@@ -1,5 +1,6 @@
 //! `docker_context`: a context of the docker CLI for every daemon.
 
+use super::identity::check_owner;
 use super::{BECAUSE, Module, Parameter, STATE, is_absent, waits_for_leaf};
 use crate::docker::context::{ContextPaths, Keeper, keeper, metadata, paths};
 use crate::inventory::{ClientEnv, Host, Inventory};
@@ -7,15 +8,12 @@ use crate::node::facts::FactRequest;
 use crate::pki::Role;
 use crate::plan::{
     Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
-    daemon_address, leaf_location,
+    daemon_address, leaf_location, request_leaf,
 };
 use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct DockerContext;
-
-/// Where the CLI keeps its contexts, wherever the certificates are.
-const CLI_DIRECTORY: &str = "~/.docker";
 
 /// The name of a client's context for a daemon: after its zone and the daemon.
 #[must_use]
@@ -29,7 +27,7 @@ pub(crate) fn context_name(client: &Host, daemon: &Host) -> String {
 /// Where that context is kept.
 #[must_use]
 pub(crate) fn context_paths(client: &Host, daemon: &Host) -> ContextPaths {
-    paths(CLI_DIRECTORY, &context_name(client, daemon))
+    paths(&client.cli_directory(), &context_name(client, daemon))
 }
 
 impl Module for DockerContext {
@@ -46,26 +44,20 @@ impl Module for DockerContext {
     }
 
     fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
-        if !is_absent(task) && !host.settings.client_env.contains(&ClientEnv::Context) {
-            return;
-        }
-        let (directory, files) = leaf_location(host, Role::Client);
-        request.content.insert(format!("{directory}/{}", files.ca));
-        request
-            .content
-            .insert(format!("{directory}/{}", files.cert));
-        request.hashed.insert(format!("{directory}/{}", files.key));
-        for daemon in inventory.daemons() {
-            let paths = context_paths(host, daemon);
-            request
-                .content
-                .insert(format!("{}/meta.json", paths.metadata));
-            for name in ["ca.pem", "cert.pem"] {
-                request.content.insert(format!("{}/{name}", paths.tls));
+        for holder in everybody(host).filter(|of| is_absent(task) || has_contexts(of)) {
+            request_leaf(holder, Role::Client, request);
+            for daemon in inventory.daemons() {
+                let paths = context_paths(holder, daemon);
+                request
+                    .content
+                    .insert(format!("{}/meta.json", paths.metadata));
+                for name in ["ca.pem", "cert.pem"] {
+                    request.content.insert(format!("{}/{name}", paths.tls));
+                }
+                request.hashed.insert(format!("{}/key.pem", paths.tls));
+                request.directories.insert(paths.metadata);
+                request.directories.insert(paths.tls);
             }
-            request.hashed.insert(format!("{}/key.pem", paths.tls));
-            request.directories.insert(paths.metadata);
-            request.directories.insert(paths.tls);
         }
     }
 
@@ -75,97 +67,121 @@ impl Module for DockerContext {
         host: &Host,
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
-        if is_absent(task) {
-            return remove(planner, host, task);
-        }
-        if !host.settings.client_env.contains(&ClientEnv::Context)
-            || waits_for_leaf(planner, host, task, Role::Client)
-        {
-            return Ok(Vec::new());
-        }
-        let (directory, files) = leaf_location(host, Role::Client);
-        let decision = planner.decided_leaf(host, Role::Client)?;
-        let leaf_is_new = !matches!(decision, LeafDecision::Keep { .. });
         let mut changes = Vec::new();
-        for daemon in planner.inventory.daemons() {
-            let facts = planner.facts(&host.name)?;
-            let paths = context_paths(host, daemon);
-            let meta = format!("{}/meta.json", paths.metadata);
-            let name = context_name(host, daemon);
-            refuse_another(planner, host, daemon, &meta)?;
-            let copies = [
-                ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
-                (
-                    "cert.pem",
-                    &files.cert,
-                    Content::Leaf {
-                        role: Role::Client,
-                        part: LeafPart::Certificate,
-                    },
-                ),
-                (
-                    "key.pem",
-                    &files.key,
-                    Content::Leaf {
-                        role: Role::Client,
-                        part: LeafPart::Key,
-                    },
-                ),
-            ];
-            for (file, source, content) in copies {
-                let mut reasons = Vec::new();
-                let is_leaf = matches!(content, Content::Leaf { .. });
-                let mut content = content;
-                if is_leaf {
-                    let from = facts.regular(&format!("{directory}/{source}"));
-                    let copy = facts.regular(&format!("{}/{file}", paths.tls));
-                    let same = matches!((from, copy), (Some(from), Some(copy)) if from.sha256 == copy.sha256);
-                    if leaf_is_new {
-                        reasons.push("the client's certificate changes".to_owned());
-                    } else if same {
-                        content = Content::Same;
-                    } else {
-                        content = Content::Copy {
-                            from: format!("{}/{source}", facts.expand(&directory)),
-                        };
-                        reasons.push("differs from the client's own".to_owned());
-                    }
-                } else {
-                    let path = format!("{}/{file}", paths.tls);
-                    reasons = planner.bundle_reasons(host, Role::Client, &path);
+        let takes_away = task.argument("because") != Some("changes");
+        for holder in everybody(host) {
+            if is_absent(task) || (holder.is_absent() && has_contexts(holder) && takes_away) {
+                // An account's contexts are looked at once.
+                if has_contexts(holder) || holder.identity.is_none() {
+                    changes.extend(remove(planner, holder, task)?);
                 }
-                changes.extend(planner.compare(
-                    host,
-                    task,
-                    Desired {
-                        directory: paths.tls.clone(),
-                        directory_mode: Mode::Exact(0o700),
-                        name: file.to_owned(),
-                        mode: FileMode::Exact(0o400),
-                        content,
-                        reasons,
-                    },
-                )?);
+            } else if !holder.is_absent()
+                && has_contexts(holder)
+                && !waits_for_leaf(planner, holder, task, Role::Client)
+            {
+                changes.extend(deliver(planner, holder, task)?);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+fn has_contexts(host: &Host) -> bool {
+    host.settings.client_env.contains(&ClientEnv::Context)
+}
+
+/// The host itself, and its identities, those that are taken away included.
+fn everybody(host: &Host) -> impl Iterator<Item = &Host> {
+    std::iter::once(host).chain(&host.identities)
+}
+
+/// The contexts of one account, with the files of one holder.
+fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let (directory, files) = leaf_location(host, Role::Client);
+    let decision = planner.decided_leaf(host, Role::Client)?;
+    let leaf_is_new = !matches!(decision, LeafDecision::Keep { .. });
+    let mut changes = Vec::new();
+    for daemon in planner.inventory.daemons() {
+        let facts = planner.facts(&host.name)?;
+        let paths = context_paths(host, daemon);
+        check_owner(facts, host, &paths.tls)?;
+        let meta = format!("{}/meta.json", paths.metadata);
+        refuse_another(planner, host, daemon, &meta)?;
+        let copies = [
+            ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
+            (
+                "cert.pem",
+                &files.cert,
+                Content::Leaf {
+                    holder: host.holder(),
+                    role: Role::Client,
+                    part: LeafPart::Certificate,
+                },
+            ),
+            (
+                "key.pem",
+                &files.key,
+                Content::Leaf {
+                    holder: host.holder(),
+                    role: Role::Client,
+                    part: LeafPart::Key,
+                },
+            ),
+        ];
+        for (name, source, content) in copies {
+            let mut reasons = Vec::new();
+            let is_leaf = matches!(content, Content::Leaf { .. });
+            let mut content = content;
+            if is_leaf {
+                let from = facts.regular(&format!("{directory}/{source}"));
+                let copy = facts.regular(&format!("{}/{name}", paths.tls));
+                let same =
+                    matches!((from, copy), (Some(from), Some(copy)) if from.sha256 == copy.sha256);
+                if leaf_is_new {
+                    reasons.push("the client's certificate changes".to_owned());
+                } else if same {
+                    content = Content::Same;
+                } else {
+                    content = Content::Copy {
+                        from: format!("{}/{source}", facts.expand(&directory)),
+                    };
+                    reasons.push("differs from the client's own".to_owned());
+                }
+            } else {
+                let path = format!("{}/{name}", paths.tls);
+                reasons = planner.bundle_reasons(host, Role::Client, &path);
             }
             changes.extend(planner.compare(
                 host,
                 task,
                 Desired {
-                    directory: paths.metadata,
-                    directory_mode: Mode::IfMissing(0o700),
-                    name: "meta.json".to_owned(),
-                    mode: FileMode::IfMissing(0o600),
-                    content: Content::Text(metadata(
-                        &name,
-                        &daemon_address(daemon).url(),
-                        &planner.inventory.name,
-                    )),
-                    reasons: Vec::new(),
+                    directory: paths.tls.clone(),
+                    directory_mode: Mode::Exact(0o700),
+                    name: name.to_owned(),
+                    mode: FileMode::Exact(0o400),
+                    content,
+                    reasons,
                 },
             )?);
         }
-        Ok(changes)
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory: paths.metadata,
+                directory_mode: Mode::IfMissing(0o700),
+                name: "meta.json".to_owned(),
+                mode: FileMode::IfMissing(0o600),
+                content: Content::Text(metadata(
+                    &context_name(host, daemon),
+                    &daemon_address(daemon).url(),
+                    &planner.inventory.name,
+                )),
+                reasons: Vec::new(),
+            },
+        )?);
     }
+    Ok(changes)
 }
 
 /// A context that is not this inventory's is not written over.
@@ -212,7 +228,8 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
         if !is_ours {
             continue;
         }
-        // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty.
+        // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty; of
+        // an identity that is gone, whose own files went before, ~/.docker as well.
         for (directory, name, prune) in [
             (&paths.tls, "ca.pem", 4),
             (&paths.tls, "cert.pem", 4),
@@ -227,7 +244,9 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
                     directory_mode: Mode::IfMissing(0o700),
                     name: name.to_owned(),
                     mode: FileMode::IfMissing(0o600),
-                    content: Content::Gone { prune },
+                    content: Content::Gone {
+                        prune: prune + u8::from(host.is_absent()),
+                    },
                     reasons: Vec::new(),
                 },
             )?);

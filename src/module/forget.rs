@@ -5,12 +5,21 @@
 use super::Module;
 use super::restart::RECORD;
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::FactRequest;
+use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Action, Change, Forget as Forgotten, Planner, Refusal};
 use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct Forget;
+
+/// Where the account that logs in keeps its generations, on a node that was acted
+/// on without root before.
+const OF_LOGIN: &str = "~/.local/state/dtls-deploy/generations";
+
+/// Whether something is kept for the account that logs in, beside what root keeps.
+pub(crate) fn is_kept_for_login(facts: &NodeFacts) -> bool {
+    facts.uid == 0 && facts.exists(OF_LOGIN) == Ok(true)
+}
 
 impl Module for Forget {
     fn name(&self) -> &'static str {
@@ -27,6 +36,7 @@ impl Module for Forget {
 
     fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
         request.generation = true;
+        request.exists.insert(OF_LOGIN.to_owned());
         request.content.insert(RECORD.to_owned());
     }
 
@@ -37,7 +47,8 @@ impl Module for Forget {
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
-        if facts.generation.is_none() && facts.regular(RECORD).is_none() {
+        let of_login = is_kept_for_login(facts);
+        if facts.generation.is_none() && facts.regular(RECORD).is_none() && !of_login {
             return Ok(Vec::new());
         }
         Ok(vec![Change {

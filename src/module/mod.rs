@@ -11,7 +11,8 @@ mod client;
 mod command;
 pub(crate) mod daemon_json;
 pub(crate) mod docker_context;
-mod forget;
+pub(crate) mod forget;
+mod identity;
 mod launch;
 mod live_restore;
 mod push;
@@ -124,6 +125,15 @@ const BECAUSE: Parameter = Parameter {
 /// `role` for the host.
 fn waits_for_leaf(planner: &Planner<'_>, host: &Host, task: &Task, role: Role) -> bool {
     task.argument("because") == Some("changes") && !planner.has_new_leaf(host, role)
+}
+
+/// Whose certificates in a role a task deals with: the host's own, and those of
+/// its identities, each as the host that it sees.
+fn holders(host: &Host, role: Role) -> Vec<&Host> {
+    match role {
+        Role::Daemon => host.is_daemon.then_some(host).into_iter().collect(),
+        Role::Client => host.client_holders().collect(),
+    }
 }
 
 /// Whether the task takes away what its module makes.

@@ -1,13 +1,14 @@
 //! `push`: CA certificate, leaf certificate and key, under the names and with
 //! the modes that Docker looks for.
 
-use super::{BECAUSE, Module, Parameter, ROLE, STATE, is_absent, role_of, waits_for_leaf};
+use super::identity::{check_owner, check_places};
+use super::{BECAUSE, Module, Parameter, ROLE, STATE, holders, is_absent, role_of, waits_for_leaf};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
 use crate::plan::{
     Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
-    leaf_location,
+    leaf_location, request_leaf,
 };
 use crate::playbook::Task;
 
@@ -38,13 +39,14 @@ impl Module for Push {
 
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(role) = role_of(task, host) {
-            let (directory, files) = leaf_location(host, role);
-            request.directories.insert(directory.clone());
-            request.content.insert(format!("{directory}/{}", files.ca));
-            request
-                .content
-                .insert(format!("{directory}/{}", files.cert));
-            request.hashed.insert(format!("{directory}/{}", files.key));
+            // Those that are to be taken away as well.
+            let absent = host.identities.iter().filter(|of| of.is_absent());
+            let absent = absent.filter(|_| role == Role::Client);
+            for holder in holders(host, role).into_iter().chain(absent) {
+                let (directory, _) = leaf_location(holder, role);
+                request.directories.insert(directory);
+                request_leaf(holder, role, request);
+            }
         }
     }
 
@@ -57,60 +59,91 @@ impl Module for Push {
         let Some(role) = role_of(task, host) else {
             return Ok(Vec::new());
         };
-        if is_absent(task) {
-            return remove(planner, host, task, role);
-        }
-        if waits_for_leaf(planner, host, task, role) {
+        let mut served = holders(host, role);
+        served.retain(|holder| is_absent(task) || !waits_for_leaf(planner, holder, task, role));
+        // What only follows a new certificate takes nothing away.
+        let takes_away = task.argument("because") != Some("changes");
+        if served.is_empty() && !takes_away {
             return Ok(Vec::new());
         }
-        let decision = planner.decided_leaf(host, role)?;
-        let (leaf_is_new, reasons) = match decision {
-            LeafDecision::Keep { .. } => (false, Vec::new()),
-            LeafDecision::Fetch { reasons, .. } | LeafDecision::Issue { reasons, .. } => {
-                (true, reasons)
-            }
-        };
-        let (directory, files) = leaf_location(host, role);
-        let leaf = |part| {
-            if leaf_is_new {
-                Content::Leaf { role, part }
-            } else {
-                Content::Same
-            }
-        };
-        let ca_reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
-        let wanted = [
-            (
-                &files.ca,
-                CERTIFICATE_MODE,
-                planner.bundle(host, role),
-                ca_reasons,
-            ),
-            (
-                &files.cert,
-                CERTIFICATE_MODE,
-                leaf(LeafPart::Certificate),
-                reasons.clone(),
-            ),
-            (&files.key, KEY_MODE, leaf(LeafPart::Key), reasons),
-        ];
         let mut changes = sweep(planner.facts(&host.name)?, host, task)?;
-        for (name, mode, content, reasons) in wanted {
-            changes.extend(planner.compare(
-                host,
-                task,
-                Desired {
-                    directory: directory.clone(),
-                    directory_mode: Mode::Exact(DIRECTORY_MODE),
-                    name: name.clone(),
-                    mode: FileMode::Exact(mode),
-                    content,
-                    reasons,
-                },
-            )?);
+        if role == Role::Client {
+            check_places(planner, host)?;
+            let gone = host.identities.iter().filter(|of| of.is_absent());
+            for holder in gone.filter(|_| takes_away) {
+                changes.extend(remove(planner, holder, task, role)?);
+            }
+        }
+        for holder in served {
+            if is_absent(task) {
+                changes.extend(remove(planner, holder, task, role)?);
+            } else {
+                changes.extend(deliver(planner, holder, task, role)?);
+            }
         }
         Ok(changes)
     }
+}
+
+/// The three files of one holder.
+fn deliver(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    role: Role,
+) -> Result<Vec<Change>, Refusal> {
+    let decision = planner.decided_leaf(host, role)?;
+    let (leaf_is_new, reasons) = match decision {
+        LeafDecision::Keep { .. } => (false, Vec::new()),
+        LeafDecision::Fetch { reasons, .. } | LeafDecision::Issue { reasons, .. } => {
+            (true, reasons)
+        }
+    };
+    let (directory, files) = leaf_location(host, role);
+    check_owner(planner.facts(&host.name)?, host, &directory)?;
+    let leaf = |part| {
+        if leaf_is_new {
+            Content::Leaf {
+                holder: host.holder(),
+                role,
+                part,
+            }
+        } else {
+            Content::Same
+        }
+    };
+    let ca_reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
+    let wanted = [
+        (
+            &files.ca,
+            CERTIFICATE_MODE,
+            planner.bundle(host, role),
+            ca_reasons,
+        ),
+        (
+            &files.cert,
+            CERTIFICATE_MODE,
+            leaf(LeafPart::Certificate),
+            reasons.clone(),
+        ),
+        (&files.key, KEY_MODE, leaf(LeafPart::Key), reasons),
+    ];
+    let mut changes = Vec::new();
+    for (name, mode, content, reasons) in wanted {
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory: directory.clone(),
+                directory_mode: Mode::Exact(DIRECTORY_MODE),
+                name: name.clone(),
+                mode: FileMode::Exact(mode),
+                content,
+                reasons,
+            },
+        )?);
+    }
+    Ok(changes)
 }
 
 /// The three files go, where the key is one that this CA has issued: others are
@@ -123,7 +156,7 @@ fn remove(
 ) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let (directory, files) = leaf_location(host, role);
-    let mut changes = sweep(facts, host, task)?;
+    let mut changes = Vec::new();
     let Some(key) = facts.regular(&format!("{directory}/{}", files.key)) else {
         return Ok(changes);
     };

@@ -4,7 +4,7 @@
 //! transaction like any other; once it holds, the generation is not kept any
 //! more, so that going back again leads further back.
 
-use super::{Module, daemon_json};
+use super::{Module, daemon_json, holders};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::node::generation::Generation;
@@ -33,16 +33,14 @@ impl Module for Rollback {
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.generation = true;
         // What is in place decides whether clients and daemons still agree.
-        for (role, is) in [
-            (Role::Daemon, host.is_daemon),
-            (Role::Client, host.is_client),
-        ] {
-            if is {
-                let (directory, files) = leaf_location(host, role);
+        for role in [Role::Daemon, Role::Client] {
+            for holder in holders(host, role) {
+                let (directory, files) = leaf_location(holder, role);
                 request.content.insert(format!("{directory}/{}", files.ca));
                 request
                     .content
                     .insert(format!("{directory}/{}", files.cert));
+                request.accounts.extend(holder.owner().map(str::to_owned));
             }
         }
         if host.is_daemon {
@@ -207,16 +205,16 @@ fn check_trust(
     facts: &NodeFacts,
     generation: &Generation,
 ) -> Result<(), Refusal> {
-    for (role, is_role) in [
-        (Role::Daemon, host.is_daemon),
-        (Role::Client, host.is_client),
-    ] {
+    let own = [Role::Daemon, Role::Client]
+        .into_iter()
+        .flat_map(|role| holders(host, role).into_iter().map(move |of| (role, of)));
+    for (role, host) in own {
         let kept = |path: &str| {
             let file = generation.files.iter().find(|file| file.path == path)?;
             facts.regular(&file.copy)?.content.clone()
         };
         let (ca, certificate) = paths(host, role, facts);
-        if !is_role || (kept(&ca).is_none() && kept(&certificate).is_none()) {
+        if kept(&ca).is_none() && kept(&certificate).is_none() {
             continue;
         }
         let now = |path: &str| facts.regular(path)?.content.clone();
@@ -224,21 +222,19 @@ fn check_trust(
             kept(&ca).or_else(|| now(&ca)),
             kept(&certificate).or_else(|| now(&certificate)),
         );
-        for other in &planner.inventory.hosts {
-            let (other_role, is_other) = match role {
-                Role::Daemon => (Role::Client, other.is_client),
-                Role::Client => (Role::Daemon, other.is_daemon),
-            };
-            if !is_other {
-                continue;
-            }
+        let other_role = match role {
+            Role::Daemon => Role::Client,
+            Role::Client => Role::Daemon,
+        };
+        let others = planner.inventory.hosts.iter();
+        for other in others.flat_map(|other| holders(other, other_role)) {
             let Some(known) = planner.facts.get(&other.name) else {
                 if planner.rollover.is_none() {
                     continue;
                 }
                 return Err(Refusal::new(format!(
                     "whether {} would accept what is kept here is not known while the CA is rolled over",
-                    other.name
+                    other.holder()
                 ))
                 .hint("go back without --limit, when it answers"));
             };
@@ -248,8 +244,9 @@ fn check_trust(
             let hint = "go back on the hosts at the other end first, or deploy again";
             if !theirs.trusts(&ours) {
                 return Err(Refusal::new(format!(
-                    "what is kept of its {role} certificate is not trusted by {} now",
-                    other.name
+                    "what is kept of {} is not trusted by {} now",
+                    host.certificate_of(role),
+                    other.holder()
                 ))
                 .hint(hint));
             }

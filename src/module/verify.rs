@@ -1,6 +1,6 @@
 //! `verify`: the proof, from the client it stands for.
 
-use super::Module;
+use super::{Module, holders};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::pki::Role;
@@ -24,16 +24,13 @@ impl Module for Verify {
     }
 
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
-        for (is_role, role) in [
-            (host.is_client, Role::Client),
-            (host.is_daemon, Role::Daemon),
-        ] {
-            if is_role {
-                let (directory, files) = leaf_location(host, role);
-                request.content.insert(format!("{directory}/{}", files.ca));
-                request
-                    .content
-                    .insert(format!("{directory}/{}", files.cert));
+        for role in [Role::Client, Role::Daemon] {
+            for holder in holders(host, role) {
+                let (directory, files) = leaf_location(holder, role);
+                for name in [&files.ca, &files.cert] {
+                    request.content.insert(format!("{directory}/{name}"));
+                }
+                request.accounts.extend(holder.owner().map(str::to_owned));
             }
         }
     }

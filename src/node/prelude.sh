@@ -79,11 +79,13 @@ login_home() {
     esac
 }
 
-# expand PATH: sets $expanded, a leading ~/ replaced by the login account's home.
+# expand PATH: sets $expanded, a leading ~/ replaced by the login account's home, a
+# leading ~NAME/ by that account's.
 expand() {
     case $1 in
     "~/"*) expanded=$login_home/${1#"~/"} ;;
     "~") expanded=$login_home ;;
+    "~"*) expand_for_account "$1" ;;
     *) expanded=$1 ;;
     esac
 }
@@ -1465,4 +1467,56 @@ prove_socket() {
     else
         record socket refused "$prove_tool" "$prove_last"
     fi
+}
+
+# --- accounts besides the login's ---------------------------------------------
+
+# expand_for_account PATH: sets $expanded for ~NAME or ~NAME/...; where there is no
+# such account, to a place where nothing can be.
+expand_for_account() {
+    account_name=${1#"~"}
+    account_rest=
+    case $account_name in
+    */*)
+        account_rest=/${account_name#*/}
+        account_name=${account_name%%/*}
+        ;;
+    esac
+    case $account_name in
+    '' | [-.]* | *[!A-Za-z0-9._-]*) fail account "the account name $account_name is not usable" ;;
+    esac
+    eval "expanded=~$account_name"
+    case $expanded in
+    /*) expanded=${expanded%/}$account_rest ;;
+    *) expanded=/nonexistent/$account_name$account_rest ;;
+    esac
+}
+
+# fact_account NAME: the home of an account, empty where there is none.
+fact_account() {
+    if id -u "$1" >/dev/null 2>&1; then
+        expand "~$1"
+        record named-account "$1" "$expanded"
+    else
+        record named-account "$1" ""
+    fi
+}
+
+# prove_as_owner ARGUMENT...: prove_identity with the files of the account that this
+# is, whose own settings of the docker command line count.
+prove_as_owner() {
+    expand "~$ACCOUNT"
+    HOME=$expanded
+    export HOME
+    prove_identity "$@"
+}
+
+# forget_as_login: what was kept for the account that logged in, while this node was
+# acted on without root. Done as that account: root would follow its links.
+forget_as_login() {
+    [ "$ACCOUNT_ID" = 0 ] && [ -n "${SUDO_USER-}" ] && [ "$SUDO_USER" != root ] || return 0
+    # shellcheck disable=SC2016 # expanded there
+    in_account "$SUDO_USER" 'rm -rf "$login_home/.local/state/dtls-deploy/generations" &&
+        { rmdir "$login_home/.local/state/dtls-deploy" 2>/dev/null || :; }' ||
+        fail forget "cannot remove what is kept in $login_home/.local/state/dtls-deploy"
 }

@@ -21,7 +21,8 @@ pub struct Entry {
     /// Upper-case hexadecimal.
     pub serial: String,
     pub role: Role,
-    /// The inventory's name of the host the leaf is for.
+    /// The inventory's name of the host the leaf is for; of an identity on it,
+    /// NAME@HOST.
     pub host: String,
     /// In the manner of RFC 4514.
     pub subject: String,

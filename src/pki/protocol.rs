@@ -137,7 +137,8 @@ pub enum Signer {
 /// One leaf to issue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafRequest {
-    /// The inventory's name of the host the leaf is for.
+    /// The inventory's name of the host the leaf is for; of an identity on it,
+    /// NAME@HOST.
     pub host: String,
     pub role: Role,
     pub signer: Signer,
@@ -184,7 +185,7 @@ pub struct CaFile {
     pub content: Secret,
 }
 
-/// Whose leaf: there is one current leaf for a host and role.
+/// Whose leaf: there is one current leaf for a host, or an identity on it, and role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeafName {
     pub host: String,

@@ -59,12 +59,13 @@ impl Planner<'_> {
         let ledger = &self.authority.ledger;
         let is_earlier = ledger
             .by_serial(certificate.serial())
-            .is_some_and(|entry| entry.superseded && entry.host == host.name);
+            .is_some_and(|entry| entry.superseded && entry.host == host.holder());
         if is_earlier {
             self.note(
                 host,
                 format!(
-                    "its {role} certificate is an earlier one than was last delivered (serial {}): the node may have gone back to a backup; it is kept until it is due, on the rules of any other",
+                    "{} is an earlier one than was last delivered (serial {}): the node may have gone back to a backup; it is kept until it is due, on the rules of any other",
+                    host.certificate_of(role),
                     certificate.serial()
                 ),
             );

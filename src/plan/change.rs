@@ -80,7 +80,7 @@ pub enum Action {
     /// A new leaf key and certificate, on the CA node.
     Issue(LeafRequest),
     /// A pair that was issued before and lies on the CA node undelivered.
-    Fetch { host: String, role: Role },
+    Fetch { holder: String, role: Role },
     /// A file on the node.
     File(FileChange),
     /// What interrupted runs have left in a directory, old keys perhaps.
@@ -219,6 +219,8 @@ pub enum Content {
     Authority,
     /// A leaf that is issued or fetched in this run.
     Leaf {
+        /// Whose: see `Host::holder`.
+        holder: String,
         role: Role,
         part: LeafPart,
     },

@@ -11,7 +11,8 @@ use crate::inventory::{Host, Inventory};
 use crate::pki::Role;
 
 /// The names under which the CA node keeps an issued pair, relative to the CA
-/// directory: key, certificate.
+/// directory: key, certificate. For an identity, `inventory_hostname` is NAME@HOST, so
+/// that every template tells it from its host.
 ///
 /// # Errors
 /// When the template cannot be rendered; `host` names the subject of the leaf.
@@ -19,10 +20,11 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.set_fuel(Some(50_000));
+    let holder = host.holder();
     let render = |kind: &str| {
         let mut variables = host.variables.clone();
         for (name, value) in [
-            ("inventory_hostname", host.name.as_str()),
+            ("inventory_hostname", holder.as_str()),
             ("role", role.to_string().as_str()),
             ("kind", kind),
         ] {
@@ -38,11 +40,13 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
     Ok((render("key")?, render("cert")?))
 }
 
-/// Every leaf that the inventory wants: a host may have two.
+/// Every leaf that the inventory wants: a host may have two, and one more for each
+/// of its identities.
 #[must_use]
 pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
     let daemons = inventory.daemons().map(|host| (host, Role::Daemon));
-    let clients = inventory.clients().map(|host| (host, Role::Client));
+    let holders = inventory.hosts.iter().flat_map(Host::client_holders);
+    let clients = holders.map(|host| (host, Role::Client));
     daemons.chain(clients).collect()
 }
 
@@ -61,7 +65,7 @@ pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
     for (host, role) in leaves_of(inventory) {
         let (key, certificate) = issued_names(template, host, role)?;
         for name in [key, certificate] {
-            let owner = format!("{role} of {}", host.name);
+            let owner = format!("{role} of {}", host.holder());
             if let Some(other) = taken.insert(name.clone(), owner.clone()) {
                 return Err(Refusal::new(format!(
                     "dtls_issued_name gives the same file {name} to {other} and to {owner}"

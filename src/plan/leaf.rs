@@ -14,8 +14,8 @@ use super::issued::issued_names;
 use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
 use crate::inventory::{Files, Host};
-use crate::node::facts::NodeFacts;
-use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San, Signer};
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San, Signer, Subject};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -44,6 +44,16 @@ pub fn location(host: &Host, role: Role) -> (String, Files) {
         ),
         Role::Client => (host.settings.client_dir.clone(), Files::default()),
     }
+}
+
+/// What is asked of a node about the three files of a role.
+pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
+    let (directory, files) = location(host, role);
+    for name in [&files.ca, &files.cert] {
+        request.content.insert(format!("{directory}/{name}"));
+    }
+    request.hashed.insert(format!("{directory}/{}", files.key));
+    request.accounts.extend(host.owner().map(str::to_owned));
 }
 
 /// The names and addresses a leaf is for.
@@ -120,8 +130,7 @@ impl Planner<'_> {
             }
             Found::Nothing(reason) => self.replace(host, role, vec![reason], None)?,
         };
-        self.leaves
-            .insert((host.name.clone(), role), decision.clone());
+        self.leaves.insert((host.holder(), role), decision.clone());
         Ok(decision)
     }
 
@@ -154,8 +163,7 @@ impl Planner<'_> {
             return Ok(None);
         }
         let decision = self.replace(host, role, vec![reason], Some(&certificate))?;
-        self.leaves
-            .insert((host.name.clone(), role), decision.clone());
+        self.leaves.insert((host.holder(), role), decision.clone());
         Ok(Some(decision))
     }
 
@@ -163,7 +171,7 @@ impl Planner<'_> {
     #[must_use]
     pub fn has_new_leaf(&self, host: &Host, role: Role) -> bool {
         matches!(
-            self.leaves.get(&(host.name.clone(), role)),
+            self.leaves.get(&(host.holder(), role)),
             Some(LeafDecision::Issue { .. } | LeafDecision::Fetch { .. })
         )
     }
@@ -226,7 +234,7 @@ impl Planner<'_> {
     /// # Errors
     /// When a new pair is needed, and nothing in this run asks for one.
     pub fn decided_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
-        let key = (host.name.clone(), role);
+        let key = (host.holder(), role);
         if let Some(decision) = self.leaves.get(&key) {
             return Ok(decision.clone());
         }
@@ -234,7 +242,8 @@ impl Planner<'_> {
             LeafDecision::Issue { reasons, .. } | LeafDecision::Fetch { reasons, .. } => {
                 self.leaves.remove(&key);
                 Err(Refusal::new(format!(
-                    "its {role} certificate has to be replaced ({}), and no `certificate` task of this run does so",
+                    "{} has to be replaced ({}), and no `certificate` task of this run does so",
+                    host.certificate_of(role),
                     reasons.join("; ")
                 ))
                 .hint("put a `certificate` task for this role before, or let --tags include it"))
@@ -306,7 +315,7 @@ impl Planner<'_> {
                 && self
                     .authority
                     .ledger
-                    .current(&host.name, role)
+                    .current(&host.holder(), role)
                     // An adopted pair may have another form than what is delivered.
                     .is_some_and(|entry| {
                         !entry.adopted && entry.certificate_sha256 == certificate.sha256()
@@ -326,10 +335,10 @@ impl Planner<'_> {
         Ok(LeafDecision::Issue {
             reasons,
             request: Box::new(LeafRequest {
-                host: host.name.clone(),
+                host: host.holder(),
                 role,
                 signer,
-                common_name: host.name.clone(),
+                common_name: host.holder(),
                 sans: wanted_sans(host, role),
                 key_type: host.settings.key_type,
                 validity_days: host.settings.validity_days,
@@ -463,6 +472,17 @@ fn mismatches(
     };
     if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
         faults.push("extended key usage differs".to_owned());
+    }
+    // The client's own is told by its key alone; those of several people on one
+    // host are for one person each.
+    if host.identity.is_some() {
+        let wanted = Subject::named(&host.holder()).to_string();
+        if certificate.subject() != wanted {
+            faults.push(format!(
+                "it is that of {}, want {wanted}",
+                certificate.subject()
+            ));
+        }
     }
     if !is_adopted && certificate.key_type() != Some(host.settings.key_type) {
         let found = certificate

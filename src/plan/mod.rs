@@ -31,7 +31,8 @@ pub use engine::{Containers, is_swarm_manager};
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{
-    LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf, wanted_sans,
+    LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
+    request as request_leaf, wanted_sans,
 };
 pub use renewal::{Renewal, Renewals, authority_warning, clocks, renewal};
 pub use rollover::{Behind, Outside, Rollover, Trust};
@@ -50,7 +51,7 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// The playbook ends in a proof.
     pub verify: bool,
-    /// Whom each host shall trust, in PEM, while the CA is rolled over.
+    /// Whom each holder shall trust, in PEM, while the CA is rolled over.
     pub bundles: BTreeMap<(String, Role), String>,
     /// Some host was left alone because its last change is not settled: the
     /// run that made it may still be at work.
@@ -326,8 +327,8 @@ pub fn plan(
             .into_iter()
             .map(|(host, role)| {
                 let bundle = after(&plan, facts.get(&host.name), host, role)
-                    .unwrap_or_else(|| rollover.bundle(&host.name, role).to_owned());
-                ((host.name.clone(), role), bundle)
+                    .unwrap_or_else(|| rollover.bundle(&host.holder(), role).to_owned());
+                ((host.holder(), role), bundle)
             })
             .collect();
     }

@@ -92,7 +92,7 @@ impl Planner<'_> {
 
     /// A leaf that is due, and that a new CA has to come first for.
     pub(super) fn waits_for_authority(&mut self, host: &Host, role: Role) {
-        let text = format!("{role} certificate of {}", host.name);
+        let text = format!("{role} certificate of {}", host.holder());
         if !self.waiting_for_authority.contains(&text) {
             self.waiting_for_authority.push(text);
         }

@@ -123,10 +123,7 @@ impl Rollover {
         inventory: &Inventory,
         now: time::OffsetDateTime,
     ) -> Vec<Outside> {
-        let known: BTreeSet<(&str, Role)> = super::leaves_of(inventory)
-            .into_iter()
-            .map(|(host, role)| (host.name.as_str(), role))
-            .collect();
+        let known = declared(inventory);
         let old: Vec<String> = Certificate::bundle_from_pem(self.old_text.as_bytes())
             .unwrap_or_default()
             .iter()
@@ -140,7 +137,7 @@ impl Rollover {
                 !entry.superseded
                     && entry.not_after > now
                     && old.contains(&entry.issuer_sha256)
-                    && !known.contains(&(entry.host.as_str(), entry.role))
+                    && !known.contains(&(entry.host.clone(), entry.role))
             })
             .map(|entry| Outside {
                 host: entry.host.clone(),
@@ -164,7 +161,7 @@ impl Rollover {
         let (directory, files) = location(host, role);
         let trust = self.trust(facts, &format!("{directory}/{}", files.ca));
         if let Some(trust) = trust {
-            self.found.insert((host.name.clone(), role), trust);
+            self.found.insert((host.holder(), role), trust);
         }
         let leaf = self.is_new_leaf(facts, &format!("{directory}/{}", files.cert));
         let begun = match (role, trust, leaf) {
@@ -383,6 +380,17 @@ impl Rollover {
     }
 }
 
+/// Whose certificates the inventory speaks of: those that it wants, and those of
+/// identities that it has taken away, which hold nothing back.
+fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
+    let wanted = super::leaves_of(inventory).into_iter();
+    let identities = inventory.hosts.iter().flat_map(|host| &host.identities);
+    wanted
+        .map(|(host, role)| (host.holder(), role))
+        .chain(identities.map(|host| (host.holder(), Role::Client)))
+        .collect()
+}
+
 /// Where a client keeps a file: its own, then the copy of each context.
 fn client_files(host: &Host, inventory: &Inventory, facts: &NodeFacts, name: &str) -> Vec<String> {
     let (directory, files) = location(host, Role::Client);
@@ -406,7 +414,7 @@ impl Planner<'_> {
     #[must_use]
     pub fn bundle(&self, host: &Host, role: Role) -> Content {
         match &self.rollover {
-            Some(rollover) => Content::Text(rollover.bundle(&host.name, role).to_owned()),
+            Some(rollover) => Content::Text(rollover.bundle(&host.holder(), role).to_owned()),
             None => self.authority.content(),
         }
     }
@@ -420,7 +428,7 @@ impl Planner<'_> {
         let (Some(rollover), Some(facts)) = (&self.rollover, self.facts.get(&host.name)) else {
             return Vec::new();
         };
-        let wanted = rollover.wanted(&host.name, role);
+        let wanted = rollover.wanted(&host.holder(), role);
         if rollover
             .trust(facts, path)
             .is_none_or(|found| found == wanted)

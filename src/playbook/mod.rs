@@ -199,7 +199,8 @@ impl Play {
     /// Whether `host` acts as root in this play.
     #[must_use]
     pub fn is_privileged(&self, host: &Host) -> bool {
-        host.connection.r#become.or(self.r#become).unwrap_or(false)
+        let asked = host.connection.r#become.or(self.r#become);
+        asked.unwrap_or_else(|| host.acts_for_others())
     }
 }
 

@@ -38,7 +38,10 @@ fn row(one: &CertificateStatus, verbose: bool) -> Vec<Cell> {
     };
     vec![
         Cell::painted(one.state.word(), colour),
-        one.host.as_str().into(),
+        match &one.identity {
+            Some(identity) => format!("{identity}@{}", one.host).into(),
+            None => one.host.as_str().into(),
+        },
         format!("{} {}", one.role.word(), one.source.word()).into(),
         days.into(),
         Cell::painted(bar, colour),

@@ -102,6 +102,7 @@ fn change(change: &mut PlannedChange) {
 fn status(status: &mut CertificateStatus) {
     let CertificateStatus {
         host,
+        identity,
         role: _,
         source: _,
         place,
@@ -112,6 +113,7 @@ fn status(status: &mut CertificateStatus) {
         certificate,
     } = status;
     all([host, place, holder]);
+    all(identity);
     all(drift);
     all(due);
     if let Some(text) = certificate {

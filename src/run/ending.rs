@@ -10,7 +10,7 @@ use super::{Exit, Run, RunError, World};
 use crate::agent::RunningAgent;
 use crate::apply::Outcome;
 use crate::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, StoppedHost, Verdict};
-use crate::inventory::Host;
+use crate::inventory::{Host, host_of};
 use crate::pki::{DeliveredLeaf, Request, Role};
 use crate::session::causes;
 
@@ -65,7 +65,10 @@ impl Run<'_> {
         proofs: &[Proof],
     ) -> Result<(), RunError> {
         let proved = |leaf: &DeliveredLeaf| {
-            outcome.failed.iter().all(|host| *host != leaf.host)
+            outcome
+                .failed
+                .iter()
+                .all(|host| host != host_of(&leaf.host))
                 && (leaf.role == Role::Daemon
                     || (proofs.is_empty() && !self.interrupt.is_asked())
                     || proofs.iter().any(|proof| {
@@ -106,7 +109,7 @@ impl Run<'_> {
             let of = |verdict| {
                 proofs
                     .iter()
-                    .filter(|proof| proof.from == name && proof.verdict == verdict)
+                    .filter(|proof| host_of(&proof.from) == name && proof.verdict == verdict)
                     .count()
             };
             let issued = world

@@ -11,6 +11,7 @@ use super::{Exit, Run, RunError, World};
 use crate::agent::{Program, RunningAgent};
 use crate::apply::Outcome;
 use crate::event::{Check, Event, Failure, FailureKind, Proof, Verdict};
+use crate::inventory::{host_of, identity_of};
 use crate::journal::left::Left;
 use crate::pki::Request;
 use crate::plan::Action;
@@ -111,7 +112,7 @@ impl Run<'_> {
         state.outcome.absorb(done);
         if goes_on && let Some(proof) = state.proofs.iter().find(|proof| rejects(proof)) {
             self.events.emit(Event::Failed(held(proof)));
-            state.outcome.failed.insert(proof.from.clone());
+            state.outcome.failed.insert(host_of(&proof.from).to_owned());
             goes_on = false;
         }
         let is_over = world
@@ -137,14 +138,17 @@ fn rejects(proof: &Proof) -> bool {
 
 fn held(proof: &Proof) -> Failure {
     Failure {
-        host: proof.from.clone(),
+        host: host_of(&proof.from).to_owned(),
         kind: FailureKind::Failed,
         step: "prove a step of the rollover".to_owned(),
         message: format!(
             "{} {}: {}",
-            match proof.check {
-                Check::Accepted => "its certificate is not accepted by",
-                _ => "it is not shown the right certificate by",
+            match (proof.check, identity_of(&proof.from)) {
+                (Check::Accepted, None) => "its certificate is not accepted by".to_owned(),
+                (Check::Accepted, Some(_)) => {
+                    format!("the certificate of {} is not accepted by", proof.from)
+                }
+                _ => "it is not shown the right certificate by".to_owned(),
             },
             proof.to,
             proof.seen

@@ -94,16 +94,23 @@ fn head(text: &mut String, name: &str, help: &str) {
 /// The same for all metrics of a certificate, and for no two certificates.
 fn labels(one: &CertificateStatus) -> String {
     let certificate = one.certificate.as_ref();
-    [
+    let identity = one.identity.as_deref();
+    let labels = [
         ("host", one.host.as_str()),
         ("role", one.role.word()),
         ("source", one.source.word()),
         ("place", one.place.as_str()),
         ("subject", certificate.map_or("", |text| &text.subject)),
         ("serial", certificate.map_or("", |text| &text.serial)),
-    ]
-    .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
-    .join(",")
+    ];
+    // A label that is not there is an empty one to Prometheus.
+    let labels = labels
+        .into_iter()
+        .chain(identity.map(|name| ("identity", name)));
+    let written: Vec<String> = labels
+        .map(|(name, value)| format!("{name}=\"{}\"", escaped(value)))
+        .collect();
+    written.join(",")
 }
 
 /// A label's value: what would end it or the line is escaped.
@@ -155,6 +162,7 @@ mod tests {
         Found {
             certificates: vec![CertificateStatus {
                 host: "node3".to_owned(),
+                identity: None,
                 role: CertificateRole::Daemon,
                 source: CertificateSource::Served,
                 place: "tcp://node3:2376".to_owned(),
@@ -194,6 +202,14 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
+    }
+
+    #[test]
+    fn an_identity_is_a_label_of_its_own() {
+        let mut found = found();
+        found.certificates[0].identity = Some("alice".to_owned());
+        let text = text(&found, datetime!(2030-02-01 00:00 UTC));
+        assert!(text.contains(r#"serial="0A",identity="alice"} 1924992000"#));
     }
 
     #[test]

@@ -11,26 +11,23 @@ use super::World;
 use crate::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
-use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
 use crate::module::docker_context::{context_name, context_paths};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
     Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
+    request_leaf,
 };
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
-    for role in roles(host) {
-        let (directory, files) = leaf_location(host, role);
-        for name in [&files.ca, &files.cert] {
-            request.content.insert(format!("{directory}/{name}"));
-        }
-        request.hashed.insert(format!("{directory}/{}", files.key));
+    for (holder, role) in leaves(host) {
+        request_leaf(holder, role, request);
     }
-    if has_contexts(host) {
+    for holder in host.client_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {
-            let tls = context_paths(host, daemon).tls;
+            let tls = context_paths(holder, daemon).tls;
             for name in ["ca.pem", "cert.pem"] {
                 request.content.insert(format!("{tls}/{name}"));
             }
@@ -39,14 +36,15 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     }
 }
 
-fn roles(host: &Host) -> impl Iterator<Item = Role> {
-    let daemon = host.is_daemon.then_some(Role::Daemon);
-    let client = host.is_client.then_some(Role::Client);
-    daemon.into_iter().chain(client)
+/// What lies on a host: for its daemon, its client and each of its identities.
+fn leaves(host: &Host) -> impl Iterator<Item = (&Host, Role)> {
+    let daemon = host.is_daemon.then_some((host, Role::Daemon));
+    let clients = host.client_holders().map(|of| (of, Role::Client));
+    daemon.into_iter().chain(clients)
 }
 
 fn has_contexts(host: &Host) -> bool {
-    host.is_client && host.settings.client_env.contains(&ClientEnv::Context)
+    host.settings.client_env.contains(&ClientEnv::Context)
 }
 
 pub(super) const fn role_of(role: Role) -> CertificateRole {
@@ -160,6 +158,7 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     }
     CertificateStatus {
         host: ca.name.clone(),
+        identity: None,
         role: CertificateRole::Ca,
         source: CertificateSource::Disk,
         place: path("ca.pem"),
@@ -186,16 +185,17 @@ fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
 /// Everything that lies on a host for its daemon and its client.
 pub(super) fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
     let mut rows = Vec::new();
-    for role in roles(host) {
-        let Some(facts) = world.facts.get(&host.name) else {
-            rows.push(unseen(world, host, role));
-            continue;
-        };
-        rows.push(pair(world, facts, host, role));
+    let facts = world.facts.get(&host.name);
+    for (holder, role) in leaves(host) {
+        rows.push(match facts {
+            Some(facts) => pair(world, facts, holder, role),
+            None => unseen(world, holder, role),
+        });
     }
-    if let Some(facts) = world.facts.get(&host.name).filter(|_| has_contexts(host)) {
+    let holders = host.client_holders().filter(|of| has_contexts(of));
+    for (holder, facts) in holders.filter_map(|of| Some((of, facts?))) {
         for daemon in world.inventory.daemons() {
-            rows.push(context(world, facts, host, daemon));
+            rows.push(context(world, facts, holder, daemon));
         }
     }
     rows
@@ -209,6 +209,13 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         broken: looked.broken,
         drift: looked.drift,
     };
+    let key = facts.regular(&format!("{directory}/{}", files.key));
+    if let (Some(owner), Some(key)) = (host.owner(), key)
+        && key.owner != owner
+    {
+        let text = format!("its key is {}'s, and {owner} cannot use it", key.owner);
+        faults.broken.push(text);
+    }
     if certificate.is_some() {
         faults.drift.extend(bundle(
             facts,
@@ -224,6 +231,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
     );
     CertificateStatus {
         host: host.name.clone(),
+        identity: host.identity.as_ref().map(|of| of.name.clone()),
         role: role_of(role),
         source: CertificateSource::Disk,
         place: facts.expand(&format!("{directory}/{}", files.cert)),
@@ -284,6 +292,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
     let Judged { state, drift, due } = judge(found.as_ref(), faults, Renewal::NotDue, world.now);
     CertificateStatus {
         host: host.name.clone(),
+        identity: host.identity.as_ref().map(|of| of.name.clone()),
         role: CertificateRole::Client,
         source: CertificateSource::Context,
         place: facts.expand(&copy),
@@ -297,7 +306,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
 
 /// A certificate of a host that did not answer, as the ledger remembers it.
 fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
-    let issued = world.authority.ledger.delivered(&host.name, role);
+    let issued = world.authority.ledger.delivered(&host.holder(), role);
     let seen = world.missing.contains_key(&host.name);
     CertificateStatus {
         state: CertificateState::Unknown,
@@ -306,32 +315,43 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
         } else {
             format!("{} was not asked", host.name)
         }],
-        ..remembered(world, &host.name, role, issued)
+        ..remembered(world, &host.holder(), role, issued)
     }
 }
 
 /// Those that are good, and that nobody in the inventory is known to hold.
 pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
-    let listed: BTreeSet<(&str, Role)> = leaves_of(world.inventory)
+    let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
         .into_iter()
-        .map(|(host, role)| (host.name.as_str(), role))
+        .map(|(host, role)| (host.holder(), role))
         .collect();
     let entries = world.authority.ledger.entries().iter();
     entries
         .filter(|entry| {
-            entry.not_after > world.now && !listed.contains(&(entry.host.as_str(), entry.role))
+            entry.not_after > world.now && !listed.contains(&(entry.host.clone(), entry.role))
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
-            drift: vec!["issued for a host that is not in the inventory any more".to_owned()],
+            drift: vec![why_unlisted(world, &entry.host).to_owned()],
             ..remembered(world, &entry.host, entry.role, Some(entry))
         })
         .collect()
 }
 
+fn why_unlisted(world: &World<'_>, holder: &str) -> &'static str {
+    let host = world.inventory.host(host_of(holder));
+    match host.zip(identity_of(holder)) {
+        None => "issued for a host that is not in the inventory any more",
+        Some(_) if world.inventory.holder(holder).is_some() => {
+            "its identity is declared absent; a copy of it works until it ends"
+        }
+        Some(_) => "issued for an identity that dtls_identities does not declare any more",
+    }
+}
+
 fn remembered(
     world: &World<'_>,
-    host: &str,
+    holder: &str,
     role: Role,
     entry: Option<&Entry>,
 ) -> CertificateStatus {
@@ -349,7 +369,8 @@ fn remembered(
         used: used(entry.not_before, entry.not_after, world.now),
     });
     CertificateStatus {
-        host: host.to_owned(),
+        host: host_of(holder).to_owned(),
+        identity: identity_of(holder).map(str::to_owned),
         role: role_of(role),
         source: CertificateSource::Ledger,
         place: format!("{}/.ledger.jsonl", world.inventory.ca().settings.ca_dir),

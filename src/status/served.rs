@@ -57,6 +57,7 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
     let (from, seen) = seen?;
     let mut row = CertificateStatus {
         host: daemon.name.clone(),
+        identity: None,
         role: CertificateRole::Daemon,
         source: CertificateSource::Served,
         // Wherever it is seen from: the series of its metrics stays one.

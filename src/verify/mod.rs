@@ -67,6 +67,19 @@ pub async fn verify(
     for daemon in inventory.daemons() {
         for client in inventory.clients() {
             if let Some(node) = nodes.get(&client.name) {
+                for holder in &client.identities {
+                    if holder.is_absent() {
+                        continue;
+                    }
+                    let attempt = Attempt {
+                        node,
+                        client: holder,
+                        daemon,
+                        address: daemon_address(daemon),
+                        expectations,
+                    };
+                    attempts.push(Box::pin(async move { attempt.identity().await }));
+                }
                 let attempt = Attempt {
                     node,
                     client,
@@ -115,7 +128,7 @@ struct Attempt<'a> {
 impl Attempt<'_> {
     fn proof(&self, check: Check, verdict: Verdict, seen: impl Into<String>) -> Proof {
         Proof {
-            from: self.client.name.clone(),
+            from: self.client.holder(),
             to: self.daemon.name.clone(),
             check,
             verdict,
@@ -127,19 +140,27 @@ impl Attempt<'_> {
     async fn identity(&self) -> Vec<Proof> {
         let (directory, files) = leaf_location(self.client, Role::Client);
         let (url, port) = (self.address.url(), self.address.port.to_string());
+        let arguments = [
+            CLIENT_TOOLS,
+            &url,
+            &self.address.host,
+            &port,
+            &format!("{directory}/{}", files.ca),
+            &format!("{directory}/{}", files.cert),
+            &format!("{directory}/{}", files.key),
+        ];
         let mut script = Script::default();
-        script.call(
-            "prove_identity",
-            &[
-                CLIENT_TOOLS,
-                &url,
-                &self.address.host,
-                &port,
-                &format!("{directory}/{}", files.ca),
-                &format!("{directory}/{}", files.cert),
-                &format!("{directory}/{}", files.key),
-            ],
-        );
+        match self.client.owner() {
+            // Whose files they are has to be able to use them.
+            Some(owner) => {
+                let mut own = Script::default();
+                own.call("prove_as_owner", &arguments);
+                script.in_account(owner, &own, "");
+            }
+            None => {
+                script.call("prove_identity", &arguments);
+            }
+        }
         let privileged = self.expectations.is_privileged(&self.client.name);
         let record = tool_record(self.node, privileged, &script, "identity").await;
         let (verdict, seen) = match record {

@@ -66,7 +66,7 @@ struct Written {
     /// Another CA was made after the deployment.
     #[serde(default)]
     another_ca: bool,
-    /// `HOST ROLE`: a pair was issued after the deployment (and after
+    /// `HOST ROLE`, or `NAME@HOST client`: a pair was issued after the deployment (and after
     /// `another_ca`) and lies undelivered on the CA node.
     #[serde(default)]
     waiting: Vec<String>,
@@ -276,7 +276,7 @@ impl Case {
             } else {
                 Role::Client
             };
-            let host = inventory.host(name).unwrap();
+            let host = inventory.holder(name).unwrap();
             let (key_name, certificate_name) =
                 issued_names(&ca.settings.issued_name, host, role).unwrap();
             let request = LeafRequest {

@@ -297,8 +297,8 @@ impl Lab {
                 .certificate()
                 .to_pem()
                 .into_bytes(),
-            Content::Leaf { role, part } => {
-                let leaf = &self.pairs[&(host.to_owned(), *role)];
+            Content::Leaf { holder, role, part } => {
+                let leaf = &self.pairs[&(holder.clone(), *role)];
                 match part {
                     LeafPart::Certificate => leaf.certificate.to_pem().into_bytes(),
                     LeafPart::Key => leaf.key_pem.expose().to_vec(),

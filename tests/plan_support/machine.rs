@@ -55,6 +55,8 @@ pub struct Machine {
     pub engine: EngineFact,
     /// How the change of another run stands: armed, working, undo-failed.
     pub unsettled: Option<String>,
+    /// Homes of accounts besides the login's.
+    pub homes: BTreeMap<String, String>,
     booted: i64,
     pub started: i64,
 }
@@ -63,6 +65,7 @@ fn uid(owner: &str) -> u32 {
     match owner {
         "root" => 0,
         "ubuntu" => 1000,
+        "ci" => 1002,
         _ => 1001,
     }
 }
@@ -86,6 +89,7 @@ impl Machine {
             space: BTreeMap::new(),
             engine: EngineFact::default(),
             unsettled: None,
+            homes: BTreeMap::new(),
             booted,
             started: booted + 60,
         };
@@ -93,6 +97,14 @@ impl Machine {
             machine.mkdir(directory, "root", 0o755);
         }
         machine.mkdir("/home/ubuntu", "ubuntu", 0o755);
+        // Two more people, one of them with a place outside of homes.
+        for name in ["alice", "ci"] {
+            let home = format!("/home/{name}");
+            machine.mkdir(&home, name, 0o755);
+            machine.homes.insert(name.to_owned(), home);
+        }
+        machine.mkdir("/srv", "root", 0o755);
+        machine.mkdir("/srv/ci", "ci", 0o755);
         if daemon {
             machine.mkdir("/etc/docker", "root", 0o755);
             machine.write(
@@ -207,6 +219,11 @@ impl Machine {
             home: "/home/ubuntu".to_owned(),
             systemd: self.systemd,
             tools: self.tools.clone(),
+            accounts: request
+                .accounts
+                .iter()
+                .map(|name| (name.clone(), self.homes.get(name).cloned()))
+                .collect(),
             ..NodeFacts::default()
         };
         for path in &request.directories {

@@ -250,6 +250,7 @@ fn certificate(
     let end = now + time::Duration::days(days_left);
     CertificateStatus {
         host: host.to_owned(),
+        identity: None,
         role,
         source,
         place: "/etc/docker/tls/cert.pem".to_owned(),

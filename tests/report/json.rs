@@ -103,6 +103,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
         }),
         Event::Certificate(Box::new(CertificateStatus {
             host: name(),
+            identity: Some(name()),
             role: CertificateRole::Daemon,
             source: CertificateSource::Served,
             place: name(),

@@ -48,6 +48,9 @@ pub struct FactRequest {
     pub ports: BTreeSet<u16>,
     /// The file that says where a daemon that runs listens already.
     pub drop_in: Option<String>,
+    /// Accounts of which it matters that they are there, and their homes: what
+    /// begins with `~NAME/` in the other parts needs NAME here.
+    pub accounts: BTreeSet<String>,
 }
 
 impl FactRequest {
@@ -56,6 +59,9 @@ impl FactRequest {
     pub fn script(&self) -> Script {
         let mut script = Script::default();
         script.call("fact_system", &[]);
+        for account in &self.accounts {
+            script.call("fact_account", &[account]);
+        }
         // What others want to know more of comes after it.
         if self.generation {
             script.call("fact_generation", &[]);
@@ -277,6 +283,9 @@ pub struct NodeFacts {
     pub exists: BTreeMap<String, bool>,
     /// Other units than the daemon's.
     pub services: BTreeMap<String, UnitFact>,
+    /// The homes of the accounts that were asked about; `None` for one that is
+    /// not there.
+    pub accounts: BTreeMap<String, Option<String>>,
 }
 
 impl NodeFacts {
@@ -290,13 +299,24 @@ impl NodeFacts {
             .collect()
     }
 
-    /// A leading `~/` replaced by the home of the account that logs in.
+    /// A leading `~/` replaced by the home of the account that logs in, a leading
+    /// `~NAME/` by that account's. As the prelude does it: where there is no such
+    /// account, it is a place where nothing can be.
     #[must_use]
     pub fn expand(&self, path: &str) -> String {
-        match path.strip_prefix('~') {
-            Some("") => self.home.clone(),
-            Some(rest) if rest.starts_with('/') => format!("{}{rest}", self.home),
-            _ => path.to_owned(),
+        let Some(below) = path.strip_prefix('~') else {
+            return path.to_owned();
+        };
+        let (account, rest) = match below.find('/') {
+            Some(at) => below.split_at(at),
+            None => (below, ""),
+        };
+        if account.is_empty() {
+            return format!("{}{rest}", self.home);
+        }
+        match self.accounts.get(account) {
+            Some(Some(home)) => format!("{}{rest}", home.trim_end_matches('/')),
+            _ => format!("/nonexistent/{account}{rest}"),
         }
     }
 
@@ -501,7 +521,13 @@ mod tests {
         symlink(at("nowhere"), at("dangling")).unwrap();
         let request = FactRequest {
             content: [at("binary"), at("it's empty"), at("missing")].into(),
-            hashed: [at("key"), at("link"), at("dangling")].into(),
+            hashed: [
+                at("key"),
+                at("link"),
+                at("dangling"),
+                "~no-such-account/key.pem".to_owned(),
+            ]
+            .into(),
             present: BTreeSet::new(),
             directories: [at("sub/dir")].into(),
             unit: None,
@@ -512,6 +538,7 @@ mod tests {
             generation: false,
             ports: [port].into(),
             drop_in: None,
+            accounts: ["root".to_owned(), "no-such-account".to_owned()].into(),
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);
@@ -533,7 +560,7 @@ mod tests {
             let exists = ["key", "dangling", "missing"].map(|name| facts.exists(&at(name)));
             assert_eq!(exists, [Ok(true), Ok(true), Ok(false)], "{shell:?}");
             assert!(facts.resolved["localhost"].contains(&"127.0.0.1".to_owned()));
-            let network = facts.network.unwrap();
+            let network = facts.network.clone().unwrap();
             let own: IpAddr = "127.0.0.1".parse().unwrap();
             assert!(
                 network.addresses.iter().any(|(address, _)| *address == own),
@@ -548,6 +575,12 @@ mod tests {
                 matches!(&listener.owner, Owner::Other(name) if name.ends_with(&me)),
                 "{listener:?}"
             );
+            let found = &facts.accounts;
+            assert_eq!(found["root"].as_deref(), Some("/root"), "{shell:?}");
+            assert_eq!(found["no-such-account"], None, "{shell:?}");
+            assert_eq!(facts.expand("~root/.docker"), "/root/.docker");
+            let nobody = "~no-such-account/key.pem";
+            assert_eq!(facts.file(nobody), Some(&FileFact::Absent), "{shell:?}");
             let space = &facts.space[&at("sub/dir")];
             assert!(space.free > 0 && space.mount.starts_with('/'), "{space:?}");
         }

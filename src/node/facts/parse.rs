@@ -49,6 +49,7 @@ impl Parser<'_> {
                     self.facts.uid = number(uid, &line)?;
                     (*name).clone_into(&mut self.facts.account);
                 }
+                ["named-account", name, home] => self.named_account(name, home),
                 ["home", home] => (*home).clone_into(&mut self.facts.home),
                 ["init", init] => self.facts.systemd = *init == "systemd",
                 ["tool", name, path] => {
@@ -128,6 +129,12 @@ impl Parser<'_> {
             }
         }
         Ok(self.facts)
+    }
+
+    /// No home: there is no such account.
+    fn named_account(&mut self, name: &str, home: &str) {
+        let home = Some(home.to_owned()).filter(|home| !home.is_empty());
+        self.facts.accounts.insert(name.to_owned(), home);
     }
 
     fn insert(&mut self, path: &str, fact: FileFact) {
