@@ -159,6 +159,8 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
                 failed: 1,
                 not_done: 1,
                 unreachable: true,
+                restarts: 0,
+                away_milliseconds: 0,
             }],
             milliseconds: 1,
         },
