@@ -13,10 +13,12 @@ use crate::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
 use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::module::restart::RECORD;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
     Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
+    revoked_reason,
 };
 
 /// Where the CLI keeps its contexts.
@@ -30,6 +32,11 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
             request.content.insert(format!("{directory}/{name}"));
         }
         request.hashed.insert(format!("{directory}/{}", files.key));
+    }
+    if host.is_daemon {
+        // Whether it has read whom it shall trust.
+        request.unit = Some(host.settings.unit.clone());
+        request.content.insert(RECORD.to_owned());
     }
     if has_contexts(host) {
         for daemon in inventory.daemons() {
@@ -121,7 +128,7 @@ pub(super) fn judge(
     }
     let due = match renewal {
         Renewal::NotDue => None,
-        Renewal::Due(reason) => Some(reason),
+        Renewal::Due(reason) | Renewal::LastTime(reason) => Some(reason),
         Renewal::EndsWithAuthority => {
             Some("due for renewal, and a new CA has to come first".to_owned())
         }
@@ -251,7 +258,10 @@ fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String
 pub(super) fn age(world: &World<'_>, host: &Host, certificate: Option<&Certificate>) -> Renewal {
     let authority = world.authority.certificate.as_ref();
     certificate.map_or(Renewal::NotDue, |certificate| {
-        renewal(certificate, &host.settings, authority, world.now)
+        match revoked_reason(&world.authority, certificate) {
+            Some(reason) => Renewal::Due(reason),
+            None => renewal(certificate, &host.settings, authority, world.now),
+        }
     })
 }
 
@@ -321,7 +331,9 @@ pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
     let entries = world.authority.ledger.entries().iter();
     entries
         .filter(|entry| {
-            entry.not_after > world.now && !listed.contains(&(entry.host.as_str(), entry.role))
+            entry.not_after > world.now
+                && !listed.contains(&(entry.host.as_str(), entry.role))
+                && world.authority.ledger.revocation(&entry.serial).is_none()
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
@@ -331,7 +343,7 @@ pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
         .collect()
 }
 
-fn remembered(
+pub(super) fn remembered(
     world: &World<'_>,
     host: &str,
     role: Role,

@@ -119,6 +119,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
         })),
         Event::Status {
             certificates: CertificateCounts {
+                revoked: 0,
                 expired: 1,
                 broken: 2,
                 unknown: 3,
