@@ -68,7 +68,7 @@ pub fn trusted_by(
             let bytes = facts.regular(path).and_then(|file| file.content.as_deref());
             bytes.is_some_and(|bytes| {
                 holds(bytes, &entry.issuer_sha256)
-                    || (entry.role == Role::Client && !runs_with(path, facts))
+                    || (entry.role == Role::Client && runs(facts) && !runs_with(path, facts))
             })
         })
     };
@@ -86,6 +86,12 @@ pub fn trusted_by(
         })
         .map(|host| host.name.clone())
         .collect()
+}
+
+/// Whether dockerd runs there, as far as is known.
+fn runs(facts: &NodeFacts) -> bool {
+    let unit = facts.unit.as_ref();
+    unit.is_none_or(|unit| unit.active_state() == "active")
 }
 
 /// For people: whose it is, and which.

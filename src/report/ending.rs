@@ -133,6 +133,12 @@ fn outages(hosts: &[HostRecap]) -> String {
     let Some(longest) = away().max_by_key(|host| host.away_milliseconds) else {
         return String::new();
     };
+    if away().count() == 1 {
+        return format!(
+            ", 1 daemon restarted, away {}",
+            seconds(longest.away_milliseconds)
+        );
+    }
     format!(
         ", {} restarted, away {} in all, {} for longest ({})",
         plural(away().count(), "daemon"),
@@ -241,6 +247,7 @@ mod tests {
             said,
             ", 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
         );
+        assert_eq!(outages(&hosts[1..]), ", 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");
     }
 }

@@ -108,6 +108,15 @@ impl Run<'_> {
         }
         self.agreed(&world, options, rolls).await?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
+        if rolls {
+            // A mark that nothing follows is not what was asked for.
+            let passphrase = self.ca_passphrase(false).await?;
+            let request = Request::OpenAuthority {
+                passphrase: passphrase.clone(),
+            };
+            self.call(&mut agent, request).await?;
+            state.passphrase = Some(passphrase);
+        }
         let found = self.mark(&mut agent, &world, options, &mut state).await?;
         let text = if rolls {
             let mut came_to = self

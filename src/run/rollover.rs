@@ -42,7 +42,7 @@ pub(super) struct State {
     passes: usize,
     /// Of the last pass.
     proofs: Vec<Proof>,
-    passphrase: Option<Secret>,
+    pub(super) passphrase: Option<Secret>,
     /// What was said already: host and text.
     noted: BTreeSet<(String, String)>,
     /// How the run ends, where that is not what the recap says.
@@ -156,15 +156,27 @@ impl Run<'_> {
         }
         let mut agent = self.unless(self.lock(&world, program)).await??;
         let mut state = State::default();
-        let came_to = rolling
+        let came_to = match rolling
             .passes(&mut world, &mut agent, &mut state, program, left)
-            .await?;
+            .await
+        {
+            Err(RunError::ContainersRunning { what, .. }) => {
+                self.events.emit(Event::Failed(waits(&world, &what)));
+                state.exit = Some(Exit::ContainersRunning);
+                Pass::Idle
+            }
+            // It asked in a later pass.
+            Ok(Pass::Stopped) if state.exit.is_some() => Pass::Idle,
+            came_to => came_to?,
+        };
         if came_to == Pass::Idle {
             // It is held back: certificates do not expire over that.
             match self
                 .pass(&mut world, &mut agent, &mut state, program, &[])
                 .await
             {
+                // Said already, of the same daemons.
+                Err(RunError::ContainersRunning { .. }) if state.exit.is_some() => {}
                 Err(RunError::ContainersRunning { what, .. }) => {
                     self.events.emit(Event::Failed(waits(&world, &what)));
                     state.exit = Some(Exit::ContainersRunning);

@@ -22,7 +22,11 @@ fn is_let_in(lab: &Lab) -> bool {
         "cd ~/.docker; curl -sSk --cert cert.pem --key key.pem https://10.0.0.12:2376/_ping 2>&1";
     let (_, answer) = lab.try_exec_as("node2", "ubuntu", command);
     let is_in = answer.trim() == "OK";
-    assert!(is_in || answer.contains("alert"), "{answer}");
+    // With TLS 1.3 the refusal can come after the request was begun: then it is
+    // a connection that was cut off. A daemon that is down would be a (7).
+    let refused = ["alert", "curl: (55)", "curl: (56)"];
+    let is_refused = refused.iter().any(|text| answer.contains(text));
+    assert!(is_in || is_refused, "{answer}");
     is_in
 }
 
@@ -51,28 +55,34 @@ fn revoked(lab: &Lab, inventory: &str) -> (i32, Vec<Value>) {
     (run.code, rows)
 }
 
-#[test]
-fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
-    let lab = Lab::fresh();
-    lab.deploy(&[&inventory(&lab, "two.yaml", true)]);
-    let one = inventory(&lab, "one.yaml", false);
+/// Nobody to ask, a name that nobody knows, a wrong passphrase, a look: nothing is
+/// changed. Gives the daemon's start.
+fn shown_and_not_done(lab: &Lab, one: &str) -> String {
     let ledger = "sha256sum /etc/dtls-deploy/ca/.ledger.jsonl";
     let (before, started) = (lab.exec("node2", ledger), lab.invocation());
 
-    // Nobody to ask, a name that nobody knows, a look: nothing is changed.
-    let run = lab.run(&["revoke", &one, "node2"]);
+    let run = lab.run(&["revoke", one, "node2"]);
     assert!(
         run.code == 2 && run.stderr.contains("--yes agrees to it"),
         "{}",
         said(&run)
     );
-    let run = lab.run(&["revoke", &one, "node22", "--yes"]);
+    let run = lab.run(&["revoke", one, "node22", "--yes"]);
     assert!(
         run.code == 2 && run.stderr.contains("did you mean node2?"),
         "{}",
         said(&run)
     );
-    let run = lab.run(&["revoke", &one, "node2", "--check", "--exit-code"]);
+    let wrong = lab.file("wrong", "another one\n");
+    let file = ["--ca-passphrase-file", &wrong];
+    let run = lab.run(&[&["revoke", one, "node2", "--yes"][..], &file].concat());
+    assert_eq!(run.code, 4, "{}", said(&run));
+    assert!(
+        run.stderr.contains("does not open the key"),
+        "{}",
+        said(&run)
+    );
+    let run = lab.run(&["revoke", one, "node2", "--check", "--exit-code"]);
     assert_eq!(run.code, 3, "{}", said(&run));
     for text in [
         "dockerd has no list of revoked certificates",
@@ -87,6 +97,15 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
         (lab.exec("node2", ledger), lab.invocation()),
         (before, started.clone())
     );
+    started
+}
+
+#[test]
+fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
+    let lab = Lab::fresh();
+    lab.deploy(&[&inventory(&lab, "two.yaml", true)]);
+    let one = inventory(&lab, "one.yaml", false);
+    let started = shown_and_not_done(&lab, &one);
 
     // A mark alone keeps nobody out, and says so.
     let run = lab.deploy(&[
