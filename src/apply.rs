@@ -5,6 +5,7 @@
 //! each play, one batch of hosts after the other as [`schedule`] says, all hosts
 //! of a batch at once, each batch of a host's changes in one exec.
 
+mod away;
 mod compose;
 mod confirm;
 mod materials;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 
+pub use away::Away;
 use compose::{Composed, compose};
 pub use materials::{Materials, issue};
 use schedule::Gate;
@@ -64,6 +66,8 @@ pub struct Outcome {
     pub unreachable: BTreeSet<String>,
     /// Leaves that were put in place: host, role, serial.
     pub placed: Vec<DeliveredLeaf>,
+    /// Daemons that were restarted.
+    pub away: BTreeMap<String, Away>,
 }
 
 impl Outcome {
@@ -81,11 +85,18 @@ impl Outcome {
         self.failed.extend(later.failed);
         self.unreachable.extend(later.unreachable);
         self.placed.extend(later.placed);
+        for (host, away) in later.away {
+            self.away.entry(host).or_default().add(away);
+        }
     }
 
     fn add(&mut self, host: HostDone) {
         *self.changed.entry(host.name.clone()).or_default() += host.changed;
         self.placed.extend(host.placed);
+        if host.away.restarts > 0 {
+            let away = self.away.entry(host.name.clone()).or_default();
+            away.add(host.away);
+        }
         self.done
             .entry(host.name.clone())
             .or_default()
@@ -200,7 +211,12 @@ impl Apply<'_> {
             begun |= on_node;
             let carried_out = match self.begin(host, batch, on_node).await {
                 Ok(_act) => {
-                    self.batch(host, node, privileged, batch, sequence, materials)
+                    let at = At {
+                        host,
+                        node,
+                        privileged,
+                    };
+                    self.batch(at, batch, sequence, materials, &mut done.away)
                         .await
                 }
                 Err(error) => Err(Box::new(not_written(host, &error).into())),
@@ -262,13 +278,17 @@ impl Apply<'_> {
 
     async fn batch(
         &self,
-        host: &Host,
-        node: &Node,
-        privileged: bool,
+        at: At<'_>,
         batch: &Batch,
         sequence: u32,
         materials: &Materials,
+        away: &mut Away,
     ) -> Result<Vec<DeliveredLeaf>, Box<Stopped>> {
+        let At {
+            host,
+            node,
+            privileged,
+        } = at;
         for change in &batch.changes {
             if change.action.is_own_step() {
                 // Alone in its batch.
@@ -309,18 +329,37 @@ impl Apply<'_> {
             .await
             .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
         let report = Report::parse(&output);
-        if !report.done || report.failed.is_some() {
+        let is_whole = report.done && report.failed.is_none();
+        let restarts = transaction.restart.is_some();
+        if restarts && (is_whole || report.failed.iter().any(|(step, _)| step == "restart")) {
+            self.count_away(host, node, privileged, away).await;
+        }
+        if !is_whole {
             return Err(Box::new(failure(host, &report).into()));
         }
-        if transaction.restart.is_some() {
+        if restarts {
             let seen = self
                 .serves(host, node, privileged, &serves, materials)
                 .await;
-            self.confirm(host, node, privileged, &transaction, seen)
-                .await?;
+            let is_well = seen.is_ok();
+            let confirmed = self
+                .confirm(host, node, privileged, &transaction, seen)
+                .await;
+            if !is_well {
+                self.count_away(host, node, privileged, away).await;
+            }
+            confirmed?;
         }
         Ok(placed)
     }
+}
+
+/// Where a batch is carried out.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    host: &'a Host,
+    node: &'a Node,
+    privileged: bool,
 }
 
 #[derive(Debug, Default)]
@@ -334,6 +373,7 @@ struct HostDone {
     done: Vec<String>,
     not_done: Vec<String>,
     placed: Vec<DeliveredLeaf>,
+    away: Away,
 }
 
 /// Why a host goes no further.

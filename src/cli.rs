@@ -17,6 +17,7 @@ mod duration;
 mod env;
 mod init;
 mod reports;
+mod revoke;
 mod rotate;
 mod schedule;
 mod selection;
@@ -55,6 +56,8 @@ enum Command {
     },
     /// Renews certificates that are due, and changes nothing else
     Rotate(Box<rotate::Arguments>),
+    /// Keeps the holder of a certificate out: marks it, and replaces the CA
+    Revoke(Box<revoke::Arguments>),
     /// Shows every certificate, on disk and as served, and changes nothing
     Status(Box<status::Arguments>),
     /// Takes nodes back to the files that their last change replaced
@@ -172,6 +175,7 @@ pub fn main() -> ExitCode {
             )
         }
         (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
+        (Some(Command::Revoke(arguments)), _) => revoke::main(*arguments),
         (Some(Command::Status(arguments)), _) => status::main(&arguments),
         (
             Some(Command::Rollback {

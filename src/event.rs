@@ -316,6 +316,12 @@ pub struct HostRecap {
     /// interruption.
     pub not_done: usize,
     pub unreachable: bool,
+    /// How often its docker was restarted.
+    #[serde(default)]
+    pub restarts: usize,
+    /// For how long it was away by that, in all.
+    #[serde(default)]
+    pub away_milliseconds: u64,
 }
 
 /// serde reads no `u128` out of a tagged enumeration.

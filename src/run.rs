@@ -41,6 +41,7 @@ mod error;
 mod holder;
 mod left;
 mod lock;
+mod revoke;
 mod rollover;
 mod show;
 
@@ -49,6 +50,7 @@ pub use authority::Task;
 pub use backup::{BackupOptions, RestoreOptions};
 pub use error::{Exit, RunError};
 pub use holder::run_id;
+pub use revoke::RevokeOptions;
 
 /// What the command line asked for.
 // Its flags are independent of each other.
@@ -84,6 +86,8 @@ pub struct Run<'a> {
     pub zone: UtcOffset,
     pub inventory: &'a Inventory,
     pub playbook: &'a Playbook,
+    /// What replaces the CA, where this run may begin that by itself.
+    pub rotation: Option<&'a Playbook>,
     pub options: &'a Options,
     pub context: &'a SshContext,
     pub events: &'a Events,
@@ -113,6 +117,13 @@ impl Run<'_> {
         let left = self.left_behind();
         let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        if let Some(rotation) = self.rotation
+            && let Some(why) = world.plan.rollover_due.clone()
+        {
+            return self
+                .roll_over_by_itself(rotation, &why, world, &program, &left, begun)
+                .await;
+        }
         let mut outcome = Outcome::default();
         let mut proofs = Vec::new();
         let mut materials = self.materials(&world);

@@ -5,6 +5,7 @@
 //! most urgent first, as events, and an exit code. Reads only: no lock, no
 //! agent, no passphrase. Called by the command line.
 
+mod let_in;
 pub mod prometheus;
 mod rows;
 mod served;
@@ -89,6 +90,7 @@ impl Status<'_> {
             certificates.extend(rows::host(&world, host));
         }
         certificates.extend(rows::unlisted(&world));
+        certificates.extend(let_in::rows(&world, &listed));
         certificates.sort_by(|left, right| {
             let ends =
                 |one: &CertificateStatus| one.certificate.as_ref().map(|text| text.not_after);
@@ -189,7 +191,7 @@ fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> 
         Exit::Failed
     } else if !missing.is_empty() {
         Exit::Unreachable
-    } else if counts.expired + counts.broken + counts.unknown > 0 {
+    } else if counts.revoked + counts.expired + counts.broken + counts.unknown > 0 {
         Exit::NotProved
     } else if counts.due > 0 {
         Exit::ChangesNeeded

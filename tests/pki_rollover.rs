@@ -10,14 +10,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use dtls_deploy::pki::{
-    Agent, Certificate, ErrorKind, IssuedLeaf, KeyType, LeafRequest, PROTOCOL, Request, Response,
-    Role, Signer, Subject, decrypt,
+    Agent, Certificate, ErrorKind, IssuedLeaf, KeyType, LeafRequest, Ledger, PROTOCOL, Request,
+    Response, Role, Signer, Subject, decrypt, encrypt, readable,
 };
 use dtls_deploy::secret::Secret;
 
@@ -299,6 +300,83 @@ fn openssl(arguments: &[&str]) -> String {
 }
 
 /// What a crash between any two steps of a promotion leaves is finished.
+#[test]
+fn marks_are_all_or_none_and_survive_a_rebuilt_ledger() {
+    let (_root, directory) = ca();
+    let mut agent = agent(&directory);
+    create(&mut agent, "lab CA");
+    let leaves = issue(
+        &mut agent,
+        vec![leaf("a", Signer::Current), leaf("b", Signer::Current)],
+    );
+    let revoke = |serials: &[&str], reason: Option<&str>| Request::Revoke {
+        serials: serials.iter().map(|serial| (*serial).to_owned()).collect(),
+        reason: reason.map(str::to_owned),
+    };
+    let ledger = || String::from_utf8(read(&directory, ".ledger.jsonl").unwrap()).unwrap();
+    let before = ledger();
+    let (kind, _) = refused(&mut agent, revoke(&[&leaves[0].serial, "AB"], None));
+    assert_eq!((kind, ledger()), (ErrorKind::Request, before.clone()));
+    let (kind, _) = refused(
+        &mut agent,
+        revoke(&[&leaves[0].serial], Some(&"x".repeat(201))),
+    );
+    assert_eq!((kind, ledger()), (ErrorKind::Request, before.clone()));
+    ok(
+        &mut agent,
+        revoke(&[&leaves[0].serial, &leaves[0].serial], Some("lost")),
+    );
+    ok(
+        &mut agent,
+        revoke(&[&leaves[0].serial], Some("found, and lost again")),
+    );
+    let after = ledger();
+    assert_eq!(after.lines().count(), before.lines().count() + 1, "{after}");
+    let parsed = Ledger::parse(&after).unwrap();
+    let mark = parsed.revocation(&leaves[0].serial).unwrap();
+    assert_eq!(mark.reason.as_deref(), Some("lost"));
+    assert_eq!(parsed.revocation(&leaves[1].serial), None);
+    // The line of the leaf is lost, and its mark is not.
+    let damaged = format!("rubbish\n{}", after.split_once('\n').unwrap().1);
+    let (text, lost) = readable(damaged.as_bytes());
+    assert_eq!(lost, 1);
+    let rebuilt = Ledger::parse(&text).unwrap();
+    assert!(rebuilt.revocation(&leaves[0].serial).is_some());
+}
+
+#[test]
+fn a_passphrase_that_was_changed_on_the_way_is_named_for_the_key_it_does_not_open() {
+    let (_root, directory) = ca();
+    let mut agent = agent(&directory);
+    create(&mut agent, "lab CA");
+    ok(&mut agent, begin("lab CA", passphrase()));
+    // As `openssl pkcs8` would, for the present key alone.
+    let key = decrypt(&read(&directory, "ca-key.pem").unwrap(), &passphrase()).unwrap();
+    let other = Secret::from("another passphrase".to_owned());
+    let path = directory.join("ca-key.pem");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, encrypt(&key, &other).unwrap()).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let asked = |signer, secret: &Secret| Request::Issue {
+        leaves: vec![leaf("a", signer)],
+        passphrase: secret.clone(),
+    };
+    for (signer, secret, name) in [
+        (Signer::Current, passphrase(), "does not open the key"),
+        (
+            Signer::Next,
+            other.clone(),
+            "of the next CA: next/ca-key.pem",
+        ),
+    ] {
+        let (kind, message) = refused(&mut agent, asked(signer, &secret));
+        assert_eq!(kind, ErrorKind::WrongPassphrase);
+        assert!(message.contains(name), "{message}");
+    }
+    ok(&mut agent, asked(Signer::Next, &passphrase()));
+    ok(&mut agent, asked(Signer::Current, &other));
+}
+
 #[test]
 fn a_promotion_is_finished_wherever_it_was_cut() {
     let (_root, directory) = ca();

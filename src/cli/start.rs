@@ -20,7 +20,7 @@ use crate::journal::Journal;
 use crate::node::SshContext;
 use crate::plan::Renewals;
 use crate::playbook::{self, Playbook};
-use crate::run::{Exit, Options, Run, Task, run_id};
+use crate::run::{Exit, Options, RevokeOptions, Run, Task, run_id};
 use crate::secret::Secret;
 use crate::session::Passwords;
 use crate::terminal::Terminal;
@@ -39,6 +39,11 @@ pub(super) enum Book {
     Rotation {
         begins: bool,
         destroys_old: bool,
+        abandon: Vec<String>,
+    },
+    /// The same, begun by marks in the ledger.
+    Revoke {
+        options: RevokeOptions,
         abandon: Vec<String>,
     },
 }
@@ -65,6 +70,7 @@ pub(super) fn load_playbook(
         }
         Book::Shipped(name) => shipped(name),
         Book::Rotation { .. } => shipped("rotate-ca"),
+        Book::Revoke { .. } => ("revoke".to_owned(), shipped("rotate-ca").1),
         Book::File(path) => match std::fs::read_to_string(path) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
@@ -87,7 +93,32 @@ pub(super) fn load_playbook(
     {
         rotate::prepare(&mut parsed, *begins, *destroys_old, abandon);
     }
+    if let Book::Revoke { abandon, .. } = book {
+        rotate::prepare(&mut parsed, true, false, abandon);
+    }
     Ok(parsed)
+}
+
+/// What replaces the CA by itself, where the inventory asks for that and this
+/// run of rotate.yaml is about all of it.
+fn rotation(
+    book: &Book,
+    common: &Common,
+    inventory: &Inventory,
+    reports: &Reports,
+) -> Result<Option<Playbook>, Exit> {
+    let is_asked = inventory.ca().settings.auto_ca_rollover;
+    if !is_asked || !matches!(book, Book::Rotate(Renewals::Due)) || !common.selection.is_whole() {
+        return Ok(None);
+    }
+    let begins = Book::Rotation {
+        begins: true,
+        destroys_old: false,
+        abandon: Vec::new(),
+    };
+    let mut rotation = load_playbook(&begins, inventory, reports)?;
+    rotation.keeps_windows = true;
+    Ok(Some(rotation))
 }
 
 pub(super) fn run(
@@ -114,6 +145,10 @@ pub(super) fn run(
     if let Err(exit) = common.selection.apply(&mut playbook, &inventory, &reports) {
         return exit;
     }
+    let rotation = match rotation(book, common, &inventory, &reports) {
+        Ok(rotation) => rotation,
+        Err(exit) => return exit,
+    };
     let events = reports.all.clone();
     let context = ssh_context();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -145,6 +180,7 @@ pub(super) fn run(
         zone,
         inventory: &inventory,
         playbook: &playbook,
+        rotation: rotation.as_ref(),
         options,
         context: &context,
         events: &events,
@@ -155,6 +191,7 @@ pub(super) fn run(
         match book {
             Book::Access => run.check_access().await,
             Book::Authority(task) => run.authority(task).await,
+            Book::Revoke { options, .. } => run.revoke(options).await,
             Book::Shipped(_) | Book::File(_) | Book::Rotate(_) | Book::Rotation { .. } => {
                 run.execute().await
             }

@@ -96,6 +96,8 @@ impl CertificateSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateState {
+    /// Nobody shall be let in with it, and somebody is.
+    Revoked,
     Expired,
     /// It is missing, or does not work.
     Broken,
@@ -112,6 +114,7 @@ impl CertificateState {
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::Broken => "broken",
             Self::Unknown => "unknown",
@@ -125,6 +128,8 @@ impl CertificateState {
 /// How many certificates there are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateCounts {
+    #[serde(default)]
+    pub revoked: usize,
     pub expired: usize,
     pub broken: usize,
     pub unknown: usize,
@@ -141,6 +146,7 @@ impl CertificateCounts {
             same.count()
         };
         Self {
+            revoked: count(CertificateState::Revoked),
             expired: count(CertificateState::Expired),
             broken: count(CertificateState::Broken),
             unknown: count(CertificateState::Unknown),

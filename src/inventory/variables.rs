@@ -115,6 +115,10 @@ variables! {
     "dtls_validity_days" => validity_days: u32 = 365, "365", Days, Every;
     /// The life of the CA's own certificate, in days.
     "dtls_ca_validity_days" => ca_validity_days: u32 = 3650, "3650", Days, Ca;
+    /// Whether `rotate`, and so a schedule, replaces the CA by itself when that is
+    /// due: when certificates cannot be renewed for long enough any more, when it
+    /// has expired, or when a revoked certificate is of it.
+    "dtls_auto_ca_rollover" => auto_ca_rollover: bool = false, "false", Boolean, Ca;
     /// How many days before its end a certificate is renewed; a third of its
     /// life when not set.
     "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;

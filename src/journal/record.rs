@@ -311,6 +311,8 @@ mod tests {
                 failed: 0,
                 not_done: 0,
                 unreachable: false,
+                restarts: 0,
+                away_milliseconds: 0,
             }],
             milliseconds: 1,
         }

@@ -7,8 +7,10 @@
 use super::{Kind, Module, Parameter};
 use crate::inventory::{Host, Inventory, host_of};
 use crate::node::facts::FactRequest;
-use crate::pki::{RETIRED, ROLLED_OVER};
-use crate::plan::{Action, Authority, Change, Outside, Planner, Refusal};
+use crate::pki::{LEDGER, RETIRED, ROLLED_OVER};
+use crate::plan::{
+    Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, revoked,
+};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -82,10 +84,22 @@ impl Module for CaRollover {
             return Err(Refusal::new("there is no CA yet that another could follow")
                 .hint("deploy first: dtls-deploy INVENTORY"));
         }
-        if planner.rollover.is_none() {
-            return start_or_end(planner, host, task);
+        if !planner.authority.has_ledger && !is_idle(task) {
+            let problem = AuthorityProblem::NoLedger(format!("{}/{LEDGER}", host.settings.ca_dir));
+            let refusal = Refusal::new(problem.to_string()).hint(problem.hint());
+            // Nor is anything issued by the tasks that follow.
+            planner.authority.problem = Some(problem);
+            return Err(refusal);
         }
-        go_on(planner, host, task)
+        let changes = if planner.rollover.is_none() {
+            start_or_end(planner, host, task)?
+        } else {
+            go_on(planner, host, task)?
+        };
+        if planner.rolls_over {
+            note_expired(planner, host);
+        }
+        Ok(changes)
     }
 }
 
@@ -104,6 +118,20 @@ fn change(
         diff: None,
         action,
     }]
+}
+
+/// With an expired CA nothing works any more, whatever is done.
+fn note_expired(planner: &mut Planner<'_>, host: &Host) {
+    let present = planner.authority.certificate.as_ref();
+    if let Some(end) = present.map(crate::pki::Certificate::not_after)
+        && end <= planner.now
+    {
+        let text = format!(
+            "the CA has expired on {}: daemons and clients reject each other until both have certificates of the next CA, which this run gives them",
+            end.date()
+        );
+        planner.note(host, text);
+    }
 }
 
 /// The playbook begins none and goes on with none.
@@ -141,8 +169,18 @@ fn start_or_end(
         )
     };
     if is_over {
-        let reason = "the rollover is over: every node trusts the new CA alone";
-        return Ok(end(reason.to_owned()));
+        let mut reason = "the rollover is over: every node trusts the new CA alone".to_owned();
+        let gone: Vec<_> = revoked::revoked(&planner.authority, planner.now)
+            .map(|(entry, _)| entry)
+            .filter(|entry| !revoked::is_of_present(&planner.authority, entry))
+            .collect();
+        if !gone.is_empty() {
+            reason = format!(
+                "{reason}, and nobody is let in any more with what was revoked: {}",
+                revoked::listed(&gone)
+            );
+        }
+        return Ok(end(reason));
     }
     if is_idle(task) && destroy_old && keys > 0 {
         return Ok(end(format!("{keys} to be removed for good")));
@@ -174,8 +212,6 @@ fn start_or_end(
 /// retires when they have nothing left to do.
 fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
     if is_idle(task) {
-        let text = "a rollover of the CA is under way: dtls-deploy rotate --ca goes on with it";
-        planner.note(host, text);
         return Ok(Vec::new());
     }
     planner.rolls_over = true;

@@ -11,6 +11,7 @@ use crate::node::generation::Generation;
 use crate::pki::{Certificate, Role};
 use crate::plan::{
     Action, Change, Content, Desired, FileMode, Forget, Mode, Planner, Refusal, leaf_location,
+    revoked_reason,
 };
 use crate::playbook::Task;
 
@@ -175,6 +176,12 @@ fn check_certificates(
         }
         if certificate.is_ca() {
             continue;
+        }
+        if let Some(reason) = revoked_reason(&planner.authority, &certificate) {
+            return Err(
+                Refusal::new(format!("what is kept of {} was {reason}", file.path))
+                    .hint("deploy again instead: a new certificate is issued"),
+            );
         }
         let is_of_next = planner
             .authority

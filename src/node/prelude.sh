@@ -1520,3 +1520,19 @@ forget_as_login() {
         { rmdir "$login_home/.local/state/dtls-deploy" 2>/dev/null || :; }' ||
         fail forget "cannot remove what is kept in $login_home/.local/state/dtls-deploy"
 }
+
+# fact_away UNIT: for how long it was away when it was restarted last, in
+# microseconds of systemd's clock: from the beginning of its stop to its word that
+# it is ready, which dockerd gives when its sockets are served
+# (moby/moby, cmd/dockerd/daemon.go, notifyReady).
+fact_away() {
+    away_from=$(unit_property "$1" ActiveExitTimestampMonotonic)
+    away_to=$(unit_property "$1" ActiveEnterTimestampMonotonic)
+    case $away_from:$away_to in
+    :* | *: | *[!0-9:]*) return 0 ;;
+    esac
+    if [ "$away_from" -gt 0 ] && [ "$away_to" -gt "$away_from" ]; then
+        record away "$((away_to - away_from))"
+    fi
+    return 0
+}

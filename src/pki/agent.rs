@@ -127,6 +127,9 @@ impl Agent {
             }
             Request::Promote {} => self.session()?.promote(),
             Request::EndRollover { destroy_old } => self.session()?.end_rollover(destroy_old),
+            Request::Revoke { serials, reason } => {
+                self.session()?.revoke(&serials, reason.as_deref(), now)
+            }
             Request::Probe { sans, passphrase } => self.session()?.probe(sans, &passphrase, now),
             Request::SalvageLedger {} => {
                 self.salvage = true;

@@ -87,6 +87,22 @@ pub enum Event {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
+    /// Nobody shall be let in with it any more.
+    Revoked {
+        serial: String,
+        #[serde(flatten)]
+        revocation: Revocation,
+    },
+}
+
+/// When and why a leaf was revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// In the operator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl Event {
@@ -95,7 +111,9 @@ impl Event {
     pub fn serial(&self) -> &str {
         match self {
             Self::Issued(entry) | Self::Adopted(entry) => &entry.serial,
-            Self::Delivered { serial, .. } | Self::Superseded { serial, .. } => serial,
+            Self::Delivered { serial, .. }
+            | Self::Superseded { serial, .. }
+            | Self::Revoked { serial, .. } => serial,
         }
     }
 }
@@ -106,6 +124,8 @@ pub struct Ledger {
     entries: Vec<Entry>,
     by_serial: HashMap<String, usize>,
     by_key: HashMap<String, usize>,
+    /// By serial; a mark outlives the line of its leaf.
+    revoked: HashMap<String, Revocation>,
     torn_line: Option<usize>,
 }
 
@@ -211,6 +231,10 @@ impl Ledger {
                 entry.kept = kept;
             }
             Event::Superseded { serial, .. } => self.entry(&serial)?.superseded = true,
+            Event::Revoked { serial, revocation } => {
+                // The first word of it counts.
+                self.revoked.entry(serial).or_insert(revocation);
+            }
         }
         Ok(())
     }
@@ -276,6 +300,12 @@ impl Ledger {
         self.by_serial
             .get(serial)
             .and_then(|index| self.entries.get(*index))
+    }
+
+    /// Whether the leaf with this serial was revoked, and when.
+    #[must_use]
+    pub fn revocation(&self, serial: &str) -> Option<&Revocation> {
+        self.revoked.get(serial)
     }
 
     /// The line that a crash tore, counted from one. The next append removes it.

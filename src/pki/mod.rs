@@ -30,6 +30,7 @@ mod passphrase;
 mod profile;
 mod protocol;
 mod public_key;
+mod revoke;
 mod rollover;
 mod salvage;
 mod san;
@@ -53,7 +54,7 @@ pub use encoding::sha256_hex;
 pub use keyfile::{
     KeyFileError, PrivateKey, decrypt, encrypt, generate, is_encrypted, unencrypted,
 };
-pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError};
+pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError, Revocation};
 pub use lock::{Holder, Lock, Taken};
 pub use profile::{KeyType, Role, UnknownKeyType};
 pub use protocol::{

@@ -84,6 +84,13 @@ pub enum Request {
     /// the keys of all retired CAs are removed; their certificates stay.
     /// Answered by `Done`.
     EndRollover { destroy_old: bool },
+    /// Marks leaves as revoked in the ledger. Those that are marked already stay
+    /// as they are. Answered by `Done`.
+    Revoke {
+        /// Upper-case hexadecimal.
+        serials: Vec<String>,
+        reason: Option<String>,
+    },
     /// A serverAuth leaf that lives five minutes and is neither stored nor
     /// recorded, for a negative test. Answered by `Probe`.
     Probe {

@@ -272,7 +272,8 @@ impl Session {
                 opened
             }
             _ => {
-                let key = keyfile::decrypt(key_file.expose(), passphrase)?;
+                let key = keyfile::decrypt(key_file.expose(), passphrase)
+                    .map_err(|error| named(signer, &error))?;
                 let certificates = Certificate::bundle_from_pem(certificate_file.expose())?;
                 Opened {
                     authority: Authority::open(own_certificate(certificates, &key)?, key)?,
@@ -336,6 +337,22 @@ impl Session {
             })
             .collect();
         Ok(self.store.write(&files)?)
+    }
+}
+
+/// The keys of two CAs need one passphrase: which of them it does not open is said.
+fn named(signer: Signer, error: &KeyFileError) -> Failure {
+    let failure = Failure::from(error.clone());
+    match (signer, error) {
+        (Signer::Next, KeyFileError::WrongPassphrase) => Failure {
+            message: format!("{} of the next CA: {}", failure.message, key_name(signer)),
+            ..failure
+        }
+        .hint(
+            "while a rollover is under way, ca-key.pem and next/ca-key.pem need the same \
+             passphrase: if that of one was changed, change the other's as well",
+        ),
+        _ => failure,
     }
 }
 

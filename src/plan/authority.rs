@@ -27,6 +27,8 @@ pub struct Authority {
     pub ledger: Ledger,
     /// A key file is there.
     pub has_key: bool,
+    /// The ledger's file is there.
+    pub has_ledger: bool,
     /// A `ca` task has planned a new CA.
     pub planned: bool,
     /// Why nothing can be planned that needs the CA.
@@ -48,6 +50,9 @@ pub enum AuthorityProblem {
         message: String,
         hint: Option<String>,
     },
+    /// Nobody knows who else holds certificates of the CA.
+    #[error("the CA's ledger {0} is missing: who holds certificates of this CA is not known")]
+    NoLedger(String),
     #[error("{present} is there, but {missing} is not")]
     Half { present: String, missing: String },
 }
@@ -64,6 +69,7 @@ impl AuthorityProblem {
                 "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY --rebuild-ledger; or put {path} back from a backup; nothing was changed"
             ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
+            Self::NoLedger(_) => "make it anew from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
                 "put {missing} back from a backup: nodes may trust the next CA already"
@@ -109,6 +115,7 @@ impl Authority {
             next_pem: None,
             ledger: Ledger::default(),
             has_key: false,
+            has_ledger: false,
             planned: false,
             problem: None,
         };
@@ -138,6 +145,7 @@ impl Authority {
             }
         }
         self.has_key = facts.regular(&key).is_some();
+        self.has_ledger = facts.regular(&ledger).is_some();
         let pem = facts
             .regular(&certificate)
             .and_then(|file| file.content.as_deref());

@@ -8,7 +8,7 @@ use crate::docker::daemon_json::has_live_restore;
 use crate::inventory::Host;
 use crate::module::daemon_json::PATH;
 use crate::module::restart::has_read;
-use crate::node::facts::EngineFact;
+use crate::node::facts::{EngineFact, NodeFacts};
 use crate::pki::Certificate;
 
 /// Running containers, when their daemon is restarted.
@@ -27,22 +27,34 @@ impl Containers {
     /// When the host was not reached.
     pub fn when_restarted(planner: &Planner<'_>, host: &Host) -> Result<Self, Refusal> {
         let facts = planner.facts(&host.name)?;
+        let after = planner.bytes(host, PATH)?;
+        let is_reloaded = planner.reloaded.contains(&host.name);
+        Ok(Self::with(facts, is_reloaded, after.as_deref()))
+    }
+
+    /// What a restart does to them with everything as it is.
+    #[must_use]
+    pub fn now(facts: &NodeFacts) -> Self {
+        let text = facts.regular(PATH).and_then(|file| file.content.as_deref());
+        Self::with(facts, false, text)
+    }
+
+    fn with(facts: &NodeFacts, is_reloaded: bool, after: Option<&[u8]>) -> Self {
         let Some(engine) = &facts.engine else {
-            return Ok(Self::Stop(0));
+            return Self::Stop(0);
         };
         let flag = engine.live_restore_flag;
         let text = facts.regular(PATH).and_then(|file| file.content.as_deref());
         // The daemon that ends leaves them alone.
-        let now = flag == Some(true)
-            || planner.reloaded.contains(&host.name)
-            || (has_live_restore(text) && has_read(PATH, facts));
+        let now =
+            flag == Some(true) || is_reloaded || (has_live_restore(text) && has_read(PATH, facts));
         // One that starts without live-restore shuts down what it finds running.
-        let then = flag == Some(true) || has_live_restore(planner.bytes(host, PATH)?.as_deref());
-        Ok(if now && then && !engine.swarm {
+        let then = flag == Some(true) || has_live_restore(after);
+        if now && then && !engine.swarm {
             Self::GoOn(engine.running)
         } else {
             Self::Stop(engine.running)
-        })
+        }
     }
 
     /// How many of them stop.

@@ -118,6 +118,12 @@ impl Planner<'_> {
                     Renewal::EndsWithAuthority if self.rolls_over => {}
                     Renewal::EndsWithAuthority => self.waits_for_authority(host, role),
                     Renewal::Due(reason) => reasons.push(reason),
+                    Renewal::LastTime(reason) => {
+                        reasons.push(reason);
+                        if !self.rolls_over {
+                            self.renewed_for_the_last_time(host, role);
+                        }
+                    }
                 }
                 if self.waits_for_next(role, &certificate) {
                     reasons.clear();
@@ -145,8 +151,17 @@ impl Planner<'_> {
         host: &Host,
         role: Role,
     ) -> Result<Option<LeafDecision>, Refusal> {
-        let Found::Pair(certificate) = self.pair(host, role)? else {
-            return Ok(None);
+        let certificate = match self.pair(host, role)? {
+            Found::Pair(certificate) => certificate,
+            Found::Nothing(reason) => {
+                if reason.starts_with(UNKNOWN_KEY) {
+                    self.note(
+                        host,
+                        format!("whether its {role} certificate is due is not known: {reason}"),
+                    );
+                }
+                return Ok(None);
+            }
         };
         if stranger(&self.authority, &certificate).is_some() {
             return Ok(None);
@@ -158,6 +173,10 @@ impl Planner<'_> {
                 return Ok(None);
             }
             Renewal::Due(reason) => reason,
+            Renewal::LastTime(reason) => {
+                self.renewed_for_the_last_time(host, role);
+                reason
+            }
         };
         if role == Role::Daemon && !self.may_restart(host, &reason) {
             return Ok(None);
@@ -225,7 +244,9 @@ impl Planner<'_> {
             .rollover
             .as_ref()
             .is_some_and(|rollover| rollover.needs_new_leaf(role));
-        self.rolls_over && !now && is_current && certificate.not_after() > self.now
+        // One of an expired CA cannot be had anew.
+        let can_wait = certificate.not_after() > self.now || self.authority_expired();
+        self.rolls_over && !now && is_current && can_wait
     }
 
     /// The decision about a leaf, for a task that delivers it. A run without a
@@ -267,9 +288,11 @@ impl Planner<'_> {
         };
         if authority.not_after() <= self.now {
             let end = authority.not_after().date();
-            return Err(Refusal::new(format!("the CA has expired on {end}: it signs nothing")).hint(
-                "move ca.pem and ca-key.pem away to begin with a new CA, or check the clock of this machine",
-            ));
+            return Err(
+                Refusal::new(format!("the CA has expired on {end}: it signs nothing")).hint(
+                    "replace it: dtls-deploy rotate --ca; or check the clock of this machine",
+                ),
+            );
         }
         if authority.not_before() > self.now {
             let begin = authority.not_before().truncate_to_second();
@@ -301,7 +324,7 @@ impl Planner<'_> {
             let is_due = |certificate: &Certificate| {
                 matches!(
                     renewal(certificate, &host.settings, signer, self.now),
-                    Renewal::Due(_)
+                    Renewal::Due(_) | Renewal::LastTime(_)
                 )
             };
             // What was delivered may be kept there, too: a new one has a new key.
@@ -318,7 +341,9 @@ impl Planner<'_> {
                     .current(&host.holder(), role)
                     // An adopted pair may have another form than what is delivered.
                     .is_some_and(|entry| {
-                        !entry.adopted && entry.certificate_sha256 == certificate.sha256()
+                        !entry.adopted
+                            && entry.certificate_sha256 == certificate.sha256()
+                            && self.authority.ledger.revocation(&entry.serial).is_none()
                     })
             {
                 return Ok(LeafDecision::Fetch {
@@ -349,6 +374,8 @@ impl Planner<'_> {
     }
 }
 
+const UNKNOWN_KEY: &str = "its key is not one the ledger knows";
+
 enum Found {
     Pair(Box<Certificate>),
     Nothing(String),
@@ -371,10 +398,10 @@ fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authorit
             Found::Pair(Box::new(parsed))
         }
         Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
-        None if is_unknown(&parsed, authority) => Found::Nothing(
-            "its key is not one the ledger knows (`dtls-deploy adopt` takes it in)".to_owned(),
-        ),
-        None => Found::Nothing("its key is not one the ledger knows".to_owned()),
+        None if is_unknown(&parsed, authority) => {
+            Found::Nothing(format!("{UNKNOWN_KEY} (`dtls-deploy adopt` takes it in)"))
+        }
+        None => Found::Nothing(UNKNOWN_KEY.to_owned()),
     }
 }
 

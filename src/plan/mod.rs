@@ -15,7 +15,9 @@ mod issued;
 mod leaf;
 mod preflight;
 mod renewal;
+pub mod revoked;
 mod rollover;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +36,10 @@ pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
 };
-pub use renewal::{Renewal, Renewals, authority_warning, clocks, renewal};
-pub use rollover::{Behind, Outside, Rollover, Trust};
+pub use renewal::{
+    Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
+};
+pub use rollover::{Behind, Outside, Rollover, Trust, outside_of};
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
@@ -53,6 +57,10 @@ pub struct Plan {
     pub verify: bool,
     /// Whom each holder shall trust, in PEM, while the CA is rolled over.
     pub bundles: BTreeMap<(String, Role), String>,
+    /// Why the CA is to be replaced now, where it is and this run does not do so.
+    pub rollover_due: Option<String>,
+    /// The present CA has expired, and this run replaces it.
+    pub authority_expired: bool,
     /// Some host was left alone because its last change is not settled: the
     /// run that made it may still be at work.
     pub unsettled: bool,
@@ -167,6 +175,10 @@ pub struct Planner<'a> {
     pub renewals: Renewals,
     /// Leaves that are due, and that a new CA has to come first for.
     pub waiting_for_authority: Vec<String>,
+    /// Leaves that this CA renews for the last time.
+    pub last_of_authority: Vec<String>,
+    /// Daemons are restarted inside of their maintenance windows alone.
+    pub keeps_windows: bool,
 }
 
 /// A module's refusal to plan.
@@ -274,6 +286,8 @@ pub fn plan(
         proves: false,
         renewals: playbook.renewals,
         waiting_for_authority: Vec::new(),
+        last_of_authority: Vec::new(),
+        keeps_windows: playbook.keeps_windows,
     };
     if planner.authority.problem.is_none()
         && let Err(Refusal { message, hint }) = check_issued_names(inventory)
@@ -312,6 +326,9 @@ pub fn plan(
         }
         plan.plays.push(result);
     }
+    if planner.keeps_windows {
+        window::keep(&mut planner, &mut plan);
+    }
     let (notes, problems) = look_before(&planner, &plan);
     planner.notes.extend(notes);
     let notes = planner.early_warnings();
@@ -333,6 +350,8 @@ pub fn plan(
             .collect();
     }
     plan.verify = planner.proves;
+    plan.rollover_due = planner.rollover_due();
+    plan.authority_expired = planner.rolls_over && planner.authority_expired();
     plan.notes = planner.notes;
     if let Some(whole) = &playbook.whole {
         let others = self::plan(inventory, whole, facts, now);

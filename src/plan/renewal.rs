@@ -31,6 +31,9 @@ pub enum Renewal {
     NotDue,
     /// The reason, in words for the plan.
     Due(String),
+    /// It ends within days, and is renewed although a new one ends with the CA,
+    /// soon after: what is due besides is a new CA.
+    LastTime(String),
     /// It is due, and a new one would end too soon after it, because the CA
     /// ends: what is due is a new CA.
     EndsWithAuthority,
@@ -40,14 +43,20 @@ pub enum Renewal {
 const SKEW: i64 = 5;
 /// A CA that ends within so many days is worth a word, however long it lives.
 const AUTHORITY_SOON: i64 = 180;
+/// A certificate that ends within so many days is renewed for whatever time the
+/// CA has left: a weekly maintenance window comes once in them.
+const LAST_DAYS: i64 = 8;
+/// But not for less.
+const LEAST_GAIN: Duration = Duration::HOUR;
 /// So many certificates are named; the others are counted.
 const NAMED: usize = 5;
 
 /// Decides it. Of one with a life of a year the last third begins after eight
 /// months; `dtls_renew_before` says another day. A new one has to end at least
 /// a quarter of `dtls_validity_days` later: near the end of the CA, which no
-/// leaf outlives, every run would renew otherwise. An expired one is renewed
-/// whatever that gains.
+/// leaf outlives, every run would renew otherwise. In its last days one is
+/// renewed for what the CA has left, which happens once: the new one ends with
+/// the CA. An expired one is renewed whatever that gains.
 #[must_use]
 pub fn renewal(
     certificate: &Certificate,
@@ -68,10 +77,32 @@ pub fn renewal(
     if now < end - window || now + validity < least {
         return Renewal::NotDue;
     }
-    if authority.is_some_and(|authority| authority.not_after() < least) {
+    if let Some(authority) = authority.filter(|authority| authority.not_after() < least) {
+        let until = authority.not_after();
+        if end - now <= Duration::days(LAST_DAYS) && until >= end + LEAST_GAIN {
+            return Renewal::LastTime(format!(
+                "expires on {}, and the CA on {}: renewed for the last time",
+                end.date(),
+                until.date()
+            ));
+        }
         return Renewal::EndsWithAuthority;
     }
     Renewal::Due(format!("expires on {}, due for renewal", end.date()))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
+
+/// Why a certificate is replaced at once: it was revoked.
+#[must_use]
+pub fn revoked(authority: &Authority, certificate: &Certificate) -> Option<String> {
+    let revocation = authority.ledger.revocation(certificate.serial())?;
+    Some(format!("revoked on {}", revocation.at.date()))
 }
 
 impl Planner<'_> {
@@ -85,7 +116,10 @@ impl Planner<'_> {
             .filter(|_| !self.authority.planned);
         match self.renewals {
             Renewals::Left => Renewal::NotDue,
-            Renewals::Due => renewal(certificate, &host.settings, authority, self.now),
+            Renewals::Due => match revoked(&self.authority, certificate) {
+                Some(reason) => Renewal::Due(reason),
+                None => renewal(certificate, &host.settings, authority, self.now),
+            },
             Renewals::Forced => Renewal::Due("asked for with --force".to_owned()),
         }
     }
@@ -95,6 +129,81 @@ impl Planner<'_> {
         let text = format!("{role} certificate of {}", host.holder());
         if !self.waiting_for_authority.contains(&text) {
             self.waiting_for_authority.push(text);
+        }
+    }
+
+    /// A leaf that this CA renews for the last time.
+    pub(super) fn renewed_for_the_last_time(&mut self, host: &Host, role: Role) {
+        let text = format!("{role} certificate of {}", host.name);
+        if !self.last_of_authority.contains(&text) {
+            self.last_of_authority.push(text);
+        }
+    }
+
+    /// Why the CA is to be replaced now; none where this run does so.
+    pub(super) fn rollover_due(&self) -> Option<String> {
+        let authority = self.authority.certificate.as_ref()?;
+        if self.rolls_over || self.authority.planned || self.authority.problem.is_some() {
+            return None;
+        }
+        let end = authority.not_after();
+        let revoked = self.revoked_of_present().len();
+        let waiting = self.waiting_for_authority.len() + self.last_of_authority.len();
+        if self.rollover.is_some() {
+            Some("a rollover of the CA is under way".to_owned())
+        } else if end <= self.now {
+            Some(format!("the CA has expired on {}", end.date()))
+        } else if revoked > 0 {
+            Some(format!(
+                "{} of it",
+                counted(
+                    revoked,
+                    "revoked certificate is",
+                    "revoked certificates are"
+                )
+            ))
+        } else if waiting > 0 {
+            Some(format!(
+                "{} due, and the CA ends on {}",
+                counted(waiting, "certificate is", "certificates are"),
+                end.date()
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// What a run says of a rollover that it does not go on with.
+    fn note_under_way(&self) -> Option<Note> {
+        let is_said = !self.waiting_for_authority.is_empty() || !self.last_of_authority.is_empty();
+        if self.rollover.is_none() || self.rolls_over || is_said {
+            return None;
+        }
+        let text = if self.inventory.ca().settings.auto_ca_rollover {
+            "dtls-deploy rotate of the whole inventory goes on with it (dtls_auto_ca_rollover)"
+        } else {
+            "dtls-deploy rotate --ca goes on with it; with dtls_auto_ca_rollover: true in the inventory, a schedule does so"
+        };
+        Some(Note {
+            danger: false,
+            host: self.inventory.ca().name.clone(),
+            text: format!("A ROLLOVER OF THE CA IS UNDER WAY: {text}"),
+        })
+    }
+
+    /// Whether the present CA has expired.
+    pub(super) fn authority_expired(&self) -> bool {
+        let authority = self.authority.certificate.as_ref();
+        authority.is_some_and(|authority| authority.not_after() <= self.now)
+    }
+
+    /// How the CA comes to be replaced, for a note.
+    pub(super) fn advice(&self) -> String {
+        if self.inventory.ca().settings.auto_ca_rollover {
+            "dtls-deploy rotate of the whole inventory replaces the CA (dtls_auto_ca_rollover)"
+                .to_owned()
+        } else {
+            "dtls-deploy rotate --ca; with dtls_auto_ca_rollover: true in the inventory, a schedule does it".to_owned()
         }
     }
 
@@ -118,6 +227,7 @@ impl Planner<'_> {
     pub fn note_closed_window(&mut self, host: &Host) {
         if let Some(window) = &host.settings.maintenance_window
             && !window.is_open(self.now)
+            && !self.keeps_windows
         {
             let text = format!(
                 "docker is restarted outside of its maintenance window {window}: only rotate without --force keeps to it"
@@ -132,11 +242,16 @@ impl Planner<'_> {
         let ca = self.inventory.ca();
         let authority = self.authority.certificate.as_ref();
         if let Some(authority) = authority.filter(|_| !self.authority.planned) {
-            let text = if self.waiting_for_authority.is_empty() {
-                authority_warning(authority, self.inventory, self.now)
+            let text = if self.waiting_for_authority.is_empty() && self.last_of_authority.is_empty()
+            {
+                // Who replaces it needs no advice to do so.
+                let warning = authority_warning(authority, self.inventory, self.now);
+                warning.filter(|_| !self.rolls_over)
             } else {
                 Some(self.overdue(authority))
             };
+            notes.extend(self.note_revoked());
+            notes.extend(self.note_under_way());
             notes.extend(text.map(|text| Note {
                 danger: false,
                 host: ca.name.clone(),
@@ -163,7 +278,12 @@ impl Planner<'_> {
     }
 
     fn overdue(&self, authority: &Certificate) -> String {
-        let waiting = &self.waiting_for_authority;
+        let is_last = self.waiting_for_authority.is_empty();
+        let waiting = if is_last {
+            &self.last_of_authority
+        } else {
+            &self.waiting_for_authority
+        };
         let mut named = waiting.iter().take(NAMED).cloned().collect::<Vec<_>>();
         if waiting.len() > NAMED {
             named.push(format!("{} more", waiting.len() - NAMED));
@@ -172,10 +292,20 @@ impl Planner<'_> {
             1 => ("1 certificate is".to_owned(), "a new one"),
             count => (format!("{count} certificates are"), "new ones"),
         };
+        let (named, end) = (named.join(", "), authority.not_after().date());
+        if self.rollover.is_some() {
+            return format!(
+                "{what} due ({named}), and {which} would end with the CA, on {end}: the rollover of the CA that is under way has to come to its end before that day: dtls-deploy rotate --ca goes on with it"
+            );
+        }
+        let gains = if is_last {
+            format!("renewed for the last time, until {end}, when the CA ends")
+        } else {
+            format!("and {which} would end with the CA, on {end}, too soon to be worth a restart")
+        };
         format!(
-            "{what} due ({}), and {which} would end with the CA, on {}, too soon to be worth a restart: A NEW CA IS DUE before that day: dtls-deploy rotate --ca",
-            named.join(", "),
-            authority.not_after().date()
+            "{what} due ({named}), {gains}: A NEW CA IS DUE before that day: {}",
+            self.advice()
         )
     }
 }
@@ -213,7 +343,7 @@ pub fn authority_warning(
     let rest = end - now;
     if rest <= Duration::ZERO {
         return Some(format!(
-            "THE CA HAS EXPIRED on {}: nothing that it has issued is accepted any more",
+            "THE CA HAS EXPIRED on {}: nothing that it has issued is accepted any more; dtls-deploy rotate --ca replaces it",
             end.date()
         ));
     }

@@ -43,6 +43,8 @@ pub struct Rollover {
     old_text: String,
     both_text: String,
     next_text: String,
+    /// The present CA has expired: whatever it has signed is rejected already.
+    pub expired: bool,
     /// This run goes on with it, as opposed to keeping what there is.
     pub advances: bool,
     /// The first step that some node has not reached: 1 to 6.
@@ -90,6 +92,7 @@ impl Rollover {
         let separator = if old_text.ends_with('\n') { "" } else { "\n" };
         let mut rollover = Self {
             both_text: format!("{old_text}{separator}{next_text}"),
+            expired: current.not_after() <= now,
             current,
             next,
             old_text,
@@ -101,7 +104,7 @@ impl Rollover {
             outside: Vec::new(),
             found: BTreeMap::new(),
         };
-        rollover.outside = rollover.outside(authority, inventory, now);
+        rollover.outside = outside_of(authority, inventory, now);
         for (host, role) in super::leaves_of(inventory) {
             if let Some(facts) = facts.get(&host.name) {
                 rollover.see(host, role, facts);
@@ -115,45 +118,6 @@ impl Rollover {
     #[must_use]
     pub fn next(&self) -> &Certificate {
         &self.next
-    }
-
-    fn outside(
-        &self,
-        authority: &Authority,
-        inventory: &Inventory,
-        now: time::OffsetDateTime,
-    ) -> Vec<Outside> {
-        let known = declared(inventory);
-        let old: Vec<String> = Certificate::bundle_from_pem(self.old_text.as_bytes())
-            .unwrap_or_default()
-            .iter()
-            .map(Certificate::sha256)
-            .collect();
-        let mut outside: Vec<Outside> = authority
-            .ledger
-            .entries()
-            .iter()
-            .filter(|entry| {
-                !entry.superseded
-                    && entry.not_after > now
-                    && old.contains(&entry.issuer_sha256)
-                    && !known.contains(&(entry.host.clone(), entry.role))
-            })
-            .map(|entry| Outside {
-                host: entry.host.clone(),
-                role: entry.role,
-                until: entry.not_after.date(),
-            })
-            .collect();
-        outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
-        outside.dedup_by(|later, kept| {
-            let same = later.host == kept.host && later.role == kept.role;
-            if same {
-                kept.until = kept.until.max(later.until);
-            }
-            same
-        });
-        outside
     }
 
     /// Notes what a node shows of itself.
@@ -285,6 +249,10 @@ impl Rollover {
 
     /// Whether hosts of this role take the step that begins their conversion.
     fn converts(&self, role: Role) -> bool {
+        // Nobody is let in anyway: the shortest way is the best one.
+        if self.expired && self.advances {
+            return true;
+        }
         match role {
             // In the middle of it, a daemon that is left is taken along.
             Role::Daemon => self.step >= 2 && (self.advances || self.begun >= 2),
@@ -360,6 +328,15 @@ impl Rollover {
             .find(|authority| leaf.is_signed_by(authority))
     }
 
+    /// How often a daemon is restarted until the rollover is over.
+    #[must_use]
+    pub fn restarts_left(&self, host: &Host, facts: &NodeFacts, inventory: &Inventory) -> usize {
+        [2, 4]
+            .into_iter()
+            .filter(|step| self.lacks(*step, host, facts, inventory).is_some())
+            .count()
+    }
+
     /// Who holds the present step back, in words.
     #[must_use]
     pub fn held_back(&self) -> Vec<(String, String)> {
@@ -391,8 +368,57 @@ fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
         .collect()
 }
 
+/// Unexpired identities of the present CA that are not in the inventory, and not
+/// revoked.
+#[must_use]
+pub fn outside_of(
+    authority: &Authority,
+    inventory: &Inventory,
+    now: time::OffsetDateTime,
+) -> Vec<Outside> {
+    let known = declared(inventory);
+    let old: Vec<String> =
+        Certificate::bundle_from_pem(authority.pem.as_deref().unwrap_or_default().as_bytes())
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::sha256)
+            .collect();
+    let mut outside: Vec<Outside> = authority
+        .ledger
+        .entries()
+        .iter()
+        .filter(|entry| {
+            !entry.superseded
+                && entry.not_after > now
+                && old.contains(&entry.issuer_sha256)
+                // Nobody waits for somebody who shall be kept out.
+                && authority.ledger.revocation(&entry.serial).is_none()
+                && !known.contains(&(entry.host.clone(), entry.role))
+        })
+        .map(|entry| Outside {
+            host: entry.host.clone(),
+            role: entry.role,
+            until: entry.not_after.date(),
+        })
+        .collect();
+    outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
+    outside.dedup_by(|later, kept| {
+        let same = later.host == kept.host && later.role == kept.role;
+        if same {
+            kept.until = kept.until.max(later.until);
+        }
+        same
+    });
+    outside
+}
+
 /// Where a client keeps a file: its own, then the copy of each context.
-fn client_files(host: &Host, inventory: &Inventory, facts: &NodeFacts, name: &str) -> Vec<String> {
+pub(super) fn client_files(
+    host: &Host,
+    inventory: &Inventory,
+    facts: &NodeFacts,
+    name: &str,
+) -> Vec<String> {
     let (directory, files) = location(host, Role::Client);
     let own = if name == "ca.pem" {
         files.ca

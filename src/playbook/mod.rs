@@ -45,6 +45,8 @@ pub struct Playbook {
     pub limit: Option<Arc<BTreeSet<String>>>,
     /// What is done about the age of certificates.
     pub renewals: Renewals,
+    /// Daemons are restarted inside of their maintenance windows alone.
+    pub keeps_windows: bool,
     /// The playbook of which this one is a part: what else that one would
     /// change is said, and not done.
     pub whole: Option<Box<Playbook>>,

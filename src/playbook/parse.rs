@@ -75,6 +75,7 @@ fn read(
     }
     Ok(Playbook {
         renewals: Renewals::default(),
+        keeps_windows: false,
         whole: None,
         name: name.to_owned(),
         plays,

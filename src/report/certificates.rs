@@ -28,7 +28,7 @@ pub(super) fn certificates(style: Style, certificates: &[CertificateStatus]) -> 
 
 fn row(one: &CertificateStatus, verbose: bool) -> Vec<Cell> {
     let colour = match one.state {
-        CertificateState::Expired | CertificateState::Broken => "31",
+        CertificateState::Revoked | CertificateState::Expired | CertificateState::Broken => "31",
         CertificateState::Unknown | CertificateState::Due | CertificateState::Unlisted => "33",
         CertificateState::Fine => "32",
     };
@@ -89,6 +89,7 @@ fn said(one: &CertificateStatus, verbose: bool) -> String {
 /// How many there are in each state.
 pub(super) fn counts(style: Style, counts: &CertificateCounts, milliseconds: u128) -> Vec<String> {
     let words = [
+        (counts.revoked, "revoked and still let in"),
         (counts.expired, "expired"),
         (counts.broken, "broken"),
         (counts.unknown, "unknown"),

@@ -120,6 +120,34 @@ pub(super) fn stopped(style: Style, hosts: &[StoppedHost]) -> Vec<String> {
     lines
 }
 
+/// "1.25s".
+fn seconds(milliseconds: u64) -> String {
+    let rest = (milliseconds % 1000).div_ceil(10);
+    let whole = milliseconds / 1000 + rest / 100;
+    format!("{whole}.{:02}s", rest % 100)
+}
+
+/// For many hosts: how many daemons were away, and which for longest.
+fn outages(hosts: &[HostRecap]) -> String {
+    let away = || hosts.iter().filter(|host| host.restarts > 0);
+    let Some(longest) = away().max_by_key(|host| host.away_milliseconds) else {
+        return String::new();
+    };
+    if away().count() == 1 {
+        return format!(
+            ", 1 daemon restarted, away {}",
+            seconds(longest.away_milliseconds)
+        );
+    }
+    format!(
+        ", {} restarted, away {} in all, {} for longest ({})",
+        plural(away().count(), "daemon"),
+        seconds(away().map(|host| host.away_milliseconds).sum()),
+        seconds(longest.away_milliseconds),
+        longest.host
+    )
+}
+
 fn went_wrong(host: &HostRecap) -> bool {
     host.failed > 0 || host.unreachable || host.not_done > 0
 }
@@ -146,8 +174,12 @@ pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Ve
             0 => String::new(),
             count => format!(" not-done={count}"),
         };
+        let away = match host.restarts {
+            0 => String::new(),
+            count => format!(" restarts={count} away={}", seconds(host.away_milliseconds)),
+        };
         let counts = format!(
-            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}",
+            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}{away}",
             host.changed,
             host.proved,
             host.not_proved,
@@ -161,21 +193,61 @@ pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Ve
     }
     let mut lines = vec![String::new()];
     lines.extend(layout::table(&rows, style.width, 0, style.colour));
-    let seconds = milliseconds / 1000;
+    let whole = milliseconds / 1000;
     let rest = (milliseconds % 1000) / 10;
-    let took = format!("took {seconds}.{rest:02} s");
+    let took = format!("took {whole}.{rest:02} s");
     if all && style.verbosity != Verbosity::Quiet {
         lines.push(style.dim(&took));
     } else {
         let failed = hosts.iter().filter(|host| host.failed > 0).count();
         let unreachable = hosts.iter().filter(|host| host.unreachable).count();
         let total = format!(
-            "{}: {changed} changed, {failed} failed, {unreachable} unreachable; {took}",
-            plural(hosts.len(), "host")
+            "{}: {changed} changed, {failed} failed, {unreachable} unreachable{}; {took}",
+            plural(hosts.len(), "host"),
+            outages(hosts)
         );
         for line in layout::wrap(&total, style.width) {
             lines.push(style.bold(&line));
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, restarts: usize, away_milliseconds: u64) -> HostRecap {
+        HostRecap {
+            host: name.to_owned(),
+            changed: 1,
+            proved: 0,
+            not_proved: 0,
+            failed: 0,
+            not_done: 0,
+            unreachable: false,
+            restarts,
+            away_milliseconds,
+        }
+    }
+
+    #[test]
+    fn a_time_away_is_rounded_up() {
+        assert_eq!(seconds(0), "0.00s");
+        assert_eq!(seconds(1), "0.01s");
+        assert_eq!(seconds(1270), "1.27s");
+        assert_eq!(seconds(1999), "2.00s");
+    }
+
+    #[test]
+    fn of_many_daemons_the_sum_and_the_longest_are_said() {
+        let hosts = [host("a", 1, 400), host("b", 2, 1100), host("c", 0, 0)];
+        let said = outages(&hosts);
+        assert_eq!(
+            said,
+            ", 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
+        );
+        assert_eq!(outages(&hosts[1..]), ", 1 daemon restarted, away 1.10s");
+        assert_eq!(outages(&hosts[2..]), "");
+    }
 }

@@ -86,6 +86,8 @@ impl Run<'_> {
                     failed: usize::from(missing.is_some() && !unreachable),
                     not_done: 0,
                     unreachable,
+                    restarts: 0,
+                    away_milliseconds: 0,
                 }
             })
             .collect();

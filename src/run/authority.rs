@@ -122,6 +122,8 @@ impl Run<'_> {
             failed: missing(host).map_or(0, |kind| usize::from(*kind != FailureKind::Unreachable)),
             not_done: 0,
             unreachable: missing(host) == Some(&FailureKind::Unreachable),
+            restarts: 0,
+            away_milliseconds: 0,
         });
         let recaps: Vec<HostRecap> = recaps.collect();
         let failed = recaps.iter().any(|host| host.failed > 0);

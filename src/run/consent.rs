@@ -51,9 +51,14 @@ pub(super) fn can_ask() -> bool {
 
 /// Asks; anything but yes is no. Blocks its thread until there is an answer.
 pub(super) fn ask(what: &str) -> std::io::Result<bool> {
+    question(&format!("Restarting docker stops {what}."))
+}
+
+/// As [`ask`], about anything.
+pub(super) fn question(text: &str) -> std::io::Result<bool> {
     // Standard output may be a program's.
     let mut prompt = std::io::stderr().lock();
-    write!(prompt, "Restarting docker stops {what}. Go on? [y/N] ")?;
+    write!(prompt, "{text} Go on? [y/N] ")?;
     prompt.flush()?;
     drop(prompt);
     let mut answer = String::new();

@@ -136,6 +136,8 @@ impl Run<'_> {
                 failed: usize::from(failed && !unreachable) + of(Verdict::Failed),
                 not_done: outcome.not_done.get(name).map_or(0, Vec::len),
                 unreachable,
+                restarts: outcome.away.get(name).map_or(0, |away| away.restarts),
+                away_milliseconds: outcome.away.get(name).map_or(0, |away| away.milliseconds),
             });
         }
         let unreachable = hosts.iter().any(|host| host.unreachable);

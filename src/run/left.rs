@@ -23,7 +23,7 @@ use crate::node::visible;
 const SETTLE_SECONDS: u32 = 200;
 
 impl Run<'_> {
-    fn warn(&self, host: Option<&str>, text: String) {
+    pub(super) fn warn(&self, host: Option<&str>, text: String) {
         self.events.emit(Event::Warning {
             host: host.map(str::to_owned),
             text,

@@ -15,19 +15,35 @@ use crate::inventory::{host_of, identity_of};
 use crate::journal::left::Left;
 use crate::pki::Request;
 use crate::plan::Action;
+use crate::playbook::Playbook;
 use crate::secret::Secret;
 
 /// Far more than a rollover has steps: a pass that changes nothing ends it
 /// before.
 const PASSES: usize = 24;
 
+/// How a pass ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Another one may follow.
+    Again,
+    /// There was nothing to do: it is held back, or all is done.
+    Idle,
+    /// Something went wrong.
+    Stopped,
+    /// The rollover has come to its end.
+    Over,
+}
+
 /// What is carried from one pass to the next.
 #[derive(Default)]
-struct State {
-    outcome: Outcome,
+pub(super) struct State {
+    pub(super) outcome: Outcome,
+    /// Plans that were made so far.
+    passes: usize,
     /// Of the last pass.
     proofs: Vec<Proof>,
-    passphrase: Option<Secret>,
+    pub(super) passphrase: Option<Secret>,
     /// What was said already: host and text.
     noted: BTreeSet<(String, String)>,
     /// How the run ends, where that is not what the recap says.
@@ -45,23 +61,52 @@ impl Run<'_> {
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         let mut state = State::default();
-        for pass in 0..PASSES {
-            match self
-                .pass(pass, &mut world, &mut agent, &mut state, &program, &left)
-                .await
-            {
-                Ok(true) => {}
-                Ok(false) => break,
+        self.passes(&mut world, &mut agent, &mut state, &program, &left)
+            .await?;
+        self.end_passes(world, agent, state, begun).await
+    }
+
+    /// Passes under a lock that is held, until none may follow.
+    ///
+    /// # Errors
+    /// When the first one ends before anything was changed.
+    pub(super) async fn passes(
+        &self,
+        world: &mut World,
+        agent: &mut RunningAgent,
+        state: &mut State,
+        program: &Program,
+        left: &[Left],
+    ) -> Result<Pass, RunError> {
+        for _ in 0..PASSES {
+            let pass = state.passes;
+            match self.pass(world, agent, state, program, left).await {
+                Ok(Pass::Again) => {}
+                Ok(other) => return Ok(other),
                 // What earlier passes did is said in the recap.
-                Err(RunError::Interrupted) if pass > 0 => break,
+                Err(RunError::Interrupted) if pass > 0 => return Ok(Pass::Stopped),
                 Err(RunError::ContainersRunning { what, .. }) if pass > 0 => {
-                    self.events.emit(Event::Failed(waits(&world, &what)));
+                    self.events.emit(Event::Failed(waits(world, &what)));
                     state.exit = Some(Exit::ContainersRunning);
-                    break;
+                    return Ok(Pass::Stopped);
                 }
                 Err(error) => return Err(error),
             }
         }
+        Ok(Pass::Stopped)
+    }
+
+    /// The lock is given back, and what came of it is said.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub(super) async fn end_passes(
+        &self,
+        world: World,
+        mut agent: RunningAgent,
+        mut state: State,
+        begun: Instant,
+    ) -> Result<Exit, RunError> {
         if let Err(error) = self.call(&mut agent, Request::Bye).await {
             self.said_by_authority(&error, &mut state.outcome);
         }
@@ -75,16 +120,86 @@ impl Run<'_> {
         Ok(state.exit.unwrap_or(exit))
     }
 
+    /// What `dtls_auto_ca_rollover` asks for, in a run of rotate.yaml: the CA is
+    /// replaced, as far as that is possible now; where it is not, what is due is
+    /// renewed as ever.
+    ///
+    /// # Errors
+    /// As [`Run::execute`].
+    pub(super) async fn roll_over_by_itself(
+        &self,
+        rotation: &Playbook,
+        why: &str,
+        mut world: World,
+        program: &Program,
+        left: &[Left],
+        begun: Instant,
+    ) -> Result<Exit, RunError> {
+        let rolling = Run {
+            playbook: rotation,
+            id: self.id.clone(),
+            rotation: None,
+            ..*self
+        };
+        self.events.emit(Event::Warning {
+            host: Some(self.inventory.ca().name.clone()),
+            text: format!("{why}: the CA is replaced, as dtls_auto_ca_rollover asks for"),
+        });
+        if self.options.check {
+            world = self.unless(rolling.look(program, world.nodes)).await?;
+            self.say_found(left, &world);
+            self.show(&world.plan);
+            let exit = self.recap(&world, &Outcome::default(), &[], begun);
+            for node in world.nodes.values() {
+                node.connection.close().await;
+            }
+            return Ok(exit);
+        }
+        let mut agent = self.unless(self.lock(&world, program)).await??;
+        let mut state = State::default();
+        let came_to = match rolling
+            .passes(&mut world, &mut agent, &mut state, program, left)
+            .await
+        {
+            Err(RunError::ContainersRunning { what, .. }) => {
+                self.events.emit(Event::Failed(waits(&world, &what)));
+                state.exit = Some(Exit::ContainersRunning);
+                Pass::Idle
+            }
+            // It asked in a later pass.
+            Ok(Pass::Stopped) if state.exit.is_some() => Pass::Idle,
+            came_to => came_to?,
+        };
+        if came_to == Pass::Idle {
+            // It is held back: certificates do not expire over that.
+            match self
+                .pass(&mut world, &mut agent, &mut state, program, &[])
+                .await
+            {
+                // Said already, of the same daemons.
+                Err(RunError::ContainersRunning { .. }) if state.exit.is_some() => {}
+                Err(RunError::ContainersRunning { what, .. }) => {
+                    self.events.emit(Event::Failed(waits(&world, &what)));
+                    state.exit = Some(Exit::ContainersRunning);
+                }
+                Err(RunError::Interrupted) | Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.end_passes(world, agent, state, begun).await
+    }
+
     /// One plan, carried out and proved; whether another may follow.
     async fn pass(
         &self,
-        pass: usize,
         world: &mut World,
         agent: &mut RunningAgent,
         state: &mut State,
         program: &Program,
         left: &[Left],
-    ) -> Result<bool, RunError> {
+    ) -> Result<Pass, RunError> {
+        let pass = state.passes;
+        state.passes += 1;
         // The first look was without the lock.
         if world.plan.unsettled {
             self.settle(world).await?;
@@ -101,7 +216,7 @@ impl Run<'_> {
         self.show(&world.plan);
         if world.plan.is_empty() {
             state.proofs = self.proved(world, &self.materials(world)).await;
-            return Ok(false);
+            return Ok(Pass::Idle);
         }
         self.consent(&world.plan).await?;
         let materials = self.issue(world, agent, &mut state.passphrase).await?;
@@ -110,7 +225,12 @@ impl Run<'_> {
         self.tell_delivered(agent, &mut done, &state.proofs).await;
         let mut goes_on = done.failed.is_empty() && !self.interrupt.is_asked();
         state.outcome.absorb(done);
-        if goes_on && let Some(proof) = state.proofs.iter().find(|proof| rejects(proof)) {
+        // With an expired CA nobody is let in before the last of them is done.
+        let is_dead = world.plan.authority_expired;
+        if goes_on
+            && !is_dead
+            && let Some(proof) = state.proofs.iter().find(|proof| rejects(proof))
+        {
             self.events.emit(Event::Failed(held(proof)));
             state.outcome.failed.insert(host_of(&proof.from).to_owned());
             goes_on = false;
@@ -119,8 +239,13 @@ impl Run<'_> {
             .plan
             .changes()
             .any(|change| matches!(change.action, Action::EndRollover { .. }));
-        Ok(goes_on && !is_over)
+        Ok(match (goes_on, is_over) {
+            (false, _) => Pass::Stopped,
+            (true, true) => Pass::Over,
+            (true, false) => Pass::Again,
+        })
     }
+
     async fn proved(&self, world: &World, materials: &crate::apply::Materials) -> Vec<Proof> {
         if !world.plan.verify {
             return Vec::new();

@@ -21,7 +21,7 @@ type Metric = (
     fn(&CertificateStatus) -> Option<i64>,
 );
 
-const METRICS: [Metric; 5] = [
+const METRICS: [Metric; 6] = [
     (
         "dtls_deploy_certificate_not_before_timestamp_seconds",
         "When the certificate begins to be valid, in seconds since 1970.",
@@ -52,6 +52,11 @@ const METRICS: [Metric; 5] = [
             );
             Some(i64::from(broken))
         },
+    ),
+    (
+        "dtls_deploy_certificate_revoked",
+        "1 where the certificate was revoked and is still let in.",
+        |one| Some(i64::from(one.state == CertificateState::Revoked)),
     ),
 ];
 

@@ -13,17 +13,23 @@ use crate::event::{
 };
 use crate::inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
 use crate::module::docker_context::{context_name, context_paths};
+use crate::module::restart::RECORD;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
     Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
-    request_leaf,
+    request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
     for (holder, role) in leaves(host) {
         request_leaf(holder, role, request);
+    }
+    if host.is_daemon {
+        // Whether it has read whom it shall trust.
+        request.unit = Some(host.settings.unit.clone());
+        request.content.insert(RECORD.to_owned());
     }
     for holder in host.client_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {
@@ -116,7 +122,7 @@ pub(super) fn judge(
     }
     let due = match renewal {
         Renewal::NotDue => None,
-        Renewal::Due(reason) => Some(reason),
+        Renewal::Due(reason) | Renewal::LastTime(reason) => Some(reason),
         Renewal::EndsWithAuthority => {
             Some("due for renewal, and a new CA has to come first".to_owned())
         }
@@ -256,7 +262,10 @@ fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String
 pub(super) fn age(world: &World<'_>, host: &Host, certificate: Option<&Certificate>) -> Renewal {
     let authority = world.authority.certificate.as_ref();
     certificate.map_or(Renewal::NotDue, |certificate| {
-        renewal(certificate, &host.settings, authority, world.now)
+        match revoked_reason(&world.authority, certificate) {
+            Some(reason) => Renewal::Due(reason),
+            None => renewal(certificate, &host.settings, authority, world.now),
+        }
     })
 }
 
@@ -328,7 +337,9 @@ pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
     let entries = world.authority.ledger.entries().iter();
     entries
         .filter(|entry| {
-            entry.not_after > world.now && !listed.contains(&(entry.host.clone(), entry.role))
+            entry.not_after > world.now
+                && !listed.contains(&(entry.host.clone(), entry.role))
+                && world.authority.ledger.revocation(&entry.serial).is_none()
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
@@ -349,7 +360,7 @@ fn why_unlisted(world: &World<'_>, holder: &str) -> &'static str {
     }
 }
 
-fn remembered(
+pub(super) fn remembered(
     world: &World<'_>,
     holder: &str,
     role: Role,

@@ -15,6 +15,7 @@
 
 mod accounts;
 mod adopt;
+mod authority_end;
 mod batches;
 mod containers;
 mod daemon;
@@ -32,6 +33,7 @@ mod output;
 mod playbooks;
 mod preflight;
 mod recovery;
+mod revoke;
 mod rollover;
 mod rotate;
 mod schedule;

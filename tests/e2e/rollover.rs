@@ -146,6 +146,12 @@ fn a_ca_is_replaced_and_no_client_is_rejected() {
     let run = lab.deploy(&["rotate", "--ca", "--destroy-old-ca", &inventory]);
     judge_loops(&lab, 0..=2);
     assert!(run.stdout.contains("next CA in"), "{}", run.stdout);
+    for node in ["node3", "node4"] {
+        let line = run.stdout.lines().rfind(|line| line.starts_with(node));
+        let line = line.unwrap_or_default();
+        println!("{line}");
+        assert!(line.contains(" restarts=2 away="), "{line}");
+    }
     // One restart to trust both, one to drop the old: the other type of key
     // comes with the new leaves.
     assert_eq!(

@@ -11,13 +11,13 @@ const HOOK: &str = "--on-failure 'echo \"$DTLS_SCHEDULE 100% $DTLS_UNIT\" >>/var
 
 /// A node that has what a controller has: the program, an SSH key, the hosts'
 /// keys, and an inventory.
-struct Controller<'a> {
+pub struct Controller<'a> {
     lab: &'a Lab,
     node: &'static str,
 }
 
 impl<'a> Controller<'a> {
-    fn on(lab: &'a Lab, node: &'static str) -> Self {
+    pub fn on(lab: &'a Lab, node: &'static str) -> Self {
         let program = "/usr/local/bin/dtls-deploy";
         lab.put(node, env!("CARGO_BIN_EXE_dtls-deploy"), program);
         lab.exec(node, &format!("chmod 755 {program}"));
@@ -41,7 +41,7 @@ impl<'a> Controller<'a> {
         }
     }
 
-    fn inventory(&self, to: &str, variables: &str) {
+    pub fn inventory(&self, to: &str, variables: &str) {
         self.lab.put(self.node, &self.lab.inventory(variables), to);
     }
 
@@ -59,7 +59,7 @@ impl<'a> Controller<'a> {
         (code.trim().parse().unwrap(), text)
     }
 
-    fn tool(&self, arguments: &str) -> String {
+    pub fn tool(&self, arguments: &str) -> String {
         let (code, text) = self.try_tool(arguments);
         assert_eq!(code, 0, "{arguments}: {text}");
         text

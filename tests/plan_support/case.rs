@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dtls_deploy::inventory::{Environment, Inventory, MemoryFiles, load};
-use dtls_deploy::pki::{LeafRequest, Role, Signer, Subject};
+use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
+use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
 use dtls_deploy::plan::{Action, Content, LeafPart, Plan, Renewals, issued_names, plan};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
@@ -26,6 +26,8 @@ const INVENTORY: &str = "all:
     clients: {hosts: {client: {ansible_host: 10.0.0.10}}}
 ";
 
+// What may have happened is independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -73,6 +75,12 @@ struct Written {
     /// The leaves were not issued here but adopted.
     #[serde(default)]
     adopted: bool,
+    /// Hosts whose certificates were revoked since.
+    #[serde(default)]
+    revoked: Vec<String>,
+    /// The playbook is begun by a schedule: restarts keep to maintenance windows.
+    #[serde(default)]
+    keeps_windows: bool,
     /// By host, what somebody did there since.
     #[serde(default)]
     drift: BTreeMap<String, BTreeMap<String, Value>>,
@@ -230,6 +238,7 @@ impl Case {
         }
         self.happen(&mut lab, &inventory, now);
         let mut playbook = self.playbook();
+        playbook.keeps_windows = written.keeps_windows;
         let filter = Filter {
             limit: written.limit.clone(),
             tags: written.tags.clone(),
@@ -268,6 +277,9 @@ impl Case {
             let adopted = ledger.replace(r#""event":"issued""#, r#""event":"adopted""#);
             assert_ne!(ledger, adopted, "nothing was issued");
             machine.write(&path, &adopted, now.unix_timestamp() - 100);
+        }
+        if !self.written.revoked.is_empty() {
+            revoke(lab, ca, &self.written.revoked, now);
         }
         for waiting in &self.written.waiting {
             let (name, role) = waiting.split_once(' ').unwrap();
@@ -309,6 +321,40 @@ impl Case {
     }
 }
 
+/// Serials are drawn anew in each run.
+fn without_serials(text: &str) -> String {
+    let mut parts = text.split("serial ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
+        text + "serial SERIAL" + rest
+    })
+}
+
+/// Marks every leaf of these hosts in the ledger.
+fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
+    let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
+    let machine = lab.machines.get_mut(&ca.name).unwrap();
+    let mut text = String::from_utf8(machine.stored(&path).unwrap().bytes.clone()).unwrap();
+    let ledger = Ledger::parse(&text).unwrap();
+    let entries = ledger.entries().iter();
+    let named: Vec<_> = entries
+        .filter(|entry| hosts.contains(&entry.host))
+        .collect();
+    assert!(!named.is_empty(), "nothing was issued for {hosts:?}");
+    for entry in named {
+        let event = Event::Revoked {
+            serial: entry.serial.clone(),
+            revocation: Revocation {
+                at: now,
+                reason: None,
+            },
+        };
+        writeln!(text, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+    }
+    machine.write(&path, &text, now.unix_timestamp() - 100);
+}
+
 fn playbook(text: &str) -> Playbook {
     parse("case", text).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
@@ -341,8 +387,13 @@ fn describe(plan: &Plan) -> Outcome {
     let notes: Vec<String> = plan
         .notes
         .iter()
-        .map(|note| format!("{} | {}", note.host, note.text))
+        .map(|note| format!("{} | {}", note.host, without_serials(&note.text)))
         .collect();
+    let due = plan
+        .rollover_due
+        .iter()
+        .map(|why| format!("(the CA) | due: {why}"));
+    let notes = notes.into_iter().chain(due).collect();
     Outcome {
         changes,
         refusals,

@@ -56,6 +56,8 @@ pub fn recap(host: &str, changed: usize, proved: usize) -> HostRecap {
         failed: 0,
         not_done: 0,
         unreachable: false,
+        restarts: 0,
+        away_milliseconds: 0,
     }
 }
 
@@ -158,6 +160,8 @@ pub fn three_hosts() -> Vec<Event> {
                 HostRecap {
                     not_done: 5,
                     unreachable: true,
+                    restarts: 0,
+                    away_milliseconds: 0,
                     ..recap("node3", 0, 0)
                 },
             ],

@@ -124,6 +124,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
         })),
         Event::Status {
             certificates: CertificateCounts {
+                revoked: 0,
                 expired: 1,
                 broken: 2,
                 unknown: 3,
@@ -164,6 +165,8 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
                 failed: 1,
                 not_done: 1,
                 unreachable: true,
+                restarts: 0,
+                away_milliseconds: 0,
             }],
             milliseconds: 1,
         },

@@ -130,3 +130,28 @@ fn a_damaged_line_is_named() {
         }
     }
 }
+
+#[test]
+fn a_mark_counts_from_its_first_word_on_and_outlives_the_line_of_its_leaf() {
+    let revoked = |reason: &str| Event::Revoked {
+        serial: "0A".to_owned(),
+        revocation: Revocation {
+            at: datetime!(2026-02-01 00:00 UTC),
+            reason: Some(reason.to_owned()),
+        },
+    };
+    let text = lines(&[
+        revoked("stolen"),
+        issued("0A", "a"),
+        revoked("again"),
+        issued("0B", "b"),
+    ])
+    .unwrap();
+    assert!(text.starts_with(
+        r#"{"event":"revoked","serial":"0A","at":"2026-02-01T00:00:00Z","reason":"stolen"}"#
+    ));
+    let ledger = Ledger::parse(&text).unwrap();
+    let mark = ledger.revocation("0A").unwrap();
+    assert_eq!(mark.reason.as_deref(), Some("stolen"));
+    assert_eq!(ledger.revocation("0B"), None);
+}

@@ -1,0 +1,62 @@
+//! For how long a restart has kept a daemon away from its clients.
+//!
+//! Comes in: a node whose docker was restarted. Goes out: [`Away`], for the recap.
+//! Called by apply after each restart, whatever came of it.
+
+use super::Apply;
+use crate::inventory::Host;
+use crate::node::script::Script;
+use crate::node::transaction::Report;
+use crate::session::Node;
+
+/// Restarts of one daemon in one run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Away {
+    pub restarts: usize,
+    /// From the beginning of each stop until the daemon was ready again, added
+    /// up, as the node's systemd has it; what it does not know is not in it.
+    pub milliseconds: u64,
+}
+
+impl Away {
+    /// Adds others.
+    pub fn add(&mut self, other: Self) {
+        self.restarts += other.restarts;
+        self.milliseconds += other.milliseconds;
+    }
+}
+
+impl Apply<'_> {
+    /// Asks the node for its last restart. A node that does not answer now is
+    /// found by what comes next.
+    pub(super) async fn count_away(
+        &self,
+        host: &Host,
+        node: &Node,
+        privileged: bool,
+        away: &mut Away,
+    ) {
+        let facts = self.facts.get(&host.name);
+        let unit = facts.and_then(|facts| facts.unit.as_ref());
+        // One that did not run was not away because of us.
+        if unit.is_none_or(|unit| unit.active_state() != "active") {
+            return;
+        }
+        let mut script = Script::default();
+        script.call("fact_away", &[&host.settings.unit]);
+        let answer = node.run(privileged, &script, node.deadlines.step).await;
+        let records = answer.map(|output| Report::parse(&output).records);
+        let microseconds =
+            records
+                .unwrap_or_default()
+                .iter()
+                .find_map(|record| match record.as_slice() {
+                    [word, microseconds] if word == "away" => microseconds.parse::<u64>().ok(),
+                    _ => None,
+                });
+        away.add(Away {
+            restarts: 1,
+            milliseconds: microseconds.unwrap_or_default().div_ceil(1000),
+        });
+    }
+}

@@ -1,0 +1,71 @@
+//! `dtls-deploy revoke`: keeps the holder of a certificate out.
+//!
+//! Comes in: the arguments. Goes out: a run of rotate-ca.yaml that begins with
+//! marks in the ledger. Called by the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _};
+
+use super::Cli;
+use super::arguments::{AuthorityKey, Changing, Common};
+use super::start::{Book, run};
+use crate::run::{Exit, Options, RevokeOptions};
+
+/// What `revoke` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Ansible inventory in YAML
+    inventory: PathBuf,
+    /// A host, in the inventory or not any more: all certificates that it has
+    /// now; or the serial of one, in hexadecimal
+    name: String,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    change: Changing,
+    /// Why, for the ledger and `status`
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Do it without a question
+    #[arg(short, long)]
+    yes: bool,
+    /// Only mark; the CA is replaced by `rotate --ca`, or by a schedule
+    #[arg(long)]
+    mark_only: bool,
+    /// Another host outside the inventory whose certificate of the old CA may
+    /// stop working; can be given several times
+    #[arg(long, value_name = "NAME", conflicts_with = "mark_only")]
+    abandon: Vec<String>,
+    #[command(flatten)]
+    authority: AuthorityKey,
+}
+
+pub(super) fn main(arguments: Arguments) -> Exit {
+    if !arguments.common.selection.is_whole() {
+        let text = "revoking concerns every host and every task: --limit, --tags and --skip-tags cannot be used with it";
+        Cli::command()
+            .error(clap::error::ErrorKind::ArgumentConflict, text)
+            .exit();
+    }
+    let book = Book::Revoke {
+        options: RevokeOptions {
+            name: arguments.name,
+            reason: arguments.reason,
+            yes: arguments.yes,
+            mark_only: arguments.mark_only,
+        },
+        abandon: arguments.abandon,
+    };
+    let options = Options {
+        passphrase: arguments.authority.source(),
+        ..arguments.change.options(&arguments.common)
+    };
+    run(
+        &arguments.inventory,
+        &arguments.common,
+        &book,
+        &options,
+        &arguments.change.journal(),
+    )
+}

@@ -1,0 +1,57 @@
+//! The agent's part of `dtls-deploy revoke`: marks in the ledger.
+//!
+//! Comes in from the agent with the session; goes out as a response. A mark keeps
+//! nobody out by itself: dockerd has no list of revoked certificates. It is what
+//! plans and `status` go by.
+
+use std::collections::BTreeSet;
+
+use time::OffsetDateTime;
+
+use super::failure::Failure;
+use super::ledger::{Event, Revocation};
+use super::protocol::{ErrorKind, Response};
+use super::session::Session;
+
+/// Longest reason, in characters: it is shown in one line.
+const LONGEST_REASON: usize = 200;
+
+impl Session {
+    /// All of them or none.
+    pub(crate) fn revoke(
+        &mut self,
+        serials: &[String],
+        reason: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let refuse = |what: String| Failure::new(ErrorKind::Request, what);
+        if reason.is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
+            return Err(refuse(format!(
+                "the reason is longer than {LONGEST_REASON} characters"
+            )));
+        }
+        let unknown = |serial: &&String| self.ledger.by_serial(serial).is_none();
+        if let Some(serial) = serials.iter().find(unknown) {
+            return Err(refuse(format!(
+                "no certificate with serial {serial:?} was issued"
+            )));
+        }
+        let revocation = Revocation {
+            at: now,
+            reason: reason.map(str::to_owned),
+        };
+        let serials: BTreeSet<&String> = serials.iter().collect();
+        let events = serials
+            .into_iter()
+            .filter(|serial| self.ledger.revocation(serial).is_none())
+            .map(|serial| Event::Revoked {
+                serial: serial.clone(),
+                revocation: revocation.clone(),
+            });
+        let events: Vec<Event> = events.collect();
+        if !events.is_empty() {
+            self.record(events)?;
+        }
+        Ok(Response::Done)
+    }
+}

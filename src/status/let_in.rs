@@ -1,0 +1,75 @@
+//! What is revoked and let in all the same.
+//!
+//! Comes in: the ledger's marks, the facts of the nodes. Goes out: one
+//! [`CertificateStatus`] for each certificate that some node still accepts, or may.
+//! Pure; called by [`super`].
+
+use super::World;
+use super::rows::remembered;
+use crate::event::{CertificateState, CertificateStatus};
+use crate::inventory::Inventory;
+use crate::pki::Role;
+use crate::plan::revoked;
+
+/// Those that are revoked, and that somebody lets in all the same.
+pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    revoked::revoked(&world.authority, world.now)
+        .filter_map(|(entry, revocation)| {
+            let trusted = revoked::trusted_by(entry, listed, &world.facts);
+            let unseen: Vec<&str> = listed
+                .hosts
+                .iter()
+                .filter(|host| match entry.role {
+                    Role::Client => host.is_daemon,
+                    Role::Daemon => host.is_client,
+                })
+                .map(|host| host.name.as_str())
+                .filter(|name| !world.facts.contains_key(*name))
+                .collect();
+            if trusted.is_empty() && unseen.is_empty() {
+                return None;
+            }
+            let mut drift = vec![match &revocation.reason {
+                Some(reason) => format!("revoked on {}: {reason}", revocation.at.date()),
+                None => format!("revoked on {}", revocation.at.date()),
+            }];
+            if !trusted.is_empty() {
+                let by = some_of(&trusted);
+                drift.push(match entry.role {
+                    Role::Client => format!("STILL LET IN by {by}, which trusts its CA"),
+                    Role::Daemon => format!("STILL TRUSTED by {by}"),
+                });
+            }
+            if !unseen.is_empty() {
+                let unseen: Vec<String> = unseen.into_iter().map(str::to_owned).collect();
+                drift.push(format!(
+                    "perhaps by {}, which could not be looked at",
+                    some_of(&unseen)
+                ));
+            }
+            Some(CertificateStatus {
+                state: CertificateState::Revoked,
+                drift,
+                due: revoked::is_of_present(&world.authority, entry)
+                    .then(|| "the CA is to be replaced: dtls-deploy rotate --ca".to_owned()),
+                ..remembered(world, &entry.host, entry.role, Some(entry))
+            })
+        })
+        .collect()
+}
+
+/// "node3, node4 and 7 others".
+fn some_of(names: &[String]) -> String {
+    const FEW: usize = 3;
+    let first = names
+        .iter()
+        .take(FEW)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    match names.len().saturating_sub(FEW) {
+        0 => first,
+        1 => format!("{first} and 1 other"),
+        more => format!("{first} and {more} others"),
+    }
+}
