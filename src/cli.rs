@@ -13,6 +13,7 @@ use crate::run::Options;
 
 mod arguments;
 mod authority;
+mod doctor;
 mod duration;
 mod reports;
 mod rotate;
@@ -53,6 +54,9 @@ enum Command {
     Rotate(Box<rotate::Arguments>),
     /// Shows every certificate, on disk and as served, and changes nothing
     Status(Box<status::Arguments>),
+    /// Finds what would keep a run from working and what commonly breaks, and
+    /// changes nothing
+    Doctor(Box<doctor::Arguments>),
     /// Takes nodes back to the files that their last change replaced
     Rollback {
         /// Ansible inventory in YAML
@@ -165,6 +169,7 @@ pub fn main() -> ExitCode {
         }
         (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
         (Some(Command::Status(arguments)), _) => status::main(&arguments),
+        (Some(Command::Doctor(arguments)), _) => doctor::main(&arguments),
         (
             Some(Command::Rollback {
                 inventory,

@@ -5,6 +5,7 @@
 //! the prelude prints. Private keys are only ever hashed there, never read.
 
 mod engine;
+mod health;
 mod network;
 mod parse;
 mod space;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::script::Script;
 pub use engine::EngineFact;
+pub use health::{Health, TOOLS};
 pub use network::{Listener, Network, Owner};
 use parse::Parser;
 pub use space::Space;
@@ -48,6 +50,12 @@ pub struct FactRequest {
     pub ports: BTreeSet<u16>,
     /// The file that says where a daemon that runs listens already.
     pub drop_in: Option<String>,
+    /// The systemd socket that listens for the daemon.
+    pub socket: Option<String>,
+    /// What confines the daemon, which docker it is, missing tools.
+    pub health: bool,
+    /// As `names`, also on nodes without getent.
+    pub lookups: BTreeSet<String>,
 }
 
 impl FactRequest {
@@ -65,6 +73,15 @@ impl FactRequest {
         }
         if let Some(unit) = &self.unit {
             script.call("fact_unit", &[unit]);
+        }
+        if let Some(unit) = &self.socket {
+            script.call("fact_socket", &[unit]);
+        }
+        if self.health {
+            script.call("fact_health", TOOLS);
+        }
+        for name in self.lookups.difference(&self.names) {
+            script.call("fact_lookup", &[name]);
         }
         if self.engine {
             // After the unit, which knows the daemon's process.
@@ -277,6 +294,10 @@ pub struct NodeFacts {
     pub exists: BTreeMap<String, bool>,
     /// Other units than the daemon's.
     pub services: BTreeMap<String, UnitFact>,
+    /// The socket that listens for the daemon, where it was asked about.
+    pub socket: Option<UnitFact>,
+    /// Where it was asked about.
+    pub health: Option<Health>,
 }
 
 impl NodeFacts {
@@ -512,9 +533,14 @@ mod tests {
             generation: false,
             ports: [port].into(),
             drop_in: None,
+            socket: None,
+            health: true,
+            lookups: BTreeSet::new(),
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);
+            let health = facts.health.as_ref().expect("asked about");
+            assert_eq!(health.missing, Vec::<String>::new(), "{shell:?}");
             let content = |name: &str| facts.regular(&at(name)).unwrap().content.clone();
             assert_eq!(content("binary"), Some(binary.clone()), "{shell:?}");
             assert_eq!(content("it's empty"), Some(Vec::new()));
