@@ -26,11 +26,18 @@ const STATE: &str = "find /etc/docker /etc/dtls-deploy /etc/systemd/system /etc/
     systemctl show docker.service -p InvocationID -p NeedDaemonReload; \
     ls -d /var/lib/dtls-deploy /etc/dtls-deploy /home/ubuntu/.docker 2>/dev/null; true";
 
-/// Runs the doctor, who needs no passphrase and writes nothing.
-fn doctor(lab: &Lab, arguments: &[&str], code: i32) -> Vec<Value> {
+/// Runs the doctor, who writes nothing.
+fn doctor_writes_nothing(lab: &Lab, arguments: &[&str], code: i32) -> Vec<Value> {
     let nodes = ["node1", "node2", "node3", "node4"];
     let state = || nodes.map(|node| lab.exec(node, STATE));
     let before = state();
+    let found = doctor(lab, arguments, code);
+    assert_eq!(state(), before);
+    found
+}
+
+/// Runs the doctor, who needs no passphrase.
+fn doctor(lab: &Lab, arguments: &[&str], code: i32) -> Vec<Value> {
     let mut words = vec!["doctor", "--output", "json"];
     words.extend(arguments);
     let output = lab
@@ -44,7 +51,6 @@ fn doctor(lab: &Lab, arguments: &[&str], code: i32) -> Vec<Value> {
         stderr: String::from_utf8(output.stderr).unwrap(),
     };
     assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
-    assert_eq!(state(), before);
     let lines = run.stdout.lines();
     let events: Vec<Value> = lines
         .map(|line| serde_json::from_str(line).unwrap())
@@ -85,7 +91,7 @@ fn break_clients_and_ca(lab: &Lab) {
     lab.exec(
         "node1",
         "cd /home/ubuntu/.docker && chmod 0644 key.pem && \
-         openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=elsewhere -days 9 2>/dev/null >cert.pem; \
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /dev/null -subj /CN=elsewhere -days 9 2>/dev/null >cert.pem; \
          sed 's/^.*node3$/10.0.0.99 node3/' /etc/hosts >/tmp/hosts; cat /tmp/hosts >/etc/hosts; \
          iptables -I OUTPUT -p tcp -d 10.0.0.13 --dport 2376 -j DROP",
     );
@@ -110,7 +116,7 @@ fn break_daemons(lab: &Lab) {
     // Expired, and plain TCP in three places, one of them ours without daemon.json.
     lab.exec(
         "node4",
-        "openssl req -x509 -newkey rsa:2048 -nodes -keyout /tmp/key -subj /CN=elsewhere -days 1 -out /tmp/one 2>/dev/null; \
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /tmp/key -subj /CN=elsewhere -days 1 -out /tmp/one 2>/dev/null; \
          openssl x509 -in /tmp/one -signkey /tmp/key -days -1 2>/dev/null >/etc/docker/tls/cert.pem; \
          echo '{}' >/etc/docker/daemon.json; echo 'DOCKER_OPTS=\"-H tcp://0.0.0.0:2385\"' >/etc/default/docker; \
          mkdir /etc/systemd/system/docker.socket.d; \
@@ -130,7 +136,7 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
     let lab = Lab::with_two_of_each();
     let inventory = lab.file("doctor.yaml", INVENTORY);
     // Nothing is deployed, and nothing is wrong.
-    let fresh = doctor(&lab, &[&inventory], 0);
+    let fresh = doctor_writes_nothing(&lab, &[&inventory], 0);
     assert_eq!(
         summary(&fresh),
         ["node1", "node3", "node4", "node5"].map(|node| format!("note {node} drift mended"))
@@ -140,7 +146,7 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
 
     break_clients_and_ca(&lab);
     break_daemons(&lab);
-    let found = doctor(&lab, &[&inventory], 5);
+    let found = doctor_writes_nothing(&lab, &[&inventory], 5);
     assert_eq!(
         summary(&found),
         [
@@ -208,12 +214,4 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
     );
     let found = doctor(&lab, &[&inventory, limit[0], limit[1]], 4);
     assert_eq!(summary(&found), ["error node2 sudo refused"], "{found:#?}");
-    // For people.
-    let run = lab.run(&["doctor", &inventory, limit[0], limit[1]]);
-    assert!(
-        run.stdout.contains("error  node2  sudo  sudo "),
-        "{}",
-        run.stdout
-    );
-    assert!(run.stdout.contains("1 error: 3 hosts"), "{}", run.stdout);
 }
