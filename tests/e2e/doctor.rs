@@ -114,15 +114,17 @@ fn break_daemons(lab: &Lab) {
          systemctl daemon-reload; mount -t tmpfs -o size=64k,mode=700 tmpfs /var/lib/dtls-deploy",
     );
     // Expired, and plain TCP in three places, one of them ours without daemon.json.
+    // That goes last: dockerd waits half a minute before it listens without TLS.
     lab.exec(
         "node4",
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /tmp/key -subj /CN=elsewhere -days 1 -out /tmp/one 2>/dev/null; \
-         openssl x509 -in /tmp/one -signkey /tmp/key -days -1 2>/dev/null >/etc/docker/tls/cert.pem; \
-         echo '{}' >/etc/docker/daemon.json; echo 'DOCKER_OPTS=\"-H tcp://0.0.0.0:2385\"' >/etc/default/docker; \
+        "echo 'DOCKER_OPTS=\"-H tcp://0.0.0.0:2385\"' >/etc/default/docker; \
          mkdir /etc/systemd/system/docker.socket.d; \
          printf '[Socket]\\nListenStream=2375\\n' >/etc/systemd/system/docker.socket.d/tcp.conf; \
          systemctl daemon-reload; systemctl stop docker.service docker.socket; \
-         systemctl reset-failed docker.service docker.socket; systemctl start docker.socket docker.service",
+         systemctl reset-failed docker.service docker.socket; systemctl start docker.socket docker.service; \
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout /tmp/key -subj /CN=elsewhere -days 1 -out /tmp/one 2>/dev/null; \
+         openssl x509 -in /tmp/one -signkey /tmp/key -days -1 2>/dev/null >/etc/docker/tls/cert.pem; \
+         echo '{}' >/etc/docker/daemon.json",
     );
     let listening = lab.exec("node4", "ss -Hltn");
     assert!(
