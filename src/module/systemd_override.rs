@@ -73,7 +73,7 @@ impl Module for SystemdOverride {
     }
 
     fn summary(&self) -> &'static str {
-        "a drop-in for the docker unit whose ExecStart listens where the inventory says"
+        "a drop-in for the docker unit whose ExecStart listens where the inventory says; where docker.socket has TCP ports, one that closes them"
     }
 
     fn parameters(&self) -> &'static [Parameter] {

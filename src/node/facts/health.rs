@@ -62,3 +62,71 @@ impl Health {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use crate::node::facts::NodeFacts;
+    use crate::node::script::Script;
+
+    fn run(shell: &[&str], script: &Script) -> NodeFacts {
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("apt-get install dash bash busybox");
+        let text = script.text("test");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.expose())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        NodeFacts::parse(&output.stdout).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_looked_up_without_getent_too() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+            let mut script = Script::default();
+            script.statement(
+                "command() { [ \"$2\" != getent ] && [ \"$2\" != nslookup ]; }".to_owned(),
+            );
+            script.call("fact_lookup", &["localhost"]);
+            // Without anybody to ask nothing is said.
+            script.call("fact_lookup", &["no.such.host.invalid"]);
+            let facts = run(shell, &script);
+            let found = &facts.resolved["localhost"];
+            assert!(
+                found.contains(&"127.0.0.1".to_owned()),
+                "{shell:?}: {found:?}"
+            );
+            assert_eq!(facts.resolved.len(), 1, "{shell:?}");
+
+            // As busybox's nslookup answers, old and new.
+            for answer in ["Address 1: 192.0.2.7 a.example", "Address: 192.0.2.7"] {
+                let mut script = Script::default();
+                script.statement(format!(
+                    "command() {{ [ \"$2\" != getent ]; }}\ntimeout() {{ printf '%s\\n' 'Server: 192.0.2.1' 'Address 1: 192.0.2.1' '' 'Name: a.example' '{answer}'; }}"
+                ));
+                script.call("fact_lookup", &["a.example"]);
+                let facts = run(shell, &script);
+                assert_eq!(facts.resolved["a.example"], ["192.0.2.7"], "{shell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn missing_tools_are_named() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+            let mut script = Script::default();
+            script.call("fact_health", &["cat", "no-such-tool"]);
+            let health = run(shell, &script).health.expect("asked about");
+            assert_eq!(health.missing, ["no-such-tool"], "{shell:?}");
+        }
+    }
+}
