@@ -13,6 +13,7 @@ use crate::run::Options;
 
 mod arguments;
 mod authority;
+mod doctor;
 mod duration;
 mod env;
 mod init;
@@ -60,6 +61,9 @@ enum Command {
     Revoke(Box<revoke::Arguments>),
     /// Shows every certificate, on disk and as served, and changes nothing
     Status(Box<status::Arguments>),
+    /// Finds what would keep a run from working and what commonly breaks, and
+    /// changes nothing
+    Doctor(Box<doctor::Arguments>),
     /// Takes nodes back to the files that their last change replaced
     Rollback {
         /// Ansible inventory in YAML
@@ -177,6 +181,7 @@ pub fn main() -> ExitCode {
         (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
         (Some(Command::Revoke(arguments)), _) => revoke::main(*arguments),
         (Some(Command::Status(arguments)), _) => status::main(&arguments),
+        (Some(Command::Doctor(arguments)), _) => doctor::main(&arguments),
         (
             Some(Command::Rollback {
                 inventory,

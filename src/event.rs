@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Deserializer, Serialize};
 
 mod certificate;
+mod finding;
 
 pub use certificate::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
     CertificateText,
 };
+pub use finding::{Finding, FindingCounts, Severity, Topic};
 
 /// The version of the JSON form; a field that changes its meaning raises it.
 pub const SCHEMA: u32 = 1;
@@ -98,6 +100,20 @@ pub enum Event {
     /// The last event of `status`.
     Status {
         certificates: CertificateCounts,
+        #[serde(deserialize_with = "milliseconds")]
+        milliseconds: u128,
+    },
+    /// Something that `doctor` has looked at and found fine.
+    Checked {
+        host: String,
+        topic: Topic,
+        what: String,
+    },
+    /// Something that `doctor` has found; the worst first.
+    Finding(Box<Finding>),
+    /// The last event of `doctor`.
+    Doctor {
+        found: FindingCounts,
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },

@@ -14,6 +14,7 @@ pub mod agent;
 pub mod apply;
 pub mod cli;
 pub mod docker;
+pub mod doctor;
 pub mod event;
 pub mod history;
 pub mod interrupt;

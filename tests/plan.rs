@@ -15,6 +15,7 @@
 
 mod plan_support;
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use dtls_deploy::module::MODULES;
@@ -27,7 +28,11 @@ fn folder(module: &str) -> PathBuf {
 }
 
 fn cases_of(module: &str) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder(module)) else {
+    cases_in(&folder(module))
+}
+
+fn cases_in(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else {
         return Vec::new();
     };
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -37,14 +42,28 @@ fn cases_of(module: &str) -> Vec<PathBuf> {
 
 #[test]
 fn every_case_plans_what_it_expects() {
+    let paths = MODULES.iter().flat_map(|module| cases_of(module.name()));
+    let count = compare(paths.collect(), |case| case.outcome().to_yaml());
+    assert!(count >= 60, "only {count} cases");
+}
+
+/// What the doctor finds in the same facts: `doctor/<case>.yaml`.
+#[test]
+fn the_doctor_finds_what_is_wrong_and_nothing_else() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doctor");
+    let count = compare(cases_in(&folder), Case::findings);
+    assert!(count >= 10, "only {count} cases");
+}
+
+/// Compares what comes out of each case with what it expects, or writes it.
+fn compare(paths: Vec<PathBuf>, outcome: impl Fn(&Case) -> String) -> usize {
     let update = std::env::var_os("UPDATE_CASES").is_some();
     let mut wrong = Vec::new();
-    let mut count = 0;
-    for path in MODULES.iter().flat_map(|module| cases_of(module.name())) {
-        count += 1;
+    let count = paths.len();
+    for path in paths {
         let text = std::fs::read_to_string(&path).unwrap();
         let case = Case::read(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let Ok(found) = std::panic::catch_unwind(|| case.outcome().to_yaml()) else {
+        let Ok(found) = std::panic::catch_unwind(AssertUnwindSafe(|| outcome(&case))) else {
             wrong.push(format!("{}: cannot be planned, see above", path.display()));
             continue;
         };
@@ -63,7 +82,7 @@ fn every_case_plans_what_it_expects() {
     }
     println!("{count} cases");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(count >= 60, "only {count} cases");
+    count
 }
 
 /// A module without cases, or without one that changes nothing, is not done.

@@ -19,6 +19,7 @@ mod push;
 pub mod restart;
 mod rollback;
 mod service;
+pub(crate) mod socket_override;
 pub(crate) mod systemd_override;
 mod verify;
 mod wait_for;

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Kind, Module, Parameter, launch};
+use super::{Kind, Module, Parameter, launch, socket_override};
 use crate::docker::daemon_json::mode_of;
 use crate::docker::tls;
 use crate::inventory::{Host, Inventory};
@@ -64,7 +64,13 @@ impl Module for Restart {
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
-        let reads = reads(host, facts);
+        let mut reads = reads(host, facts);
+        let socket = socket_override::path(host);
+        let is_socket =
+            |change: &Change| matches!(&change.action, Action::File(file) if file.path() == socket);
+        if planner.earlier.iter().any(is_socket) {
+            reads.insert(socket.clone());
+        }
         let mut reasons: Vec<String> = Vec::new();
         // What the daemon is told by a reload needs no restart.
         let reload = planner
@@ -178,6 +184,11 @@ pub(super) fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
         daemon_json::PATH.to_owned(),
         own,
     ]);
+    // Ports that systemd hands over.
+    let socket = socket_override::path(host);
+    if facts.regular(&socket).is_some() {
+        reads.insert(socket);
+    }
     if let Some(unit) = &facts.unit {
         reads.extend(unit.fragment().map(str::to_owned));
         reads.extend(unit.all_drop_ins().into_iter().map(str::to_owned));

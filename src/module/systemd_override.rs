@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Module, Parameter, STATE, daemon_json, is_absent};
+use super::{Module, Parameter, STATE, daemon_json, is_absent, socket_override};
 use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
     Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
@@ -26,6 +26,15 @@ pub struct SystemdOverride;
 #[must_use]
 pub fn directory(unit: &str) -> String {
     format!("/etc/systemd/system/{unit}.d")
+}
+
+/// Our drop-in's path.
+pub(crate) fn path(host: &Host) -> String {
+    format!(
+        "{}/{}",
+        directory(&host.settings.unit),
+        host.settings.dropin
+    )
 }
 
 /// The unit's own files with their text: unit file, then drop-ins in systemd's
@@ -65,7 +74,7 @@ impl Module for SystemdOverride {
     }
 
     fn summary(&self) -> &'static str {
-        "a drop-in for the docker unit whose ExecStart listens where the inventory says"
+        "a drop-in for the docker unit whose ExecStart listens where the inventory says; where docker.socket has TCP ports, one that closes them"
     }
 
     fn parameters(&self) -> &'static [Parameter] {
@@ -90,6 +99,7 @@ impl Module for SystemdOverride {
             }
             request.ports.insert(listen.port);
         }
+        socket_override::facts(host, request);
         for path in [SNAP, SNAP_STATE, ROOTLESS_UNIT] {
             request.exists.insert(path.to_owned());
         }
@@ -173,7 +183,8 @@ impl Module for SystemdOverride {
         if let Some(change) = &mut change {
             change.reasons.append(&mut reasons);
         }
-        Ok(change.into_iter().collect())
+        let socket = socket_override::plan(planner, host, task)?;
+        Ok(change.into_iter().chain(socket).collect())
     }
 }
 
@@ -182,8 +193,9 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
     let facts = planner.facts(&host.name)?;
     let directory = directory(&host.settings.unit);
     let path = format!("{directory}/{}", host.settings.dropin);
+    let socket = socket_override::remove(planner, host, task)?;
     let Some(text) = facts.text(&path) else {
-        return Ok(Vec::new());
+        return Ok(socket.into_iter().collect());
     };
     let left = without_exec_start(text);
     let desired = Desired {
@@ -194,7 +206,8 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
         content: left.map_or(Content::Gone { prune: 1 }, Content::Text),
         reasons: Vec::new(),
     };
-    Ok(planner.compare(host, task, desired)?.into_iter().collect())
+    let change = planner.compare(host, task, desired)?;
+    Ok(change.into_iter().chain(socket).collect())
 }
 
 /// Why there is nothing to override: other ways to install docker, by name.

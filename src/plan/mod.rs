@@ -10,6 +10,7 @@ mod adopted;
 mod authority;
 mod change;
 mod engine;
+mod examine;
 mod files;
 mod issued;
 mod leaf;
@@ -30,6 +31,7 @@ pub use change::{
     ServiceVerb, TextDiff,
 };
 pub use engine::{Containers, is_swarm_manager};
+pub use examine::{About, Examined, Refused, examine};
 pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{
@@ -225,6 +227,36 @@ impl From<crate::node::facts::FactError> for Refusal {
     }
 }
 
+impl<'a> Planner<'a> {
+    /// One that has planned nothing yet.
+    fn new(
+        inventory: &'a Inventory,
+        playbook: &Playbook,
+        facts: &'a BTreeMap<String, NodeFacts>,
+        now: OffsetDateTime,
+    ) -> Self {
+        let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
+        Self {
+            inventory,
+            facts,
+            now,
+            rollover: Rollover::read(&authority, inventory, facts, now),
+            rolls_over: false,
+            authority,
+            leaves: BTreeMap::new(),
+            earlier: Vec::new(),
+            written: BTreeMap::new(),
+            reloaded: BTreeSet::new(),
+            notes: Vec::new(),
+            proves: false,
+            renewals: playbook.renewals,
+            waiting_for_authority: Vec::new(),
+            last_of_authority: Vec::new(),
+            keeps_windows: playbook.keeps_windows,
+        }
+    }
+}
+
 impl Planner<'_> {
     /// The facts of a host that is being planned for.
     ///
@@ -270,25 +302,7 @@ pub fn plan(
     facts: &BTreeMap<String, NodeFacts>,
     now: OffsetDateTime,
 ) -> Plan {
-    let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
-    let mut planner = Planner {
-        inventory,
-        facts,
-        now,
-        rollover: Rollover::read(&authority, inventory, facts, now),
-        rolls_over: false,
-        authority,
-        leaves: BTreeMap::new(),
-        earlier: Vec::new(),
-        written: BTreeMap::new(),
-        reloaded: BTreeSet::new(),
-        notes: Vec::new(),
-        proves: false,
-        renewals: playbook.renewals,
-        waiting_for_authority: Vec::new(),
-        last_of_authority: Vec::new(),
-        keeps_windows: playbook.keeps_windows,
-    };
+    let mut planner = Planner::new(inventory, playbook, facts, now);
     if planner.authority.problem.is_none()
         && let Err(Refusal { message, hint }) = check_issued_names(inventory)
     {

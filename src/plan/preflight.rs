@@ -40,6 +40,46 @@ pub(super) fn check(
     Ok(notes)
 }
 
+/// What one of the looks is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    Clock,
+    Listening,
+    Space,
+}
+
+/// As [`check`], whatever is to be changed there: everything that would be
+/// refused, and what is only worth knowing.
+pub(super) fn everything(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) -> (Vec<(Look, Refusal)>, Vec<String>) {
+    let (mut refusals, mut notes) = (Vec::new(), Vec::new());
+    refusals.extend(
+        clock(planner, host, facts)
+            .err()
+            .map(|refusal| (Look::Clock, refusal)),
+    );
+    let listening = host.settings.listen.iter().filter(|_| host.is_daemon);
+    for listen in listening {
+        match listens(host, listen, facts) {
+            Ok(note) => notes.extend(note),
+            Err(refusal) => refusals.push((Look::Listening, refusal)),
+        }
+    }
+    let mut mounts = BTreeSet::new();
+    for (directory, space) in &facts.space {
+        // Of several directories on one file system the first is named.
+        if mounts.insert(&space.mount)
+            && let Err(refusal) = room(facts, directory)
+        {
+            refusals.push((Look::Space, refusal));
+        }
+    }
+    (refusals, notes)
+}
+
 fn seconds(count: i64) -> String {
     let unit = if count == 1 { "second" } else { "seconds" };
     format!("{count} {unit}")
@@ -234,27 +274,32 @@ fn space(facts: &NodeFacts, changes: &[&Change], restarts: bool) -> Result<(), R
     if restarts {
         directories.insert(STATE);
     }
-    for directory in directories {
-        let Some(space) = facts.space.get(directory).filter(|space| space.size > 0) else {
-            continue;
-        };
-        let refuse = |left: String| {
-            Err(Refusal::new(format!(
-                "{directory} is on a file system with {left} left (mounted at {})",
-                space.mount
-            ))
-            .hint(format!(
-                "make room there, at least {} MiB and {INODES} files: df -h {mount}; df -i {mount}",
-                FREE / 1024,
-                mount = space.mount
-            )))
-        };
-        if space.free < FREE {
-            return refuse(format!("{} KiB", space.free));
-        }
-        if let Some(inodes) = space.inodes.filter(|inodes| *inodes < INODES) {
-            return refuse(format!("{inodes} inodes"));
-        }
+    directories
+        .into_iter()
+        .try_for_each(|directory| room(facts, directory))
+}
+
+/// Whether there is room in one directory.
+fn room(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
+    let Some(space) = facts.space.get(directory).filter(|space| space.size > 0) else {
+        return Ok(());
+    };
+    let refuse = |left: String| {
+        Err(Refusal::new(format!(
+            "{directory} is on a file system with {left} left (mounted at {})",
+            space.mount
+        ))
+        .hint(format!(
+            "make room there, at least {} MiB and {INODES} files: df -h {mount}; df -i {mount}",
+            FREE / 1024,
+            mount = space.mount
+        )))
+    };
+    if space.free < FREE {
+        return refuse(format!("{} KiB", space.free));
     }
-    Ok(())
+    match space.inodes.filter(|inodes| *inodes < INODES) {
+        Some(inodes) => refuse(format!("{inodes} inodes")),
+        None => Ok(()),
+    }
 }

@@ -1,7 +1,9 @@
 //! Events as a terminal may see them: whatever a node said, nothing in it is
 //! obeyed by the terminal.
 
-use crate::event::{CertificateStatus, Error, Event, Failure, PlannedChange, Proof, StoppedHost};
+use crate::event::{
+    CertificateStatus, Error, Event, Failure, Finding, PlannedChange, Proof, StoppedHost,
+};
 use crate::node::visible;
 
 /// The same event with everything that a terminal would obey escaped.
@@ -42,7 +44,8 @@ pub(super) fn clean(event: &Event) -> Event {
         }
         Event::Started { host, what }
         | Event::Changed { host, what }
-        | Event::Access { host, what } => all([host, what]),
+        | Event::Access { host, what }
+        | Event::Checked { host, what, .. } => all([host, what]),
         Event::Act { host, step, what } => {
             all([host, step]);
             all(what);
@@ -51,7 +54,16 @@ pub(super) fn clean(event: &Event) -> Event {
         Event::Failed(failure) => failed(failure),
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
         Event::Certificate(certificate) => status(certificate),
-        Event::Status { .. } => {}
+        Event::Status { .. } | Event::Doctor { .. } => {}
+        Event::Finding(finding) => {
+            let Finding {
+                host, seen, advice, ..
+            } = &mut **finding;
+            all([host, advice]);
+            // Of a file it shows a line.
+            let several: Vec<String> = seen.lines().map(visible).collect();
+            *seen = several.join("\n");
+        }
         Event::Interrupted { waiting: hosts } | Event::Abandoned { hosts } => all(hosts),
         Event::Stopped { hosts } => {
             for StoppedHost {

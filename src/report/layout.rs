@@ -109,7 +109,10 @@ fn stacked(row: &[Cell], width: usize, indent: usize, colours: bool, lines: &mut
         .collect();
     let room = width.saturating_sub(indent + 2);
     let pad = " ".repeat(indent);
-    for (index, piece) in wrap(&texts.join("  "), Some(room)).iter().enumerate() {
+    let mut pieces = wrap(&texts.join("  "), Some(room));
+    // A row that goes on with the last column of the one above.
+    pieces.retain(|piece| !piece.is_empty());
+    for (index, piece) in pieces.iter().enumerate() {
         let first = before
             .first()
             .filter(|cell| index == 0 && piece.starts_with(cell.text.as_str()));

@@ -156,6 +156,7 @@ impl Renderer for Live {
             | Event::Abandoned { .. }
             | Event::Error(_)
             | Event::Status { .. }
+            | Event::Doctor { .. }
             | Event::Recap { .. } => self.clear(),
             Event::NotBegun { hosts, .. } => {
                 for host in hosts {
@@ -169,6 +170,8 @@ impl Renderer for Live {
             | Event::ActEnded { .. }
             | Event::Access { .. }
             | Event::Certificate(_)
+            | Event::Checked { .. }
+            | Event::Finding(_)
             | Event::Proof(_) => {}
         }
         self.text.event(event);

@@ -9,6 +9,7 @@ use crate::event::{Event, Renderer};
 mod certificates;
 mod clean;
 mod ending;
+mod findings;
 pub mod json;
 mod layout;
 pub mod live;

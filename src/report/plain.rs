@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use super::layout::{plural, shorten, some_of, wrap};
-use super::{Style, Verbosity, certificates, clean, ending, plan};
+use super::{Style, Verbosity, certificates, clean, ending, findings, plan};
 use crate::event::{
-    CertificateStatus, Error, Event, Failure, FailureKind, PlannedBatches, PlannedChange, Proof,
-    Renderer,
+    CertificateStatus, Error, Event, Failure, FailureKind, Finding, PlannedBatches, PlannedChange,
+    Proof, Renderer,
 };
 
 /// Where a line belongs.
@@ -38,6 +38,7 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     print: P,
     proofs: Vec<Proof>,
     certificates: Vec<CertificateStatus>,
+    findings: Vec<Finding>,
     check: bool,
     /// Every host of the run.
     hosts: BTreeSet<String>,
@@ -64,6 +65,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             print,
             proofs: Vec::new(),
             certificates: Vec::new(),
+            findings: Vec::new(),
             check: false,
             hosts: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -275,6 +277,18 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 let rows = std::mem::take(&mut self.certificates);
                 self.lines(&certificates::certificates(style, &rows));
                 self.lines(&certificates::counts(style, certificates, *milliseconds));
+            }
+            Event::Checked { host, topic, what } => {
+                self.verbosely(&format!("ok {host} {}: {what}", topic.word()));
+            }
+            Event::Finding(finding) => self.findings.push((**finding).clone()),
+            Event::Doctor {
+                found,
+                milliseconds,
+            } => {
+                let rows = std::mem::take(&mut self.findings);
+                self.lines(&findings::findings(style, &rows));
+                self.lines(&findings::counts(style, found, *milliseconds));
             }
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));

@@ -117,6 +117,23 @@ pub async fn verify(
     proofs
 }
 
+/// Whether a daemon lets a client in that shows its own certificate.
+pub async fn own_certificate(
+    node: &Node,
+    client: &Host,
+    daemon: &Host,
+    expectations: &Expectations,
+) -> Proof {
+    let attempt = Attempt {
+        node,
+        client,
+        daemon,
+        address: daemon_address(daemon),
+        expectations,
+    };
+    attempt.own_certificate().await
+}
+
 struct Attempt<'a> {
     node: &'a Node,
     client: &'a Host,
@@ -138,6 +155,10 @@ impl Attempt<'_> {
 
     /// The client's own certificate, shown by the client itself.
     async fn identity(&self) -> Vec<Proof> {
+        vec![self.own_certificate().await]
+    }
+
+    async fn own_certificate(&self) -> Proof {
         let (directory, files) = leaf_location(self.client, Role::Client);
         let (url, port) = (self.address.url(), self.address.port.to_string());
         let arguments = [
@@ -171,7 +192,7 @@ impl Attempt<'_> {
             },
             Err(seen) => (Verdict::Failed, seen),
         };
-        vec![self.proof(Check::Accepted, verdict, seen)]
+        self.proof(Check::Accepted, verdict, seen)
     }
 
     /// Everybody else, tried from here through the client's connection.

@@ -20,6 +20,7 @@ mod batches;
 mod containers;
 mod daemon;
 mod defaults;
+mod doctor;
 mod drift;
 mod exit_codes;
 mod guide_c;

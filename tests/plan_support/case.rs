@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
+use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
 use dtls_deploy::plan::{Action, Content, LeafPart, Plan, Renewals, issued_names, plan};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
@@ -206,6 +208,46 @@ fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventory {
 impl Case {
     /// Deploys in memory, lets happen what the case says, and plans.
     pub fn outcome(&self) -> Outcome {
+        let (inventory, playbook, facts, now) = self.scene();
+        let outcome = describe(&plan(&inventory, &playbook, &facts, now));
+        if let Some(proof) = self.written.proof {
+            assert_eq!(outcome.proof, proof, "whether the plan ends in a proof");
+        }
+        outcome
+    }
+
+    /// The same, and lets the doctor look; in the words of `expect:`.
+    pub fn findings(&self) -> String {
+        let (inventory, playbook, facts, now) = self.scene();
+        let found = examine_facts(&inventory, &playbook, &facts, now);
+        found.iter().fold(String::new(), |mut text, finding| {
+            let deploy = match (finding.mended_by_deploy, finding.refused_by_deploy) {
+                (true, _) => "mended",
+                (_, true) => "refused",
+                _ => "left",
+            };
+            let line = format!(
+                "{} | {} | {} | {} | {} | {deploy}",
+                finding.severity.word(),
+                finding.host,
+                finding.topic.word(),
+                finding.seen.replace('\n', " / "),
+                finding.advice
+            );
+            writeln!(text, "  - '{}'", line.replace('\'', "''")).unwrap();
+            text
+        })
+    }
+
+    /// What is there in the end, and what is wanted.
+    fn scene(
+        &self,
+    ) -> (
+        Inventory,
+        Playbook,
+        BTreeMap<String, NodeFacts>,
+        OffsetDateTime,
+    ) {
         let written = &self.written;
         let deployed = self.inventory(&written.deployed_with);
         let deploy = playbook(SHIPPED[0].1);
@@ -246,11 +288,7 @@ impl Case {
         };
         select(&mut playbook, &inventory, &filter).unwrap_or_else(|error| panic!("{error}"));
         let facts = lab.facts(&inventory, &playbook, now, &written.unreachable);
-        let outcome = describe(&plan(&inventory, &playbook, &facts, now));
-        if let Some(proof) = written.proof {
-            assert_eq!(outcome.proof, proof, "whether the plan ends in a proof");
-        }
-        outcome
+        (inventory, playbook, facts, now)
     }
 
     fn playbook(&self) -> Playbook {

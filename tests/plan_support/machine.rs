@@ -14,6 +14,7 @@ use time::OffsetDateTime;
 
 pub const FRAGMENT: &str = "/lib/systemd/system/docker.service";
 pub const ENVIRONMENT: &str = "/etc/default/docker";
+const SOCKET: &str = "/lib/systemd/system/docker.socket";
 /// Seconds between boot and the deployment.
 const BOOTED_BEFORE: i64 = 10_000;
 
@@ -113,6 +114,8 @@ impl Machine {
                 booted,
             );
             machine.write(ENVIRONMENT, "# nothing\n", booted);
+            let socket = "[Socket]\nListenStream=/run/docker.sock\nSocketMode=0660\n";
+            machine.write(SOCKET, socket, booted);
             machine
                 .tools
                 .insert("dockerd".to_owned(), "/usr/sbin/dockerd".to_owned());
@@ -164,11 +167,12 @@ impl Machine {
     }
 
     /// The drop-ins that systemd would read now.
-    fn drop_ins(&self) -> String {
+    fn drop_ins(&self, unit: &str) -> String {
+        let directory = format!("/etc/systemd/system/{unit}.d/");
         let found: Vec<&str> = self
             .disk
             .keys()
-            .filter(|path| path.starts_with("/etc/systemd/system/docker.service.d/"))
+            .filter(|path| path.starts_with(&directory))
             .map(String::as_str)
             .collect();
         found.join(" ")
@@ -176,7 +180,7 @@ impl Machine {
 
     /// daemon-reload, and a restart that nobody confirmed.
     pub fn restart(&mut self, invocation: &str, at: i64) {
-        let drop_ins = self.drop_ins();
+        let drop_ins = self.drop_ins("docker.service");
         self.unit.insert("DropInPaths".to_owned(), drop_ins);
         self.unit
             .insert("InvocationID".to_owned(), invocation.to_owned());
@@ -266,7 +270,7 @@ impl Machine {
                 "ExecMainStartTimestampMonotonic".to_owned(),
                 since_boot.to_string(),
             );
-            let on_disk = self.drop_ins();
+            let on_disk = self.drop_ins("docker.service");
             let unit = UnitFact {
                 properties,
                 on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
@@ -282,11 +286,34 @@ impl Machine {
             }
             facts.unit = Some(unit);
         }
+        if request.socket.is_some() {
+            self.socket(&mut facts);
+        }
         // Only root sees a daemon's files.
         if request.engine && self.account == "root" {
             facts.engine = Some(self.engine.clone());
         }
         facts
+    }
+
+    /// docker.socket, where it is installed.
+    fn socket(&self, facts: &mut NodeFacts) {
+        if !self.disk.contains_key(SOCKET) {
+            return;
+        }
+        let socket = UnitFact {
+            properties: BTreeMap::from([("FragmentPath".to_owned(), SOCKET.to_owned())]),
+            on_disk: self
+                .drop_ins("docker.socket")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+            ..UnitFact::default()
+        };
+        for path in [SOCKET].into_iter().chain(socket.all_drop_ins()) {
+            facts.files.insert(path.to_owned(), self.file(path, true));
+        }
+        facts.socket = Some(socket);
     }
 
     fn components(&self, path: &str) -> Vec<Component> {

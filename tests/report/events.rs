@@ -5,7 +5,8 @@ use dtls_deploy::event::{
     CertificateText, PlannedBatches,
 };
 use dtls_deploy::event::{
-    Check, Event, Failure, FailureKind, HostRecap, PlannedChange, Proof, Verdict,
+    Check, Event, Failure, FailureKind, Finding, FindingCounts, HostRecap, PlannedChange, Proof,
+    Severity, Topic, Verdict,
 };
 
 pub fn run(hosts: Vec<String>) -> Event {
@@ -18,6 +19,70 @@ pub fn run(hosts: Vec<String>) -> Event {
         hosts,
         check: false,
     }
+}
+
+/// What a doctor tells of three hosts.
+pub fn doctor() -> Vec<Event> {
+    let finding = |severity, host: &str, topic, seen: &str, advice: &str| Finding {
+        severity,
+        host: host.to_owned(),
+        topic,
+        seen: seen.to_owned(),
+        advice: advice.to_owned(),
+        mended_by_deploy: topic == Topic::Files,
+        refused_by_deploy: topic == Topic::DaemonJson,
+    };
+    let found = [
+        finding(
+            Severity::Error,
+            "node3",
+            Topic::DaemonJson,
+            "/etc/docker/daemon.json is not valid: line 3, column 1: trailing comma\n  3 | }",
+            "mend the file on the node",
+        ),
+        finding(
+            Severity::Warning,
+            "node1",
+            Topic::Files,
+            "/home/ubuntu/.docker/key.pem: mode 0644, want 0400",
+            "chmod, chown",
+        ),
+        finding(
+            Severity::Note,
+            "node3",
+            Topic::Confinement,
+            "dockerd runs under the AppArmor profile docker",
+            "the profile has to let it read /etc/docker/tls",
+        ),
+    ];
+    let mut events = vec![
+        Event::Run {
+            schema: dtls_deploy::event::SCHEMA,
+            version: "0.0.0".to_owned(),
+            run: "20260101T000000Z-me@here-1".to_owned(),
+            inventory: "inventory.yaml".to_owned(),
+            playbook: "doctor".to_owned(),
+            hosts: vec!["node1".to_owned(), "node3".to_owned()],
+            check: false,
+        },
+        Event::Checked {
+            host: "node1".to_owned(),
+            topic: Topic::Clock,
+            what: "its clock is this machine's".to_owned(),
+        },
+    ];
+    events.extend(found.map(|one| Event::Finding(Box::new(one))));
+    events.push(Event::Doctor {
+        found: FindingCounts {
+            errors: 1,
+            warnings: 1,
+            notes: 1,
+            hosts: 2,
+            checks: 4,
+        },
+        milliseconds: 1234,
+    });
+    events
 }
 
 pub fn change(host: &str, task: &str, what: &str, reasons: &[&str]) -> PlannedChange {

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use dtls_deploy::event::PlannedBatches;
 use dtls_deploy::event::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
-    CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind, HostRecap, Place,
-    PlannedChange, Proof, StoppedHost, Verdict,
+    CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind, Finding, FindingCounts,
+    HostRecap, Place, PlannedChange, Proof, Severity, StoppedHost, Topic, Verdict,
 };
 use dtls_deploy::report::json::line;
 use serde_json::Value;
@@ -134,6 +134,30 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             },
             milliseconds: 1,
         },
+        Event::Checked {
+            host: name(),
+            topic: Topic::Clock,
+            what: name(),
+        },
+        Event::Finding(Box::new(Finding {
+            severity: Severity::Error,
+            host: name(),
+            topic: Topic::PlainTcp,
+            seen: name(),
+            advice: name(),
+            mended_by_deploy: true,
+            refused_by_deploy: false,
+        })),
+        Event::Doctor {
+            found: FindingCounts {
+                errors: 1,
+                warnings: 2,
+                notes: 3,
+                hosts: 4,
+                checks: 5,
+            },
+            milliseconds: 1,
+        },
         Event::Interrupted { waiting: list() },
         Event::Abandoned { hosts: list() },
         Event::Stopped {
@@ -195,6 +219,9 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Abandoned { .. }
             | Event::Stopped { .. }
             | Event::Error(_)
+            | Event::Checked { .. }
+            | Event::Finding(_)
+            | Event::Doctor { .. }
             | Event::Recap { .. } => {}
         }
     }
@@ -336,6 +363,14 @@ fn the_page_names_every_word() {
         CertificateState::Fine,
     ] {
         words.push(serde_json::to_value(state).unwrap());
+    }
+    for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+        words.push(serde_json::to_value(severity).unwrap());
+        assert_eq!(words.last().unwrap(), severity.word());
+    }
+    for topic in Topic::ALL {
+        words.push(serde_json::to_value(topic).unwrap());
+        assert_eq!(words.last().unwrap(), topic.word());
     }
     for word in words {
         let word = word.as_str().unwrap().to_owned();

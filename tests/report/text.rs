@@ -176,3 +176,44 @@ fn certificates_at_80_columns() {
 fn certificates_quietly() {
     insta::assert_snapshot!(draw(style(None, Verbosity::Quiet), &events::status()));
 }
+
+#[test]
+fn findings() {
+    let text = draw(style(None, Verbosity::Verbose), &events::doctor());
+    insta::assert_snapshot!(text);
+    let quiet = draw(style(None, Verbosity::Quiet), &events::doctor());
+    assert!(
+        !quiet.contains("AppArmor") && quiet.contains("trailing comma"),
+        "{quiet}"
+    );
+}
+
+#[test]
+fn findings_in_little_room() {
+    for width in [30, 80] {
+        let text = draw(style(Some(width), Verbosity::Normal), &events::doctor());
+        assert!(text.lines().all(|line| line.width() <= width), "{text}");
+        assert!(!text.contains("\n\n"), "{text}");
+    }
+    let text = draw(style(Some(80), Verbosity::Normal), &events::doctor());
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn nothing_found_is_said() {
+    let doctor = |notes| Event::Doctor {
+        found: dtls_deploy::event::FindingCounts {
+            notes,
+            hosts: 3,
+            checks: 41,
+            ..dtls_deploy::event::FindingCounts::default()
+        },
+        milliseconds: 500,
+    };
+    let draw = |notes| draw(style(None, Verbosity::Quiet), &[doctor(notes)]);
+    assert_eq!(draw(0), "Nothing found: 3 hosts, 41 checks; took 0.50 s\n");
+    assert_eq!(
+        draw(2),
+        "Nothing found but 2 notes: 3 hosts, 41 checks; took 0.50 s\n"
+    );
+}

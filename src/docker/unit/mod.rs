@@ -8,9 +8,12 @@
 //! quoting. Format: systemd.unit(5), systemd.service(5).
 
 mod command_line;
+mod listeners;
+pub mod socket;
 mod syntax;
 
 pub use command_line::command_line;
+pub use listeners::{Listener, listeners};
 
 use std::collections::BTreeMap;
 
@@ -288,7 +291,7 @@ fn take_tls(words: &[String], taken: &mut Vec<String>) -> Result<Vec<String>, Un
 pub fn unit_environment(files: &[UnitFile]) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
     for file in files {
-        for line in settings(&file.text, "Environment") {
+        for line in settings(&file.text, "[Service]", "Environment") {
             if line.is_empty() {
                 variables.clear();
             }
@@ -304,7 +307,7 @@ pub fn unit_environment(files: &[UnitFile]) -> BTreeMap<String, String> {
 
 /// The values of `ExecStart=` in the `[Service]` section, resets included.
 fn exec_starts(text: &str) -> Vec<String> {
-    settings(text, "ExecStart")
+    settings(text, "[Service]", "ExecStart")
 }
 
 /// Moves the values of `-H` and `--host` from `words` to `hosts`; the rest is

@@ -30,14 +30,14 @@ pub(super) fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The values of a setting in the `[Service]` section.
-pub(super) fn settings(text: &str, wanted: &str) -> Vec<String> {
+/// The values of a setting in a section, `[Service]` for instance.
+pub(super) fn settings(text: &str, within: &str, wanted: &str) -> Vec<String> {
     let mut section = String::new();
     let mut starts = Vec::new();
     for line in logical_lines(text) {
         if line.starts_with('[') {
             section = line;
-        } else if section == "[Service]"
+        } else if section == within
             && let Some((name, value)) = line.split_once('=')
             && name.trim() == wanted
         {

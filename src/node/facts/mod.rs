@@ -5,6 +5,7 @@
 //! the prelude prints. Private keys are only ever hashed there, never read.
 
 mod engine;
+mod health;
 mod network;
 mod parse;
 mod space;
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::script::Script;
 pub use engine::EngineFact;
+pub use health::{Health, TOOLS};
 pub use network::{Listener, Network, Owner};
 use parse::Parser;
 pub use space::Space;
@@ -51,6 +53,12 @@ pub struct FactRequest {
     /// Accounts of which it matters that they are there, and their homes: what
     /// begins with `~NAME/` in the other parts needs NAME here.
     pub accounts: BTreeSet<String>,
+    /// The systemd socket that listens for the daemon.
+    pub socket: Option<String>,
+    /// What confines the daemon, which docker it is, missing tools.
+    pub health: bool,
+    /// As `names`, also on nodes without getent.
+    pub lookups: BTreeSet<String>,
 }
 
 impl FactRequest {
@@ -71,6 +79,15 @@ impl FactRequest {
         }
         if let Some(unit) = &self.unit {
             script.call("fact_unit", &[unit]);
+        }
+        if let Some(unit) = &self.socket {
+            script.call("fact_socket", &[unit]);
+        }
+        if self.health {
+            script.call("fact_health", TOOLS);
+        }
+        for name in self.lookups.difference(&self.names) {
+            script.call("fact_lookup", &[name]);
         }
         if self.engine {
             // After the unit, which knows the daemon's process.
@@ -286,6 +303,10 @@ pub struct NodeFacts {
     /// The homes of the accounts that were asked about; `None` for one that is
     /// not there.
     pub accounts: BTreeMap<String, Option<String>>,
+    /// The socket that listens for the daemon, where it was asked about.
+    pub socket: Option<UnitFact>,
+    /// Where it was asked about.
+    pub health: Option<Health>,
 }
 
 impl NodeFacts {
@@ -539,9 +560,14 @@ mod tests {
             ports: [port].into(),
             drop_in: None,
             accounts: ["root".to_owned(), "no-such-account".to_owned()].into(),
+            socket: None,
+            health: true,
+            lookups: BTreeSet::new(),
         };
         for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
             let facts = gather(shell, &request);
+            let health = facts.health.as_ref().expect("asked about");
+            assert_eq!(health.missing, Vec::<String>::new(), "{shell:?}");
             let content = |name: &str| facts.regular(&at(name)).unwrap().content.clone();
             assert_eq!(content("binary"), Some(binary.clone()), "{shell:?}");
             assert_eq!(content("it's empty"), Some(Vec::new()));

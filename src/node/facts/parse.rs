@@ -76,10 +76,6 @@ impl Parser<'_> {
                         return Err(FactError::Malformed(line));
                     }
                 }
-                ["drop-in", path] => {
-                    let unit = self.facts.unit.get_or_insert_default();
-                    unit.on_disk.push((*path).to_owned());
-                }
                 ["exists", answer, path] => {
                     self.facts
                         .exists
@@ -125,7 +121,11 @@ impl Parser<'_> {
                 }
                 ["space-of", directory] => self.space_of.push((*directory).to_owned()),
                 ["space", kind] => self.space(kind)?,
-                _ => return Err(FactError::Malformed(line)),
+                fields => {
+                    if !self.around_docker(fields) {
+                        return Err(FactError::Malformed(line));
+                    }
+                }
             }
         }
         Ok(self.facts)
@@ -135,6 +135,32 @@ impl Parser<'_> {
     fn named_account(&mut self, name: &str, home: &str) {
         let home = Some(home.to_owned()).filter(|home| !home.is_empty());
         self.facts.accounts.insert(name.to_owned(), home);
+    }
+
+    /// Records of drop-ins, of the daemon's socket and of what `doctor` asks;
+    /// false when it is none of them.
+    fn around_docker(&mut self, fields: &[&str]) -> bool {
+        match fields {
+            ["drop-in", path] => {
+                let unit = self.facts.unit.get_or_insert_default();
+                unit.on_disk.push((*path).to_owned());
+            }
+            ["socket", property] => {
+                let (name, value) = property.split_once('=').unwrap_or((property, ""));
+                let socket = self.facts.socket.get_or_insert_default();
+                socket.properties.insert(name.to_owned(), value.to_owned());
+            }
+            ["socket-drop-in", path] => {
+                let socket = self.facts.socket.get_or_insert_default();
+                socket.on_disk.push((*path).to_owned());
+            }
+            ["health", name, value] => {
+                let health = self.facts.health.get_or_insert_default();
+                return health.record(name, value);
+            }
+            _ => return false,
+        }
+        true
     }
 
     fn insert(&mut self, path: &str, fact: FileFact) {

@@ -1,0 +1,350 @@
+//! Doctor: everything that a run needs, and everything that commonly breaks.
+//!
+//! Comes in: the inventory, the playbook that deploy would run, the facts of
+//! the nodes, and connections from clients to daemons. Goes out: findings as
+//! events, the worst first, and an exit code. Reads only: no lock, no agent, no
+//! passphrase, nothing written on any node. Called by the command line.
+//!
+//! ```text
+//! facts ──> the plan, examined (refusals, drift) ──┐
+//!       ──> checks of its own, a file a topic ─────┼──> findings
+//! clients ──> daemons: names, ports, TLS ──────────┘
+//! ```
+
+mod certificates;
+mod connection;
+mod daemon;
+mod deploy;
+mod findings;
+mod plain;
+mod reach;
+mod system;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use time::OffsetDateTime;
+
+use crate::event::{
+    Event, Events, Failure, FailureKind, Finding, FindingCounts, Renderer, SCHEMA, Topic,
+};
+use crate::inventory::{Host, Inventory};
+use crate::node::SshContext;
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::pki::Role;
+use crate::plan::{Action, Authority, Change, Examined, daemon_address, examine, leaf_location};
+use crate::playbook::Playbook;
+use crate::run::Exit;
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use findings::{Findings, Mending};
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub struct Doctor<'a> {
+    pub run: String,
+    pub inventory: &'a Inventory,
+    /// What deploy would run, with the limit in it.
+    pub playbook: &'a Playbook,
+    pub context: &'a SshContext,
+    pub passwords: &'a Passwords,
+    pub deadlines: Deadlines,
+    /// Hosts at one time.
+    pub forks: usize,
+    pub events: &'a Events,
+}
+
+/// What is known of every node.
+struct World<'a> {
+    inventory: &'a Inventory,
+    playbook: &'a Playbook,
+    nodes: BTreeMap<String, Arc<Node>>,
+    facts: BTreeMap<String, NodeFacts>,
+    missing: BTreeMap<String, FailureKind>,
+    examined: Examined,
+    authority: Authority,
+    now: OffsetDateTime,
+}
+
+impl Doctor<'_> {
+    /// Looks, and tells what there is.
+    pub async fn look(&self) -> Exit {
+        let begun = Instant::now();
+        let hosts = self.hosts();
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        self.events.emit(Event::Run {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run.clone(),
+            inventory: self.inventory.path.display().to_string(),
+            playbook: "doctor".to_owned(),
+            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+            check: false,
+        });
+        let mut findings = Findings::default();
+        let world = self.gather(&hosts, &mut findings).await;
+        on_disk(&mut findings, &world);
+        reach::check(&mut findings, &world).await;
+        for node in world.nodes.values() {
+            node.connection.close().await;
+        }
+        let found = self.tell(&findings, &names, begun);
+        exit(&found, &world.missing)
+    }
+
+    fn tell(&self, findings: &Findings, names: &[&str], begun: Instant) -> FindingCounts {
+        for (host, topic, what) in findings.checked() {
+            self.events.emit(Event::Checked {
+                host: host.clone(),
+                topic: *topic,
+                what: what.clone(),
+            });
+        }
+        for finding in findings.sorted(names) {
+            self.events.emit(Event::Finding(Box::new(finding)));
+        }
+        let found = findings.counts(names.len());
+        self.events.emit(Event::Doctor {
+            found,
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        found
+    }
+
+    fn hosts(&self) -> Vec<&Host> {
+        hosts(self.inventory, self.playbook)
+    }
+
+    async fn gather<'a>(&'a self, hosts: &[&Host], findings: &mut Findings) -> World<'a> {
+        let wanted: Vec<(&Host, FactRequest, bool)> = hosts
+            .iter()
+            .map(|host| (*host, self.request(host), self.playbook.is_privileged(host)))
+            .collect();
+        let kept = Kept::new(self.events.clone());
+        let how = Gathering {
+            context: self.context,
+            passwords: self.passwords,
+            run: &self.run,
+            forks: self.forks,
+            deadlines: self.deadlines,
+            events: &Events::new(Box::new(kept.clone())),
+        };
+        let Gathered {
+            nodes,
+            facts,
+            missing,
+        } = gather(&wanted, how).await;
+        for host in hosts.iter().filter(|host| facts.contains_key(&host.name)) {
+            if let Some(node) = nodes.get(&host.name) {
+                let what = format!("connected to {}", node.connection.description());
+                findings.fine(&host.name, Topic::Ssh, what);
+            }
+            if self.playbook.is_privileged(host) {
+                findings.fine(&host.name, Topic::Sudo, "became root");
+            }
+        }
+        connection::check(findings, &kept.taken());
+        let ca = self.inventory.ca();
+        let now = OffsetDateTime::now_utc();
+        World {
+            inventory: self.inventory,
+            playbook: self.playbook,
+            examined: examine(self.inventory, self.playbook, &facts, now),
+            authority: Authority::read(ca, facts.get(&ca.name)),
+            nodes,
+            facts,
+            missing,
+            now,
+        }
+    }
+
+    /// What deploy has to know, and some more.
+    fn request(&self, host: &Host) -> FactRequest {
+        let mut request = FactRequest::default();
+        self.playbook.request(self.inventory, host, &mut request);
+        request.health = true;
+        for role in roles(host) {
+            let (directory, files) = leaf_location(host, role);
+            for name in [&files.ca, &files.cert] {
+                request.content.insert(format!("{directory}/{name}"));
+            }
+            request.hashed.insert(format!("{directory}/{}", files.key));
+        }
+        if host.is_daemon {
+            request.ports.insert(plain::PORT);
+        }
+        if host.is_client {
+            let names = self
+                .inventory
+                .daemons()
+                .map(|daemon| daemon_address(daemon).host);
+            request
+                .lookups
+                .extend(names.filter(|name| name.parse::<std::net::IpAddr>().is_err()));
+        }
+        request
+    }
+}
+
+/// The CA, and every host that the limit leaves.
+fn hosts<'a>(inventory: &'a Inventory, playbook: &Playbook) -> Vec<&'a Host> {
+    let hosts = inventory.hosts.iter();
+    hosts
+        .filter(|host| host.is_ca || playbook.plays.iter().any(|play| play.includes(host)))
+        .collect()
+}
+
+/// Everything that facts tell; pure.
+fn on_disk(findings: &mut Findings, world: &World<'_>) {
+    deploy::refusals(findings, world);
+    certificates::authority(findings, world);
+    for host in hosts(world.inventory, world.playbook) {
+        let Some(facts) = world.facts.get(&host.name) else {
+            continue;
+        };
+        system::check(findings, world, host, facts);
+        let mut plays = world.playbook.plays.iter();
+        if !plays.any(|play| play.includes(host)) {
+            continue;
+        }
+        disk(findings, host, facts);
+        certificates::leaves(findings, world, host, facts);
+        if host.is_daemon {
+            daemon::check(findings, world, host, facts);
+            plain::check(findings, world, host, facts);
+        }
+    }
+    deploy::drift(findings, world);
+}
+
+/// What can be found in facts alone, without a connection; the worst first.
+#[must_use]
+pub fn examine_facts(
+    inventory: &Inventory,
+    playbook: &Playbook,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Vec<Finding> {
+    let world = World {
+        inventory,
+        playbook,
+        nodes: BTreeMap::new(),
+        facts: facts.clone(),
+        missing: BTreeMap::new(),
+        examined: examine(inventory, playbook, facts, now),
+        authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
+        now,
+    };
+    let mut findings = Findings::default();
+    on_disk(&mut findings, &world);
+    let names = inventory.hosts.iter().map(|host| host.name.as_str());
+    findings.sorted(&names.collect::<Vec<_>>())
+}
+
+fn roles(host: &Host) -> impl Iterator<Item = Role> {
+    let daemon = host.is_daemon.then_some(Role::Daemon);
+    daemon
+        .into_iter()
+        .chain(host.is_client.then_some(Role::Client))
+}
+
+fn disk(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
+    if !facts.space.is_empty() && !findings.has(&host.name, Topic::Disk) {
+        let what = "there is room wherever a run writes";
+        findings.fine(&host.name, Topic::Disk, what);
+    }
+}
+
+impl World<'_> {
+    /// Whether a run mends something, which is one of these changes.
+    fn mends(&self, host: &str, is_it: impl Fn(&Change) -> bool) -> Mending {
+        let is_it = |change: &Change| change.host == host && is_it(change);
+        if self.examined.plan.changes().any(is_it) {
+            Mending::Now
+        } else if self.examined.is_refused(host) && self.examined.changes.iter().any(is_it) {
+            Mending::Later
+        } else {
+            Mending::Never
+        }
+    }
+
+    fn mends_file(&self, host: &str, path: &str) -> Mending {
+        self.mends(
+            host,
+            |change| matches!(&change.action, Action::File(file) if file.path() == path),
+        )
+    }
+
+    fn has_new_leaf(&self, host: &str, role: Role) -> bool {
+        let mut changes = self.examined.changes.iter();
+        changes.any(|change| certificates::issues(&change.action, host, role))
+    }
+
+    /// Whether anything of ours is on a host, or should be by now.
+    fn is_deployed(&self, host: &Host) -> bool {
+        let ledger = &self.authority.ledger;
+        if roles(host).next().is_none() {
+            return host.is_ca && self.authority.certificate.is_some();
+        }
+        roles(host).any(|role| {
+            let (directory, files) = leaf_location(host, role);
+            let facts = self.facts.get(&host.name);
+            let is_there = |facts: &NodeFacts| {
+                facts
+                    .regular(&format!("{directory}/{}", files.cert))
+                    .is_some()
+            };
+            facts.is_some_and(is_there) || ledger.delivered(&host.name, role).is_some()
+        })
+    }
+}
+
+/// Passes events on, but for failures: they become findings.
+#[derive(Debug, Clone)]
+struct Kept {
+    events: Events,
+    failures: Arc<Mutex<Vec<Failure>>>,
+}
+
+impl Kept {
+    fn new(events: Events) -> Self {
+        Self {
+            events,
+            failures: Arc::default(),
+        }
+    }
+
+    fn taken(&self) -> Vec<Failure> {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = std::mem::take(&mut *failures);
+        taken.sort_by(|left, right| left.host.cmp(&right.host));
+        taken
+    }
+}
+
+impl Renderer for Kept {
+    fn event(&mut self, event: &Event) {
+        if let Event::Failed(failure) = event {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.push(failure.clone());
+        } else {
+            self.events.emit(event.clone());
+        }
+    }
+}
+
+/// As after a run: what could not be looked at counts more than what was seen.
+fn exit(found: &FindingCounts, missing: &BTreeMap<String, FailureKind>) -> Exit {
+    let unreachable = |kind: &FailureKind| *kind == FailureKind::Unreachable;
+    if missing.values().any(|kind| !unreachable(kind)) {
+        Exit::Failed
+    } else if !missing.is_empty() {
+        Exit::Unreachable
+    } else if found.errors > 0 {
+        Exit::NotProved
+    } else if found.warnings > 0 {
+        Exit::ChangesNeeded
+    } else {
+        Exit::Fine
+    }
+}

@@ -1,0 +1,205 @@
+//! The CA, and every certificate where it lies: expired, of another CA, with
+//! another key, without a name that is used.
+//!
+//! Comes in: facts, the CA, the time. Goes out: findings. Pure; called by
+//! [`super`].
+
+use super::World;
+use super::findings::{Findings, finding};
+use crate::event::{Severity, Topic};
+use crate::inventory::Host;
+use crate::node::facts::NodeFacts;
+use crate::pki::{Certificate, Role, San};
+use crate::plan::{
+    Action, LookedAt, Renewal, authority_warning, daemon_address, leaf_location, look_at_leaf,
+    renewal, revoked_reason,
+};
+
+const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
+
+pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
+    let ca = world.inventory.ca();
+    let Some(facts) = world.facts.get(&ca.name) else {
+        return;
+    };
+    for key in ["ca-key.pem", "next/ca-key.pem"] {
+        let path = format!("{}/{key}", ca.settings.ca_dir);
+        let Some(file) = facts.regular(&path) else {
+            continue;
+        };
+        let path = facts.expand(&path);
+        let is_open = file.mode & 0o077 != 0;
+        if !is_open {
+            findings.fine(
+                &ca.name,
+                Topic::Files,
+                format!("{path} is its owner's alone"),
+            );
+            continue;
+        }
+        let seen = format!(
+            "{path}: mode {:04o}: others can read the CA's key",
+            file.mode
+        );
+        let advice = format!("chmod 0400 {path}; whoever has read it needs only its passphrase");
+        let found = finding(Severity::Error, Topic::Files, &ca.name, seen, advice);
+        findings.add_mended(found, world.mends_file(&ca.name, &path));
+        findings.covers(&ca.name, &path);
+    }
+    let Some(certificate) = &world.authority.certificate else {
+        return;
+    };
+    let warning = authority_warning(certificate, world.inventory, world.now);
+    let (severity, seen) = if certificate.not_before() > world.now {
+        let begin = certificate.not_before().truncate_to_second();
+        (
+            Severity::Error,
+            format!("the CA is valid only from {begin}: is this machine's clock right?"),
+        )
+    } else if certificate.not_after() <= world.now {
+        (Severity::Error, warning.unwrap_or_default())
+    } else if let Some(text) = warning {
+        (Severity::Warning, text)
+    } else {
+        let end = certificate.not_after().date();
+        findings.fine(&ca.name, Topic::Ca, format!("the CA is good until {end}"));
+        return;
+    };
+    let mut found = finding(severity, Topic::Ca, &ca.name, seen, ROLL_OVER);
+    found.refused_by_deploy = severity == Severity::Error;
+    findings.add(found);
+}
+
+pub(super) fn leaves(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
+    if host.is_daemon {
+        leaf(findings, world, host, facts, Role::Daemon);
+    }
+    for holder in host.client_holders() {
+        leaf(findings, world, holder, facts, Role::Client);
+    }
+}
+
+fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts, role: Role) {
+    // Without the CA nothing can be told of what it has issued.
+    if world.authority.problem.is_some() {
+        return;
+    }
+    let (directory, files) = leaf_location(host, role);
+    let (path, key) = (
+        facts.expand(&format!("{directory}/{}", files.cert)),
+        facts.expand(&format!("{directory}/{}", files.key)),
+    );
+    if facts.regular(&path).is_none() && facts.regular(&key).is_none() {
+        // Nothing was ever there: deploy makes it.
+        if world
+            .authority
+            .ledger
+            .delivered(&host.holder(), role)
+            .is_none()
+        {
+            return;
+        }
+    }
+    let looked = look_at_leaf(facts, host, role, &world.authority);
+    let (severity, faults) = judge(world, host, role, &looked);
+    if faults.is_empty() {
+        let what = format!("the {role} certificate {path} is good");
+        findings.fine(&host.name, Topic::Certificate, what);
+        return;
+    }
+    let whose = match &host.identity {
+        Some(_) => format!("{role} certificate of {}", host.holder()),
+        None => format!("{role} certificate"),
+    };
+    let seen = format!("{whose} {path}: {}", faults.join("; "));
+    let mending = world.mends(&host.name, |change| {
+        issues(&change.action, &host.holder(), role)
+    });
+    let found = finding(
+        severity,
+        Topic::Certificate,
+        &host.name,
+        seen,
+        advice(&looked),
+    );
+    findings.add_mended(found, mending);
+}
+
+pub(super) fn issues(action: &Action, host: &str, role: Role) -> bool {
+    match action {
+        Action::Issue(request) => request.host == host && request.role == role,
+        Action::Fetch {
+            holder: of,
+            role: its,
+        } => of == host && *its == role,
+        _ => false,
+    }
+}
+
+/// What is wrong with it, and how bad that is.
+fn judge(world: &World<'_>, host: &Host, role: Role, looked: &LookedAt) -> (Severity, Vec<String>) {
+    let mut severity = if looked.broken.is_empty() {
+        Severity::Warning
+    } else {
+        Severity::Error
+    };
+    let mut faults = Vec::new();
+    if let Some(certificate) = &looked.certificate {
+        if let Some(text) = dates(world, certificate) {
+            severity = Severity::Error;
+            faults.push(text);
+        } else if let Some(text) = age(world, host, certificate) {
+            faults.push(text);
+        }
+        if role == Role::Daemon && lacks_used_name(host, certificate) {
+            severity = Severity::Error;
+        }
+    }
+    faults.extend(looked.broken.iter().cloned());
+    // A stranger's has nothing in common with what is wanted.
+    let is_strange = |text: &String| text.starts_with("issued by another CA");
+    if !looked.broken.iter().any(is_strange) {
+        faults.extend(looked.drift.iter().cloned());
+    }
+    (severity, faults)
+}
+
+fn dates(world: &World<'_>, certificate: &Certificate) -> Option<String> {
+    let (begin, end) = (certificate.not_before(), certificate.not_after());
+    if end <= world.now {
+        return Some(format!("expired on {}", end.date()));
+    }
+    (begin > world.now).then(|| format!("is valid only from {}", begin.truncate_to_second()))
+}
+
+fn age(world: &World<'_>, host: &Host, certificate: &Certificate) -> Option<String> {
+    let authority = world.authority.certificate.as_ref();
+    if let Some(text) = revoked_reason(&world.authority, certificate) {
+        return Some(text);
+    }
+    match renewal(certificate, &host.settings, authority, world.now) {
+        Renewal::NotDue => None,
+        Renewal::Due(text) | Renewal::LastTime(text) => Some(text),
+        Renewal::EndsWithAuthority => {
+            Some("due for renewal, and a new CA has to come first".to_owned())
+        }
+    }
+}
+
+/// Whether the name that clients call the daemon by is not among its SANs.
+fn lacks_used_name(host: &Host, certificate: &Certificate) -> bool {
+    let used = daemon_address(host).host;
+    let wanted = match used.parse() {
+        Ok(address) => San::Ip(address),
+        Err(_) => San::Dns(used.to_ascii_lowercase()),
+    };
+    !certificate.sans().contains(&wanted)
+}
+
+fn advice(looked: &LookedAt) -> String {
+    let adopts = |text: &String| text.contains("dtls-deploy adopt");
+    if looked.broken.iter().any(adopts) {
+        return "dtls-deploy adopt INVENTORY keeps it, deploy replaces it".to_owned();
+    }
+    "let a new one be issued: dtls-deploy INVENTORY".to_owned()
+}

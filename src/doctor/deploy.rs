@@ -1,0 +1,239 @@
+//! What a run would say and do: refusals and drift, in the plan's own words.
+//!
+//! Comes in: the plan, examined. Goes out: findings. Pure; called by [`super`],
+//! refusals before and drift after everything else, so that what is said
+//! already is not said again.
+
+use std::collections::BTreeSet;
+
+use super::World;
+use super::findings::{Findings, finding};
+use crate::event::{Severity, Topic};
+use crate::inventory::Host;
+use crate::node::facts::NodeFacts;
+use crate::pki::Role;
+use crate::plan::{About, Action, AuthorityProblem, Change, Content, FileChange, leaf_location};
+
+pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
+    let problem = world.authority.problem.as_ref();
+    let of_authority = problem.map(ToString::to_string);
+    if let Some(problem) = problem.filter(|one| !matches!(one, AuthorityProblem::Unreachable(_))) {
+        let ca = &world.inventory.ca().name;
+        let (seen, hint) = (problem.to_string(), problem.hint());
+        let mut found = finding(Severity::Error, Topic::Ca, ca, seen, hint);
+        found.refused_by_deploy = true;
+        findings.add(found);
+    }
+    for refused in &world.examined.refusals {
+        // The CA is one host's finding, and keeps back all.
+        let of_ca = refused.message.starts_with("the CA has expired")
+            || refused.message.starts_with("the CA is valid only");
+        if of_authority.as_ref() == Some(&refused.message) || of_ca {
+            continue;
+        }
+        let advice = refused.hint.clone();
+        let advice = advice.unwrap_or_else(|| format!("look at {}", refused.host));
+        let topic = topic(refused.about, &refused.message);
+        let seen = refused.message.clone();
+        let mut found = finding(Severity::Error, topic, &refused.host, seen, advice);
+        found.refused_by_deploy = true;
+        findings.add(found);
+    }
+    for note in &world.examined.notes {
+        let (host, text) = (&note.host, note.text.clone());
+        let advice = "let the facts be read as root (ansible_become), or look with ss -ltnp";
+        findings.add(finding(Severity::Note, Topic::Listen, host, text, advice));
+    }
+}
+
+fn topic(about: About, message: &str) -> Topic {
+    match about {
+        About::Clock => Topic::Clock,
+        About::Listening => Topic::Listen,
+        About::Space => Topic::Disk,
+        About::Unsettled => Topic::Run,
+        About::Module("daemon_json" | "live_restore") => Topic::DaemonJson,
+        About::Module("systemd_override")
+            if message.starts_with("there is no unit") || message.starts_with("systemd is not") =>
+        {
+            Topic::Docker
+        }
+        About::Module("systemd_override" | "restart") => Topic::Unit,
+        About::Module("ca") => Topic::Ca,
+        About::Module("certificate") => Topic::Certificate,
+        About::Module(_) => Topic::Files,
+    }
+}
+
+/// What a run would change, and nobody has spoken of yet.
+pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
+    let changes = &world.examined.changes;
+    let mut directories = BTreeSet::new();
+    for host in &world.inventory.hosts {
+        let Some(facts) = world.facts.get(&host.name) else {
+            continue;
+        };
+        let own = || changes.iter().filter(|change| change.host == host.name);
+        if !world.is_deployed(host) {
+            let count = own().filter(|change| change.is_on_node()).count();
+            if count > 0 {
+                let seen = format!("nothing is deployed there yet; changes to be made: {count}");
+                let advice = "dtls-deploy INVENTORY --check --diff shows them";
+                findings.add_mended(
+                    finding(Severity::Note, Topic::Drift, &host.name, seen, advice),
+                    world.mends(&host.name, |change| change.host == host.name),
+                );
+            }
+            continue;
+        }
+        let before = findings.counts(0).checks;
+        for change in own() {
+            one(findings, world, host, facts, change, &mut directories);
+        }
+        if findings.counts(0).checks == before {
+            findings.fine(&host.name, Topic::Drift, "everything else is as deployed");
+        }
+    }
+}
+
+fn one(
+    findings: &mut Findings,
+    world: &World<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    change: &Change,
+    directories: &mut BTreeSet<(String, String)>,
+) {
+    let name = &host.name;
+    let file = match &change.action {
+        Action::File(file) => file,
+        Action::Sweep { directory, .. } => {
+            let seen = format!("an interrupted run has left files in {directory}, keys perhaps");
+            let mending = world.mends(name, |other| matches!(&other.action, Action::Sweep { directory: of, .. } if of == directory));
+            let advice = "the next run removes them";
+            findings.add_mended(
+                finding(Severity::Warning, Topic::Run, name, seen, advice),
+                mending,
+            );
+            return;
+        }
+        Action::Restart(restart) => {
+            // Most often it follows from what else changes.
+            let follows =
+                world.examined.changes.iter().any(|other| {
+                    other.host == *name && !matches!(other.action, Action::Restart(_))
+                });
+            if !follows && !findings.is_covered(name, &restart.unit) {
+                let seen = format!(
+                    "the running dockerd has not read what is there now: {}",
+                    change.reasons.join("; ")
+                );
+                let advice = format!("systemctl restart {}", restart.unit);
+                let mending = world.mends(name, |other| matches!(other.action, Action::Restart(_)));
+                findings.add_mended(
+                    finding(Severity::Warning, Topic::Drift, name, seen, advice),
+                    mending,
+                );
+            }
+            return;
+        }
+        _ => return,
+    };
+    let path = file.path();
+    let mending = world.mends_file(name, &path);
+    let (of_directory, rest): (Vec<&String>, Vec<&String>) = change
+        .reasons
+        .iter()
+        .partition(|reason| reason.starts_with("directory mode"));
+    for reason in of_directory {
+        if !directories.insert((name.clone(), file.directory.clone())) {
+            continue;
+        }
+        let mode = facts
+            .directory(&file.directory)
+            .map_or(0, |found| found.mode);
+        let severity = if mode & 0o022 == 0 {
+            Severity::Warning
+        } else {
+            Severity::Error
+        };
+        let seen = format!("{}: {reason}", file.directory);
+        let advice = "whoever can write there can replace the keys: chmod";
+        findings.add_mended(finding(severity, Topic::Files, name, seen, advice), mending);
+    }
+    let (of_file, content): (Vec<&String>, Vec<&String>) =
+        rest.into_iter().partition(|reason| is_of_file(reason));
+    if !of_file.is_empty() && !findings.is_covered(name, &path) {
+        let is_key = is_key(host, facts, &path);
+        let open = facts
+            .regular(&path)
+            .is_some_and(|found| found.mode & 0o077 != 0);
+        let (severity, advice) = if is_key && open {
+            (
+                Severity::Error,
+                "others on that machine may have read the key: mend it, and think of a new one (dtls-deploy rotate --force)",
+            )
+        } else {
+            (Severity::Warning, "chmod, chown")
+        };
+        let seen = format!("{path}: {}", list(&of_file));
+        findings.add_mended(finding(severity, Topic::Files, name, seen, advice), mending);
+    }
+    if content.is_empty() || findings.is_covered(name, &path) || follows(world, name, file) {
+        return;
+    }
+    let (severity, topic) = if is_bundle(host, facts, &path) {
+        (Severity::Error, Topic::Certificate)
+    } else {
+        (Severity::Warning, Topic::Drift)
+    };
+    let seen = format!("{path}: {}", list(&content));
+    let advice = "the inventory or somebody on the node has changed it: dtls-deploy INVENTORY --check --diff shows how";
+    findings.add_mended(finding(severity, topic, name, seen, advice), mending);
+}
+
+fn list(reasons: &[&String]) -> String {
+    let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+    reasons.join("; ")
+}
+
+/// The reasons of `plan::files::faults`.
+fn is_of_file(reason: &str) -> bool {
+    ["mode ", "owner ", "a symbolic link"]
+        .iter()
+        .any(|begin| reason.starts_with(begin))
+}
+
+/// A new pair brings its files, and copies of them, with it.
+fn follows(world: &World<'_>, host: &str, file: &FileChange) -> bool {
+    let is_new = [Role::Daemon, Role::Client]
+        .into_iter()
+        .any(|role| world.has_new_leaf(host, role));
+    match file.content {
+        Content::Leaf { .. } | Content::Copy { .. } => is_new,
+        Content::Authority => true,
+        _ => false,
+    }
+}
+
+fn roles(host: &Host) -> impl Iterator<Item = Role> {
+    let daemon = host.is_daemon.then_some(Role::Daemon);
+    daemon
+        .into_iter()
+        .chain(host.is_client.then_some(Role::Client))
+}
+
+fn is_key(host: &Host, facts: &NodeFacts, path: &str) -> bool {
+    path.ends_with("/key.pem")
+        || roles(host).any(|role| {
+            let (directory, files) = leaf_location(host, role);
+            facts.expand(&format!("{directory}/{}", files.key)) == path
+        })
+}
+
+fn is_bundle(host: &Host, facts: &NodeFacts, path: &str) -> bool {
+    roles(host).any(|role| {
+        let (directory, files) = leaf_location(host, role);
+        facts.expand(&format!("{directory}/{}", files.ca)) == path
+    })
+}

@@ -1,0 +1,152 @@
+//! Plain TCP: every place that makes dockerd, or systemd for it, listen without
+//! TLS. Whoever reaches such a port is root on the node.
+//!
+//! Comes in: facts of a daemon's node. Goes out: findings, with the file that
+//! says so. Pure; called by [`super`].
+
+use super::World;
+use super::daemon::Settings;
+use super::findings::{Findings, Mending, finding};
+use crate::docker::unit::{listeners, socket};
+use crate::event::{Severity, Topic};
+use crate::inventory::Host;
+use crate::module::{daemon_json, socket_override, systemd_override};
+use crate::node::facts::{NodeFacts, Owner};
+
+/// The port that plain docker uses by convention.
+pub(super) const PORT: u16 = 2375;
+
+/// A place that says where to listen.
+struct Place {
+    address: String,
+    path: String,
+    /// What deploy writes to close it.
+    closed_in: String,
+}
+
+pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
+    let name = &host.name;
+    let files = systemd_override::unit_files(facts);
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment: Vec<(&str, &str)> = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
+        .collect();
+    let (flags, flag_tls) = listeners(&files, &environment);
+    let settings = Settings::read(facts);
+    let tls = flag_tls || settings.speaks_tls();
+    let own = systemd_override::path(host);
+    let mut open: Vec<Place> = Vec::new();
+    for address in settings.hosts() {
+        open.push(Place {
+            address,
+            path: daemon_json::PATH.to_owned(),
+            closed_in: daemon_json::PATH.to_owned(),
+        });
+    }
+    open.extend(flags.into_iter().map(|listener| Place {
+        // Ours speaks TLS again once daemon.json says so.
+        closed_in: if listener.path == own {
+            daemon_json::PATH.to_owned()
+        } else {
+            own.clone()
+        },
+        address: listener.address,
+        path: listener.path,
+    }));
+    let ports = socket::ports(&socket_override::files(facts));
+    let sockets = ports.iter().map(|port| Place {
+        address: format!("ListenStream={}", port.stream),
+        path: port.path.clone(),
+        closed_in: socket_override::path(host),
+    });
+    if tls {
+        for place in sockets {
+            let seen = format!(
+                "systemd listens on TCP for docker: {} in {}; dockerd speaks TLS there only as long as daemon.json says so",
+                place.address, place.path
+            );
+            let advice = format!("take the line out of {}", place.path);
+            say(
+                findings,
+                world,
+                host,
+                Severity::Warning,
+                seen,
+                advice,
+                &place,
+            );
+        }
+    } else {
+        for place in open.iter().chain(&sockets.collect::<Vec<_>>()) {
+            let seen = format!(
+                "plain TCP, without TLS: {} in {}; whoever reaches it is root there",
+                place.address, place.path
+            );
+            let advice = if place.path == own {
+                "give daemon.json its TLS settings back, and restart docker".to_owned()
+            } else {
+                format!("take it out of {} and restart docker", place.path)
+            };
+            say(findings, world, host, Severity::Error, seen, advice, place);
+        }
+    }
+    running(findings, host, facts, !ports.is_empty());
+    if !findings.has(name, Topic::PlainTcp) {
+        findings.fine(
+            name,
+            Topic::PlainTcp,
+            "no plain TCP in daemon.json, unit, environment and docker.socket, and nothing on 2375",
+        );
+    }
+}
+
+fn say(
+    findings: &mut Findings,
+    world: &World<'_>,
+    host: &Host,
+    severity: Severity,
+    seen: String,
+    advice: String,
+    place: &Place,
+) {
+    let found = finding(severity, Topic::PlainTcp, &host.name, seen, advice);
+    let mending = world.mends_file(&host.name, &place.closed_in);
+    findings.add_mended(found, mending);
+    if mending != Mending::Never {
+        findings.covers(&host.name, &place.closed_in);
+    }
+}
+
+/// Who listens on 2375 now, where nothing that was found explains it.
+fn running(findings: &mut Findings, host: &Host, facts: &NodeFacts, has_socket: bool) {
+    let Some(network) = &facts.network else {
+        return;
+    };
+    for listener in network.listeners.iter().filter(|one| one.port == PORT) {
+        let place = std::net::SocketAddr::new(listener.address, listener.port);
+        match &listener.owner {
+            Owner::Daemon if !findings.has(&host.name, Topic::PlainTcp) => {
+                let unit = &host.settings.unit;
+                findings.add(finding(
+                    Severity::Error,
+                    Topic::PlainTcp,
+                    &host.name,
+                    format!("dockerd listens on {place}, which none of its files says any more"),
+                    format!("restart it: systemctl restart {unit}"),
+                ));
+            }
+            // It holds the port for docker.
+            Owner::Other(process) if has_socket && process.starts_with("systemd ") => {}
+            Owner::Other(process) => findings.add(finding(
+                Severity::Warning,
+                Topic::PlainTcp,
+                &host.name,
+                format!("{process} listens on {place}, the port of plain docker"),
+                "find out what it is: the proof that no plain docker is there fails as long as it runs",
+            )),
+            Owner::Daemon | Owner::Unknown => {}
+        }
+    }
+}

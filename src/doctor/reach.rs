@@ -1,0 +1,341 @@
+//! The way from every client to every daemon: names, ports, what answers, and
+//! whether the client's own certificate is let in.
+//!
+//! Comes in: the nodes, and what was found so far. Goes out: findings. Looking
+//! and judging are apart: [`judge`] is pure. Called by [`super`].
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+
+use super::World;
+use super::findings::{Findings, finding};
+use crate::event::{Finding, Proof, Severity, Topic, Verdict};
+use crate::inventory::Host;
+use crate::node::DialError;
+use crate::node::facts::NodeFacts;
+use crate::pki::{Certificate, Role};
+use crate::plan::{daemon_address, leaf_location};
+use crate::verify::probe::{self, Answer, Shown};
+use crate::verify::{Expectations, own_certificate};
+
+/// Longer than any connection inside a site takes; a firewall that drops is
+/// found in this time.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Connections under way at one time.
+const AT_ONCE: usize = 64;
+/// What keeps a daemon from listening, and is said of it already.
+const CAUSES: [Topic; 4] = [Topic::Docker, Topic::Unit, Topic::DaemonJson, Topic::Listen];
+/// What makes it answer otherwise than it should.
+const FAULTS: [Topic; 3] = [Topic::DaemonJson, Topic::PlainTcp, Topic::Certificate];
+
+/// What a client saw of a daemon.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// TLS, or something else, answered.
+    Answered(Answer, Shown),
+    Not(DialError),
+    /// There is no CA to judge it by yet, and something listens.
+    Open,
+}
+
+/// Looks from all clients at all daemons.
+pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
+    let listed = world.playbook.limited(world.inventory);
+    let pairs: Vec<(&Host, &Host)> = listed
+        .clients()
+        .flat_map(|client| listed.daemons().map(move |daemon| (client, daemon)))
+        .filter(|(client, _)| world.nodes.contains_key(&client.name))
+        .collect();
+    let looks = pairs
+        .into_iter()
+        .map(|(client, daemon)| async move { (client, daemon, look(world, client, daemon).await) });
+    let mut seen: Vec<_> = futures::stream::iter(looks)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    seen.sort_by_key(|(client, daemon, _)| (client.name.clone(), daemon.name.clone()));
+    let mut good = Vec::new();
+    for (client, daemon, seen) in seen {
+        match judge(findings, world, client, daemon, &seen) {
+            Judged::Found(found) => findings.add(found),
+            Judged::Follows => {}
+            Judged::Fine => {
+                let way = if world.is_deployed(daemon) {
+                    "is reached at"
+                } else {
+                    "is not deployed yet, and the way is free to"
+                };
+                let what = format!("{} {way} {}", daemon.name, daemon_address(daemon).url());
+                findings.fine(&client.name, Topic::Reach, what);
+                good.push((client, daemon));
+            }
+        }
+    }
+    identities(findings, world, good).await;
+}
+
+async fn look(world: &World<'_>, client: &Host, daemon: &Host) -> Seen {
+    let address = daemon_address(daemon);
+    let Some(node) = world.nodes.get(&client.name) else {
+        return Seen::Open;
+    };
+    let stream = match node
+        .connection
+        .dial(&address.host, address.port, DEADLINE)
+        .await
+    {
+        Ok(stream) => stream,
+        Err(error) => return Seen::Not(error),
+    };
+    let authorities: Vec<Vec<u8>> = [&world.authority.certificate, &world.authority.next]
+        .into_iter()
+        .flatten()
+        .map(|authority| authority.der().to_vec())
+        .collect();
+    if authorities.is_empty() {
+        return Seen::Open;
+    }
+    match probe::https(stream, &address.host, &authorities, None, DEADLINE).await {
+        Ok((answer, shown)) => Seen::Answered(answer, shown),
+        Err(_) => Seen::Open,
+    }
+}
+
+/// What comes of one look.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    Fine,
+    Found(Finding),
+    /// From something that is said already.
+    Follows,
+}
+
+/// Judges one look.
+pub(super) fn judge(
+    findings: &Findings,
+    world: &World<'_>,
+    client: &Host,
+    daemon: &Host,
+    seen: &Seen,
+) -> Judged {
+    let address = daemon_address(daemon);
+    let (url, from) = (address.url(), client.name.as_str());
+    let is_good = match seen {
+        Seen::Open => true,
+        Seen::Answered(answer, _) => !matches!(
+            answer,
+            Answer::ServerCertificate(_) | Answer::Closed(_) | Answer::Timeout | Answer::Served(_)
+        ),
+        Seen::Not(_) => false,
+    };
+    if is_good {
+        return Judged::Fine;
+    }
+    if let Some(found) = misled(world, client, daemon) {
+        return Judged::Found(found);
+    }
+    if let Seen::Not(DialError::Forbidden { .. }) = seen {
+        return Judged::Found(finding(
+            Severity::Warning,
+            Topic::Ssh,
+            from,
+            "its sshd forwards no connections: nothing can be proved from there",
+            "allow it for this account: AllowTcpForwarding local, PermitOpen, in sshd_config",
+        ));
+    }
+    let topics: &[Topic] = match seen {
+        // Packets that are dropped are dropped whatever the daemon does.
+        Seen::Not(DialError::Timeout { .. }) => &[],
+        Seen::Not(_) => &CAUSES,
+        Seen::Answered(..) | Seen::Open => &FAULTS,
+    };
+    let is_down = world.missing.contains_key(&daemon.name);
+    if is_down || findings.has_error(&daemon.name, topics) {
+        return Judged::Follows;
+    }
+    let found = |host: &str, seen: String, advice: String| {
+        Judged::Found(finding(Severity::Error, Topic::Reach, host, seen, advice))
+    };
+    match seen {
+        Seen::Not(DialError::Refused { .. }) if !world.is_deployed(daemon) => Judged::Fine,
+        Seen::Not(DialError::Refused { .. }) => found(
+            from,
+            format!(
+                "{url} of {} refuses connections: nothing listens there, or a firewall rejects them",
+                daemon.name
+            ),
+            format!("look at {}: ss -ltn; nft list ruleset", daemon.name),
+        ),
+        Seen::Not(DialError::Timeout { .. }) => found(
+            from,
+            format!(
+                "{url} of {} does not answer within {} s",
+                daemon.name,
+                DEADLINE.as_secs()
+            ),
+            format!(
+                "a firewall between the two drops it: let TCP port {} through",
+                address.port
+            ),
+        ),
+        Seen::Not(error) => found(
+            from,
+            error.to_string(),
+            format!("look at the network between {from} and {}", daemon.name),
+        ),
+        Seen::Answered(Answer::Served(_), _) => found(
+            &daemon.name,
+            format!("{url} lets in callers without a certificate"),
+            format!(
+                "restart docker there: systemctl restart {}",
+                daemon.settings.unit
+            ),
+        ),
+        Seen::Answered(answer, shown) => answered(world, client, daemon, answer, shown),
+        Seen::Open => Judged::Fine,
+    }
+}
+
+/// Something answers that is not what it should be.
+fn answered(
+    world: &World<'_>,
+    client: &Host,
+    daemon: &Host,
+    answer: &Answer,
+    shown: &Shown,
+) -> Judged {
+    let url = daemon_address(daemon).url();
+    let served = shown.certificate.as_deref();
+    let on_disk = world
+        .facts
+        .get(&daemon.name)
+        .and_then(|facts| on_disk(facts, daemon));
+    let is_other = served.is_some() && on_disk.as_ref().map(Certificate::der) != served;
+    let (host, seen, advice) = if is_other {
+        (
+            &client.name,
+            format!(
+                "what answers at {url} shows another certificate than lies on {} ({answer})",
+                daemon.name
+            ),
+            format!(
+                "another machine answers at that address, or docker on {} has not been restarted since",
+                daemon.name
+            ),
+        )
+    } else {
+        (
+            &daemon.name,
+            format!("{url}, as {} sees it: {answer}", client.name),
+            format!("systemctl status {}", daemon.settings.unit),
+        )
+    };
+    Judged::Found(finding(Severity::Error, Topic::Reach, host, seen, advice))
+}
+
+fn on_disk(facts: &NodeFacts, daemon: &Host) -> Option<Certificate> {
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+    Certificate::from_pem(file.content.as_deref()?).ok()
+}
+
+/// A name that leads the client elsewhere.
+fn misled(world: &World<'_>, client: &Host, daemon: &Host) -> Option<Finding> {
+    let name = daemon_address(daemon).host;
+    if name.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let advice = format!("mend {name} in /etc/hosts of {}, or in DNS", client.name);
+    let found = |seen: String| {
+        Some(finding(
+            Severity::Error,
+            Topic::Name,
+            &client.name,
+            seen,
+            advice.clone(),
+        ))
+    };
+    let addresses = world.facts.get(&client.name)?.resolved.get(&name)?;
+    if addresses.is_empty() {
+        return found(format!(
+            "the name {name} of {} has no address there",
+            daemon.name
+        ));
+    }
+    let network = world.facts.get(&daemon.name)?.network.as_ref()?;
+    let is_own = |address: &IpAddr| !address.is_loopback() && network.has(*address);
+    let mut parsed = addresses.iter().filter_map(|text| text.parse().ok());
+    if client.name == daemon.name || parsed.any(|address| is_own(&address)) {
+        return None;
+    }
+    found(format!(
+        "the name {name} is {} there, which is not an address of {} (it has {})",
+        addresses.join(" "),
+        daemon.name,
+        network.shown().join(", ")
+    ))
+}
+
+/// Shows each client's own certificate, where nothing is known that speaks
+/// against it.
+async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host, &Host)>) {
+    let expectations = &Expectations {
+        privileged: world
+            .inventory
+            .hosts
+            .iter()
+            .map(|host| (host.name.clone(), world.playbook.is_privileged(host)))
+            .collect(),
+        ..Expectations::default()
+    };
+    let tried = good.into_iter().filter(|(client, daemon)| {
+        world.is_deployed(client)
+            && world.is_deployed(daemon)
+            && !findings.has_error(&client.name, &[Topic::Certificate])
+            && !findings.has_error(&daemon.name, &FAULTS)
+    });
+    let proofs = tried.map(|(client, daemon)| async move {
+        let node = world.nodes.get(&client.name)?;
+        Some(own_certificate(node, client, daemon, expectations).await)
+    });
+    let proofs: Vec<Option<Proof>> = futures::stream::iter(proofs.collect::<Vec<_>>())
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    for Proof {
+        from,
+        to,
+        verdict,
+        seen,
+        ..
+    } in proofs.into_iter().flatten()
+    {
+        match verdict {
+            Verdict::Proved => findings.fine(
+                &from,
+                Topic::Certificate,
+                format!("{to} lets it in ({seen})"),
+            ),
+            // Said of its tools.
+            Verdict::NotProved => {}
+            Verdict::Failed => {
+                let advice = format!(
+                    "compare the CAs that {to} trusts with the client's certificate: dtls-deploy status INVENTORY"
+                );
+                let seen = format!("{to} does not let it in: {seen}");
+                findings.add(finding(
+                    Severity::Error,
+                    Topic::Certificate,
+                    &from,
+                    seen,
+                    advice,
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! A part of `systemd_override`: the drop-in that closes TCP ports of
+//! docker.socket, which systemd would hand to dockerd as they are.
+//!
+//! Comes in: the socket's facts. Goes out: the change, where there is a port to
+//! close.
+
+use crate::docker::unit::UnitFile;
+use crate::docker::unit::socket::{NAME, derive, unit_of};
+use crate::inventory::Host;
+use crate::node::facts::{FactRequest, NodeFacts};
+use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::playbook::Task;
+
+fn directory(host: &Host) -> String {
+    super::systemd_override::directory(&unit_of(&host.settings.unit))
+}
+
+/// Our drop-in's path.
+pub(crate) fn path(host: &Host) -> String {
+    format!("{}/{NAME}", directory(host))
+}
+
+pub(super) fn facts(host: &Host, request: &mut FactRequest) {
+    request.socket = Some(unit_of(&host.settings.unit));
+    request.directories.insert(directory(host));
+    request.content.insert(path(host));
+}
+
+/// The socket's files with their texts, in systemd's order.
+pub(crate) fn files(facts: &NodeFacts) -> Vec<UnitFile> {
+    let Some(socket) = &facts.socket else {
+        return Vec::new();
+    };
+    let paths = socket.fragment().into_iter().chain(socket.all_drop_ins());
+    paths
+        .filter_map(|path| {
+            Some(UnitFile {
+                path: path.to_owned(),
+                text: facts.text(path)?.to_owned(),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn plan(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Option<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    if facts.socket.is_none() {
+        return Ok(None);
+    }
+    let closing = derive(&files(facts), &path(host)).map_err(|error| {
+        Refusal::new(error.to_string())
+            .hint("take the port out of that file: whoever reaches it is root on the node")
+    })?;
+    let Some(closing) = closing else {
+        return Ok(None);
+    };
+    let mut change = planner.compare(host, task, desired(host, Content::Text(closing.text)))?;
+    if let Some(change) = &mut change {
+        let closed = closing.closed.iter();
+        change.reasons.extend(
+            closed.map(|stream| format!("ListenStream={stream} of docker.socket is closed")),
+        );
+    }
+    Ok(change)
+}
+
+/// Ours goes again.
+pub(super) fn remove(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Option<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    if facts.regular(&path(host)).is_none() {
+        return Ok(None);
+    }
+    planner.compare(host, task, desired(host, Content::Gone { prune: 1 }))
+}
+
+fn desired(host: &Host, content: Content) -> Desired {
+    Desired {
+        directory: directory(host),
+        directory_mode: Mode::IfMissing(0o755),
+        name: NAME.to_owned(),
+        mode: FileMode::IfMissing(0o644),
+        content,
+        reasons: Vec::new(),
+    }
+}
