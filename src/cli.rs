@@ -13,13 +13,18 @@ use crate::run::Options;
 
 mod arguments;
 mod authority;
+mod candidates;
+mod completions;
 mod duration;
+mod man;
 mod reports;
 mod rotate;
 mod schedule;
+mod schema;
 mod selection;
 mod start;
 mod status;
+mod version;
 
 use arguments::{AuthorityKey, Changing, Common};
 use start::{Book, run};
@@ -30,6 +35,7 @@ use start::{Book, run};
 #[command(
     name = "dtls-deploy",
     version,
+    long_version = version::LONG,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
@@ -84,6 +90,12 @@ enum Command {
     Ca(Box<authority::Ca>),
     /// Lists the runs that changed something, or shows one
     History(history::Arguments),
+    /// Prints the JSON Schema of inventories, for editors
+    Schema,
+    /// Prints what a shell needs to complete commands, hosts and tags
+    Completions(completions::Arguments),
+    /// Writes manual pages
+    Man(man::Arguments),
     /// The CA's part of a run, on the CA node
     #[command(hide = true)]
     CaAgent,
@@ -140,11 +152,15 @@ pub fn main() -> ExitCode {
         eprintln!("Error: the passphrase cannot be taken out of the environment: {error}");
         return ExitCode::from(1);
     }
+    completions::answer();
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
         (Some(Command::Schedule(action)), _) => return schedule::main(&action),
         (Some(Command::History(arguments)), _) => history::main(&arguments),
+        (Some(Command::Schema), _) => schema::main(),
+        (Some(Command::Completions(arguments)), _) => completions::main(&arguments),
+        (Some(Command::Man(arguments)), _) => man::main(&arguments),
         (Some(Command::CheckAccess(access)), _) => {
             let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));
             let options = access.options();

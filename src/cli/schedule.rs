@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::arguments::AuthorityKey;
-use super::{duration, reports};
+use super::{candidates, duration, reports};
 use crate::inventory::{self, Environment};
 use crate::run::Exit;
 use crate::schedule::{self, Request, ScheduleError};
@@ -58,7 +59,7 @@ pub(super) struct Install {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
     wait: Duration,
     /// Only these hosts and groups
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
     /// A variable for all hosts; no secret, as all accounts can read the unit: those in @FILE
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]

@@ -115,7 +115,7 @@ pub(super) fn run(
         return exit;
     }
     let events = reports.all.clone();
-    let context = ssh_context();
+    let context = ssh_context(common);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -248,12 +248,16 @@ pub(super) fn load_inventory(
 }
 
 /// Keys under a passphrase are asked for where there is somebody to ask.
-pub(super) fn ssh_context() -> SshContext {
-    SshContext::from_environment().with_prompt(Arc::new(|request| {
+pub(super) fn ssh_context(common: &Common) -> SshContext {
+    let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
         if !std::io::stdin().is_terminal() {
             return None;
         }
         let question = format!("Passphrase of {}: ", request.path.display());
         rpassword::prompt_password(question).ok().map(Into::into)
-    }))
+    }));
+    match &common.ssh_config {
+        Some(file) => context.with_config_file(file.clone()),
+        None => context,
+    }
 }

@@ -56,7 +56,7 @@ fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
         run: run_id(OffsetDateTime::now_utc()),
         inventory: &inventory,
         playbook: &playbook,
-        context: &ssh_context(),
+        context: &ssh_context(common),
         passwords: &passwords,
         deadlines: common.deadlines(),
         forks: common.forks.into(),

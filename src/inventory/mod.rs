@@ -31,6 +31,7 @@ mod ranges;
 mod reach;
 mod read_groups;
 mod resolve;
+mod schema;
 mod ssh_options;
 mod values;
 mod variables;
@@ -46,6 +47,7 @@ pub use environment::{DiskFiles, Environment, FileKind, Files as FileAccess, Mem
 pub use errors::InventoryErrors;
 pub use host::{BecomeMethod, Connection, ConnectionKind, Host, ShellType};
 pub use path_values::Files;
+pub use schema::schema;
 pub use ssh_options::{HostKeyChecking, SshOptions};
 pub use values::{ClientEnv, RenewBefore};
 pub use variables::{ReadBy, Settings, Variable, table as variable_table};
