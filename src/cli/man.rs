@@ -38,7 +38,9 @@ fn pages(command: &Command, name: &str, directory: &Path) -> std::io::Result<()>
     let page = Man::new(command.clone().display_name(name))
         .title(name.to_uppercase())
         .section("1")
-        .date("")
+        // A space: what is empty would not be written, and what follows would
+        // be the date.
+        .date(" ")
         .source(format!("dtls-deploy {}", env!("CARGO_PKG_VERSION")))
         .manual("dtls-deploy");
     page.generate_to(directory)?;
