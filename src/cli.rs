@@ -145,6 +145,18 @@ impl CheckAccess {
     }
 }
 
+/// Whether these words, the program's name first, are a command line; `--help`
+/// is one, too. For the examples in the documents.
+///
+/// # Errors
+/// What is wrong with them, as the program would say it.
+pub fn check(words: &[String]) -> Result<(), String> {
+    match Cli::try_parse_from(words) {
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {

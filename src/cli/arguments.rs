@@ -95,7 +95,7 @@ pub(super) struct Common {
     pub(super) timeout: Option<Duration>,
     /// An SSH configuration instead of ~/.ssh/config and the system's, such as
     /// `vagrant ssh-config` prints
-    #[arg(long, value_name = "FILE", value_parser = existing_file)]
+    #[arg(long, value_name = "FILE")]
     pub(super) ssh_config: Option<PathBuf>,
     /// Ask once for the password to log in with; the inventory's own counts first
     #[arg(short = 'k', long)]
@@ -115,15 +115,6 @@ pub(super) struct Common {
     /// Append the run's events as JSON lines to this file (made with mode 0600)
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
-}
-
-/// One that `ssh -G` would refuse for every host anew.
-fn existing_file(text: &str) -> Result<PathBuf, String> {
-    match std::fs::File::open(text).and_then(|file| file.metadata()) {
-        Ok(metadata) if !metadata.is_dir() => Ok(PathBuf::from(text)),
-        Ok(_) => Err("it is a directory".to_owned()),
-        Err(error) => Err(format!("it cannot be read: {error}")),
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

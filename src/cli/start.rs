@@ -115,7 +115,10 @@ pub(super) fn run(
         return exit;
     }
     let events = reports.all.clone();
-    let context = ssh_context(common);
+    let context = match ssh_context(common, &reports) {
+        Ok(context) => context,
+        Err(exit) => return exit,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -248,7 +251,7 @@ pub(super) fn load_inventory(
 }
 
 /// Keys under a passphrase are asked for where there is somebody to ask.
-pub(super) fn ssh_context(common: &Common) -> SshContext {
+pub(super) fn ssh_context(common: &Common, reports: &Reports) -> Result<SshContext, Exit> {
     let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
         if !std::io::stdin().is_terminal() {
             return None;
@@ -256,8 +259,19 @@ pub(super) fn ssh_context(common: &Common) -> SshContext {
         let question = format!("Passphrase of {}: ", request.path.display());
         rpassword::prompt_password(question).ok().map(Into::into)
     }));
-    match &common.ssh_config {
-        Some(file) => context.with_config_file(file.clone()),
-        None => context,
+    let Some(file) = &common.ssh_config else {
+        return Ok(context);
+    };
+    // `ssh -G` would refuse it for every host anew.
+    if let Err(error) = std::fs::read(file) {
+        let message = format!("--ssh-config: {} cannot be read", file.display());
+        reports.error(
+            ErrorKind::Usage,
+            "read the SSH configuration",
+            message,
+            &error,
+        );
+        return Err(Exit::Usage);
     }
+    Ok(context.with_config_file(file.clone()))
 }

@@ -23,6 +23,7 @@ mod drift;
 mod exit_codes;
 mod guide_c;
 mod history;
+mod interoperation;
 mod interrupt;
 mod lab;
 mod lock;

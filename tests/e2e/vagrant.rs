@@ -7,15 +7,17 @@ use crate::lab::Lab;
 
 /// As Vagrant prints it for each machine, but for user, port and key.
 fn ssh_config() -> String {
-    ["10", "11", "12"]
-        .iter()
-        .zip(["node1", "node2", "node3"])
-        .map(|(address, node)| {
-            format!(
-                "Host {node}\n  HostName 10.0.0.{address}\n  User vagrant\n  Port 22\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n  PasswordAuthentication no\n  IdentityFile /root/.ssh/id_ed25519\n  IdentitiesOnly yes\n  LogLevel FATAL\n\n"
-            )
-        })
-        .collect()
+    let host = |address: &str, node: &str| {
+        format!(
+            "Host {node}\n  HostName {address}\n  User vagrant\n  Port 22\n  UserKnownHostsFile /dev/null\n  StrictHostKeyChecking no\n  PasswordAuthentication no\n  IdentityFile /root/.ssh/id_ed25519\n  IdentitiesOnly yes\n  LogLevel FATAL\n\n"
+        )
+    };
+    [
+        host("10.0.0.10", "node1"),
+        host("10.0.0.11", "node2"),
+        host("10.0.0.12", "node3"),
+    ]
+    .concat()
 }
 
 #[test]
@@ -71,7 +73,7 @@ fn the_inventory_for_vagrant_is_deployed_through_its_ssh_config() {
     let missing = lab.run(&["verify", inventory, "--ssh-config", "/nowhere"]);
     assert_eq!(missing.code, 2, "{}", missing.stderr);
     assert!(
-        missing.stderr.contains("it cannot be read"),
+        missing.stderr.contains("cannot be read"),
         "{}",
         missing.stderr
     );
