@@ -5,7 +5,7 @@ BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test unit faults fmt lint deny bench release package docs prepare
+.PHONY: all lab lab-down test unit fuzz faults fmt lint deny bench release package docs prepare
 
 all:
 	cargo build
@@ -28,6 +28,12 @@ test: prepare
 # Without the lab.
 unit:
 	tests/run --lib
+
+# Mutated input for every parser, FUZZ_SECONDS each; FUZZ=exec_start is one of
+# them. Every test run does the same for a second.
+FUZZ_SECONDS ?= 300
+fuzz:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --lib -- --nocapture --test-threads 2 $(or $(FUZZ),fuzz)
 
 # A failure at every step of every node's part in a run; hours. Goes on where it
 # was interrupted, unless FAULTS_FRESH=1. FAULTS_ONLY="rotation error power"

@@ -15,6 +15,8 @@ pub mod apply;
 pub mod cli;
 pub mod docker;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod history;
 pub mod interrupt;
 pub mod inventory;
