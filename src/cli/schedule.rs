@@ -64,6 +64,9 @@ pub(super) struct Install {
     /// A variable for all hosts; no secret, as all accounts can read the unit: those in @FILE
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     extra_vars: Vec<String>,
+    /// An SSH configuration instead of ~/.ssh/config and the system's
+    #[arg(long, value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
     /// Static build of this program for the CA node's architecture
     #[arg(long, value_name = "FILE")]
     agent_program: Option<PathBuf>,
@@ -89,9 +92,14 @@ impl Install {
                 None => variables.clone(),
             });
         }
-        if let Some(program) = &self.agent_program {
-            words.push("--agent-program".to_owned());
-            words.push(absolute(&program.display().to_string())?);
+        for (option, file) in [
+            ("--ssh-config", &self.ssh_config),
+            ("--agent-program", &self.agent_program),
+        ] {
+            if let Some(file) = file {
+                words.push(option.to_owned());
+                words.push(absolute(&file.display().to_string())?);
+            }
         }
         Ok(words)
     }
