@@ -1,10 +1,11 @@
 # Two commands for everybody: `make lab` and `make test`. Both need cargo and
 # root, and install what else they need.
 
-PROGRAM = target/$(shell rustc -vV | sed -n 's/^host: //p')/debug/dtls-deploy
+BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
+PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test unit faults fmt lint deny bench release prepare
+.PHONY: all lab lab-down test unit fuzz faults fmt lint deny bench release package docs prepare
 
 all:
 	cargo build
@@ -28,6 +29,12 @@ test: prepare
 unit:
 	tests/run --lib
 
+# Mutated input for every parser, FUZZ_SECONDS each; FUZZ=exec_start is one of
+# them. Every test run does the same for a second.
+FUZZ_SECONDS ?= 300
+fuzz:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --lib -- --nocapture --test-threads 2 $(or $(FUZZ),fuzz)
+
 # A failure at every step of every node's part in a run; hours. Goes on where it
 # was interrupted, unless FAULTS_FRESH=1. FAULTS_ONLY="rotation error power"
 # takes scenarios and faults.
@@ -40,7 +47,8 @@ fmt:
 lint:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
-	shellcheck -x tests/lab/lab tests/lab/selftest tests/run tests/prepare .ci/run
+	shellcheck -x tests/lab/lab tests/lab/selftest tests/lab/provision tests/run tests/prepare .ci/run
+	shellcheck packaging/deb docs/build src/cli/completions.bash
 	shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 src/node/prelude.sh
 	shellcheck tests/faults/shim.sh
 
@@ -53,7 +61,15 @@ bench: prepare
 	benches/lab
 
 release:
-	cargo build --release
+	cargo build --release --locked
+
+# The Debian package, from a release build.
+package: release
+	packaging/deb $(BUILT)/release/dtls-deploy target/package
+
+# The site of docs/, in target/site.
+docs: prepare
+	docs/build
 
 prepare:
 	tests/prepare

@@ -13,17 +13,22 @@ use crate::run::Options;
 
 mod arguments;
 mod authority;
+mod candidates;
+mod completions;
 mod doctor;
 mod duration;
 mod env;
 mod init;
+mod man;
 mod reports;
 mod revoke;
 mod rotate;
 mod schedule;
+mod schema;
 mod selection;
 mod start;
 mod status;
+mod version;
 
 use arguments::{AuthorityKey, Changing, Common};
 use start::{Book, run};
@@ -34,6 +39,7 @@ use start::{Book, run};
 #[command(
     name = "dtls-deploy",
     version,
+    long_version = version::LONG,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true
 )]
@@ -97,6 +103,12 @@ enum Command {
     Env(env::Arguments),
     /// Lists the runs that changed something, or shows one
     History(history::Arguments),
+    /// Prints the JSON Schema of inventories, for editors
+    Schema,
+    /// Prints what a shell needs to complete commands, hosts and tags
+    Completions(completions::Arguments),
+    /// Writes manual pages
+    Man(man::Arguments),
     /// The CA's part of a run, on the CA node
     #[command(hide = true)]
     CaAgent,
@@ -146,6 +158,18 @@ impl CheckAccess {
     }
 }
 
+/// Whether these words, the program's name first, are a command line; `--help`
+/// is one, too. For the examples in the documents.
+///
+/// # Errors
+/// What is wrong with them, as the program would say it.
+pub fn check(words: &[String]) -> Result<(), String> {
+    match Cli::try_parse_from(words) {
+        Err(error) if error.use_stderr() => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -153,6 +177,7 @@ pub fn main() -> ExitCode {
         eprintln!("Error: the passphrase cannot be taken out of the environment: {error}");
         return ExitCode::from(1);
     }
+    completions::answer();
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),
@@ -160,6 +185,9 @@ pub fn main() -> ExitCode {
         (Some(Command::Init(arguments)), _) => init::main(arguments),
         (Some(Command::Env(arguments)), _) => env::main(&arguments),
         (Some(Command::History(arguments)), _) => history::main(&arguments),
+        (Some(Command::Schema), _) => schema::main(),
+        (Some(Command::Completions(arguments)), _) => completions::main(&arguments),
+        (Some(Command::Man(arguments)), _) => man::main(&arguments),
         (Some(Command::CheckAccess(access)), _) => {
             let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));
             let options = access.options();

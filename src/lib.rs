@@ -16,6 +16,8 @@ pub mod cli;
 pub mod docker;
 pub mod doctor;
 pub mod event;
+#[cfg(test)]
+mod fuzz;
 pub mod history;
 pub mod interrupt;
 pub mod inventory;

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use dtls_deploy::inventory::{ReadBy, variable_table};
 use dtls_deploy::module::MODULES;
 use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
 
@@ -87,6 +88,51 @@ fn modules() -> String {
     }
     text.push('\n');
     text
+}
+
+/// Text of a cell: one line, and no border in it.
+fn cell(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace('|', "\\|")
+}
+
+#[test]
+fn the_reference_of_variables_is_the_table() {
+    let mut text = String::new();
+    for (title, about, ours) in [
+        ("What is to become of a host", "", true),
+        (
+            "How a host is reached",
+            "Ansible's own; they mean what they mean there. What is left out, `~/.ssh/config` decides: see\n[ssh.md](ssh.md).\n\n",
+            false,
+        ),
+    ] {
+        writeln!(text, "\n### {title}\n\n{about}| variable | what it may be | default | read for | |\n|---|---|---|---|---|").unwrap();
+        for variable in variable_table().filter(|one| one.name.starts_with("dtls_") == ours) {
+            let mut names = format!("`{}`", variable.name);
+            for alias in variable.aliases {
+                write!(names, ", `{alias}`").unwrap();
+            }
+            let default = match variable.default {
+                "" => String::new(),
+                default => format!("`{}`", cell(default)),
+            };
+            let read_by = match variable.read_by {
+                ReadBy::Every => "every host",
+                ReadBy::Ca => "the CA",
+                ReadBy::Daemons => "daemons",
+                ReadBy::Clients => "clients",
+            };
+            let (expected, meaning) = (cell(variable.expected), cell(variable.doc));
+            writeln!(
+                text,
+                "| {names} | {expected} | {default} | {read_by} | {meaning} |"
+            )
+            .unwrap();
+        }
+    }
+    text.push('\n');
+    keep("inventory.md", "variables", &text);
 }
 
 #[test]

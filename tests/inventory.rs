@@ -27,6 +27,14 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What people copy: the lab's, Vagrant's, the commented one.
+fn shipped() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("inventory")).unwrap();
+    let mut shipped: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    shipped.push(root().join("vagrant/inventory.yaml"));
+    shipped
+}
+
 fn cases(folder: &str) -> PathBuf {
     root().join("tests/inventory").join(folder)
 }
@@ -142,8 +150,7 @@ fn good_inventories_resolve() {
 #[test]
 fn shipped_inventories_load_without_a_warning() {
     let mut count = 0;
-    for entry in std::fs::read_dir(root().join("inventory")).unwrap() {
-        let path = entry.unwrap().path();
+    for path in shipped() {
         let relative = path.strip_prefix(root()).unwrap();
         match load(relative, &[], &environment(root())) {
             Ok(loaded) => assert!(
@@ -155,7 +162,7 @@ fn shipped_inventories_load_without_a_warning() {
         }
         count += 1;
     }
-    assert!(count >= 3);
+    assert!(count >= 4);
 }
 
 /// The commented example is the reference for people: it names every variable.
@@ -240,9 +247,7 @@ fn relevant(variables: &serde_json::Map<String, Value>) -> Value {
 #[test]
 fn ansible_sees_the_same() {
     let mut inventories = all_cases("good");
-    for entry in std::fs::read_dir(root().join("inventory")).unwrap() {
-        inventories.push(entry.unwrap().path());
-    }
+    inventories.extend(shipped());
     for inventory in inventories {
         let loaded = load_case(&inventory).unwrap_or_else(|errors| panic!("{errors}"));
         let list = ansible_list(&inventory);

@@ -93,6 +93,10 @@ pub(super) struct Common {
     /// `ansible_timeout`
     #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
     pub(super) timeout: Option<Duration>,
+    /// An SSH configuration instead of ~/.ssh/config and the system's, such as
+    /// `vagrant ssh-config` prints
+    #[arg(long, value_name = "FILE")]
+    pub(super) ssh_config: Option<PathBuf>,
     /// Ask once for the password to log in with; the inventory's own counts first
     #[arg(short = 'k', long)]
     pub(super) ask_pass: bool,

@@ -50,11 +50,12 @@ fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
     let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
     listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;
     let passwords = asked_passwords(common, reports)?;
+    let context = ssh_context(common, reports)?;
     let doctor = Doctor {
         run: run_id(OffsetDateTime::now_utc()),
         inventory: &inventory,
         playbook: &playbook,
-        context: &ssh_context(),
+        context: &context,
         passwords: &passwords,
         deadlines: common.deadlines(),
         forks: common.forks.into(),

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
 use super::arguments::AuthorityKey;
-use super::{duration, reports};
+use super::{candidates, duration, reports};
 use crate::inventory::{self, Environment};
 use crate::run::Exit;
 use crate::schedule::{self, Request, ScheduleError};
@@ -58,11 +59,14 @@ pub(super) struct Install {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
     wait: Duration,
     /// Only these hosts and groups
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
     /// A variable for all hosts; no secret, as all accounts can read the unit: those in @FILE
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     extra_vars: Vec<String>,
+    /// An SSH configuration instead of ~/.ssh/config and the system's
+    #[arg(long, value_name = "FILE")]
+    ssh_config: Option<PathBuf>,
     /// Static build of this program for the CA node's architecture
     #[arg(long, value_name = "FILE")]
     agent_program: Option<PathBuf>,
@@ -88,9 +92,14 @@ impl Install {
                 None => variables.clone(),
             });
         }
-        if let Some(program) = &self.agent_program {
-            words.push("--agent-program".to_owned());
-            words.push(absolute(&program.display().to_string())?);
+        for (option, file) in [
+            ("--ssh-config", &self.ssh_config),
+            ("--agent-program", &self.agent_program),
+        ] {
+            if let Some(file) = file {
+                words.push(option.to_owned());
+                words.push(absolute(&file.display().to_string())?);
+            }
         }
         Ok(words)
     }

@@ -5,7 +5,9 @@
 //! playbook are read, before anything is connected to.
 
 use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
 
+use super::candidates;
 use super::reports::Reports;
 use crate::inventory::Inventory;
 use crate::playbook::{Filter, Playbook, hosts_text, select, tasks_text};
@@ -15,13 +17,13 @@ use crate::run::Exit;
 #[derive(Debug, Default, Args)]
 pub struct Selection {
     /// Only these hosts and groups; several separated by `:` or `,`, `!` takes away
-    #[arg(short, long, value_name = "PATTERN")]
+    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
     /// Only tasks with one of these tags
-    #[arg(short, long, value_name = "TAGS", value_delimiter = ',')]
+    #[arg(short, long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(candidates::tags))]
     tags: Vec<String>,
     /// No task with one of these tags
-    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(candidates::tags))]
     skip_tags: Vec<String>,
     /// Print the tasks and end
     #[arg(long)]

@@ -150,7 +150,10 @@ pub(super) fn run(
         Err(exit) => return exit,
     };
     let events = reports.all.clone();
-    let context = ssh_context();
+    let context = match ssh_context(common, &reports) {
+        Ok(context) => context,
+        Err(exit) => return exit,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -285,12 +288,27 @@ pub(super) fn load_inventory(
 }
 
 /// Keys under a passphrase are asked for where there is somebody to ask.
-pub(super) fn ssh_context() -> SshContext {
-    SshContext::from_environment().with_prompt(Arc::new(|request| {
+pub(super) fn ssh_context(common: &Common, reports: &Reports) -> Result<SshContext, Exit> {
+    let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
         if !std::io::stdin().is_terminal() {
             return None;
         }
         let question = format!("Passphrase of {}: ", request.path.display());
         rpassword::prompt_password(question).ok().map(Into::into)
-    }))
+    }));
+    let Some(file) = &common.ssh_config else {
+        return Ok(context);
+    };
+    // `ssh -G` would refuse it for every host anew.
+    if let Err(error) = std::fs::read(file) {
+        let message = format!("--ssh-config: {} cannot be read", file.display());
+        reports.error(
+            ErrorKind::Usage,
+            "read the SSH configuration",
+            message,
+            &error,
+        );
+        return Err(Exit::Usage);
+    }
+    Ok(context.with_config_file(file.clone()))
 }

@@ -34,6 +34,7 @@ mod ranges;
 mod reach;
 mod read_groups;
 mod resolve;
+mod schema;
 mod ssh_options;
 mod values;
 mod variables;
@@ -52,6 +53,7 @@ pub use host::{
 };
 pub use identities::WrittenIdentity;
 pub use path_values::Files;
+pub use schema::schema;
 pub use ssh_options::{HostKeyChecking, SshOptions};
 pub use values::{ClientEnv, RenewBefore};
 pub use variables::{ReadBy, Settings, Variable, table as variable_table};

@@ -23,7 +23,7 @@ use crate::plan::{Authority, Renewals};
 pub use argument::Argument;
 pub use list::{hosts_text, tasks_text};
 pub use parse::{parse, parse_for};
-pub use select::{Filter, FilterError, select};
+pub use select::{Filter, FilterError, names_of, select};
 pub use template::{Expression, FACTS, Scope, Template, TemplateError, scope};
 
 /// The playbooks that ship with the tool, by name.
@@ -90,6 +90,14 @@ pub struct Task {
 }
 
 impl Playbook {
+    /// Every tag of its tasks.
+    #[must_use]
+    pub fn tags(&self) -> BTreeSet<String> {
+        let steps = self.plays.iter().flat_map(|play| &play.steps);
+        let tasks = steps.flat_map(Step::tasks);
+        tasks.flat_map(|task| task.tags.iter().cloned()).collect()
+    }
+
     /// Adds what the tasks have to know about `host`.
     pub fn request(&self, inventory: &Inventory, host: &Host, request: &mut FactRequest) {
         if host.is_ca {

@@ -168,7 +168,7 @@ pub(super) fn separated(text: &str) -> Vec<&str> {
 
 /// Everything that a pattern may name: `all`, groups, hosts.
 #[must_use]
-pub(super) fn names_of(inventory: &Inventory) -> BTreeSet<String> {
+pub fn names_of(inventory: &Inventory) -> BTreeSet<String> {
     let mut names = BTreeSet::from(["all".to_owned()]);
     for host in &inventory.hosts {
         names.insert(host.name.clone());
@@ -188,13 +188,7 @@ fn by_tags(playbook: &mut Playbook, filter: &Filter) -> Result<(), FilterError> 
         .iter()
         .flat_map(|tags| separated(tags))
         .collect();
-    let known: BTreeSet<String> = playbook
-        .plays
-        .iter()
-        .flat_map(|play| &play.steps)
-        .flat_map(Step::tasks)
-        .flat_map(|task| task.tags.iter().cloned())
-        .collect();
+    let known = playbook.tags();
     for (option, tags) in [("--tags", &wanted), ("--skip-tags", &skipped)] {
         if let Some(tag) = tags.iter().find(|tag| !known.contains(**tag)) {
             return Err(FilterError::UnknownTag {

@@ -112,9 +112,12 @@ fn a_timer_renews_what_is_due_and_its_hook_hears_of_failures() {
         "/srv/lab.yaml",
         "dtls_validity_days: 90\ndtls_renew_before: 5",
     );
+    controller.exec("printf 'Host *\\n  ConnectTimeout 9\\n' >/srv/ssh-config");
     let said = controller.tool(&format!(
-        "schedule install /srv/lab.yaml --on-calendar '*:*:0/5' --randomized-delay 0 {HOOK}"
+        "schedule install /srv/lab.yaml --on-calendar '*:*:0/5' --randomized-delay 0 --ssh-config /srv/../srv/ssh-config {HOOK}"
     ));
+    let commands = controller.exec(&format!("grep -c 'ssh-config' /etc/systemd/system/{UNIT}"));
+    assert_eq!(commands, "2");
     assert!(said.contains("the passphrase opens the CA's key"), "{said}");
     assert!(said.contains("encrypted with this machine's key"), "{said}");
 

@@ -3,9 +3,6 @@
 # directory, shared read-only (as the lower layer of an overlay) by all nodes of all labs.
 
 ROOTFS_SUITE=bookworm
-# busybox is there so that scripts can be tried in its ash; Debian's sh is dash.
-ROOTFS_PACKAGES=systemd,systemd-sysv,dbus,openssh-server,sudo,docker.io,openssl,curl,iproute2,ca-certificates,procps,busybox,bash
-
 # No mirror is named: mmdebstrap then uses Debian's default and this host's apt proxy settings.
 # No docs and no translations, and no fsync while unpacking: the result is renamed into place when complete.
 bootstrap_rootfs() {
@@ -46,20 +43,11 @@ customize_rootfs() {
     rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin || return 1
 }
 
-# Prints a release's packages besides the common ones. From Debian 13 on the docker command line is a
-# package of its own, which docker.io only recommends.
-packages_of_release() {
-    case $1 in
-        bookworm) echo "$ROOTFS_PACKAGES" ;;
-        *) echo "$ROOTFS_PACKAGES,docker-cli" ;;
-    esac
-}
-
 # ensure_rootfs RELEASE: prints the name of the directory below the state directory, building it first
 # where it is missing. The hash covers suite, packages and recipe (as bash sees it: without comments).
 ensure_rootfs() {
     local name packages ROOTFS_SUITE=$1
-    packages=$(packages_of_release "$1")
+    packages=$("$LAB_SOURCE/provision" packages "$1")
     local ROOTFS_PACKAGES=$packages
     name=rootfs-$({
         echo "$ROOTFS_SUITE $ROOTFS_PACKAGES $(dpkg --print-architecture)"

@@ -307,6 +307,30 @@ mod tests {
         records.judge(&parse_key(key).expect("a key"))
     }
 
+    /// Text that nobody wrote is read, and takes no key for another one.
+    #[test]
+    fn known_hosts_are_fuzzed() {
+        let seeds = [
+            format!("node1 {A}\n@revoked * {B}\n"),
+            format!("[node1]:2222,!x,*.example {A} comment\n@cert-authority *.example {B}\n"),
+            format!("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {A}\n# x\n"),
+        ]
+        .map(String::into_bytes);
+        let names = ["node1".to_owned(), "x.example".to_owned()];
+        let stranger = parse_key(
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHKrCzZJyuNHXZyt1C5QhXmyFSrBZMYuHyEGKkCVzeyK",
+        )
+        .expect("a key");
+        crate::fuzz::run("known_hosts", &seeds, |input| {
+            let mut records = Records::default();
+            records.add(Path::new("kh"), &String::from_utf8_lossy(input), &names);
+            for entry in records.keys() {
+                assert!(!matches!(records.judge(&entry.key), Verdict::Unknown));
+            }
+            assert!(!matches!(records.judge(&stranger), Verdict::Trusted));
+        });
+    }
+
     #[test]
     fn names_are_matched_as_openssh_does() {
         let table = [

@@ -1,0 +1,13 @@
+//! `dtls-deploy schema`: the JSON Schema of inventories, on standard output.
+
+use std::io::Write as _;
+
+use crate::inventory;
+use crate::run::Exit;
+
+pub(super) fn main() -> Exit {
+    // `{:#}` of a JSON value is JSON, indented. A reader that has gone away
+    // needs no error.
+    let _ = writeln!(std::io::stdout().lock(), "{:#}", inventory::schema());
+    Exit::Fine
+}

@@ -1,0 +1,108 @@
+//! What holds for every value: quoting for shells, and names in certificates.
+
+// Helpers of tests: a failure in one is the test's failure.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::process::{Command, Stdio};
+
+use dtls_deploy::node::script::{call, quote};
+use dtls_deploy::pki::San;
+use proptest::prelude::*;
+
+/// What shells take for something else, often, and anything else.
+fn text() -> impl Strategy<Value = String> {
+    let special = prop::sample::select(vec![
+        "'", "''", "\"", "\\", "\\'", "$", "$(id)", "`id`", "${IFS}", ";", "&", "|", "\n", "\t",
+        " ", "*", "?", "[a]", "~", "!", "!!", "#", "-n", "--", "=", "%s", "\u{1b}", "é", "漢",
+        "\u{202e}",
+    ])
+    .prop_map(str::to_owned);
+    let any = "[^\0]{0,4}";
+    prop::collection::vec(prop_oneof![special, any], 0..6).prop_map(|parts| parts.concat())
+}
+
+/// What a shell makes of a script.
+fn answer(shell: &[&str], script: &str) -> Vec<u8> {
+    let mut child = Command::new(shell[0])
+        .args(&shell[1..])
+        .arg("-s")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{shell:?}: {error}"));
+    let mut stdin = child.stdin.take().unwrap();
+    let script = script.to_owned();
+    let writer = std::thread::spawn(move || stdin.write_all(script.as_bytes()));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap().unwrap();
+    assert!(output.status.success(), "{shell:?}");
+    output.stdout
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    /// Every shell that nodes have gives a quoted value back byte for byte, as
+    /// one word, also as an argument among others.
+    #[test]
+    fn quoted_values_arrive_as_they_are(values in prop::collection::vec(text(), 1..16)) {
+        let words: Vec<&str> = values.iter().map(String::as_str).collect();
+        let mut script = "f() { for word; do printf '%s\\0' \"$word\"; done; }\n".to_owned();
+        for value in &words {
+            script += &["f ", &quote(value), "\n"].concat();
+        }
+        script.push_str(&call("f", &words));
+        script.push('\n');
+        let mut expected = Vec::new();
+        for value in words.iter().chain(&words) {
+            expected.extend(value.as_bytes());
+            expected.push(0);
+        }
+        for shell in [&["dash"][..], &["bash"], &["busybox", "ash"]] {
+            prop_assert_eq!(&answer(shell, &script), &expected, "{:?}", shell);
+        }
+    }
+}
+
+proptest! {
+    /// What is accepted is written in one way, and read back as the same.
+    #[test]
+    fn accepted_names_are_read_back(text in prop_oneof![
+        "(DNS:|IP:)?(\\*\\.)?[A-Za-z0-9_-]{1,8}(\\.[A-Za-z0-9-]{1,8}){0,3}\\.?",
+        "(DNS:|IP:)?[0-9a-fA-F:.%\\[\\]]{0,20}",
+        "\\PC{0,12}",
+    ]) {
+        if let Ok(san) = text.parse::<San>() {
+            let shown = san.to_string();
+            prop_assert_eq!(shown.parse::<San>(), Ok(san.clone()));
+            let json = serde_json::to_string(&san).unwrap();
+            prop_assert_eq!(serde_json::from_str::<San>(&json).unwrap(), san.clone());
+            if let San::Dns(name) = &san {
+                prop_assert!(name.parse::<IpAddr>().is_err(), "{name} is an address");
+                prop_assert_eq!(name, &name.to_ascii_lowercase());
+                prop_assert!(name.len() <= 253 && name.split('.').all(|part| !part.is_empty() && part.len() <= 63));
+                prop_assert!(!name.contains(['/', ',', ':', ' ', '\0']), "{name} means something to OpenSSL");
+            }
+        }
+    }
+
+    #[test]
+    fn every_address_is_a_name(bytes in any::<[u8; 16]>(), four in any::<[u8; 4]>()) {
+        for address in [IpAddr::from(bytes), IpAddr::from(four)] {
+            let san: San = format!("IP:{address}").parse().unwrap();
+            prop_assert_eq!(&san, &San::Ip(address));
+            prop_assert_eq!(address.to_string().parse::<San>(), Ok(san.clone()));
+            let as_name = format!("DNS:{address}").parse::<San>();
+            prop_assert!(as_name.is_err(), "{as_name:?}");
+        }
+    }
+}
