@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use russh::client::{DisconnectReason, Handler, Session};
 use russh::keys::PublicKeyOrCertificate;
 use russh::{ChannelId, ChannelOpenFailure};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::error::ConnectError;
 use super::host_key::{self, Trust};
@@ -19,22 +19,23 @@ use super::settings::Settings;
 use crate::node::ConnectionError;
 
 /// How long the session waits for the opener of a refused channel to take the
-/// reason. Only an opener that was cancelled makes it wait that long.
-const PICK_UP: Duration = Duration::from_millis(50);
+/// reason. Only an opener that was cancelled makes it wait that long; one that
+/// waits for a processor takes its time.
+const PICK_UP: Duration = Duration::from_secs(2);
 
 /// What has been heard so far.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
     state: Mutex<Heard>,
     filled: Notify,
-    taken: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Heard {
     verdict: Option<Result<Trust, ConnectError>>,
     last_words: Option<String>,
-    refusal: Option<String>,
+    /// Dropping the second half says that the text was taken.
+    refusal: Option<(String, oneshot::Sender<()>)>,
 }
 
 impl Remarks {
@@ -72,8 +73,7 @@ impl Remarks {
         let wait = async {
             loop {
                 let filled = self.filled.notified();
-                if let Some(text) = self.with(|heard| heard.refusal.take()) {
-                    self.taken.notify_one();
+                if let Some((text, _)) = self.with(|heard| heard.refusal.take()) {
                     return text;
                 }
                 filled.await;
@@ -83,9 +83,10 @@ impl Remarks {
     }
 
     async fn offer_refusal(&self, text: String) {
-        self.with(|heard| heard.refusal = Some(text));
+        let (kept, taken) = oneshot::channel();
+        self.with(|heard| heard.refusal = Some((text, kept)));
         self.filled.notify_one();
-        let _ = tokio::time::timeout(PICK_UP, self.taken.notified()).await;
+        let _ = tokio::time::timeout(PICK_UP, taken).await;
         self.with(|heard| heard.refusal = None);
     }
 }
