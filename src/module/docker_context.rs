@@ -5,7 +5,7 @@ use super::{BECAUSE, Module, Parameter, STATE, is_absent, waits_for_leaf};
 use crate::docker::context::{ContextPaths, Keeper, keeper, metadata, paths};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
-use crate::pki::Role;
+use crate::pki::{Certificate, Role};
 use crate::plan::{
     Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
     daemon_address, leaf_location, request_leaf,
@@ -105,8 +105,7 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
         let facts = planner.facts(&host.name)?;
         let paths = context_paths(host, daemon);
         check_owner(facts, host, &paths.tls)?;
-        let meta = format!("{}/meta.json", paths.metadata);
-        refuse_another(planner, host, daemon, &meta)?;
+        let inventory = kept_as(planner, host, daemon)?;
         let copies = [
             ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
             (
@@ -175,7 +174,7 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 content: Content::Text(metadata(
                     &context_name(host, daemon),
                     &daemon_address(daemon).url(),
-                    &planner.inventory.name,
+                    &inventory,
                 )),
                 reasons: Vec::new(),
             },
@@ -184,28 +183,22 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
     Ok(changes)
 }
 
-/// A context that is not this inventory's is not written over.
-fn refuse_another(
-    planner: &Planner<'_>,
-    client: &Host,
-    daemon: &Host,
-    meta: &str,
-) -> Result<(), Refusal> {
+/// Under which inventory's name a context is kept: this one's, or another's that
+/// has the same CA. Any other context is not written over.
+fn kept_as(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String, Refusal> {
     let name = context_name(client, daemon);
     let own = &planner.inventory.name;
-    let Some(file) = planner.facts(&client.name)?.regular(meta) else {
-        return Ok(());
-    };
-    match keeper(file.content.as_deref().unwrap_or_default(), own) {
-        Keeper::Own => Ok(()),
-        Keeper::Inventory(other) => Err(Refusal::new(format!(
-            "the docker context {name} is kept by another inventory, {other}"
+    match found(planner, client, daemon)? {
+        None | Some(Keeper::Own) => Ok(own.clone()),
+        Some(Keeper::Inventory(other)) if shares_authority(planner, client, daemon)? => Ok(other),
+        Some(Keeper::Inventory(other)) => Err(Refusal::new(format!(
+            "the docker context {name} is kept by another inventory, {other}, with another CA"
         ))
         .hint(format!(
             "give this one a zone (dtls_zone: {own}): its contexts are then named {own}-{}",
             daemon.name
         ))),
-        Keeper::Somebody => Err(Refusal::new(format!(
+        Some(Keeper::Somebody) => Err(Refusal::new(format!(
             "the docker context {name} exists and is not ours"
         ))
         .hint(format!(
@@ -214,17 +207,36 @@ fn refuse_another(
     }
 }
 
+/// Who keeps the context, where there is one.
+fn found(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<Option<Keeper>, Refusal> {
+    let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
+    let file = planner.facts(&client.name)?.regular(&meta);
+    let text = file.map(|file| file.content.as_deref().unwrap_or_default());
+    Ok(text.map(|text| keeper(text, &planner.inventory.name)))
+}
+
+/// An inventory can have several names: the CA tells whose the context is.
+fn shares_authority(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<bool, Refusal> {
+    let path = format!("{}/ca.pem", context_paths(client, daemon).tls);
+    let file = planner.facts(&client.name)?.regular(&path);
+    let text = file.and_then(|file| file.content.as_deref());
+    let trusted = Certificate::bundle_from_pem(text.unwrap_or_default()).unwrap_or_default();
+    let authority = &planner.authority;
+    let ours = authority.certificate.iter().chain(&authority.next);
+    let ours: Vec<&[u8]> = ours.map(Certificate::der).collect();
+    Ok(trusted.iter().any(|trusted| ours.contains(&trusted.der())))
+}
+
 /// The contexts that are ours go, with the files copied into them.
 fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
-    let facts = planner.facts(&host.name)?;
     let mut changes = Vec::new();
     for daemon in planner.inventory.daemons() {
         let paths = context_paths(host, daemon);
-        let meta = facts.regular(&format!("{}/meta.json", paths.metadata));
-        let is_ours = meta.is_some_and(|file| {
-            let text = file.content.as_deref().unwrap_or_default();
-            keeper(text, &planner.inventory.name) == Keeper::Own
-        });
+        let is_ours = match found(planner, host, daemon)? {
+            Some(Keeper::Own) => true,
+            Some(Keeper::Inventory(_)) => shares_authority(planner, host, daemon)?,
+            None | Some(Keeper::Somebody) => false,
+        };
         if !is_ours {
             continue;
         }
