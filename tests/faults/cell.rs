@@ -72,6 +72,19 @@ pub fn record(lab: &Lab, scenario: Scenario, turn: usize) -> Vec<String> {
     node.seen()
 }
 
+/// What the scenario's node is asked before anything is changed.
+pub fn record_looking(lab: &Lab, scenario: Scenario, turn: usize) -> Vec<String> {
+    let node = Node {
+        lab,
+        name: scenario.node(),
+    };
+    scenario.prepare(lab);
+    let inventory = scenario.inventory(lab, turn);
+    node.watch(None);
+    lab.deploy(&[&inventory, "--check"]);
+    node.seen()
+}
+
 /// What happens on a node that nobody talks to any more.
 pub type Alone = fn(&Node<'_>) -> Result<(), String>;
 

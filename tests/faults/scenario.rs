@@ -23,6 +23,9 @@ pub enum Scenario {
 impl Scenario {
     pub const ALL: [Self; 4] = [Self::Rotation, Self::First, Self::Client, Self::Authority];
 
+    /// The one whose steps include those that only look.
+    pub const WITH_LOOKING: Self = Self::Rotation;
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Rotation => "rotation",
