@@ -172,3 +172,39 @@ fn settings_that_dockerd_refuses_are_found_before_the_swap() {
     let run = lab.deploy(&[&inventory]);
     assert!(!run.stdout.contains("changed node4"), "{}", run.stdout);
 }
+
+/// No clock can be set here: `date` says what a node with another clock would.
+fn clock(lab: &Lab, node: &str, difference: &str) {
+    let shim = format!("#!/bin/sh\nexec /usr/bin/date -d '{difference}' \"$@\"\n");
+    let path = lab.file("date", &shim);
+    lab.put(node, &path, "/usr/local/bin/date");
+    lab.exec(node, "chmod 755 /usr/local/bin/date");
+}
+
+/// A certificate of now has expired on one node, and is not valid yet on
+/// another: neither gets it, and the daemon goes on with what it has.
+#[test]
+fn clocks_that_are_two_years_off_are_refused_and_told_on_every_run() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    for (difference, said) in [
+        ("2 years", "a daemon certificate of now has expired there"),
+        ("-2 years", "the CA's certificate is not valid there"),
+    ] {
+        clock(&lab, "node3", difference);
+        let run = lab.run(&["verify", &inventory]);
+        assert!(
+            run.stdout.contains("warning: node3: its clock is "),
+            "{}",
+            run.stdout
+        );
+        let more = lab.inventory("dtls_extra_sans: ['DNS:more.example']");
+        refused(&lab, &more, &[said, "set the clock of node3 right"]);
+        let inventory = lab.inventory("");
+        let forced = lab.run(&["rotate", &inventory, "--force", "--daemons-only"]);
+        assert_eq!(forced.code, 4, "{}", forced.stdout);
+    }
+    lab.exec("node3", "rm /usr/local/bin/date");
+    lab.deploy(&["rotate", &inventory, "--force", "--daemons-only"]);
+}
