@@ -26,33 +26,20 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::event::{
-    Event, Events, Failure, FailureKind, Finding, FindingCounts, Renderer, SCHEMA, Topic,
-};
+use crate::event::{Event, Events, Failure, FailureKind, Finding, FindingCounts, Renderer, Topic};
 use crate::inventory::{Host, Inventory};
-use crate::node::SshContext;
+use crate::look::{Look, hosts};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
 use crate::plan::{Action, Authority, Change, Examined, daemon_address, examine, leaf_location};
 use crate::playbook::Playbook;
 use crate::run::Exit;
-use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use crate::session::{Gathered, Node};
 use findings::{Findings, Mending};
 
-/// What the command line asked for.
+/// A look that ends in findings.
 #[derive(Debug)]
-pub struct Doctor<'a> {
-    pub run: String,
-    pub inventory: &'a Inventory,
-    /// What deploy would run, with the limit in it.
-    pub playbook: &'a Playbook,
-    pub context: &'a SshContext,
-    pub passwords: &'a Passwords,
-    pub deadlines: Deadlines,
-    /// Hosts at one time.
-    pub forks: usize,
-    pub events: &'a Events,
-}
+pub struct Doctor<'a>(pub Look<'a>);
 
 /// What is known of every node.
 struct World<'a> {
@@ -70,17 +57,9 @@ impl Doctor<'_> {
     /// Looks, and tells what there is.
     pub async fn look(&self) -> Exit {
         let begun = Instant::now();
-        let hosts = self.hosts();
+        self.0.announce("doctor");
+        let hosts = self.0.hosts();
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
-        self.events.emit(Event::Run {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: self.run.clone(),
-            inventory: self.inventory.path.display().to_string(),
-            playbook: "doctor".to_owned(),
-            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
-            check: false,
-        });
         let mut findings = Findings::default();
         let world = self.gather(&hosts, &mut findings).await;
         on_disk(&mut findings, &world);
@@ -94,62 +73,48 @@ impl Doctor<'_> {
 
     fn tell(&self, findings: &Findings, names: &[&str], begun: Instant) -> FindingCounts {
         for (host, topic, what) in findings.checked() {
-            self.events.emit(Event::Checked {
+            self.0.events.emit(Event::Checked {
                 host: host.clone(),
                 topic: *topic,
                 what: what.clone(),
             });
         }
         for finding in findings.sorted(names) {
-            self.events.emit(Event::Finding(Box::new(finding)));
+            self.0.events.emit(Event::Finding(Box::new(finding)));
         }
         let found = findings.counts(names.len());
-        self.events.emit(Event::Doctor {
+        self.0.events.emit(Event::Doctor {
             found,
             milliseconds: begun.elapsed().as_millis(),
         });
         found
     }
 
-    fn hosts(&self) -> Vec<&Host> {
-        hosts(self.inventory, self.playbook)
-    }
-
     async fn gather<'a>(&'a self, hosts: &[&Host], findings: &mut Findings) -> World<'a> {
-        let wanted: Vec<(&Host, FactRequest, bool)> = hosts
-            .iter()
-            .map(|host| (*host, self.request(host), self.playbook.is_privileged(host)))
-            .collect();
-        let kept = Kept::new(self.events.clone());
-        let how = Gathering {
-            context: self.context,
-            passwords: self.passwords,
-            run: &self.run,
-            forks: self.forks,
-            deadlines: self.deadlines,
-            events: &Events::new(Box::new(kept.clone())),
-        };
+        let kept = Kept::new(self.0.events.clone());
+        let events = Events::new(Box::new(kept.clone()));
+        let request = |host: &Host, request: &mut FactRequest| self.request(host, request);
         let Gathered {
             nodes,
             facts,
             missing,
-        } = gather(&wanted, how).await;
+        } = self.0.gather(hosts, request, &events).await;
         for host in hosts.iter().filter(|host| facts.contains_key(&host.name)) {
             if let Some(node) = nodes.get(&host.name) {
                 let what = format!("connected to {}", node.connection.description());
                 findings.fine(&host.name, Topic::Ssh, what);
             }
-            if self.playbook.is_privileged(host) {
+            if self.0.playbook.is_privileged(host) {
                 findings.fine(&host.name, Topic::Sudo, "became root");
             }
         }
         connection::check(findings, &kept.taken());
-        let ca = self.inventory.ca();
+        let ca = self.0.inventory.ca();
         let now = OffsetDateTime::now_utc();
         World {
-            inventory: self.inventory,
-            playbook: self.playbook,
-            examined: examine(self.inventory, self.playbook, &facts, now),
+            inventory: self.0.inventory,
+            playbook: self.0.playbook,
+            examined: examine(self.0.inventory, self.0.playbook, &facts, now),
             authority: Authority::read(ca, facts.get(&ca.name)),
             nodes,
             facts,
@@ -159,9 +124,7 @@ impl Doctor<'_> {
     }
 
     /// What deploy has to know, and some more.
-    fn request(&self, host: &Host) -> FactRequest {
-        let mut request = FactRequest::default();
-        self.playbook.request(self.inventory, host, &mut request);
+    fn request(&self, host: &Host, request: &mut FactRequest) {
         request.health = true;
         for role in roles(host) {
             let (directory, files) = leaf_location(host, role);
@@ -175,6 +138,7 @@ impl Doctor<'_> {
         }
         if host.is_client {
             let names = self
+                .0
                 .inventory
                 .daemons()
                 .map(|daemon| daemon_address(daemon).host);
@@ -182,16 +146,7 @@ impl Doctor<'_> {
                 .lookups
                 .extend(names.filter(|name| name.parse::<std::net::IpAddr>().is_err()));
         }
-        request
     }
-}
-
-/// The CA, and every host that the limit leaves.
-fn hosts<'a>(inventory: &'a Inventory, playbook: &Playbook) -> Vec<&'a Host> {
-    let hosts = inventory.hosts.iter();
-    hosts
-        .filter(|host| host.is_ca || playbook.plays.iter().any(|play| play.includes(host)))
-        .collect()
 }
 
 /// Everything that facts tell; pure.

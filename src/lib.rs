@@ -22,6 +22,7 @@ pub mod history;
 pub mod interrupt;
 pub mod inventory;
 pub mod journal;
+pub mod look;
 pub mod module;
 pub mod node;
 pub mod passphrase;

@@ -17,29 +17,17 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::event::{CertificateCounts, CertificateStatus, Event, Events, FailureKind, SCHEMA};
+use crate::event::{CertificateCounts, CertificateStatus, Event, FailureKind};
 use crate::inventory::{Host, Inventory};
-use crate::node::SshContext;
+use crate::look::Look;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Authority, authority_warning, clocks};
-use crate::playbook::Playbook;
 use crate::run::Exit;
-use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use crate::session::{Gathered, Node};
 
-/// What the command line asked for.
+/// A look that ends in a list of certificates.
 #[derive(Debug)]
-pub struct Status<'a> {
-    pub run: String,
-    pub inventory: &'a Inventory,
-    /// Who is looked at, and as whom: verify.yaml, with the limit in it.
-    pub playbook: &'a Playbook,
-    pub context: &'a SshContext,
-    pub passwords: &'a Passwords,
-    pub deadlines: Deadlines,
-    /// Hosts at one time.
-    pub forks: usize,
-    pub events: &'a Events,
-}
+pub struct Status<'a>(pub Look<'a>);
 
 /// What is known of every node.
 struct World<'a> {
@@ -64,26 +52,18 @@ impl Status<'_> {
     /// Looks, and tells what there is.
     pub async fn look(&self) -> Found {
         let begun = Instant::now();
-        let hosts = self.hosts();
-        self.events.emit(Event::Run {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: self.run.clone(),
-            inventory: self.inventory.path.display().to_string(),
-            playbook: "status".to_owned(),
-            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
-            check: false,
-        });
+        self.0.announce("status");
+        let hosts = self.0.hosts();
         let world = self.gather(&hosts).await;
-        for note in clocks(self.inventory, |host| world.facts.get(host)) {
+        for note in clocks(self.0.inventory, |host| world.facts.get(host)) {
             self.warn(&note.host, note.text);
         }
         let warning = world.authority.certificate.as_ref();
-        let warning = warning.and_then(|ca| authority_warning(ca, self.inventory, world.now));
+        let warning = warning.and_then(|ca| authority_warning(ca, self.0.inventory, world.now));
         if let Some(text) = warning {
-            self.warn(&self.inventory.ca().name, text);
+            self.warn(&self.0.inventory.ca().name, text);
         }
-        let listed = self.playbook.limited(self.inventory);
+        let listed = self.0.playbook.limited(self.0.inventory);
         let mut certificates = vec![rows::authority(&world)];
         certificates.extend(served::all(&world, &listed).await);
         for host in &listed.hosts {
@@ -112,11 +92,12 @@ impl Status<'_> {
                 ))
         });
         for certificate in &certificates {
-            self.events
+            self.0
+                .events
                 .emit(Event::Certificate(Box::new(certificate.clone())));
         }
         let counts = CertificateCounts::of(&certificates);
-        self.events.emit(Event::Status {
+        self.0.events.emit(Event::Status {
             certificates: counts,
             milliseconds: begun.elapsed().as_millis(),
         });
@@ -134,47 +115,24 @@ impl Status<'_> {
     }
 
     fn warn(&self, host: &str, text: String) {
-        self.events.emit(Event::Warning {
+        self.0.events.emit(Event::Warning {
             host: Some(host.to_owned()),
             text,
         });
     }
 
-    /// The CA, and every host that the limit leaves.
-    fn hosts(&self) -> Vec<&Host> {
-        let plays = &self.playbook.plays;
-        let hosts = self.inventory.hosts.iter();
-        hosts
-            .filter(|host| host.is_ca || plays.iter().any(|play| play.includes(host)))
-            .collect()
-    }
-
     async fn gather<'a>(&'a self, hosts: &[&Host]) -> World<'a> {
-        let wanted: Vec<(&Host, FactRequest, bool)> = hosts
-            .iter()
-            .map(|host| {
-                let mut request = FactRequest::default();
-                self.playbook.request(self.inventory, host, &mut request);
-                rows::request(self.inventory, host, &mut request);
-                (*host, request, self.playbook.is_privileged(host))
-            })
-            .collect();
-        let how = Gathering {
-            context: self.context,
-            passwords: self.passwords,
-            run: &self.run,
-            forks: self.forks,
-            deadlines: self.deadlines,
-            events: self.events,
+        let request = |host: &Host, request: &mut FactRequest| {
+            rows::request(self.0.inventory, host, request);
         };
         let Gathered {
             nodes,
             facts,
             missing,
-        } = gather(&wanted, how).await;
-        let ca = self.inventory.ca();
+        } = self.0.gather(hosts, request, self.0.events).await;
+        let ca = self.0.inventory.ca();
         World {
-            inventory: self.inventory,
+            inventory: self.0.inventory,
             authority: Authority::read(ca, facts.get(&ca.name)),
             nodes,
             facts,

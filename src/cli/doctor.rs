@@ -7,17 +7,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use time::OffsetDateTime;
 
 use super::arguments::Common;
 use super::reports::Reports;
-use super::start::{Book, asked_passwords, listen, load_inventory, load_playbook, ssh_context};
+use super::start::look;
 use crate::doctor::Doctor;
-use crate::event::ErrorKind;
-use crate::interrupt::Interrupt;
 use crate::journal::Journal;
-use crate::run::{Exit, run_id};
-use crate::terminal::Terminal;
+use crate::run::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -28,43 +24,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
-    match Reports::new(&arguments.common, &Journal::off()) {
-        Ok(reports) => look(arguments, &reports).unwrap_or_else(|exit| exit),
-        Err(exit) => exit,
-    }
-}
-
-fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
-    let common = &arguments.common;
-    let inventory = load_inventory(&arguments.inventory, common, reports)?;
-    let mut playbook = load_playbook(&Book::Shipped("deploy"), &inventory, reports)?;
-    common.selection.apply(&mut playbook, &inventory, reports)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            let message = "the runtime cannot be started".to_owned();
-            reports.error(ErrorKind::Internal, "start", message, &error);
-            Exit::Internal
-        })?;
-    let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
-    listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;
-    let passwords = asked_passwords(common, reports)?;
-    let context = ssh_context(common, reports)?;
-    let doctor = Doctor {
-        run: run_id(OffsetDateTime::now_utc()),
-        inventory: &inventory,
-        playbook: &playbook,
-        context: &context,
-        passwords: &passwords,
-        deadlines: common.deadlines(),
-        forks: common.forks.into(),
-        events: &reports.all,
+    let Arguments { inventory, common } = arguments;
+    let reports = match Reports::new(common, &Journal::off()) {
+        Ok(reports) => reports,
+        Err(exit) => return exit,
     };
-    // Nothing is changed: an interruption just ends it.
-    let exit = runtime.block_on(interrupt.or(doctor.look()));
-    // A prompt that nobody answers must not keep the program from ending.
-    runtime.shutdown_background();
-    terminal.restore();
-    exit.ok_or(Exit::Interrupted)
+    let found = look(inventory, common, "deploy", &reports, async |look| {
+        Doctor(look).look().await
+    });
+    found.unwrap_or_else(|exit| exit)
 }

@@ -17,6 +17,7 @@ use crate::event::{ErrorKind, Event};
 use crate::interrupt::{self, Interrupt, Signals};
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::Journal;
+use crate::look::Look;
 use crate::node::SshContext;
 use crate::plan::Renewals;
 use crate::playbook::{self, Playbook};
@@ -154,16 +155,9 @@ pub(super) fn run(
         Ok(context) => context,
         Err(exit) => return exit,
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime(&reports) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let message = "the runtime cannot be started".to_owned();
-            reports.error(ErrorKind::Internal, "start", message, &error);
-            return Exit::Internal;
-        }
+        Err(exit) => return exit,
     };
     let interrupt = Interrupt::default();
     let found = Terminal::remember();
@@ -265,6 +259,51 @@ pub(super) fn listen(
         std::process::exit(Exit::Interrupted as i32);
     });
     Ok(())
+}
+
+/// Looks at the nodes that a shipped playbook concerns; nothing is changed, so
+/// that an interruption just ends it.
+pub(super) fn look<T>(
+    path: &Path,
+    common: &Common,
+    playbook: &'static str,
+    reports: &Reports,
+    look: impl AsyncFnOnce(Look<'_>) -> T,
+) -> Result<T, Exit> {
+    let inventory = load_inventory(path, common, reports)?;
+    let mut playbook = load_playbook(&Book::Shipped(playbook), &inventory, reports)?;
+    common.selection.apply(&mut playbook, &inventory, reports)?;
+    let runtime = runtime(reports)?;
+    let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
+    listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;
+    let passwords = asked_passwords(common, reports)?;
+    let context = ssh_context(common, reports)?;
+    let looking = look(Look {
+        run: Look::new_name(),
+        inventory: &inventory,
+        playbook: &playbook,
+        context: &context,
+        passwords: &passwords,
+        deadlines: common.deadlines(),
+        forks: common.forks.into(),
+        events: &reports.all,
+    });
+    let found = runtime.block_on(interrupt.or(looking));
+    // A prompt that nobody answers must not keep the program from ending.
+    runtime.shutdown_background();
+    terminal.restore();
+    found.ok_or(Exit::Interrupted)
+}
+
+fn runtime(reports: &Reports) -> Result<tokio::runtime::Runtime, Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| {
+        let message = "the runtime cannot be started".to_owned();
+        reports.error(ErrorKind::Internal, "start", message, &error);
+        Exit::Internal
+    })
 }
 
 /// Reads the inventory, and says what is wrong with it.

@@ -10,13 +10,11 @@ use time::OffsetDateTime;
 
 use super::arguments::Common;
 use super::reports::Reports;
-use super::start::{Book, asked_passwords, listen, load_inventory, load_playbook, ssh_context};
+use super::start::look;
 use crate::event::ErrorKind;
-use crate::interrupt::Interrupt;
 use crate::journal::Journal;
-use crate::run::{Exit, run_id};
+use crate::run::Exit;
 use crate::status::{Status, write_prometheus};
-use crate::terminal::Terminal;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -31,45 +29,21 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
     match Reports::new(&arguments.common, &Journal::off()) {
-        Ok(reports) => look(arguments, &reports).unwrap_or_else(|exit| exit),
+        Ok(reports) => show(arguments, &reports).unwrap_or_else(|exit| exit),
         Err(exit) => exit,
     }
 }
 
-fn look(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
-    let common = &arguments.common;
-    let inventory = load_inventory(&arguments.inventory, common, reports)?;
-    let mut playbook = load_playbook(&Book::Shipped("verify"), &inventory, reports)?;
-    common.selection.apply(&mut playbook, &inventory, reports)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
-            let message = "the runtime cannot be started".to_owned();
-            reports.error(ErrorKind::Internal, "start", message, &error);
-            Exit::Internal
-        })?;
-    let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
-    listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;
-    let passwords = asked_passwords(common, reports)?;
-    let context = ssh_context(common, reports)?;
-    let status = Status {
-        run: run_id(OffsetDateTime::now_utc()),
-        inventory: &inventory,
-        playbook: &playbook,
-        context: &context,
-        passwords: &passwords,
-        deadlines: common.deadlines(),
-        forks: common.forks.into(),
-        events: &reports.all,
-    };
-    // Nothing is changed: an interruption just ends it.
-    let found = runtime.block_on(interrupt.or(status.look()));
-    // A prompt that nobody answers must not keep the program from ending.
-    runtime.shutdown_background();
-    terminal.restore();
-    let found = found.ok_or(Exit::Interrupted)?;
-    if let Some(path) = &arguments.prometheus {
+fn show(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
+    let Arguments {
+        inventory,
+        common,
+        prometheus,
+    } = arguments;
+    let found = look(inventory, common, "verify", reports, async |look| {
+        Status(look).look().await
+    })?;
+    if let Some(path) = prometheus {
         write_prometheus(path, &found, OffsetDateTime::now_utc()).map_err(|error| {
             let message = format!("the metrics cannot be written to {}", path.display());
             reports.error(ErrorKind::Usage, "write the metrics", message, &error);

@@ -15,9 +15,11 @@ mod files;
 mod issued;
 mod leaf;
 mod preflight;
+mod refusal;
 mod renewal;
 pub mod revoked;
 mod rollover;
+mod unsettled;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,15 +40,18 @@ pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
 };
+pub use refusal::Refusal;
 pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
 };
 pub use rollover::{Behind, Outside, Rollover, Trust, outside_of};
+pub use unsettled::by_hand;
+use unsettled::unsettled;
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
-use crate::playbook::{Play, Playbook, Scope, Step, Task, TemplateError, scope};
+use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
 
 /// Everything that will be done, in the playbook's order.
 #[derive(Debug, Default)]
@@ -181,50 +186,6 @@ pub struct Planner<'a> {
     pub last_of_authority: Vec<String>,
     /// Daemons are restarted inside of their maintenance windows alone.
     pub keeps_windows: bool,
-}
-
-/// A module's refusal to plan.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Refusal {
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-impl Refusal {
-    #[must_use]
-    pub fn new(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            hint: None,
-        }
-    }
-
-    #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-}
-
-impl From<crate::node::facts::FactError> for Refusal {
-    fn from(error: crate::node::facts::FactError) -> Self {
-        use crate::node::facts::FactError;
-        let hint = match &error {
-            FactError::MixedOwners { path, expected, .. } => Some(format!(
-                "look at it, then give it back: chown {expected}: {path}"
-            )),
-            FactError::LinkOfUser { path, .. } => Some(format!(
-                "put a directory there instead: whoever owns {path} could lead it anywhere"
-            )),
-            FactError::OpenToOthers { path, .. } => Some(format!("chmod go-w {path}")),
-            _ => None,
-        };
-        Self {
-            message: error.to_string(),
-            hint,
-        }
-    }
 }
 
 impl<'a> Planner<'a> {
@@ -420,62 +381,6 @@ fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProble
     (notes, problems)
 }
 
-/// While the node may still undo a change by itself, its files are not what a
-/// plan could be made from.
-fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), PlanProblem> {
-    let Some(facts) = planner.facts.get(&host.name) else {
-        return Ok(());
-    };
-    let changes = play
-        .steps
-        .iter()
-        .any(|step| matches!(step, Step::Transaction { .. }));
-    // A proof looks on while somebody is at work.
-    let writes = play.tasks(host).any(|task| !task.module.is_proof());
-    if let Some(run) = facts.undo_failed.first()
-        && (changes || (writes && facts.working.contains_key(run)))
-    {
-        let script = format!("/var/lib/dtls-deploy/armed/{run}/rollback.sh");
-        return Err(PlanProblem {
-            host: host.name.clone(),
-            task: "look at what is there".to_owned(),
-            message: format!(
-                "the change of the run {run} failed, and its old files could not be put back"
-            ),
-            hint: Some(by_hand(&host.name, &host.settings.unit, Some(&script))),
-        });
-    }
-    // A script that is at work keeps everything away, also where nothing is
-    // armed.
-    let armed = facts.armed.first().filter(|_| changes);
-    let working = facts.working.keys().next().filter(|_| writes);
-    match armed.or(working) {
-        Some(run) => Err(PlanProblem {
-            host: host.name.clone(),
-            task: "look at what is there".to_owned(),
-            message: format!("the change of the run {run} is not settled there yet"),
-            hint: Some(format!(
-                "the node keeps or undoes it by itself, within {} s at most: run again then",
-                u64::from(host.settings.confirm_within) + 180
-            )),
-        }),
-        None => Ok(()),
-    }
-}
-
-/// What to do on a node whose old files could not be put back; `script` is the
-/// node's own, which tries it again.
-#[must_use]
-pub fn by_hand(host: &str, unit: &str, script: Option<&str>) -> String {
-    let look = format!("systemctl status {unit}; journalctl -u {unit} -n 30");
-    match script {
-        Some(script) => format!(
-            "look at {host} now: {look}; mend what keeps it, then put the old files back with: sudo sh {script}"
-        ),
-        None => format!("look at {host} now: {look}"),
-    }
-}
-
 fn plan_host(
     planner: &mut Planner<'_>,
     play: &Play,
@@ -546,13 +451,4 @@ fn plan_rendered(
     planner.proves |= task.module.is_proof();
     let rendered = task.rendered(known)?;
     task.module.plan(planner, host, &rendered)
-}
-
-impl From<TemplateError> for Refusal {
-    fn from(error: TemplateError) -> Self {
-        Self {
-            message: error.message,
-            hint: error.hint,
-        }
-    }
 }

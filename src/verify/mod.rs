@@ -7,8 +7,12 @@
 //! none the check is not proved. Refusals need no key of ours: they are tried
 //! from here, through the client's SSH connection.
 
+mod daemon;
+mod judge;
 pub mod pair;
 pub mod probe;
+
+pub use judge::{asked_for, judge_shown};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +30,7 @@ use crate::node::transaction::Report;
 use crate::pki::{Certificate, Role};
 use crate::plan::{DaemonAddress, daemon_address, leaf_location};
 use crate::session::Node;
+use daemon::from_daemon;
 use probe::{Answer, Identity, Shown, is_refusal};
 
 /// A daemon that does not answer within this time does not answer.
@@ -339,60 +344,6 @@ impl Expectations {
     }
 }
 
-/// The CAs whose certificates a daemon asks its callers for.
-#[must_use]
-pub fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
-    match mode {
-        DaemonMode::TlsVerify => trusted,
-        DaemonMode::Tls => &[],
-    }
-}
-
-/// Compares what a daemon showed with what it should.
-#[must_use]
-pub fn judge_shown(
-    shown: &Shown,
-    served: Option<&[u8]>,
-    authorities: &[Certificate],
-) -> (Verdict, String) {
-    let Some(der) = &shown.certificate else {
-        return (Verdict::Failed, "no certificate was served".to_owned());
-    };
-    let serial = Certificate::from_der(der).map_or_else(
-        |_| "?".to_owned(),
-        |certificate| certificate.serial().to_owned(),
-    );
-    match served {
-        None => {
-            return (
-                Verdict::NotProved,
-                format!("serial {serial}, expected one unknown"),
-            );
-        }
-        Some(expected) if expected != der => {
-            return (
-                Verdict::Failed,
-                format!("another certificate, serial {serial}"),
-            );
-        }
-        Some(_) => {}
-    }
-    let mut wanted: Vec<Vec<u8>> = authorities
-        .iter()
-        .map(|authority| authority.subject_raw().to_vec())
-        .collect();
-    let mut asked = shown.accepted_authorities.clone().unwrap_or_default();
-    wanted.sort();
-    asked.sort();
-    if wanted != asked {
-        return (
-            Verdict::Failed,
-            "it accepts clients of other CAs than it should".to_owned(),
-        );
-    }
-    (Verdict::Proved, format!("serial {serial}"))
-}
-
 /// Why no byte reached the daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreached {
@@ -463,126 +414,4 @@ fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), St
                 |(step, message)| format!("{step}: {message}"),
             )
         })
-}
-
-/// What is tried on the daemon's own node: its own pair as a client's, and the
-/// socket that local users have.
-async fn from_daemon(node: &Node, daemon: &Host, expectations: &Expectations) -> Vec<Proof> {
-    let (directory, files) = leaf_location(daemon, Role::Daemon);
-    let address = daemon_address(daemon);
-    let mut script = Script::default();
-    let asks = daemon.settings.daemon_mode == DaemonMode::TlsVerify;
-    if asks {
-        script.call(
-            "prove_identity",
-            &[
-                DAEMON_TOOLS,
-                &address.url(),
-                &address.host,
-                &address.port.to_string(),
-                &format!("{directory}/{}", files.ca),
-                &format!("{directory}/{}", files.cert),
-                &format!("{directory}/{}", files.key),
-            ],
-        );
-    }
-    if daemon.settings.local_socket {
-        script.call("prove_socket", &[]);
-    }
-    let proof = |check, verdict, seen: String| Proof {
-        from: daemon.name.clone(),
-        to: daemon.name.clone(),
-        check,
-        verdict,
-        seen,
-    };
-    let privileged = expectations.is_privileged(&daemon.name);
-    let output = match node.run(privileged, &script, TOOL_DEADLINE).await {
-        Ok(output) => output,
-        Err(error) => {
-            return vec![proof(
-                Check::ServerAsClient,
-                Verdict::NotProved,
-                error.to_string(),
-            )];
-        }
-    };
-    let mut proofs = Vec::new();
-    let (verdict, seen) = match find_record(&output, "identity") {
-        Ok((outcome, tool, said)) => match outcome.as_str() {
-            "accepted" => (Verdict::Failed, format!("{tool}: it was let in")),
-            "refused" if refused_by_tls(&said) => {
-                (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
-            }
-            _ => (Verdict::NotProved, format!("{tool}: {said}")),
-        },
-        Err(seen) => (Verdict::NotProved, seen),
-    };
-    if asks {
-        proofs.push(proof(Check::ServerAsClient, verdict, seen));
-    }
-    if daemon.settings.local_socket {
-        let (verdict, seen) = match find_record(&output, "socket") {
-            Ok((outcome, tool, said)) => match outcome.as_str() {
-                "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
-                "unproved" => (Verdict::NotProved, said),
-                _ => (Verdict::Failed, format!("{tool}: {said}")),
-            },
-            Err(seen) => (Verdict::NotProved, seen),
-        };
-        proofs.push(proof(Check::LocalSocket, verdict, seen));
-    }
-    proofs
-}
-
-/// Only an alert that the daemon sent is a refusal. docker words it "remote
-/// error: tls: bad certificate", OpenSSL and curl "alert bad certificate".
-fn refused_by_tls(said: &str) -> bool {
-    let said = said.to_lowercase();
-    ["remote error: tls: ", "alert "].iter().any(|sent| {
-        said.split(sent).skip(1).any(|alert| {
-            [
-                "bad certificate",
-                "unsupported certificate",
-                "certificate required",
-                "certificate unknown",
-                "unknown ca",
-            ]
-            .iter()
-            .any(|name| alert.starts_with(name))
-        })
-    })
-}
-
-/// The part of a tool's message that says how TLS ended.
-fn tls_words(said: &str) -> &str {
-    said.rfind("tls: ")
-        .or_else(|| said.rfind("alert "))
-        .and_then(|at| said.get(at..))
-        .unwrap_or(said)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::refused_by_tls;
-
-    #[test]
-    fn only_an_alert_of_the_daemons_is_a_refusal() {
-        for said in [
-            "error during connect: Get https://node3:2376/v1.24/version: remote error: tls: bad certificate",
-            "curl: (56) OpenSSL SSL_read: error:0A000412:SSL routines::sslv3 alert bad certificate, errno 0",
-            "curl: (56) OpenSSL SSL_read: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0",
-        ] {
-            assert!(refused_by_tls(said), "{said}");
-        }
-        for said in [
-            "curl: (58) could not load PEM client certificate, OpenSSL error error:02001002",
-            "tls: failed to verify certificate: x509: cannot validate certificate for 10.0.0.12",
-            "x509: certificate signed by unknown authority",
-            "curl: (7) Failed to connect to node3 port 2376: Connection refused",
-            "remote error: tls: handshake failure",
-        ] {
-            assert!(!refused_by_tls(said), "{said}");
-        }
-    }
 }

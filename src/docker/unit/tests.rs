@@ -1,0 +1,211 @@
+use super::*;
+
+const OWN: &str = "/etc/systemd/system/docker.service.d/50-dtls-deploy.conf";
+const OVERRIDE: &str = "/etc/systemd/system/docker.service.d/override.conf";
+
+fn unit(exec_start: &str) -> Vec<UnitFile> {
+    vec![UnitFile {
+        path: "/lib/systemd/system/docker.service".to_owned(),
+        text: format!("[Unit]\nDescription=x\n[Service]\nType=notify\n{exec_start}\n[Install]\n"),
+    }]
+}
+
+fn wanted(listen: &str, local_socket: bool) -> Listening {
+    Listening {
+        listen: vec![listen.to_owned()],
+        local_socket,
+        tls: Vec::new(),
+    }
+}
+
+fn none() -> BTreeMap<String, String> {
+    BTreeMap::new()
+}
+
+#[test]
+fn the_guides_unit_gives_exactly_the_guides_three_lines() {
+    let files = unit("ExecStart=/usr/bin/dockerd -H fd://");
+    let drop_in = derive(
+        &files,
+        OVERRIDE,
+        &none(),
+        &wanted("tcp://node3:2376", false),
+    )
+    .unwrap();
+    assert_eq!(
+        drop_in.text,
+        "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://node3:2376\n"
+    );
+}
+
+#[test]
+fn other_flags_and_the_local_socket_are_kept() {
+    let cases = [
+        (
+            "ExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock",
+            "/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/containerd/containerd.sock",
+        ),
+        (
+            "ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/c.sock $DOCKER_OPTS",
+            "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/c.sock $DOCKER_OPTS",
+        ),
+        (
+            "ExecStart=/usr/bin/dockerd \\\n  --label \"a b\" \\\n  --host=unix:///x.sock --debug",
+            "/usr/bin/dockerd -H unix:///x.sock -H tcp://0.0.0.0:2376 --label \"a b\" --debug",
+        ),
+        (
+            "ExecStart=/usr/bin/dockerd",
+            "/usr/bin/dockerd -H unix:///var/run/docker.sock -H tcp://0.0.0.0:2376",
+        ),
+    ];
+    for (exec_start, expected) in cases {
+        let drop_in = derive(
+            &unit(exec_start),
+            OWN,
+            &none(),
+            &wanted("tcp://0.0.0.0:2376", true),
+        )
+        .unwrap();
+        assert_eq!(drop_in.exec_start, expected);
+        assert_eq!(drop_in.closed, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn plain_tcp_is_found_and_closed_wherever_it_is_said() {
+    let files = unit("ExecStart=/usr/sbin/dockerd -H fd:// -Htcp://0.0.0.0:2375 $DOCKER_OPTS");
+    let environment = parse_environment(
+        "# comment\nDOCKER_OPTS=\"--dns 8.8.8.8 -H tcp://10.0.0.1:2375\"\nOTHER=1\n",
+    );
+    let drop_in = derive(
+        &files,
+        OWN,
+        &environment,
+        &wanted("tcp://0.0.0.0:2376", true),
+    )
+    .unwrap();
+    assert_eq!(
+        drop_in.exec_start,
+        "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --dns 8.8.8.8"
+    );
+    assert_eq!(drop_in.closed.len(), 2);
+    assert_eq!(drop_in.notes.len(), 1);
+}
+
+#[test]
+fn a_second_derivation_changes_nothing() {
+    let mut files = unit("ExecStart=/usr/bin/dockerd -H fd:// --debug");
+    let first = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
+    files.push(UnitFile {
+        path: OWN.to_owned(),
+        text: first.text.clone(),
+    });
+    let second = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
+    assert_eq!((second.text, second.closed), (first.text, vec![]));
+}
+
+#[test]
+fn an_operators_settings_in_our_file_are_kept() {
+    let mut files = unit("ExecStart=/usr/bin/dockerd -H fd://");
+    files.push(UnitFile {
+        path: OVERRIDE.to_owned(),
+        text: "# mine\n[Service]\nEnvironment=HTTP_PROXY=x\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// \\\n --mtu 1400\nRestart=no\n".to_owned(),
+    });
+    let drop_in = derive(&files, OVERRIDE, &none(), &wanted("tcp://a:2376", false)).unwrap();
+    assert_eq!(
+        drop_in.text,
+        "# mine\n[Service]\nEnvironment=HTTP_PROXY=x\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://a:2376 --mtu 1400\nRestart=no\n"
+    );
+}
+
+#[test]
+fn what_cannot_be_taken_over_is_refused() {
+    let listening = wanted("tcp://a:2376", true);
+    let refused = |files: &[UnitFile]| derive(files, OWN, &none(), &listening).unwrap_err();
+    assert_eq!(refused(&unit("Type=simple")), UnitError::NoExecStart);
+    assert_eq!(
+        refused(&unit("ExecStart=/usr/bin/dockerd\nExecStart=/bin/true")),
+        UnitError::SeveralExecStarts(2)
+    );
+    assert_eq!(
+        refused(&unit("ExecStart=/snap/bin/docker.dockerd")),
+        UnitError::NotDockerd("/snap/bin/docker.dockerd".to_owned())
+    );
+    let mut files = unit("ExecStart=/usr/bin/dockerd");
+    files.push(UnitFile {
+        path: "/etc/systemd/system/docker.service.d/99-x.conf".to_owned(),
+        text: "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd://\n".to_owned(),
+    });
+    assert!(matches!(refused(&files), UnitError::Overridden { .. }));
+}
+
+#[test]
+fn guide_b_s_command_line_is_taken_over() {
+    let files = unit(
+        "ExecStart=/usr/bin/dockerd --tlsverify --tlscacert=/k/ca.pem --tlscert /k/c.pem --tlskey=/k/k.pem -H=0.0.0.0:2376",
+    );
+    let drop_in = derive(&files, OWN, &none(), &wanted("tcp://0.0.0.0:2376", true)).unwrap();
+    assert_eq!(
+        drop_in.exec_start,
+        "/usr/bin/dockerd -H unix:///var/run/docker.sock -H tcp://0.0.0.0:2376"
+    );
+    assert_eq!((drop_in.closed.len(), drop_in.notes.len()), (0, 1));
+}
+
+#[test]
+fn listeners_without_a_scheme_and_in_variables_are_tcp() {
+    let mut files = unit("ExecStart=/usr/bin/dockerd -H $LISTEN $OPTS ${KEPT}");
+    files.push(UnitFile {
+        path: OVERRIDE.to_owned(),
+        text: "[Service]\nEnvironment=\"OPTS=-H :2375 --label 100%\" LISTEN=fd://\n".to_owned(),
+    });
+    let environment = unit_environment(&files);
+    let drop_in = derive(
+        &files,
+        "z.conf",
+        &environment,
+        &wanted("tcp://a:2376", true),
+    )
+    .unwrap();
+    assert_eq!(
+        drop_in.exec_start,
+        "/usr/bin/dockerd -H fd:// -H tcp://a:2376 --label 100%% ${KEPT}"
+    );
+    assert_eq!(drop_in.closed, [":2375"]);
+    let files = unit("ExecStart=/usr/bin/dockerd -H $UNKNOWN");
+    assert!(matches!(
+        derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)),
+        Err(UnitError::UnknownListener(_))
+    ));
+}
+
+#[test]
+fn another_configuration_file_or_program_name_is_refused() {
+    for (line, expected) in [
+        (
+            "ExecStart=/usr/bin/dockerd --config-file /x.json",
+            UnitError::OtherConfiguration("/x.json".to_owned()),
+        ),
+        (
+            "ExecStart=@/usr/bin/dockerd docker",
+            UnitError::NotDockerd("@/usr/bin/dockerd".to_owned()),
+        ),
+    ] {
+        let refused = derive(&unit(line), OWN, &none(), &wanted("tcp://a:2376", true));
+        assert_eq!(refused.unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn a_comment_that_looks_like_the_section_is_none() {
+    let mut files = unit("ExecStart=/usr/bin/dockerd");
+    files.push(UnitFile {
+        path: OVERRIDE.to_owned(),
+        text: "# [Service]\n[Unit]\nDescription=x\n".to_owned(),
+    });
+    let drop_in = derive(&files, OVERRIDE, &none(), &wanted("tcp://a:2376", false)).unwrap();
+    assert_eq!(
+        drop_in.text,
+        "# [Service]\n[Unit]\nDescription=x\n[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://a:2376\n"
+    );
+}
