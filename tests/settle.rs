@@ -20,8 +20,17 @@ const RUN: &str = "20260101T000000Z-me@here-1";
 
 /// Calls `settle` for a run, with at most two seconds for a node at work.
 fn settle(shell: &[&str], state: &Path, run: &str) -> Report {
+    settle_with(shell, state, run, &[])
+}
+
+/// As [`settle`], for a run that has left these stages.
+fn settle_with(shell: &[&str], state: &Path, run: &str, stages: &[&str]) -> Report {
     let mut script = Script::default();
-    script.call("settle", &[run, "2"]);
+    let arguments: Vec<&str> = [run, "2"]
+        .into_iter()
+        .chain(stages.iter().copied())
+        .collect();
+    script.call("settle", &arguments);
     let mut child = Command::new(shell[0])
         .args(&shell[1..])
         .env("DTLS_STATE", state)
@@ -105,6 +114,25 @@ fn a_script_that_is_still_at_work_is_waited_for_and_not_for_ever() {
         assert_eq!(how(&report), Some("undone"), "{shell:?} {report:?}");
         // Nothing is there any more.
         assert_eq!(how(&settle(shell, state.path(), RUN)), Some("by-itself"));
+    }
+}
+
+/// The power went while a stage was made: whose it is was not written yet, or not
+/// when that process was started.
+#[test]
+fn a_stage_that_does_not_say_whose_it_is_holds_nobody_up() {
+    for shell in SHELLS {
+        for owner in ["", "4194303 \n"] {
+            let state = tempfile::tempdir().unwrap();
+            let stage = state.path().join(format!(".dtls-deploy.{RUN}"));
+            std::fs::create_dir(&stage).unwrap();
+            std::fs::write(stage.join("owner"), owner).unwrap();
+            let report = settle_with(shell, state.path(), RUN, &[stage.to_str().unwrap()]);
+            assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
+            assert!(!stage.exists(), "{shell:?}");
+            let done = state.path().join(format!(".dtls-deploy.done.{RUN}"));
+            assert!(done.exists(), "{shell:?}");
+        }
     }
 }
 

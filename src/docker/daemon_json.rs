@@ -106,7 +106,8 @@ pub fn mode_of(text: &str) -> Option<DaemonMode> {
     let is = |name: &str| settings.get(name).and_then(Value::as_bool);
     match (is("tls"), is("tlsverify")) {
         (_, Some(true)) | (Some(true), None) => Some(DaemonMode::TlsVerify),
-        (Some(true), Some(false)) => Some(DaemonMode::Tls),
+        // moby, cmd/dockerd: whatever is said of tlsverify turns TLS on.
+        (Some(true) | None, Some(false)) => Some(DaemonMode::Tls),
         _ => None,
     }
 }

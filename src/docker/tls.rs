@@ -81,7 +81,8 @@ pub fn mode_of(arguments: &[String]) -> Option<DaemonMode> {
     };
     match (is("--tls"), is("--tlsverify")) {
         (_, Some(true)) => Some(DaemonMode::TlsVerify),
-        (Some(true), _) => Some(DaemonMode::Tls),
+        // moby, cmd/dockerd: whatever is said of tlsverify turns TLS on.
+        (Some(true), _) | (None, Some(false)) => Some(DaemonMode::Tls),
         _ => None,
     }
 }

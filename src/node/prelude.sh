@@ -198,8 +198,9 @@ is_abandoned() {
         case $abandoned_pid in
         '' | *[!0-9]*) ;;
         *)
+            # Without a time it was written while its process was killed.
             process_start "$abandoned_pid"
-            [ "$process_start" != "$abandoned_start" ]
+            [ -z "$process_start" ] || [ "$process_start" != "$abandoned_start" ]
             return
             ;;
         esac
@@ -957,6 +958,8 @@ settle() {
     # whoever is done first has settled it.
     settle_left=$settle_seconds
     for settle_place in "$settle_directory" "$@"; do
+        # One that does not say yet whose it is, or whose maker died at that word.
+        [ ! -d "$settle_place" ] || [ -s "$settle_place/owner" ] || sleep 1
         while read -r settle_owner settle_start 2>/dev/null <"$settle_place/owner"; do
             process_start "$settle_owner"
             [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
@@ -975,6 +978,13 @@ settle() {
     fi
     if [ -d "$settle_directory" ] && [ ! -e "$settle_directory/failed" ]; then
         fail settle "the change of the run $settle_run can neither be finished nor undone: $settle_directory"
+    fi
+    # Nobody is at work there: what is left of a stage may go.
+    if [ ! -d "$settle_directory" ]; then
+        for settle_place in "$@"; do
+            [ ! -d "$settle_place" ] || [ -L "$settle_place" ] ||
+                mv "$settle_place" "${settle_place%/*}/.dtls-deploy.done.$settle_run"
+        done
     fi
     case $settle_said in
     *undo-failed*)
