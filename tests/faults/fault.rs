@@ -65,9 +65,10 @@ impl Fault {
             Self::Error => return,
             Self::Full => {
                 for directory in scenario.directories() {
-                    // What is in use is all there is.
+                    // What is in use is all there is; a size of nothing would be
+                    // no limit.
                     node.sh(&format!(
-                        "set -- $(stat -f -c '%b %f %c %d %S' {directory}); mount -o remount,size=$((($1 - $2) * $5)),nr_inodes=$(($3 - $4)) {directory}"
+                        "used() {{ stat -f -c '%b %f %c %d %S' {directory}; }}; set -- $(used); if [ $1 = $2 ]; then echo x >{directory}/.0; set -- $(used); fi; mount -o remount,size=$((($1 - $2) * $5)),nr_inodes=$(($3 - $4)) {directory}"
                     ));
                 }
             }
@@ -101,7 +102,9 @@ impl Fault {
         match self {
             Self::Full => {
                 for directory in scenario.directories() {
-                    node.sh(&format!("mount -o remount,{ROOM} {directory}"));
+                    node.sh(&format!(
+                        "mount -o remount,{ROOM} {directory}; rm -f {directory}/.0"
+                    ));
                 }
             }
             Self::ReadOnly => {
