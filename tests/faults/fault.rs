@@ -66,9 +66,9 @@ impl Fault {
             Self::Full => {
                 for directory in scenario.directories() {
                     // What is in use is all there is; a size of nothing would be
-                    // no limit.
+                    // no limit. What runs beside the step may write meanwhile.
                     node.sh(&format!(
-                        "used() {{ stat -f -c '%b %f %c %d %S' {directory}; }}; set -- $(used); if [ $1 = $2 ]; then echo x >{directory}/.0; set -- $(used); fi; mount -o remount,size=$((($1 - $2) * $5)),nr_inodes=$(($3 - $4)) {directory}"
+                        "used() {{ stat -f -c '%b %f %c %d %S' {directory}; }}; set -- $(used); [ $1 != $2 ] || echo x >{directory}/.0; tries=0; until set -- $(used); mount -o remount,size=$((($1 - $2) * $5)),nr_inodes=$(($3 - $4)) {directory} 2>/dev/null; do tries=$((tries + 1)); [ $tries -lt 200 ] || exit 1; done"
                     ));
                 }
             }
