@@ -105,7 +105,7 @@ fn text_of<'a>(path: &str, facts: &'a NodeFacts, planned: &'a [Change]) -> Optio
 }
 
 /// The unit's files as they will be, in systemd's order.
-fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
+pub(super) fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
     let mut files = systemd_override::unit_files(facts);
     let directory = systemd_override::directory(&host.settings.unit);
     let own = format!("{directory}/{}", host.settings.dropin);

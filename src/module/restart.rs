@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Kind, Module, Parameter, launch, socket_override};
 use crate::docker::daemon_json::mode_of;
 use crate::docker::tls;
+use crate::docker::unit::{listeners, socket::ports};
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{
-    Action, Change, Containers, Content, Planner, Refusal, Restart as RestartAction, Served,
+    Action, Change, Containers, Content, Note, Planner, Refusal, Restart as RestartAction, Served,
     is_swarm_manager,
 };
 use crate::playbook::Task;
@@ -99,6 +100,10 @@ impl Module for Restart {
             return Ok(Vec::new());
         }
         let serves = served(planner, host, facts);
+        let open = match &serves {
+            Served::Socket => open_ports(planner, host, facts)?,
+            _ => None,
+        };
         let validation = launch::validation(host, facts, &planner.earlier)?;
         let containers = Containers::when_restarted(planner, host)?;
         reasons.extend(containers.said());
@@ -106,6 +111,7 @@ impl Module for Restart {
             containers.stopped(),
             facts.engine.as_ref().is_some_and(is_swarm_manager),
         );
+        planner.notes.extend(open);
         planner.note_closed_window(host);
         Ok(vec![Change {
             host: host.name.clone(),
@@ -125,24 +131,96 @@ impl Module for Restart {
     }
 }
 
+/// What becomes of a file; the last word counts: daemon.json can change twice.
+fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
+    let changes = planner.earlier.iter().rev();
+    changes
+        .filter_map(|change| match &change.action {
+            Action::File(file) => Some(file),
+            _ => None,
+        })
+        .find(|file| file.path() == path)
+        .map(|file| &file.content)
+}
+
+/// A daemon that will not speak TLS must not be left with a port that it did:
+/// everybody who reaches it would be root. Going back to a time when it had one
+/// is what was asked for, and is said.
+fn open_ports(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) -> Result<Option<Note>, Refusal> {
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment: Vec<(&str, &str)> = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
+        .collect();
+    let files = launch::unit_files(host, facts, &planner.earlier);
+    let (listeners, _) = listeners(&files, &environment);
+    let mut open: Vec<(String, String)> = listeners
+        .into_iter()
+        .map(|listener| (listener.address, listener.path))
+        .collect();
+    let own = socket_override::path(host);
+    let ours_goes = matches!(change_of(planner, &own), Some(Content::Gone { .. }));
+    let mut socket = socket_override::files(facts);
+    socket.retain(|file| !(ours_goes && file.path == own));
+    let ports = ports(&socket).into_iter();
+    open.extend(ports.map(|port| (port.stream, port.path)));
+    let Some((address, path)) = open.first() else {
+        return Ok(None);
+    };
+    let text = format!(
+        "without TLS docker would listen on {address} ({path}) in plain: everybody who reaches it would be root on this host"
+    );
+    let mut contents = planner
+        .earlier
+        .iter()
+        .filter_map(|change| match &change.action {
+            Action::File(file) => Some(&file.content),
+            _ => None,
+        });
+    if host.settings.anyone_can_connect || contents.any(|of| matches!(of, Content::Kept { .. })) {
+        return Ok(Some(Note {
+            host: host.name.clone(),
+            text,
+            danger: true,
+        }));
+    }
+    Err(Refusal::new(text).hint(format!(
+        "take it out of {path} on the node first, or stop docker there; dtls_i_understand_anyone_can_connect: true if it is meant"
+    )))
+}
+
+/// The flags that our drop-in will have, where the command line as a whole cannot
+/// be told: one with specifiers such as `%H`.
+fn own_flags(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Vec<String> {
+    let own = format!(
+        "{}/{}",
+        systemd_override::directory(&host.settings.unit),
+        host.settings.dropin
+    );
+    let files = launch::unit_files(host, facts, &planner.earlier);
+    let text = files.iter().find(|file| file.path == own);
+    let words = text
+        .map_or("", |file| file.text.as_str())
+        .split_whitespace();
+    words.map(str::to_owned).collect()
+}
+
 /// What the daemon serves with the files as they will be.
 fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
-    let change_of = |path: &str| {
-        planner
-            .earlier
-            .iter()
-            .find_map(|change| match &change.action {
-                Action::File(file) if file.path() == path => Some(&file.content),
-                _ => None,
-            })
-    };
+    let change_of = |path: &str| change_of(planner, path);
     let settings = match change_of(daemon_json::PATH) {
         Some(Content::Gone { .. }) => None,
         Some(Content::Text(text)) => Some(text.as_str()),
         Some(Content::Kept { copy, .. }) => facts.text(copy),
         _ => facts.text(daemon_json::PATH),
     };
-    let arguments = launch::command_line_of(host, facts, &planner.earlier).unwrap_or_default();
+    let arguments = launch::command_line_of(host, facts, &planner.earlier)
+        .unwrap_or_else(|| own_flags(planner, host, facts));
     let mode = settings
         .and_then(mode_of)
         .or_else(|| tls::mode_of(&arguments));

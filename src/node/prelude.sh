@@ -910,9 +910,31 @@ still_armed() {
     exit 71
 }
 
+# reopen_socket UNIT: TCP ports of the socket unit that hands them to UNIT. systemd
+# closes what its files do not name any more at a reload, and opens what they name
+# again only when the socket is started.
+reopen_socket() {
+    systemctl daemon-reload </dev/null || return 0
+    reopen_unit=${1%.service}.socket
+    reopen_shown=$(systemctl show "$reopen_unit" --no-pager -p ActiveState -p Listen </dev/null 2>/dev/null)
+    case $reopen_shown in
+    *ActiveState=active*) ;;
+    *) return 0 ;;
+    esac
+    case $reopen_shown in
+    *Listen=[!/@]*:[0-9]*"(Stream)"*) ;;
+    *) return 0 ;;
+    esac
+    # It is not started while its service runs.
+    systemctl stop "$1" </dev/null
+    systemctl restart "$reopen_unit" </dev/null
+    return 0
+}
+
 # restore_unit: the daemon with its old files, if it ran with them.
 restore_unit() {
     restore_was=$(cat "$STATE/armed/$RUN/was" 2>/dev/null)
+    reopen_socket "$UNIT"
     if restart_unit "$UNIT" "$RESTART_WITHIN"; then return 0; fi
     journal_tail "$UNIT"
     # One that did not run before does not have to.
