@@ -124,12 +124,12 @@ fn a_stage_that_does_not_say_whose_it_is_holds_nobody_up() {
     for shell in SHELLS {
         for owner in ["", "4194303 \n"] {
             let state = tempfile::tempdir().unwrap();
-            let stage = state.path().join(format!(".dtls-deploy.{RUN}"));
-            std::fs::create_dir(&stage).unwrap();
-            std::fs::write(stage.join("owner"), owner).unwrap();
-            let report = settle_with(shell, state.path(), RUN, &[stage.to_str().unwrap()]);
+            let left = state.path().join(format!(".dtls-deploy.{RUN}"));
+            std::fs::create_dir(&left).unwrap();
+            std::fs::write(left.join("owner"), owner).unwrap();
+            let report = settle_with(shell, state.path(), RUN, &[left.to_str().unwrap()]);
             assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
-            assert!(!stage.exists(), "{shell:?}");
+            assert!(!left.exists(), "{shell:?}");
             let done = state.path().join(format!(".dtls-deploy.done.{RUN}"));
             assert!(done.exists(), "{shell:?}");
         }
