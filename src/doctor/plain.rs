@@ -35,7 +35,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
         .collect();
     let (flags, flag_tls) = listeners(&files, &environment);
     let settings = Settings::read(facts);
-    let tls = flag_tls || settings.speaks_tls();
+    let tls = flag_tls || settings.mode.is_some();
     let own = systemd_override::path(host);
     let mut open: Vec<Place> = Vec::new();
     for address in settings.hosts() {
