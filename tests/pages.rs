@@ -187,17 +187,35 @@ print(json.dumps([yaml.load(open(name), yaml.BaseLoader) for name in sys.argv[1:
     );
     let jobs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let (github, gitlab) = (&jobs[0], &jobs[1]["rotate-docker-certificates"]);
-    let commands = [
-        "dtls-deploy rotate inventory.yaml --wait 30m",
-        "dtls-deploy status inventory.yaml",
-    ];
-    assert_eq!(gitlab["script"], serde_json::json!(commands));
+    let commands = |keys: &str| {
+        [
+            format!("dtls-deploy rotate inventory.yaml --ssh-config \"{keys}/config\" --wait 30m"),
+            format!("dtls-deploy status inventory.yaml --ssh-config \"{keys}/config\""),
+        ]
+    };
+    assert_eq!(gitlab["script"], serde_json::json!(commands("$KEYS")));
+    assert_eq!(
+        gitlab["after_script"],
+        serde_json::json!(["rm -rf \"$KEYS\""])
+    );
     assert_eq!(gitlab["interruptible"], "false");
     assert_eq!(github["on"]["schedule"][0]["cron"], "23 3 * * *");
     assert_eq!(github["concurrency"]["cancel-in-progress"], "false");
     let steps = github["jobs"]["rotate"]["steps"].as_array().unwrap();
     let rotate = steps.iter().find(|step| step["name"] == "Rotate").unwrap();
-    assert_eq!(rotate["run"].as_str().unwrap().trim(), commands.join("\n"));
+    assert_eq!(
+        rotate["run"].as_str().unwrap().trim(),
+        commands("$RUNNER_TEMP/rotate-keys").join("\n")
+    );
+    let end = steps.last().unwrap();
+    assert_eq!(end["if"], "always()");
+    assert_eq!(end["run"], "rm -rf \"$RUNNER_TEMP/rotate-keys\"");
+    // An account that outlives the job keeps its own keys.
+    for path in &paths {
+        let text = read(path);
+        let mut lines = text.lines().map(str::trim);
+        assert!(!lines.any(|line| !line.starts_with('#') && line.contains("~/.ssh")));
+    }
 }
 
 /// The name that a heading has as the target of a link.

@@ -4,6 +4,7 @@
 //! a commented inventory that loads, in a file that was not there before. No
 //! node is asked.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,12 @@ enum InitError {
     Missing(&'static str),
     #[error("the answers ended too early")]
     NoAnswer,
+    #[error("{name} has two addresses, {one} and {other}: a host has one in an inventory")]
+    TwoAddresses {
+        name: String,
+        one: String,
+        other: String,
+    },
     #[error(transparent)]
     Terminal(#[from] std::io::Error),
 }
@@ -70,7 +77,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         Err(exit) => return exit,
     };
     let file = arguments.file.clone();
-    let hosts = match hosts(arguments) {
+    let hosts = match hosts(arguments).and_then(|hosts| one_address_each(&hosts).map(|()| hosts)) {
         Ok(hosts) => hosts,
         Err(error) => {
             let message = "there is no inventory yet".to_owned();
@@ -93,6 +100,37 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         file.display()
     );
     Exit::Fine
+}
+
+impl Hosts {
+    /// Every mention of a host, in the inventory's order.
+    fn mentions(&self) -> impl Iterator<Item = &Node> {
+        let others = self.daemons.iter().chain(&self.clients);
+        std::iter::once(&self.ca).chain(others)
+    }
+
+    /// A host's address, whichever mention gives it.
+    fn address(&self, name: &str) -> Option<&str> {
+        self.mentions()
+            .filter(|node| node.name == name)
+            .find_map(|node| node.address.as_deref())
+    }
+}
+
+fn one_address_each(hosts: &Hosts) -> Result<(), InitError> {
+    for node in hosts.mentions() {
+        let known = hosts.address(&node.name);
+        if let (Some(one), Some(other)) = (known, node.address.as_deref())
+            && one != other
+        {
+            return Err(InitError::TwoAddresses {
+                name: node.name.clone(),
+                one: one.to_owned(),
+                other: other.to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Never over a file that is there.
@@ -245,10 +283,11 @@ fn names_in(text: &str) -> Vec<String> {
 
 /// The inventory. Every address stands once, where the host is named first.
 fn text(hosts: &Hosts) -> String {
-    let group = |nodes: &[Node], named: &[&Node]| -> String {
+    let mut named = BTreeSet::new();
+    let mut group = |nodes: &[Node]| -> String {
         nodes.iter().fold(String::new(), |text, node| {
-            let is_first = !named.iter().any(|other| other.name == node.name);
-            let address = node.address.as_ref().filter(|_| is_first);
+            let is_first = named.insert(node.name.clone());
+            let address = hosts.address(&node.name).filter(|_| is_first);
             let address = address.map_or_else(String::new, |address| {
                 format!("          ansible_host: \"{address}\"\n")
             });
@@ -256,11 +295,9 @@ fn text(hosts: &Hosts) -> String {
             format!("{text}        \"{}\":\n{address}", node.name)
         })
     };
-    let ca = group(std::slice::from_ref(&hosts.ca), &[]);
-    let mut named = vec![&hosts.ca];
-    let daemons = group(&hosts.daemons, &named);
-    named.extend(&hosts.daemons);
-    let clients = group(&hosts.clients, &named);
+    let ca = group(std::slice::from_ref(&hosts.ca));
+    let daemons = group(&hosts.daemons);
+    let clients = group(&hosts.clients);
     let user = match &hosts.user {
         Some(user) => format!("    ansible_user: \"{user}\"\n"),
         None => "    # The account to log in with, where ~/.ssh/config does not say it.\n    # ansible_user: ubuntu\n".to_owned(),
@@ -346,6 +383,38 @@ mod tests {
         let text = text(&hosts);
         assert_eq!(text.matches("10.0.0.1").count(), 1, "{text}");
         assert!(text.contains("\"on\":"), "{text}");
+    }
+
+    #[test]
+    fn an_address_counts_whichever_role_gives_it() {
+        let hosts = Hosts {
+            ca: node("node1"),
+            daemons: vec![node("node3")],
+            clients: vec![node("node1=10.0.0.10"), node("node3=10.0.0.12")],
+            user: None,
+        };
+        assert!(one_address_each(&hosts).is_ok());
+        let text = text(&hosts);
+        for (name, address) in [("node1", "10.0.0.10"), ("node3", "10.0.0.12")] {
+            let first = format!("\"{name}\":\n          ansible_host: \"{address}\"\n");
+            assert!(text.contains(&first), "{text}");
+            assert_eq!(text.matches(address).count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn two_addresses_of_one_host_are_refused() {
+        let hosts = Hosts {
+            ca: node("one=10.0.0.1"),
+            daemons: vec![node("one=10.0.0.2")],
+            clients: vec![node("two")],
+            user: None,
+        };
+        let error = one_address_each(&hosts).unwrap_err().to_string();
+        assert!(
+            error.starts_with("one has two addresses, 10.0.0.1 and 10.0.0.2"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use super::World;
 use super::findings::{Findings, finding};
+use crate::docker::daemon_json::mode_of;
+use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::command_line;
 use crate::event::{Severity, Topic};
 use crate::inventory::Host;
@@ -17,31 +19,24 @@ use crate::node::facts::{NodeFacts, UnitFact};
 use crate::plan::Action;
 
 /// daemon.json as dockerd would read it; empty where it cannot.
-pub(super) struct Settings(Map<String, Value>);
+pub(super) struct Settings {
+    values: Map<String, Value>,
+    /// How dockerd would speak TLS with these alone.
+    pub(super) mode: Option<DaemonMode>,
+}
 
 impl Settings {
     pub(super) fn read(facts: &NodeFacts) -> Self {
         let text = facts.text(daemon_json::PATH).unwrap_or_default();
-        Self(serde_json::from_str(text).unwrap_or_default())
-    }
-
-    fn flag(&self, name: &str) -> Option<bool> {
-        self.0.get(name).and_then(Value::as_bool)
-    }
-
-    pub(super) fn speaks_tls(&self) -> bool {
-        self.flag("tls") == Some(true) || self.flag("tlsverify") == Some(true)
-    }
-
-    /// `tls` alone turns `tlsverify` on.
-    fn verifies(&self) -> bool {
-        self.flag("tlsverify")
-            .unwrap_or(self.flag("tls") == Some(true))
+        Self {
+            values: serde_json::from_str(text).unwrap_or_default(),
+            mode: mode_of(text),
+        }
     }
 
     /// The TCP addresses of `hosts`.
     pub(super) fn hosts(&self) -> Vec<String> {
-        let hosts = self.0.get("hosts").and_then(Value::as_array);
+        let hosts = self.values.get("hosts").and_then(Value::as_array);
         let hosts = hosts.into_iter().flatten().filter_map(Value::as_str);
         hosts
             .filter(|host| !host.starts_with("unix:") && !host.starts_with("fd:"))
@@ -71,31 +66,52 @@ fn json(
     let environment = systemd_override::environment(unit, facts, &files);
     let line = command_line(&files, &environment).unwrap_or_default();
     let has = |flag: &str| line.iter().any(|word| word.split('=').next() == Some(flag));
-    let mut say = |seen: String, advice: &str| {
+    let mut say = |path: &str, seen: &str, advice: &str| {
         let found = finding(Severity::Error, Topic::DaemonJson, name, seen, advice);
-        findings.add_mended(found, world.mends_file(name, daemon_json::PATH));
-        findings.covers(name, daemon_json::PATH);
+        findings.add_mended(found, world.mends_file(name, path));
+        findings.covers(name, path);
     };
-    let verifies = settings.verifies() || has("--tlsverify");
-    if verifies && !settings.0.contains_key("tlscacert") && !has("--tlscacert") {
-        say(
-            "tlsverify without tlscacert: dockerd checks clients against the system's public CAs, and whoever has a certificate of one of them is let in".to_owned(),
+    // What the file says is mended in the file, what flags say in our drop-in.
+    let own = systemd_override::path(host);
+    let place = if settings.mode.is_some() {
+        daemon_json::PATH
+    } else {
+        &own
+    };
+    let mode = settings.mode.or_else(|| tls::mode_of(&line));
+    let is_declared = host.settings.daemon_mode == DaemonMode::Tls;
+    let names_ca = settings.values.contains_key("tlscacert") || has("--tlscacert");
+    match mode {
+        Some(DaemonMode::TlsVerify) if !names_ca => say(
+            place,
+            "tlsverify without tlscacert: dockerd checks clients against the system's public CAs, and whoever has a certificate of one of them is let in",
             "name the CA in tlscacert, and restart docker",
-        );
-    }
-    if settings.speaks_tls() && !verifies {
-        say(
-            "tls with tlsverify false: dockerd asks nobody for a certificate".to_owned(),
+        ),
+        Some(DaemonMode::Tls) if !is_declared => say(
+            place,
+            "tls with tlsverify false: dockerd asks nobody for a certificate",
             "set tlsverify to true, and restart docker",
-        );
+        ),
+        _ => {}
     }
     let short = line.iter().any(|word| word.starts_with("-H"));
-    if settings.0.contains_key("hosts") && (short || has("--host")) {
+    if settings.values.contains_key("hosts") && (short || has("--host")) {
         say(
-            "\"hosts\" in daemon.json and -H in the unit: dockerd does not start with both"
-                .to_owned(),
+            daemon_json::PATH,
+            "\"hosts\" in daemon.json and -H in the unit: dockerd does not start with both",
             "take hosts out of daemon.json: with systemd the unit says where to listen",
         );
+    }
+    if mode == Some(DaemonMode::Tls) && is_declared {
+        let seen = "open to everybody who can connect, as declared: dtls_daemon_mode is tls";
+        let advice = "whoever reaches it is root there: where that is not meant, tlsverify";
+        findings.add(finding(
+            Severity::Note,
+            Topic::DaemonJson,
+            name,
+            seen,
+            advice,
+        ));
     }
     if !findings.has(name, Topic::DaemonJson) {
         findings.fine(

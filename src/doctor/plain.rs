@@ -7,6 +7,7 @@
 use super::World;
 use super::daemon::Settings;
 use super::findings::{Findings, Mending, finding};
+use crate::docker::tls::ConfigStyle;
 use crate::docker::unit::{listeners, socket};
 use crate::event::{Severity, Topic};
 use crate::inventory::Host;
@@ -35,8 +36,9 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
         .collect();
     let (flags, flag_tls) = listeners(&files, &environment);
     let settings = Settings::read(facts);
-    let tls = flag_tls || settings.speaks_tls();
+    let tls = flag_tls || settings.mode.is_some();
     let own = systemd_override::path(host);
+    let has_flags = host.settings.config_style == ConfigStyle::Flags;
     let mut open: Vec<Place> = Vec::new();
     for address in settings.hosts() {
         open.push(Place {
@@ -46,8 +48,8 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
         });
     }
     open.extend(flags.into_iter().map(|listener| Place {
-        // Ours speaks TLS again once daemon.json says so.
-        closed_in: if listener.path == own {
+        // Ours speaks TLS again once daemon.json says so, where that is its place.
+        closed_in: if listener.path == own && !has_flags {
             daemon_json::PATH.to_owned()
         } else {
             own.clone()
@@ -64,8 +66,14 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
     if tls {
         for place in sockets {
             let seen = format!(
-                "systemd listens on TCP for docker: {} in {}; dockerd speaks TLS there only as long as daemon.json says so",
-                place.address, place.path
+                "systemd listens on TCP for docker: {} in {}; dockerd speaks TLS there only as long as {} says so",
+                place.address,
+                place.path,
+                if has_flags {
+                    "its command line"
+                } else {
+                    "daemon.json"
+                }
             );
             let advice = format!("take the line out of {}", place.path);
             say(
@@ -84,7 +92,9 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
                 "plain TCP, without TLS: {} in {}; whoever reaches it is root there",
                 place.address, place.path
             );
-            let advice = if place.path == own {
+            let advice = if place.path == own && has_flags {
+                format!("give {own} its TLS flags back, and restart docker")
+            } else if place.path == own {
                 "give daemon.json its TLS settings back, and restart docker".to_owned()
             } else {
                 format!("take it out of {} and restart docker", place.path)

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 
 use super::World;
 use super::findings::{Findings, finding};
+use crate::docker::tls::DaemonMode;
 use crate::event::{Finding, Proof, Severity, Topic, Verdict};
 use crate::inventory::Host;
 use crate::node::DialError;
@@ -124,9 +125,11 @@ pub(super) fn judge(
     let (url, from) = (address.url(), client.name.as_str());
     let is_good = match seen {
         Seen::Open => true,
+        // What is declared is said once, of the daemon.
+        Seen::Answered(Answer::Served(_), _) => daemon.settings.daemon_mode == DaemonMode::Tls,
         Seen::Answered(answer, _) => !matches!(
             answer,
-            Answer::ServerCertificate(_) | Answer::Closed(_) | Answer::Timeout | Answer::Served(_)
+            Answer::ServerCertificate(_) | Answer::Closed(_) | Answer::Timeout
         ),
         Seen::Not(_) => false,
     };

@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::docker::tls;
+
 use super::{
     UnitFile, exec_starts, is_local, parse_environment, split_words, take_hosts, unit_environment,
     unquote, variable_of, with_scheme,
@@ -43,11 +45,9 @@ pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec
         .map(|(path, text)| (*path, parse_environment(text)))
         .collect();
     let mut listeners = Vec::new();
-    let mut has_tls = false;
     let mut take = |words: &[String], path: &str| {
         let mut hosts = Vec::new();
-        let rest = take_hosts(words, &mut hosts);
-        has_tls |= rest.iter().any(|word| is_tls(unquote(word)));
+        take_hosts(words, &mut hosts);
         let hosts = hosts
             .into_iter()
             .filter(|host| !is_local(host) && !host.starts_with('$'));
@@ -57,8 +57,11 @@ pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec
         }));
     };
     let mut words = Vec::new();
+    // In the order of the line: of a flag that is given twice the last one counts.
+    let mut line = Vec::new();
     for word in split_words(&command).into_iter().skip(1) {
         let Some(name) = variable_of(&word) else {
+            line.push(unquote(&word).to_owned());
             words.push(word);
             continue;
         };
@@ -68,6 +71,11 @@ pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec
             .find_map(|(path, variables)| Some((*path, variables.get(name)?)));
         let from = from.or_else(|| Some((file.path.as_str(), own.get(name)?)));
         let Some((path, value)) = from else { continue };
+        line.extend(
+            split_words(value)
+                .iter()
+                .map(|word| unquote(word).to_owned()),
+        );
         match words.last().map(String::as_str) {
             // `-H $LISTEN`
             Some("-H" | "--host") => {
@@ -78,12 +86,7 @@ pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec
         }
     }
     take(&words, &file.path);
-    (listeners, has_tls)
-}
-
-fn is_tls(word: &str) -> bool {
-    let (flag, value) = word.split_once('=').unwrap_or((word, "true"));
-    matches!(flag, "--tls" | "--tlsverify") && value != "false"
+    (listeners, tls::mode_of(&line).is_some())
 }
 
 #[cfg(test)]
@@ -119,8 +122,7 @@ mod tests {
                 false
             )
         );
-        let later =
-            "ExecStart=\nExecStart=/usr/bin/dockerd -H :2375 -H unix:///x --tlsverify=false";
+        let later = "ExecStart=\nExecStart=/usr/bin/dockerd -H :2375 -H unix:///x --tls=false";
         assert_eq!(
             look(&[debian, later], "DOCKER_OPTS=-H=tcp://a"),
             (vec![one("tcp://:2375", "/1.conf")], false)
@@ -132,5 +134,22 @@ mod tests {
             (vec![one("tcp://0.0.0.0:2376", "/0.conf")], true)
         );
         assert_eq!(look(&["ExecStart="], ""), (vec![], false));
+    }
+
+    #[test]
+    fn tls_is_on_where_dockerd_turns_it_on() {
+        let is_on = |flags: &str, environment: &str| {
+            look(
+                &[&format!("ExecStart=/usr/bin/dockerd {flags}")],
+                environment,
+            )
+            .1
+        };
+        assert!(is_on("--tls", "") && is_on("--tlsverify=1", ""));
+        // Whatever is said of tlsverify turns TLS on; what is no word of it does not.
+        assert!(is_on("--tlsverify=false", ""));
+        assert!(!is_on("--tls=0", "") && !is_on("--tlscert=/x --tlskey=/y", ""));
+        assert!(!is_on("$OPTS --tls=false", "OPTS=--tls"));
+        assert!(is_on("--tls=false $OPTS", "OPTS=--tls"));
     }
 }

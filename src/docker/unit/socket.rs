@@ -15,6 +15,12 @@ pub const NAME: &str = "zz-dtls-deploy.conf";
 /// Where Debian's and Docker's own units listen.
 const DEFAULT: &str = "/run/docker.sock";
 
+/// For whoever adds a socket with `systemctl edit docker.socket` and misses it.
+const HEAD: &str = "\
+# Made by dtls-deploy. The empty ListenStream= takes back what other files add,
+# local sockets, too: what is added there later counts after the next deploy.
+";
+
 /// The drop-in, and what it closes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {
@@ -81,7 +87,7 @@ pub fn derive(files: &[UnitFile], own_path: &str) -> Result<Option<Closing>, Soc
     if tcp.is_empty() && others.len() == files.len() {
         return Ok(None);
     }
-    let mut text = "[Socket]\nListenStream=\n".to_owned();
+    let mut text = format!("{HEAD}[Socket]\nListenStream=\n");
     let mut kept: Vec<&str> = local.iter().map(|port| port.stream.as_str()).collect();
     if kept.is_empty() {
         // A socket that listens nowhere is a bad unit, and docker.service needs it.
@@ -148,8 +154,11 @@ mod tests {
         assert_eq!(closing.closed, ["2375"]);
         assert_eq!(
             closing.text,
-            "[Socket]\nListenStream=\nListenStream=/run/docker.sock\nListenStream=@docker\n"
+            format!(
+                "{HEAD}[Socket]\nListenStream=\nListenStream=/run/docker.sock\nListenStream=@docker\n"
+            )
         );
+        assert!(HEAD.lines().all(|line| line.starts_with("# ")));
         // What is there already stays as it is, byte for byte.
         let mut with_own = added;
         with_own.push(UnitFile {

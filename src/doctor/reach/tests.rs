@@ -21,9 +21,9 @@ const INVENTORY: &str = "all:
     clients: {hosts: {client: }}
 ";
 
-fn inventory() -> Inventory {
+fn inventory(text: &str) -> Inventory {
     let path = Path::new("/case/test.yaml");
-    let files = BTreeMap::from([(path.to_owned(), INVENTORY.as_bytes().to_vec())]);
+    let files = BTreeMap::from([(path.to_owned(), text.as_bytes().to_vec())]);
     let environment = Environment {
         home: None,
         user: Some("operator".to_owned()),
@@ -67,6 +67,7 @@ fn facts(resolved: &[&str]) -> BTreeMap<String, NodeFacts> {
 }
 
 struct Scene {
+    inventory: String,
     facts: BTreeMap<String, NodeFacts>,
     missing: BTreeMap<String, FailureKind>,
     findings: Findings,
@@ -75,6 +76,7 @@ struct Scene {
 impl Scene {
     fn new(resolved: &[&str]) -> Self {
         Self {
+            inventory: INVENTORY.to_owned(),
             facts: facts(resolved),
             missing: BTreeMap::new(),
             findings: Findings::default(),
@@ -82,7 +84,7 @@ impl Scene {
     }
 
     fn judged(&self, seen: &Seen) -> Judged {
-        let inventory = inventory();
+        let inventory = inventory(&self.inventory);
         let playbook = parse("deploy", SHIPPED[0].1).unwrap();
         let now = datetime!(2030-01-01 00:00 UTC);
         let world = World {
@@ -179,6 +181,18 @@ fn refused_dropped_and_strange_are_told_apart() {
         reason: "no".to_owned(),
     });
     assert_eq!(scene.found(&forbidden).1, Topic::Ssh);
+}
+
+#[test]
+fn a_daemon_that_is_declared_open_may_serve_everybody() {
+    let mut scene = Scene::new(&["10.0.0.12"]);
+    let served = answered(Answer::Served(200));
+    assert!(matches!(scene.judged(&served), Judged::Found(_)));
+    scene.inventory +=
+        "  vars: {dtls_daemon_mode: tls, dtls_i_understand_anyone_can_connect: true}\n";
+    assert_eq!(scene.judged(&served), Judged::Fine);
+    let not_tls = answered(Answer::Closed("not TLS".to_owned()));
+    assert!(matches!(scene.judged(&not_tls), Judged::Found(_)));
 }
 
 #[test]
