@@ -47,7 +47,7 @@ pub(super) struct State {
     /// What was said already: host and text.
     noted: BTreeSet<(String, String)>,
     /// How the run ends, where that is not what the recap says.
-    exit: Option<Exit>,
+    pub(super) exit: Option<Exit>,
 }
 
 impl State {
@@ -297,7 +297,7 @@ fn held(proof: &Proof) -> Failure {
 }
 
 /// Containers would stop, and nobody agrees to it.
-fn waits(world: &World, what: &str) -> Failure {
+pub(super) fn waits(world: &World, what: &str) -> Failure {
     let host = world.plan.changes().find_map(|change| match change.action {
         Action::Restart(_) => Some(change.host.clone()),
         _ => None,
