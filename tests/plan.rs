@@ -55,6 +55,34 @@ fn the_doctor_finds_what_is_wrong_and_nothing_else() {
     assert!(count >= 10, "only {count} cases");
 }
 
+/// A client that has dropped the CA, and an identity on it that has not.
+#[test]
+fn an_identity_trusts_a_revoked_daemon_for_itself() {
+    let text = "inventory: |
+  all:
+    children:
+      ca: {hosts: {authority: {ansible_host: 10.0.0.11}}}
+      daemons: {hosts: {daemon: {ansible_host: 10.0.0.12}}}
+      clients:
+        hosts:
+          client:
+            ansible_host: 10.0.0.10
+            ansible_user: ubuntu
+            dtls_client_env: []
+            dtls_identities:
+              ci: {dir: /srv/ci/docker, owner: ci}
+revoked: [daemon]
+drift:
+  client:
+    /home/ubuntu/.docker/ca.pem: {content: nobody}
+";
+    let case = Case::read(text).unwrap();
+    assert_eq!(case.trusting(), ["client"]);
+    let gone = format!("{text}    /srv/ci/docker/ca.pem: {{content: nobody}}\n");
+    let case = Case::read(&gone).unwrap();
+    assert!(case.trusting().is_empty());
+}
+
 /// Compares what comes out of each case with what it expects, or writes it.
 fn compare(paths: Vec<PathBuf>, outcome: impl Fn(&Case) -> String) -> usize {
     let update = std::env::var_os("UPDATE_CASES").is_some();

@@ -293,6 +293,32 @@ pub(super) fn in_home(directory: &str, host: &Host) -> String {
     }
 }
 
+/// Certificates that are due from the day they are issued: what is wrong, and
+/// what to do. None outlives its CA.
+pub(super) fn renewed_always(
+    whose: &str,
+    renew: u32,
+    validity: u32,
+    ca_days: Option<u32>,
+) -> Option<(String, String)> {
+    if renew >= validity {
+        return Some((
+            format!(
+                "{whose} that live {validity} days cannot be renewed {renew} days before their end"
+            ),
+            "every run would renew them: a third of their life is usual".to_owned(),
+        ));
+    }
+    let ca_days = ca_days.filter(|ca_days| renew >= *ca_days)?;
+    Some((
+        format!(
+            "{whose} end with their CA, which lives {ca_days} days, and cannot be renewed {renew} days before their end"
+        ),
+        "they would be due, and a new CA with them, at every run: raise dtls_ca_validity_days or lower this"
+            .to_owned(),
+    ))
+}
+
 /// Settings of one host that cannot both hold.
 fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Context) {
     let (host, settings) = (&resolved.host, &resolved.host.settings);
@@ -304,20 +330,13 @@ fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Conte
             .problems
             .error(at("dtls_extra_sans"), message, "this one", help);
     }
-    if settings
-        .renew_before
-        .is_some_and(|renew| renew.days >= settings.validity_days)
-    {
-        let message = format!(
-            "certificates that live {} days cannot be renewed {} days before their end",
-            settings.validity_days,
-            settings.renew_before.map_or(0, |renew| renew.days)
-        );
-        let help =
-            Some("every run would renew them: a third of dtls_validity_days is usual".to_owned());
+    if let Some((message, help)) = settings.renew_before.and_then(|renew| {
+        let ca_days = ca_days.filter(|_| has_role(host));
+        renewed_always("certificates", renew.days, settings.validity_days, ca_days)
+    }) {
         context
             .problems
-            .error(at("dtls_renew_before"), message, "this value", help);
+            .error(at("dtls_renew_before"), message, "this value", Some(help));
     }
     if host.is_daemon && settings.daemon_mode == DaemonMode::Tls && !settings.anyone_can_connect {
         let message = "with dtls_daemon_mode: tls everybody who can connect controls the host";

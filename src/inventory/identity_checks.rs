@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::checks::in_home;
+use super::checks::{in_home, renewed_always};
 use super::convert::Context;
 use super::host::Host;
 use super::names::tidy_path;
@@ -55,18 +55,12 @@ pub(super) fn of_the_client(resolved: &Resolved, ca_days: Option<u32>, context: 
             );
         }
         let settings = &identity.settings;
-        if let Some(renew) = settings.renew_before
-            && renew.days >= settings.validity_days
-        {
-            refuse(
-                format!(
-                    "certificates of {} live {} days and cannot be renewed {} days before their end",
-                    quoted(&holder),
-                    settings.validity_days,
-                    renew.days
-                ),
-                "every run would renew them: a third of validity_days is usual".to_owned(),
-            );
+        if let Some(renew) = settings.renew_before {
+            let whose = format!("certificates of {}", quoted(&holder));
+            let (renew, validity) = (renew.days, settings.validity_days);
+            if let Some((message, help)) = renewed_always(&whose, renew, validity, ca_days) {
+                refuse(message, help);
+            }
         }
     }
     let longer = host.identities.iter().find(|identity| {

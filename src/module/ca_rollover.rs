@@ -91,6 +91,9 @@ impl Module for CaRollover {
             planner.authority.problem = Some(problem);
             return Err(refusal);
         }
+        if !is_idle(task) {
+            planner.agree_on_expiry()?;
+        }
         let changes = if planner.rollover.is_none() {
             start_or_end(planner, host, task)?
         } else {

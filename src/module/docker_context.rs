@@ -73,7 +73,7 @@ impl Module for DockerContext {
             if is_absent(task) || (holder.is_absent() && has_contexts(holder) && takes_away) {
                 // An account's contexts are looked at once.
                 if has_contexts(holder) || holder.identity.is_none() {
-                    changes.extend(remove(planner, holder, task)?);
+                    changes.extend(remove(planner, host, holder, task)?);
                 }
             } else if !holder.is_absent()
                 && has_contexts(holder)
@@ -227,11 +227,34 @@ fn shares_authority(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Resu
     Ok(trusted.iter().any(|trusted| ours.contains(&trusted.der())))
 }
 
+/// Whether somebody who stays has this context: several identities can be of one
+/// account, and have its contexts in common.
+fn is_of_another(
+    planner: &Planner<'_>,
+    machine: &Host,
+    paths: &ContextPaths,
+    daemon: &Host,
+) -> Result<bool, Refusal> {
+    let facts = planner.facts(&machine.name)?;
+    let place = facts.expand(&paths.metadata);
+    Ok(everybody(machine)
+        .filter(|holder| !holder.is_absent() && has_contexts(holder))
+        .any(|holder| facts.expand(&context_paths(holder, daemon).metadata) == place))
+}
+
 /// The contexts that are ours go, with the files copied into them.
-fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+fn remove(
+    planner: &Planner<'_>,
+    machine: &Host,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::new();
     for daemon in planner.inventory.daemons() {
         let paths = context_paths(host, daemon);
+        if !is_absent(task) && is_of_another(planner, machine, &paths, daemon)? {
+            continue;
+        }
         let is_ours = match found(planner, host, daemon)? {
             Some(Keeper::Own) => true,
             Some(Keeper::Inventory(_)) => shares_authority(planner, host, daemon)?,

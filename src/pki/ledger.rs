@@ -308,6 +308,18 @@ impl Ledger {
         self.revoked.get(serial)
     }
 
+    /// Marks of leaves whose own line is lost, in the order of their serials.
+    #[must_use]
+    pub fn lost_marks(&self) -> Vec<(&str, &Revocation)> {
+        let marks = self.revoked.iter();
+        let mut lost: Vec<(&str, &Revocation)> = marks
+            .filter(|(serial, _)| !self.by_serial.contains_key(*serial))
+            .map(|(serial, mark)| (serial.as_str(), mark))
+            .collect();
+        lost.sort_by_key(|(serial, _)| *serial);
+        lost
+    }
+
     /// The line that a crash tore, counted from one. The next append removes it.
     #[must_use]
     pub fn torn_line(&self) -> Option<usize> {

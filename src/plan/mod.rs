@@ -11,6 +11,7 @@ mod authority;
 mod change;
 mod engine;
 mod examine;
+mod expiry;
 mod files;
 mod issued;
 mod leaf;

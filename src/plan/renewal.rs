@@ -134,7 +134,7 @@ impl Planner<'_> {
 
     /// A leaf that this CA renews for the last time.
     pub(super) fn renewed_for_the_last_time(&mut self, host: &Host, role: Role) {
-        let text = format!("{role} certificate of {}", host.name);
+        let text = format!("{role} certificate of {}", host.holder());
         if !self.last_of_authority.contains(&text) {
             self.last_of_authority.push(text);
         }
@@ -191,12 +191,6 @@ impl Planner<'_> {
         })
     }
 
-    /// Whether the present CA has expired.
-    pub(super) fn authority_expired(&self) -> bool {
-        let authority = self.authority.certificate.as_ref();
-        authority.is_some_and(|authority| authority.not_after() <= self.now)
-    }
-
     /// How the CA comes to be replaced, for a note.
     pub(super) fn advice(&self) -> String {
         if self.inventory.ca().settings.auto_ca_rollover {
@@ -251,6 +245,7 @@ impl Planner<'_> {
                 Some(self.overdue(authority))
             };
             notes.extend(self.note_revoked());
+            notes.extend(self.note_lost_marks());
             notes.extend(self.note_under_way());
             notes.extend(text.map(|text| Note {
                 danger: false,

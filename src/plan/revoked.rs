@@ -17,7 +17,7 @@ use super::{Authority, Note, Planner};
 use crate::inventory::{Host, Inventory};
 use crate::module::restart::runs_with;
 use crate::node::facts::NodeFacts;
-use crate::pki::{Certificate, Entry, Revocation, Role};
+use crate::pki::{BACKDATE, Certificate, Entry, Revocation, Role};
 
 /// Those that are revoked and have not expired.
 pub fn revoked(
@@ -62,7 +62,11 @@ pub fn trusted_by(
                 let (directory, files) = location(host, Role::Daemon);
                 vec![facts.expand(&format!("{directory}/{}", files.ca))]
             }
-            Role::Daemon => client_files(host, inventory, facts, "ca.pem"),
+            // An identity trusts for itself.
+            Role::Daemon => host
+                .client_holders()
+                .flat_map(|holder| client_files(holder, inventory, facts, "ca.pem"))
+                .collect(),
         };
         paths.iter().any(|path| {
             let bytes = facts.regular(path).and_then(|file| file.content.as_deref());
@@ -77,7 +81,7 @@ pub fn trusted_by(
         .iter()
         .filter(|host| match entry.role {
             Role::Client => host.is_daemon,
-            Role::Daemon => host.is_client,
+            Role::Daemon => host.client_holders().next().is_some(),
         })
         .filter(|host| {
             facts
@@ -127,6 +131,26 @@ impl Planner<'_> {
         revoked(&self.authority, self.now)
             .map(|(entry, _)| entry)
             .filter(|entry| is_of_present(&self.authority, entry))
+            .collect()
+    }
+
+    /// Marks that name nobody any more. A CA that was made after the mark has not
+    /// signed what it is about.
+    pub(super) fn note_lost_marks(&self) -> Vec<Note> {
+        let Some(authority) = &self.authority.certificate else {
+            return Vec::new();
+        };
+        let made = authority.not_before() + BACKDATE;
+        let lost = self.authority.ledger.lost_marks().into_iter();
+        lost.filter(|(_, mark)| mark.at >= made && !self.rolls_over)
+            .map(|(serial, mark)| Note {
+                danger: false,
+                host: self.inventory.ca().name.clone(),
+                text: format!(
+                    "serial {serial} was revoked on {}, and its line in the ledger is lost: whoever holds it is let in until the CA is replaced: dtls-deploy rotate --ca",
+                    mark.at.date()
+                ),
+            })
             .collect()
     }
 

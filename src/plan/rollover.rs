@@ -17,6 +17,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::expiry::has_expired;
 use super::leaf::location;
 use super::{Authority, Content, Planner};
 use crate::inventory::{ClientEnv, Host, Inventory};
@@ -92,7 +93,7 @@ impl Rollover {
         let separator = if old_text.ends_with('\n') { "" } else { "\n" };
         let mut rollover = Self {
             both_text: format!("{old_text}{separator}{next_text}"),
-            expired: current.not_after() <= now,
+            expired: has_expired(&current, inventory, facts, now),
             current,
             next,
             old_text,

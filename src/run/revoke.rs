@@ -10,15 +10,16 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use super::rollover::{Pass, State};
+use super::rollover::{Pass, State, waits};
 use super::{Exit, Run, RunError, World, consent};
 use crate::agent::RunningAgent;
-use crate::event::{Event, PlannedChange};
+use crate::event::{Event, Failure, FailureKind, PlannedChange};
 use crate::inventory::names::nearest;
 use crate::pki::{Entry, Ledger, Request, Response, Role};
 use crate::plan::{
-    Authority, AuthorityProblem, Containers, Outside, Rollover, outside_of, revoked,
+    Authority, AuthorityProblem, Containers, Outside, Plan, Rollover, outside_of, revoked,
 };
+use crate::session::causes;
 
 const STEP: &str = "revoke certificates";
 
@@ -99,8 +100,16 @@ impl Run<'_> {
             batches: Vec::new(),
         });
         let mut state = State::default();
+        judged(&mut world.plan, rolls, self.options.check);
+        if self.options.check {
+            self.show_refusals(&world.plan);
+        }
         if self.options.check || nothing {
-            let exit = self.recap(&world, &state.outcome, &[], begun);
+            let asks = self.options.check && self.options.exit_code && !nothing;
+            let exit = match self.recap(&world, &state.outcome, &[], begun) {
+                Exit::Fine if asks => Exit::ChangesNeeded,
+                exit => exit,
+            };
             for node in world.nodes.values() {
                 node.connection.close().await;
             }
@@ -119,13 +128,15 @@ impl Run<'_> {
         }
         let found = self.mark(&mut agent, &world, options, &mut state).await?;
         let text = if rolls {
-            let mut came_to = self
+            let passed = self
                 .passes(&mut world, &mut agent, &mut state, &program, &left)
-                .await?;
+                .await;
+            let mut came_to = self.after_marks(passed, &world, &mut state);
             if came_to == Pass::Over && found.twice {
-                came_to = self
+                let passed = self
                     .passes(&mut world, &mut agent, &mut state, &program, &[])
-                    .await?;
+                    .await;
+                came_to = self.after_marks(passed, &world, &mut state);
             }
             if came_to == Pass::Over {
                 ""
@@ -142,6 +153,42 @@ impl Run<'_> {
             );
         }
         self.end_passes(world, agent, state, begun).await
+    }
+
+    /// What ends the passes early does not end the run: something is marked by
+    /// now, so that the warning and the recap follow.
+    fn after_marks(
+        &self,
+        passed: Result<Pass, RunError>,
+        world: &World,
+        state: &mut State,
+    ) -> Pass {
+        let error = match passed {
+            Ok(came_to) => return came_to,
+            Err(error) => error,
+        };
+        let exit = exit_after_marks(&error);
+        match &error {
+            RunError::Interrupted => {}
+            RunError::ContainersRunning { what, .. } => {
+                self.events.emit(Event::Failed(waits(world, what)));
+            }
+            error => {
+                let ca = &self.inventory.ca().name;
+                self.events.emit(Event::Failed(Failure {
+                    host: ca.clone(),
+                    kind: FailureKind::Failed,
+                    step: "replace the CA".to_owned(),
+                    message: error.to_string(),
+                    causes: causes(error),
+                    detail: Vec::new(),
+                    hint: error.hint(),
+                }));
+                state.outcome.failed.insert(ca.clone());
+            }
+        }
+        state.exit = Some(exit);
+        Pass::Stopped
     }
 
     fn usable_authority(&self, world: &World) -> Result<Authority, RunError> {
@@ -396,6 +443,26 @@ impl Run<'_> {
     }
 }
 
+/// Leaves of a plan what this run stands by. Without a rollover none of it is
+/// carried out; where it is only looked at, what is shown are the changes of
+/// [`Run::foresee`] with the refusals of the first pass.
+fn judged(plan: &mut Plan, rolls: bool, check: bool) {
+    if !rolls {
+        plan.problems.clear();
+    }
+    if !rolls || check {
+        plan.plays.clear();
+    }
+}
+
+/// The codes that say that nothing was changed are none after a mark.
+fn exit_after_marks(error: &RunError) -> Exit {
+    match error.exit() {
+        Exit::Usage | Exit::Locked => Exit::Failed,
+        exit => exit,
+    }
+}
+
 /// The certificates that a name means.
 fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
     let now = OffsetDateTime::now_utc();
@@ -420,4 +487,57 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
         ),
         hint: Some(hint),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, RunError, exit_after_marks, judged};
+    use crate::plan::{Plan, PlanProblem, PlannedPlay};
+
+    #[test]
+    fn after_a_mark_no_code_says_that_nothing_was_changed() {
+        let refused = RunError::Refused {
+            host: None,
+            step: super::STEP,
+            message: "no".to_owned(),
+            hint: None,
+        };
+        assert_eq!(exit_after_marks(&refused), Exit::Failed);
+        assert_eq!(exit_after_marks(&RunError::Interrupted), Exit::Interrupted);
+        let asked = RunError::ContainersRunning {
+            what: "1 container".to_owned(),
+            asked: true,
+        };
+        assert_eq!(exit_after_marks(&asked), Exit::ContainersRunning);
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            plays: vec![PlannedPlay {
+                name: "CA".to_owned(),
+                r#become: None,
+                hosts: Vec::new(),
+            }],
+            problems: vec![PlanProblem {
+                host: "daemon".to_owned(),
+                task: "restart".to_owned(),
+                message: "no".to_owned(),
+                hint: None,
+            }],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_carried_out_or_shown_is_judged() {
+        let left = |rolls, check| {
+            let mut plan = plan();
+            judged(&mut plan, rolls, check);
+            (plan.plays.len(), plan.problems.len())
+        };
+        assert_eq!(left(true, false), (1, 1));
+        assert_eq!(left(true, true), (0, 1));
+        assert_eq!(left(false, false), (0, 0));
+        assert_eq!(left(false, true), (0, 0));
+    }
 }

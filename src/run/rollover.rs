@@ -14,7 +14,7 @@ use crate::event::{Check, Event, Failure, FailureKind, Proof, Verdict};
 use crate::inventory::{host_of, identity_of};
 use crate::journal::left::Left;
 use crate::pki::Request;
-use crate::plan::Action;
+use crate::plan::{Action, Plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 
@@ -47,7 +47,16 @@ pub(super) struct State {
     /// What was said already: host and text.
     noted: BTreeSet<(String, String)>,
     /// How the run ends, where that is not what the recap says.
-    exit: Option<Exit>,
+    pub(super) exit: Option<Exit>,
+}
+
+impl State {
+    /// The recap knows the last plan alone: what an earlier one was refused has
+    /// not succeeded, whatever the plan after it does.
+    fn keep_refusals(&mut self, plan: &Plan) {
+        let hosts = plan.problems.iter().map(|problem| problem.host.clone());
+        self.outcome.failed.extend(hosts);
+    }
 }
 
 impl Run<'_> {
@@ -172,6 +181,7 @@ impl Run<'_> {
         };
         if came_to == Pass::Idle {
             // It is held back: certificates do not expire over that.
+            state.keep_refusals(&world.plan);
             match self
                 .pass(&mut world, &mut agent, &mut state, program, &[])
                 .await
@@ -287,7 +297,7 @@ fn held(proof: &Proof) -> Failure {
 }
 
 /// Containers would stop, and nobody agrees to it.
-fn waits(world: &World, what: &str) -> Failure {
+pub(super) fn waits(world: &World, what: &str) -> Failure {
     let host = world.plan.changes().find_map(|change| match change.action {
         Action::Restart(_) => Some(change.host.clone()),
         _ => None,
@@ -302,5 +312,28 @@ fn waits(world: &World, what: &str) -> Failure {
         hint: Some(
             "the same command goes on from here; --allow-container-restart agrees to it, dtls_live_restore: true in the inventory keeps containers running".to_owned(),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::State;
+    use crate::plan::{Plan, PlanProblem};
+
+    #[test]
+    fn what_a_rollover_was_refused_is_a_failure_after_the_next_plan() {
+        let mut state = State::default();
+        state.keep_refusals(&Plan::default());
+        assert!(state.outcome.failed.is_empty());
+        state.keep_refusals(&Plan {
+            problems: vec![PlanProblem {
+                host: "authority".to_owned(),
+                task: "the next step".to_owned(),
+                message: "others hold certificates of the old CA".to_owned(),
+                hint: None,
+            }],
+            ..Plan::default()
+        });
+        assert!(state.outcome.failed.contains("authority"));
     }
 }

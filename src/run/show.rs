@@ -18,17 +18,7 @@ impl Run<'_> {
                 Event::Warning { host, text }
             });
         }
-        for problem in &plan.problems {
-            self.events.emit(Event::Failed(Failure {
-                host: problem.host.clone(),
-                kind: FailureKind::Refused,
-                step: problem.task.clone(),
-                message: problem.message.clone(),
-                causes: Vec::new(),
-                detail: Vec::new(),
-                hint: problem.hint.clone(),
-            }));
-        }
+        self.show_refusals(plan);
         self.events.emit(Event::Plan {
             changes: plan
                 .changes()
@@ -42,6 +32,20 @@ impl Run<'_> {
                 .collect(),
             batches: self.batches(plan),
         });
+    }
+
+    pub(super) fn show_refusals(&self, plan: &Plan) {
+        for problem in &plan.problems {
+            self.events.emit(Event::Failed(Failure {
+                host: problem.host.clone(),
+                kind: FailureKind::Refused,
+                step: problem.task.clone(),
+                message: problem.message.clone(),
+                causes: Vec::new(),
+                detail: Vec::new(),
+                hint: problem.hint.clone(),
+            }));
+        }
     }
 
     /// Plays whose hosts are not all taken at one time.

@@ -9,7 +9,9 @@ use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
-use dtls_deploy::plan::{Action, Content, LeafPart, Plan, Renewals, issued_names, plan};
+use dtls_deploy::plan::{
+    Action, Authority, Content, LeafPart, Plan, Renewals, issued_names, plan, revoked,
+};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;
@@ -237,6 +239,16 @@ impl Case {
             writeln!(text, "  - '{}'", line.replace('\'', "''")).unwrap();
             text
         })
+    }
+
+    /// Who trusts what was revoked, all the same.
+    pub fn trusting(&self) -> Vec<String> {
+        let (inventory, _, facts, now) = self.scene();
+        let ca = inventory.ca();
+        let authority = Authority::read(ca, facts.get(&ca.name));
+        revoked::revoked(&authority, now)
+            .flat_map(|(entry, _)| revoked::trusted_by(entry, &inventory, &facts))
+            .collect()
     }
 
     /// What is there in the end, and what is wanted.
