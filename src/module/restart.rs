@@ -56,7 +56,7 @@ impl Module for Restart {
         request.engine = true;
         request.content.insert(RECORD.to_owned());
         request.content.insert(daemon_json::PATH.to_owned());
-        request.hashed.insert(socket_override::path(host));
+        request.content.insert(socket_override::path(host));
     }
 
     fn plan(
