@@ -168,10 +168,12 @@ fn converge(lab: &Lab, inventory: &str, broken: &mut Vec<String>) {
     }
     let last = lab.run(&[inventory]);
     if last.code != 0 || !last.stdout.contains("Nothing to change") {
-        let said = shorten(&last.stdout);
+        // What it still found to do is what is to be understood.
+        let said: Vec<&str> = last.stdout.lines().map(str::trim).take(12).collect();
         broken.push(format!(
-            "the run after the next ends with {}: {said}",
-            last.code
+            "the run after the next ends with {}: {}",
+            last.code,
+            said.join(" / ")
         ));
     }
 }
