@@ -4,6 +4,7 @@
 //! the lab in the same condition, because a plain run after the fault is part
 //! of what is to be proved.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -41,11 +42,34 @@ fn end(run: &mut std::process::Child) -> Option<i32> {
     }
 }
 
+/// Which set there is when every directory has one of its own: a client's
+/// directory and the copies of its contexts are each switched at once, one after
+/// the other, and each of them works.
+fn sets(before: &Seen, now: &Seen, last: &Seen) -> &'static str {
+    let of = |path: &str| {
+        path.rsplit_once('/')
+            .map_or("", |(directory, _)| directory)
+            .to_owned()
+    };
+    let directories: BTreeSet<String> = last.files.keys().map(|path| of(path)).collect();
+    let found: BTreeSet<&str> = directories
+        .iter()
+        .map(|directory| set(before, now, last, |path| of(path) == *directory))
+        .filter(|found| *found != "same")
+        .collect();
+    match found.iter().copied().collect::<Vec<_>>().as_slice() {
+        [] => "same",
+        [one] => one,
+        ["new", "old"] => "old and new",
+        _ => "mixed",
+    }
+}
+
 /// All files old, all new, or neither.
-fn set(before: &Seen, now: &Seen, last: &Seen) -> &'static str {
+fn set(before: &Seen, now: &Seen, last: &Seen, wanted: impl Fn(&str) -> bool) -> &'static str {
     let mut is_old = true;
     let mut is_new = true;
-    for (path, last) in &last.files {
+    for (path, last) in last.files.iter().filter(|(path, _)| wanted(path)) {
         let before = before.files.get(path).unwrap_or(&None);
         let now = now.files.get(path).unwrap_or(&None);
         is_old &= now == before;
@@ -179,11 +203,19 @@ fn converge(lab: &Lab, inventory: &str, broken: &mut Vec<String>) {
 }
 
 /// The one identity or the other, whole, and everybody let in who was.
-fn compare(before: &Seen, after: &Seen, last: &Seen, broken: &mut Vec<String>) -> String {
+fn compare(
+    scenario: Scenario,
+    (before, after, last): (&Seen, &Seen, &Seen),
+    broken: &mut Vec<String>,
+) -> String {
     if !after.socket_answers {
         broken.push("the local socket does not answer".to_owned());
     }
-    let files = set(before, after, last);
+    let files = if scenario == Scenario::Client {
+        sets(before, after, last)
+    } else {
+        set(before, after, last, |_| true)
+    };
     if files == "mixed" {
         let now: Vec<&String> = after
             .files
@@ -245,7 +277,7 @@ pub fn run(
     let after = look(lab, scenario);
     converge(lab, &inventory, &mut broken);
     let last = look(lab, scenario);
-    let what = compare(&before, &after, &last, &mut broken);
+    let what = compare(scenario, (&before, &after, &last), &mut broken);
     if last.served != certificate_hash(lab, "node3", "/etc/docker/tls/cert.pem") {
         broken.push("dockerd serves another certificate than is on its disk".to_owned());
     }
