@@ -49,7 +49,7 @@ lint:
 	cargo clippy --all-targets -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/selftest tests/lab/provision tests/run tests/prepare .ci/run
 	shellcheck packaging/deb docs/build src/cli/completions.bash
-	shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 src/node/prelude.sh
+	cat src/node/prelude/base.sh src/node/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
 	shellcheck tests/faults/shim.sh
 
 # Licences, bans and sources of the dependencies; needs cargo-deny.

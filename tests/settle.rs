@@ -184,7 +184,7 @@ fn at_boot_nothing_waits_for_an_undo_that_is_under_way() {
         held.lock().unwrap();
         let text = format!(
             "{}\nRUN={RUN}\nUNIT=docker.service\nunswap_all() {{ echo unswapped; }}\nroll_back boot\n",
-            include_str!("../src/node/prelude.sh")
+            dtls_deploy::node::prelude::whole()
         );
         let script = state.path().join("boot.sh");
         std::fs::write(&script, text).unwrap();

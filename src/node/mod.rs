@@ -10,6 +10,7 @@ mod r#become;
 pub mod facts;
 pub mod generation;
 mod local;
+pub mod prelude;
 pub mod script;
 mod ssh;
 mod stream;

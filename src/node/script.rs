@@ -4,10 +4,8 @@
 //! text for a POSIX shell's standard input, as a [`Secret`], because its
 //! arguments may be private keys.
 
+use super::prelude;
 use crate::secret::Secret;
-
-/// The functions every script may call; see the file itself.
-pub const PRELUDE: &str = include_str!("prelude.sh");
 
 /// `text` as one word of a POSIX shell, byte for byte.
 ///
@@ -97,7 +95,8 @@ impl Script {
         // What only a script tells another.
         text.push_str("unset DTLS_OWNER DTLS_ACCOUNT DTLS_ACCOUNT_ID\n");
         text.push_str("DTLS_PRELUDE=");
-        text.push_str(&quote(&format!("{PRELUDE}RUN={}\n", quote(run))));
+        let functions = prelude::for_statements(&self.statements);
+        text.push_str(&quote(&format!("{functions}RUN={}\n", quote(run))));
         text.push_str(
             "\neval \"$DTLS_PRELUDE\"\nrequire_builtin_printf\nlogin_home\ndtls_run() {\n",
         );

@@ -1,0 +1,261 @@
+//! The prelude: the functions that scripts for a node are made of.
+//!
+//! Comes in: the statements of a script. Goes out: the shell text of the
+//! functions that it needs. A script that only looks carries what it calls, and
+//! what that calls, and nothing else: looking is what most runs do, and every
+//! 14 KiB cost another round trip on a new connection (RFC 6928). A script that
+//! changes something carries everything, because what undoes it later is written
+//! on the node with what the script has brought.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+/// Files whose functions only look.
+const LOOKING: [&str; 5] = [
+    include_str!("prelude/base.sh"),
+    include_str!("prelude/accounts.sh"),
+    include_str!("prelude/facts.sh"),
+    include_str!("prelude/health.sh"),
+    include_str!("prelude/proof.sh"),
+];
+
+/// Files whose functions change something.
+const CHANGING: [&str; 5] = [
+    include_str!("prelude/files.sh"),
+    include_str!("prelude/daemon.sh"),
+    include_str!("prelude/generations.sh"),
+    include_str!("prelude/live_restore.sh"),
+    include_str!("prelude/own_steps.sh"),
+];
+
+/// What every script calls before its own statements: see [`super::script`].
+const ALWAYS: [&str; 3] = ["require_builtin_printf", "login_home", "record"];
+
+static PRELUDE: LazyLock<Prelude> = LazyLock::new(Prelude::read);
+
+/// The part of the prelude that these statements need.
+#[must_use]
+pub fn for_statements(statements: &[String]) -> String {
+    PRELUDE.for_statements(statements)
+}
+
+/// All of it.
+#[must_use]
+pub fn whole() -> &'static str {
+    &PRELUDE.whole
+}
+
+struct Prelude {
+    whole: String,
+    /// What stands outside of functions in the files that only look.
+    settings: String,
+    looking: BTreeMap<&'static str, Function>,
+    changing: BTreeSet<&'static str>,
+}
+
+struct Function {
+    text: String,
+    /// Functions of the prelude that it names, itself perhaps included.
+    names: BTreeSet<&'static str>,
+}
+
+impl Prelude {
+    fn read() -> Self {
+        let mut whole = String::new();
+        let mut settings = String::new();
+        let mut texts = BTreeMap::new();
+        for file in LOOKING {
+            for piece in pieces(file) {
+                whole.push_str(&piece.text);
+                match piece.function {
+                    Some(name) => drop(texts.insert(name, piece.text)),
+                    None => settings.push_str(&piece.text),
+                }
+            }
+        }
+        let mut changing = BTreeSet::new();
+        for file in CHANGING {
+            for piece in pieces(file) {
+                whole.push_str(&piece.text);
+                changing.extend(piece.function);
+            }
+        }
+        let known: BTreeSet<&'static str> = texts
+            .keys()
+            .copied()
+            .chain(changing.iter().copied())
+            .collect();
+        let looking = texts
+            .into_iter()
+            .map(|(name, text)| {
+                let names = named_in(&text, &known);
+                (name, Function { text, names })
+            })
+            .collect();
+        Self {
+            whole,
+            settings,
+            looking,
+            changing,
+        }
+    }
+
+    fn for_statements(&self, statements: &[String]) -> String {
+        let known: BTreeSet<&'static str> = self
+            .looking
+            .keys()
+            .copied()
+            .chain(self.changing.iter().copied())
+            .collect();
+        let mut open: Vec<&'static str> = ALWAYS.to_vec();
+        for statement in statements {
+            open.extend(named_in(statement, &known));
+        }
+        let mut needed = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !needed.insert(name) {
+                continue;
+            }
+            match self.looking.get(name) {
+                Some(function) => open.extend(&function.names),
+                None => return self.whole.clone(),
+            }
+        }
+        let mut text = self.settings.clone();
+        for name in needed {
+            if let Some(function) = self.looking.get(name) {
+                text.push_str(&function.text);
+            }
+        }
+        text
+    }
+}
+
+struct Piece {
+    /// The function that it is; none for what stands outside of functions.
+    function: Option<&'static str>,
+    text: String,
+}
+
+/// A file as its functions and what stands between them, without comments. A
+/// function begins at the first column, and ends at a brace there or on its
+/// own line; comments are lines of their own.
+fn pieces(file: &'static str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut open: Option<Piece> = None;
+    for line in file.lines() {
+        let is_comment = line.trim_start().starts_with('#');
+        match &mut open {
+            Some(piece) => {
+                // Inside, a line with # may belong to a here-document.
+                piece.text.push_str(line);
+                piece.text.push('\n');
+                if line == "}" || line == ")" {
+                    pieces.extend(open.take());
+                }
+            }
+            None if is_comment || line.is_empty() => {}
+            None => {
+                let piece = Piece {
+                    function: function_begun(line),
+                    text: format!("{line}\n"),
+                };
+                if piece.function.is_some() && !line.ends_with('}') {
+                    open = Some(piece);
+                } else {
+                    pieces.push(piece);
+                }
+            }
+        }
+    }
+    pieces.extend(open);
+    pieces
+}
+
+fn function_begun(line: &'static str) -> Option<&'static str> {
+    let (name, rest) = line.split_once("()")?;
+    let rest = rest.trim_start();
+    (is_word(name) && (rest.starts_with('{') || rest.starts_with('('))).then_some(name)
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_word_character)
+}
+
+fn is_word_character(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '_'
+}
+
+/// Every word of the text that is the name of a function, wherever it stands:
+/// too many do no harm.
+fn named_in(text: &str, known: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
+    text.split(|character| !is_word_character(character))
+        .filter_map(|word| known.get(word).copied())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn script(call: &str) -> String {
+        for_statements(&[call.to_owned()])
+    }
+
+    #[test]
+    fn every_function_is_found_once_and_every_file_is_read_to_its_end() {
+        let mut found = 0;
+        let mut written = 0;
+        for file in LOOKING.into_iter().chain(CHANGING) {
+            for piece in pieces(file) {
+                found += usize::from(piece.function.is_some());
+                assert!(
+                    piece.function.is_none() || piece.text.trim_end().ends_with('}'),
+                    "{}",
+                    piece.text
+                );
+            }
+            written += file
+                .lines()
+                .filter(|line| line.contains("() {") && !line.starts_with([' ', '#']))
+                .count();
+        }
+        assert_eq!(found, written);
+        assert_eq!(found, PRELUDE.looking.len() + PRELUDE.changing.len());
+    }
+
+    #[test]
+    fn looking_brings_what_it_calls_and_nothing_that_changes() {
+        let text = script("fact_unit 'docker.service'");
+        assert!(text.contains("\nfact_unit() {"));
+        assert!(text.contains("\nfact_files() {"), "fact_unit calls it");
+        assert!(text.contains("set -u\n"));
+        assert!(!text.contains("\nprove_identity() {"));
+        assert!(!text.contains("\nswap() {"));
+        assert!(text.len() < whole().len() / 3, "{}", text.len());
+    }
+
+    #[test]
+    fn changing_brings_everything() {
+        for call in [
+            "swap '/etc/docker'",
+            "settle",
+            "in_account 'a' 'stage_open'",
+        ] {
+            assert_eq!(script(call), whole(), "{call}");
+        }
+    }
+
+    #[test]
+    fn only_looking_is_declared_by_files_that_only_look() {
+        for (name, function) in &PRELUDE.looking {
+            assert!(
+                function
+                    .names
+                    .iter()
+                    .all(|other| PRELUDE.looking.contains_key(other)),
+                "{name} calls a function that changes something"
+            );
+        }
+    }
+}

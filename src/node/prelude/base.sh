@@ -1,0 +1,64 @@
+# The dtls-deploy prelude: all that ever runs on a daemon or client node.
+#
+# Every script that the controller sends is this text followed by calls of the
+# functions below, each argument in single quotes. It arrives on standard
+# input of a POSIX shell (dash, bash, busybox ash), never in argv, and is
+# parsed to its end before the first call runs: a transfer that breaks off
+# executes nothing. Records go to standard output, one a line, fields separated
+# by tabs; what tools print goes to standard error.
+#
+# Needs: a POSIX shell whose printf is built in (an external one would show
+# secrets in argv), and coreutils or busybox. No Python, no openssl.
+
+set -u
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${PATH-}
+export LC_ALL PATH
+umask 077
+# Once the controller is gone a write to standard output would end the script
+# in the middle of a transaction.
+trap '' PIPE
+# A redirection that fails ends the shell where a special builtin has it: files
+# are made with printf, never with a colon.
+TAB=$(printf '\t')
+# The shell that works on this node, whoever acts for it.
+: "${DTLS_OWNER:=$$}"
+STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
+# Who this is: asked once, and told to those who act for another account.
+if [ -n "${DTLS_ACCOUNT_ID-}" ]; then
+    ACCOUNT_ID=$DTLS_ACCOUNT_ID
+    ACCOUNT=$DTLS_ACCOUNT
+else
+    ACCOUNT_ID=$(id -u) && ACCOUNT=$(id -un) || {
+        printf 'failed\taccount\tid does not say who this is\n'
+        exit 70
+    }
+fi
+
+# own_state: where this account keeps what it needs to go back, in a place that
+# nobody else can write. Root's is one for the whole node.
+own_state() {
+    if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
+    [ -d "$STATE" ] || (umask 077 && mkdir -p "$STATE") 2>/dev/null || return 1
+    [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE"
+}
+
+record() {
+    record_line=$1
+    shift
+    for record_field in "$@"; do record_line=$record_line$TAB$record_field; done
+    printf '%s\n' "$record_line"
+}
+
+# fail STEP MESSAGE: the reason why the script stops, for the controller.
+fail() {
+    record failed "$1" "$2"
+    exit 70
+}
+
+require_builtin_printf() {
+    case $(type printf 2>&1) in
+    *builtin*) ;;
+    *) fail shell "the shell's printf is not a builtin: private keys would show in argv" ;;
+    esac
+}

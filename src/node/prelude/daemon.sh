@@ -1,0 +1,340 @@
+# The daemon: asked whether it would start, restarted, put back when nobody confirms.
+
+# validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd would
+# start with the new settings, with the staged file where one is staged.
+validate() {
+    validate_directory=$STATE/validate
+    own_state && rm -rf "$validate_directory" && mkdir "$validate_directory" &&
+        printf '%s' "$1" >"$validate_directory/daemon.json" || {
+        record failed validate "cannot write in $STATE"
+        return 1
+    }
+    shift
+    for validate_link in tlscacert tlscert tlskey; do
+        stage_name "${1%/*}"
+        if [ -e "$STAGE/new/${1##*/}" ]; then
+            ln -s "$STAGE/new/${1##*/}" "$validate_directory/$validate_link"
+        else
+            ln -s "$1" "$validate_directory/$validate_link"
+        fi
+        shift
+    done
+    validate_dockerd=$1
+    shift
+    validate_said=$(
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
+        exec timeout 20 "$validate_dockerd" --validate --config-file "$validate_directory/daemon.json" "$@" 2>&1 </dev/null
+    )
+    validate_status=$?
+    rm -rf "$validate_directory"
+    [ "$validate_status" != 0 ] || return 0
+    validate_line='
+'
+    case $validate_said in
+    # Before 23.0 it cannot be asked.
+    *'unknown flag: --validate'*) return 0 ;;
+    *"${validate_line}See '"*) validate_said=${validate_said%"${validate_line}See '"*} ;;
+    esac
+    if [ "$validate_status" = 124 ]; then
+        record failed validate "dockerd --validate did not end within 20 seconds"
+        return 1
+    fi
+    validate_said=${validate_said##*"$validate_line"}
+    validate_said=${validate_said##*"$validate_directory/daemon.json: "}
+    record failed validate "dockerd refuses the new settings: $(printf '%s' "$validate_said" | tr '\t' ' ')"
+    return 1
+}
+
+# RESTORE: the unit that puts the old files back when the node boots before
+# anybody has confirmed. It is there only while a change is under way.
+RESTORE=dtls-deploy-restore.service
+UNITS=${DTLS_UNITS:-/etc/systemd/system}
+# Gone after a boot: what tells a boot from a restart of the daemon.
+RUNTIME=${DTLS_RUNTIME:-/run}/dtls-deploy
+
+# arm SECONDS UNIT PATHS SCRIPT: the node puts everything back by itself when
+# nobody confirms in time, be it that the controller is gone, the connection
+# dead, or the power cut in between. SCRIPT defines unswap_all and unstage_all;
+# PATHS are the directories they need, as RequiresMountsFor= takes them.
+#
+# Confirming and undoing both begin by renaming the marker `pending`, so that
+# exactly one of them happens.
+arm() {
+    arm_directory=$STATE/armed/$RUN
+    arm_wants=$UNITS/$2.wants
+    own_state && mkdir -p "$STATE/armed" "$RUNTIME" "$arm_wants" "$arm_directory" &&
+        printf '' >"$RUNTIME/$RUN" &&
+        process_start "$DTLS_OWNER" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$arm_directory/owner" &&
+        printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
+        printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
+        unit_property "$2" ActiveState >"$arm_directory/was" &&
+        cat >"$arm_directory/rollback.sh" <<'ROLLBACK' &&
+# Puts back what an unconfirmed change of dtls-deploy replaced, and restarts the
+# daemon; may be run by hand, as root, and again. `timer` leaves alone what
+# somebody else has begun, `boot` restores files only: docker starts after it.
+ROLLBACK_DIRECTORY=${0%/*}
+DTLS_PRELUDE=$(cat "$ROLLBACK_DIRECTORY/prelude.sh") || exit 1
+eval "$DTLS_PRELUDE"
+login_home=/
+. "$ROLLBACK_DIRECTORY/undo.sh" || exit 1
+roll_back "${1-}"
+ROLLBACK
+        printf '' >"$arm_directory/pending" &&
+        cat >"$UNITS/$RESTORE" <<UNIT || fail arm "cannot write in $STATE or $UNITS (disk full or read-only?)"
+[Unit]
+Description=Puts back what an unconfirmed change of dtls-deploy replaced
+DefaultDependencies=no
+After=local-fs.target
+RequiresMountsFor=$STATE $3
+Before=$2
+ConditionPathExists=!$RUNTIME/$RUN
+ConditionPathExists=$arm_directory/undo.sh
+[Service]
+Type=oneshot
+ExecStart=/bin/sh $arm_directory/rollback.sh boot
+UNIT
+    ln -sf "../$RESTORE" "$arm_wants/$RESTORE" &&
+        { sync "$arm_directory"/* "$arm_directory" "$STATE/armed" "$STATE" "$UNITS/$RESTORE" "$arm_wants" "$UNITS" 2>/dev/null || sync; } ||
+        fail arm "cannot write in $UNITS (disk full or read-only?)"
+    systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
+    systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
+        --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
+        fail arm "systemd-run failed: the node could not put the old files back by itself"
+    printf '' >"$arm_directory/armed" || fail arm "cannot write in $STATE (disk full or read-only?)"
+}
+
+armed_unit() { printf '%s' "dtls-deploy-rollback-${RUN%%@*}-${RUN#*@}"; }
+
+# claim NAME: settles how this run ends on this node; only the first succeeds.
+claim() {
+    mv "$STATE/armed/$RUN/pending" "$STATE/armed/$RUN/$1" 2>/dev/null || return 1
+    sync "$STATE/armed/$RUN" 2>/dev/null || sync
+}
+
+# claim_undo NAME: where nobody can rename it nobody can confirm, either.
+claim_undo() { claim "$1" || [ -e "$STATE/armed/$RUN/pending" ]; }
+
+# disarm: it is settled, and neither timer nor boot has anything left to do.
+disarm() {
+    systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
+    # While one of these is there, what they need is there.
+    rm -f "$UNITS/$UNIT.wants/$RESTORE" "$UNITS/$RESTORE"
+    rmdir "$UNITS/$UNIT.wants" 2>/dev/null
+    rm -rf "$STATE/armed/$RUN"
+    # A unit that could not be removed is for the next boot, not for a restart.
+    [ -e "$UNITS/$RESTORE" ] || rm -f "${RUNTIME:?}/$RUN"
+}
+
+# give_up [restart|boot]: everything as it was, said as it is; nothing more
+# comes after it. With `restart` the daemon has seen the new files, and is
+# restarted with the old ones.
+give_up() {
+    if [ -n "$UNIT" ] && [ -z "${claimed-}" ] && ! claim_undo undone; then
+        # The node has begun by itself: it is done there.
+        record failed undo 'the node puts the old files back by itself'
+        record undone
+        exit 71
+    fi
+    undo_status=0
+    unswap_all || undo_status=1
+    if [ "$undo_status" = 0 ]; then
+        case $UNIT:${1-} in
+        ?*:restart) restore_unit || undo_status=1 ;;
+        ?*:boot) systemctl daemon-reload </dev/null || undo_status=1 ;;
+        *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
+        esac
+    fi
+    if [ "$undo_status" = 0 ]; then
+        generation_drop
+        [ -z "$UNIT" ] || disarm
+        record undone
+        # Asked for, it is no failure.
+        [ -z "${rolling_back-}" ] || exit 0
+    elif [ -n "$UNIT" ] && [ -d "$STATE/armed/$RUN" ]; then
+        printf '' >"$STATE/armed/$RUN/failed"
+        record undo-failed "$STATE/armed/$RUN/rollback.sh"
+    else
+        record undo-failed
+    fi
+    exit 71
+}
+
+# still_armed: ends the script where the node has put its old files back itself.
+still_armed() {
+    [ ! -e "$STATE/armed/$RUN/pending" ] || return 0
+    record failed undo 'the node puts the old files back by itself'
+    record undone
+    exit 71
+}
+
+# reopen_socket UNIT: TCP ports of the socket unit that hands them to UNIT. systemd
+# closes what its files do not name any more at a reload, and opens what they name
+# again only when the socket is started.
+reopen_socket() {
+    systemctl daemon-reload </dev/null || return 0
+    reopen_unit=${1%.service}.socket
+    reopen_shown=$(systemctl show "$reopen_unit" --no-pager -p ActiveState -p Listen </dev/null 2>/dev/null)
+    case $reopen_shown in
+    *ActiveState=active*) ;;
+    *) return 0 ;;
+    esac
+    case $reopen_shown in
+    *Listen=[!/@]*:[0-9]*"(Stream)"*) ;;
+    *) return 0 ;;
+    esac
+    # It is not started while its service runs.
+    systemctl stop "$1" </dev/null
+    systemctl restart "$reopen_unit" </dev/null
+    return 0
+}
+
+# restore_unit: the daemon with its old files, if it ran with them.
+restore_unit() {
+    restore_was=$(cat "$STATE/armed/$RUN/was" 2>/dev/null)
+    reopen_socket "$UNIT"
+    if restart_unit "$UNIT" "$RESTART_WITHIN"; then return 0; fi
+    journal_tail "$UNIT"
+    # One that did not run before does not have to.
+    [ "${restore_was:-active}" != active ]
+}
+
+# roll_back [timer|boot]: this run's change is undone, whoever asks.
+roll_back() {
+    if [ -e "$STATE/armed/$RUN/confirmed" ]; then
+        # The power went while what is not needed any more was removed.
+        unstage_all
+        disarm
+        record confirmed
+        exit 0
+    fi
+    # Whoever has begun to undo it goes on; after that there is nothing to do.
+    claim_undo rolled-back || [ "${1-}" != timer ] || exit 0
+    if command -v flock >/dev/null 2>&1; then
+        exec 9<"$STATE/armed/$RUN/undo.sh"
+        if [ "${1-}" = boot ]; then
+            # Whoever is at it restarts the daemon, whose start waits for this.
+            flock -n 9 || exit 0
+        else
+            flock 9
+        fi
+        [ -e "$STATE/armed/$RUN/undo.sh" ] || { record undone; exit 0; }
+    fi
+    claimed=yes
+    rolling_back=yes
+    if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
+}
+
+# settle RUN SECONDS: undoes what a run left unconfirmed here, or waits for the
+# node that is undoing it. Called by a run that holds the lock which RUN would
+# hold if anybody still directed it; its script may go on here for a while.
+settle() {
+    case $1 in '' | .* | */*) fail settle "no run is named $1" ;; esac
+    settle_run=$1
+    settle_seconds=$2
+    settle_directory=$STATE/armed/$1
+    shift 2
+    # A script that is still at work there is not disturbed: it ends soon, and
+    # whoever is done first has settled it.
+    settle_left=$settle_seconds
+    for settle_place in "$settle_directory" "$@"; do
+        # One that does not say yet whose it is, or whose maker died at that word.
+        [ ! -d "$settle_place" ] || [ -s "$settle_place/owner" ] || sleep 1
+        while read -r settle_owner settle_start 2>/dev/null <"$settle_place/owner"; do
+            process_start "$settle_owner"
+            [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
+            [ "$settle_left" -gt 0 ] || fail settle "the run $settle_run is still at work there after $settle_seconds seconds"
+            settle_left=$((settle_left - 1))
+            sleep 1
+        done
+    done
+    settle_said=
+    if [ -d "$settle_directory" ]; then
+        settle_said=$(/bin/sh "$settle_directory/rollback.sh" </dev/null 2>/dev/null)
+    fi
+    if [ -d "$settle_directory" ] && [ -z "$settle_said" ]; then
+        # It was cut short before it was armed: nothing has been renamed.
+        [ -e "$settle_directory/armed" ] || rm -rf "$settle_directory"
+    fi
+    if [ -d "$settle_directory" ] && [ ! -e "$settle_directory/failed" ]; then
+        fail settle "the change of the run $settle_run can neither be finished nor undone: $settle_directory"
+    fi
+    # Nobody is at work there: what is left of a stage may go.
+    if [ ! -d "$settle_directory" ]; then
+        for settle_place in "$@"; do
+            [ ! -d "$settle_place" ] || [ -L "$settle_place" ] ||
+                mv "$settle_place" "${settle_place%/*}/.dtls-deploy.done.$settle_run"
+        done
+    fi
+    case $settle_said in
+    *undo-failed*)
+        printf '%s\n' "$settle_said" | while IFS= read -r settle_line; do
+            case $settle_line in journal"$TAB"*) printf '%s\n' "$settle_line" ;; esac
+        done
+        record settled undo-failed
+        ;;
+    *undone*) record settled undone ;;
+    *) record settled by-itself ;;
+    esac
+}
+
+# remember FILE...: SHA-256 of everything dockerd is about to read, kept until
+# the restart is confirmed.
+remember() {
+    mkdir -p "$STATE" && chmod 700 "$STATE" || fail remember "cannot write in $STATE"
+    rm -f "$STATE/pending"
+    remember_left=$#
+    while [ "$remember_left" -gt 0 ]; do
+        [ -f "$1" ] && set -- "$@" "$1"
+        shift
+        remember_left=$((remember_left - 1))
+    done
+    sha256sum "$@" >"$STATE/pending" || fail remember "cannot write in $STATE"
+}
+
+# restart_unit UNIT SECONDS: reads the unit files anew, restarts, and succeeds
+# only when a new invocation of the unit is active.
+restart_unit() {
+    restart_before=$(unit_property "$1" InvocationID)
+    systemctl daemon-reload </dev/null || return 1
+    # Repeated restarts run into StartLimitBurst, which stops a running daemon
+    # and then refuses to start it.
+    systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null
+    if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
+    restart_after=$(systemctl show "$1" --no-pager -p InvocationID -p ActiveState </dev/null)
+    case $restart_after in
+    *ActiveState=active*) ;;
+    *) return 1 ;;
+    esac
+    restart_after=${restart_after#*InvocationID=}
+    restart_after=${restart_after%%[!0-9a-f]*}
+    [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
+}
+
+# restart_new UNIT SECONDS: with the new files.
+restart_new() {
+    restart_unit "$@" || return 1
+    # Where nobody reads this any more nobody will confirm: a failure, too.
+    record restarted "$1" "$restart_after"
+}
+
+# journal_tail UNIT: why it did not start, in the unit's own words.
+journal_tail() {
+    journalctl -u "$1" -n 15 --no-pager -o cat </dev/null 2>/dev/null | while IFS= read -r journal_line; do
+        record journal "$journal_line"
+    done
+    return 0
+}
+
+# confirm UNIT: the restart is proved, and what is there stays.
+confirm() {
+    claim confirmed || [ -e "$STATE/armed/$RUN/confirmed" ] ||
+        fail confirm "nobody confirmed in time: the node has put the old files back"
+}
+
+# remember_restart UNIT: from now on these are the bytes that dockerd has read.
+remember_restart() {
+    [ -e "$STATE/pending" ] || return 0
+    { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
+        mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" || return 1
+    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+}

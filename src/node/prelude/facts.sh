@@ -1,0 +1,456 @@
+# Facts: what is looked at, and never changed.
+
+fact_system() {
+    record system "$(uname -s)" "$(uname -m)" "$(uname -n)"
+    record clock "$(date +%s)"
+    if [ -r /proc/uptime ]; then
+        read -r fact_uptime _ </proc/uptime
+        record uptime "$fact_uptime"
+    fi
+    fact_uid=$(id -u)
+    record account "$fact_uid" "$ACCOUNT"
+    record home "$login_home"
+    if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
+    for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
+        command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
+    done
+    return 0
+}
+
+# fact_path PATH: owner and mode of everything on the way to PATH that exists,
+# from / downwards, links as themselves and where they lead; who owns the first
+# one that is not root's decides as whom to act there.
+fact_path() {
+    expand "$1"
+    fact_asked=$expanded
+    while [ ! -d "$expanded" ]; do
+        expanded=${expanded%/*}
+        [ -n "$expanded" ] || expanded=/
+    done
+    fact_real=$(readlink -f "$expanded") || fail facts "cannot resolve $expanded"
+    set -- /
+    for fact_rest in "$expanded" "$fact_real"; do
+        [ "$#" = 1 ] || [ "$fact_real" != "$expanded" ] || break
+        fact_walked=
+        fact_rest=${fact_rest#/}
+        while [ -n "$fact_rest" ]; do
+            fact_walked=$fact_walked/${fact_rest%%/*}
+            set -- "$@" "$fact_walked"
+            case $fact_rest in
+            */*) fact_rest=${fact_rest#*/} ;;
+            *) fact_rest= ;;
+            esac
+        done
+    done
+    record path "$fact_asked" $#
+    stat -c "%u$TAB%U$TAB%a$TAB%F$TAB%n" "$@" || fail facts "cannot stat the directories of $fact_asked"
+    [ "$fact_asked" = "$expanded" ] || return 0
+    for fact_left in "$expanded"/.dtls-deploy.*; do
+        [ -d "$fact_left" ] || continue
+        if is_abandoned "$fact_left"; then
+            record leftover "$fact_asked" "${fact_left##*/}"
+        else
+            record working "${fact_left##*/.dtls-deploy.}" "$fact_left"
+        fi
+    done
+    return 0
+}
+
+# process_start PID: sets $process_start, ticks between the machine's boot and the
+# process's start; empty where there is no such process.
+process_start() {
+    process_start=
+    [ -r "/proc/$1/stat" ] || return 0
+    read -r process_line 2>/dev/null <"/proc/$1/stat" || return 0
+    # The name before the last parenthesis may hold anything.
+    # shellcheck disable=SC2086 # words are what is wanted
+    set -- ${process_line##*) }
+    shift 19
+    process_start=$1
+}
+
+# is_abandoned STAGE: nothing is at work on it any more, and no armed run needs
+# it.
+is_abandoned() {
+    case ${1##*/} in
+    .dtls-deploy.done.*) return 0 ;;
+    esac
+    [ ! -e "$STATE/armed/${1##*/.dtls-deploy.}" ] || return 1
+    if [ -r "$1/owner" ] && read -r abandoned_pid abandoned_start <"$1/owner"; then
+        case $abandoned_pid in
+        '' | *[!0-9]*) ;;
+        *)
+            # Without a time it was written while its process was killed.
+            process_start "$abandoned_pid"
+            [ -z "$process_start" ] || [ "$process_start" != "$abandoned_start" ]
+            return
+            ;;
+        esac
+    fi
+    # Made by a version that did not say whose it is, or not whole.
+    [ -n "$(find "$1" -prune -mmin +10 2>/dev/null)" ]
+}
+
+# fact_resolve NAME: the addresses that this node gives a name.
+fact_resolve() {
+    command -v getent >/dev/null 2>&1 || return 0
+    fact_found=$(getent ahosts "$1" | while read -r fact_address _; do printf '%s ' "$fact_address"; done)
+    record resolved "$1" "$fact_found"
+}
+
+# fact_network DROP-IN PORT...: the node's own addresses, and who listens on the
+# ports. A port that the drop-in of a running daemon names is the daemon's and not
+# looked for: the kernel takes its time over /proc/net/tcp. Without an awk nothing
+# is said.
+fact_network() {
+    command -v awk >/dev/null 2>&1 || return 0
+    fact_bind=no
+    for fact_file in /proc/sys/net/ipv4/ip_nonlocal_bind /proc/sys/net/ipv6/ip_nonlocal_bind; do
+        fact_value=0
+        [ -r "$fact_file" ] && read -r fact_value <"$fact_file"
+        [ "$fact_value" = 0 ] || fact_bind=yes
+    done
+    record network "$fact_bind"
+    fact_listens=
+    if [ "${fact_main_pid:-0}" != 0 ] && [ -f "$1" ] && [ -r "$1" ]; then
+        while IFS= read -r fact_line || [ -n "$fact_line" ]; do
+            fact_listens="$fact_listens $fact_line"
+        done <"$1"
+    fi
+    shift
+    # As the kernel writes them.
+    fact_ports=
+    for fact_port in "$@"; do
+        case "$fact_listens " in
+        *":$fact_port "*) ;;
+        *) fact_ports="$fact_ports $(printf '%04X' "$fact_port")" ;;
+        esac
+    done
+    fact_tables='fib_trie if_inet6'
+    [ -z "$fact_ports" ] || fact_tables="$fact_tables tcp tcp6"
+    set --
+    for fact_file in $fact_tables; do
+        [ -r "/proc/net/$fact_file" ] && set -- "$@" "/proc/net/$fact_file"
+    done
+    [ $# -gt 0 ] || return 0
+    # shellcheck disable=SC2016 # the program is awk's
+    fact_seen=$(awk -v ports=" $fact_ports " '
+        FILENAME ~ /fib_trie$/ { if ($3 == "LOCAL") print "address\t" last $1; last = $2; next }
+        FILENAME ~ /if_inet6$/ { print "address\t" $1; next }
+        $4 == "0A" {
+            split($2, part, ":")
+            if (index(ports, " " part[2] " ")) print part[1], part[2], $10
+        }' "$@") || return 0
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -f
+    for fact_line in $fact_seen; do
+        IFS=$fact_old_ifs
+        case $fact_line in
+        address*) printf '%s\n' "$fact_line" ;;
+        *)
+            # shellcheck disable=SC2086 # three words
+            set -- $fact_line
+            fact_holder "$3"
+            record listener "$1" "$2" "$fact_owner"
+            ;;
+        esac
+    done
+    set +f
+    IFS=$fact_old_ifs
+    return 0
+}
+
+# fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
+fact_holder() {
+    fact_owner=unknown
+    [ "$fact_uid" = 0 ] || return 0
+    if [ "${fact_main_pid:-0}" != 0 ]; then
+        case $(ls -l "/proc/$fact_main_pid/fd" 2>/dev/null) in
+        *"socket:[$1]"*)
+            fact_owner=daemon
+            return 0
+            ;;
+        esac
+    fi
+    # A socket that no process holds is the kernel's: NFS, for instance.
+    fact_owner="the kernel or a process that cannot be seen"
+    set +f
+    # shellcheck disable=SC2012,SC2016 # names are numbers; the program is awk's
+    fact_pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v socket="socket:[$1]" '
+        /^\/proc\// { split($1, part, "/"); next }
+        index($0, socket) { print part[3]; exit }')
+    set -f
+    if [ -n "$fact_pid" ] && read -r fact_name 2>/dev/null <"/proc/$fact_pid/comm"; then
+        fact_owner="$fact_name (process $fact_pid)"
+    fi
+    return 0
+}
+
+# fact_space DIRECTORY...: what is left on the file systems below them, in one
+# process. GNU's df counts space and files at once, others only space.
+fact_space() {
+    fact_left=$#
+    while [ "$fact_left" -gt 0 ]; do
+        expand "$1"
+        record space-of "$expanded"
+        while [ ! -d "$expanded" ]; do
+            expanded=${expanded%/*}
+            [ -n "$expanded" ] || expanded=/
+        done
+        set -- "$@" "$expanded"
+        shift
+        fact_left=$((fact_left - 1))
+    done
+    fact_kind=gnu
+    fact_df=$(df -k --output=size,avail,iavail,itotal,target "$@" 2>/dev/null) || {
+        fact_kind=posix
+        fact_df=$(df -Pk "$@" 2>/dev/null) || return 0
+    }
+    record space "$fact_kind"
+    printf '%s\n' "$fact_df"
+}
+
+# fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
+# except for stat its SHA-256, and for content the bytes themselves. One process for each kind of
+# fact, however many files.
+fact_files() {
+    fact_want=$1
+    shift
+    fact_left=$#
+    while [ "$fact_left" -gt 0 ]; do
+        expand "$1"
+        shift
+        fact_left=$((fact_left - 1))
+        if [ -f "$expanded" ]; then
+            if [ -L "$expanded" ] && [ "$ACCOUNT_ID" = 0 ] && [ "$(stat -c %u "$expanded")" != 0 ]; then
+                # Root reads nothing that a user's link leads to.
+                record other "$expanded"
+            elif [ -r "$expanded" ]; then
+                set -- "$@" "$expanded"
+                [ -L "$expanded" ] && record link "$expanded"
+            else
+                record unreadable "$expanded"
+            fi
+        elif [ -e "$expanded" ] || [ -L "$expanded" ]; then
+            record other "$expanded"
+        else
+            record absent "$expanded"
+        fi
+    done
+    [ $# -gt 0 ] || return 0
+    record files "$fact_want" $#
+    printf '%s\n' "$@"
+    stat -L -c "%a$TAB%u$TAB%U$TAB%s$TAB%Z" "$@" || fail facts "a file vanished while it was read"
+    [ "$fact_want" = stat ] || sha256sum "$@" || fail facts "a file vanished while it was read"
+    if [ "$fact_want" = content ]; then
+        cat "$@" || fail facts "a file vanished while it was read"
+        printf '\n'
+    fi
+    record end
+}
+
+# fact_unit UNIT: what systemd knows of the unit, and the files it is made of.
+fact_unit() {
+    [ -d /run/systemd/system ] || return 0
+    fact_unit=$1
+    fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
+        -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
+        -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
+        fail facts "systemctl show $1 failed"
+    set --
+    fact_old_ifs=$IFS
+    IFS='
+'
+    set -f
+    for fact_line in $fact_shown; do
+        IFS=$fact_old_ifs
+        record unit "$fact_line"
+        case $fact_line in
+        MainPID=*) fact_main_pid=${fact_line#MainPID=} ;;
+        FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
+        DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
+        EnvironmentFiles=/*)
+            fact_file=${fact_line#EnvironmentFiles=}
+            set -- "$@" "${fact_file%% (*}"
+            ;;
+        esac
+    done
+    set +f
+    IFS=$fact_old_ifs
+    # What systemd has not read yet it will read at the next reload.
+    for fact_file in "/etc/systemd/system/$fact_unit.d"/*.conf; do
+        [ -f "$fact_file" ] || continue
+        record drop-in "$fact_file"
+        set -- "$@" "$fact_file"
+    done
+    [ $# -gt 0 ] && fact_files content "$@"
+    fact_armed
+    return 0
+}
+
+# fact_armed: runs whose change on this node is neither confirmed nor undone.
+fact_armed() {
+    for fact_left in "$STATE"/armed/*; do
+        [ -d "$fact_left" ] || continue
+        if [ -e "$fact_left/failed" ]; then
+            record undo-failed "${fact_left##*/}"
+        else
+            record armed "${fact_left##*/}"
+        fi
+    done
+    return 0
+}
+
+# fact_engine: containers and swarm of the daemon that fact_unit has found. The
+# API is not asked: with fd:// gone from the flags the local socket hangs.
+fact_engine() {
+    [ -r "/proc/${fact_main_pid:-0}/environ" ] || return 0
+    fact_arguments=$(tr '\000' '\n' <"/proc/$fact_main_pid/cmdline")
+    set -f
+    fact_old_ifs=$IFS
+    IFS='
+'
+    # shellcheck disable=SC2086 # one word a line
+    set -- $fact_arguments
+    IFS=$fact_old_ifs
+    set +f
+    engine_records /etc/docker/daemon.json "$@"
+}
+
+# engine_records FILE ARGUMENT...: what a dockerd with this daemon.json and this
+# command line has under its hands, from its own files.
+engine_records() {
+    engine_root=/var/lib/docker
+    if [ -r "$1" ]; then
+        while IFS= read -r engine_line || [ -n "$engine_line" ]; do
+            for engine_key in data-root graph; do
+                case $engine_line in
+                *"\"$engine_key\""*:*\"*\"*)
+                    engine_value=${engine_line#*"\"$engine_key\""}
+                    engine_value=${engine_value#*\"}
+                    engine_root=${engine_value%%\"*}
+                    ;;
+                esac
+            done
+        done <"$1"
+    fi
+    shift
+    engine_next=
+    for engine_argument in "$@"; do
+        if [ -n "$engine_next" ]; then
+            engine_root=$engine_argument
+            engine_next=
+            continue
+        fi
+        case $engine_argument in
+        --data-root=* | --graph=*) engine_root=${engine_argument#*=} ;;
+        --data-root | --graph | -g) engine_next=yes ;;
+        --live-restore) record engine live-restore true ;;
+        --live-restore=*) record engine live-restore "${engine_argument#*=}" ;;
+        esac
+    done
+    engine_count=0
+    # shellcheck disable=SC2013 # numbers
+    for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' \
+        "$engine_root"/containers/*/config.v2.json 2>/dev/null); do
+        case $engine_pid in
+        *'"Pid":'*) [ -d "/proc/${engine_pid##*:}" ] && engine_count=$((engine_count + 1)) ;;
+        esac
+    done
+    record engine containers "$engine_count"
+    if [ -e "$engine_root/swarm/docker-state.json" ]; then
+        record engine swarm
+        if [ -r "$engine_root/swarm/certificates/swarm-node.crt" ]; then
+            while IFS= read -r engine_line; do
+                record engine swarm-certificate "$engine_line"
+            done <"$engine_root/swarm/certificates/swarm-node.crt"
+        fi
+    fi
+    return 0
+}
+
+# fact_service UNIT: the state of a unit that is not the daemon's.
+fact_service() {
+    [ -d /run/systemd/system ] || return 0
+    fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState </dev/null) ||
+        fail facts "systemctl show $1 failed"
+    printf '%s\n' "$fact_shown" | while IFS= read -r fact_line; do
+        record service "$1" "$fact_line"
+    done
+    return 0
+}
+
+# fact_exists PATH...: whether something is there, a link that leads nowhere too.
+fact_exists() {
+    for fact_path in "$@"; do
+        expand "$fact_path"
+        if [ -e "$expanded" ] || [ -L "$expanded" ]; then
+            record exists yes "$expanded"
+        else
+            record exists no "$expanded"
+        fi
+    done
+    return 0
+}
+
+# fact_account NAME: the home of an account, empty where there is none.
+fact_account() {
+    if id -u "$1" >/dev/null 2>&1; then
+        expand "~$1"
+        record named-account "$1" "$expanded"
+    else
+        record named-account "$1" ""
+    fi
+}
+
+unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
+
+# fact_away UNIT: for how long it was away when it was restarted last, in
+# microseconds of systemd's clock: from the beginning of its stop to its word that
+# it is ready, which dockerd gives when its sockets are served
+# (moby/moby, cmd/dockerd/daemon.go, notifyReady).
+fact_away() {
+    away_from=$(unit_property "$1" ActiveExitTimestampMonotonic)
+    away_to=$(unit_property "$1" ActiveEnterTimestampMonotonic)
+    case $away_from:$away_to in
+    :* | *: | *[!0-9:]*) return 0 ;;
+    esac
+    if [ "$away_from" -gt 0 ] && [ "$away_to" -gt "$away_from" ]; then
+        record away "$((away_to - away_from))"
+    fi
+    return 0
+}
+
+# fact_generation: the newest generation, and what is now where its files were.
+fact_generation() {
+    fact_newest=
+    if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
+    for fact_each in "$STATE"/generations/[0-9]*; do
+        [ ! -f "$fact_each/manifest" ] || fact_newest=$fact_each
+    done
+    [ -n "$fact_newest" ] || return 0
+    record generation "$fact_newest"
+    fact_files content "$fact_newest/manifest"
+    [ ! -f "$fact_newest/sums" ] || fact_files content "$fact_newest/sums"
+    set --
+    while IFS=$TAB read -r fact_word fact_mode _ _ fact_path; do
+        case $fact_word in
+        directory | missing) fact_path "$fact_mode" ;;
+        absent) set -- "$@" "$fact_mode" ;;
+        file) set -- "$@" "$fact_path" ;;
+        esac
+    done <"$fact_newest/manifest"
+    [ $# = 0 ] || fact_files hash "$@"
+    for fact_how in content hash; do
+        set --
+        for fact_each in "$fact_newest"/[0-9]*; do
+            [ -f "$fact_each" ] || continue
+            # Keys are never read, only hashed.
+            if grep -q 'PRIVATE KEY' "$fact_each"; then fact_kind='hash'; else fact_kind='content'; fi
+            [ "$fact_kind" != "$fact_how" ] || set -- "$@" "$fact_each"
+        done
+        [ $# = 0 ] || fact_files "$fact_how" "$@"
+    done
+}

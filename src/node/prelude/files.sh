@@ -1,0 +1,226 @@
+# Changing files: staged beside their targets, compared, switched, switched back.
+
+# A directory's changes are staged in a directory of their own inside it
+# (same file system, so that a rename is atomic): new/ what shall come, old/
+# what was there, absent/ an empty file for each name that was not there, gone/
+# one for each name that shall not be there any more.
+
+stage_name() { STAGE=$1/.dtls-deploy.$RUN; }
+
+# expect PATH SHA256|absent: the file is still what the plan was made from.
+expect() {
+    if [ "$2" = absent ]; then
+        if [ -e "$1" ] || [ -L "$1" ]; then fail expect "$1 has appeared since the plan was made"; fi
+        return 0
+    fi
+    [ -e "$1" ] || fail expect "$1 has vanished since the plan was made"
+    expect_found=$(sha256sum "$1" 2>/dev/null) || fail expect "$1 cannot be read as $ACCOUNT"
+    [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
+}
+
+# stage_open DIR: an empty stage, which says whose it is.
+stage_open() {
+    process_start "$DTLS_OWNER"
+    mkdir "$STAGE" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" &&
+        mkdir "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
+}
+
+# stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
+# stage; an existing one gets the mode with the swap, or keeps its own.
+stage_directory() {
+    if [ ! -d "$1" ]; then
+        stage_made=$1
+        while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
+        (umask 022 && mkdir -p "${1%/*}/") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
+        stage_name "$1"
+        stage_open "$1"
+        printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"
+        return 0
+    fi
+    [ -O "$1" ] || fail stage "$1 belongs to another account than $ACCOUNT"
+    stage_name "$1"
+    for stage_left in "$1"/.dtls-deploy.*; do
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && [ "$stage_left" != "$STAGE" ]; then
+            is_abandoned "$stage_left" || fail stage "another run is unfinished here: $stage_left"
+            rm -rf "$stage_left"
+        fi
+    done
+    stage_mode=$(stat -L -c %a "$1") || fail stage "cannot stat $1"
+    # Whoever may write here could exchange the stage itself.
+    [ "$3" = keep ] || chmod go-w "$1" || fail stage "cannot set the mode of $1"
+    [ ! -O "$STAGE" ] || [ -L "$STAGE" ] || return 0
+    stage_open "$1"
+    [ "$3" = set ] || return 0
+    printf '%s\n' "$stage_mode" >"$STAGE/mode" && printf '%s\n' "$2" >"$STAGE/new-mode" ||
+        fail stage "cannot write in $1"
+}
+
+# stage_file DIR NAME MODE CONTENT
+stage_file() {
+    stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
+    (set -C && printf '%s' "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    stage_keep "$1" "$2"
+}
+
+# stage_copy DIR NAME MODE FROM: bytes that the node has already.
+stage_copy() {
+    stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
+    (set -C && cat "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    stage_keep "$1" "$2"
+}
+
+# stage_kept DIR NAME MODE SHA256: bytes from descriptor 3, which root has opened:
+# a generation is not for the account to read.
+stage_kept() {
+    stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
+    (set -C && cat <&3 >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    stage_sum=$(sha256sum "$STAGE/new/$2") && [ "${stage_sum%% *}" = "$4" ] ||
+        fail stage "what is kept of $1/$2 is not what was kept"
+    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    stage_keep "$1" "$2"
+}
+
+# stage_gone DIR NAME: the file shall not be there any more.
+stage_gone() {
+    stage_name "$1"
+    stage_keep "$1" "$2"
+    printf '' >"$STAGE/gone/$2" || fail stage "cannot write in $1"
+}
+
+# stage_keep DIR NAME: what is needed to put the old file back.
+stage_keep() {
+    [ ! -e "$STAGE/old/$2" ] || rm -f "$STAGE/old/$2"
+    if [ -e "$1/$2" ] || [ -L "$1/$2" ]; then
+        [ -f "$1/$2" ] || fail stage "$1/$2 is not a regular file"
+        ln "$1/$2" "$STAGE/old/$2" 2>/dev/null || cp -pP "$1/$2" "$STAGE/old/$2" ||
+            fail stage "cannot keep the old $1/$2"
+    else
+        printf '' >"$STAGE/absent/$2" || fail stage "cannot write in $1"
+    fi
+}
+
+# stage_sync DIR NAME...: the staged bytes are on the disk before any rename.
+stage_sync() {
+    stage_name "$1"
+    stage_above=$1
+    shift
+    stage_left=$#
+    while [ "$stage_left" -gt 0 ]; do
+        [ -e "$STAGE/gone/$1" ] || set -- "$@" "$STAGE/new/$1"
+        shift
+        stage_left=$((stage_left - 1))
+    done
+    # A directory that was made is in the one above it only when that is synced.
+    stage_made=
+    [ ! -f "$STAGE/made" ] || read -r stage_made <"$STAGE/made"
+    while [ -n "$stage_made" ] && [ "${#stage_above}" -ge "${#stage_made}" ]; do
+        stage_above=${stage_above%/*}
+        set -- "$@" "${stage_above:-/}"
+    done
+    sync "$@" "$STAGE/old" "$STAGE/absent" "$STAGE/new" "$STAGE" 2>/dev/null || sync
+}
+
+# swap DIR NAME...: one mv process renames a whole set; what shall go, goes.
+swap() {
+    stage_name "$1"
+    [ -O "$STAGE" ] && [ ! -L "$STAGE" ] || return 1
+    swap_directory=$1
+    shift
+    swap_left=$#
+    while [ "$swap_left" -gt 0 ]; do
+        # What is not in new/ any more has been swapped already.
+        [ ! -e "$STAGE/new/$1" ] || set -- "$@" "$STAGE/new/$1"
+        [ ! -e "$STAGE/gone/$1" ] || rm -f "$swap_directory/$1" || return 1
+        shift
+        swap_left=$((swap_left - 1))
+    done
+    if [ $# -gt 0 ]; then mv -f "$@" "$swap_directory/" || return 1; fi
+    if [ -f "$STAGE/new-mode" ]; then
+        read -r swap_mode <"$STAGE/new-mode"
+        chmod "$swap_mode" "$swap_directory" || return 1
+    fi
+    sync "$swap_directory" 2>/dev/null || sync
+}
+
+# unswap DIR NAME...: puts back what swap replaced; harmless when swap did not
+# happen.
+unswap() {
+    stage_name "$1"
+    [ -d "$STAGE" ] || return 0
+    unswap_directory=$1
+    shift
+    unswap_status=0
+    unswap_left=$#
+    while [ "$unswap_left" -gt 0 ]; do
+        if [ -e "$STAGE/new/$1" ]; then
+            # It was never put in place: what is there is not ours.
+            :
+        elif [ -e "$STAGE/old/$1" ] || [ -L "$STAGE/old/$1" ]; then
+            set -- "$@" "$STAGE/old/$1"
+        elif [ -e "$STAGE/absent/$1" ]; then
+            rm -f "$unswap_directory/$1" || unswap_status=1
+        fi
+        shift
+        unswap_left=$((unswap_left - 1))
+    done
+    if [ $# -gt 0 ]; then mv -f "$@" "$unswap_directory/" || unswap_status=1; fi
+    if [ -f "$STAGE/mode" ]; then
+        read -r unswap_mode <"$STAGE/mode"
+        chmod "$unswap_mode" "$unswap_directory" || unswap_status=1
+    fi
+    unswap_made=
+    [ -f "$STAGE/made" ] && read -r unswap_made <"$STAGE/made"
+    # What is kept for another try stays when this one did not succeed.
+    [ "$unswap_status" = 0 ] || return 1
+    rm -rf "$STAGE"
+    if [ -n "$unswap_made" ]; then
+        unswap_stop=${unswap_made%/*}
+        while [ "$unswap_directory" != "$unswap_stop" ]; do
+            rmdir "$unswap_directory" 2>/dev/null || break
+            unswap_directory=${unswap_directory%/*}
+        done
+        unswap_directory=${unswap_stop:-/}
+    fi
+    sync "$unswap_directory" 2>/dev/null || sync
+}
+
+# prune_directory DIR LEVELS: a directory in which nothing is left goes, and so
+# many of those above it.
+prune_directory() {
+    prune_directory=$1
+    prune_left=$2
+    while [ "$prune_left" -gt 0 ] && rmdir "$prune_directory" 2>/dev/null; do
+        prune_directory=${prune_directory%/*}
+        prune_left=$((prune_left - 1))
+    done
+    return 0
+}
+
+# require_stage DIR: what is needed to undo is still there.
+require_stage() {
+    stage_name "$1"
+    [ -d "$STAGE" ] || fail undo "what was kept to undo the change in $1 is gone"
+}
+
+# sweep DIR: removes what interrupted runs have left.
+sweep() {
+    for stage_left in "$1"/.dtls-deploy.*; do
+        if [ -d "$stage_left" ] && [ ! -L "$stage_left" ] && is_abandoned "$stage_left"; then
+            rm -rf "$stage_left" || fail sweep "cannot remove $stage_left"
+        fi
+    done
+}
+
+# unstage DIR: the change stays; what was kept to undo it goes. Where that
+# fails the next run knows that it may go.
+unstage() {
+    stage_name "$1"
+    rm -rf "$STAGE" && return 0
+    mv "$STAGE" "$1/.dtls-deploy.done.$RUN"
+    return 1
+}

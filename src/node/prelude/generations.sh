@@ -1,0 +1,159 @@
+# Generations: what the last changes replaced, kept to go back to.
+
+# What a change replaces is kept, in a directory that only this account reads:
+# 1, 2, ... are the files, `sums` their SHA-256, and `manifest` says where each
+# was, with its mode and owner, and what was not there:
+#
+#   run RUN
+#   expires SECONDS               notAfter of the certificate in it
+#   directory PATH
+#   missing PATH TOP              a directory that was not there, from TOP on
+#   file MODE UID GID PATH        the first line is of file 1, and so on
+#   absent PATH
+#
+# separated by tabs. `rollback` goes back to the newest.
+
+# generation_find: sets $generation_found to this transaction's.
+generation_find() {
+    generation_found=
+    own_state || return 1
+    for generation_each in "$STATE"/generations/[0-9]*-"$RUN.$SEQUENCE"; do
+        [ ! -d "$generation_each" ] || generation_found=$generation_each
+    done
+}
+
+generation_open() {
+    own_state || fail generation "cannot keep the old files in $STATE (disk full or read-only?)"
+    GENERATION=$STATE/generations/.new-$RUN.$SEQUENCE
+    generation_count=0
+    generation_lines='
+'
+    rm -rf "$GENERATION"
+    mkdir -p "$STATE/generations" && mkdir "$GENERATION" && printf '' >"$GENERATION/paths" &&
+        printf "run$TAB%s\n" "$RUN" >"$GENERATION/manifest" || generation_failed
+}
+
+generation_failed() { fail generation "cannot keep the old files in $STATE (disk full or read-only?)"; }
+
+# generation_directory PATH
+generation_directory() { generation_line "directory$TAB$1"; }
+
+# generation_line LINE: once, however often it is asked for.
+generation_line() {
+    case $generation_lines in
+    *"
+$1
+"*) return 0 ;;
+    esac
+    generation_lines="$generation_lines$1
+"
+    printf '%s\n' "$1" >>"$GENERATION/manifest" || generation_failed
+}
+
+# generation_missing PATH TOP
+generation_missing() { generation_line "missing$TAB$1$TAB$2"; }
+
+# generation_file ACCOUNT PATH CALL: CALL prints the file; it runs as the account
+# that owns the directory.
+generation_file() {
+    if [ ! -e "$2" ]; then
+        generation_line "absent$TAB$2"
+        return 0
+    fi
+    case $generation_lines in
+    *"
+copy $2
+"*) return 0 ;;
+    esac
+    generation_lines="${generation_lines}copy $2
+"
+    generation_count=$((generation_count + 1))
+    in_account "$1" "$3" >"$GENERATION/$generation_count" && printf '%s\n' "$2" >>"$GENERATION/paths" ||
+        generation_failed
+}
+
+# generation_close EXPIRES: it is on the disk, whole, or it is not there.
+generation_close() {
+    if generation_find && [ -n "$generation_found" ]; then return 0; fi
+    set -- "$1"
+    while IFS= read -r generation_path; do set -- "$@" "$generation_path"; done <"$GENERATION/paths"
+    printf "expires$TAB%s\n" "$1" >>"$GENERATION/manifest" || generation_failed
+    shift
+    rm -f "$GENERATION/paths"
+    if [ $# -gt 0 ]; then
+        stat -L -c "file$TAB%a$TAB%u$TAB%g$TAB%n" "$@" >>"$GENERATION/manifest" &&
+            (cd "$GENERATION" && sha256sum [0-9]* >sums) || generation_failed
+    fi
+    generation_number=0
+    for generation_each in "$STATE"/generations/[0-9]*; do
+        [ -d "$generation_each" ] || continue
+        generation_number=${generation_each##*/}
+        generation_number=${generation_number%%-*}
+    done
+    while :; do
+        case $generation_number in
+        0?*) generation_number=${generation_number#0} ;;
+        *) break ;;
+        esac
+    done
+    generation_number=$(printf '%06d' $((generation_number + 1)))
+    sync "$GENERATION"/* "$GENERATION" 2>/dev/null || sync
+    mv "$GENERATION" "$STATE/generations/$generation_number-$RUN.$SEQUENCE" || generation_failed
+    sync "$STATE/generations" "$STATE" 2>/dev/null || sync
+}
+
+# generation_drop: nothing was replaced.
+generation_drop() {
+    generation_find || return 0
+    rm -rf "$STATE/generations/.new-$RUN.$SEQUENCE" ${generation_found:+"$generation_found"}
+}
+
+# generations_keep COUNT: the newest stay; of what is older nothing, and no key
+# whose certificate has expired.
+generations_keep() {
+    own_state || return 0
+    rm -rf "$STATE/generations"/.new-*
+    generation_left=$1
+    set --
+    for generation_each in "$STATE"/generations/[0-9]*; do
+        [ ! -d "$generation_each" ] || set -- "$@" "$generation_each"
+    done
+    while [ $# -gt "$generation_left" ]; do
+        rm -rf "$1"
+        shift
+    done
+    generation_now=$(date +%s)
+    for generation_each in "$@"; do
+        generation_end=$(sed -n "s/^expires$TAB//p" "$generation_each/manifest")
+        case $generation_end in
+        '' | 0 | *[!0-9]*) continue ;;
+        esac
+        [ "$generation_end" -lt "$generation_now" ] || continue
+        for generation_file in "$generation_each"/[0-9]*; do
+            if grep -q 'PRIVATE KEY' "$generation_file" 2>/dev/null; then rm -f "$generation_file"; fi
+        done
+    done
+    return 0
+}
+
+# generation_forget DIRECTORY: the node has gone back to it.
+generation_forget() { rm -rf "$1"; }
+
+# forget: nothing of what this node kept stays; a CA's agent is not ours to
+# remove.
+forget() {
+    own_state || return 0
+    rm -rf "$STATE/generations" "$STATE/confirmed" "$STATE/pending"
+    rmdir "$STATE/armed" "$STATE" 2>/dev/null
+    return 0
+}
+
+# forget_as_login: what was kept for the account that logged in, while this node was
+# acted on without root. Done as that account: root would follow its links.
+forget_as_login() {
+    [ "$ACCOUNT_ID" = 0 ] && [ -n "${SUDO_USER-}" ] && [ "$SUDO_USER" != root ] || return 0
+    # shellcheck disable=SC2016 # expanded there
+    in_account "$SUDO_USER" 'rm -rf "$login_home/.local/state/dtls-deploy/generations" &&
+        { rmdir "$login_home/.local/state/dtls-deploy" 2>/dev/null || :; }' ||
+        fail forget "cannot remove what is kept in $login_home/.local/state/dtls-deploy"
+}

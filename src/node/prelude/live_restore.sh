@@ -1,0 +1,44 @@
+# live-restore: turned on before a restart, without one.
+
+# reload_unit UNIT: dockerd reads daemon.json anew, on SIGHUP. A setting that is
+# not in the file any more stays as it was until the next restart.
+reload_unit() {
+    systemctl reload "$1" </dev/null || systemctl kill --kill-who=main -s HUP "$1" </dev/null
+}
+
+# enable_live_restore UNIT: reloads, and succeeds only when dockerd was seen to
+# have live-restore on.
+enable_live_restore() {
+    reload_cursor=$(journalctl -u "$1" -n 1 -o cat --show-cursor --no-pager </dev/null 2>/dev/null)
+    reload_cursor=${reload_cursor##*-- cursor: }
+    reload_unit "$1" || return 1
+    reload_left=20
+    while [ "$reload_left" -gt 0 ]; do
+        if [ -n "$reload_cursor" ] &&
+            journalctl -u "$1" --after-cursor="$reload_cursor" -o cat --no-pager </dev/null 2>/dev/null |
+            grep -Eq 'eloaded configuration.*live-restore(-enabled)?\\*": *true'; then
+            return 0
+        fi
+        reload_left=$((reload_left - 1))
+        sleep 0.2 2>/dev/null || sleep 1
+    done
+    # The journal is elsewhere, or dockerd does not log at this level.
+    (
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+        if command -v docker >/dev/null 2>&1; then
+            [ "$(timeout 5 docker -H unix:///var/run/docker.sock info --format '{{.LiveRestoreEnabled}}' </dev/null 2>/dev/null)" = true ]
+        else
+            timeout 5 curl -sS --unix-socket /var/run/docker.sock http://localhost/info </dev/null 2>/dev/null |
+                grep -q '"LiveRestoreEnabled":true'
+        fi
+    )
+}
+
+# record_reload UNIT LINES: dockerd goes on running, and these are the bytes
+# that it has read.
+record_reload() {
+    own_state &&
+        { unit_property "$1" InvocationID && printf '%s' "$2"; } >"$STATE/.confirmed" &&
+        mv -f "$STATE/.confirmed" "$STATE/confirmed" || fail reload "cannot write in $STATE"
+    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+}

@@ -1,0 +1,121 @@
+# Proof: who is let in, tried where the keys are.
+
+# prove_identity TOOLS URL HOST PORT CA CERTIFICATE KEY: shows the identity to the
+# daemon with the first of the tools that is there; the key stays where it is.
+prove_identity() {
+    prove_tool=none
+    for prove_candidate in $1; do
+        if command -v "$prove_candidate" >/dev/null 2>&1; then
+            prove_tool=$prove_candidate
+            break
+        fi
+    done
+    shift
+    expand "$4" && prove_ca=$expanded
+    expand "$5" && prove_certificate=$expanded
+    expand "$6" && prove_key=$expanded
+    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+    case $prove_tool in
+    docker)
+        prove_said=$(timeout 15 docker --tlsverify --tlscacert "$prove_ca" --tlscert "$prove_certificate" \
+            --tlskey "$prove_key" -H "$1" version --format '{{.Server.Version}}' 2>&1 </dev/null)
+        prove_status=$?
+        ;;
+    curl)
+        prove_said=$(timeout 15 curl -sS --cacert "$prove_ca" --cert "$prove_certificate" \
+            --key "$prove_key" "https://${1#tcp://}/version" 2>&1 </dev/null)
+        prove_status=$?
+        ;;
+    openssl)
+        prove_said=$({ printf 'GET /version HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" && sleep 1; } |
+            timeout 15 openssl s_client -quiet -verify_return_error -verify_hostname "$2" \
+                -CAfile "$prove_ca" -cert "$prove_certificate" -key "$prove_key" -connect "$2:$3" 2>&1)
+        prove_status=$?
+        ;;
+    *)
+        record identity unproved none "neither docker nor curl nor openssl is there"
+        return 0
+        ;;
+    esac
+    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
+    if [ "$prove_tool" != docker ] && [ "$prove_status" = 0 ]; then
+        case $prove_said in
+        *ApiVersion*) prove_last= ;;
+        *) prove_status=1 ;;
+        esac
+    fi
+    if [ "$prove_status" = 0 ]; then
+        record identity accepted "$prove_tool" "$prove_last"
+    elif [ "$prove_status" = 124 ]; then
+        record identity timeout "$prove_tool" "no answer within 15 s"
+    else
+        record identity refused "$prove_tool" "$prove_last"
+    fi
+}
+
+# fact_pair CERTIFICATE KEY: whether the two belong together, where openssl is there
+# to say so. It compares public keys; of the private one nothing goes out.
+fact_pair() {
+    expand "$1" && pair_certificate=$expanded
+    expand "$2" && pair_key=$expanded
+    if ! command -v openssl >/dev/null 2>&1; then
+        record pair unknown none "openssl is not there"
+    elif [ ! -f "$pair_certificate" ] || [ ! -f "$pair_key" ]; then
+        record pair unknown openssl "they are not both files"
+    elif pair_public=$(openssl x509 -in "$pair_certificate" -noout -pubkey 2>/dev/null </dev/null) &&
+        pair_own=$(openssl pkey -in "$pair_key" -pubout -passin pass: 2>/dev/null </dev/null); then
+        if [ "$pair_public" = "$pair_own" ]; then
+            record pair fits openssl ""
+        else
+            record pair differs openssl ""
+        fi
+    else
+        record pair unknown openssl "openssl cannot read them"
+    fi
+}
+
+# fact_key_file PATH: whether a key file is encrypted, as its first lines say.
+fact_key_file() {
+    expand "$1"
+    if [ ! -f "$expanded" ]; then
+        record keyfile absent none ""
+    elif grep -q -e '^-----BEGIN ENCRYPTED PRIVATE KEY-----' -e '^Proc-Type: 4,ENCRYPTED' "$expanded"; then
+        record keyfile encrypted none ""
+    else
+        record keyfile plain none ""
+    fi
+}
+
+# prove_socket: the daemon still answers on the socket that local users have.
+prove_socket() {
+    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH
+    if command -v docker >/dev/null 2>&1; then
+        prove_tool=docker
+        prove_said=$(timeout 10 docker -H unix:///var/run/docker.sock version --format '{{.Server.Version}}' 2>&1 </dev/null)
+        prove_status=$?
+    elif command -v curl >/dev/null 2>&1; then
+        prove_tool=curl
+        prove_said=$(timeout 10 curl -sS --unix-socket /var/run/docker.sock http://localhost/_ping 2>&1 </dev/null)
+        prove_status=$?
+    else
+        record socket unproved none "neither docker nor curl is there"
+        return 0
+    fi
+    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
+    if [ "$prove_status" = 0 ]; then
+        record socket accepted "$prove_tool" "$prove_last"
+    elif [ "$prove_status" = 124 ]; then
+        record socket timeout "$prove_tool" "no answer within 10 s"
+    else
+        record socket refused "$prove_tool" "$prove_last"
+    fi
+}
+
+# prove_as_owner ARGUMENT...: prove_identity with the files of the account that this
+# is, whose own settings of the docker command line count.
+prove_as_owner() {
+    expand "~$ACCOUNT"
+    HOME=$expanded
+    export HOME
+    prove_identity "$@"
+}
