@@ -15,6 +15,7 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 
@@ -23,7 +24,7 @@ use compose::{Composed, compose};
 pub use materials::{Materials, issue};
 use schedule::Gate;
 
-use crate::event::{Event, Events, Failure, FailureKind};
+use crate::event::{Event, Events, Failure, FailureKind, Phase};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::journal::{Act, Journal, JournalError};
@@ -293,7 +294,10 @@ impl Apply<'_> {
             if change.action.is_own_step() {
                 // Alone in its batch.
                 started(self.events, &host.name, &change.subject);
-                steps::carry_out(node, privileged, change).await?;
+                let begun = Instant::now();
+                let carried_out = steps::carry_out(node, privileged, change).await;
+                self.events.waited(&host.name, Phase::Steps, begun);
+                carried_out?;
             }
         }
         let facts = self.facts.get(&host.name);
@@ -324,20 +328,24 @@ impl Apply<'_> {
         if transaction.restart.is_some() {
             started(self.events, &host.name, "restarting docker");
         }
+        let begun = Instant::now();
         let output = node
             .run(privileged, &transaction.execute(), node.deadlines.step)
             .await
             .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
         let report = Report::parse(&output);
+        self.say_waited(host, begun.elapsed(), &report);
         let is_whole = report.done && report.failed.is_none();
         let restarts = transaction.restart.is_some();
         if restarts && (is_whole || report.failed.iter().any(|(step, _)| step == "restart")) {
-            self.count_away(host, node, privileged, away).await;
+            self.count_away(host, node, privileged, report.away, away)
+                .await;
         }
         if !is_whole {
             return Err(Box::new(failure(host, &report).into()));
         }
         if restarts {
+            let begun = Instant::now();
             let seen = self
                 .serves(host, node, privileged, &serves, materials)
                 .await;
@@ -345,12 +353,28 @@ impl Apply<'_> {
             let confirmed = self
                 .confirm(host, node, privileged, &transaction, seen)
                 .await;
+            self.events.waited(&host.name, Phase::Confirm, begun);
             if !is_well {
-                self.count_away(host, node, privileged, away).await;
+                self.count_away(host, node, privileged, None, away).await;
             }
             confirmed?;
         }
         Ok(placed)
+    }
+
+    /// A transaction's time: the restart, and everything else.
+    fn say_waited(&self, host: &Host, took: Duration, report: &Report) {
+        let restart = report.restart_took.map(Duration::from_millis);
+        let push = took.saturating_sub(restart.unwrap_or_default());
+        for (phase, took) in [(Phase::Push, Some(push)), (Phase::Restart, restart)] {
+            if let Some(took) = took {
+                self.events.emit(Event::Waited {
+                    host: host.name.clone(),
+                    phase,
+                    milliseconds: took.as_millis(),
+                });
+            }
+        }
     }
 }
 

@@ -9,12 +9,14 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 mod certificate;
 mod finding;
+mod timing;
 
 pub use certificate::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
     CertificateText,
 };
 pub use finding::{Finding, FindingCounts, Severity, Topic};
+pub use timing::Phase;
 
 /// The version of the JSON form; a field that changes its meaning raises it.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +43,14 @@ pub enum Event {
     },
     Facts {
         host: String,
+        #[serde(deserialize_with = "milliseconds")]
+        milliseconds: u128,
+    },
+    /// How long a part of the work on a host was waited for. What happens on
+    /// several hosts at one time overlaps.
+    Waited {
+        host: String,
+        phase: Phase,
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
@@ -373,6 +383,17 @@ impl Events {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .event(&event);
+    }
+}
+
+impl Events {
+    /// Says how long something was waited for that has just ended.
+    pub fn waited(&self, host: &str, phase: Phase, since: std::time::Instant) {
+        self.emit(Event::Waited {
+            host: host.to_owned(),
+            phase,
+            milliseconds: since.elapsed().as_millis(),
+        });
     }
 }
 

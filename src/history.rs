@@ -267,6 +267,7 @@ fn show(name: &str, output: Output) -> Result<Vec<String>, HistoryError> {
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let width = terminal::width(std::io::stdout());
     let style = Style {
+        timings: false,
         colour: report::wants_colour(terminal, |name| std::env::var(name).ok()),
         verbosity: Verbosity::Verbose,
         width: width.map(|width| width.saturating_sub(MARGIN)),

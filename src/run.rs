@@ -17,7 +17,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::agent::{Program, RunningAgent};
 use crate::apply::{Apply, Materials, Outcome, issue};
-use crate::event::{Event, Events, FailureKind, Proof, SCHEMA};
+use crate::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::journal::{Act, Journal};
@@ -278,7 +278,10 @@ impl Run<'_> {
         } = gather(&fresh, how).await;
         for (host, request, privileged) in &again {
             if let Some(node) = known.get(&host.name) {
-                match node.facts(*privileged, request).await {
+                let begun = Instant::now();
+                let read = node.facts(*privileged, request).await;
+                self.events.waited(&host.name, Phase::Facts, begun);
+                match read {
                     Ok(fact) => {
                         facts.insert(host.name.clone(), fact);
                         nodes.insert(host.name.clone(), Arc::clone(node));
@@ -322,6 +325,7 @@ impl Run<'_> {
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let _act = self.act_of_authority(&world.plan).await?;
+        let begun = Instant::now();
         let issued = issue(
             &world.plan,
             &mut agent.client,
@@ -331,6 +335,7 @@ impl Run<'_> {
             self.inventory,
         )
         .await;
+        self.events.waited(ca, Phase::Keys, begun);
         match issued {
             Ok(materials) => Ok(materials),
             Err(error) => {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt as _;
 use time::OffsetDateTime;
 
-use crate::event::{Event, Events, Failure, FailureKind};
+use crate::event::{Event, Events, Failure, FailureKind, Phase};
 use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::node::script::{SHELL_COMMAND, Script};
@@ -400,11 +400,22 @@ async fn gather_one(
 ) -> Result<(Arc<Node>, NodeFacts), Box<Failure>> {
     let begun = Instant::now();
     let connection = open(host, how.passwords, how.context).await?;
+    let took = begun.elapsed();
     how.events.emit(Event::Connected {
         host: host.name.clone(),
         address: connection.description(),
-        milliseconds: begun.elapsed().as_millis(),
+        milliseconds: took.as_millis(),
     });
+    if let Some(login) = connection.login_took() {
+        let connect = took.saturating_sub(login);
+        for (phase, took) in [(Phase::Connect, connect), (Phase::Auth, login)] {
+            how.events.emit(Event::Waited {
+                host: host.name.clone(),
+                phase,
+                milliseconds: took.as_millis(),
+            });
+        }
+    }
     let node = Arc::new(Node {
         name: host.name.clone(),
         connection,
@@ -421,5 +432,6 @@ async fn gather_one(
         host: host.name.clone(),
         milliseconds: begun.elapsed().as_millis(),
     });
+    how.events.waited(&host.name, Phase::Facts, begun);
     Ok((node, facts))
 }

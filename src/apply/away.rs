@@ -27,13 +27,14 @@ impl Away {
 }
 
 impl Apply<'_> {
-    /// Asks the node for its last restart. A node that does not answer now is
-    /// found by what comes next.
+    /// A daemon's last restart, as its node has `reported` it, or else as it is
+    /// asked now. A node that does not answer is found by what comes next.
     pub(super) async fn count_away(
         &self,
         host: &Host,
         node: &Node,
         privileged: bool,
+        reported: Option<u64>,
         away: &mut Away,
     ) {
         let facts = self.facts.get(&host.name);
@@ -42,18 +43,14 @@ impl Apply<'_> {
         if unit.is_none_or(|unit| unit.active_state() != "active") {
             return;
         }
-        let mut script = Script::default();
-        script.call("fact_away", &[&host.settings.unit]);
-        let answer = node.run(privileged, &script, node.deadlines.step).await;
-        let records = answer.map(|output| Report::parse(&output).records);
-        let microseconds =
-            records
-                .unwrap_or_default()
-                .iter()
-                .find_map(|record| match record.as_slice() {
-                    [word, microseconds] if word == "away" => microseconds.parse::<u64>().ok(),
-                    _ => None,
-                });
+        let microseconds = if reported.is_some() {
+            reported
+        } else {
+            let mut script = Script::default();
+            script.call("fact_away", &[&host.settings.unit]);
+            let answer = node.run(privileged, &script, node.deadlines.step).await;
+            answer.ok().and_then(|output| Report::parse(&output).away)
+        };
         away.add(Away {
             restarts: 1,
             milliseconds: microseconds.unwrap_or_default().div_ceil(1000),

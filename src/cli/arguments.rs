@@ -112,6 +112,9 @@ pub(super) struct Common {
     /// Say only what went wrong and how it ended
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
+    /// Say at the end what was waited for, by host and phase
+    #[arg(long)]
+    pub(super) timings: bool,
     /// Append the run's events as JSON lines to this file (made with mode 0600)
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,

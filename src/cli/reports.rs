@@ -47,6 +47,7 @@ impl Reports {
                 _ => Verbosity::Normal,
             },
             width: terminal::width(std::io::stdout()),
+            timings: common.timings,
         };
         let moving = terminal && variable("TERM").is_some_and(|term| term != "dumb");
         let human: Option<Box<dyn Renderer>> = match common.output {

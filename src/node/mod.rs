@@ -80,6 +80,12 @@ pub trait Connection: Send + Sync + Debug {
 
     /// For messages: `ubuntu@node3 (10.0.0.12:22)`.
     fn description(&self) -> String;
+
+    /// How long logging in took, once there was a connection; none where
+    /// nobody logs in.
+    fn login_took(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Connects to `target` over SSH and authenticates.

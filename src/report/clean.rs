@@ -21,7 +21,7 @@ pub(super) fn clean(event: &Event) -> Event {
             all(hosts);
         }
         Event::Connected { host, address, .. } => all([host, address]),
-        Event::Facts { host, .. } => all([host]),
+        Event::Facts { host, .. } | Event::Waited { host, .. } => all([host]),
         Event::Warning { host, text } | Event::Danger { host, text } => {
             all(host);
             all([text]);

@@ -166,6 +166,7 @@ impl Renderer for Live {
             Event::Warning { .. }
             | Event::Danger { .. }
             | Event::Interrupted { .. }
+            | Event::Waited { .. }
             | Event::Act { .. }
             | Event::ActEnded { .. }
             | Event::Access { .. }

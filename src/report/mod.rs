@@ -15,6 +15,7 @@ mod layout;
 pub mod live;
 pub mod plain;
 mod plan;
+mod timings;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub struct Style {
     pub verbosity: Verbosity,
     /// Columns; `None` where lines may be as long as they like.
     pub width: Option<usize>,
+    /// The last thing said is what was waited for.
+    pub timings: bool,
 }
 
 /// Whether colours may be used: `CLICOLOR_FORCE`, `NO_COLOR` (no-color.org) and

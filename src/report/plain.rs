@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 
 use super::layout::{plural, shorten, some_of, wrap};
+use super::timings::Timings;
 use super::{Style, Verbosity, certificates, clean, ending, findings, plan};
 use crate::event::{
     CertificateStatus, Error, Event, Failure, FailureKind, Finding, PlannedBatches, PlannedChange,
@@ -39,6 +40,7 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     proofs: Vec<Proof>,
     certificates: Vec<CertificateStatus>,
     findings: Vec<Finding>,
+    timings: Timings,
     check: bool,
     /// Every host of the run.
     hosts: BTreeSet<String>,
@@ -66,6 +68,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             proofs: Vec::new(),
             certificates: Vec::new(),
             findings: Vec::new(),
+            timings: Timings::default(),
             check: false,
             hosts: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -137,6 +140,13 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
         if let Some(hint) = &error.hint {
             line(&format!("Hint: {hint}"));
+        }
+    }
+
+    fn say_timings(&mut self) {
+        if self.style.timings {
+            let timings = std::mem::take(&mut self.timings);
+            self.lines(&timings.lines(self.style));
         }
     }
 
@@ -257,6 +267,11 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                     self.said(0, "32", "ok", &format!("{host}: {what}"));
                 }
             }
+            Event::Waited {
+                host,
+                phase,
+                milliseconds,
+            } => self.timings.add(host, *phase, *milliseconds),
             // For programs, and for the journal: people see what came of it.
             Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {
@@ -277,6 +292,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 let rows = std::mem::take(&mut self.certificates);
                 self.lines(&certificates::certificates(style, &rows));
                 self.lines(&certificates::counts(style, certificates, *milliseconds));
+                self.say_timings();
             }
             Event::Checked { host, topic, what } => {
                 self.verbosely(&format!("ok {host} {}: {what}", topic.word()));
@@ -289,6 +305,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 let rows = std::mem::take(&mut self.findings);
                 self.lines(&findings::findings(style, &rows));
                 self.lines(&findings::counts(style, found, *milliseconds));
+                self.say_timings();
             }
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));
@@ -305,6 +322,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 let proofs = std::mem::take(&mut self.proofs);
                 self.lines(&ending::proofs(style, proofs));
                 self.lines(&ending::recap(style, hosts, *milliseconds));
+                self.say_timings();
             }
         }
     }

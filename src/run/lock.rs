@@ -4,12 +4,13 @@
 //! or who holds it. Called by everything that changes something.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use time::OffsetDateTime;
 
 use super::{Run, RunError, World, holder};
 use crate::agent::{Program, RunningAgent, StartError};
-use crate::event::FailureKind;
+use crate::event::{FailureKind, Phase};
 use crate::inventory::ConnectionKind;
 use crate::node::facts::NodeFacts;
 use crate::pki::{PROTOCOL, Request, Response};
@@ -48,6 +49,7 @@ impl Run<'_> {
             });
         };
         let is_local = ca.connection.kind == ConnectionKind::Local;
+        let begun = Instant::now();
         let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
             .await
             .map_err(|error| self.ca_error(error))?;
@@ -70,7 +72,10 @@ impl Run<'_> {
                 &ca.name,
                 OffsetDateTime::now_utc(),
             ))),
-            Ok(_) => Ok(agent),
+            Ok(_) => {
+                self.events.waited(&ca.name, Phase::Agent, begun);
+                Ok(agent)
+            }
             Err(error) => {
                 let error = agent.explain(error).await;
                 Err(self.ca_error(error))

@@ -16,13 +16,13 @@ pub use judge::{asked_for, judge_shown};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
 use crate::docker::tls::DaemonMode;
-use crate::event::{Check, Event, Events, Proof, Verdict};
+use crate::event::{Check, Event, Events, Phase, Proof, Verdict};
 use crate::inventory::{Host, Inventory};
 use crate::node::DialError;
 use crate::node::script::Script;
@@ -109,12 +109,24 @@ pub async fn verify(
         }
     }
     let mut proofs = Vec::new();
+    let begun = Instant::now();
+    let mut last: BTreeMap<String, Duration> = BTreeMap::new();
     let mut running = futures::stream::iter(attempts).buffer_unordered(AT_ONCE);
     while let Some(done) = running.next().await {
         for proof in done {
+            // Of an identity NAME@HOST the host.
+            let from = proof.from.rsplit('@').next().unwrap_or_default();
+            last.insert(from.to_owned(), begun.elapsed());
             events.emit(Event::Proof(proof.clone()));
             proofs.push(proof);
         }
+    }
+    for (host, took) in last {
+        events.emit(Event::Waited {
+            host,
+            phase: Phase::Verify,
+            milliseconds: took.as_millis(),
+        });
     }
     proofs.sort_by(|left, right| {
         (&left.to, &left.from, left.check).cmp(&(&right.to, &right.from, right.check))

@@ -37,6 +37,11 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             host: name(),
             milliseconds: 1,
         },
+        Event::Waited {
+            host: name(),
+            phase: dtls_deploy::event::Phase::Connect,
+            milliseconds: 1,
+        },
         Event::Warning {
             host: Some(name()),
             text: name(),
@@ -208,6 +213,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Started { .. }
             | Event::Changed { .. }
             | Event::Access { .. }
+            | Event::Waited { .. }
             | Event::Act { .. }
             | Event::ActEnded { .. }
             | Event::Failed(_)

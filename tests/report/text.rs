@@ -11,6 +11,7 @@ use crate::events;
 
 pub fn style(width: Option<usize>, verbosity: Verbosity) -> Style {
     Style {
+        timings: false,
         colour: false,
         verbosity,
         width,

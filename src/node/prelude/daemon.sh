@@ -310,9 +310,26 @@ restart_unit() {
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
 }
 
-# restart_new UNIT SECONDS: with the new files.
+# uptime_now: sets $uptime, in hundredths of a second.
+uptime_now() {
+    uptime=0
+    if [ -r /proc/uptime ] && read -r uptime _ </proc/uptime; then
+        # Leading zeros would make it octal.
+        uptime=${uptime%.*}${uptime#*.}
+        uptime=${uptime#"${uptime%%[!0]*}"}
+    fi
+    uptime=${uptime:-0}
+}
+
+# restart_new UNIT SECONDS: with the new files; says how long it took, and for how
+# long the daemon was away, both in their own units.
 restart_new() {
+    uptime_now
+    restart_from=$uptime
     restart_unit "$@" || return 1
+    uptime_now
+    record took "$(((uptime - restart_from) * 10))"
+    fact_away "$1"
     # Where nobody reads this any more nobody will confirm: a failure, too.
     record restarted "$1" "$restart_after"
 }

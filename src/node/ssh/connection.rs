@@ -42,6 +42,7 @@ pub(super) struct SshConnection {
     remarks: Arc<Remarks>,
     endpoint: Endpoint,
     sessions: Arc<Semaphore>,
+    login_took: Duration,
     /// What this connection runs through must outlive it.
     _jump: Option<Arc<SshConnection>>,
 }
@@ -59,6 +60,7 @@ impl SshConnection {
     pub(super) fn new(
         session: Session,
         endpoint: &Endpoint,
+        login_took: Duration,
         jump: Option<Arc<SshConnection>>,
     ) -> Self {
         Self {
@@ -66,6 +68,7 @@ impl SshConnection {
             remarks: session.remarks,
             endpoint: endpoint.clone(),
             sessions: Arc::new(Semaphore::new(SESSIONS)),
+            login_took,
             _jump: jump,
         }
     }
@@ -338,5 +341,9 @@ impl Connection for SshConnection {
 
     fn description(&self) -> String {
         self.node()
+    }
+
+    fn login_took(&self) -> Option<Duration> {
+        Some(self.login_took)
     }
 }

@@ -27,7 +27,7 @@ mod socket;
 mod transport;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::auth::{Login, Outcome};
 use self::connection::SshConnection;
@@ -107,6 +107,7 @@ async fn attempt(
         .as_ref()
         .map(|(connection, text)| (&**connection, text.as_str()));
     let mut session = transport::open(settings, Arc::new(records), via).await?;
+    let begun = Instant::now();
     let login = Login::new(
         &mut session.handle,
         settings,
@@ -122,7 +123,8 @@ async fn attempt(
             after: LOGIN_DEADLINE,
         })??;
     drop(permit);
-    let connection = SshConnection::new(session, endpoint, jump.map(|(connection, _)| connection));
+    let jump = jump.map(|(connection, _)| connection);
+    let connection = SshConnection::new(session, endpoint, begun.elapsed(), jump);
     match outcome {
         Outcome::In => Ok(Attempt::Connected(Arc::new(connection))),
         Outcome::Passphrase(file) => {

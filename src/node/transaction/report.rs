@@ -9,6 +9,10 @@ pub struct Report {
     pub failed: Option<(String, String)>,
     /// The unit's new InvocationID.
     pub restarted: Option<String>,
+    /// Milliseconds that the restart took, unit files read anew included.
+    pub restart_took: Option<u64>,
+    /// Microseconds for which the daemon was away by it, as systemd has it.
+    pub away: Option<u64>,
     /// Everything is as it was before.
     pub undone: bool,
     /// It is not: the daemon did not come back with its old files.
@@ -35,6 +39,8 @@ impl Report {
                         .get_or_insert_with(|| ((*step).to_owned(), (*message).to_owned()));
                 }
                 ["restarted", _, invocation] => report.restarted = Some((*invocation).to_owned()),
+                ["took", milliseconds] => report.restart_took = milliseconds.parse().ok(),
+                ["away", microseconds] => report.away = microseconds.parse().ok(),
                 ["undone"] => report.undone = true,
                 ["undo-failed"] => report.undo_failed = true,
                 ["undo-failed", by_hand] => {
