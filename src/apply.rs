@@ -31,7 +31,7 @@ use crate::journal::{Act, Journal, JournalError};
 use crate::node::facts::NodeFacts;
 use crate::node::transaction::Report;
 use crate::pki::DeliveredLeaf;
-use crate::plan::{Action, Batch, Change, Plan, PlannedHost, PlannedPlay};
+use crate::plan::{Action, Batch, Change, Plan, PlannedHost, PlannedPlay, Served, owner_record};
 use crate::playbook::Playbook;
 use crate::session::{Node, NodeError};
 
@@ -304,11 +304,14 @@ impl Apply<'_> {
         let composed = compose(host, facts, batch, sequence, materials)
             .map_err(|failure| Box::new((*failure).into()))?;
         let Composed {
-            transaction,
+            mut transaction,
             sweeps,
             placed,
             serves,
         } = composed;
+        if let (Some(restart), Served::Issued(_)) = (&mut transaction.restart, &serves) {
+            restart.owner = Some(owner_record(self.inventory, &materials.signers()));
+        }
         if !sweeps.is_empty() {
             let output = node
                 .run(privileged, &sweeps, node.deadlines.step)

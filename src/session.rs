@@ -167,6 +167,11 @@ impl NodeError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Become(error) => error.hint(),
+            // cmd.exe and PowerShell, about a command that they do not have.
+            Self::Shell { said, .. } if said.contains("is not recognized") => Some(
+                r"it looks like Windows: only Linux hosts are managed; set its docker up by hand, in C:\ProgramData\Docker\config\daemon.json"
+                    .to_owned(),
+            ),
             Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
             Self::Connection(_) => {
                 Some("run again when it answers: the next run completes it".to_owned())
@@ -434,4 +439,27 @@ async fn gather_one(
     });
     how.events.waited(&host.name, Phase::Facts, begun);
     Ok((node, facts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_of_windows_is_told_from_a_broken_one() {
+        let hint = |said: &str| {
+            let error = NodeError::Shell {
+                status: "exit code 1".to_owned(),
+                said: said.to_owned(),
+            };
+            error.hint().unwrap()
+        };
+        for said in [
+            "'exec' is not recognized as an internal or external command,",
+            "exec : The term 'exec' is not recognized as the name of a cmdlet",
+        ] {
+            assert!(hint(said).contains(r"C:\ProgramData\Docker\config\daemon.json"));
+        }
+        assert!(hint("/bin/sh: Permission denied").contains("/bin/sh"));
+    }
 }

@@ -78,6 +78,7 @@ pub(super) fn compose(
                         unit: restart.unit.clone(),
                         reads: restart.reads.clone(),
                         confirm_within: host.settings.confirm_within,
+                        owner: None,
                     });
                     transaction.validation.clone_from(&restart.validation);
                     serves = restart.serves.clone();

@@ -64,7 +64,7 @@ impl Materials {
     }
 
     /// Every CA that may have signed what is delivered.
-    fn signers(&self) -> Vec<Certificate> {
+    pub(super) fn signers(&self) -> Vec<Certificate> {
         certificates(self.authority_pem.iter().chain(&self.next_pem))
     }
 

@@ -49,6 +49,7 @@ pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
 fn topic(about: About, message: &str) -> Topic {
     match about {
         About::Clock => Topic::Clock,
+        About::Owner => Topic::Run,
         About::Listening => Topic::Listen,
         About::Space => Topic::Disk,
         About::Unsettled => Topic::Run,

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::agreement;
 use super::convert::Context;
 use super::groups::Groups;
-use super::host::{ConnectionKind, Host};
+use super::host::{ConnectionKind, Host, ShellType};
 use super::identity_checks;
 use super::names::{nearest, tidy_path};
 use super::resolve::Resolved;
@@ -46,6 +46,7 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
         .collect();
     for resolved in hosts {
         paths(resolved, context);
+        windows(resolved, context);
         contradictions(resolved, ca_days, context);
         if resolved.host.is_client {
             default_daemon(resolved, &daemons, context);
@@ -171,7 +172,7 @@ fn addresses(hosts: &[Resolved], context: &mut Context) {
         let connection = &resolved.host.connection;
         let key = match connection.kind {
             ConnectionKind::Local => ("local".to_owned(), 0, String::new(), String::new()),
-            ConnectionKind::Ssh => (
+            ConnectionKind::Ssh | ConnectionKind::WinRm => (
                 connection.address.to_ascii_lowercase(),
                 connection.port.unwrap_or(22),
                 connection.user.clone().unwrap_or_default(),
@@ -192,7 +193,7 @@ fn addresses(hosts: &[Resolved], context: &mut Context) {
             .unwrap_or(resolved.span);
         let here = match connection.kind {
             ConnectionKind::Local => "are both this machine".to_owned(),
-            ConnectionKind::Ssh => {
+            ConnectionKind::Ssh | ConnectionKind::WinRm => {
                 format!("have the same address, {}", quoted(&connection.address))
             }
         };
@@ -317,6 +318,28 @@ pub(super) fn renewed_always(
         "they would be due, and a new CA with them, at every run: raise dtls_ca_validity_days or lower this"
             .to_owned(),
     ))
+}
+
+/// Hosts on which nothing of what is sent would run; both places: the
+/// Windows containers documentation of Microsoft, "Docker Engine on Windows".
+fn windows(resolved: &Resolved, context: &mut Context) {
+    let connection = &resolved.host.connection;
+    let variable = if connection.kind == ConnectionKind::WinRm {
+        "ansible_connection"
+    } else if connection.shell == ShellType::Windows {
+        "ansible_shell_type"
+    } else {
+        return;
+    };
+    let name = &resolved.host.name;
+    let message = format!("{name} is a Windows host: only Linux hosts are managed");
+    let help = format!(
+        r"leave {name} out and set it up by hand: its daemon reads C:\ProgramData\Docker\config\daemon.json (tlsverify, tlscacert, tlscert, tlskey, hosts), its clients %USERPROFILE%\.docker (ca.pem, cert.pem, key.pem)"
+    );
+    let place = resolved.variables.place(variable).unwrap_or(resolved.span);
+    context
+        .problems
+        .error(place, message, "this says so", Some(help));
 }
 
 /// Settings of one host that cannot both hold.

@@ -165,6 +165,8 @@ pub enum ConnectionKind {
     Ssh,
     /// This very machine, without SSH.
     Local,
+    /// Windows' own way, which no inventory that is accepted has.
+    WinRm,
 }
 
 /// The shell that commands are written for.
@@ -172,6 +174,8 @@ pub enum ConnectionKind {
 pub enum ShellType {
     #[default]
     Sh,
+    /// Windows' own, which no inventory that is accepted has.
+    Windows,
 }
 
 /// How another account is taken on.

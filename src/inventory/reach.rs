@@ -187,6 +187,8 @@ optional! {
         match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
             "ssh" | "paramiko" | "paramiko_ssh" | "smart" => Some(ConnectionKind::Ssh),
             "local" => Some(ConnectionKind::Local),
+            // Refused with the name of each host: see checks.
+            "winrm" | "psrp" | "ansible.windows.winrm" => Some(ConnectionKind::WinRm),
             _ => value.refuse(
                 format!("the connection {} is not understood here", quoted(text)),
                 "ssh (also as paramiko or smart) or local",
@@ -213,6 +215,7 @@ optional! {
         let text = value.line(Self::EXPECTED, context)?;
         match text.strip_prefix("ansible.builtin.").unwrap_or(text) {
             "sh" => Some(ShellType::Sh),
+            "powershell" | "cmd" => Some(ShellType::Windows),
             _ => value.refuse(format!("the shell {} is not understood here", quoted(text)), "nodes need a POSIX shell: sh", context),
         }
     }

@@ -155,6 +155,8 @@ variables! {
     "dtls_daemon_mode" => daemon_mode: DaemonMode = DaemonMode::TlsVerify, "tlsverify", DaemonModeName, Daemons;
     /// Has to be true where `dtls_daemon_mode` is tls.
     "dtls_i_understand_anyone_can_connect" => anyone_can_connect: bool = false, "false", Boolean, Daemons;
+    /// Whether a daemon that another inventory has set up becomes one of this inventory.
+    "dtls_take_over" => take_over: bool = false, "false", Boolean, Daemons;
     /// Where a daemon's TLS settings live: `daemon_json`, in
     /// /etc/docker/daemon.json; `flags`, on dockerd's command line in the drop-in.
     "dtls_config_style" => config_style: ConfigStyle = ConfigStyle::DaemonJson, "daemon_json", ConfigStyleName, Daemons;

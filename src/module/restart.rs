@@ -15,8 +15,8 @@ use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{
-    Action, Change, Containers, Content, Note, Planner, Refusal, Restart as RestartAction, Served,
-    is_swarm_manager,
+    Action, Change, Containers, Content, Note, OWNER, Planner, Refusal, Restart as RestartAction,
+    Served, is_swarm_manager,
 };
 use crate::playbook::Task;
 
@@ -55,6 +55,7 @@ impl Module for Restart {
         request.unit = Some(host.settings.unit.clone());
         request.engine = true;
         request.content.insert(RECORD.to_owned());
+        request.content.insert(OWNER.to_owned());
         request.content.insert(daemon_json::PATH.to_owned());
         request.content.insert(socket_override::path(host));
     }
@@ -246,6 +247,14 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
         },
         _ => Served::Issued(mode),
     }
+}
+
+/// Whether the daemon as it is now would speak TLS.
+#[must_use]
+pub fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
+    let settings = facts.text(daemon_json::PATH).and_then(mode_of);
+    let flags = || tls::mode_of(&launch::command_line_of(host, facts, &[])?);
+    settings.or_else(flags).is_some()
 }
 
 /// Everything that decides how dockerd runs.

@@ -75,6 +75,8 @@ pub struct UnitRestart {
     pub reads: BTreeSet<String>,
     /// Seconds after which the node puts its old files back by itself.
     pub confirm_within: u32,
+    /// Whose daemon it is from then on; none leaves that as it is.
+    pub owner: Option<String>,
 }
 
 /// A reload that turns live-restore on, once the files are in place. The node
@@ -411,6 +413,12 @@ impl Transaction {
                 "{} || settled_without='its record: the next run restarts the daemon once more'",
                 call("remember_restart", &[&restart.unit])
             ));
+            if let Some(owner) = &restart.owner {
+                script.statement(format!(
+                    "{} || settled_without='the record of whose daemon it is'",
+                    call("remember_owner", &[owner])
+                ));
+            }
         }
         script.statement(
             "unstage_all || settled_without='removing what was kept to undo it: the next run does'"

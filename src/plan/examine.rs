@@ -22,6 +22,8 @@ pub enum About {
     /// The last change there is not settled.
     Unsettled,
     Clock,
+    /// Another inventory has set the daemon up.
+    Owner,
     Listening,
     Space,
 }
@@ -104,6 +106,7 @@ pub fn examine(
         for (look, refusal) in refusals {
             let about = match look {
                 Look::Clock => About::Clock,
+                Look::Owner => About::Owner,
                 Look::Listening => About::Listening,
                 Look::Space => About::Space,
             };

@@ -15,6 +15,7 @@ mod expiry;
 mod files;
 mod issued;
 mod leaf;
+mod owner;
 mod preflight;
 mod refusal;
 mod renewal;
@@ -41,6 +42,7 @@ pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
 };
+pub use owner::{OWNER, record as owner_record};
 pub use refusal::Refusal;
 pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,

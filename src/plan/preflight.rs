@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use time::{Duration, OffsetDateTime};
 
+use super::owner::refuse_foreign;
 use super::{Action, Change, LeafDecision, Planner, Refusal};
 use crate::inventory::{Host, Listen};
 use crate::node::facts::{Network, NodeFacts, Owner, STATE};
@@ -32,6 +33,7 @@ pub(super) fn check(
         .iter()
         .any(|change| matches!(change.action, Action::Restart(_)));
     if restarts {
+        refuse_foreign(planner, host, facts)?;
         for listen in &host.settings.listen {
             notes.extend(listens(host, listen, facts)?);
         }
@@ -44,6 +46,7 @@ pub(super) fn check(
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Look {
     Clock,
+    Owner,
     Listening,
     Space,
 }
@@ -61,6 +64,10 @@ pub(super) fn everything(
             .err()
             .map(|refusal| (Look::Clock, refusal)),
     );
+    if host.is_daemon {
+        let foreign = refuse_foreign(planner, host, facts).err();
+        refusals.extend(foreign.map(|refusal| (Look::Owner, refusal)));
+    }
     let listening = host.settings.listen.iter().filter(|_| host.is_daemon);
     for listen in listening {
         match listens(host, listen, facts) {

@@ -32,6 +32,7 @@ mod lab;
 mod lock;
 mod modes;
 mod output;
+mod owner;
 mod package;
 mod playbooks;
 mod preflight;

@@ -105,6 +105,7 @@ impl Fixture {
                 unit: "docker.service".to_owned(),
                 reads,
                 confirm_within: 60,
+                owner: None,
             }),
             keep: Some(Keep {
                 generations: 3,

@@ -310,6 +310,11 @@ restart_unit() {
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
 }
 
+# remember_owner TEXT: which inventory has set this daemon up.
+remember_owner() {
+    printf '%s' "$1" >"$STATE/.owner" && mv -f "$STATE/.owner" "$STATE/owner"
+}
+
 # uptime_now: sets $uptime, in hundredths of a second.
 uptime_now() {
     uptime=0

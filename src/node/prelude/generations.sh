@@ -143,7 +143,7 @@ generation_forget() { rm -rf "$1"; }
 # remove.
 forget() {
     own_state || return 0
-    rm -rf "$STATE/generations" "$STATE/confirmed" "$STATE/pending"
+    rm -rf "$STATE/generations" "$STATE/confirmed" "$STATE/pending" "$STATE/owner"
     rmdir "$STATE/armed" "$STATE" 2>/dev/null
     return 0
 }
