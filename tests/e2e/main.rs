@@ -23,6 +23,7 @@ mod defaults;
 mod doctor;
 mod drift;
 mod exit_codes;
+mod guide_b;
 mod guide_c;
 mod history;
 mod identities;
