@@ -1,8 +1,8 @@
 //! The CA agent of a run: put on the CA node, started there, spoken to.
 //!
 //! The program pushes itself, as the static build it is, under the SHA-256 of
-//! its bytes; the node hashes the file before every start and runs nothing
-//! else. On a CA that is this very machine it works in this process instead.
+//! its bytes; the node hashes the file as it arrives and before every later
+//! start, and runs nothing else. On a CA that is this very machine it works in this process instead.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -163,15 +163,19 @@ pub async fn start(
         });
     }
     let path = facts.expand(&program.path(privileged));
-    let directory = facts.expand(Program::directory(privileged));
-    if facts.regular(&path).is_none() {
+    let is_there = facts.regular(&path).is_some();
+    let path = quote(&path);
+    let script = if is_there {
+        format!(
+            "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || {{ rm -f \"$f\"; exit {WRONG_FILE}; }}; exec \"$f\" ca-agent",
+            sha = program.sha256,
+        )
+    } else {
+        let directory = facts.expand(Program::directory(privileged));
         push(node, privileged, &directory, program).await?;
-    }
-    let script = format!(
-        "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || {{ rm -f \"$f\"; exit {WRONG_FILE}; }}; exec \"$f\" ca-agent",
-        path = quote(&path),
-        sha = program.sha256,
-    );
+        // Hashed there a moment ago, in a directory that nobody else writes.
+        format!("exec {path} ca-agent")
+    };
     let process = node.open(privileged, &command(&script)).await?;
     Ok(RunningAgent {
         client: AgentClient::remote(process.stdout, process.stdin),

@@ -80,6 +80,7 @@ impl<'a> Look<'a> {
             forks: self.forks,
             deadlines: self.deadlines,
             events,
+            awaited: None,
         };
         gather(&wanted, how).await
     }

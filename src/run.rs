@@ -28,7 +28,7 @@ use crate::pki::{Certificate, Request, Role};
 use crate::plan::{Action, Plan, leaf_location, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
-use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use crate::session::{Awaited, Deadlines, Gathered, Gathering, Node, Passwords, gather};
 use crate::verify::{Expectations, verify};
 
 mod access;
@@ -36,6 +36,7 @@ mod adopt;
 mod authority;
 mod backup;
 mod consent;
+mod early;
 mod ending;
 mod error;
 mod holder;
@@ -101,6 +102,8 @@ struct World {
     facts: BTreeMap<String, NodeFacts>,
     missing: BTreeMap<String, FailureKind>,
     plan: Plan,
+    /// The CA's agent, where it was started early.
+    agent: early::Early,
 }
 
 impl Run<'_> {
@@ -116,7 +119,7 @@ impl Run<'_> {
         }
         let left = self.left_behind();
         let program = self.program()?;
-        let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        let mut world = self.unless(self.look_at_first(&program)).await?;
         if let Some(rotation) = self.rotation
             && let Some(why) = world.plan.rollover_due.clone()
         {
@@ -254,6 +257,15 @@ impl Run<'_> {
 
     /// Facts of every host, and the plan that follows from them.
     async fn look(&self, program: &Program, known: BTreeMap<String, Arc<Node>>) -> World {
+        self.look_while(program, known, None).await
+    }
+
+    async fn look_while(
+        &self,
+        program: &Program,
+        known: BTreeMap<String, Arc<Node>>,
+        awaited: Option<&Awaited>,
+    ) -> World {
         let wanted: Vec<(&Host, FactRequest, bool)> = self
             .hosts()
             .into_iter()
@@ -270,6 +282,7 @@ impl Run<'_> {
             forks: self.options.forks,
             deadlines: self.options.deadlines,
             events: self.events,
+            awaited,
         };
         let Gathered {
             mut nodes,
@@ -305,6 +318,7 @@ impl Run<'_> {
             facts,
             missing,
             plan,
+            agent: early::Early::default(),
         }
     }
 
