@@ -304,3 +304,41 @@ fn the_site_is_built() {
         }
     }
 }
+
+/// The tests that a cell names, each as its file and its function, if it names one.
+fn tests_of(cell: &str) -> Vec<(String, Option<&str>)> {
+    let names = cell.split('`').skip(1).step_by(2);
+    let tests = names.filter(|name| !name.contains('.'));
+    tests
+        .map(|name| match name.strip_prefix("e2e ") {
+            Some(test) => {
+                let (file, function) = test.split_once("::").unwrap();
+                (format!("tests/e2e/{file}.rs"), Some(function))
+            }
+            None => (format!("tests/{name}.rs"), None),
+        })
+        .collect()
+}
+
+#[test]
+fn every_row_of_the_guides_has_a_setting_and_a_test_that_exists() {
+    let page = read(&root().join("docs/guides.md"));
+    let (_, rows) = page.split_once("<!-- rows -->").unwrap();
+    let (rows, _) = rows.split_once("<!-- end of rows -->").unwrap();
+    let rows: Vec<&str> = rows.trim().lines().skip(2).collect();
+    assert!(rows.len() >= 25, "{}", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert!(
+            cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()),
+            "{row}"
+        );
+        let tests = tests_of(cells[2]);
+        assert!(!tests.is_empty(), "no test: {row}");
+        for (file, function) in tests {
+            let text = read(&root().join(file));
+            let is_there = |function| text.contains(&format!("#[test]\nfn {function}() {{"));
+            assert!(function.is_none_or(is_there), "{function:?}: {row}");
+        }
+    }
+}
