@@ -17,7 +17,13 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
         return Vec::new();
     }
     proofs.sort_by(|left, right| {
-        (&left.to, left.check, &left.from).cmp(&(&right.to, right.check, &right.from))
+        let key = |proof: &Proof| {
+            (
+                proof.check,
+                proof.check == Check::Name && proof.verdict == Verdict::NotReached,
+            )
+        };
+        (&left.to, key(left), &left.from).cmp(&(&right.to, key(right), &right.from))
     });
     let daemons = proofs
         .iter()
@@ -38,19 +44,21 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
                 proof.to == first.to
                     && proof.check == first.check
                     && proof.verdict == first.verdict
-                    && proof.verdict == Verdict::Proved
+                    && (proof.verdict == Verdict::Proved || proof.check == Check::Name)
+                    && proof.verdict != Verdict::Failed
             })
             .count()
             .max(1);
         let (group, tail) = rest.split_at(same);
         rest = tail;
-        if brief && first.verdict == Verdict::Proved {
+        if brief && first.verdict.is_fine() {
             continue;
         }
-        let from = if group.len() > CLIENTS {
+        let from = if group.len() > CLIENTS && first.check != Check::Name {
             format!("{} clients", group.len())
         } else {
-            let names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
+            let mut names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
+            names.dedup();
             names.join(", ")
         };
         rows.push(vec![
@@ -58,11 +66,17 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
                 Verdict::Proved => Cell::painted("proved", "32"),
                 Verdict::NotProved => Cell::painted("not proved", "33"),
                 Verdict::Failed => Cell::painted("FAILED", "31"),
+                Verdict::NotReached => "not reached".into(),
             },
             first.to.as_str().into(),
             Check::title(first.check).into(),
             format!("from {from}").into(),
-            first.seen.as_str().into(),
+            if first.check == Check::Name {
+                let seen: Vec<&str> = group.iter().map(|proof| proof.seen.as_str()).collect();
+                seen.join(", ").into()
+            } else {
+                first.seen.as_str().into()
+            },
         ]);
     }
     let of = |verdict| {

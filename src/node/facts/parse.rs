@@ -7,12 +7,14 @@
 use std::collections::BTreeSet;
 
 use super::network::{inet6, prefix, socket_address};
+use super::own_addresses::OwnAddresses;
 use super::{Component, FactError, File, FileFact, Listener, Network, NodeFacts, Owner, Space};
 
 pub(super) struct Parser<'a> {
     rest: &'a [u8],
     facts: NodeFacts,
     links: BTreeSet<String>,
+    own: OwnAddresses,
     /// Directories that `df` is about to be asked about.
     space_of: Vec<String>,
 }
@@ -23,6 +25,7 @@ impl<'a> Parser<'a> {
             rest: output,
             facts: NodeFacts::default(),
             links: BTreeSet::new(),
+            own: OwnAddresses::default(),
             space_of: Vec::new(),
         }
     }
@@ -118,6 +121,13 @@ impl Parser<'_> {
                     let listener = self.listener(address, port, owner);
                     let listener = listener.ok_or_else(|| FactError::Malformed(line.clone()))?;
                     self.network().listeners.push(listener);
+                }
+                ["own-address", fields @ ..] => {
+                    let machine = self.facts.machine.clone();
+                    if !self.own.record(fields, &machine) {
+                        return Err(FactError::Malformed(line));
+                    }
+                    self.facts.own_addresses = Some(self.own.addresses());
                 }
                 ["space-of", directory] => self.space_of.push((*directory).to_owned()),
                 ["space", kind] => self.space(kind)?,
