@@ -116,7 +116,15 @@ async fn one(
             Verdict::NotReached,
             format!("seen from {from}, it is {from} itself"),
         ),
-        Ok((Answer::ServerCertificate(fault), _)) => (Verdict::Failed, fault.to_string()),
+        Ok((Answer::ServerCertificate(fault), shown)) => {
+            let is_other = !is_served(&shown, expectations, &daemon.name);
+            let seen = if is_other {
+                format!("another machine answers there ({fault})")
+            } else {
+                fault.to_string()
+            };
+            (Verdict::Failed, seen)
+        }
         // No TLS was spoken: whoever it was, nothing is known of the certificate.
         Ok((answer, shown)) if shown.certificate.is_none() => {
             (Verdict::NotReached, answer.to_string())

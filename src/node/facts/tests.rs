@@ -56,6 +56,7 @@ fn every_shell_reports_the_same_files() {
         names: ["localhost".to_owned()].into(),
         generation: false,
         ports: [port].into(),
+        own_addresses: true,
         drop_in: None,
         accounts: ["root".to_owned(), "no-such-account".to_owned()].into(),
         socket: None,
