@@ -56,7 +56,7 @@ fn kept_out(holder: &Host, inventory: &Inventory) -> Option<Note> {
         .collect::<Vec<_>>()
         .join(", ");
     if closed.len() > NAMED {
-        named.push_str(&format!(" and {} more", closed.len() - NAMED));
+        named = format!("{named} and {} more", closed.len() - NAMED);
     }
     Some(Note {
         danger: false,

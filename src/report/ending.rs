@@ -17,11 +17,11 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
         return Vec::new();
     }
     proofs.sort_by(|left, right| {
-        let key = |proof: &Proof| {
-            (
-                proof.check,
-                proof.check == Check::Name && proof.verdict == Verdict::NotReached,
-            )
+        // Of the names of a certificate, those together that say the same.
+        let key = |proof: &Proof| match (proof.check, proof.verdict) {
+            (Check::Name, Verdict::Proved) => (Check::Name, 1),
+            (Check::Name, Verdict::NotReached) => (Check::Name, 2),
+            (check, _) => (check, 0),
         };
         (&left.to, key(left), &left.from).cmp(&(&right.to, key(right), &right.from))
     });
@@ -263,5 +263,45 @@ mod tests {
         );
         assert_eq!(outages(&hosts[1..]), ", 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");
+    }
+
+    #[test]
+    fn names_of_a_certificate_are_one_line_and_those_that_fail_one_each() {
+        let of = |from: &str, verdict, seen: &str| Proof {
+            from: from.to_owned(),
+            to: "node3".to_owned(),
+            check: Check::Name,
+            verdict,
+            seen: seen.to_owned(),
+        };
+        let proofs = vec![
+            of("node1", Verdict::NotReached, "nowhere: no such name"),
+            of("node1", Verdict::Proved, "node3"),
+            of(
+                "node1",
+                Verdict::Failed,
+                "other: another machine answers there",
+            ),
+            of("node3", Verdict::Proved, "127.0.0.1"),
+        ];
+        let style = |verbosity| Style {
+            colour: false,
+            verbosity,
+            width: None,
+        };
+        let name = "node3  the same under another of its names  from";
+        let lines = super::proofs(style(Verbosity::Normal), proofs.clone());
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+        let expected = [
+            "Proof:".to_owned(),
+            format!("FAILED       {name} node1         other: another machine answers there"),
+            format!("proved       {name} node1, node3  node3, 127.0.0.1"),
+            format!("not reached  {name} node1         nowhere: no such name"),
+        ];
+        assert_eq!(lines, expected);
+        // Quietly, what leads nowhere is not worth a line.
+        let quiet = super::proofs(style(Verbosity::Quiet), proofs);
+        assert!(quiet.iter().all(|line| !line.starts_with("not reached")));
+        assert!(quiet.iter().any(|line| line.starts_with("FAILED")));
     }
 }

@@ -221,6 +221,21 @@ fn every_kind_of_client_gets_from_every_kind_of_daemon_what_the_two_modes_say() 
     assert!(!ok && said.contains("unknown authority"), "{said}");
     let (ok, said) = with("none", "--tls");
     assert!(!ok && said.contains("none/ca.pem"), "{said}");
+
+    // Without docker the proof is curl's, without curl openssl's.
+    for (hidden, tool, client) in [
+        ("docker", "curl", "tlsverify"),
+        ("curl", "openssl", "tlsverify"),
+        ("", "openssl", "tlsverify-ca"),
+    ] {
+        lab.exec(
+            "node1",
+            &format!("[ -z '{hidden}' ] || mv /usr/bin/{hidden} /root/"),
+        );
+        let run = lab.deploy(&[&lab.inventory(&format!("dtls_client_mode: {client}\n"))]);
+        let proof = |line: &str| line.starts_with("proved") && line.contains(tool);
+        assert!(run.stdout.lines().any(proof), "{tool}: {}", run.stdout);
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub use space::Space;
 pub const STATE: &str = "/var/lib/dtls-deploy";
 
 /// What to look at on one node.
+// Each asks for something of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FactRequest {
     /// Files whose bytes are needed: certificates, configuration.

@@ -25,7 +25,7 @@ pub(super) struct OwnAddresses {
 }
 
 /// `IFA_F_TEMPORARY`, `IFA_F_DADFAILED`, `IFA_F_DEPRECATED`, `IFA_F_TENTATIVE`
-/// (linux/if_addr.h): addresses that change by themselves, or that are not used.
+/// (`linux/if_addr.h`): addresses that change by themselves, or that are not used.
 const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
 
 impl OwnAddresses {

@@ -122,13 +122,6 @@ impl Parser<'_> {
                     let listener = listener.ok_or_else(|| FactError::Malformed(line.clone()))?;
                     self.network().listeners.push(listener);
                 }
-                ["own-address", fields @ ..] => {
-                    let machine = self.facts.machine.clone();
-                    if !self.own.record(fields, &machine) {
-                        return Err(FactError::Malformed(line));
-                    }
-                    self.facts.own_addresses = Some(self.own.addresses());
-                }
                 ["space-of", directory] => self.space_of.push((*directory).to_owned()),
                 ["space", kind] => self.space(kind)?,
                 fields => {
@@ -147,7 +140,7 @@ impl Parser<'_> {
         self.facts.accounts.insert(name.to_owned(), home);
     }
 
-    /// Records of drop-ins, of the daemon's socket and of what `doctor` asks;
+    /// Records of drop-ins, of the daemon's socket, of addresses and of what `doctor` asks;
     /// false when it is none of them.
     fn around_docker(&mut self, fields: &[&str]) -> bool {
         match fields {
@@ -163,6 +156,11 @@ impl Parser<'_> {
             ["socket-drop-in", path] => {
                 let socket = self.facts.socket.get_or_insert_default();
                 socket.on_disk.push((*path).to_owned());
+            }
+            ["own-address", fields @ ..] => {
+                let is_whole = self.own.record(fields, &self.facts.machine);
+                self.facts.own_addresses = Some(self.own.addresses());
+                return is_whole;
             }
             ["health", name, value] => {
                 let health = self.facts.health.get_or_insert_default();

@@ -46,13 +46,24 @@ prove_identity() {
         prove_status=$?
         ;;
     openssl)
-        set -- -verify_return_error -verify_hostname "$prove_host" -CAfile "$prove_ca"
+        # An address is not a host name to openssl.
+        prove_at=$prove_host
+        prove_kind=-verify_hostname
+        case $prove_host in
+        *:*)
+            prove_at="[$prove_host]"
+            prove_kind=-verify_ip
+            ;;
+        *[!0-9.]*) ;;
+        *) prove_kind=-verify_ip ;;
+        esac
+        set -- -verify_return_error "$prove_kind" "$prove_host" -CAfile "$prove_ca"
         case $prove_mode in tls-cert | tls) set -- ;; esac
         case $prove_mode in
         tlsverify | tls-cert) set -- "$@" -cert "$prove_certificate" -key "$prove_key" ;;
         esac
         prove_said=$({ printf 'GET /version HTTP/1.0\r\nHost: %s\r\n\r\n' "$prove_host" && sleep 1; } |
-            timeout 15 openssl s_client -quiet "$@" -connect "$prove_host:$prove_port" 2>&1)
+            timeout 15 openssl s_client -quiet "$@" -connect "$prove_at:$prove_port" 2>&1)
         prove_status=$?
         ;;
     *)
