@@ -104,12 +104,7 @@ pub async fn verify(
                 attempts.push(Box::pin(async move { attempt.refusals(made_up).await }));
             }
         }
-        attempts.push(Box::pin(names::of_daemon(
-            nodes,
-            inventory,
-            daemon,
-            expectations,
-        )));
+        attempts.extend(names::of_daemon(nodes, inventory, daemon, expectations));
         if let Some(node) = nodes.get(&daemon.name) {
             attempts.push(Box::pin(from_daemon(node, daemon, expectations)));
         }

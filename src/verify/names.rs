@@ -13,6 +13,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use super::probe::{Answer, Shown};
 use super::{Expectations, asked_for, handshake_within, judge_shown};
 use crate::event::{Check, Proof, Verdict};
@@ -24,47 +26,60 @@ use crate::session::Node;
 /// Nobody waits long for a name that nobody has to use.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Every name but the one that clients use.
-pub(super) async fn of_daemon(
-    nodes: &BTreeMap<String, Arc<Node>>,
-    inventory: &Inventory,
-    daemon: &Host,
-    expectations: &Expectations,
-) -> Vec<Proof> {
+/// One attempt for every name but the one that clients use.
+pub(super) fn of_daemon<'a>(
+    nodes: &'a BTreeMap<String, Arc<Node>>,
+    inventory: &'a Inventory,
+    daemon: &'a Host,
+    expectations: &'a Expectations,
+) -> Vec<BoxFuture<'a, Vec<Proof>>> {
     let served = expectations.served.get(&daemon.name);
     let Some(certificate) = served.and_then(|der| Certificate::from_der(der).ok()) else {
         return Vec::new();
     };
     let used = daemon_address(daemon).host.to_ascii_lowercase();
-    let client = inventory
-        .clients()
-        .find_map(|client| Some((client, nodes.get(&client.name)?)));
-    let own = nodes.get(&daemon.name);
+    let mut clients = inventory.clients();
+    let client =
+        clients.find_map(|client| Some((client.name.as_str(), &**nodes.get(&client.name)?)));
+    let own = nodes.get(&daemon.name).map(|node| &**node);
     let names = certificate.sans().iter().map(Name::of);
-    let names = names.filter(|name| name.text != used);
-    let tried = names.map(|name| async move {
-        let mut seen = None;
-        if let Some((client, node)) = client.filter(|_| !name.is_loopback) {
-            let trusted = expectations.trusted_by(&client.name, Role::Client);
-            let proof = one(node, &client.name, &name, daemon, trusted, expectations).await;
-            if proof.verdict != Verdict::NotReached {
-                return Some(proof);
-            }
-            seen = Some(proof);
-        }
-        let Some(node) = own else {
-            return seen;
-        };
-        let trusted = expectations.trusted_by(&daemon.name, Role::Daemon);
-        let proof = one(node, &daemon.name, &name, daemon, trusted, expectations).await;
-        // What its clients see of it says more.
-        Some(match seen {
-            Some(seen) if proof.verdict == Verdict::NotReached => seen,
-            _ => proof,
+    names
+        .filter(|name| name.text != used)
+        .map(|name| -> BoxFuture<'a, Vec<Proof>> {
+            let client = client.filter(|_| !name.is_loopback);
+            let tried = from_either(client, own, name, daemon, expectations);
+            Box::pin(async move { tried.await.into_iter().collect() })
         })
-    });
-    let proofs = futures::future::join_all(tried).await;
-    proofs.into_iter().flatten().collect()
+        .collect()
+}
+
+/// From the client; where the name leads nowhere from there, from the daemon's node.
+async fn from_either(
+    client: Option<(&str, &Node)>,
+    own: Option<&Node>,
+    name: Name,
+    daemon: &Host,
+    expectations: &Expectations,
+) -> Option<Proof> {
+    let mut seen = None;
+    if let Some((from, node)) = client {
+        let trusted = expectations.trusted_by(from, Role::Client);
+        let proof = one(node, from, &name, daemon, trusted, expectations).await;
+        if proof.verdict != Verdict::NotReached {
+            return Some(proof);
+        }
+        seen = Some(proof);
+    }
+    let Some(node) = own else {
+        return seen;
+    };
+    let trusted = expectations.trusted_by(&daemon.name, Role::Daemon);
+    let proof = one(node, &daemon.name, &name, daemon, trusted, expectations).await;
+    // What its clients see of it says more.
+    Some(match seen {
+        Some(seen) if proof.verdict == Verdict::NotReached => seen,
+        _ => proof,
+    })
 }
 
 /// A name as it is dialled and asked for.
@@ -125,8 +140,8 @@ async fn one(
             };
             (Verdict::Failed, seen)
         }
-        // No TLS was spoken: whoever it was, nothing is known of the certificate.
-        Ok((answer, shown)) if shown.certificate.is_none() => {
+        // No TLS was spoken, or not to its end: nothing is known of the certificate.
+        Ok((answer, shown)) if answer == Answer::Timeout || shown.certificate.is_none() => {
             (Verdict::NotReached, answer.to_string())
         }
         Ok((_, shown)) => {

@@ -91,6 +91,14 @@ fn every_shell_reports_the_same_files() {
             network.addresses.iter().any(|(address, _)| *address == own),
             "{network:?}"
         );
+        // Whatever this machine has, all of it is its own, and loopback is not told.
+        let addresses = facts.own_addresses.as_ref().expect("asked about");
+        assert!(
+            addresses
+                .iter()
+                .all(|address| network.has(*address) && !address.is_loopback()),
+            "{shell:?}: {addresses:?}"
+        );
         let [listener] = network.listeners.as_slice() else {
             panic!("{shell:?}: {:?}", network.listeners);
         };
