@@ -23,7 +23,12 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
             (Check::Name, Verdict::NotReached) => (Check::Name, 2),
             (check, _) => (check, 0),
         };
-        (&left.to, key(left), &left.from).cmp(&(&right.to, key(right), &right.from))
+        (&left.to, key(left), &left.from, &left.seen).cmp(&(
+            &right.to,
+            key(right),
+            &right.from,
+            &right.seen,
+        ))
     });
     let daemons = proofs
         .iter()

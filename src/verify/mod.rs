@@ -118,7 +118,13 @@ pub async fn verify(
         }
     }
     proofs.sort_by(|left, right| {
-        (&left.to, &left.from, left.check).cmp(&(&right.to, &right.from, right.check))
+        // Of the names of a certificate, each begins what was seen.
+        (&left.to, &left.from, left.check, &left.seen).cmp(&(
+            &right.to,
+            &right.from,
+            right.check,
+            &right.seen,
+        ))
     });
     proofs
 }
