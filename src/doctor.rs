@@ -244,11 +244,11 @@ impl World<'_> {
         roles(host).any(|role| {
             let (directory, files) = leaf_location(host, role);
             let facts = self.facts.get(&host.name);
-            let is_there = |facts: &NodeFacts| {
-                facts
-                    .regular(&format!("{directory}/{}", files.cert))
-                    .is_some()
-            };
+            // A client that shows no certificate has the CA alone.
+            let has_leaf = role == Role::Daemon || host.shows_certificate();
+            let name = if has_leaf { &files.cert } else { &files.ca };
+            let is_there =
+                |facts: &NodeFacts| facts.regular(&format!("{directory}/{name}")).is_some();
             facts.is_some_and(is_there) || ledger.delivered(&host.name, role).is_some()
         })
     }

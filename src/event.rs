@@ -286,8 +286,14 @@ pub struct Proof {
 pub enum Check {
     /// The client's own certificate is accepted.
     Accepted,
+    /// The client shows no certificate, as its mode says, and is let in.
+    LetInWithout,
+    /// The client shows no certificate, as its mode says, and is kept out.
+    KeptOut,
     /// The served certificate is the issued one, of the right CA and name.
     Served,
+    /// The same under another name or address of the certificate.
+    Name,
     /// Without a certificate nobody is let in.
     NoCertificate,
     /// Everybody is let in, as the inventory declares.
@@ -310,7 +316,10 @@ impl Check {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Accepted => "own certificate accepted",
+            Self::LetInWithout => "let in without a certificate, as declared",
+            Self::KeptOut => "kept out without a certificate, as declared",
             Self::Served => "daemon serves the issued certificate",
+            Self::Name => "the same under another of its names",
             Self::Open => "open to everybody, as declared",
             Self::NoCertificate => "no certificate refused",
             Self::MadeUp => "unknown CA refused",
@@ -329,6 +338,17 @@ pub enum Verdict {
     /// It could not be tried. Not a pass.
     NotProved,
     Failed,
+    /// A name of a certificate that leads nowhere from here, and that nobody has
+    /// to use: said, and not counted.
+    NotReached,
+}
+
+impl Verdict {
+    /// Whether everything is as it shall be, as far as this says.
+    #[must_use]
+    pub const fn is_fine(self) -> bool {
+        matches!(self, Self::Proved | Self::NotReached)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

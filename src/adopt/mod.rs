@@ -68,7 +68,7 @@ pub fn candidates(
     for host in hosts {
         for (role, is_wanted) in [
             (Role::Daemon, host.is_daemon),
-            (Role::Client, host.is_client),
+            (Role::Client, host.shows_certificate()),
         ] {
             if !is_wanted {
                 continue;

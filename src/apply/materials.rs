@@ -13,7 +13,7 @@ use crate::pki::{
     AgentClient, AgentError, Certificate, IssuedLeaf, LeafName, LeafRequest, Request, Response,
     Role, San,
 };
-use crate::plan::{Action, Change, Content, FileChange, LeafPart, Plan, wanted_sans};
+use crate::plan::{Action, Change, Content, FileChange, LeafPart, Plan};
 use crate::secret::Secret;
 
 /// Keys and certificates of this run, in memory only.
@@ -92,7 +92,7 @@ pub async fn issue(
     let ca = inventory.ca();
     materials.bundles.clone_from(&plan.bundles);
     let mut wanted: Vec<LeafRequest> = Vec::new();
-    let mut waiting: Vec<LeafName> = Vec::new();
+    let mut waiting: BTreeMap<(String, Role), BTreeSet<San>> = BTreeMap::new();
     let secret = || {
         passphrase
             .cloned()
@@ -101,10 +101,9 @@ pub async fn issue(
     for change in plan.changes() {
         match &change.action {
             Action::Issue(request) => wanted.push(request.clone()),
-            Action::Fetch { holder, role } => waiting.push(LeafName {
-                host: holder.clone(),
-                role: *role,
-            }),
+            Action::Fetch { holder, role, sans } => {
+                waiting.insert((holder.clone(), *role), sans.clone());
+            }
             action @ (Action::Authority { .. }
             | Action::NextAuthority { .. }
             | Action::Promote
@@ -154,7 +153,7 @@ pub async fn issue(
         }
     }
     if !waiting.is_empty() {
-        fetch(waiting, agent, inventory, &mut materials).await?;
+        fetch(waiting, agent, &mut materials).await?;
     }
     Ok(materials)
 }
@@ -253,12 +252,16 @@ fn certificates<'a>(bundles: impl IntoIterator<Item = &'a String>) -> Vec<Certif
 
 /// Pairs that were issued before and lie on the CA node undelivered.
 async fn fetch(
-    waiting: Vec<LeafName>,
+    waiting: BTreeMap<(String, Role), BTreeSet<San>>,
     agent: &mut AgentClient,
-    inventory: &Inventory,
     materials: &mut Materials,
 ) -> Result<(), AgentError> {
-    let response = agent.call(Request::Fetch { leaves: waiting }).await?;
+    let names = waiting.keys().map(|(host, role)| LeafName {
+        host: host.clone(),
+        role: *role,
+    });
+    let leaves = names.collect();
+    let response = agent.call(Request::Fetch { leaves }).await?;
     let Response::Fetched { leaves, missing } = response else {
         return Err(unexpected());
     };
@@ -269,9 +272,9 @@ async fn fetch(
         )));
     }
     for leaf in leaves {
-        let host = inventory.holder(&leaf.host).ok_or_else(unexpected)?;
-        let sans = wanted_sans(host, leaf.role);
-        materials.add(leaf, &sans);
+        let name = (leaf.host.clone(), leaf.role);
+        let sans = waiting.get(&name).ok_or_else(unexpected)?;
+        materials.add(leaf, sans);
     }
     Ok(())
 }

@@ -107,6 +107,7 @@ fn environment(inventory: &Inventory, arguments: &Arguments) -> Result<Environme
     Ok(Environment {
         host: daemon_address(daemon).url(),
         certificate_path: Some(client.settings.client_dir.clone()),
+        checks_daemon: client.settings.client_mode.checks_daemon(),
     })
 }
 

@@ -8,6 +8,8 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
 
+use super::tls::ClientMode;
+
 /// What marks a context as ours, so that nobody else's is overwritten.
 const DESCRIPTION: &str = "mutual TLS, kept by dtls-deploy";
 
@@ -40,13 +42,14 @@ pub fn paths(cli_directory: &str, name: &str) -> ContextPaths {
     }
 }
 
-/// The text of meta.json.
+/// The text of meta.json. A client that does not check the daemon says so there:
+/// the files beside it say only what it has.
 #[must_use]
-pub fn metadata(name: &str, url: &str, inventory: &str) -> String {
+pub fn metadata(name: &str, url: &str, inventory: &str, mode: ClientMode) -> String {
     json!({
         "Name": name,
         "Metadata": { "Description": format!("{DESCRIPTION} ({inventory})") },
-        "Endpoints": { "docker": { "Host": url, "SkipTLSVerify": false } },
+        "Endpoints": { "docker": { "Host": url, "SkipTLSVerify": !mode.checks_daemon() } },
     })
     .to_string()
 }
@@ -77,7 +80,7 @@ mod tests {
 
     #[test]
     fn ours_is_told_from_anybody_elses() {
-        let text = metadata("node3", "tcp://node3:2376", "lab");
+        let text = metadata("node3", "tcp://node3:2376", "lab", ClientMode::TlsVerify);
         assert_eq!(keeper(text.as_bytes(), "lab"), Keeper::Own);
         let other = Keeper::Inventory("lab".to_owned());
         assert_eq!(keeper(text.as_bytes(), "prod"), other);
@@ -88,6 +91,21 @@ mod tests {
             b"not json",
         ] {
             assert_eq!(keeper(text, "lab"), Keeper::Somebody);
+        }
+    }
+
+    #[test]
+    fn only_a_mode_that_checks_the_daemon_lets_the_cli_check_it() {
+        for (mode, skips) in [
+            (ClientMode::TlsVerify, false),
+            (ClientMode::TlsVerifyCa, false),
+            (ClientMode::TlsCert, true),
+            (ClientMode::Tls, true),
+        ] {
+            let text = metadata("node3", "tcp://node3:2376", "lab", mode);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let found = value.pointer("/Endpoints/docker/SkipTLSVerify").unwrap();
+            assert_eq!(found, skips, "{}", mode.word());
         }
     }
 

@@ -11,7 +11,17 @@ pub struct Environment {
     pub host: String,
     /// `DOCKER_CERT_PATH`, where it is not the CLI's own default.
     pub certificate_path: Option<String>,
+    /// `DOCKER_TLS_VERIFY`, or `DOCKER_TLS`, with which the CLI checks nothing.
+    pub checks_daemon: bool,
 }
+
+/// Every variable that is set here.
+const VARIABLES: [&str; 4] = [
+    "DOCKER_HOST",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_TLS",
+    "DOCKER_CERT_PATH",
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
@@ -75,8 +85,14 @@ fn block(begin: &str, end: &str, environment: &Environment) -> String {
     let mut lines = vec![
         begin.to_owned(),
         format!("export DOCKER_HOST={}", plain_or_quoted(&environment.host)),
-        "export DOCKER_TLS_VERIFY=1".to_owned(),
     ];
+    if environment.checks_daemon {
+        lines.push("export DOCKER_TLS_VERIFY=1".to_owned());
+    } else {
+        // Any value of it counts as yes, and it counts more than the other one.
+        lines.push("unset DOCKER_TLS_VERIFY".to_owned());
+        lines.push("export DOCKER_TLS=1".to_owned());
+    }
     if let Some(path) = &environment.certificate_path {
         lines.push(format!("export DOCKER_CERT_PATH={}", quote(path)));
     }
@@ -96,25 +112,31 @@ pub enum Shell {
 #[must_use]
 pub fn lines(shell: Shell, environment: Option<&Environment>) -> String {
     let Some(environment) = environment else {
-        return ["DOCKER_HOST", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"]
-            .map(|name| match shell {
-                Shell::Posix => format!("unset {name}\n"),
-                Shell::Fish => format!("set -e {name}\n"),
-            })
-            .concat();
+        return VARIABLES.map(|name| taken_away(shell, name)).concat();
     };
-    let mut values = vec![
-        ("DOCKER_HOST", word(shell, &environment.host)),
-        ("DOCKER_TLS_VERIFY", "1".to_owned()),
-    ];
-    if let Some(path) = &environment.certificate_path {
-        values.push(("DOCKER_CERT_PATH", word(shell, path)));
-    }
-    let line = |(name, value): &(&str, String)| match shell {
+    let set = |name: &str, value: &str| match shell {
         Shell::Posix => format!("export {name}={value}\n"),
         Shell::Fish => format!("set -gx {name} {value}\n"),
     };
-    values.iter().map(line).collect()
+    let mut text = set("DOCKER_HOST", &word(shell, &environment.host));
+    if environment.checks_daemon {
+        text.push_str(&set("DOCKER_TLS_VERIFY", "1"));
+    } else {
+        // It may be set in this shell, and counts more than the other one.
+        text.push_str(&taken_away(shell, "DOCKER_TLS_VERIFY"));
+        text.push_str(&set("DOCKER_TLS", "1"));
+    }
+    if let Some(path) = &environment.certificate_path {
+        text.push_str(&set("DOCKER_CERT_PATH", &word(shell, path)));
+    }
+    text
+}
+
+fn taken_away(shell: Shell, name: &str) -> String {
+    match shell {
+        Shell::Posix => format!("unset {name}\n"),
+        Shell::Fish => format!("set -e {name}\n"),
+    }
 }
 
 /// One word of a shell; `~/` in front becomes the home of whoever reads it.
@@ -152,6 +174,7 @@ mod tests {
         Environment {
             host: "tcp://node3:2376".to_owned(),
             certificate_path: None,
+            checks_daemon: true,
         }
     }
 
@@ -191,7 +214,26 @@ mod tests {
         );
         assert_eq!(
             lines(Shell::Fish, None),
-            "set -e DOCKER_HOST\nset -e DOCKER_TLS_VERIFY\nset -e DOCKER_CERT_PATH\n"
+            "set -e DOCKER_HOST\nset -e DOCKER_TLS_VERIFY\nset -e DOCKER_TLS\nset -e DOCKER_CERT_PATH\n"
+        );
+    }
+
+    #[test]
+    fn a_client_that_checks_nothing_is_not_told_to_verify() {
+        let environment = Environment {
+            checks_daemon: false,
+            ..environment()
+        };
+        let said =
+            "export DOCKER_HOST=tcp://node3:2376\nunset DOCKER_TLS_VERIFY\nexport DOCKER_TLS=1\n";
+        assert_eq!(lines(Shell::Posix, Some(&environment)), said);
+        assert_eq!(
+            with_block("", "lab", Some(&environment)).unwrap(),
+            format!("# BEGIN dtls-deploy lab\n{said}# END dtls-deploy lab\n")
+        );
+        assert_eq!(
+            lines(Shell::Fish, Some(&environment)),
+            "set -gx DOCKER_HOST tcp://node3:2376\nset -e DOCKER_TLS_VERIFY\nset -gx DOCKER_TLS 1\n"
         );
     }
 

@@ -1,9 +1,10 @@
 //! How a daemon is told to speak TLS: which mode, with which files, and whether
-//! daemon.json or the command line says so.
+//! daemon.json or the command line says so; and what a client checks and shows.
 //!
 //! Comes in: an inventory's settings. Goes out: settings of daemon.json, or
-//! flags. Both: docs.docker.com/reference/cli/dockerd; what the two modes do:
-//! docs.docker.com/engine/security/protect-access, "Daemon modes".
+//! flags. Both: docs.docker.com/reference/cli/dockerd; what the modes do:
+//! docs.docker.com/engine/security/protect-access, "Daemon modes" and "Client
+//! modes".
 
 use serde_json::Value;
 
@@ -17,6 +18,52 @@ pub enum DaemonMode {
     /// Everybody who can connect; the daemon's own certificate shows clients
     /// whom they talk to, and that is all.
     Tls,
+}
+
+/// What a client checks of a daemon, and what it shows of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientMode {
+    /// It checks the daemon and shows a certificate.
+    TlsVerify,
+    /// It checks the daemon and shows nothing.
+    TlsVerifyCa,
+    /// It shows a certificate to whoever answers.
+    TlsCert,
+    /// Neither: the connection is encrypted, nobody knows to whom.
+    Tls,
+}
+
+impl ClientMode {
+    /// As in the inventory.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::TlsVerify => "tlsverify",
+            Self::TlsVerifyCa => "tlsverify-ca",
+            Self::TlsCert => "tls-cert",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// Docker's `--tlsverify`. With `--tls` alone the CLI takes whatever
+    /// certificate it is shown (`InsecureSkipVerify`; docker/cli,
+    /// cli/flags/options.go), although the manual speaks of public CAs.
+    #[must_use]
+    pub const fn checks_daemon(self) -> bool {
+        matches!(self, Self::TlsVerify | Self::TlsVerifyCa)
+    }
+
+    /// It has a certificate and a key of its own.
+    #[must_use]
+    pub const fn shows_certificate(self) -> bool {
+        matches!(self, Self::TlsVerify | Self::TlsCert)
+    }
+
+    /// Whether a daemon of that mode lets it in.
+    #[must_use]
+    pub const fn is_let_in(self, daemon: DaemonMode) -> bool {
+        self.shows_certificate() || matches!(daemon, DaemonMode::Tls)
+    }
 }
 
 /// Where the TLS settings of a daemon live.

@@ -74,7 +74,7 @@ pub(super) fn leaves(findings: &mut Findings, world: &World<'_>, host: &Host, fa
     if host.is_daemon {
         leaf(findings, world, host, facts, Role::Daemon);
     }
-    for holder in host.client_holders() {
+    for holder in host.certificate_holders() {
         leaf(findings, world, holder, facts, Role::Client);
     }
 }
@@ -131,6 +131,7 @@ pub(super) fn issues(action: &Action, host: &str, role: Role) -> bool {
         Action::Fetch {
             holder: of,
             role: its,
+            ..
         } => of == host && *its == role,
         _ => false,
     }

@@ -294,7 +294,8 @@ async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host
         ..Expectations::default()
     };
     let tried = good.into_iter().filter(|(client, daemon)| {
-        world.is_deployed(client)
+        client.shows_certificate()
+            && world.is_deployed(client)
             && world.is_deployed(daemon)
             && !findings.has_error(&client.name, &[Topic::Certificate])
             && !findings.has_error(&daemon.name, &FAULTS)
@@ -322,7 +323,7 @@ async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host
                 format!("{to} lets it in ({seen})"),
             ),
             // Said of its tools.
-            Verdict::NotProved => {}
+            Verdict::NotProved | Verdict::NotReached => {}
             Verdict::Failed => {
                 let advice = format!(
                     "compare the CAs that {to} trusts with the client's certificate: dtls-deploy status INVENTORY"

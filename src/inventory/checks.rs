@@ -353,6 +353,13 @@ fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Conte
             .problems
             .error(at("dtls_extra_sans"), message, "this one", help);
     }
+    if settings.sans.is_some() && settings.own_addresses {
+        let message = "dtls_own_addresses adds to the list that dtls_sans replaces";
+        let help = Some("put all addresses into dtls_sans, or leave dtls_sans out".to_owned());
+        context
+            .problems
+            .error(at("dtls_own_addresses"), message, "this one", help);
+    }
     if let Some((message, help)) = settings.renew_before.and_then(|renew| {
         let ca_days = ca_days.filter(|_| has_role(host));
         renewed_always("certificates", renew.days, settings.validity_days, ca_days)

@@ -1,8 +1,8 @@
-//! Values that say how a daemon speaks TLS.
+//! Values that say how a daemon speaks TLS, and a client.
 
 use super::convert::{Context, Convert, Found};
 use super::names::nearest;
-use crate::docker::tls::{ConfigStyle, DaemonMode};
+use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 use crate::yaml::source::quoted;
 
 /// One of a few words.
@@ -39,6 +39,26 @@ impl Convert for DaemonModeName {
             ("tls", DaemonMode::Tls),
         ];
         one_of(value, Self::EXPECTED, &KNOWN, context)
+    }
+}
+
+/// What a client checks and shows.
+pub(super) struct ClientModeName;
+
+impl Convert for ClientModeName {
+    type Output = ClientMode;
+    const EXPECTED: &'static str = "tlsverify, tlsverify-ca, tls-cert or tls";
+    const SCHEMA: &'static str = r#"{"enum": ["tlsverify", "tlsverify-ca", "tls-cert", "tls"]}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<ClientMode> {
+        let known = [
+            ClientMode::TlsVerify,
+            ClientMode::TlsVerifyCa,
+            ClientMode::TlsCert,
+            ClientMode::Tls,
+        ]
+        .map(|mode| (mode.word(), mode));
+        one_of(value, Self::EXPECTED, &known, context)
     }
 }
 

@@ -73,8 +73,21 @@ impl Host {
         }
     }
 
-    /// Those who hold a client certificate on this host: itself, where it is a
-    /// client, and its identities.
+    /// It has a certificate of its own to show to daemons; false for a host that is
+    /// no client.
+    #[must_use]
+    pub fn shows_certificate(&self) -> bool {
+        self.is_client && !self.is_absent() && self.settings.client_mode.shows_certificate()
+    }
+
+    /// Those of [`Host::client_holders`] who have a certificate to show.
+    pub fn certificate_holders(&self) -> impl Iterator<Item = &Host> {
+        self.client_holders()
+            .filter(|holder| holder.shows_certificate())
+    }
+
+    /// Those who talk to daemons from this host: itself, where it is a client, and
+    /// its identities. Their mode says whether they have a certificate.
     pub fn client_holders(&self) -> impl Iterator<Item = &Host> {
         let own = self.is_client.then_some(self);
         own.into_iter()

@@ -7,9 +7,11 @@
 //! for a client plans for an identity, too. Called by [`super::resolve`].
 
 use super::convert::{Context, Convert, Found};
+use super::daemon_values::ClientModeName;
 use super::host::{Host, Identity};
 use super::path_values::{HomeDirectory, unknown_key};
 use super::values::{Boolean, ClientEnv, Days, Key, RenewBefore, Renewal};
+use crate::docker::tls::ClientMode;
 use crate::pki::KeyType;
 use crate::yaml::node::Entry;
 use crate::yaml::source::quoted;
@@ -22,6 +24,7 @@ pub struct WrittenIdentity {
     pub dir: String,
     /// The account that uses it, where that is not left to the directory.
     pub owner: Option<String>,
+    pub mode: Option<ClientMode>,
     pub key_type: Option<KeyType>,
     pub validity_days: Option<u32>,
     pub renew_before: Option<RenewBefore>,
@@ -32,9 +35,10 @@ pub struct WrittenIdentity {
 }
 
 /// What an identity can be told.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "dir",
     "owner",
+    "mode",
     "key_type",
     "validity_days",
     "renew_before",
@@ -52,6 +56,7 @@ impl Convert for Identities {
         "propertyNames": {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$"},
         "additionalProperties": {"type": "object", "additionalProperties": false, "properties": {
         "dir": {"type": "string", "pattern": "^(/|~/)"}, "owner": {"type": "string"},
+        "mode": {"enum": ["tlsverify", "tlsverify-ca", "tls-cert", "tls"]},
         "key_type": {"type": "string"}, "validity_days": {"type": "integer", "minimum": 1, "maximum": 36500},
         "renew_before": {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*d$"}]},
         "context": {"type": "boolean"}, "absent": {"type": "boolean"}},
@@ -103,6 +108,7 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
         name: name.to_owned(),
         dir: String::new(),
         owner: None,
+        mode: None,
         key_type: None,
         validity_days: None,
         renew_before: None,
@@ -123,6 +129,7 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
         fine &= match key {
             "dir" => set(&mut dir, directory(&inner, context)),
             "owner" => set(&mut found.owner, owner(&inner, context)),
+            "mode" => set(&mut found.mode, ClientModeName::convert(&inner, context)),
             "key_type" => set(&mut found.key_type, Key::convert(&inner, context)),
             "validity_days" => set(&mut found.validity_days, Days::convert(&inner, context)),
             "renew_before" => set(
@@ -221,6 +228,7 @@ pub(super) fn of(host: &Host) -> Vec<Host> {
             let settings = &mut own.settings;
             settings.identities = Vec::new();
             settings.client_dir.clone_from(&identity.dir);
+            settings.client_mode = identity.mode.unwrap_or(settings.client_mode);
             settings.key_type = identity.key_type.unwrap_or(settings.key_type);
             settings.validity_days = identity.validity_days.unwrap_or(settings.validity_days);
             settings.renew_before = match (identity.renew_before, identity.validity_days) {

@@ -7,14 +7,14 @@
 
 use std::path::PathBuf;
 
-use crate::docker::tls::{ConfigStyle, DaemonMode};
+use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 use crate::pki::{KeyType, San, Subject};
 use crate::secret::Secret;
 
 use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
 use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
 use super::convert::{Context, Convert, Found};
-use super::daemon_values::{ConfigStyleName, DaemonModeName};
+use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName};
 use super::definitions::Variables;
 use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::identities::{Identities, WrittenIdentity};
@@ -139,9 +139,13 @@ variables! {
     /// The directory of a client's three files, ca.pem, cert.pem and key.pem;
     /// a leading ~/ is the home of the account on the node.
     "dtls_client_dir" => client_dir: String = "~/.docker".to_owned(), "~/.docker", HomeDirectory, Clients;
+    /// What a client checks and shows: `tlsverify`, both; `tlsverify-ca`, it checks the
+    /// daemon and has no certificate; `tls-cert`, it shows a certificate to whoever
+    /// answers; `tls`, neither. With the last two docker does not check the daemon.
+    "dtls_client_mode" => client_mode: ClientMode = ClientMode::TlsVerify, "tlsverify", ClientModeName, Clients;
     /// More identities of a client host besides its own, by their names: people
     /// or jobs, each with a certificate and a directory of its own (`dir`, `owner`,
-    /// `key_type`, `validity_days`, `renew_before`, `context`, `absent`).
+    /// `mode`, `key_type`, `validity_days`, `renew_before`, `context`, `absent`).
     "dtls_identities" => identities: Vec<WrittenIdentity> = Vec::new(), "{}", Identities, Clients;
     /// Where a daemon listens for TLS.
     "dtls_listen" => listen: Vec<Listen> = vec![Listen {
@@ -165,6 +169,9 @@ variables! {
     "dtls_sans" => sans: Option<Vec<San>> = None, "", ExactSans, Daemons;
     /// More names in a daemon's certificate than are known of it.
     "dtls_extra_sans" => extra_sans: Vec<San> = Vec::new(), "[]", SanList, Daemons;
+    /// Whether every address of a daemon's host is in its certificate, too: those of
+    /// docker's own networks, link-local and temporary ones left out.
+    "dtls_own_addresses" => own_addresses: bool = false, "false", Boolean, Daemons;
     /// What a client's account gets besides its files: variables in its
     /// profile, a docker context for each daemon, or both.
     "dtls_client_env" => client_env: Vec<ClientEnv> = vec![ClientEnv::Context],

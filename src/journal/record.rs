@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::place;
-use crate::event::{Event, Proof, Verdict};
+use crate::event::{Event, Proof};
 
 /// Lines that are the journal's own; all others are events.
 #[derive(Debug, Serialize, Deserialize)]
@@ -235,7 +235,7 @@ impl Record {
         let daemons: BTreeSet<&String> = self
             .all()
             .filter_map(|event| match event {
-                Event::Proof(Proof { to, verdict, .. }) if *verdict != Verdict::Proved => Some(to),
+                Event::Proof(Proof { to, verdict, .. }) if !verdict.is_fine() => Some(to),
                 _ => None,
             })
             .collect();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Module, Parameter, ROLE, holders, role_of};
+use super::{Kind, Module, Parameter, ROLE, leaf_holders, role_of};
 use crate::inventory::{Host, Inventory, host_of, identity_of};
 use crate::node::facts::FactRequest;
 use crate::pki::{Entry, Role};
@@ -35,7 +35,7 @@ impl Module for Certificate {
 
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(role) = role_of(task, host) {
-            for holder in holders(host, role) {
+            for holder in leaf_holders(host, role) {
                 request_leaf(holder, role, request);
             }
         }
@@ -51,7 +51,7 @@ impl Module for Certificate {
             return Ok(Vec::new());
         };
         let mut changes = Vec::new();
-        for holder in holders(host, role) {
+        for holder in leaf_holders(host, role) {
             changes.extend(plan_one(planner, holder, role, task)?);
         }
         if role == Role::Client {
@@ -75,11 +75,15 @@ fn plan_one(
     };
     let (reasons, action) = match decision {
         None | Some(LeafDecision::Keep { .. }) => return Ok(None),
-        Some(LeafDecision::Fetch { reasons, .. }) => (
+        Some(LeafDecision::Fetch {
+            reasons,
+            certificate,
+        }) => (
             reasons,
             Action::Fetch {
                 holder: holder.holder(),
                 role,
+                sans: certificate.sans().clone(),
             },
         ),
         Some(LeafDecision::Issue { reasons, request }) => (reasons, Action::Issue(*request)),

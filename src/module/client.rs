@@ -1,4 +1,5 @@
-//! `client`: `DOCKER_HOST` and `DOCKER_TLS_VERIFY` in the login shell's profile.
+//! `client`: `DOCKER_HOST` and `DOCKER_TLS_VERIFY`, or `DOCKER_TLS`, in the login
+//! shell's profile.
 
 use super::{Module, Parameter, STATE, is_absent};
 use crate::docker::environment::{Environment, with_block};
@@ -100,6 +101,7 @@ fn environment(
     let directory = facts.expand(&host.settings.client_dir);
     Ok(Environment {
         host: daemon_address(daemon).url(),
+        checks_daemon: host.settings.client_mode.checks_daemon(),
         certificate_path: (directory != facts.expand("~/.docker")).then_some(directory),
     })
 }

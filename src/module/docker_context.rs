@@ -98,8 +98,12 @@ fn everybody(host: &Host) -> impl Iterator<Item = &Host> {
 /// The contexts of one account, with the files of one holder.
 fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
     let (directory, files) = leaf_location(host, Role::Client);
-    let decision = planner.decided_leaf(host, Role::Client)?;
-    let leaf_is_new = !matches!(decision, LeafDecision::Keep { .. });
+    let shows_certificate = host.shows_certificate();
+    let leaf_is_new = shows_certificate
+        && !matches!(
+            planner.decided_leaf(host, Role::Client)?,
+            LeafDecision::Keep { .. }
+        );
     let mut changes = Vec::new();
     for daemon in planner.inventory.daemons() {
         let facts = planner.facts(&host.name)?;
@@ -127,7 +131,8 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 },
             ),
         ];
-        for (name, source, content) in copies {
+        let wanted = if shows_certificate { 3 } else { 1 };
+        for (name, source, content) in copies.into_iter().take(wanted) {
             let mut reasons = Vec::new();
             let is_leaf = matches!(content, Content::Leaf { .. });
             let mut content = content;
@@ -163,6 +168,11 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 },
             )?);
         }
+        if !shows_certificate {
+            for name in ["key.pem", "cert.pem"] {
+                changes.extend(without(planner, host, task, &paths.tls, name)?);
+            }
+        }
         changes.extend(planner.compare(
             host,
             task,
@@ -175,12 +185,39 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                     &context_name(host, daemon),
                     &daemon_address(daemon).url(),
                     &inventory,
+                    host.settings.client_mode,
                 )),
                 reasons: Vec::new(),
             },
         )?);
     }
     Ok(changes)
+}
+
+/// What a context of a client that shows no certificate has no more.
+fn without(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    directory: &str,
+    name: &str,
+) -> Result<Option<Change>, Refusal> {
+    let because = format!(
+        "dtls_client_mode: {} shows no certificate",
+        host.settings.client_mode.word()
+    );
+    planner.compare(
+        host,
+        task,
+        Desired {
+            directory: directory.to_owned(),
+            directory_mode: Mode::Exact(0o700),
+            name: name.to_owned(),
+            mode: FileMode::IfMissing(0o400),
+            content: Content::Gone { prune: 0 },
+            reasons: vec![because],
+        },
+    )
 }
 
 /// Under which inventory's name a context is kept: this one's, or another's that

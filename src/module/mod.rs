@@ -128,8 +128,16 @@ fn waits_for_leaf(planner: &Planner<'_>, host: &Host, task: &Task, role: Role) -
     task.argument("because") == Some("changes") && !planner.has_new_leaf(host, role)
 }
 
-/// Whose certificates in a role a task deals with: the host's own, and those of
-/// its identities, each as the host that it sees.
+/// Those of [`holders`] who have a certificate.
+fn leaf_holders(host: &Host, role: Role) -> Vec<&Host> {
+    match role {
+        Role::Daemon => holders(host, role),
+        Role::Client => host.certificate_holders().collect(),
+    }
+}
+
+/// Whose files in a role a task deals with: the host's own, and those of its
+/// identities, each as the host that it sees.
 fn holders(host: &Host, role: Role) -> Vec<&Host> {
     match role {
         Role::Daemon => host.is_daemon.then_some(host).into_iter().collect(),

@@ -1,5 +1,7 @@
 //! `push`: CA certificate, leaf certificate and key, under the names and with
-//! the modes that Docker looks for.
+//! the modes that Docker looks for. A client whose mode shows no certificate gets
+//! the CA certificate alone: the docker CLI fails without it in every mode
+//! (docker/cli#2468).
 
 use super::identity::{check_owner, check_places};
 use super::{BECAUSE, Module, Parameter, ROLE, STATE, holders, is_absent, role_of, waits_for_leaf};
@@ -77,12 +79,52 @@ impl Module for Push {
         for holder in served {
             if is_absent(task) {
                 changes.extend(remove(planner, holder, task, role)?);
+            } else if role == Role::Client && !holder.shows_certificate() {
+                changes.extend(deliver_ca_alone(planner, holder, task)?);
             } else {
                 changes.extend(deliver(planner, holder, task, role)?);
             }
         }
         Ok(changes)
     }
+}
+
+/// The CA for a client that shows no certificate; one that it had goes.
+fn deliver_ca_alone(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
+    let role = Role::Client;
+    let (directory, files) = leaf_location(host, role);
+    check_owner(planner.facts(&host.name)?, host, &directory)?;
+    let reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
+    let ca = planner.compare(
+        host,
+        task,
+        Desired {
+            directory,
+            directory_mode: Mode::Exact(DIRECTORY_MODE),
+            name: files.ca.clone(),
+            mode: FileMode::Exact(CERTIFICATE_MODE),
+            content: planner.bundle(host, role),
+            reasons,
+        },
+    )?;
+    let mut changes: Vec<Change> = ca.into_iter().collect();
+    let because = format!(
+        "dtls_client_mode: {} shows no certificate",
+        host.settings.client_mode.word()
+    );
+    changes.extend(remove_files(
+        planner,
+        host,
+        task,
+        role,
+        &[&files.key, &files.cert],
+        &[because],
+    )?);
+    Ok(changes)
 }
 
 /// The three files of one holder.
@@ -154,6 +196,54 @@ fn remove(
     task: &Task,
     role: Role,
 ) -> Result<Vec<Change>, Refusal> {
+    let (directory, files) = leaf_location(host, role);
+    let facts = planner.facts(&host.name)?;
+    let has_none = role == Role::Client && !host.settings.client_mode.shows_certificate();
+    let key = facts.regular(&format!("{directory}/{}", files.key));
+    if has_none && key.is_none() {
+        // By the CA itself: there is no key to tell it by.
+        let ca = format!("{directory}/{}", files.ca);
+        let is_ours = facts.text(&ca).is_some_and(
+            |found| matches!(planner.bundle(host, role), Content::Text(text) if text == found),
+        );
+        let gone = is_ours.then(|| gone(planner, host, task, &directory, &files.ca, &[]));
+        return Ok(gone.transpose()?.flatten().into_iter().collect());
+    }
+    let names = [&files.key, &files.cert, &files.ca].map(String::as_str);
+    remove_files(planner, host, task, role, &names, &[])
+}
+
+fn gone(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    directory: &str,
+    name: &str,
+    reasons: &[String],
+) -> Result<Option<Change>, Refusal> {
+    planner.compare(
+        host,
+        task,
+        Desired {
+            directory: directory.to_owned(),
+            directory_mode: Mode::IfMissing(DIRECTORY_MODE),
+            name: name.to_owned(),
+            mode: FileMode::IfMissing(KEY_MODE),
+            content: Content::Gone { prune: 1 },
+            reasons: reasons.to_vec(),
+        },
+    )
+}
+
+/// These files, where the key is one that this CA has issued.
+fn remove_files(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    role: Role,
+    names: &[&str],
+    reasons: &[String],
+) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let (directory, files) = leaf_location(host, role);
     let mut changes = Vec::new();
@@ -173,19 +263,8 @@ fn remove(
         );
         return Ok(changes);
     }
-    for name in [&files.key, &files.cert, &files.ca] {
-        changes.extend(planner.compare(
-            host,
-            task,
-            Desired {
-                directory: directory.clone(),
-                directory_mode: Mode::IfMissing(DIRECTORY_MODE),
-                name: name.clone(),
-                mode: FileMode::IfMissing(KEY_MODE),
-                content: Content::Gone { prune: 1 },
-                reasons: Vec::new(),
-            },
-        )?);
+    for name in names {
+        changes.extend(gone(planner, host, task, &directory, name, reasons)?);
     }
     Ok(changes)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::docker::tls::DaemonMode;
 use crate::node::validation::Validation;
-use crate::pki::{KeyType, LeafRequest, Role, Subject};
+use crate::pki::{KeyType, LeafRequest, Role, San, Subject};
 
 /// One thing that will be done on one host, and why.
 #[derive(Debug, Clone)]
@@ -80,7 +80,12 @@ pub enum Action {
     /// A new leaf key and certificate, on the CA node.
     Issue(LeafRequest),
     /// A pair that was issued before and lies on the CA node undelivered.
-    Fetch { holder: String, role: Role },
+    Fetch {
+        holder: String,
+        role: Role,
+        /// The names that are in it.
+        sans: BTreeSet<San>,
+    },
     /// A file on the node.
     File(FileChange),
     /// What interrupted runs have left in a directory, old keys perhaps.

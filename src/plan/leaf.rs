@@ -53,12 +53,14 @@ pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
         request.content.insert(format!("{directory}/{name}"));
     }
     request.hashed.insert(format!("{directory}/{}", files.key));
+    request.own_addresses |= role == Role::Daemon && host.settings.own_addresses;
     request.accounts.extend(host.owner().map(str::to_owned));
 }
 
-/// The names and addresses a leaf is for.
+/// The names and addresses a leaf is for; the node's own addresses, where they are
+/// wanted, as far as facts are there to name them.
 #[must_use]
-pub fn wanted_sans(host: &Host, role: Role) -> BTreeSet<San> {
+pub fn wanted_sans(host: &Host, role: Role, facts: Option<&NodeFacts>) -> BTreeSet<San> {
     if role == Role::Client {
         return BTreeSet::new();
     }
@@ -95,6 +97,10 @@ pub fn wanted_sans(host: &Host, role: Role) -> BTreeSet<San> {
                 }
             }
         }
+    }
+    if host.settings.own_addresses {
+        let own = facts.and_then(|facts| facts.own_addresses.as_ref());
+        sans.extend(own.into_iter().flatten().copied().map(San::Ip));
     }
     sans.insert(San::Ip(std::net::Ipv4Addr::LOCALHOST.into()));
     sans.insert(San::Ip(std::net::Ipv6Addr::LOCALHOST.into()));
@@ -197,9 +203,16 @@ impl Planner<'_> {
 
     fn pair(&self, host: &Host, role: Role) -> Result<Found, Refusal> {
         usable(&self.authority)?;
+        let facts = self.facts(&host.name)?;
+        if role == Role::Daemon && host.settings.own_addresses && facts.own_addresses.is_none() {
+            return Err(Refusal::new(
+                "its own addresses are not known: there is no awk, or no /proc/net",
+            )
+            .hint("name them in dtls_extra_sans instead of dtls_own_addresses"));
+        }
         let (directory, files) = location(host, role);
         Ok(examine(
-            self.facts(&host.name)?,
+            facts,
             &format!("{directory}/{}", files.cert),
             &format!("{directory}/{}", files.key),
             &self.authority,
@@ -228,7 +241,8 @@ impl Planner<'_> {
     /// What is wrong with a certificate besides its age, in words for the plan.
     fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
         let mut faults: Vec<String> = self.issuer_fault(role, certificate).into_iter().collect();
-        faults.extend(mismatches(&self.authority, host, role, certificate));
+        let facts = self.facts.get(&host.name);
+        faults.extend(mismatches(&self.authority, host, role, certificate, facts));
         faults
     }
 
@@ -364,7 +378,7 @@ impl Planner<'_> {
                 role,
                 signer,
                 common_name: host.holder(),
-                sans: wanted_sans(host, role),
+                sans: wanted_sans(host, role, self.facts.get(&host.name)),
                 key_type: host.settings.key_type,
                 validity_days: host.settings.validity_days,
                 key_name,
@@ -450,7 +464,7 @@ pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority
         if authority.certificate.is_some() {
             broken.extend(stranger(authority, certificate));
         }
-        drift = mismatches(authority, host, role, certificate);
+        drift = mismatches(authority, host, role, certificate, Some(facts));
     }
     LookedAt {
         certificate,
@@ -479,13 +493,14 @@ fn mismatches(
     host: &Host,
     role: Role,
     certificate: &Certificate,
+    facts: Option<&NodeFacts>,
 ) -> Vec<String> {
     let mut faults = Vec::new();
     let is_adopted = adopted::is_adopted(authority, certificate);
     if is_adopted {
         faults.extend(adopted::faults(host, role, certificate));
     } else {
-        let wanted = wanted_sans(host, role);
+        let wanted = wanted_sans(host, role, facts);
         for san in wanted.difference(certificate.sans()) {
             faults.push(format!("SAN {san} missing"));
         }

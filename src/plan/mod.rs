@@ -15,6 +15,7 @@ mod expiry;
 mod files;
 mod issued;
 mod leaf;
+mod modes;
 mod owner;
 mod preflight;
 mod refusal;

@@ -7,7 +7,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Note, Planner, Refusal, issued::leaves_of};
+use super::{Authority, Note, Planner, Refusal, issued::leaves_of, modes};
 use crate::docker::tls::DaemonMode;
 use crate::inventory::{Host, Inventory, Settings};
 use crate::node::facts::NodeFacts;
@@ -254,6 +254,7 @@ impl Planner<'_> {
             }));
         }
         notes.extend(self.open_daemons());
+        notes.extend(modes::notes(self.inventory));
         notes
     }
 

@@ -216,6 +216,8 @@ impl Rollover {
                     (!is_enough).then(|| format!("{} {what}", facts.expand(&path)))
                 })
             }
+            // There is no leaf to replace.
+            3 if !host.shows_certificate() => None,
             3 => {
                 let files = client_files(host, inventory, facts, "cert.pem");
                 files.into_iter().enumerate().find_map(|(index, path)| {

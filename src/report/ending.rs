@@ -17,7 +17,18 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
         return Vec::new();
     }
     proofs.sort_by(|left, right| {
-        (&left.to, left.check, &left.from).cmp(&(&right.to, right.check, &right.from))
+        // Of the names of a certificate, those together that say the same.
+        let key = |proof: &Proof| match (proof.check, proof.verdict) {
+            (Check::Name, Verdict::Proved) => (Check::Name, 1),
+            (Check::Name, Verdict::NotReached) => (Check::Name, 2),
+            (check, _) => (check, 0),
+        };
+        (&left.to, key(left), &left.from, &left.seen).cmp(&(
+            &right.to,
+            key(right),
+            &right.from,
+            &right.seen,
+        ))
     });
     let daemons = proofs
         .iter()
@@ -38,19 +49,21 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
                 proof.to == first.to
                     && proof.check == first.check
                     && proof.verdict == first.verdict
-                    && proof.verdict == Verdict::Proved
+                    && (proof.verdict == Verdict::Proved || proof.check == Check::Name)
+                    && proof.verdict != Verdict::Failed
             })
             .count()
             .max(1);
         let (group, tail) = rest.split_at(same);
         rest = tail;
-        if brief && first.verdict == Verdict::Proved {
+        if brief && first.verdict.is_fine() {
             continue;
         }
-        let from = if group.len() > CLIENTS {
+        let from = if group.len() > CLIENTS && first.check != Check::Name {
             format!("{} clients", group.len())
         } else {
-            let names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
+            let mut names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
+            names.dedup();
             names.join(", ")
         };
         rows.push(vec![
@@ -58,11 +71,17 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
                 Verdict::Proved => Cell::painted("proved", "32"),
                 Verdict::NotProved => Cell::painted("not proved", "33"),
                 Verdict::Failed => Cell::painted("FAILED", "31"),
+                Verdict::NotReached => "not reached".into(),
             },
             first.to.as_str().into(),
             Check::title(first.check).into(),
             format!("from {from}").into(),
-            first.seen.as_str().into(),
+            if first.check == Check::Name {
+                let seen: Vec<&str> = group.iter().map(|proof| proof.seen.as_str()).collect();
+                seen.join(", ").into()
+            } else {
+                first.seen.as_str().into()
+            },
         ]);
     }
     let of = |verdict| {
@@ -249,5 +268,46 @@ mod tests {
         );
         assert_eq!(outages(&hosts[1..]), ", 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");
+    }
+
+    #[test]
+    fn names_of_a_certificate_are_one_line_and_those_that_fail_one_each() {
+        let of = |from: &str, verdict, seen: &str| Proof {
+            from: from.to_owned(),
+            to: "node3".to_owned(),
+            check: Check::Name,
+            verdict,
+            seen: seen.to_owned(),
+        };
+        let proofs = vec![
+            of("node1", Verdict::NotReached, "nowhere: no such name"),
+            of("node1", Verdict::Proved, "node3"),
+            of(
+                "node1",
+                Verdict::Failed,
+                "other: another machine answers there",
+            ),
+            of("node3", Verdict::Proved, "127.0.0.1"),
+        ];
+        let style = |verbosity| Style {
+            timings: false,
+            colour: false,
+            verbosity,
+            width: None,
+        };
+        let name = "node3  the same under another of its names  from";
+        let lines = super::proofs(style(Verbosity::Normal), proofs.clone());
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+        let expected = [
+            "Proof:".to_owned(),
+            format!("FAILED       {name} node1         other: another machine answers there"),
+            format!("proved       {name} node1, node3  node3, 127.0.0.1"),
+            format!("not reached  {name} node1         nowhere: no such name"),
+        ];
+        assert_eq!(lines, expected);
+        // Quietly, what leads nowhere is not worth a line.
+        let quiet = super::proofs(style(Verbosity::Quiet), proofs);
+        assert!(quiet.iter().all(|line| !line.starts_with("not reached")));
+        assert!(quiet.iter().any(|line| line.starts_with("FAILED")));
     }
 }

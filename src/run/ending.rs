@@ -159,7 +159,7 @@ impl Run<'_> {
             Exit::Failed
         } else if unreachable {
             Exit::Unreachable
-        } else if proofs.iter().any(|proof| proof.verdict != Verdict::Proved) {
+        } else if proofs.iter().any(|proof| !proof.verdict.is_fine()) {
             Exit::NotProved
         } else if self.options.check && self.options.exit_code && !world.plan.is_empty() {
             Exit::ChangesNeeded

@@ -268,7 +268,11 @@ impl Run<'_> {
 /// A client that is not let in, or a daemon that does not show what it should:
 /// the next step could make it worse. A port that should be closed could not.
 fn rejects(proof: &Proof) -> bool {
-    proof.verdict == Verdict::Failed && matches!(proof.check, Check::Accepted | Check::Served)
+    proof.verdict == Verdict::Failed
+        && matches!(
+            proof.check,
+            Check::Accepted | Check::LetInWithout | Check::Served
+        )
 }
 
 fn held(proof: &Proof) -> Failure {

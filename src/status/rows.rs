@@ -31,7 +31,7 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
         request.unit = Some(host.settings.unit.clone());
         request.content.insert(RECORD.to_owned());
     }
-    for holder in host.client_holders().filter(|of| has_contexts(of)) {
+    for holder in host.certificate_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {
             let tls = context_paths(holder, daemon).tls;
             for name in ["ca.pem", "cert.pem"] {
@@ -45,7 +45,7 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
 /// What lies on a host: for its daemon, its client and each of its identities.
 fn leaves(host: &Host) -> impl Iterator<Item = (&Host, Role)> {
     let daemon = host.is_daemon.then_some((host, Role::Daemon));
-    let clients = host.client_holders().map(|of| (of, Role::Client));
+    let clients = host.certificate_holders().map(|of| (of, Role::Client));
     daemon.into_iter().chain(clients)
 }
 
@@ -198,7 +198,7 @@ pub(super) fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
             None => unseen(world, holder, role),
         });
     }
-    let holders = host.client_holders().filter(|of| has_contexts(of));
+    let holders = host.certificate_holders().filter(|of| has_contexts(of));
     for (holder, facts) in holders.filter_map(|of| Some((of, facts?))) {
         for daemon in world.inventory.daemons() {
             rows.push(context(world, facts, holder, daemon));
@@ -332,6 +332,7 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
 pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
     let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
         .into_iter()
+        .filter(|(host, role)| *role == Role::Daemon || host.shows_certificate())
         .map(|(host, role)| (host.holder(), role))
         .collect();
     let entries = world.authority.ledger.entries().iter();
@@ -343,14 +344,21 @@ pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
-            drift: vec![why_unlisted(world, &entry.host).to_owned()],
+            drift: vec![why_unlisted(world, &entry.host, entry.role).to_owned()],
             ..remembered(world, &entry.host, entry.role, Some(entry))
         })
         .collect()
 }
 
-fn why_unlisted(world: &World<'_>, holder: &str) -> &'static str {
+fn why_unlisted(world: &World<'_>, holder: &str, role: Role) -> &'static str {
     let host = world.inventory.host(host_of(holder));
+    let shown_no_more = world
+        .inventory
+        .holder(holder)
+        .is_some_and(|of| of.is_client && !of.is_absent() && !of.shows_certificate());
+    if shown_no_more && role == Role::Client {
+        return "its dtls_client_mode shows no certificate; a copy of it works until it ends";
+    }
     match host.zip(identity_of(holder)) {
         None => "issued for a host that is not in the inventory any more",
         Some(_) if world.inventory.holder(holder).is_some() => {

@@ -4,7 +4,7 @@
 //! Comes in: the connected node. Goes out: proofs. Called by [`super::verify`].
 
 use super::{DAEMON_TOOLS, Expectations, TOOL_DEADLINE, find_record};
-use crate::docker::tls::DaemonMode;
+use crate::docker::tls::{ClientMode, DaemonMode};
 use crate::event::{Check, Proof, Verdict};
 use crate::inventory::Host;
 use crate::node::script::Script;
@@ -27,6 +27,7 @@ pub(super) async fn from_daemon(
         script.call(
             "prove_identity",
             &[
+                ClientMode::TlsVerify.word(),
                 DAEMON_TOOLS,
                 &address.url(),
                 &address.host,
@@ -88,7 +89,7 @@ pub(super) async fn from_daemon(
 
 /// Only an alert that the daemon sent is a refusal. docker words it "remote
 /// error: tls: bad certificate", OpenSSL and curl "alert bad certificate".
-fn refused_by_tls(said: &str) -> bool {
+pub(super) fn refused_by_tls(said: &str) -> bool {
     let said = said.to_lowercase();
     ["remote error: tls: ", "alert "].iter().any(|sent| {
         said.split(sent).skip(1).any(|alert| {
@@ -106,7 +107,7 @@ fn refused_by_tls(said: &str) -> bool {
 }
 
 /// The part of a tool's message that says how TLS ended.
-fn tls_words(said: &str) -> &str {
+pub(super) fn tls_words(said: &str) -> &str {
     said.rfind("tls: ")
         .or_else(|| said.rfind("alert "))
         .and_then(|at| said.get(at..))

@@ -7,8 +7,10 @@
 //! none the check is not proved. Refusals need no key of ours: they are tried
 //! from here, through the client's SSH connection.
 
+mod as_client;
 mod daemon;
 mod judge;
+mod names;
 pub mod pair;
 pub mod probe;
 
@@ -28,7 +30,7 @@ use crate::node::DialError;
 use crate::node::script::Script;
 use crate::node::transaction::Report;
 use crate::pki::{Certificate, Role};
-use crate::plan::{DaemonAddress, daemon_address, leaf_location};
+use crate::plan::{DaemonAddress, daemon_address};
 use crate::session::Node;
 use daemon::from_daemon;
 use probe::{Answer, Identity, Shown, is_refusal};
@@ -37,8 +39,6 @@ use probe::{Answer, Identity, Shown, is_refusal};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A proof that runs a tool on the node: the tool's own deadline and some.
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
-/// What a client proves its identity with: what its people use comes first.
-const CLIENT_TOOLS: &str = "docker curl openssl";
 /// What shows that a server certificate is refused: the lightest comes first.
 const DAEMON_TOOLS: &str = "curl docker openssl";
 /// The port that plain Docker uses by convention.
@@ -83,7 +83,7 @@ pub async fn verify(
                         address: daemon_address(daemon),
                         expectations,
                     };
-                    attempts.push(Box::pin(async move { attempt.identity().await }));
+                    attempts.push(Box::pin(async move { vec![attempt.as_client().await] }));
                 }
                 let attempt = Attempt {
                     node,
@@ -92,7 +92,7 @@ pub async fn verify(
                     address: daemon_address(daemon),
                     expectations,
                 };
-                attempts.push(Box::pin(async move { attempt.identity().await }));
+                attempts.push(Box::pin(async move { vec![attempt.as_client().await] }));
                 let attempt = Attempt {
                     node,
                     client,
@@ -104,6 +104,7 @@ pub async fn verify(
                 attempts.push(Box::pin(async move { attempt.refusals(made_up).await }));
             }
         }
+        attempts.extend(names::of_daemon(nodes, inventory, daemon, expectations));
         if let Some(node) = nodes.get(&daemon.name) {
             attempts.push(Box::pin(from_daemon(node, daemon, expectations)));
         }
@@ -129,7 +130,13 @@ pub async fn verify(
         });
     }
     proofs.sort_by(|left, right| {
-        (&left.to, &left.from, left.check).cmp(&(&right.to, &right.from, right.check))
+        // Of the names of a certificate, each begins what was seen.
+        (&left.to, &left.from, left.check, &left.seen).cmp(&(
+            &right.to,
+            &right.from,
+            right.check,
+            &right.seen,
+        ))
     });
     proofs
 }
@@ -148,7 +155,7 @@ pub async fn own_certificate(
         address: daemon_address(daemon),
         expectations,
     };
-    attempt.own_certificate().await
+    attempt.as_client().await
 }
 
 struct Attempt<'a> {
@@ -168,48 +175,6 @@ impl Attempt<'_> {
             verdict,
             seen: seen.into(),
         }
-    }
-
-    /// The client's own certificate, shown by the client itself.
-    async fn identity(&self) -> Vec<Proof> {
-        vec![self.own_certificate().await]
-    }
-
-    async fn own_certificate(&self) -> Proof {
-        let (directory, files) = leaf_location(self.client, Role::Client);
-        let (url, port) = (self.address.url(), self.address.port.to_string());
-        let arguments = [
-            CLIENT_TOOLS,
-            &url,
-            &self.address.host,
-            &port,
-            &format!("{directory}/{}", files.ca),
-            &format!("{directory}/{}", files.cert),
-            &format!("{directory}/{}", files.key),
-        ];
-        let mut script = Script::default();
-        match self.client.owner() {
-            // Whose files they are has to be able to use them.
-            Some(owner) => {
-                let mut own = Script::default();
-                own.call("prove_as_owner", &arguments);
-                script.in_account(owner, &own, "");
-            }
-            None => {
-                script.call("prove_identity", &arguments);
-            }
-        }
-        let privileged = self.expectations.is_privileged(&self.client.name);
-        let record = tool_record(self.node, privileged, &script, "identity").await;
-        let (verdict, seen) = match record {
-            Ok((outcome, tool, said)) => match outcome.as_str() {
-                "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
-                "unproved" => (Verdict::NotProved, said),
-                _ => (Verdict::Failed, format!("{tool}: {said}")),
-            },
-            Err(seen) => (Verdict::Failed, seen),
-        };
-        self.proof(Check::Accepted, verdict, seen)
     }
 
     /// Everybody else, tried from here through the client's connection.
@@ -377,12 +342,24 @@ pub async fn handshake(
     authorities: &[Certificate],
     identity: Option<Identity>,
 ) -> Result<(Answer, Shown), Unreached> {
-    let stream = node.connection.dial(host, port, DEADLINE).await?;
+    handshake_within(node, host, port, name, authorities, identity, DEADLINE).await
+}
+
+async fn handshake_within(
+    node: &Node,
+    host: &str,
+    port: u16,
+    name: &str,
+    authorities: &[Certificate],
+    identity: Option<Identity>,
+    deadline: Duration,
+) -> Result<(Answer, Shown), Unreached> {
+    let stream = node.connection.dial(host, port, deadline).await?;
     let authorities: Vec<Vec<u8>> = authorities
         .iter()
         .map(|authority| authority.der().to_vec())
         .collect();
-    Ok(probe::https(stream, name, &authorities, identity, DEADLINE).await?)
+    Ok(probe::https(stream, name, &authorities, identity, deadline).await?)
 }
 
 fn classify_dial(error: &Unreached) -> (Verdict, String) {

@@ -7,6 +7,7 @@
 
 use super::{TOOL_DEADLINE, find_record, handshake, tool_record};
 use crate::docker::daemon_json::TlsPaths;
+use crate::docker::tls::ClientMode;
 use crate::node::script::Script;
 use crate::pki::Certificate;
 use crate::plan::DaemonAddress;
@@ -81,6 +82,7 @@ pub async fn let_in(
         script.call(
             "prove_identity",
             &[
+                ClientMode::TlsVerify.word(),
                 TOOLS,
                 &address.url(),
                 &address.host,

@@ -48,7 +48,7 @@ fn age(lab: &Lab, inventory: &str, clock: fn() -> OffsetDateTime, ca_days: u32) 
             role,
             signer: Signer::Current,
             common_name: host.name.clone(),
-            sans: wanted_sans(host, role),
+            sans: wanted_sans(host, role, None),
             key_type: KeyType::EcdsaP256,
             validity_days: 365,
             key_name: format!("{}/{role}-key.pem", host.name),

@@ -125,3 +125,185 @@ fn a_daemon_is_open_to_everybody_only_where_that_is_understood() {
     lab.deploy(&[&closed]);
     assert!(without_certificate(&lab).starts_with("000"));
 }
+
+/// The guide's four kinds of clients, as curl has them: what they check, what they
+/// show, with the files that were delivered.
+const CLIENTS: [(&str, bool, bool, &str); 4] = [
+    (
+        "tlsverify",
+        true,
+        true,
+        "--cacert ca.pem --cert cert.pem --key key.pem",
+    ),
+    ("tlsverify-ca", true, false, "--cacert ca.pem"),
+    (
+        "tls-cert",
+        false,
+        true,
+        "--insecure --cert cert.pem --key key.pem",
+    ),
+    ("tls", false, false, "--insecure"),
+];
+
+/// What one client gets from the daemon: by its profile, by its context, and by a
+/// TLS connection that no docker has a part in.
+fn from_client(lab: &Lab, curl: &str) -> [(bool, String); 3] {
+    let version = "docker version --format '{{.Server.Version}}'";
+    let said = |command: &str| {
+        let (ok, said) = lab.try_exec_as("node1", "ubuntu", command);
+        (ok, said.lines().last().unwrap_or_default().to_owned())
+    };
+    let raw = format!("cd ~/.docker && curl -sS -m 5 {curl} https://10.0.0.12:2376/version");
+    let (ok, answer) = said(&raw);
+    [
+        said(&format!("bash -lc \"{version}\"")),
+        said(&format!("cd /; docker --context node3 {}", &version[7..])),
+        (ok && answer.contains("ApiVersion"), answer),
+    ]
+}
+
+#[test]
+fn every_kind_of_client_gets_from_every_kind_of_daemon_what_the_two_modes_say() {
+    let lab = Lab::fresh();
+    for (daemon, is_open) in [("", false), (UNDERSTOOD, true)] {
+        for (client, checks, shows, curl) in CLIENTS {
+            let inventory = lab.inventory(&format!(
+                "{daemon}dtls_client_mode: {client}\ndtls_client_env: [profile, context]\n"
+            ));
+            let run = lab.deploy(&[&inventory]);
+            let let_in = shows || is_open;
+            for (way, (ok, said)) in ["profile", "context", "curl"]
+                .iter()
+                .zip(from_client(&lab, curl))
+            {
+                let cell = format!("{client}, open: {is_open}, {way}: {said}");
+                assert_eq!(ok, let_in, "{cell}");
+                assert!(ok || said.contains("bad certificate"), "{cell}");
+            }
+            let files = lab.exec_as(
+                "node1",
+                "ubuntu",
+                "ls ~/.docker/ ~/.docker/contexts/tls/*/docker",
+            );
+            let keys = files.matches("key.pem").count();
+            assert_eq!(keys, if shows { 2 } else { 0 }, "{client}: {files}");
+            let proof = match (let_in, shows) {
+                (true, true) => "own certificate accepted",
+                (true, false) => "let in without a certificate, as declared",
+                (false, _) => "kept out without a certificate, as declared",
+            };
+            let proof = |line: &str| line.starts_with("proved") && line.contains(proof);
+            let stdout = &run.stdout;
+            assert!(stdout.lines().any(proof), "{client}: {stdout}");
+            assert!(!stdout.contains("FAILED"), "{stdout}");
+            assert!(!stdout.contains("not proved"), "{stdout}");
+            let danger = format!("danger: node1: WITH dtls_client_mode: {client} ");
+            assert_eq!(stdout.contains(&danger), !checks, "{stdout}");
+        }
+        // Nothing is left to do, and the ledger is not asked for a certificate.
+        nothing_left(
+            &lab,
+            &lab.inventory(&format!(
+                "{daemon}dtls_client_mode: tls\ndtls_client_env: [profile, context]\n"
+            )),
+        );
+    }
+    // The last client is of mode tls, whatever its ca.pem holds: the CLI wants the
+    // file and does not look at it. With tlsverify it does.
+    lab.exec_as("node1", "ubuntu", "mkdir other && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -keyout /dev/null -out other/ca.pem 2>/dev/null && mkdir none");
+    let with = |directory: &str, flag: &str| {
+        let command =
+            format!("DOCKER_CERT_PATH=~/{directory} docker -H tcp://10.0.0.12:2376 {flag} version");
+        lab.try_exec_as("node1", "ubuntu", &command)
+    };
+    assert!(with("other", "--tls").0, "{:?}", with("other", "--tls"));
+    let (ok, said) = with("other", "--tlsverify");
+    assert!(!ok && said.contains("unknown authority"), "{said}");
+    let (ok, said) = with("none", "--tls");
+    assert!(!ok && said.contains("none/ca.pem"), "{said}");
+
+    // Without docker the proof is curl's, without curl openssl's.
+    for (hidden, tool, client) in [
+        ("docker", "curl", "tlsverify"),
+        ("curl", "openssl", "tlsverify"),
+        ("", "openssl", "tlsverify-ca"),
+    ] {
+        lab.exec(
+            "node1",
+            &format!("[ -z '{hidden}' ] || mv /usr/bin/{hidden} /root/"),
+        );
+        let run = lab.deploy(&[&lab.inventory(&format!("dtls_client_mode: {client}\n"))]);
+        let proof = |line: &str| line.starts_with("proved") && line.contains(tool);
+        assert!(run.stdout.lines().any(proof), "{tool}: {}", run.stdout);
+    }
+}
+
+#[test]
+fn a_daemon_is_proved_under_every_name_of_its_certificate() {
+    let lab = Lab::fresh();
+    // The guide's four, of which one is an address that only the node itself has.
+    lab.in_network(
+        "node3",
+        "ip address replace 10.0.2.15/32 dev lo; ip address replace 10.0.0.112/24 dev eth0",
+    );
+    lab.exec(
+        "node1",
+        "echo 10.0.0.12 dockerhost.example.com >>/etc/hosts",
+    );
+    let guides = lab.inventory(
+        "dtls_sans: [\"DNS:dockerhost.example.com\", \"IP:10.0.0.12\", \"IP:10.0.2.15\", \"IP:127.0.0.1\"]\n",
+    );
+    let run = lab.deploy(&[&guides]);
+    let line = |run: &crate::lab::Run, begin: &str| {
+        let mut lines = run.stdout.lines();
+        let found =
+            lines.find(|line| line.starts_with(begin) && line.contains("another of its names"));
+        found.unwrap_or_default().to_owned()
+    };
+    let proved = line(&run, "proved");
+    assert!(
+        proved.contains("from node1, node3  dockerhost.example.com, 10.0.2.15, 127.0.0.1"),
+        "{}",
+        run.stdout
+    );
+
+    // Names that lead nowhere are said and not counted; one that leads to somebody
+    // else is a failure.
+    let own =
+        lab.inventory("dtls_own_addresses: true\ndtls_extra_sans: [\"DNS:nowhere.example.com\"]\n");
+    let run = lab.deploy(&[&own]);
+    assert!(
+        run.stdout.contains("SAN IP:10.0.0.112 missing"),
+        "{}",
+        run.stdout
+    );
+    let proved = line(&run, "proved");
+    assert!(proved.contains("10.0.0.112, "), "{}", run.stdout);
+    assert!(!run.stdout.contains("172.17.0.1"), "{}", run.stdout);
+    assert!(
+        line(&run, "not reached").contains("nowhere.example.com"),
+        "{}",
+        run.stdout
+    );
+    nothing_left(&lab, &own);
+
+    // An address that has gone is to be taken out of the certificate.
+    lab.in_network("node3", "ip address del 10.0.0.112/24 dev eth0");
+    let check = lab.deploy(&[&own, "--check"]);
+    assert!(
+        check.stdout.contains("SAN IP:10.0.0.112 not wanted"),
+        "{}",
+        check.stdout
+    );
+    lab.exec("node1", "echo 10.0.0.10 nowhere.example.com >>/etc/hosts; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -addext basicConstraints=critical,CA:FALSE -keyout /root/other.pem 2>/dev/null >>/root/other.pem; systemd-run -q openssl s_server -www -accept 2376 -cert /root/other.pem -key /root/other.pem; until openssl s_client -connect 127.0.0.1:2376 </dev/null 2>/dev/null | grep -q CN; do sleep 0.1; done");
+    let elsewhere = lab.run(&["verify", &own]);
+    lab.in_network("node3", "ip address del 10.0.2.15/32 dev lo");
+    assert_eq!(elsewhere.code, 6, "{}", elsewhere.stdout);
+    assert!(
+        line(&elsewhere, "FAILED").contains(
+            "nowhere.example.com: another machine answers there (its certificate is of another CA)"
+        ),
+        "{}",
+        elsewhere.stdout
+    );
+}

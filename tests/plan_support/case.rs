@@ -346,7 +346,7 @@ impl Case {
                 role,
                 signer: Signer::Current,
                 common_name: name.to_owned(),
-                sans: dtls_deploy::plan::wanted_sans(host, role),
+                sans: dtls_deploy::plan::wanted_sans(host, role, None),
                 key_type: host.settings.key_type,
                 validity_days: host.settings.validity_days,
                 key_name,

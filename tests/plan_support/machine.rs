@@ -52,6 +52,8 @@ pub struct Machine {
     /// Addresses of names.
     pub resolved: BTreeMap<String, Vec<String>>,
     pub network: Option<Network>,
+    /// What the node finds of its own addresses; none without an awk.
+    pub own_addresses: Option<BTreeSet<std::net::IpAddr>>,
     pub space: BTreeMap<String, Space>,
     pub engine: EngineFact,
     /// How the change of another run stands: armed, working, undo-failed.
@@ -87,6 +89,7 @@ impl Machine {
             skew: 0,
             resolved: BTreeMap::new(),
             network: None,
+            own_addresses: Some(["10.0.0.12".parse().unwrap()].into()),
             space: BTreeMap::new(),
             engine: EngineFact::default(),
             unsettled: None,
@@ -215,6 +218,7 @@ impl Machine {
                 .collect(),
             resolved: self.resolved.clone(),
             network: self.network.clone(),
+            own_addresses: self.own_addresses.clone().filter(|_| request.own_addresses),
             space: self.space.clone(),
             #[allow(clippy::cast_precision_loss)]
             uptime: Some((clock - self.booted) as f64),
@@ -371,7 +375,8 @@ impl Machine {
                 }
             }
             (
-                "skew" | "resolved" | "addresses" | "nonlocal_bind" | "listeners" | "space",
+                "skew" | "resolved" | "addresses" | "own_addresses" | "nonlocal_bind" | "listeners"
+                | "space",
                 value,
             ) => self.surroundings(what, value),
             ("systemd", Value::Bool(systemd)) => self.systemd = *systemd,
@@ -456,6 +461,9 @@ impl Machine {
                     let length = if address.is_ipv4() { 32 } else { 128 };
                     network.addresses.push((address, length));
                 }
+            }
+            ("own_addresses", value) => {
+                self.own_addresses = serde_json::from_value(value.clone()).unwrap();
             }
             ("nonlocal_bind", Value::Bool(allowed)) => {
                 self.network.get_or_insert_default().nonlocal_bind = *allowed;

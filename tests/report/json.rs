@@ -332,7 +332,10 @@ fn the_page_names_every_word() {
     }
     for check in [
         Check::Accepted,
+        Check::LetInWithout,
+        Check::KeptOut,
         Check::Served,
+        Check::Name,
         Check::NoCertificate,
         Check::MadeUp,
         Check::PlainHttp,
@@ -342,7 +345,12 @@ fn the_page_names_every_word() {
     ] {
         words.push(serde_json::to_value(check).unwrap());
     }
-    for verdict in [Verdict::Proved, Verdict::NotProved, Verdict::Failed] {
+    for verdict in [
+        Verdict::Proved,
+        Verdict::NotProved,
+        Verdict::Failed,
+        Verdict::NotReached,
+    ] {
         words.push(serde_json::to_value(verdict).unwrap());
     }
     for role in [

@@ -7,10 +7,12 @@
 mod engine;
 mod health;
 mod network;
+mod own_addresses;
 mod parse;
 mod space;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::script::Script;
 pub use engine::EngineFact;
@@ -23,6 +25,8 @@ pub use space::Space;
 pub const STATE: &str = "/var/lib/dtls-deploy";
 
 /// What to look at on one node.
+// Each asks for something of its own.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FactRequest {
     /// Files whose bytes are needed: certificates, configuration.
@@ -57,6 +61,8 @@ pub struct FactRequest {
     pub socket: Option<String>,
     /// What confines the daemon, which docker it is, missing tools.
     pub health: bool,
+    /// Under which addresses others may reach the node.
+    pub own_addresses: bool,
     /// As `names`, also on nodes without getent.
     pub lookups: BTreeSet<String>,
 }
@@ -109,6 +115,9 @@ impl FactRequest {
                 .chain(ports.iter().map(String::as_str))
                 .collect();
             script.call("fact_network", &arguments);
+        }
+        if self.own_addresses {
+            script.call("fact_own_addresses", &[]);
         }
         if !self.directories.is_empty() {
             let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
@@ -291,6 +300,9 @@ pub struct NodeFacts {
     pub resolved: BTreeMap<String, Vec<String>>,
     /// Where ports were asked about, and the node has an awk.
     pub network: Option<Network>,
+    /// Addresses under which others may reach the node, those of docker's own
+    /// networks left out; where they were asked about, and there is an awk.
+    pub own_addresses: Option<BTreeSet<IpAddr>>,
     /// Of the directories that are written to, where `df` could tell.
     pub space: BTreeMap<String, Space>,
     pub unit: Option<UnitFact>,

@@ -7,12 +7,14 @@
 use std::collections::BTreeSet;
 
 use super::network::{inet6, prefix, socket_address};
+use super::own_addresses::OwnAddresses;
 use super::{Component, FactError, File, FileFact, Listener, Network, NodeFacts, Owner, Space};
 
 pub(super) struct Parser<'a> {
     rest: &'a [u8],
     facts: NodeFacts,
     links: BTreeSet<String>,
+    own: OwnAddresses,
     /// Directories that `df` is about to be asked about.
     space_of: Vec<String>,
 }
@@ -23,6 +25,7 @@ impl<'a> Parser<'a> {
             rest: output,
             facts: NodeFacts::default(),
             links: BTreeSet::new(),
+            own: OwnAddresses::default(),
             space_of: Vec::new(),
         }
     }
@@ -137,7 +140,7 @@ impl Parser<'_> {
         self.facts.accounts.insert(name.to_owned(), home);
     }
 
-    /// Records of drop-ins, of the daemon's socket and of what `doctor` asks;
+    /// Records of drop-ins, of the daemon's socket, of addresses and of what `doctor` asks;
     /// false when it is none of them.
     fn around_docker(&mut self, fields: &[&str]) -> bool {
         match fields {
@@ -153,6 +156,11 @@ impl Parser<'_> {
             ["socket-drop-in", path] => {
                 let socket = self.facts.socket.get_or_insert_default();
                 socket.on_disk.push((*path).to_owned());
+            }
+            ["own-address", fields @ ..] => {
+                let is_whole = self.own.record(fields, &self.facts.machine);
+                self.facts.own_addresses = Some(self.own.addresses());
+                return is_whole;
             }
             ["health", name, value] => {
                 let health = self.facts.health.get_or_insert_default();

@@ -56,6 +56,7 @@ fn every_shell_reports_the_same_files() {
         names: ["localhost".to_owned()].into(),
         generation: false,
         ports: [port].into(),
+        own_addresses: true,
         drop_in: None,
         accounts: ["root".to_owned(), "no-such-account".to_owned()].into(),
         socket: None,
@@ -89,6 +90,14 @@ fn every_shell_reports_the_same_files() {
         assert!(
             network.addresses.iter().any(|(address, _)| *address == own),
             "{network:?}"
+        );
+        // Whatever this machine has, all of it is its own, and loopback is not told.
+        let addresses = facts.own_addresses.as_ref().expect("asked about");
+        assert!(
+            addresses
+                .iter()
+                .all(|address| network.has(*address) && !address.is_loopback()),
+            "{shell:?}: {addresses:?}"
         );
         let [listener] = network.listeners.as_slice() else {
             panic!("{shell:?}: {:?}", network.listeners);

@@ -162,6 +162,34 @@ fact_network() {
     return 0
 }
 
+# fact_own_addresses: the node's addresses, and the networks that it reaches without
+# a gateway, which tell the interface of an IPv4 address. Without an awk or the
+# kernel's tables nothing is said.
+fact_own_addresses() {
+    command -v awk >/dev/null 2>&1 || return 0
+    [ -r /proc/net/fib_trie ] && [ -r /proc/net/route ] || return 0
+    record own-address asked
+    set -- /proc/net/fib_trie /proc/net/route
+    [ -r /proc/net/if_inet6 ] && set -- "$@" /proc/net/if_inet6
+    # shellcheck disable=SC2016 # the program is awk's
+    awk '
+        FILENAME ~ /fib_trie$/ {
+            if ($3 == "LOCAL" && $1 == "/32" && !(last in seen)) {
+                seen[last] = 1
+                print "own-address\tv4\t" last
+            }
+            last = $2
+            next
+        }
+        FILENAME ~ /route$/ {
+            if ($3 == "00000000" && $8 != "00000000" && $8 != "Mask") {
+                print "own-address\troute\t" $1 "\t" $2 "\t" $8
+            }
+            next
+        }
+        { print "own-address\tv6\t" $1 "\t" $4 "\t" $5 "\t" $6 }' "$@"
+}
+
 # fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
 fact_holder() {
     fact_owner=unknown

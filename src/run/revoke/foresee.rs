@@ -110,7 +110,7 @@ impl Run<'_> {
                 .filter(|holder| !holder.is_absent())
                 .is_some_and(|host| match entry.role {
                     Role::Daemon => host.is_daemon,
-                    Role::Client => host.is_client,
+                    Role::Client => host.shows_certificate(),
                 })
         };
         if let Some(entry) = found.entries.iter().find(listed) {

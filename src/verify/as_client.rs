@@ -1,0 +1,98 @@
+//! A client as its people have it: with its own files, with the tool they use, in
+//! the mode that the inventory gives it.
+//!
+//! Comes in: the client's node and a daemon. Goes out: one proof of what the two
+//! modes predict: it is let in, or it is kept out. Private keys stay on the node.
+//! Called by [`super::verify`] and by `doctor`.
+
+use super::daemon::{refused_by_tls, tls_words};
+use super::{Attempt, tool_record};
+use crate::event::{Check, Proof, Verdict};
+use crate::node::script::Script;
+use crate::pki::Role;
+use crate::plan::leaf_location;
+
+/// What a client proves its identity with: what its people use comes first.
+const TOOLS: &str = "docker curl openssl";
+
+impl Attempt<'_> {
+    pub(super) async fn as_client(&self) -> Proof {
+        let mode = self.client.settings.client_mode;
+        let (directory, files) = leaf_location(self.client, Role::Client);
+        let (url, port) = (self.address.url(), self.address.port.to_string());
+        let arguments = [
+            mode.word(),
+            TOOLS,
+            &url,
+            &self.address.host,
+            &port,
+            &format!("{directory}/{}", files.ca),
+            &format!("{directory}/{}", files.cert),
+            &format!("{directory}/{}", files.key),
+        ];
+        let mut script = Script::default();
+        match self.client.owner() {
+            // Whose files they are has to be able to use them.
+            Some(owner) => {
+                let mut own = Script::default();
+                own.call("prove_as_owner", &arguments);
+                script.in_account(owner, &own, "");
+            }
+            None => {
+                script.call("prove_identity", &arguments);
+            }
+        }
+        let is_let_in = mode.is_let_in(self.daemon.settings.daemon_mode);
+        let check = match (is_let_in, mode.shows_certificate()) {
+            (false, _) => Check::KeptOut,
+            (true, true) => Check::Accepted,
+            (true, false) => Check::LetInWithout,
+        };
+        let privileged = self.expectations.is_privileged(&self.client.name);
+        let record = tool_record(self.node, privileged, &script, "identity").await;
+        let (verdict, seen) = match record {
+            Ok((outcome, tool, said)) => judge(is_let_in, &outcome, &tool, said),
+            Err(seen) => (Verdict::Failed, seen),
+        };
+        self.proof(check, verdict, seen)
+    }
+}
+
+/// What the tool saw, against what the modes predict.
+fn judge(is_let_in: bool, outcome: &str, tool: &str, said: String) -> (Verdict, String) {
+    match (outcome, is_let_in) {
+        ("accepted", true) => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
+        ("accepted", false) => (
+            Verdict::Failed,
+            format!("{tool}: it was let in").trim().to_owned(),
+        ),
+        ("unproved", _) => (Verdict::NotProved, said),
+        ("refused", false) if refused_by_tls(&said) => {
+            (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
+        }
+        // It got no further, and not because of the daemon.
+        (_, false) => (Verdict::NotProved, format!("{tool}: {said}")),
+        (_, true) => (Verdict::Failed, format!("{tool}: {said}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_daemons_own_refusal_keeps_somebody_out() {
+        let alert = "remote error: tls: bad certificate".to_owned();
+        let gone = "dial tcp: connection refused".to_owned();
+        let of =
+            |is_let_in, outcome, said: &String| judge(is_let_in, outcome, "docker", said.clone()).0;
+        assert_eq!(of(true, "accepted", &String::new()), Verdict::Proved);
+        assert_eq!(of(false, "accepted", &String::new()), Verdict::Failed);
+        assert_eq!(of(false, "refused", &alert), Verdict::Proved);
+        assert_eq!(of(true, "refused", &alert), Verdict::Failed);
+        assert_eq!(of(false, "refused", &gone), Verdict::NotProved);
+        assert_eq!(of(false, "timeout", &gone), Verdict::NotProved);
+        assert_eq!(of(false, "unproved", &gone), Verdict::NotProved);
+        assert_eq!(of(true, "timeout", &gone), Verdict::Failed);
+    }
+}
