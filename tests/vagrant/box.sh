@@ -67,8 +67,8 @@ UNIT
     : >"$root/etc/machine-id" || return 1
 
     # Nothing of this has work to do here, and an emulated processor takes long for each.
-    for unit in systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer \
-        dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
+    for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+        e2scrub_all.timer e2scrub_reap.service fstrim.timer; do
         ln -sf /dev/null "$root/etc/systemd/system/$unit" || return 1
     done
     # systemd would otherwise take the first boot for one after an upgrade, and build the databases of
