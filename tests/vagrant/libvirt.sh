@@ -17,15 +17,24 @@ system_libvirt() {
     [[ -d /run/systemd/system ]] && timeout 20 virsh --quiet --connect qemu:///system version >/dev/null 2>&1
 }
 
-# in_namespaces COMMAND...: an interrupt ends it and everything in it at once. unshare itself holds signals back
-# until its child has ended, but for this one, and that one is then killed with it.
+# unshare holds other signals back until what it has started ends; with this one it ends, and all of that with it.
+abandon() {
+    trap '' INT TERM
+    kill -KILL "$1"
+    wait "$1" 2>/dev/null || true
+    # Until the last of them is gone, something may still write there.
+    rm -rf --one-file-system "$RUN" 2>/dev/null || { sleep 1 && rm -rf --one-file-system "$RUN"; }
+    exit 130
+}
+
+# in_namespaces COMMAND...: an interrupt ends it and everything in it at once.
 in_namespaces() {
     local child code=0
     unshare --net --mount --pid --fork --kill-child --mount-proc "$@" &
     child=$!
     # The number of the process is that of now.
     # shellcheck disable=SC2064
-    trap "kill -KILL $child; rm -rf --one-file-system '$RUN'; exit 130" INT TERM
+    trap "abandon $child" INT TERM
     wait "$child" || code=$?
     trap - INT TERM
     return "$code"
