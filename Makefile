@@ -5,7 +5,7 @@ BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test unit fuzz faults fmt lint deny bench release package docs prepare
+.PHONY: all lab lab-down test vagrant-test unit fuzz faults fmt lint deny bench release package docs prepare
 
 all:
 	cargo build
@@ -24,6 +24,12 @@ lab-down:
 # Every test, end to end ones on the lab included.
 test: prepare
 	tests/run
+
+# `vagrant up --provider=libvirt` on machines that are emulated where need be: a
+# deployment, its proof, a second run, a reboot. Minutes, and no part of `test`.
+vagrant-test: prepare
+	cargo build
+	tests/vagrant/run $(PROGRAM)
 
 # Without the lab.
 unit:
@@ -48,6 +54,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --all-targets -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/selftest tests/lab/provision tests/run tests/prepare .ci/run
+	shellcheck -x tests/vagrant/run tests/vagrant/*.sh
 	shellcheck packaging/deb docs/build src/cli/completions.bash
 	cat src/node/prelude/base.sh src/node/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
 	shellcheck tests/faults/shim.sh
