@@ -12,5 +12,6 @@
 
 mod fixture;
 mod order;
+mod refusals;
 mod repeat;
 mod statements;
