@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 
 use syntax::{file_name, logical_lines, settings, split_words, unquote, variable_of};
 
+/// What `systemctl edit` writes.
+const OPERATORS_DROP_IN: &str = "override.conf";
+
 /// One file of the unit, in the order in which systemd applies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitFile {
@@ -97,6 +100,8 @@ impl UnitError {
 /// them at `own_path` where it exists already: its `ExecStart` counts like any
 /// other (the `-H` arguments are replaced in any case), and everything else in
 /// it is an operator's (`systemctl edit` writes to override.conf) and is kept.
+/// Where the unit itself starts another dockerd than a drop-in of our own name,
+/// docker has been installed from another package since, and the unit counts.
 /// `environment` holds the variables of the unit's environment files.
 ///
 /// # Errors
@@ -108,7 +113,16 @@ pub fn derive(
     wanted: &Listening,
 ) -> Result<DropIn, UnitError> {
     let own_name = file_name(own_path);
-    let words = split_words(&effective_command(files, own_name)?);
+    let mut words = split_words(&effective_command(files, own_name)?);
+    let mut notes = Vec::new();
+    if let Some(unit) = another_package(files, own_path, &words) {
+        notes.push(format!(
+            "the unit starts {} now, and the drop-in had {}: it follows the unit",
+            unit.first().map_or("", String::as_str),
+            words.first().map_or("", String::as_str),
+        ));
+        words = unit;
+    }
     let Some((program, arguments)) = words.split_first() else {
         return Err(UnitError::NoExecStart);
     };
@@ -119,7 +133,6 @@ pub fn derive(
     }
 
     let mut hosts = Vec::new();
-    let mut notes = Vec::new();
     let mut kept = Vec::new();
     let mut taken = Vec::new();
     for argument in arguments {
@@ -201,6 +214,24 @@ pub fn derive(
         closed,
         notes,
     })
+}
+
+/// The command line of the unit without our drop-in, where it starts another
+/// dockerd than `words`, which is the one with it. override.conf is an
+/// operator's, who may mean another dockerd.
+fn another_package(files: &[UnitFile], own_path: &str, words: &[String]) -> Option<Vec<String>> {
+    let own_name = file_name(own_path);
+    if own_name == OPERATORS_DROP_IN {
+        return None;
+    }
+    let others: Vec<UnitFile> = files
+        .iter()
+        .filter(|file| file.path != own_path)
+        .cloned()
+        .collect();
+    let unit = split_words(&effective_command(&others, own_name).ok()?);
+    let program = unit.first()?;
+    (Some(program) != words.first() && file_name(program) == "dockerd").then_some(unit)
 }
 
 /// The one ExecStart that counts once every file is read.

@@ -104,6 +104,39 @@ fn a_second_derivation_changes_nothing() {
     assert_eq!((second.text, second.closed), (first.text, vec![]));
 }
 
+/// docker.io was replaced by docker-ce: what our drop-in starts may be gone.
+#[test]
+fn our_drop_in_follows_the_unit_of_another_package() {
+    let of = |path: &str, dockerd: &str| UnitFile {
+        path: path.to_owned(),
+        text: format!(
+            "[Service]\nEnvironment=MINE=1\nExecStart=\nExecStart={dockerd} -H fd:// -H tcp://a:2376 $DOCKER_OPTS\n"
+        ),
+    };
+    let listening = wanted("tcp://a:2376", true);
+    let mut files = unit("ExecStart=/usr/bin/dockerd -H fd:// --debug");
+    files.push(of(OWN, "/usr/sbin/dockerd"));
+    let drop_in = derive(&files, OWN, &none(), &listening).unwrap();
+    assert_eq!(
+        drop_in.text,
+        "[Service]\nEnvironment=MINE=1\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// -H tcp://a:2376 --debug\n"
+    );
+    assert_eq!(drop_in.notes.len(), 1);
+
+    // An operator's own file may mean another dockerd, and does not follow.
+    let mut files = unit("ExecStart=/usr/bin/dockerd -H fd:// --debug");
+    files.push(of(OVERRIDE, "/opt/dockerd"));
+    let drop_in = derive(&files, OVERRIDE, &none(), &listening).unwrap();
+    assert!(drop_in.exec_start.starts_with("/opt/dockerd -H fd://"));
+    assert_eq!(drop_in.notes.len(), 0);
+    // Nor does ours where an operator's drop-in before it says so.
+    files[1].path = "/etc/systemd/system/docker.service.d/10-mine.conf".to_owned();
+    files.push(of(OWN, "/opt/dockerd"));
+    let drop_in = derive(&files, OWN, &none(), &listening).unwrap();
+    assert!(drop_in.exec_start.starts_with("/opt/dockerd -H fd://"));
+    assert_eq!(drop_in.notes.len(), 0);
+}
+
 #[test]
 fn an_operators_settings_in_our_file_are_kept() {
     let mut files = unit("ExecStart=/usr/bin/dockerd -H fd://");
