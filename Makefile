@@ -57,7 +57,7 @@ lint:
 	shellcheck -x tests/vagrant/run tests/vagrant/*.sh
 	shellcheck packaging/deb docs/build src/cli/completions.bash
 	cat src/node/prelude/base.sh src/node/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
-	shellcheck tests/faults/shim.sh
+	shellcheck tests/faults/shim.sh tests/e2e/key_types/try.sh
 
 # Licences, bans and sources of the dependencies; needs cargo-deny.
 deny:

@@ -9,41 +9,18 @@
     clippy::indexing_slicing
 )]
 
+mod page;
+
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use dtls_deploy::inventory::{ReadBy, variable_table};
 use dtls_deploy::module::MODULES;
 use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
 
-/// Puts `made` between the marks of a page, or compares it with what is there.
+/// A part of a page that is made from the program.
 fn keep(page: &str, mark: &str, made: &str) {
-    // Two tests may write one page.
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("docs")
-        .join(page);
-    let text = std::fs::read_to_string(&path).unwrap();
-    let (begin, end) = (
-        format!("<!-- {mark} -->\n"),
-        format!("<!-- end of {mark} -->\n"),
-    );
-    let (before, rest) = text
-        .split_once(&begin)
-        .unwrap_or_else(|| panic!("{page} has no {begin}"));
-    let (found, after) = rest
-        .split_once(&end)
-        .unwrap_or_else(|| panic!("{page} has no {end}"));
-    if found == made {
-        return;
-    }
-    assert!(
-        std::env::var_os("UPDATE_DOCS").is_some(),
-        "docs/{page} is stale: run UPDATE_DOCS=1 cargo test --test docs"
-    );
-    std::fs::write(&path, format!("{before}{begin}{made}{end}{after}")).unwrap();
+    page::keep(page, mark, made, "cargo test --test docs");
 }
 
 fn upper(text: &str) -> String {

@@ -65,6 +65,24 @@ impl Lab {
         Self::bring_up("-newer", &["--daemons", "2", "--on", "node4=trixie"])
     }
 
+    /// A lab of its own with a daemon and a client of Debian 12, node3 and node1, and
+    /// of Debian 13, node4 and node5.
+    pub fn with_two_releases() -> Self {
+        Self::bring_up(
+            "-releases",
+            &[
+                "--daemons",
+                "2",
+                "--clients",
+                "2",
+                "--on",
+                "node4=trixie",
+                "--on",
+                "node5=trixie",
+            ],
+        )
+    }
+
     fn bring_up(suffix: &str, shape: &[&str]) -> Self {
         let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
         turn.lock().unwrap();

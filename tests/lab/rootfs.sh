@@ -48,6 +48,8 @@ customize_rootfs() {
 ensure_rootfs() {
     local name packages ROOTFS_SUITE=$1
     packages=$("$LAB_SOURCE/provision" packages "$1")
+    # Docker's SDK for Python on the first Python that asks for strict certificates (3.13).
+    [[ $1 != trixie ]] || packages+=,python3-docker
     local ROOTFS_PACKAGES=$packages
     name=rootfs-$({
         echo "$ROOTFS_SUITE $ROOTFS_PACKAGES $(dpkg --print-architecture)"
