@@ -30,9 +30,7 @@ class Task:
 
 
 def bash(task):
-    return [
-        HERE / "bash-steps", task.key_type, task.passphrase_file, *(["--rotate"] if task.rotates else []),
-    ]  # fmt: skip
+    return [HERE / "bash-steps", task.key_type, task.passphrase_file, *(["--rotate"] if task.rotates else [])]
 
 
 def bash_control(task):
@@ -40,9 +38,7 @@ def bash_control(task):
 
 
 def bash_batched(task):
-    return [
-        HERE / "bash-batched", task.key_type, task.passphrase_file, *(["--rotate"] if task.rotates else []),
-    ]  # fmt: skip
+    return [HERE / "bash-batched", task.key_type, task.passphrase_file, *(["--rotate"] if task.rotates else [])]
 
 
 def ansible(task):
@@ -50,7 +46,7 @@ def ansible(task):
     return [
         VENV / "bin/ansible-playbook", "-i", INVENTORY, "-e", f"key_type={task.key_type}",
         "-e", f"passphrase_file={task.passphrase_file}", *rotate, HERE / "ansible/site.yaml",
-    ]  # fmt: skip
+    ]
 
 
 def pyinfra(task):
@@ -58,7 +54,7 @@ def pyinfra(task):
     return [
         VENV / "bin/pyinfra", "-y", HERE / "pyinfra/inventory.py", HERE / "pyinfra/deploy.py",
         "--data", f"key_type={task.key_type}", "--data", f"passphrase_file={task.passphrase_file}", *rotate,
-    ]  # fmt: skip
+    ]
 
 
 def dtls_deploy(task):
@@ -66,14 +62,14 @@ def dtls_deploy(task):
     return [
         task.program, *rotate, INVENTORY, "-e", f"dtls_key_type={task.key_type}",
         "--ca-passphrase-file", task.passphrase_file,
-    ]  # fmt: skip
+    ]
 
 
 # In the order of the table: from the guides' way to the tool's.
 CONTENDERS = {
     "bash": (bash, "as in the guides: an ssh or an scp for each step"),
     "bash-control": (bash_control, "the same over one connection a node (ControlMaster)"),
-    "bash-batched": (bash_batched, "all that a node has to do in one script on one ssh, ControlMaster, nodes in parallel"),
+    "bash-batched": (bash_batched, "all that a node has to do in one script on one ssh, ControlMaster"),
     "ansible": (ansible, "a playbook with community.crypto; pipelining, ControlPersist"),
     "mitogen": (ansible, "the same playbook with mitogen's strategy"),
     "pyinfra": (pyinfra, "a deploy with facts, files and systemd operations"),

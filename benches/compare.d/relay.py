@@ -1,7 +1,7 @@
 """A cable that takes its time: delays every Ethernet frame between two interfaces.
 
-In: two interfaces, and on standard input a line with the delay of one way, in milliseconds, whenever it changes; each is
-answered by `ok`. It ends with its standard input. `benches/compare --latency` puts it between the controller and the
+In: two interfaces, and on standard input a line with the delay of one way, in milliseconds, whenever it changes; each
+is answered by `ok`. It ends with its standard input. `benches/compare --latency` puts it between the controller and the
 lab's bridge.
 
 Frames and not TCP streams are delayed, so that connecting, slow start and acknowledgements take as long as they would.

@@ -124,7 +124,8 @@ def report(head, records):
     measurements = Measurements(records)
     latency = head["latency"]
     text = [f"{head['machine']}.", f"{head['versions']}.", ""]
-    text += [f"Medians of {head['runs']} runs, contenders in turn. × is the ratio to {SUBJECT}."]
+    runs = "One run" if head["runs"] == 1 else f"Medians of {head['runs']} runs"
+    text += [f"{runs}, contenders in turn. × is the ratio to {SUBJECT}."]
     if latency:
         text += [f"{latency:g} ms added to every round trip between the controller and the nodes."]
     text += [
