@@ -45,9 +45,10 @@ customize_rootfs() {
 
 # ensure_rootfs RELEASE: prints the name of the directory below the state directory, building it first
 # where it is missing. The hash covers suite, packages and recipe (as bash sees it: without comments).
+# $LAB_PACKAGES are more packages, separated by commas: what is compared with dtls-deploy needs some on nodes.
 ensure_rootfs() {
     local name packages ROOTFS_SUITE=$1
-    packages=$("$LAB_SOURCE/provision" packages "$1")
+    packages=$("$LAB_SOURCE/provision" packages "$1")${LAB_PACKAGES:+,$LAB_PACKAGES}
     local ROOTFS_PACKAGES=$packages
     name=rootfs-$({
         echo "$ROOTFS_SUITE $ROOTFS_PACKAGES $(dpkg --print-architecture)"
