@@ -127,6 +127,7 @@ impl Fixture {
             .env("DTLS_STATE", self.path("node/state"))
             .env("DTLS_UNITS", self.path("node/units"))
             .env("DTLS_RUNTIME", self.path("node/run"))
+            .env("DTLS_SYSTEMD", self.path("bin"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
