@@ -151,17 +151,21 @@ fn is_local(host: &str) -> bool {
     host.starts_with("unix:") || host.starts_with("fd:")
 }
 
-/// The addresses of `hosts` that are not local sockets; none of a text that dockerd
-/// could not read.
+/// The addresses of `hosts`; none of a text that dockerd could not read.
 #[must_use]
-pub fn tcp_hosts(text: &str) -> Vec<String> {
+pub fn hosts(text: &str) -> Vec<String> {
     let settings: Value = serde_json::from_str(text).unwrap_or_default();
     let hosts = settings.get("hosts").and_then(Value::as_array);
     let hosts = hosts.into_iter().flatten().filter_map(Value::as_str);
-    hosts
-        .filter(|host| !is_local(host))
-        .map(str::to_owned)
-        .collect()
+    hosts.map(str::to_owned).collect()
+}
+
+/// Those of them that are not local sockets.
+#[must_use]
+pub fn tcp_hosts(text: &str) -> Vec<String> {
+    let mut found = hosts(text);
+    found.retain(|host| !is_local(host));
+    found
 }
 
 /// Every setting that has to do with TLS.

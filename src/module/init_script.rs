@@ -56,7 +56,7 @@ pub(super) fn check(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     let script = path(&host.settings.unit);
     if host.settings.config_style == ConfigStyle::Flags {
         return Err(Refusal::new(
-            "systemd is not running there, and dtls_config_style: flags is set in its units",
+            "dtls_config_style: flags needs a unit, and systemd is not running there",
         )
         .hint(format!(
             "set dtls_config_style: daemon_json for this host: the init script {script} has no place for flags of ours"

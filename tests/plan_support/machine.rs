@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 
 pub const FRAGMENT: &str = "/lib/systemd/system/docker.service";
 pub const ENVIRONMENT: &str = "/etc/default/docker";
+/// Debian's init script of docker, where a case puts one.
+const SCRIPT: &str = "/etc/init.d/docker";
 const SOCKET: &str = "/lib/systemd/system/docker.socket";
 /// Seconds between boot and the deployment.
 const BOOTED_BEFORE: i64 = 10_000;
@@ -263,6 +265,23 @@ impl Machine {
             };
             facts.services.insert(unit.clone(), fact);
         }
+        if request.unit.is_some() && !self.systemd && self.stored(SCRIPT).is_some() {
+            let mut properties = self.unit.clone();
+            properties.insert("FragmentPath".to_owned(), SCRIPT.to_owned());
+            let since_boot = (self.started - self.booted) * 1_000_000;
+            properties.insert(
+                "ExecMainStartTimestampMonotonic".to_owned(),
+                since_boot.to_string(),
+            );
+            for path in [SCRIPT, ENVIRONMENT] {
+                facts.files.insert(path.to_owned(), self.file(path, true));
+            }
+            facts.unit = Some(UnitFact {
+                properties,
+                on_disk: Vec::new(),
+                environment_files: vec![ENVIRONMENT.to_owned()],
+            });
+        }
         if request.unit.is_some() && self.systemd {
             let mut properties = self.unit.clone();
             let since_boot = (self.started - self.booted) * 1_000_000;
@@ -286,7 +305,7 @@ impl Machine {
             }
             facts.unit = Some(unit);
         }
-        if request.socket.is_some() {
+        if request.socket.is_some() && self.systemd {
             self.socket(&mut facts);
         }
         // Only root sees a daemon's files.

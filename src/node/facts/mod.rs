@@ -4,6 +4,7 @@
 //! unit they care about. Goes out: [`NodeFacts`], parsed from the records that
 //! the prelude prints. Private keys are only ever hashed there, never read.
 
+mod commands;
 mod engine;
 mod health;
 mod network;
