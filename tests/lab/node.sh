@@ -223,6 +223,7 @@ enter_node() {
 set_docker_unit() {
     local node=$1 variant=$2 unit=/lib/systemd/system/docker.service
     [[ $(role_of "$node") == daemon ]] || die "$node is no daemon node: it has no docker.service to replace"
+    [[ $(release_of "$node") != sysv ]] || die "$node has no systemd that would read a unit"
     case $variant in
         debian) node_exec "$node" root cp /usr/share/dtls-lab/docker.service.debian "$unit" ;;
         guide | docker-ce) node_exec "$node" root tee "$unit" <"$LAB_SOURCE/units/docker.service.$variant" >/dev/null ;;

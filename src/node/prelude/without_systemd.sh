@@ -23,7 +23,7 @@ init_call() {
     init_begun=$RUNTIME/init
     mkdir -p "$RUNTIME" || init_begun=/dev/null
     # Where init is not Debian's there may be no `service`.
-    if command -v service >/dev/null 2>&1; then
+    if [ -z "${DTLS_ETC-}" ] && command -v service >/dev/null 2>&1; then
         set -- "$3" service "${1%.service}" "$2"
     else
         set -- "$3" "${DTLS_ETC:-/etc}/init.d/${1%.service}" "$2"
@@ -145,6 +145,10 @@ WAIT
 end_process() {
     read -r end_pid end_start 2>/dev/null <"$STATE/armed/$RUN/waiter" || return 0
     process_start "$end_pid"
-    [ -z "$process_start" ] || [ "$process_start" != "$end_start" ] || kill "$end_pid" 2>/dev/null
+    [ -n "$process_start" ] && [ "$process_start" = "$end_start" ] || return 0
+    # After a boot even both numbers may be another's.
+    case $(tr '\000' ' ' 2>/dev/null <"/proc/$end_pid/cmdline") in
+    *"$STATE/armed/$RUN/wait.sh "*) kill "$end_pid" 2>/dev/null ;;
+    esac
     return 0
 }
