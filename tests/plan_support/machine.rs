@@ -265,45 +265,8 @@ impl Machine {
             };
             facts.services.insert(unit.clone(), fact);
         }
-        if request.unit.is_some() && !self.systemd && self.stored(SCRIPT).is_some() {
-            let mut properties = self.unit.clone();
-            properties.insert("FragmentPath".to_owned(), SCRIPT.to_owned());
-            let since_boot = (self.started - self.booted) * 1_000_000;
-            properties.insert(
-                "ExecMainStartTimestampMonotonic".to_owned(),
-                since_boot.to_string(),
-            );
-            for path in [SCRIPT, ENVIRONMENT] {
-                facts.files.insert(path.to_owned(), self.file(path, true));
-            }
-            facts.unit = Some(UnitFact {
-                properties,
-                on_disk: Vec::new(),
-                environment_files: vec![ENVIRONMENT.to_owned()],
-            });
-        }
-        if request.unit.is_some() && self.systemd {
-            let mut properties = self.unit.clone();
-            let since_boot = (self.started - self.booted) * 1_000_000;
-            properties.insert(
-                "ExecMainStartTimestampMonotonic".to_owned(),
-                since_boot.to_string(),
-            );
-            let on_disk = self.drop_ins("docker.service");
-            let unit = UnitFact {
-                properties,
-                on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
-                environment_files: vec![ENVIRONMENT.to_owned()],
-            };
-            let read = unit
-                .fragment()
-                .into_iter()
-                .chain(unit.all_drop_ins())
-                .chain([ENVIRONMENT]);
-            for path in read {
-                facts.files.insert(path.to_owned(), self.file(path, true));
-            }
-            facts.unit = Some(unit);
+        if request.unit.is_some() {
+            self.daemon(&mut facts);
         }
         if request.socket.is_some() && self.systemd {
             self.socket(&mut facts);
@@ -313,6 +276,39 @@ impl Machine {
             facts.engine = Some(self.engine.clone());
         }
         facts
+    }
+
+    /// The daemon's unit, or its init script where there is no systemd.
+    fn daemon(&self, facts: &mut NodeFacts) {
+        if !self.systemd && self.stored(SCRIPT).is_none() {
+            return;
+        }
+        let mut properties = self.unit.clone();
+        let since_boot = (self.started - self.booted) * 1_000_000;
+        properties.insert(
+            "ExecMainStartTimestampMonotonic".to_owned(),
+            since_boot.to_string(),
+        );
+        let mut on_disk = self.drop_ins("docker.service");
+        if !self.systemd {
+            properties.insert("FragmentPath".to_owned(), SCRIPT.to_owned());
+            properties.remove("DropInPaths");
+            on_disk.clear();
+        }
+        let unit = UnitFact {
+            properties,
+            on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
+            environment_files: vec![ENVIRONMENT.to_owned()],
+        };
+        let read = unit
+            .fragment()
+            .into_iter()
+            .chain(unit.all_drop_ins())
+            .chain([ENVIRONMENT]);
+        for path in read {
+            facts.files.insert(path.to_owned(), self.file(path, true));
+        }
+        facts.unit = Some(unit);
     }
 
     /// docker.socket, where it is installed.
