@@ -81,8 +81,14 @@ exit 0
 SCRIPT
     chmod 0755 "$root/etc/init.d/lab-cgroup" || return 1
     chroot "$root" update-rc.d lab-cgroup defaults || return 1
-    # When this is there, everything has been started.
-    printf '%s\n' '#!/bin/sh' 'touch /run/lab-booted' >"$root/etc/rc.local" || return 1
+    # When the file is there everything has been started, docker included: its script does not wait for it.
+    cat >"$root/etc/rc.local" <<'SCRIPT' || return 1
+#!/bin/sh
+for link in /etc/rc2.d/S??docker; do
+    [ ! -e "$link" ] || timeout 30 sh -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'
+done
+touch /run/lab-booted
+SCRIPT
     chmod 0755 "$root/etc/rc.local" || return 1
 }
 
