@@ -131,7 +131,8 @@ fn an_init_script_is_as_good_as_a_unit() {
     );
     assert_eq!(inherited, "0\n/dev/null\n0");
 
-    // A rotation restarts it.
+    // A rotation restarts it, and one that somebody has stopped is started.
+    lab.exec("node3", "service docker stop");
     let run = lab.deploy(&["rotate", "--force", &inventory]);
     assert!(
         run.stdout.contains("changed node3: /etc/init.d/docker"),

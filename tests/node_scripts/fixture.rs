@@ -30,11 +30,14 @@ esac
 exit 0
 "#;
 
-/// Starts a dockerd that does nothing, as Debian's init script does.
+/// Starts a dockerd that does nothing, as Debian's init script does; and as little
+/// as that does it restart one that is not there.
 const INIT_SCRIPT: &str = r#"#!/bin/sh
-[ "$1" = restart ] || exit 1
-read -r pid 2>/dev/null <ROOT/run/docker.pid
-[ -z "$pid" ] || kill "$pid"
+case $1 in
+start) ;;
+restart) read -r pid 2>/dev/null <ROOT/run/docker.pid && kill "$pid" || exit 1 ;;
+*) exit 1 ;;
+esac
 ROOT/bin/dockerd >>ROOT/log/docker.log 2>&1 </dev/null &
 echo $! >ROOT/run/docker.pid
 "#;

@@ -43,7 +43,10 @@ init_restart() {
     init_before=$init_pid-$process_start
     init_mark "$1"
     read -r init_from _ </proc/uptime
-    init_call "$1" restart "$2" || return 1
+    # Debian's script cannot restart what has been stopped.
+    init_verb=restart
+    [ -n "$init_pid" ] || init_verb=start
+    init_call "$1" "$init_verb" "$2" || return 1
     init_ready "$1" "$2" || return 1
     read -r init_to _ </proc/uptime
     # For the account of how long it was away.
