@@ -129,7 +129,7 @@ fn one(
                     "the running dockerd has not read what is there now: {}",
                     change.reasons.join("; ")
                 );
-                let advice = format!("systemctl restart {}", restart.unit);
+                let advice = facts.restart_command(&restart.unit);
                 let mending = world.mends(name, |other| matches!(other.action, Action::Restart(_)));
                 findings.add_mended(
                     finding(Severity::Warning, Topic::Drift, name, seen, advice),

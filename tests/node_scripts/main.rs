@@ -14,3 +14,4 @@ mod fixture;
 mod order;
 mod repeat;
 mod statements;
+mod without_systemd;
