@@ -357,12 +357,15 @@ pub struct Gathering<'a> {
     pub awaited: Option<&'a Awaited>,
 }
 
+/// A node and its facts.
+type Found = (Arc<Node>, NodeFacts);
+
 /// A host whose facts are handed out as soon as they are there, while those of
 /// the others are still read.
 #[derive(Debug)]
 pub struct Awaited {
     host: String,
-    sender: Mutex<Option<oneshot::Sender<(Arc<Node>, NodeFacts)>>>,
+    sender: Mutex<Option<oneshot::Sender<Found>>>,
 }
 
 impl Awaited {
@@ -382,7 +385,7 @@ impl Awaited {
         drop(self.take());
     }
 
-    fn take(&self) -> Option<oneshot::Sender<(Arc<Node>, NodeFacts)>> {
+    fn take(&self) -> Option<oneshot::Sender<Found>> {
         self.sender
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

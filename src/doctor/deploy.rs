@@ -49,10 +49,9 @@ pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
 fn topic(about: About, message: &str) -> Topic {
     match about {
         About::Clock => Topic::Clock,
-        About::Owner => Topic::Run,
         About::Listening => Topic::Listen,
         About::Space => Topic::Disk,
-        About::Unsettled => Topic::Run,
+        About::Owner | About::Unsettled => Topic::Run,
         About::Module("daemon_json" | "live_restore") => Topic::DaemonJson,
         About::Module("systemd_override")
             if message.starts_with("there is no unit") || message.starts_with("systemd is not") =>
