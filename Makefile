@@ -5,7 +5,7 @@ BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test vagrant-test unit fuzz faults fmt lint deny bench release package docs prepare
+.PHONY: all lab lab-down test vagrant-test unit fuzz faults fmt lint deny bench compare release package docs prepare
 
 all:
 	cargo build
@@ -58,6 +58,7 @@ lint:
 	shellcheck packaging/deb docs/build src/cli/completions.bash
 	cat src/node/prelude/base.sh src/node/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
 	shellcheck tests/faults/shim.sh tests/e2e/key_types/try.sh
+	shellcheck benches/lab benches/compare.d/contenders/bash-steps benches/compare.d/contenders/bash-batched
 
 # Licences, bans and sources of the dependencies; needs cargo-deny.
 deny:
@@ -66,6 +67,11 @@ deny:
 # Ratios against what the lab itself costs; needs the lab's packages.
 bench: prepare
 	benches/lab
+
+# The same work done by the tools that people use, in turn; see docs/benchmarks.md.
+# COMPARE="--latency 50" are its options.
+compare: prepare
+	benches/compare $(COMPARE)
 
 release:
 	cargo build --release --locked

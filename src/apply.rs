@@ -319,7 +319,9 @@ impl Apply<'_> {
                 .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
             let report = Report::parse(&output);
             if !report.done {
-                return Err(Box::new(failure(host, &report).into()));
+                return Err(Box::new(
+                    failure(host, self.facts.get(&host.name), &report).into(),
+                ));
             }
         }
         if transaction.is_empty() {
@@ -345,7 +347,9 @@ impl Apply<'_> {
                 .await;
         }
         if !is_whole {
-            return Err(Box::new(failure(host, &report).into()));
+            return Err(Box::new(
+                failure(host, self.facts.get(&host.name), &report).into(),
+            ));
         }
         if restarts {
             let begun = Instant::now();
@@ -440,7 +444,7 @@ fn not_written(host: &Host, error: &JournalError) -> Failure {
     }
 }
 
-fn failure(host: &Host, report: &Report) -> Failure {
+fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
     let (step, message) = report.failed.clone().unwrap_or_else(|| {
         (
             String::new(),
@@ -456,8 +460,8 @@ fn failure(host: &Host, report: &Report) -> Failure {
     };
     let hint = match kind {
         FailureKind::UndoFailed => Some(crate::plan::by_hand(
-            &host.name,
-            &host.settings.unit,
+            host,
+            facts,
             report.by_hand.as_deref(),
         )),
         _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),

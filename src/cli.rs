@@ -19,6 +19,7 @@ mod doctor;
 mod duration;
 mod env;
 mod init;
+mod limits;
 mod man;
 mod reports;
 mod revoke;
@@ -178,6 +179,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(1);
     }
     completions::answer();
+    limits::raise_open_files();
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return agent(),

@@ -259,7 +259,7 @@ fn daemon_json() {
     ]);
     let paths = paths();
     run("daemon_json", &seeds, |input| {
-        let _ = daemon_json::without(input, &paths);
+        let _ = daemon_json::without(input, &paths, &[]);
         let _ = daemon_json::with_live_restore(Some(input));
         let _ = daemon_json::has_live_restore(Some(input));
         for mode in [DaemonMode::TlsVerify, DaemonMode::Tls] {

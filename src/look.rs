@@ -80,7 +80,6 @@ impl<'a> Look<'a> {
             forks: self.forks,
             deadlines: self.deadlines,
             events,
-            awaited: None,
         };
         gather(&wanted, how).await
     }

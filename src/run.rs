@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::StreamExt as _;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::agent::{Program, RunningAgent};
@@ -28,7 +29,7 @@ use crate::pki::{Certificate, Request, Role};
 use crate::plan::{Action, Plan, leaf_location, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
-use crate::session::{Awaited, Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
 use crate::verify::{Expectations, verify};
 
 mod access;
@@ -36,7 +37,6 @@ mod adopt;
 mod authority;
 mod backup;
 mod consent;
-mod early;
 mod ending;
 mod error;
 mod holder;
@@ -102,8 +102,6 @@ struct World {
     facts: BTreeMap<String, NodeFacts>,
     missing: BTreeMap<String, FailureKind>,
     plan: Plan,
-    /// The CA's agent, where it was started early.
-    agent: early::Early,
 }
 
 impl Run<'_> {
@@ -119,7 +117,7 @@ impl Run<'_> {
         }
         let left = self.left_behind();
         let program = self.program()?;
-        let mut world = self.unless(self.look_at_first(&program)).await?;
+        let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
         if let Some(rotation) = self.rotation
             && let Some(why) = world.plan.rollover_due.clone()
         {
@@ -175,9 +173,9 @@ impl Run<'_> {
             self.stopped(&outcome);
         }
         let exit = self.recap(&world, &outcome, &proofs, begun);
-        for node in world.nodes.values() {
-            node.connection.close().await;
-        }
+        // A connection that is stuck holds up no other.
+        let closing = world.nodes.values().map(|node| node.connection.close());
+        futures::future::join_all(closing).await;
         Ok(exit)
     }
 
@@ -257,15 +255,6 @@ impl Run<'_> {
 
     /// Facts of every host, and the plan that follows from them.
     async fn look(&self, program: &Program, known: BTreeMap<String, Arc<Node>>) -> World {
-        self.look_while(program, known, None).await
-    }
-
-    async fn look_while(
-        &self,
-        program: &Program,
-        known: BTreeMap<String, Arc<Node>>,
-        awaited: Option<&Awaited>,
-    ) -> World {
         let wanted: Vec<(&Host, FactRequest, bool)> = self
             .hosts()
             .into_iter()
@@ -282,28 +271,32 @@ impl Run<'_> {
             forks: self.options.forks,
             deadlines: self.options.deadlines,
             events: self.events,
-            awaited,
         };
         let Gathered {
             mut nodes,
             mut facts,
             mut missing,
         } = gather(&fresh, how).await;
-        for (host, request, privileged) in &again {
-            if let Some(node) = known.get(&host.name) {
+        let again = again.iter().filter_map(|(host, request, privileged)| {
+            let node = known.get(&host.name)?;
+            Some(async move {
                 let begun = Instant::now();
                 let read = node.facts(*privileged, request).await;
                 self.events.waited(&host.name, Phase::Facts, begun);
-                match read {
-                    Ok(fact) => {
-                        facts.insert(host.name.clone(), fact);
-                        nodes.insert(host.name.clone(), Arc::clone(node));
-                    }
-                    Err(error) => {
-                        let failure = error.failure(&host.name, "read facts");
-                        missing.insert(host.name.clone(), failure.kind);
-                        self.events.emit(Event::Failed(failure));
-                    }
+                (host, node, read)
+            })
+        });
+        let mut again = futures::stream::iter(again).buffer_unordered(self.options.forks);
+        while let Some((host, node, read)) = again.next().await {
+            match read {
+                Ok(fact) => {
+                    facts.insert(host.name.clone(), fact);
+                    nodes.insert(host.name.clone(), Arc::clone(node));
+                }
+                Err(error) => {
+                    let failure = error.failure(&host.name, "read facts");
+                    missing.insert(host.name.clone(), failure.kind);
+                    self.events.emit(Event::Failed(failure));
                 }
             }
         }
@@ -318,7 +311,6 @@ impl Run<'_> {
             facts,
             missing,
             plan,
-            agent: early::Early::default(),
         }
     }
 

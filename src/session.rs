@@ -5,12 +5,11 @@
 //! Called by [`crate::run`].
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use time::OffsetDateTime;
-use tokio::sync::oneshot;
 
 use crate::event::{Event, Events, Failure, FailureKind, Phase};
 use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
@@ -353,50 +352,6 @@ pub struct Gathering<'a> {
     pub forks: usize,
     pub deadlines: Deadlines,
     pub events: &'a Events,
-    /// The host that somebody waits for.
-    pub awaited: Option<&'a Awaited>,
-}
-
-/// A host whose facts are handed out as soon as they are there, while those of
-/// the others are still read.
-#[derive(Debug)]
-pub struct Awaited {
-    host: String,
-    sender: Mutex<Option<oneshot::Sender<(Arc<Node>, NodeFacts)>>>,
-}
-
-impl Awaited {
-    /// Waits for this host.
-    #[must_use]
-    pub fn new(host: &str) -> (Self, oneshot::Receiver<(Arc<Node>, NodeFacts)>) {
-        let (sender, receiver) = oneshot::channel();
-        let awaited = Self {
-            host: host.to_owned(),
-            sender: Mutex::new(Some(sender)),
-        };
-        (awaited, receiver)
-    }
-
-    /// Nothing more comes: who still waits is told.
-    pub fn close(&self) {
-        drop(self.take());
-    }
-
-    fn take(&self) -> Option<oneshot::Sender<(Arc<Node>, NodeFacts)>> {
-        self.sender
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
-
-    fn tell(&self, node: &Arc<Node>, facts: &NodeFacts) {
-        if node.name == self.host
-            && let Some(sender) = self.take()
-        {
-            // Nobody waits any more.
-            let _ = sender.send((Arc::clone(node), facts.clone()));
-        }
-    }
 }
 
 /// What [`gather`] found.
@@ -483,9 +438,6 @@ async fn gather_one(
         milliseconds: begun.elapsed().as_millis(),
     });
     how.events.waited(&host.name, Phase::Facts, begun);
-    if let Some(awaited) = how.awaited {
-        awaited.tell(&node, &facts);
-    }
     Ok((node, facts))
 }
 

@@ -73,6 +73,7 @@ fn turn_on(shell: &[&str], root: &Path, said: &str, info: &str) -> Report {
     let mut child = Command::new(shell[0])
         .args(&shell[1..])
         .env("DTLS_STATE", root.join("state"))
+        .env("DTLS_SYSTEMD", "/")
         .env("LOG", root.join("log"))
         .env("SAID", said)
         .env("INFO", info)

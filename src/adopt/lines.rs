@@ -4,9 +4,9 @@
 //! what differs. Nothing of it is written anywhere: the operator decides.
 
 use super::found::{arguments, paths, values};
-use crate::docker::daemon_json::TlsPaths;
+use crate::docker::daemon_json::{TlsPaths, hosts};
 use crate::inventory::Host;
-use crate::module::daemon_json::tls_paths;
+use crate::module::daemon_json::{PATH, tls_paths};
 use crate::module::systemd_override::{directory, unit_files};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
@@ -63,6 +63,9 @@ fn listeners(host: &Host, facts: &NodeFacts) -> Vec<String> {
     let arguments = arguments(facts);
     let mut found = values(&arguments, "-H");
     found.extend(values(&arguments, "--host"));
+    if !facts.systemd {
+        found.extend(hosts(facts.text(PATH).unwrap_or_default()));
+    }
     let tcp: Vec<&String> = found
         .iter()
         .filter(|address| address.starts_with("tcp://"))

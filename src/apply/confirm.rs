@@ -71,9 +71,11 @@ impl Apply<'_> {
         let report = Report::parse(&output);
         match seen {
             Ok(()) if report.done && report.failed.is_none() => Ok(()),
-            Ok(()) => Err(Box::new(failure(host, &report).into())),
+            Ok(()) => Err(Box::new(
+                failure(host, self.facts.get(&host.name), &report).into(),
+            )),
             Err(seen) => {
-                let mut failure = failure(host, &report);
+                let mut failure = failure(host, self.facts.get(&host.name), &report);
                 if !report.undone {
                     failure.kind = FailureKind::UndoFailed;
                 }

@@ -22,9 +22,22 @@ pub struct Merged {
     /// Empty when no setting is left.
     pub text: String,
     /// `hosts` of the old file. It collides with `-H` in the unit (moby#25471)
-    /// and is taken out; the unit's drop-in is where listeners are set.
+    /// and is taken out; the unit's drop-in is where listeners are set. Where there
+    /// is no unit: the addresses of the old file that are not listened on any more.
     pub hosts: Vec<String>,
 }
+
+/// Where dockerd shall listen, for a daemon whose listeners stand in daemon.json.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening<'a> {
+    /// `tcp://…` addresses.
+    pub tcp: &'a [String],
+    /// Keep the socket that local users of docker talk to.
+    pub local_socket: bool,
+}
+
+/// What dockerd listens on when nothing is said.
+const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DaemonJsonError {
@@ -50,7 +63,20 @@ pub fn merge(
     mode: DaemonMode,
     paths: &TlsPaths,
 ) -> Result<Merged, DaemonJsonError> {
-    rewrite(old, &tls::settings(mode, paths))
+    rewrite(old, &tls::settings(mode, paths), None)
+}
+
+/// As [`merge`], with the listeners: without systemd `hosts` is the place for them.
+///
+/// # Errors
+/// As [`merge`].
+pub fn merge_with_hosts(
+    old: Option<&[u8]>,
+    mode: DaemonMode,
+    paths: &TlsPaths,
+    listening: Listening<'_>,
+) -> Result<Merged, DaemonJsonError> {
+    rewrite(old, &tls::settings(mode, paths), Some(listening))
 }
 
 /// Takes every TLS setting out, whoever has set it: with the same flags on the
@@ -59,14 +85,16 @@ pub fn merge(
 /// # Errors
 /// As [`merge`].
 pub fn without_tls(old: Option<&[u8]>) -> Result<Merged, DaemonJsonError> {
-    rewrite(old, &[])
+    rewrite(old, &[], None)
 }
 
-fn rewrite(old: Option<&[u8]>, wanted: &[(&str, Value)]) -> Result<Merged, DaemonJsonError> {
+fn rewrite(
+    old: Option<&[u8]>,
+    wanted: &[(&str, Value)],
+    listening: Option<Listening<'_>>,
+) -> Result<Merged, DaemonJsonError> {
     let (old, mut settings) = read(old)?;
-    let removed = settings.shift_remove("hosts");
-    let mut changes = removed.is_some();
-    let hosts = match removed {
+    let mut hosts = match settings.get("hosts") {
         None => Vec::new(),
         Some(Value::Array(hosts)) => hosts
             .iter()
@@ -77,6 +105,15 @@ fn rewrite(old: Option<&[u8]>, wanted: &[(&str, Value)]) -> Result<Merged, Daemo
             .collect(),
         Some(other) => vec![other.to_string()],
     };
+    let mut changes;
+    if let Some(listening) = listening {
+        let wanted = listening.beside(&hosts);
+        changes = settings.get("hosts") != Some(&wanted);
+        hosts.retain(|host| !is_local(host) && !listening.tcp.contains(host));
+        settings.insert("hosts".to_owned(), wanted);
+    } else {
+        changes = settings.shift_remove("hosts").is_some();
+    }
     for name in TLS {
         let is_wanted = wanted.iter().any(|(wanted, _)| *wanted == name);
         changes |= !is_wanted && settings.shift_remove(name).is_some();
@@ -93,6 +130,42 @@ fn rewrite(old: Option<&[u8]>, wanted: &[(&str, Value)]) -> Result<Merged, Daemo
         pretty(&settings, indentation(old))
     };
     Ok(Merged { text, hosts })
+}
+
+impl Listening<'_> {
+    /// `hosts` in place of these: local sockets stay the ones they are.
+    fn beside(self, old: &[String]) -> Value {
+        let mut hosts = Vec::new();
+        if self.local_socket {
+            hosts.extend(old.iter().filter(|host| is_local(host)).cloned());
+            if hosts.is_empty() {
+                hosts.push(LOCAL_SOCKET.to_owned());
+            }
+        }
+        hosts.extend(self.tcp.iter().cloned());
+        Value::from(hosts)
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    host.starts_with("unix:") || host.starts_with("fd:")
+}
+
+/// The addresses of `hosts`; none of a text that dockerd could not read.
+#[must_use]
+pub fn hosts(text: &str) -> Vec<String> {
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    let hosts = settings.get("hosts").and_then(Value::as_array);
+    let hosts = hosts.into_iter().flatten().filter_map(Value::as_str);
+    hosts.map(str::to_owned).collect()
+}
+
+/// Those of them that are not local sockets.
+#[must_use]
+pub fn tcp_hosts(text: &str) -> Vec<String> {
+    let mut found = hosts(text);
+    found.retain(|host| !is_local(host));
+    found
 }
 
 /// Every setting that has to do with TLS.
@@ -112,12 +185,17 @@ pub fn mode_of(text: &str) -> Option<DaemonMode> {
     }
 }
 
-/// What [`merge`] sets is taken out, where it names these paths; everything
-/// else is kept. `None` when nothing is left, or nothing was there.
+/// What [`merge`] sets is taken out, where it names these paths, and of `hosts` the
+/// addresses in `tcp`; everything else is kept. `None` when nothing is left, or
+/// nothing was there.
 ///
 /// # Errors
 /// As [`merge`].
-pub fn without(old: &[u8], paths: &TlsPaths) -> Result<Option<String>, DaemonJsonError> {
+pub fn without(
+    old: &[u8],
+    paths: &TlsPaths,
+    tcp: &[String],
+) -> Result<Option<String>, DaemonJsonError> {
     let (text, mut settings) = read(Some(old))?;
     let ours = [
         ("tlscacert", &paths.ca),
@@ -130,6 +208,15 @@ pub fn without(old: &[u8], paths: &TlsPaths) -> Result<Option<String>, DaemonJso
     if is_ours {
         for name in TLS {
             settings.shift_remove(name);
+        }
+        if let Some(Value::Array(hosts)) = settings.get_mut("hosts")
+            && !tcp.is_empty()
+        {
+            hosts.retain(|host| !tcp.iter().any(|ours| host.as_str() == Some(ours)));
+            // What is left is what dockerd does when nothing is said.
+            if hosts.iter().all(|host| host.as_str() == Some(LOCAL_SOCKET)) {
+                settings.shift_remove("hosts");
+            }
         }
         if settings.is_empty() {
             return Ok(None);
@@ -253,18 +340,18 @@ mod tests {
 
     #[test]
     fn what_was_set_is_taken_out_again() {
-        assert_eq!(without(FRESH.as_bytes(), &paths()), Ok(None));
+        assert_eq!(without(FRESH.as_bytes(), &paths(), &[]), Ok(None));
         let old = "{\n  \"dns\": [\n    \"1.1.1.1\"\n  ]\n}\n";
         let merged = merge(Some(old.as_bytes()), DaemonMode::TlsVerify, &paths())
             .unwrap()
             .text;
         assert_eq!(
-            without(merged.as_bytes(), &paths()),
+            without(merged.as_bytes(), &paths(), &[]),
             Ok(Some(old.to_owned()))
         );
         let foreign = FRESH.replace("/d/", "/other/");
         assert_eq!(
-            without(foreign.as_bytes(), &paths()),
+            without(foreign.as_bytes(), &paths(), &[]),
             Ok(Some(foreign.clone()))
         );
         assert_eq!(mode_of(FRESH), Some(DaemonMode::TlsVerify));
@@ -325,6 +412,45 @@ mod tests {
             FRESH
         );
         assert_eq!(merged.text, FRESH);
+    }
+
+    #[test]
+    fn without_systemd_hosts_says_where_to_listen() {
+        let tcp = ["tcp://node3:2376".to_owned()];
+        let listening = Listening {
+            tcp: &tcp,
+            local_socket: true,
+        };
+        let with = |old: Option<&[u8]>, listening| {
+            merge_with_hosts(old, DaemonMode::TlsVerify, &paths(), listening).unwrap()
+        };
+        let fresh = with(None, listening);
+        let hosts =
+            "\"hosts\": [\n    \"unix:///var/run/docker.sock\",\n    \"tcp://node3:2376\"\n  ]";
+        assert!(fresh.text.contains(hosts), "{}", fresh.text);
+        assert_eq!(with(Some(fresh.text.as_bytes()), listening), fresh);
+        assert_eq!(tcp_hosts(&fresh.text), tcp);
+        assert_eq!(without(fresh.text.as_bytes(), &paths(), &tcp), Ok(None));
+
+        let old = b"{\"hosts\": [\"tcp://0.0.0.0:2375\", \"unix:///x\", \"tcp://node3:2376\"]}";
+        let merged = with(Some(old), listening);
+        assert_eq!(merged.hosts, ["tcp://0.0.0.0:2375"]);
+        let settings: Value = serde_json::from_str(&merged.text).unwrap();
+        assert_eq!(
+            settings["hosts"],
+            serde_json::json!(["unix:///x", "tcp://node3:2376"])
+        );
+        let left = without(merged.text.as_bytes(), &paths(), &tcp)
+            .unwrap()
+            .unwrap();
+        assert_eq!(left, "{\n  \"hosts\": [\n    \"unix:///x\"\n  ]\n}\n");
+
+        let remote = Listening {
+            tcp: &tcp,
+            local_socket: false,
+        };
+        let settings: Value = serde_json::from_str(&with(Some(old), remote).text).unwrap();
+        assert_eq!(settings["hosts"], serde_json::json!(["tcp://node3:2376"]));
     }
 
     #[test]

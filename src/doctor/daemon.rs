@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::docker::daemon_json::mode_of;
+use crate::docker::daemon_json::{mode_of, tcp_hosts};
 use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::command_line;
 use crate::event::{Severity, Topic};
@@ -21,6 +21,7 @@ use crate::plan::Action;
 /// daemon.json as dockerd would read it; empty where it cannot.
 pub(super) struct Settings {
     values: Map<String, Value>,
+    hosts: Vec<String>,
     /// How dockerd would speak TLS with these alone.
     pub(super) mode: Option<DaemonMode>,
 }
@@ -30,18 +31,14 @@ impl Settings {
         let text = facts.text(daemon_json::PATH).unwrap_or_default();
         Self {
             values: serde_json::from_str(text).unwrap_or_default(),
+            hosts: tcp_hosts(text),
             mode: mode_of(text),
         }
     }
 
     /// The TCP addresses of `hosts`.
-    pub(super) fn hosts(&self) -> Vec<String> {
-        let hosts = self.values.get("hosts").and_then(Value::as_array);
-        let hosts = hosts.into_iter().flatten().filter_map(Value::as_str);
-        hosts
-            .filter(|host| !host.starts_with("unix:") && !host.starts_with("fd:"))
-            .map(str::to_owned)
-            .collect()
+    pub(super) fn hosts(&self) -> &[String] {
+        &self.hosts
     }
 }
 
@@ -49,7 +46,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
     let unit = facts.unit.clone().unwrap_or_default();
     json(findings, world, host, facts, &unit);
     if unit.is_loaded() {
-        state(findings, world, host, &unit);
+        state(findings, world, host, facts, &unit);
     }
 }
 
@@ -96,11 +93,18 @@ fn json(
     }
     let short = line.iter().any(|word| word.starts_with("-H"));
     if settings.values.contains_key("hosts") && (short || has("--host")) {
-        say(
-            daemon_json::PATH,
-            "\"hosts\" in daemon.json and -H in the unit: dockerd does not start with both",
-            "take hosts out of daemon.json: with systemd the unit says where to listen",
-        );
+        let (seen, advice) = if facts.systemd {
+            (
+                "\"hosts\" in daemon.json and -H in the unit: dockerd does not start with both",
+                "take hosts out of daemon.json: with systemd the unit says where to listen",
+            )
+        } else {
+            (
+                "\"hosts\" in daemon.json and -H in DOCKER_OPTS: dockerd does not start with both",
+                "take -H out of DOCKER_OPTS: without systemd daemon.json says where to listen",
+            )
+        };
+        say(daemon_json::PATH, seen, advice);
     }
     if mode == Some(DaemonMode::Tls) && is_declared {
         let seen = "open to everybody who can connect, as declared: dtls_daemon_mode is tls";
@@ -122,7 +126,13 @@ fn json(
     }
 }
 
-fn state(findings: &mut Findings, world: &World<'_>, host: &Host, unit: &UnitFact) {
+fn state(
+    findings: &mut Findings,
+    world: &World<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    unit: &UnitFact,
+) {
     let (name, service) = (&host.name, &host.settings.unit);
     let restart = world.mends(name, |change| matches!(change.action, Action::Restart(_)));
     if unit.active_state() != "active" {
@@ -132,7 +142,7 @@ fn state(findings: &mut Findings, world: &World<'_>, host: &Host, unit: &UnitFac
             Severity::Warning
         };
         let seen = format!("{service} is {}", unit.active_state());
-        let advice = format!("systemctl status {service}; journalctl -u {service} -n 30");
+        let advice = facts.look_command(service);
         findings.add_mended(finding(severity, Topic::Unit, name, seen, advice), restart);
         findings.covers(name, service);
     } else if unit.needs_reload() {

@@ -49,10 +49,9 @@ pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
 fn topic(about: About, message: &str) -> Topic {
     match about {
         About::Clock => Topic::Clock,
-        About::Owner => Topic::Run,
         About::Listening => Topic::Listen,
         About::Space => Topic::Disk,
-        About::Unsettled => Topic::Run,
+        About::Owner | About::Unsettled => Topic::Run,
         About::Module("daemon_json" | "live_restore") => Topic::DaemonJson,
         About::Module("systemd_override")
             if message.starts_with("there is no unit") || message.starts_with("systemd is not") =>
@@ -129,7 +128,7 @@ fn one(
                     "the running dockerd has not read what is there now: {}",
                     change.reasons.join("; ")
                 );
-                let advice = format!("systemctl restart {}", restart.unit);
+                let advice = facts.restart_command(&restart.unit);
                 let mending = world.mends(name, |other| matches!(other.action, Action::Restart(_)));
                 findings.add_mended(
                     finding(Severity::Warning, Topic::Drift, name, seen, advice),

@@ -42,7 +42,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
     let mut open: Vec<Place> = Vec::new();
     for address in settings.hosts() {
         open.push(Place {
-            address,
+            address: address.clone(),
             path: daemon_json::PATH.to_owned(),
             closed_in: daemon_json::PATH.to_owned(),
         });
@@ -138,13 +138,13 @@ fn running(findings: &mut Findings, host: &Host, facts: &NodeFacts, has_socket: 
         let place = std::net::SocketAddr::new(listener.address, listener.port);
         match &listener.owner {
             Owner::Daemon if !findings.has(&host.name, Topic::PlainTcp) => {
-                let unit = &host.settings.unit;
+                let restart = facts.restart_command(&host.settings.unit);
                 findings.add(finding(
                     Severity::Error,
                     Topic::PlainTcp,
                     &host.name,
                     format!("dockerd listens on {place}, which none of its files says any more"),
-                    format!("restart it: systemctl restart {unit}"),
+                    format!("restart it: {restart}"),
                 ));
             }
             // It holds the port for docker.

@@ -161,6 +161,8 @@ pub(super) fn judge(
     let found = |host: &str, seen: String, advice: String| {
         Judged::Found(finding(Severity::Error, Topic::Reach, host, seen, advice))
     };
+    let unknown = NodeFacts::default();
+    let there = world.facts.get(&daemon.name).unwrap_or(&unknown);
     match seen {
         Seen::Not(DialError::Refused { .. }) if !world.is_deployed(daemon) => Judged::Fine,
         Seen::Not(DialError::Refused { .. }) => found(
@@ -192,8 +194,8 @@ pub(super) fn judge(
             &daemon.name,
             format!("{url} lets in callers without a certificate"),
             format!(
-                "restart docker there: systemctl restart {}",
-                daemon.settings.unit
+                "restart docker there: {}",
+                there.restart_command(&daemon.settings.unit)
             ),
         ),
         Seen::Answered(answer, shown) => answered(world, client, daemon, answer, shown),
@@ -232,7 +234,11 @@ fn answered(
         (
             &daemon.name,
             format!("{url}, as {} sees it: {answer}", client.name),
-            format!("systemctl status {}", daemon.settings.unit),
+            world
+                .facts
+                .get(&daemon.name)
+                .unwrap_or(&NodeFacts::default())
+                .look_command(&daemon.settings.unit),
         )
     };
     Judged::Found(finding(Severity::Error, Topic::Reach, host, seen, advice))

@@ -184,7 +184,7 @@ variables! {
     /// The name of the systemd drop-in.
     "dtls_dropin" => dropin: String = "50-dtls-deploy.conf".to_owned(),
         "50-dtls-deploy.conf", DropIn, Daemons;
-    /// The systemd service of the daemon.
+    /// The systemd service of the daemon; without systemd the init script of that name.
     "dtls_unit" => unit: String = "docker.service".to_owned(), "docker.service", Unit, Daemons;
     /// The seconds within which a restarted daemon has to be confirmed; after
     /// that its node puts the old files back by itself.

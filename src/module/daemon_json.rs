@@ -1,7 +1,9 @@
 //! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
 
-use super::{Module, Parameter, STATE, is_absent};
-use crate::docker::daemon_json::{DaemonJsonError, TlsPaths, merge, without, without_tls};
+use super::{Module, Parameter, STATE, init_script, is_absent};
+use crate::docker::daemon_json::{
+    DaemonJsonError, Listening, TlsPaths, merge, merge_with_hosts, without, without_tls,
+};
 use crate::docker::tls::ConfigStyle;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
@@ -34,7 +36,7 @@ impl Module for DaemonJson {
     }
 
     fn summary(&self) -> &'static str {
-        "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, or out of it where `dtls_config_style` is flags; everything else kept"
+        "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, or out of it where `dtls_config_style` is flags; without systemd hosts, too; everything else kept"
     }
 
     fn parameters(&self) -> &'static [Parameter] {
@@ -60,23 +62,34 @@ impl Module for DaemonJson {
         let paths = tls_paths(host, |path| facts.expand(path));
         let old = planner.bytes(host, PATH)?;
         let old = old.as_deref();
+        let listen = init_script::listen(host, facts);
         if is_absent(task) {
             let Some(old) = old else {
                 return Ok(Vec::new());
             };
-            let left = without(old, &paths).map_err(|error| refuse(&error, Some(old)))?;
+            let left = without(old, &paths, &listen.unwrap_or_default())
+                .map_err(|error| refuse(&error, Some(old)))?;
             let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
             return Ok(planner
                 .compare(host, task, desired(content))?
                 .into_iter()
                 .collect());
         }
-        let merged = match host.settings.config_style {
-            ConfigStyle::DaemonJson => merge(old, host.settings.daemon_mode, &paths),
-            ConfigStyle::Flags => without_tls(old),
+        let mode = host.settings.daemon_mode;
+        let merged = match (host.settings.config_style, &listen) {
+            (ConfigStyle::DaemonJson, None) => merge(old, mode, &paths),
+            (ConfigStyle::DaemonJson, Some(tcp)) => {
+                let local_socket = host.settings.local_socket;
+                let listening = Listening { tcp, local_socket };
+                merge_with_hosts(old, mode, &paths, listening)
+            }
+            (ConfigStyle::Flags, _) => without_tls(old),
         }
         .map_err(|error| refuse(&error, old))?;
-        if !merged.hosts.is_empty() {
+        let mut closed = Vec::new();
+        if listen.is_some() {
+            closed.extend(merged.hosts.iter().map(|host| format!("{host} is closed")));
+        } else if !merged.hosts.is_empty() {
             planner.note(
                 host,
                 format!(
@@ -90,10 +103,11 @@ impl Module for DaemonJson {
             Some(old) if merged.text.is_empty() && !old.is_empty() => Content::Gone { prune: 0 },
             _ => Content::Text(merged.text),
         };
-        Ok(planner
-            .compare(host, task, desired(content))?
-            .into_iter()
-            .collect())
+        let mut change = planner.compare(host, task, desired(content))?;
+        if let Some(change) = &mut change {
+            change.reasons.append(&mut closed);
+        }
+        Ok(change.into_iter().collect())
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod daemon_json;
 pub(crate) mod docker_context;
 pub(crate) mod forget;
 mod identity;
+pub(crate) mod init_script;
 mod launch;
 mod live_restore;
 mod push;

@@ -8,12 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Kind, Module, Parameter, launch, socket_override};
-use crate::docker::daemon_json::mode_of;
+use crate::docker::daemon_json::{mode_of, tcp_hosts};
 use crate::docker::tls;
 use crate::docker::unit::{listeners, socket::ports};
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
-use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
 use crate::plan::{
     Action, Change, Containers, Content, Note, OWNER, Planner, Refusal, Restart as RestartAction,
     Served, is_swarm_manager,
@@ -40,7 +40,7 @@ impl Module for Restart {
     }
 
     fn summary(&self) -> &'static str {
-        "daemon-reload and restart of the docker unit, when what dockerd read has changed"
+        "daemon-reload and restart of the docker unit, or of its init script, when what dockerd read has changed"
     }
 
     fn parameters(&self) -> &'static [Parameter] {
@@ -112,12 +112,14 @@ impl Module for Restart {
             containers.stopped(),
             facts.engine.as_ref().is_some_and(is_swarm_manager),
         );
+        let script = facts.unit.as_ref().and_then(UnitFact::script);
+        let subject = script.unwrap_or(&host.settings.unit).to_owned();
         planner.notes.extend(open);
         planner.note_closed_window(host);
         Ok(vec![Change {
             host: host.name.clone(),
             task: task.name.clone(),
-            subject: host.settings.unit.clone(),
+            subject,
             reasons,
             diff: None,
             action: Action::Restart(RestartAction {
@@ -164,6 +166,11 @@ fn open_ports(
         .into_iter()
         .map(|listener| (listener.address, listener.path))
         .collect();
+    if !facts.systemd {
+        let text = settings(planner, facts).unwrap_or_default();
+        let hosts = tcp_hosts(text).into_iter();
+        open.extend(hosts.map(|host| (host, daemon_json::PATH.to_owned())));
+    }
     let own = socket_override::path(host);
     let ours_goes = matches!(change_of(planner, &own), Some(Content::Gone { .. }));
     let mut socket = socket_override::files(facts);
@@ -211,15 +218,20 @@ fn own_flags(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Vec<Strin
     words.map(str::to_owned).collect()
 }
 
-/// What the daemon serves with the files as they will be.
-fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
-    let change_of = |path: &str| change_of(planner, path);
-    let settings = match change_of(daemon_json::PATH) {
+/// daemon.json as it will be.
+fn settings<'a>(planner: &'a Planner<'_>, facts: &'a NodeFacts) -> Option<&'a str> {
+    match change_of(planner, daemon_json::PATH) {
         Some(Content::Gone { .. }) => None,
         Some(Content::Text(text)) => Some(text.as_str()),
         Some(Content::Kept { copy, .. }) => facts.text(copy),
         _ => facts.text(daemon_json::PATH),
-    };
+    }
+}
+
+/// What the daemon serves with the files as they will be.
+fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
+    let change_of = |path: &str| change_of(planner, path);
+    let settings = settings(planner, facts);
     let arguments = launch::command_line_of(host, facts, &planner.earlier)
         .unwrap_or_else(|| own_flags(planner, host, facts));
     let mode = settings

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Module, Parameter, STATE, daemon_json, is_absent, socket_override};
+use super::{Module, Parameter, STATE, daemon_json, init_script, is_absent, socket_override};
 use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
     Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
@@ -43,6 +43,9 @@ pub(crate) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     let Some(unit) = &facts.unit else {
         return Vec::new();
     };
+    if let Some(script) = init_script::unit_file(unit, facts) {
+        return vec![script];
+    }
     unit.fragment()
         .into_iter()
         .chain(unit.all_drop_ins())
@@ -116,11 +119,11 @@ impl Module for SystemdOverride {
         if is_absent(task) {
             return remove(planner, host, task);
         }
-        if !facts.systemd {
-            return Err(Refusal::new("systemd is not running there")
-                .hint("nodes with another init system are not supported yet"));
-        }
         let unit = facts.unit.clone().unwrap_or_default();
+        if !facts.systemd && unit.is_loaded() {
+            init_script::check(host, facts)?;
+            return Ok(Vec::new());
+        }
         // Debian's /etc/init.d/docker stays when the package is removed, and systemd
         // makes a unit of it.
         let is_script = unit
@@ -219,7 +222,14 @@ fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
             "if docker shall run on this node: systemctl unmask {name}; else take the node out of the daemons"
         ));
     }
-    let refusal = |what: &str| Refusal::new(format!("there is no unit {name}: {what}"));
+    let script = init_script::path(name);
+    let refusal = |what: &str| {
+        Refusal::new(if facts.systemd {
+            format!("there is no unit {name}: {what}")
+        } else {
+            format!("systemd is not running there, and there is no init script {script}: {what}")
+        })
+    };
     if is_there(SNAP) || is_there(SNAP_STATE) || cli.is_some_and(|path| path.starts_with("/snap/"))
     {
         return refusal("docker is installed as a snap, which is not supported").hint(
@@ -230,6 +240,11 @@ fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
         return refusal("docker is rootless there, which is not supported").hint(
             "a rootless daemon is a user's own, in a network of its own: install docker-ce or docker.io as a daemon of the system, or take the node out of the daemons",
         );
+    }
+    if !facts.systemd && facts.tools.contains_key("dockerd") {
+        return refusal("what starts dockerd is not known").hint(format!(
+            "start it with an init script, and name that in dtls_unit: {script} is what {name} stands for"
+        ));
     }
     match cli {
         Some(_) => refusal("docker's CLI is installed without the daemon")

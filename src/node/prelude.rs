@@ -11,21 +11,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// Files whose functions only look.
-const LOOKING: [&str; 5] = [
+const LOOKING: [&str; 6] = [
     include_str!("prelude/base.sh"),
     include_str!("prelude/accounts.sh"),
+    include_str!("prelude/init_script.sh"),
     include_str!("prelude/facts.sh"),
     include_str!("prelude/health.sh"),
     include_str!("prelude/proof.sh"),
 ];
 
 /// Files whose functions change something.
-const CHANGING: [&str; 5] = [
+const CHANGING: [&str; 6] = [
     include_str!("prelude/files.sh"),
     include_str!("prelude/daemon.sh"),
     include_str!("prelude/generations.sh"),
     include_str!("prelude/live_restore.sh"),
     include_str!("prelude/own_steps.sh"),
+    include_str!("prelude/without_systemd.sh"),
 ];
 
 /// What every script calls before its own statements: see [`super::script`].

@@ -8,7 +8,8 @@
 //! chooses once it has seen the daemon answer. If neither comes in time, a
 //! timer on the node undoes the change, and when the power is cut before that,
 //! a unit that runs before docker at the next boot; whoever renames the marker
-//! first wins.
+//! first wins. Without systemd a process takes the timer's place, and there is no
+//! such unit.
 
 mod report;
 #[cfg(test)]

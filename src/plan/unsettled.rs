@@ -5,6 +5,7 @@
 
 use super::{PlanProblem, Planner};
 use crate::inventory::Host;
+use crate::node::facts::NodeFacts;
 use crate::playbook::{Play, Step};
 
 /// While the node may still undo a change by itself, its files are not what a
@@ -33,7 +34,7 @@ pub(super) fn unsettled(
             message: format!(
                 "the change of the run {run} failed, and its old files could not be put back"
             ),
-            hint: Some(by_hand(&host.name, &host.settings.unit, Some(&script))),
+            hint: Some(by_hand(host, Some(facts), Some(&script))),
         });
     }
     // A script that is at work keeps everything away, also where nothing is
@@ -57,8 +58,10 @@ pub(super) fn unsettled(
 /// What to do on a node whose old files could not be put back; `script` is the
 /// node's own, which tries it again.
 #[must_use]
-pub fn by_hand(host: &str, unit: &str, script: Option<&str>) -> String {
-    let look = format!("systemctl status {unit}; journalctl -u {unit} -n 30");
+pub fn by_hand(host: &Host, facts: Option<&NodeFacts>, script: Option<&str>) -> String {
+    let unknown = NodeFacts::default();
+    let look = facts.unwrap_or(&unknown).look_command(&host.settings.unit);
+    let host = &host.name;
     match script {
         Some(script) => format!(
             "look at {host} now: {look}; mend what keeps it, then put the old files back with: sudo sh {script}"

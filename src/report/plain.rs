@@ -143,7 +143,18 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
-    fn say_timings(&mut self) {
+    fn changed(&mut self, host: &str, what: &str) {
+        let what = match self.style.verbosity {
+            Verbosity::Quiet => return,
+            Verbosity::Normal => shorten(what),
+            Verbosity::Verbose => what.to_owned(),
+        };
+        self.said(0, "33", "changed", &format!("{host}: {what}"));
+    }
+
+    /// The end of what is told, and what was waited for below it.
+    fn last(&mut self, lines: &[String]) {
+        self.lines(lines);
         if self.style.timings {
             let timings = std::mem::take(&mut self.timings);
             self.lines(&timings.lines(self.style));
@@ -252,16 +263,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Danger { host, text } => self.warned("31", "danger:", host.as_deref(), text),
             Event::Plan { changes, batches } => self.planned(changes, batches),
             Event::Started { host, what } => self.verbosely(&format!("{host}: {what}")),
-            Event::Changed { host, what } => {
-                if !quiet {
-                    let what = if style.verbosity == Verbosity::Verbose {
-                        what.clone()
-                    } else {
-                        shorten(what)
-                    };
-                    self.said(0, "33", "changed", &format!("{host}: {what}"));
-                }
-            }
+            Event::Changed { host, what } => self.changed(host, what),
             Event::Access { host, what } => {
                 if !quiet {
                     self.said(0, "32", "ok", &format!("{host}: {what}"));
@@ -290,9 +292,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 milliseconds,
             } => {
                 let rows = std::mem::take(&mut self.certificates);
-                self.lines(&certificates::certificates(style, &rows));
-                self.lines(&certificates::counts(style, certificates, *milliseconds));
-                self.say_timings();
+                let mut lines = certificates::certificates(style, &rows);
+                lines.extend(certificates::counts(style, certificates, *milliseconds));
+                self.last(&lines);
             }
             Event::Checked { host, topic, what } => {
                 self.verbosely(&format!("ok {host} {}: {what}", topic.word()));
@@ -303,9 +305,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 milliseconds,
             } => {
                 let rows = std::mem::take(&mut self.findings);
-                self.lines(&findings::findings(style, &rows));
-                self.lines(&findings::counts(style, found, *milliseconds));
-                self.say_timings();
+                let mut lines = findings::findings(style, &rows);
+                lines.extend(findings::counts(style, found, *milliseconds));
+                self.last(&lines);
             }
             Event::Interrupted { waiting } => {
                 self.said(0, "1", "interrupted:", &interrupted(waiting));
@@ -320,9 +322,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 milliseconds,
             } => {
                 let proofs = std::mem::take(&mut self.proofs);
-                self.lines(&ending::proofs(style, proofs));
-                self.lines(&ending::recap(style, hosts, *milliseconds));
-                self.say_timings();
+                let mut lines = ending::proofs(style, proofs);
+                lines.extend(ending::recap(style, hosts, *milliseconds));
+                self.last(&lines);
             }
         }
     }

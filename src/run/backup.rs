@@ -218,7 +218,6 @@ impl Run<'_> {
                 forks: self.options.forks,
                 deadlines: self.options.deadlines,
                 events: self.events,
-                awaited: None,
             },
         )
         .await;
@@ -227,7 +226,6 @@ impl Run<'_> {
             facts: gathered.facts,
             missing: gathered.missing,
             plan: crate::plan::Plan::default(),
-            agent: super::early::Early::default(),
         }
     }
 }

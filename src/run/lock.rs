@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use super::{Run, RunError, World, holder};
 use crate::agent::{Program, RunningAgent, StartError};
 use crate::event::{FailureKind, Phase};
+use crate::inventory::ConnectionKind;
 use crate::node::facts::NodeFacts;
 use crate::pki::{PROTOCOL, Request, Response};
 
@@ -47,12 +48,11 @@ impl Run<'_> {
                 kind: kind.unwrap_or(FailureKind::Unreachable),
             });
         };
+        let is_local = ca.connection.kind == ConnectionKind::Local;
         let begun = Instant::now();
-        let started = match world.agent.take() {
-            Some(early) => early,
-            None => self.start_agent(node, facts, program).await,
-        };
-        let mut agent = started.map_err(|error| self.ca_error(error))?;
+        let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
+            .await
+            .map_err(|error| self.ca_error(error))?;
         if let Some(first) = first {
             self.call(&mut agent, first).await?;
         }

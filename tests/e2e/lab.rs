@@ -10,8 +10,9 @@ pub const PASSPHRASE: &str = "correct horse battery staple";
 pub struct Lab {
     directory: tempfile::TempDir,
     name: String,
-    /// Two daemons are more than most tests need: such a lab goes again.
+    /// Such a lab is more than most tests need, and goes again.
     is_extra: bool,
+    has_second_daemon: bool,
     /// Tests of this binary take turns on the lab, whatever runs them.
     _turn: std::fs::File,
 }
@@ -83,6 +84,11 @@ impl Lab {
         )
     }
 
+    /// A lab of its own whose daemon, node3, has sysvinit and no systemd.
+    pub fn without_systemd() -> Self {
+        Self::bring_up("-sysv", &["--on", "node3=sysv"])
+    }
+
     fn bring_up(suffix: &str, shape: &[&str]) -> Self {
         let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
         turn.lock().unwrap();
@@ -96,6 +102,7 @@ impl Lab {
             directory: tempfile::tempdir().unwrap(),
             name,
             is_extra: !shape.is_empty(),
+            has_second_daemon: shape.contains(&"--daemons"),
             _turn: turn,
         }
     }
@@ -195,7 +202,7 @@ systemctl daemon-reload"));
                 + "
 "
         });
-        let second = if self.is_extra {
+        let second = if self.has_second_daemon {
             "        node4:\n          ansible_host: 10.0.0.13\n"
         } else {
             ""

@@ -48,6 +48,7 @@ mod rotate;
 mod schedule;
 mod secrets;
 mod status;
+mod sysv;
 mod unreachable;
 mod vagrant;
 mod watch;

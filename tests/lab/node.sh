@@ -28,6 +28,7 @@ node_has_ended() { ! node_is_running "$1"; }
 leader_of() {
     local cgroup pid
     cgroup=$(node_cgroup "$1")
+    # Where its systemd, or on a node without it the init script lab-cgroup, has moved itself.
     [[ -n $cgroup && -e $cgroup/payload/init.scope/cgroup.procs ]] || return 1
     while read -r pid; do
         if grep -qE '^NSpid:.*[[:space:]]1$' "/proc/$pid/status" 2>/dev/null; then
@@ -101,9 +102,14 @@ start_node() {
 }
 
 # The state of the node's systemd: starting, running, degraded, ...; empty while it cannot answer.
+# Without systemd it is running once the last of its init scripts has run.
 node_state() {
     local leader
     leader=$(leader_of "$1") || return 0
+    if [[ $(release_of "$1") == sysv ]]; then
+        if [[ -e /proc/$leader/root/run/lab-booted ]]; then echo running; else echo starting; fi
+        return 0
+    fi
     nsenter --target "$leader" --mount --uts --ipc --net --pid -- \
         /usr/bin/systemctl is-system-running 2>/dev/null || true
 }
@@ -156,7 +162,12 @@ power_off_node() {
     local leader
     node_is_running "$1" || return 0
     leader=$(leader_of "$1") || die "$1: step stop: no systemd to ask; use --cut"
-    kill -s RTMIN+4 "$leader"
+    if [[ $(release_of "$1") == sysv ]]; then
+        # sysvinit has no such signal.
+        nsenter --target "$leader" --mount --uts --ipc --net --pid -- /sbin/poweroff
+    else
+        kill -s RTMIN+4 "$leader"
+    fi
     # systemd itself gives the last processes 90 s (containers kept by live-restore take all of it).
     poll 120 node_has_ended "$1" ||
         { node_failed "$1" stop "still running 120 s after it was asked to power off; use --cut" || true; exit 1; }
@@ -212,6 +223,7 @@ enter_node() {
 set_docker_unit() {
     local node=$1 variant=$2 unit=/lib/systemd/system/docker.service
     [[ $(role_of "$node") == daemon ]] || die "$node is no daemon node: it has no docker.service to replace"
+    [[ $(release_of "$node") != sysv ]] || die "$node has no systemd that would read a unit"
     case $variant in
         debian) node_exec "$node" root cp /usr/share/dtls-lab/docker.service.debian "$unit" ;;
         guide | docker-ce) node_exec "$node" root tee "$unit" <"$LAB_SOURCE/units/docker.service.$variant" >/dev/null ;;

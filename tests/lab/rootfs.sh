@@ -43,17 +43,69 @@ customize_rootfs() {
     rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin || return 1
 }
 
+# The release "sysv" is bookworm with sysvinit as init.
+suite_of() { [[ $1 == sysv ]] && echo bookworm || echo "$1"; }
+
+customize_sysv() {
+    local root=$1
+    # Clocks and kernel settings are the host's.
+    rm -f "$root"/etc/rc?.d/[SK]??hwclock.sh "$root"/etc/rc?.d/[SK]??procps || return 1
+    # No consoles to log in on.
+    sed -i '/getty/d' "$root/etc/inittab" || return 1
+    # docker's script would mount cgroup v1 beside what the node has, unless this file speaks of cgroups.
+    echo 'cgroup2 /sys/fs/cgroup cgroup2 noauto 0 0' >>"$root/etc/fstab" || return 1
+    # The interface is not the node's to take down: it is there when it boots again.
+    echo 'NETDOWN=no' >>"$root/etc/default/halt" || return 1
+    # A host may not let its containers raise limits; units say LimitNOFILE=, and systemd does what it can.
+    sed -i 's/ulimit -n 1048576/ulimit -n "$(ulimit -Hn)"/; s/ulimit -p unlimited/ulimit -p "$(ulimit -Hp)"/' \
+        "$root/etc/init.d/docker" || return 1
+    # In cgroup v2 a group with processes cannot hand controllers down: they go where systemd has its init,
+    # and docker may use the rest.
+    cat >"$root/etc/init.d/lab-cgroup" <<'SCRIPT' || return 1
+#!/bin/sh
+### BEGIN INIT INFO
+# Provides:          lab-cgroup
+# Required-Start:    mountkernfs mountdevsubfs
+# Required-Stop:
+# X-Start-Before:    mountall
+# Default-Start:     S
+# Default-Stop:
+# Short-Description: Moves every process into a cgroup of its own.
+### END INIT INFO
+[ "$1" = start ] || exit 0
+# mountkernfs has put another /sys over the one that had it.
+[ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 1
+mkdir -p /sys/fs/cgroup/init.scope
+for pid in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$pid" >/sys/fs/cgroup/init.scope/cgroup.procs; done 2>/dev/null
+exit 0
+SCRIPT
+    chmod 0755 "$root/etc/init.d/lab-cgroup" || return 1
+    chroot "$root" update-rc.d lab-cgroup defaults || return 1
+    # When the file is there everything has been started, docker included: its script does not wait for it.
+    cat >"$root/etc/rc.local" <<'SCRIPT' || return 1
+#!/bin/sh
+for link in /etc/rc2.d/S??docker; do
+    [ ! -e "$link" ] || timeout 30 sh -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'
+done
+touch /run/lab-booted
+SCRIPT
+    chmod 0755 "$root/etc/rc.local" || return 1
+}
+
 # ensure_rootfs RELEASE: prints the name of the directory below the state directory, building it first
 # where it is missing. The hash covers suite, packages and recipe (as bash sees it: without comments).
+# $LAB_PACKAGES are more packages, separated by commas: what is compared with dtls-deploy needs some on nodes.
 ensure_rootfs() {
-    local name packages ROOTFS_SUITE=$1
-    packages=$("$LAB_SOURCE/provision" packages "$1")
+    local name packages release=$1 ROOTFS_SUITE
+    ROOTFS_SUITE=$(suite_of "$1")
+    packages=$("$LAB_SOURCE/provision" packages "$1")${LAB_PACKAGES:+,$LAB_PACKAGES}
     # Docker's SDK for Python on the first Python that asks for strict certificates (3.13).
-    [[ $1 != trixie ]] || packages+=,python3-docker
+    [[ $release != trixie ]] || packages+=,python3-docker
     local ROOTFS_PACKAGES=$packages
     name=rootfs-$({
         echo "$ROOTFS_SUITE $ROOTFS_PACKAGES $(dpkg --print-architecture)"
         declare -f bootstrap_rootfs customize_rootfs
+        [[ $release != sysv ]] || declare -f customize_sysv
     } | sha256sum | cut -c1-16)
     if [[ ! -d $LAB_STATE_DIR/$name ]]; then
         # In a subshell, so that the lock is released however the build ends.
@@ -61,11 +113,13 @@ ensure_rootfs() {
             exec 8>"$LAB_STATE_DIR/rootfs.lock"
             flock 8
             [[ ! -d $LAB_STATE_DIR/$name ]] || exit 0
-            say "building the nodes' root file system ($ROOTFS_SUITE) in $LAB_STATE_DIR/$name"
+            say "building the nodes' root file system ($release) in $LAB_STATE_DIR/$name"
             # The lock is ours: whatever is there was left by a build that died.
             rm -rf --one-file-system "$LAB_STATE_DIR/$name.building"
             bootstrap_rootfs "$LAB_STATE_DIR/$name.building" >"$LAB_STATE_DIR/rootfs.log" 2>&1 8>&- 9>&- &&
                 customize_rootfs "$LAB_STATE_DIR/$name.building" >>"$LAB_STATE_DIR/rootfs.log" 2>&1 &&
+                { [[ $release != sysv ]] ||
+                    customize_sysv "$LAB_STATE_DIR/$name.building" >>"$LAB_STATE_DIR/rootfs.log" 2>&1; } &&
                 mv -T "$LAB_STATE_DIR/$name.building" "$LAB_STATE_DIR/$name" || {
                 tail -n 20 "$LAB_STATE_DIR/rootfs.log" >&2
                 exit 1

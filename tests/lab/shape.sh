@@ -17,8 +17,8 @@ node_list() {
 
 # check_release NODE=RELEASE DAEMONS CLIENTS
 check_release() {
-    [[ $1 =~ ^node([1-9][0-9]*)=(bookworm|trixie)$ ]] ||
-        die "--on takes NODE=RELEASE, and the releases are bookworm and trixie, not '$1'"
+    [[ $1 =~ ^node([1-9][0-9]*)=(bookworm|trixie|sysv)$ ]] ||
+        die "--on takes NODE=RELEASE, and the releases are bookworm, trixie and sysv, not '$1'"
     ((BASH_REMATCH[1] <= $2 + $3 + 1)) || die "--on $1: there is no such node"
 }
 

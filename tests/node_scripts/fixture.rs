@@ -30,8 +30,27 @@ esac
 exit 0
 "#;
 
+/// Starts a dockerd that does nothing, as Debian's init script does; and as little
+/// as that does it restart one that is not there.
+const INIT_SCRIPT: &str = r#"#!/bin/sh
+case $1 in
+start) ;;
+restart) read -r pid 2>/dev/null <ROOT/run/docker.pid && kill "$pid" || exit 1 ;;
+*) exit 1 ;;
+esac
+ROOT/bin/dockerd >>ROOT/log/docker.log 2>&1 </dev/null &
+echo $! >ROOT/run/docker.pid
+"#;
+
+/// It ends by itself when its test has.
+const DOCKERD: &str = r#"#!/bin/sh
+echo 'level=info msg="API listen on /var/run/docker.sock"'
+while [ -e "$0" ]; do sleep 0.1; done
+"#;
+
 pub struct Fixture {
     root: tempfile::TempDir,
+    systemd: bool,
 }
 
 fn write(path: &Path, text: &str, mode: u32) {
@@ -48,13 +67,29 @@ impl Fixture {
         for silent in ["systemd-run", "journalctl"] {
             write(&bin.join(silent), "#!/bin/sh\nexit 0\n", 0o755);
         }
-        let fixture = Self { root };
+        let fixture = Self {
+            root,
+            systemd: true,
+        };
         std::fs::create_dir_all(fixture.path("node/units")).unwrap();
         let tls = fixture.path("node/tls");
         std::fs::create_dir_all(&tls).unwrap();
         std::fs::set_permissions(&tls, std::fs::Permissions::from_mode(0o755)).unwrap();
         write(&tls.join("key.pem"), "old key\n", 0o644);
         write(&tls.join("cert.pem"), "old certificate\n", 0o644);
+        fixture
+    }
+
+    /// The same with an init script.
+    pub fn without_systemd() -> Self {
+        let mut fixture = Self::new();
+        fixture.systemd = false;
+        for directory in ["etc/init.d", "run", "log"] {
+            std::fs::create_dir_all(fixture.path(directory)).unwrap();
+        }
+        let script = INIT_SCRIPT.replace("ROOT", fixture.root.path().to_str().unwrap());
+        write(&fixture.path("etc/init.d/docker"), &script, 0o755);
+        write(&fixture.path("bin/dockerd"), DOCKERD, 0o755);
         fixture
     }
 
@@ -123,7 +158,17 @@ impl Fixture {
         // After the prelude has set its own.
         script.statement(format!("PATH={}:$PATH", self.text("bin")));
         script.statement(body.to_owned());
-        let mut child = Command::new(shell[0])
+        let mut command = Command::new(shell[0]);
+        if self.systemd {
+            command.env("DTLS_SYSTEMD", self.path("bin"));
+        } else {
+            command
+                .env("DTLS_SYSTEMD", self.path("none"))
+                .env("DTLS_ETC", self.path("etc"))
+                .env("DTLS_RUN", self.path("run"))
+                .env("DTLS_LOGS", self.path("log"));
+        }
+        let mut child = command
             .args(&shell[1..])
             .env("DTLS_STATE", self.path("node/state"))
             .env("DTLS_UNITS", self.path("node/units"))

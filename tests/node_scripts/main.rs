@@ -15,3 +15,4 @@ mod order;
 mod refusals;
 mod repeat;
 mod statements;
+mod without_systemd;

@@ -14,6 +14,8 @@ use time::OffsetDateTime;
 
 pub const FRAGMENT: &str = "/lib/systemd/system/docker.service";
 pub const ENVIRONMENT: &str = "/etc/default/docker";
+/// Debian's init script of docker, where a case puts one.
+const SCRIPT: &str = "/etc/init.d/docker";
 const SOCKET: &str = "/lib/systemd/system/docker.socket";
 /// Seconds between boot and the deployment.
 const BOOTED_BEFORE: i64 = 10_000;
@@ -267,30 +269,10 @@ impl Machine {
             };
             facts.services.insert(unit.clone(), fact);
         }
-        if request.unit.is_some() && self.systemd {
-            let mut properties = self.unit.clone();
-            let since_boot = (self.started - self.booted) * 1_000_000;
-            properties.insert(
-                "ExecMainStartTimestampMonotonic".to_owned(),
-                since_boot.to_string(),
-            );
-            let on_disk = self.drop_ins("docker.service");
-            let unit = UnitFact {
-                properties,
-                on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
-                environment_files: vec![ENVIRONMENT.to_owned()],
-            };
-            let read = unit
-                .fragment()
-                .into_iter()
-                .chain(unit.all_drop_ins())
-                .chain([ENVIRONMENT]);
-            for path in read {
-                facts.files.insert(path.to_owned(), self.file(path, true));
-            }
-            facts.unit = Some(unit);
+        if request.unit.is_some() {
+            self.daemon(&mut facts);
         }
-        if request.socket.is_some() {
+        if request.socket.is_some() && self.systemd {
             self.socket(&mut facts);
         }
         // Only root sees a daemon's files.
@@ -298,6 +280,39 @@ impl Machine {
             facts.engine = Some(self.engine.clone());
         }
         facts
+    }
+
+    /// The daemon's unit, or its init script where there is no systemd.
+    fn daemon(&self, facts: &mut NodeFacts) {
+        if !self.systemd && self.stored(SCRIPT).is_none() {
+            return;
+        }
+        let mut properties = self.unit.clone();
+        let since_boot = (self.started - self.booted) * 1_000_000;
+        properties.insert(
+            "ExecMainStartTimestampMonotonic".to_owned(),
+            since_boot.to_string(),
+        );
+        let mut on_disk = self.drop_ins("docker.service");
+        if !self.systemd {
+            properties.insert("FragmentPath".to_owned(), SCRIPT.to_owned());
+            properties.remove("DropInPaths");
+            on_disk.clear();
+        }
+        let unit = UnitFact {
+            properties,
+            on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
+            environment_files: vec![ENVIRONMENT.to_owned()],
+        };
+        let read = unit
+            .fragment()
+            .into_iter()
+            .chain(unit.all_drop_ins())
+            .chain([ENVIRONMENT]);
+        for path in read {
+            facts.files.insert(path.to_owned(), self.file(path, true));
+        }
+        facts.unit = Some(unit);
     }
 
     /// docker.socket, where it is installed.

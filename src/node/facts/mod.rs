@@ -4,6 +4,7 @@
 //! unit they care about. Goes out: [`NodeFacts`], parsed from the records that
 //! the prelude prints. Private keys are only ever hashed there, never read.
 
+mod commands;
 mod engine;
 mod health;
 mod network;
@@ -183,7 +184,8 @@ pub struct Component {
     pub link: bool,
 }
 
-/// What systemd says of the daemon's unit.
+/// What systemd says of the daemon's unit; of an init script the node says the same
+/// with the same words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitFact {
     pub properties: BTreeMap<String, String>,
@@ -220,6 +222,13 @@ impl UnitFact {
     #[must_use]
     pub fn fragment(&self) -> Option<&str> {
         Some(self.property("FragmentPath")).filter(|path| !path.is_empty())
+    }
+
+    /// The init script that it is, where systemd does not run.
+    #[must_use]
+    pub fn script(&self) -> Option<&str> {
+        self.fragment()
+            .filter(|path| path.starts_with("/etc/init.d/"))
     }
 
     /// Drop-ins in the order in which systemd applies them.

@@ -62,7 +62,8 @@ RUNTIME=${DTLS_RUNTIME:-/run}/dtls-deploy
 arm() {
     arm_directory=$STATE/armed/$RUN
     arm_wants=$UNITS/$2.wants
-    own_state && mkdir -p "$STATE/armed" "$RUNTIME" "$arm_wants" "$arm_directory" &&
+    has_systemd || arm_wants=
+    own_state && mkdir -p "$STATE/armed" "$RUNTIME" ${arm_wants:+"$arm_wants"} "$arm_directory" &&
         printf '' >"$RUNTIME/$RUN" &&
         process_start "$DTLS_OWNER" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$arm_directory/owner" &&
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
@@ -79,8 +80,20 @@ login_home=/
 . "$ROLLBACK_DIRECTORY/undo.sh" || exit 1
 roll_back "${1-}"
 ROLLBACK
-        printf '' >"$arm_directory/pending" &&
-        cat >"$UNITS/$RESTORE" <<UNIT || fail arm "cannot write in $STATE or $UNITS (disk full or read-only?)"
+        printf '' >"$arm_directory/pending" ||
+        fail arm "cannot write in $STATE${arm_wants:+ or $UNITS} (disk full or read-only?)"
+    if [ -n "$arm_wants" ]; then
+        arm_units "$@"
+    else
+        { sync "$arm_directory"/* "$arm_directory" "$STATE/armed" "$STATE" 2>/dev/null || sync; } &&
+            arm_process "$arm_directory" "$1"
+    fi
+    printf '' >"$arm_directory/armed" || fail arm "cannot write in $STATE (disk full or read-only?)"
+}
+
+# arm_units SECONDS UNIT PATHS: a unit for the next boot, and a transient timer.
+arm_units() {
+    cat >"$UNITS/$RESTORE" <<UNIT || fail arm "cannot write in $UNITS (disk full or read-only?)"
 [Unit]
 Description=Puts back what an unconfirmed change of dtls-deploy replaced
 DefaultDependencies=no
@@ -100,7 +113,6 @@ UNIT
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
         --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
         fail arm "systemd-run failed: the node could not put the old files back by itself"
-    printf '' >"$arm_directory/armed" || fail arm "cannot write in $STATE (disk full or read-only?)"
 }
 
 armed_unit() { printf '%s' "dtls-deploy-rollback-${RUN%%@*}-${RUN#*@}"; }
@@ -116,10 +128,14 @@ claim_undo() { claim "$1" || [ -e "$STATE/armed/$RUN/pending" ]; }
 
 # disarm: it is settled, and neither timer nor boot has anything left to do.
 disarm() {
-    systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
-    # While one of these is there, what they need is there.
-    rm -f "$UNITS/$UNIT.wants/$RESTORE" "$UNITS/$RESTORE"
-    rmdir "$UNITS/$UNIT.wants" 2>/dev/null
+    if has_systemd; then
+        systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
+        # While one of these is there, what they need is there.
+        rm -f "$UNITS/$UNIT.wants/$RESTORE" "$UNITS/$RESTORE"
+        rmdir "$UNITS/$UNIT.wants" 2>/dev/null
+    else
+        end_process
+    fi
     rm -rf "$STATE/armed/$RUN"
     # A unit that could not be removed is for the next boot, not for a restart.
     [ -e "$UNITS/$RESTORE" ] || rm -f "${RUNTIME:?}/$RUN"
@@ -140,7 +156,7 @@ give_up() {
     if [ "$undo_status" = 0 ]; then
         case $UNIT:${1-} in
         ?*:restart) restore_unit || undo_status=1 ;;
-        ?*:boot) systemctl daemon-reload </dev/null || undo_status=1 ;;
+        ?*:boot) ! has_systemd || systemctl daemon-reload </dev/null || undo_status=1 ;;
         *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
         esac
     fi
@@ -171,6 +187,7 @@ still_armed() {
 # closes what its files do not name any more at a reload, and opens what they name
 # again only when the socket is started.
 reopen_socket() {
+    has_systemd || return 0
     systemctl daemon-reload </dev/null || return 0
     reopen_unit=${1%.service}.socket
     reopen_shown=$(systemctl show "$reopen_unit" --no-pager -p ActiveState -p Listen </dev/null 2>/dev/null)
@@ -292,8 +309,12 @@ remember() {
 }
 
 # restart_unit UNIT SECONDS: reads the unit files anew, restarts, and succeeds
-# only when a new invocation of the unit is active.
+# only when a new invocation of the unit is active; sets $restart_after to it.
 restart_unit() {
+    if ! has_systemd; then
+        init_restart "$1" "$2"
+        return
+    fi
     restart_before=$(unit_property "$1" InvocationID)
     systemctl daemon-reload </dev/null || return 1
     # Repeated restarts run into StartLimitBurst, which stops a running daemon
@@ -341,6 +362,10 @@ restart_new() {
 
 # journal_tail UNIT: why it did not start, in the unit's own words.
 journal_tail() {
+    if ! has_systemd; then
+        init_tail "$1"
+        return 0
+    fi
     journalctl -u "$1" -n 15 --no-pager -o cat </dev/null 2>/dev/null | while IFS= read -r journal_line; do
         record journal "$journal_line"
     done

@@ -10,7 +10,7 @@ fact_system() {
     fact_uid=$(id -u)
     record account "$fact_uid" "$ACCOUNT"
     record home "$login_home"
-    if [ -d /run/systemd/system ]; then record init systemd; else record init other; fi
+    if has_systemd; then record init systemd; else record init other; fi
     for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
         command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
     done
@@ -279,14 +279,20 @@ fact_files() {
     record end
 }
 
-# fact_unit UNIT: what systemd knows of the unit, and the files it is made of.
+# fact_unit UNIT: what systemd knows of the unit, and the files it is made of; where
+# there is no systemd, of the init script.
 fact_unit() {
-    [ -d /run/systemd/system ] || return 0
     fact_unit=$1
-    fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
-        -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
-        -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
-        fail facts "systemctl show $1 failed"
+    fact_drop_ins=/etc/systemd/system/$1.d
+    if has_systemd; then
+        fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
+            -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
+            -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
+            fail facts "systemctl show $1 failed"
+    else
+        fact_shown=$(init_show "$1")
+        fact_drop_ins=/nonexistent
+    fi
     set --
     fact_old_ifs=$IFS
     IFS='
@@ -308,7 +314,7 @@ fact_unit() {
     set +f
     IFS=$fact_old_ifs
     # What systemd has not read yet it will read at the next reload.
-    for fact_file in "/etc/systemd/system/$fact_unit.d"/*.conf; do
+    for fact_file in "$fact_drop_ins"/*.conf; do
         [ -f "$fact_file" ] || continue
         record drop-in "$fact_file"
         set -- "$@" "$fact_file"
@@ -401,7 +407,7 @@ engine_records() {
 
 # fact_service UNIT: the state of a unit that is not the daemon's.
 fact_service() {
-    [ -d /run/systemd/system ] || return 0
+    has_systemd || return 0
     fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState </dev/null) ||
         fail facts "systemctl show $1 failed"
     printf '%s\n' "$fact_shown" | while IFS= read -r fact_line; do
@@ -433,15 +439,18 @@ fact_account() {
     fi
 }
 
-unit_property() { systemctl show "$1" --no-pager -p "$2" --value </dev/null; }
-
 # fact_away UNIT: for how long it was away when it was restarted last, in
 # microseconds of systemd's clock: from the beginning of its stop to its word that
 # it is ready, which dockerd gives when its sockets are served
 # (moby/moby, cmd/dockerd/daemon.go, notifyReady).
 fact_away() {
-    away_from=$(unit_property "$1" ActiveExitTimestampMonotonic)
-    away_to=$(unit_property "$1" ActiveEnterTimestampMonotonic)
+    if has_systemd; then
+        away_from=$(unit_property "$1" ActiveExitTimestampMonotonic)
+        away_to=$(unit_property "$1" ActiveEnterTimestampMonotonic)
+    else
+        # What restarted it has taken the time.
+        read -r away_from away_to 2>/dev/null <"${DTLS_RUNTIME:-/run}/dtls-deploy/away" || return 0
+    fi
     case $away_from:$away_to in
     :* | *: | *[!0-9:]*) return 0 ;;
     esac

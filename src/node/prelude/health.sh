@@ -3,7 +3,7 @@
 # fact_socket UNIT: what systemd knows of a socket unit, and the files it is made
 # of, those that systemd has not read yet included.
 fact_socket() {
-    [ -d /run/systemd/system ] || return 0
+    has_systemd || return 0
     fact_unit=$1
     fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p FragmentPath \
         -p DropInPaths -p NeedDaemonReload </dev/null) || return 0

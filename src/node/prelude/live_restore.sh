@@ -3,19 +3,28 @@
 # reload_unit UNIT: dockerd reads daemon.json anew, on SIGHUP. A setting that is
 # not in the file any more stays as it was until the next restart.
 reload_unit() {
+    if ! has_systemd; then
+        init_daemon "$1"
+        [ -n "$init_pid" ] && kill -s HUP "$init_pid"
+        return
+    fi
     systemctl reload "$1" </dev/null || systemctl kill --kill-who=main -s HUP "$1" </dev/null
 }
 
 # enable_live_restore UNIT: reloads, and succeeds only when dockerd was seen to
 # have live-restore on.
 enable_live_restore() {
-    reload_cursor=$(journalctl -u "$1" -n 1 -o cat --show-cursor --no-pager </dev/null 2>/dev/null)
-    reload_cursor=${reload_cursor##*-- cursor: }
+    if has_systemd; then
+        reload_cursor=$(journalctl -u "$1" -n 1 -o cat --show-cursor --no-pager </dev/null 2>/dev/null)
+        reload_cursor=${reload_cursor##*-- cursor: }
+    else
+        init_mark "$1"
+        reload_cursor=log
+    fi
     reload_unit "$1" || return 1
     reload_left=20
     while [ "$reload_left" -gt 0 ]; do
-        if [ -n "$reload_cursor" ] &&
-            journalctl -u "$1" --after-cursor="$reload_cursor" -o cat --no-pager </dev/null 2>/dev/null |
+        if [ -n "$reload_cursor" ] && reload_said "$1" |
             grep -Eq 'eloaded configuration.*live-restore(-enabled)?\\*": *true'; then
             return 0
         fi
@@ -32,6 +41,15 @@ enable_live_restore() {
                 grep -q '"LiveRestoreEnabled":true'
         fi
     )
+}
+
+# reload_said UNIT: what it has said since.
+reload_said() {
+    if has_systemd; then
+        journalctl -u "$1" --after-cursor="$reload_cursor" -o cat --no-pager </dev/null 2>/dev/null
+    else
+        init_said
+    fi
 }
 
 # record_reload UNIT LINES: dockerd goes on running, and these are the bytes

@@ -189,9 +189,20 @@ fn tcp_failure(settings: &Settings, error: &io::Error) -> ConnectError {
         },
         _ => ConnectError::Unreachable {
             endpoint,
-            reason: error.to_string(),
+            reason: unreachable_because(error),
         },
     }
+}
+
+/// EMFILE and ENFILE are about this machine, and no word of the system says so.
+fn unreachable_because(error: &io::Error) -> String {
+    let full = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+        .iter()
+        .any(|full| error.raw_os_error() == Some(full.raw_os_error()));
+    if full {
+        return "this machine allows no more open files, and each connection is one: raise the hard limit (ulimit -Hn), or take fewer hosts with --limit".to_owned();
+    }
+    error.to_string()
 }
 
 async fn through(
@@ -274,5 +285,17 @@ fn russh_config(records: &Records) -> client::Config {
         keepalive_max: 3,
         inactivity_timeout: None,
         ..client::Config::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_of_open_files_is_said_to_be_here() {
+        let said = |errno: rustix::io::Errno| unreachable_because(&errno.into());
+        assert!(said(rustix::io::Errno::MFILE).contains("this machine allows no more open files"));
+        assert!(said(rustix::io::Errno::HOSTUNREACH).contains("No route to host"));
     }
 }

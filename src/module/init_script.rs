@@ -1,0 +1,128 @@
+//! A part of `systemd_override`: a daemon that an init script starts.
+//!
+//! There is no drop-in to write: where dockerd listens stands in daemon.json, and
+//! what its environment file gives it must not say the same. Comes in: the facts of
+//! a node without systemd. Goes out: a refusal, or the script as the unit file that
+//! would do the same, so that whoever asks for dockerd's command line need not know
+//! the difference.
+
+use crate::docker::tls::ConfigStyle;
+use crate::docker::unit::{UnitFile, parse_environment};
+use crate::inventory::Host;
+use crate::node::facts::{NodeFacts, UnitFact};
+use crate::plan::Refusal;
+
+use super::daemon_json;
+
+/// What begins a flag that says where to listen, or how to speak TLS there.
+const OURS: [&str; 4] = ["-H", "--host", "--tls", "--config-file"];
+
+/// The script with which a unit of this name is started.
+#[must_use]
+pub fn path(unit: &str) -> String {
+    format!(
+        "/etc/init.d/{}",
+        unit.strip_suffix(".service").unwrap_or(unit)
+    )
+}
+
+/// Where dockerd is told to listen in daemon.json; nothing where its unit says so.
+pub(crate) fn listen(host: &Host, facts: &NodeFacts) -> Option<Vec<String>> {
+    let listen = host.settings.listen.iter();
+    (!facts.systemd).then(|| listen.map(|listen| listen.text.clone()).collect())
+}
+
+/// The script as a unit file; nothing where systemd starts the daemon.
+pub(super) fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> {
+    let path = unit.script()?;
+    let dockerd = facts.tools.get("dockerd");
+    let dockerd = dockerd.map_or("/usr/sbin/dockerd", String::as_str);
+    let only_a_shell_can_tell = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| parse_environment(facts.text(path)?).remove("DOCKER_OPTS"))
+        .any(|value| value.contains(['$', '`']));
+    // A specifier makes a command line one that cannot be told.
+    let more = if only_a_shell_can_tell { " %N" } else { "" };
+    // Debian's script names a pid file, too, which says nothing about the rest.
+    Some(UnitFile {
+        path: path.to_owned(),
+        text: format!("[Service]\nExecStart={dockerd} $DOCKER_OPTS{more}\n"),
+    })
+}
+
+/// Whether the daemon can be brought to its state there.
+pub(super) fn check(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
+    let script = path(&host.settings.unit);
+    if host.settings.config_style == ConfigStyle::Flags {
+        return Err(Refusal::new(
+            "dtls_config_style: flags needs a unit, and systemd is not running there",
+        )
+        .hint(format!(
+            "set dtls_config_style: daemon_json for this host: the init script {script} has no place for flags of ours"
+        )));
+    }
+    let unit = facts.unit.clone().unwrap_or_default();
+    for path in &unit.environment_files {
+        let found = facts.text(path).and_then(conflict);
+        if let Some((line, text)) = found {
+            return Err(Refusal::new(format!(
+                "{path} gives dockerd flags that stand in {} from now on, and dockerd does not start with both\n  {line} | {text}",
+                daemon_json::PATH
+            ))
+            .hint(format!(
+                "take -H, --tls... and --config-file out of {path} on {}: where docker listens is set with dtls_listen",
+                host.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The first line with one of our flags, counted from 1.
+fn conflict(text: &str) -> Option<(usize, &str)> {
+    let is_ours = |word: &str| OURS.iter().any(|flag| word.starts_with(flag));
+    text.lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim()))
+        .find(|(_, line)| {
+            !line.starts_with('#')
+                && line
+                    .split(|character: char| {
+                        character.is_whitespace() || "\"'=".contains(character)
+                    })
+                    .any(is_ours)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_that_daemon_json_gets_are_found_with_their_line() {
+        let text = "# DOCKER_OPTS=\"-H x\"\nexport http_proxy=http://x\nDOCKER_OPTS=\"--dns 1.1.1.1 -H tcp://0.0.0.0:2375\"\n";
+        assert_eq!(
+            conflict(text),
+            Some((3, "DOCKER_OPTS=\"--dns 1.1.1.1 -H tcp://0.0.0.0:2375\""))
+        );
+        for flag in [
+            "-H=x",
+            "-Hx",
+            "--host x",
+            "--tlsverify",
+            "--tlscert=/x",
+            "--config-file=/x",
+        ] {
+            let text = format!("DOCKER_OPTS={flag}");
+            assert_eq!(conflict(&text), Some((1, text.as_str())));
+        }
+        assert_eq!(conflict("DOCKER_OPTS='--label a=b --debug'\n"), None);
+    }
+
+    #[test]
+    fn a_unit_names_its_script() {
+        assert_eq!(path("docker.service"), "/etc/init.d/docker");
+        assert_eq!(path("dockerd2"), "/etc/init.d/dockerd2");
+    }
+}

@@ -1,0 +1,59 @@
+//! What an operator types on a node about its docker.
+//!
+//! Comes in: a node's facts and the name of the daemon's unit. Goes out: commands
+//! for hints, systemd's or those of an init script.
+
+use super::{NodeFacts, UnitFact};
+
+impl NodeFacts {
+    fn script_name<'a>(&'a self, unit: &'a str) -> Option<&'a str> {
+        self.unit
+            .as_ref()
+            .and_then(UnitFact::script)
+            .map(|_| unit.strip_suffix(".service").unwrap_or(unit))
+    }
+
+    /// How docker is, and what it said last.
+    #[must_use]
+    pub fn look_command(&self, unit: &str) -> String {
+        match self.script_name(unit) {
+            Some(name) => format!("service {name} status; tail -n 30 /var/log/{name}.log"),
+            None => format!("systemctl status {unit}; journalctl -u {unit} -n 30"),
+        }
+    }
+
+    /// Docker ended and begun again.
+    #[must_use]
+    pub fn restart_command(&self, unit: &str) -> String {
+        match self.script_name(unit) {
+            Some(name) => format!("service {name} restart"),
+            None => format!("systemctl restart {unit}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_script_has_no_systemctl() {
+        let mut facts = NodeFacts::default();
+        assert_eq!(
+            facts.restart_command("docker.service"),
+            "systemctl restart docker.service"
+        );
+        let mut unit = UnitFact::default();
+        let script = "/etc/init.d/docker".to_owned();
+        unit.properties.insert("FragmentPath".to_owned(), script);
+        facts.unit = Some(unit);
+        assert_eq!(
+            facts.restart_command("docker.service"),
+            "service docker restart"
+        );
+        assert_eq!(
+            facts.look_command("docker.service"),
+            "service docker status; tail -n 30 /var/log/docker.log"
+        );
+    }
+}
