@@ -29,7 +29,7 @@ use matrix::{Bench, Known};
 use scenario::Scenario;
 
 /// How many cells an ordinary test run takes.
-const REPRESENTATIVE: usize = 32;
+const REPRESENTATIVE: usize = 16;
 
 /// Cells from all over the matrix, by rule: each fault meets every n-th step,
 /// each beginning at another one.
