@@ -5,17 +5,18 @@
 //! the ledger on the CA node knows to which certificate that file belongs, and
 //! everything else is read from the certificate itself.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+mod pair;
+mod wanted;
 
-use super::adopted;
-use super::authority::Authority;
+use pair::{Found, UNKNOWN_KEY, examine, mismatches, stranger};
+pub use pair::{LookedAt, look_at};
+pub use wanted::{location, request, wanted_sans};
+
 use super::issued::issued_names;
 use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
-use crate::inventory::{Files, Host};
-use crate::node::facts::{FactRequest, NodeFacts};
-use crate::pki::{Certificate, ExtendedKeyUsage, LeafRequest, Role, San, Signer, Subject};
+use crate::inventory::Host;
+use crate::pki::{Certificate, LeafRequest, Role, Signer};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -32,79 +33,6 @@ pub enum LeafDecision {
         reasons: Vec<String>,
         request: Box<LeafRequest>,
     },
-}
-
-/// Where a role's files are on its node.
-#[must_use]
-pub fn location(host: &Host, role: Role) -> (String, Files) {
-    match role {
-        Role::Daemon => (
-            host.settings.daemon_dir.clone(),
-            host.settings.daemon_files.clone(),
-        ),
-        Role::Client => (host.settings.client_dir.clone(), Files::default()),
-    }
-}
-
-/// What is asked of a node about the three files of a role.
-pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
-    let (directory, files) = location(host, role);
-    for name in [&files.ca, &files.cert] {
-        request.content.insert(format!("{directory}/{name}"));
-    }
-    request.hashed.insert(format!("{directory}/{}", files.key));
-    request.own_addresses |= role == Role::Daemon && host.settings.own_addresses;
-    request.accounts.extend(host.owner().map(str::to_owned));
-}
-
-/// The names and addresses a leaf is for; the node's own addresses, where they are
-/// wanted, as far as facts are there to name them.
-#[must_use]
-pub fn wanted_sans(host: &Host, role: Role, facts: Option<&NodeFacts>) -> BTreeSet<San> {
-    if role == Role::Client {
-        return BTreeSet::new();
-    }
-    // Certificates carry DNS names in lower case: see `LeafProfile`.
-    let lower = |san: &San| match san {
-        San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
-        San::Ip(address) => San::Ip(*address),
-    };
-    if let Some(exact) = &host.settings.sans {
-        return exact.iter().map(lower).collect();
-    }
-    let mut sans: BTreeSet<San> = host.settings.extra_sans.iter().map(lower).collect();
-    let listened = host
-        .settings
-        .listen
-        .iter()
-        .map(|listen| listen.host.as_str());
-    for name in [
-        host.name.as_str(),
-        host.connection.address.as_str(),
-        "localhost",
-    ]
-    .into_iter()
-    .chain(listened)
-    {
-        match name.trim_matches(['[', ']']).parse::<IpAddr>() {
-            Ok(address) if address.is_unspecified() => {}
-            Ok(address) => {
-                sans.insert(San::Ip(address));
-            }
-            Err(_) => {
-                if let Ok(name) = format!("DNS:{name}").parse() {
-                    sans.insert(name);
-                }
-            }
-        }
-    }
-    if host.settings.own_addresses {
-        let own = facts.and_then(|facts| facts.own_addresses.as_ref());
-        sans.extend(own.into_iter().flatten().copied().map(San::Ip));
-    }
-    sans.insert(San::Ip(std::net::Ipv4Addr::LOCALHOST.into()));
-    sans.insert(San::Ip(std::net::Ipv6Addr::LOCALHOST.into()));
-    sans
 }
 
 impl Planner<'_> {
@@ -386,151 +314,4 @@ impl Planner<'_> {
             }),
         })
     }
-}
-
-const UNKNOWN_KEY: &str = "its key is not one the ledger knows";
-
-enum Found {
-    Pair(Box<Certificate>),
-    Nothing(String),
-}
-
-/// Is there a certificate, and beside it the key that the ledger knows for it?
-fn examine(facts: &NodeFacts, certificate: &str, key: &str, authority: &Authority) -> Found {
-    let Some(file) = facts.regular(certificate) else {
-        return Found::Nothing("none present".to_owned());
-    };
-    let Ok(parsed) = Certificate::from_pem(file.content.as_deref().unwrap_or_default()) else {
-        return Found::Nothing("the file present is not a certificate".to_owned());
-    };
-    let Some(key) = facts.regular(key) else {
-        return Found::Nothing("its key is missing".to_owned());
-    };
-    match authority.ledger.by_key_sha256(&key.sha256) {
-        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
-        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
-            Found::Pair(Box::new(parsed))
-        }
-        Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
-        None if is_unknown(&parsed, authority) => {
-            Found::Nothing(format!("{UNKNOWN_KEY} (`dtls-deploy adopt` takes it in)"))
-        }
-        None => Found::Nothing(UNKNOWN_KEY.to_owned()),
-    }
-}
-
-/// Whether the CA that is there issued it, and its ledger has no word of it.
-fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
-    if authority.ledger.by_serial(certificate.serial()).is_some() {
-        return false;
-    }
-    let own = authority
-        .certificate
-        .as_ref()
-        .filter(|_| !authority.planned);
-    own.is_some_and(|own| certificate.is_signed_by(own))
-}
-
-/// What somebody who only looks sees of a pair on its node.
-#[derive(Debug)]
-pub struct LookedAt {
-    /// Where there is one, whether it is the right one or not.
-    pub certificate: Option<Box<Certificate>>,
-    /// Why it does not work.
-    pub broken: Vec<String>,
-    /// What else is not as the inventory wants it; its age is not looked at.
-    pub drift: Vec<String>,
-}
-
-/// Looks at the pair of `role` that lies on its node.
-#[must_use]
-pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
-    let (directory, files) = location(host, role);
-    let (path, key) = (
-        format!("{directory}/{}", files.cert),
-        format!("{directory}/{}", files.key),
-    );
-    let (certificate, mut broken) = match examine(facts, &path, &key, authority) {
-        Found::Pair(certificate) => (Some(certificate), Vec::new()),
-        Found::Nothing(reason) => {
-            let file = facts.regular(&path);
-            let content = file.and_then(|file| file.content.as_deref());
-            let parsed = content.and_then(|content| Certificate::from_pem(content).ok());
-            (parsed.map(Box::new), vec![reason])
-        }
-    };
-    let mut drift = Vec::new();
-    if let Some(certificate) = &certificate {
-        if authority.certificate.is_some() {
-            broken.extend(stranger(authority, certificate));
-        }
-        drift = mismatches(authority, host, role, certificate, Some(facts));
-    }
-    LookedAt {
-        certificate,
-        broken,
-        drift,
-    }
-}
-
-/// Why a certificate is not the present CA's.
-fn stranger(authority: &Authority, certificate: &Certificate) -> Option<String> {
-    match &authority.certificate {
-        Some(current) if !authority.planned => {
-            let is_own = [Some(current), authority.next.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|own| certificate.is_signed_by(own));
-            (!is_own).then(|| format!("issued by another CA ({})", certificate.issuer()))
-        }
-        _ => Some("the CA is new".to_owned()),
-    }
-}
-
-/// What of a certificate is not as the inventory wants it.
-fn mismatches(
-    authority: &Authority,
-    host: &Host,
-    role: Role,
-    certificate: &Certificate,
-    facts: Option<&NodeFacts>,
-) -> Vec<String> {
-    let mut faults = Vec::new();
-    let is_adopted = adopted::is_adopted(authority, certificate);
-    if is_adopted {
-        faults.extend(adopted::faults(host, role, certificate));
-    } else {
-        let wanted = wanted_sans(host, role, facts);
-        for san in wanted.difference(certificate.sans()) {
-            faults.push(format!("SAN {san} missing"));
-        }
-        for san in certificate.sans().difference(&wanted) {
-            faults.push(format!("SAN {san} not wanted"));
-        }
-    }
-    let usage = match role {
-        Role::Daemon => ExtendedKeyUsage::ServerAuth,
-        Role::Client => ExtendedKeyUsage::ClientAuth,
-    };
-    if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
-        faults.push("extended key usage differs".to_owned());
-    }
-    // The client's own is told by its key alone; those of several people on one
-    // host are for one person each.
-    if host.identity.is_some() {
-        let wanted = Subject::named(&host.holder()).to_string();
-        if certificate.subject() != wanted {
-            faults.push(format!(
-                "it is that of {}, want {wanted}",
-                certificate.subject()
-            ));
-        }
-    }
-    if !is_adopted && certificate.key_type() != Some(host.settings.key_type) {
-        let found = certificate
-            .key_type()
-            .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
-        faults.push(format!("key type {found}, want {}", host.settings.key_type));
-    }
-    faults
 }

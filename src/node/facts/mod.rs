@@ -1,8 +1,7 @@
 //! Facts: what is true on a node now, read in one exec.
 //!
-//! Comes in: a [`FactRequest`] that the modules filled with the paths and the
-//! unit they care about. Goes out: [`NodeFacts`], parsed from the records that
-//! the prelude prints. Private keys are only ever hashed there, never read.
+//! Comes in: the records that the prelude prints for a [`FactRequest`]. Goes out:
+//! [`NodeFacts`]. Private keys are only ever hashed there, never read.
 
 mod commands;
 mod engine;
@@ -10,138 +9,23 @@ mod health;
 mod network;
 mod own_addresses;
 mod parse;
+mod request;
 mod space;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::script::Script;
 pub use engine::EngineFact;
 pub use health::{Health, TOOLS};
 pub use network::{Listener, Network, Owner};
 use parse::Parser;
+pub use request::FactRequest;
 pub use space::Space;
+pub use unit::UnitFact;
 
 /// Where a node keeps what is known of runs; the prelude's `$STATE`.
 pub const STATE: &str = "/var/lib/dtls-deploy";
-
-/// What to look at on one node.
-// Each asks for something of its own.
-#[allow(clippy::struct_excessive_bools)]
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct FactRequest {
-    /// Files whose bytes are needed: certificates, configuration.
-    pub content: BTreeSet<String>,
-    /// Files whose SHA-256 is enough: private keys above all.
-    pub hashed: BTreeSet<String>,
-    /// Files of which it is enough to know that they are there.
-    pub present: BTreeSet<String>,
-    /// Directories that will be written to: who owns them decides as whom.
-    pub directories: BTreeSet<String>,
-    /// The systemd unit of the daemon.
-    pub unit: Option<String>,
-    /// The running daemon of that unit: its containers, its swarm.
-    pub engine: bool,
-    /// Paths of which it only counts whether something is there.
-    pub exists: BTreeSet<String>,
-    /// Other systemd units.
-    pub services: BTreeSet<String>,
-    /// Host names of which the node's own addresses for them matter.
-    pub names: BTreeSet<String>,
-    /// The newest generation of replaced files, and what is in their places.
-    pub generation: bool,
-    /// TCP ports of which it matters who listens there; with them come the
-    /// node's own addresses.
-    pub ports: BTreeSet<u16>,
-    /// The file that says where a daemon that runs listens already.
-    pub drop_in: Option<String>,
-    /// Accounts of which it matters that they are there, and their homes: what
-    /// begins with `~NAME/` in the other parts needs NAME here.
-    pub accounts: BTreeSet<String>,
-    /// The systemd socket that listens for the daemon.
-    pub socket: Option<String>,
-    /// What confines the daemon, which docker it is, missing tools.
-    pub health: bool,
-    /// Under which addresses others may reach the node.
-    pub own_addresses: bool,
-    /// As `names`, also on nodes without getent.
-    pub lookups: BTreeSet<String>,
-}
-
-impl FactRequest {
-    /// The calls that read all of it.
-    #[must_use]
-    pub fn script(&self) -> Script {
-        let mut script = Script::default();
-        script.call("fact_system", &[]);
-        for account in &self.accounts {
-            script.call("fact_account", &[account]);
-        }
-        // What others want to know more of comes after it.
-        if self.generation {
-            script.call("fact_generation", &[]);
-        }
-        for directory in &self.directories {
-            script.call("fact_path", &[directory]);
-        }
-        if let Some(unit) = &self.unit {
-            script.call("fact_unit", &[unit]);
-        }
-        if let Some(unit) = &self.socket {
-            script.call("fact_socket", &[unit]);
-        }
-        if self.health {
-            script.call("fact_health", TOOLS);
-        }
-        for name in self.lookups.difference(&self.names) {
-            script.call("fact_lookup", &[name]);
-        }
-        if self.engine {
-            // After the unit, which knows the daemon's process.
-            script.call("fact_engine", &[]);
-        }
-        for unit in &self.services {
-            script.call("fact_service", &[unit]);
-        }
-        if !self.exists.is_empty() {
-            let paths: Vec<&str> = self.exists.iter().map(String::as_str).collect();
-            script.call("fact_exists", &paths);
-        }
-        for name in &self.names {
-            script.call("fact_resolve", &[name]);
-        }
-        if !self.ports.is_empty() {
-            let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
-            let arguments: Vec<&str> = std::iter::once(self.drop_in.as_deref().unwrap_or_default())
-                .chain(ports.iter().map(String::as_str))
-                .collect();
-            script.call("fact_network", &arguments);
-        }
-        if self.own_addresses {
-            script.call("fact_own_addresses", &[]);
-        }
-        if !self.directories.is_empty() {
-            let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
-            if self.unit.is_some() {
-                directories.push(STATE);
-            }
-            script.call("fact_space", &directories);
-        }
-        for (want, paths) in [
-            ("content", &self.content),
-            ("hash", &self.hashed),
-            ("stat", &self.present),
-        ] {
-            if !paths.is_empty() {
-                let arguments: Vec<&str> = std::iter::once(want)
-                    .chain(paths.iter().map(String::as_str))
-                    .collect();
-                script.call("fact_files", &arguments);
-            }
-        }
-        script
-    }
-}
 
 /// A regular file on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,91 +66,6 @@ pub struct Component {
     pub mode: u32,
     /// A symbolic link; where it leads follows as components of its own.
     pub link: bool,
-}
-
-/// What systemd says of the daemon's unit; of an init script the node says the same
-/// with the same words.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnitFact {
-    pub properties: BTreeMap<String, String>,
-    pub environment_files: Vec<String>,
-    /// Drop-ins in the administrator's directory, read by systemd or not yet.
-    pub on_disk: Vec<String>,
-}
-
-impl UnitFact {
-    fn property(&self, name: &str) -> &str {
-        self.properties.get(name).map_or("", String::as_str)
-    }
-
-    #[must_use]
-    pub fn is_loaded(&self) -> bool {
-        self.property("LoadState") == "loaded"
-    }
-
-    #[must_use]
-    pub fn is_masked(&self) -> bool {
-        self.property("LoadState") == "masked"
-    }
-
-    #[must_use]
-    pub fn active_state(&self) -> &str {
-        self.property("ActiveState")
-    }
-
-    #[must_use]
-    pub fn invocation(&self) -> &str {
-        self.property("InvocationID")
-    }
-
-    #[must_use]
-    pub fn fragment(&self) -> Option<&str> {
-        Some(self.property("FragmentPath")).filter(|path| !path.is_empty())
-    }
-
-    /// The init script that it is, where systemd does not run.
-    #[must_use]
-    pub fn script(&self) -> Option<&str> {
-        self.fragment()
-            .filter(|path| path.starts_with("/etc/init.d/"))
-    }
-
-    /// Drop-ins in the order in which systemd applies them.
-    #[must_use]
-    pub fn drop_ins(&self) -> Vec<&str> {
-        self.property("DropInPaths").split_whitespace().collect()
-    }
-
-    /// Drop-ins as systemd will apply them once it reads them anew: by name,
-    /// wherever they lie (systemd.unit(5)).
-    #[must_use]
-    pub fn all_drop_ins(&self) -> Vec<&str> {
-        let mut paths = self.drop_ins();
-        for path in &self.on_disk {
-            if !paths.contains(&path.as_str()) {
-                paths.push(path);
-            }
-        }
-        paths.sort_by_key(|path| path.rsplit('/').next());
-        paths
-    }
-
-    /// The unit files on disk differ from what systemd has read.
-    #[must_use]
-    pub fn needs_reload(&self) -> bool {
-        self.property("NeedDaemonReload") == "yes"
-    }
-
-    /// When the daemon's process was started, in seconds since boot.
-    #[must_use]
-    pub fn started(&self) -> Option<f64> {
-        let microseconds: u64 = self
-            .property("ExecMainStartTimestampMonotonic")
-            .parse()
-            .ok()?;
-        #[allow(clippy::cast_precision_loss)] // exact below 2^53 µs, 285 years
-        Some(microseconds as f64 / 1e6).filter(|seconds| *seconds > 0.0)
-    }
 }
 
 /// Everything known of one node.

@@ -1,0 +1,127 @@
+//! What is to be looked at on a node.
+//!
+//! Comes in: paths, units, names and ports, from the modules. Goes out: the calls of
+//! the prelude that read them, in the order in which one needs another.
+
+use std::collections::BTreeSet;
+
+use super::{STATE, TOOLS};
+use crate::node::script::Script;
+
+/// What to look at on one node.
+// Each asks for something of its own.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct FactRequest {
+    /// Files whose bytes are needed: certificates, configuration.
+    pub content: BTreeSet<String>,
+    /// Files whose SHA-256 is enough: private keys above all.
+    pub hashed: BTreeSet<String>,
+    /// Files of which it is enough to know that they are there.
+    pub present: BTreeSet<String>,
+    /// Directories that will be written to: who owns them decides as whom.
+    pub directories: BTreeSet<String>,
+    /// The systemd unit of the daemon.
+    pub unit: Option<String>,
+    /// The running daemon of that unit: its containers, its swarm.
+    pub engine: bool,
+    /// Paths of which it only counts whether something is there.
+    pub exists: BTreeSet<String>,
+    /// Other systemd units.
+    pub services: BTreeSet<String>,
+    /// Host names of which the node's own addresses for them matter.
+    pub names: BTreeSet<String>,
+    /// The newest generation of replaced files, and what is in their places.
+    pub generation: bool,
+    /// TCP ports of which it matters who listens there; with them come the
+    /// node's own addresses.
+    pub ports: BTreeSet<u16>,
+    /// The file that says where a daemon that runs listens already.
+    pub drop_in: Option<String>,
+    /// Accounts of which it matters that they are there, and their homes: what
+    /// begins with `~NAME/` in the other parts needs NAME here.
+    pub accounts: BTreeSet<String>,
+    /// The systemd socket that listens for the daemon.
+    pub socket: Option<String>,
+    /// What confines the daemon, which docker it is, missing tools.
+    pub health: bool,
+    /// Under which addresses others may reach the node.
+    pub own_addresses: bool,
+    /// As `names`, also on nodes without getent.
+    pub lookups: BTreeSet<String>,
+}
+
+impl FactRequest {
+    /// The calls that read all of it.
+    #[must_use]
+    pub fn script(&self) -> Script {
+        let mut script = Script::default();
+        script.call("fact_system", &[]);
+        for account in &self.accounts {
+            script.call("fact_account", &[account]);
+        }
+        // What others want to know more of comes after it.
+        if self.generation {
+            script.call("fact_generation", &[]);
+        }
+        for directory in &self.directories {
+            script.call("fact_path", &[directory]);
+        }
+        if let Some(unit) = &self.unit {
+            script.call("fact_unit", &[unit]);
+        }
+        if let Some(unit) = &self.socket {
+            script.call("fact_socket", &[unit]);
+        }
+        if self.health {
+            script.call("fact_health", TOOLS);
+        }
+        for name in self.lookups.difference(&self.names) {
+            script.call("fact_lookup", &[name]);
+        }
+        if self.engine {
+            // After the unit, which knows the daemon's process.
+            script.call("fact_engine", &[]);
+        }
+        for unit in &self.services {
+            script.call("fact_service", &[unit]);
+        }
+        if !self.exists.is_empty() {
+            let paths: Vec<&str> = self.exists.iter().map(String::as_str).collect();
+            script.call("fact_exists", &paths);
+        }
+        for name in &self.names {
+            script.call("fact_resolve", &[name]);
+        }
+        if !self.ports.is_empty() {
+            let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+            let arguments: Vec<&str> = std::iter::once(self.drop_in.as_deref().unwrap_or_default())
+                .chain(ports.iter().map(String::as_str))
+                .collect();
+            script.call("fact_network", &arguments);
+        }
+        if self.own_addresses {
+            script.call("fact_own_addresses", &[]);
+        }
+        if !self.directories.is_empty() {
+            let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
+            if self.unit.is_some() {
+                directories.push(STATE);
+            }
+            script.call("fact_space", &directories);
+        }
+        for (want, paths) in [
+            ("content", &self.content),
+            ("hash", &self.hashed),
+            ("stat", &self.present),
+        ] {
+            if !paths.is_empty() {
+                let arguments: Vec<&str> = std::iter::once(want)
+                    .chain(paths.iter().map(String::as_str))
+                    .collect();
+                script.call("fact_files", &arguments);
+            }
+        }
+        script
+    }
+}

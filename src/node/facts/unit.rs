@@ -1,0 +1,90 @@
+//! A unit, as the node tells of it.
+//!
+//! Comes in: properties, from [`super::parse`]. Goes out: what they mean.
+
+use std::collections::BTreeMap;
+
+/// What systemd says of the daemon's unit; of an init script the node says the same
+/// with the same words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitFact {
+    pub properties: BTreeMap<String, String>,
+    pub environment_files: Vec<String>,
+    /// Drop-ins in the administrator's directory, read by systemd or not yet.
+    pub on_disk: Vec<String>,
+}
+
+impl UnitFact {
+    fn property(&self, name: &str) -> &str {
+        self.properties.get(name).map_or("", String::as_str)
+    }
+
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.property("LoadState") == "loaded"
+    }
+
+    #[must_use]
+    pub fn is_masked(&self) -> bool {
+        self.property("LoadState") == "masked"
+    }
+
+    #[must_use]
+    pub fn active_state(&self) -> &str {
+        self.property("ActiveState")
+    }
+
+    #[must_use]
+    pub fn invocation(&self) -> &str {
+        self.property("InvocationID")
+    }
+
+    #[must_use]
+    pub fn fragment(&self) -> Option<&str> {
+        Some(self.property("FragmentPath")).filter(|path| !path.is_empty())
+    }
+
+    /// The init script that it is, where systemd does not run.
+    #[must_use]
+    pub fn script(&self) -> Option<&str> {
+        self.fragment()
+            .filter(|path| path.starts_with("/etc/init.d/"))
+    }
+
+    /// Drop-ins in the order in which systemd applies them.
+    #[must_use]
+    pub fn drop_ins(&self) -> Vec<&str> {
+        self.property("DropInPaths").split_whitespace().collect()
+    }
+
+    /// Drop-ins as systemd will apply them once it reads them anew: by name,
+    /// wherever they lie (systemd.unit(5)).
+    #[must_use]
+    pub fn all_drop_ins(&self) -> Vec<&str> {
+        let mut paths = self.drop_ins();
+        for path in &self.on_disk {
+            if !paths.contains(&path.as_str()) {
+                paths.push(path);
+            }
+        }
+        paths.sort_by_key(|path| path.rsplit('/').next());
+        paths
+    }
+
+    /// The unit files on disk differ from what systemd has read.
+    #[must_use]
+    pub fn needs_reload(&self) -> bool {
+        self.property("NeedDaemonReload") == "yes"
+    }
+
+    /// When the daemon's process was started, in seconds since boot.
+    #[must_use]
+    pub fn started(&self) -> Option<f64> {
+        let microseconds: u64 = self
+            .property("ExecMainStartTimestampMonotonic")
+            .parse()
+            .ok()?;
+        #[allow(clippy::cast_precision_loss)] // exact below 2^53 µs, 285 years
+        Some(microseconds as f64 / 1e6).filter(|seconds| *seconds > 0.0)
+    }
+}

@@ -1,0 +1,166 @@
+//! A pair that is there: on its node, or waiting on the CA node.
+//!
+//! Comes in: facts, the CA and its ledger. Goes out: whether there is a pair, and
+//! what of it is not as the inventory wants it; its age is not looked at. Called by
+//! the decision about a leaf, and by those who only look.
+
+use std::collections::BTreeSet;
+
+use super::wanted::{location, wanted_sans};
+use crate::inventory::Host;
+use crate::node::facts::NodeFacts;
+use crate::pki::{Certificate, ExtendedKeyUsage, Role, Subject};
+use crate::plan::adopted;
+use crate::plan::authority::Authority;
+
+pub(super) const UNKNOWN_KEY: &str = "its key is not one the ledger knows";
+
+pub(super) enum Found {
+    Pair(Box<Certificate>),
+    Nothing(String),
+}
+
+/// Is there a certificate, and beside it the key that the ledger knows for it?
+pub(super) fn examine(
+    facts: &NodeFacts,
+    certificate: &str,
+    key: &str,
+    authority: &Authority,
+) -> Found {
+    let Some(file) = facts.regular(certificate) else {
+        return Found::Nothing("none present".to_owned());
+    };
+    let Ok(parsed) = Certificate::from_pem(file.content.as_deref().unwrap_or_default()) else {
+        return Found::Nothing("the file present is not a certificate".to_owned());
+    };
+    let Some(key) = facts.regular(key) else {
+        return Found::Nothing("its key is missing".to_owned());
+    };
+    match authority.ledger.by_key_sha256(&key.sha256) {
+        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
+        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
+            Found::Pair(Box::new(parsed))
+        }
+        Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
+        None if is_unknown(&parsed, authority) => {
+            Found::Nothing(format!("{UNKNOWN_KEY} (`dtls-deploy adopt` takes it in)"))
+        }
+        None => Found::Nothing(UNKNOWN_KEY.to_owned()),
+    }
+}
+
+/// Whether the CA that is there issued it, and its ledger has no word of it.
+fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
+    if authority.ledger.by_serial(certificate.serial()).is_some() {
+        return false;
+    }
+    let own = authority
+        .certificate
+        .as_ref()
+        .filter(|_| !authority.planned);
+    own.is_some_and(|own| certificate.is_signed_by(own))
+}
+
+/// What somebody who only looks sees of a pair on its node.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// Where there is one, whether it is the right one or not.
+    pub certificate: Option<Box<Certificate>>,
+    /// Why it does not work.
+    pub broken: Vec<String>,
+    /// What else is not as the inventory wants it; its age is not looked at.
+    pub drift: Vec<String>,
+}
+
+/// Looks at the pair of `role` that lies on its node.
+#[must_use]
+pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
+    let (directory, files) = location(host, role);
+    let (path, key) = (
+        format!("{directory}/{}", files.cert),
+        format!("{directory}/{}", files.key),
+    );
+    let (certificate, mut broken) = match examine(facts, &path, &key, authority) {
+        Found::Pair(certificate) => (Some(certificate), Vec::new()),
+        Found::Nothing(reason) => {
+            let file = facts.regular(&path);
+            let content = file.and_then(|file| file.content.as_deref());
+            let parsed = content.and_then(|content| Certificate::from_pem(content).ok());
+            (parsed.map(Box::new), vec![reason])
+        }
+    };
+    let mut drift = Vec::new();
+    if let Some(certificate) = &certificate {
+        if authority.certificate.is_some() {
+            broken.extend(stranger(authority, certificate));
+        }
+        drift = mismatches(authority, host, role, certificate, Some(facts));
+    }
+    LookedAt {
+        certificate,
+        broken,
+        drift,
+    }
+}
+
+/// Why a certificate is not the present CA's.
+pub(super) fn stranger(authority: &Authority, certificate: &Certificate) -> Option<String> {
+    match &authority.certificate {
+        Some(current) if !authority.planned => {
+            let is_own = [Some(current), authority.next.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|own| certificate.is_signed_by(own));
+            (!is_own).then(|| format!("issued by another CA ({})", certificate.issuer()))
+        }
+        _ => Some("the CA is new".to_owned()),
+    }
+}
+
+/// What of a certificate is not as the inventory wants it.
+pub(super) fn mismatches(
+    authority: &Authority,
+    host: &Host,
+    role: Role,
+    certificate: &Certificate,
+    facts: Option<&NodeFacts>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    let is_adopted = adopted::is_adopted(authority, certificate);
+    if is_adopted {
+        faults.extend(adopted::faults(host, role, certificate));
+    } else {
+        let wanted = wanted_sans(host, role, facts);
+        for san in wanted.difference(certificate.sans()) {
+            faults.push(format!("SAN {san} missing"));
+        }
+        for san in certificate.sans().difference(&wanted) {
+            faults.push(format!("SAN {san} not wanted"));
+        }
+    }
+    let usage = match role {
+        Role::Daemon => ExtendedKeyUsage::ServerAuth,
+        Role::Client => ExtendedKeyUsage::ClientAuth,
+    };
+    if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
+        faults.push("extended key usage differs".to_owned());
+    }
+    // The client's own is told by its key alone; those of several people on one
+    // host are for one person each.
+    if host.identity.is_some() {
+        let wanted = Subject::named(&host.holder()).to_string();
+        if certificate.subject() != wanted {
+            faults.push(format!(
+                "it is that of {}, want {wanted}",
+                certificate.subject()
+            ));
+        }
+    }
+    if !is_adopted && certificate.key_type() != Some(host.settings.key_type) {
+        let found = certificate
+            .key_type()
+            .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
+        faults.push(format!("key type {found}, want {}", host.settings.key_type));
+    }
+    faults
+}
