@@ -49,7 +49,7 @@ fn alive(
 
 impl Planner<'_> {
     /// Whether the present CA has expired.
-    pub(super) fn authority_expired(&self) -> bool {
+    pub(crate) fn authority_expired(&self) -> bool {
         let authority = self.authority.certificate.as_ref();
         authority
             .is_some_and(|authority| has_expired(authority, self.inventory, self.facts, self.now))
