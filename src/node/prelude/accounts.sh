@@ -34,16 +34,24 @@ in_account() {
         return
     fi
     [ "$ACCOUNT_ID" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
-    in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
-        fail account "there is no account $1"
-    in_account_name=$1
-    if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
-        set -- "$2" setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups /bin/sh
-    elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
-        set -- "$2" chroot --userspec="$in_account_uid:$in_account_gid" / /bin/sh
-    else
-        set -- "$2" su -s /bin/sh "$1" -c 'exec /bin/sh'
+    # Asked once for calls that follow each other.
+    if [ "$1" != "$in_account_name" ]; then
+        in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
+            fail account "there is no account $1"
+        in_account_name=$1
+        if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
+            in_account_how=setpriv
+        elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
+            in_account_how=chroot
+        else
+            in_account_how=su
+        fi
     fi
+    case $in_account_how in
+    setpriv) set -- "$2" setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups /bin/sh ;;
+    chroot) set -- "$2" chroot --userspec="$in_account_uid:$in_account_gid" / /bin/sh ;;
+    *) set -- "$2" su -s /bin/sh "$1" -c 'exec /bin/sh' ;;
+    esac
     in_account_script=$1
     shift
     printf '%s\n' "DTLS_OWNER=$DTLS_OWNER" "DTLS_ACCOUNT_ID=$in_account_uid" \

@@ -35,12 +35,17 @@ else
     }
 fi
 
+# What has been found out once, whatever the environment says.
+own_state=
+in_account_name=
+
 # own_state: where this account keeps what it needs to go back, in a place that
 # nobody else can write. Root's is one for the whole node.
 own_state() {
+    [ -z "$own_state" ] || return 0
     if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
     [ -d "$STATE" ] || (umask 077 && mkdir -p "$STATE") 2>/dev/null || return 1
-    [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE"
+    [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE" && own_state=yes
 }
 
 record() {

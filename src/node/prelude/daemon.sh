@@ -109,7 +109,9 @@ UNIT
     ln -sf "../$RESTORE" "$arm_wants/$RESTORE" &&
         { sync "$arm_directory"/* "$arm_directory" "$STATE/armed" "$STATE" "$UNITS/$RESTORE" "$arm_wants" "$UNITS" 2>/dev/null || sync; } ||
         fail arm "cannot write in $UNITS (disk full or read-only?)"
-    systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
+    # That of an earlier transaction of this run.
+    [ ! -e "/run/systemd/transient/$(armed_unit).timer" ] ||
+        systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
         --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
         fail arm "systemd-run failed: the node could not put the old files back by itself"
@@ -297,7 +299,7 @@ settle() {
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until
 # the restart is confirmed.
 remember() {
-    mkdir -p "$STATE" && chmod 700 "$STATE" || fail remember "cannot write in $STATE"
+    own_state || fail remember "cannot write in $STATE"
     rm -f "$STATE/pending"
     remember_left=$#
     while [ "$remember_left" -gt 0 ]; do
@@ -315,18 +317,20 @@ restart_unit() {
         init_restart "$1" "$2"
         return
     fi
-    restart_before=$(unit_property "$1" InvocationID)
-    systemctl daemon-reload </dev/null || return 1
     # Repeated restarts run into StartLimitBurst, which stops a running daemon
     # and then refuses to start it.
-    systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null
+    systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null &
+    restart_reset=$!
+    restart_before=$(unit_property "$1" InvocationID)
+    systemctl daemon-reload </dev/null || return 1
+    wait "$restart_reset"
     if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
-    restart_after=$(systemctl show "$1" --no-pager -p InvocationID -p ActiveState </dev/null)
-    case $restart_after in
+    restart_shown=$(systemctl show "$1" --no-pager -p InvocationID -p ActiveState -p "$AWAY_FROM" -p "$AWAY_TO" </dev/null)
+    case $restart_shown in
     *ActiveState=active*) ;;
     *) return 1 ;;
     esac
-    restart_after=${restart_after#*InvocationID=}
+    restart_after=${restart_shown#*InvocationID=}
     restart_after=${restart_after%%[!0-9a-f]*}
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
 }
@@ -355,7 +359,7 @@ restart_new() {
     restart_unit "$@" || return 1
     uptime_now
     record took "$(((uptime - restart_from) * 10))"
-    fact_away "$1"
+    if has_systemd; then away_times "$restart_shown"; else fact_away "$1"; fi
     # Where nobody reads this any more nobody will confirm: a failure, too.
     record restarted "$1" "$restart_after"
 }

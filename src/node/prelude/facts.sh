@@ -1,14 +1,16 @@
 # Facts: what is looked at, and never changed.
 
 fact_system() {
-    record system "$(uname -s)" "$(uname -m)" "$(uname -n)"
+    # In this order, whatever the order of the letters. No field has a space.
+    # shellcheck disable=SC2046
+    set -- $(uname -snm)
+    record system "${1-}" "${3-}" "${2-}"
     record clock "$(date +%s)"
     if [ -r /proc/uptime ]; then
         read -r fact_uptime _ </proc/uptime
         record uptime "$fact_uptime"
     fi
-    fact_uid=$(id -u)
-    record account "$fact_uid" "$ACCOUNT"
+    record account "$ACCOUNT_ID" "$ACCOUNT"
     record home "$login_home"
     if has_systemd; then record init systemd; else record init other; fi
     for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
@@ -193,7 +195,7 @@ fact_own_addresses() {
 # fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
 fact_holder() {
     fact_owner=unknown
-    [ "$fact_uid" = 0 ] || return 0
+    [ "$ACCOUNT_ID" = 0 ] || return 0
     if [ "${fact_main_pid:-0}" != 0 ]; then
         case $(ls -l "/proc/$fact_main_pid/fd" 2>/dev/null) in
         *"socket:[$1]"*)
@@ -445,12 +447,28 @@ fact_account() {
 # (moby/moby, cmd/dockerd/daemon.go, notifyReady).
 fact_away() {
     if has_systemd; then
-        away_from=$(unit_property "$1" ActiveExitTimestampMonotonic)
-        away_to=$(unit_property "$1" ActiveEnterTimestampMonotonic)
+        away_shown=$(systemctl show "$1" --no-pager -p "$AWAY_FROM" -p "$AWAY_TO" </dev/null)
+        away_times "$away_shown"
     else
         # What restarted it has taken the time.
         read -r away_from away_to 2>/dev/null <"${DTLS_RUNTIME:-/run}/dtls-deploy/away" || return 0
+        away_record
     fi
+}
+
+AWAY_FROM=ActiveExitTimestampMonotonic
+AWAY_TO=ActiveEnterTimestampMonotonic
+
+# away_times SHOWN: the same, from what systemctl has shown.
+away_times() {
+    away_from=${1#*"$AWAY_FROM="}
+    away_from=${away_from%%[!0-9]*}
+    away_to=${1#*"$AWAY_TO="}
+    away_to=${away_to%%[!0-9]*}
+    away_record
+}
+
+away_record() {
     case $away_from:$away_to in
     :* | *: | *[!0-9:]*) return 0 ;;
     esac

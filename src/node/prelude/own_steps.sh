@@ -54,16 +54,16 @@ own_service() {
         journal_tail "$3"
         own_failed "$1" "$own_code"
     fi
-    own_state=$(unit_property "$3" ActiveState)
-    case $2:$own_state in
+    step_state=$(unit_property "$3" ActiveState)
+    case $2:$step_state in
     stop:inactive | stop:failed | start:active | restart:active | reload:active) ;;
     start:* | restart:* | reload:*)
         # A oneshot unit is done when it has run.
-        [ "$(unit_property "$3" Type)" = oneshot ] && [ "$own_state" = inactive ] && return 0
+        [ "$(unit_property "$3" Type)" = oneshot ] && [ "$step_state" = inactive ] && return 0
         journal_tail "$3"
-        fail step "$3 is $own_state afterwards"
+        fail step "$3 is $step_state afterwards"
         ;;
-    *) fail step "$3 is $own_state afterwards" ;;
+    *) fail step "$3 is $step_state afterwards" ;;
     esac
 }
 
