@@ -185,6 +185,35 @@ impl Ca {
 
 /// PROCEDURE, guide C, row 4.
 #[test]
+fn keys_that_are_generated_ahead_are_each_given_to_one_leaf() {
+    let mut ca = Ca::new();
+    let types = vec![KeyType::Rsa2048, KeyType::Rsa2048];
+    assert_eq!(ca.ok(Request::GenerateKeys { types }), Response::Done);
+    // One more than was announced, and one of another type.
+    let mut leaves: Vec<LeafRequest> = ["a", "b", "c", "d"]
+        .map(|host| leaf(host, Role::Daemon, &format!("{host}/")))
+        .into();
+    for leaf in leaves.iter_mut().take(3) {
+        leaf.key_type = KeyType::Rsa2048;
+    }
+    let issued = ca.issue(leaves);
+    let certificates: Vec<Certificate> = issued
+        .iter()
+        .map(|leaf| Certificate::from_pem(leaf.certificate_pem.as_bytes()).unwrap())
+        .collect();
+    let types: Vec<bool> = certificates
+        .iter()
+        .map(|certificate| certificate.key_type() == Some(KeyType::Rsa2048))
+        .collect();
+    assert_eq!(types, [true, true, true, false]);
+    let keys: BTreeSet<String> = certificates
+        .iter()
+        .map(Certificate::public_key_sha256)
+        .collect();
+    assert_eq!(keys.len(), 4);
+}
+
+#[test]
 fn the_lab_leaves_exactly_seven_visible_files() {
     let mut ca = Ca::new();
     let leaves = ca.issue(vec![

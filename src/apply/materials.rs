@@ -10,8 +10,8 @@ use super::pair;
 use crate::event::{Event, Events, Failure, FailureKind};
 use crate::inventory::{Inventory, host_of};
 use crate::pki::{
-    AgentClient, AgentError, Certificate, IssuedLeaf, LeafName, LeafRequest, Request, Response,
-    Role, San,
+    AgentClient, AgentError, Certificate, IssuedLeaf, KeyType, LeafName, LeafRequest, Request,
+    Response, Role, San,
 };
 use crate::plan::{Action, Change, Content, FileChange, LeafPart, Plan};
 use crate::secret::Secret;
@@ -93,6 +93,7 @@ pub async fn issue(
     materials.bundles.clone_from(&plan.bundles);
     let mut wanted: Vec<LeafRequest> = Vec::new();
     let mut waiting: BTreeMap<(String, Role), BTreeSet<San>> = BTreeMap::new();
+    generate_ahead(plan, agent).await?;
     let secret = || {
         passphrase
             .cloned()
@@ -156,6 +157,22 @@ pub async fn issue(
         fetch(waiting, agent, &mut materials).await?;
     }
     Ok(materials)
+}
+
+/// An RSA key takes long: those of the leaves are begun before the CA's own.
+async fn generate_ahead(plan: &Plan, agent: &mut AgentClient) -> Result<(), AgentError> {
+    let types: Vec<KeyType> = plan
+        .changes()
+        .filter_map(|change| match &change.action {
+            Action::Issue(request) => Some(request.key_type),
+            _ => None,
+        })
+        .filter(|key_type| key_type.is_rsa())
+        .collect();
+    if !types.is_empty() {
+        agent.call(Request::GenerateKeys { types }).await?;
+    }
+    Ok(())
 }
 
 /// What changes the CA itself.

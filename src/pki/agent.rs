@@ -12,6 +12,7 @@ use std::time::Duration as Wait;
 use time::OffsetDateTime;
 
 use super::failure::Failure;
+use super::key_pool::KeyPool;
 use super::lock::{Holder, Lock, Taken};
 use super::protocol::{ErrorKind, PROTOCOL, Request, Response};
 use super::salvage::salvage;
@@ -25,6 +26,7 @@ pub struct Agent {
     give_up: Arc<dyn Fn() -> bool + Send + Sync>,
     /// A damaged ledger is no reason to end.
     salvage: bool,
+    keys: KeyPool,
 }
 
 impl fmt::Debug for Agent {
@@ -60,6 +62,7 @@ impl Agent {
             clock,
             give_up: Arc::new(|| false),
             salvage: false,
+            keys: KeyPool::default(),
         }
     }
 
@@ -108,8 +111,12 @@ impl Agent {
             }
             Request::Issue { leaves, passphrase } => {
                 let give_up = Arc::clone(&self.give_up);
-                self.session()?
-                    .issue(&leaves, &passphrase, now, &|| give_up())
+                let session = self.session.as_mut().ok_or_else(no_lock)?;
+                session.issue(&leaves, &passphrase, now, &self.keys, &|| give_up())
+            }
+            Request::GenerateKeys { types } => {
+                self.keys.begin(types);
+                Ok(Response::Done)
             }
             Request::Fetch { leaves } => self.session()?.fetch(leaves),
             Request::Delivered { leaves, keep_keys } => {
@@ -149,9 +156,7 @@ impl Agent {
     }
 
     fn session(&mut self) -> Result<&mut Session, Failure> {
-        self.session
-            .as_mut()
-            .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the CA's lock is not held yet"))
+        self.session.as_mut().ok_or_else(no_lock)
     }
 
     fn hello(
@@ -201,4 +206,8 @@ impl Agent {
             }
         }
     }
+}
+
+fn no_lock() -> Failure {
+    Failure::new(ErrorKind::Protocol, "the CA's lock is not held yet")
 }

@@ -13,8 +13,10 @@ use super::authority::{Authority, AuthorityError, LeafProfile, SignedLeaf};
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::issued_name::check_name;
+use super::key_pool::KeyPool;
 use super::ledger::{Entry, IssuedName};
 use super::protocol::{ErrorKind, IssuedLeaf, LeafRequest};
+use super::serial::Serial;
 
 /// Whether these leaves can be issued together: names that are allowed, and no
 /// two files at one path.
@@ -45,12 +47,13 @@ pub(crate) fn check(leaves: &[LeafRequest]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Generates and signs, in the order asked for. `give_up` is looked at before
+/// Signs with keys of the pool's, in the order asked for. `give_up` is looked at before
 /// each leaf.
 pub(crate) fn sign(
     authority: &Authority,
     leaves: &[LeafRequest],
     now: OffsetDateTime,
+    keys: &KeyPool,
     give_up: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<SignedLeaf>, Failure> {
     let next = AtomicUsize::new(0);
@@ -67,7 +70,11 @@ pub(crate) fn sign(
                     "the controller went away; nothing was issued",
                 ));
             }
-            match authority.issue(&profile(leaf), now) {
+            let signed = keys
+                .take(leaf.key_type)
+                .map_err(AuthorityError::from)
+                .and_then(|key| authority.sign(&profile(leaf), &key, Serial::random()?, now));
+            match signed {
                 Ok(signed) => done.push((index, signed)),
                 Err(error) => {
                     // The others stop at their next leaf.

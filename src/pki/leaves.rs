@@ -13,6 +13,7 @@ use super::certificate::Certificate;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::issue;
+use super::key_pool::KeyPool;
 use super::ledger::{Entry, Event, IssuedName};
 use super::profile::{KeyType, Role};
 use super::protocol::{
@@ -35,6 +36,7 @@ impl Session {
         leaves: &[LeafRequest],
         passphrase: &Secret,
         now: OffsetDateTime,
+        keys: &KeyPool,
         give_up: &(dyn Fn() -> bool + Sync),
     ) -> Result<Response, Failure> {
         issue::check(leaves)?;
@@ -51,7 +53,7 @@ impl Session {
                 continue;
             }
             let authority = self.authority(signer, passphrase)?;
-            let made = issue::sign(authority, &asked, now, give_up)?;
+            let made = issue::sign(authority, &asked, now, keys, give_up)?;
             events.extend(asked.iter().zip(&made).map(|(leaf, signed)| {
                 Event::Issued(Box::new(issue::entry(leaf, signed, authority, now)))
             }));

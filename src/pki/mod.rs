@@ -21,6 +21,7 @@ mod encoding;
 mod failure;
 mod issue;
 mod issued_name;
+mod key_pool;
 mod keyfile;
 mod leaves;
 mod ledger;

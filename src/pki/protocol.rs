@@ -50,6 +50,9 @@ pub enum Request {
         #[serde(with = "secret")]
         passphrase: Secret,
     },
+    /// Keys of these types will be asked for: the agent begins to generate them
+    /// while it does what comes next. Answered by `Done`, at once.
+    GenerateKeys { types: Vec<KeyType> },
     /// New keys and certificates, kept in the directory and recorded in the
     /// ledger until `Delivered`. Answered by `Issued`, in the same order.
     Issue {

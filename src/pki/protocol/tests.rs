@@ -35,6 +35,9 @@ fn requests() -> Vec<Request> {
         Request::OpenAuthority {
             passphrase: passphrase(),
         },
+        Request::GenerateKeys {
+            types: vec![KeyType::Rsa4096, KeyType::Rsa4096],
+        },
         Request::Issue {
             leaves: vec![LeafRequest {
                 host: "node3".to_owned(),
