@@ -184,6 +184,39 @@ impl Ca {
 }
 
 /// PROCEDURE, guide C, row 4.
+/// Enough of them to be written and removed on several threads.
+#[test]
+fn many_pairs_come_and_go_together() {
+    let mut ca = Ca::new();
+    let names: Vec<String> = (0..50).map(|number| format!("node{number}")).collect();
+    let leaves = names
+        .iter()
+        .map(|host| leaf(host, Role::Daemon, &format!("{host}/")))
+        .collect();
+    let issued = ca.issue(leaves);
+    for (host, issued) in names.iter().zip(&issued) {
+        let directory = ca.path().join(host);
+        let key = fs::read(directory.join("daemon-key.pem")).unwrap();
+        assert_eq!(key, issued.key.expose(), "{host}");
+        let certificate = fs::read(directory.join("daemon-cert.pem")).unwrap();
+        assert_eq!(certificate, issued.certificate_pem.as_bytes(), "{host}");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "{host}");
+    }
+    let leaves = issued
+        .iter()
+        .map(|leaf| DeliveredLeaf {
+            host: leaf.host.clone(),
+            role: leaf.role,
+            serial: leaf.serial.clone(),
+        })
+        .collect();
+    ca.ok(Request::Delivered {
+        leaves,
+        keep_keys: false,
+    });
+    assert_eq!(ca.visible(), ["ca-key.pem", "ca.pem", "ca.srl"]);
+}
+
 #[test]
 fn keys_that_are_generated_ahead_are_each_given_to_one_leaf() {
     let mut ca = Ca::new();

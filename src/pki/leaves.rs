@@ -162,14 +162,11 @@ impl Session {
             .map(|event| event.serial().to_owned())
             .collect();
         self.record(events)?;
-        for entry in touched
+        let gone = touched
             .iter()
             .filter_map(|serial| self.ledger.by_serial(serial))
-        {
-            if entry.superseded || !entry.kept {
-                self.remove_pair(entry)?;
-            }
-        }
+            .filter(|entry| entry.superseded || !entry.kept);
+        self.remove_pairs(gone)?;
         Ok(Response::Done)
     }
 
@@ -238,25 +235,28 @@ impl Session {
         }))
     }
 
-    /// Removes the entry's files, as far as they are still the entry's: a
+    /// Removes the entries' files, as far as they are still the entries': a
     /// later leaf may have taken their names. What was adopted was not put there
     /// by this program, and stays.
-    pub(crate) fn remove_pair(&self, entry: &Entry) -> Result<(), Failure> {
-        if entry.adopted {
-            return Ok(());
+    pub(crate) fn remove_pairs<'a>(
+        &self,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> Result<(), Failure> {
+        let mut names: Vec<&str> = Vec::new();
+        for entry in entries.filter(|entry| !entry.adopted) {
+            let IssuedName { key, certificate } = &entry.issued_name;
+            if let Some(file) = self.store.read(key)?
+                && sha256_hex(file.expose()) == entry.key_sha256
+            {
+                names.push(key);
+            }
+            if let Some(file) = self.store.read(certificate)?
+                && Certificate::from_pem(file.expose())
+                    .is_ok_and(|found| found.sha256() == entry.certificate_sha256)
+            {
+                names.push(certificate);
+            }
         }
-        let IssuedName { key, certificate } = &entry.issued_name;
-        if let Some(file) = self.store.read(key)?
-            && sha256_hex(file.expose()) == entry.key_sha256
-        {
-            self.store.remove(key)?;
-        }
-        if let Some(file) = self.store.read(certificate)?
-            && Certificate::from_pem(file.expose())
-                .is_ok_and(|found| found.sha256() == entry.certificate_sha256)
-        {
-            self.store.remove(certificate)?;
-        }
-        Ok(())
+        Ok(self.store.remove_all(&names)?)
     }
 }

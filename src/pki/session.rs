@@ -74,11 +74,12 @@ impl Session {
             .store
             .clean(names.chain(own.iter().map(String::as_str)))?;
         session.finish_promotion()?;
-        for entry in session.ledger.entries() {
-            if entry.superseded || (entry.delivered && !entry.kept) {
-                session.remove_pair(entry)?;
-            }
-        }
+        let gone = session
+            .ledger
+            .entries()
+            .iter()
+            .filter(|entry| entry.superseded || (entry.delivered && !entry.kept));
+        session.remove_pairs(gone)?;
         Ok(session)
     }
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use super::directory::{self, DirectoryError};
 use super::encoding::hex;
@@ -194,53 +195,59 @@ impl Store {
     /// Writes files, one after another in this order: after a crash the first
     /// ones are new and the others as they were, each of them whole.
     pub fn write(&self, files: &[NewFile<'_>]) -> Result<(), StoreError> {
+        let mut directories = BTreeSet::new();
         let mut staged = Vec::with_capacity(files.len());
-        let result = files
-            .iter()
-            .try_for_each(|file| {
-                let path = self.directory.join(file.name);
-                self.make_parents(file.name)?;
-                let unfinished = unfinished_name(&path)?;
-                staged.push((unfinished.clone(), path));
-                stage(&unfinished, file.content, file.mode).map_err(|e| failed(&unfinished, e))
+        for file in files {
+            self.make_parents(file.name, &mut directories)?;
+            let path = self.directory.join(file.name);
+            directories.extend(path.parent().map(Path::to_owned));
+            staged.push((unfinished_name(&path)?, path, file));
+        }
+        let result = many_at_once(&staged, |(unfinished, _, file)| {
+            stage(unfinished, file.content, file.mode).map_err(|e| failed(unfinished, e))
+        })
+        .and_then(|()| {
+            staged.iter().try_for_each(|(unfinished, path, _)| {
+                fs::rename(unfinished, path).map_err(|source| failed(path, source))
             })
-            .and_then(|()| {
-                staged.iter().try_for_each(|(unfinished, path)| {
-                    fs::rename(unfinished, path).map_err(|source| failed(path, source))
-                })
-            });
+        });
         if result.is_err() {
-            for (unfinished, _) in &staged {
+            for (unfinished, _, _) in &staged {
                 let _ = fs::remove_file(unfinished);
             }
         }
         result?;
-        let directories: BTreeSet<&Path> = staged
-            .iter()
-            .filter_map(|(_, path)| path.parent())
-            .collect();
-        for path in directories {
-            directory::sync(path)?;
-        }
-        Ok(())
+        let directories: Vec<PathBuf> = directories.into_iter().collect();
+        many_at_once(&directories, |path| Ok(directory::sync(path)?))
     }
 
     /// Removes a file, and the directories that are empty without it.
     pub fn remove(&self, name: &str) -> Result<(), StoreError> {
-        let path = self.directory.join(name);
-        match fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(&path, error)),
-        }
-        let mut parent = path.parent();
-        while let Some(directory) = parent.filter(|parent| *parent != self.directory) {
-            if fs::remove_dir(directory).is_err() {
-                break;
+        self.remove_all(&[name])
+    }
+
+    /// Removes files, and the directories that are empty without them.
+    pub fn remove_all(&self, names: &[&str]) -> Result<(), StoreError> {
+        let mut touched = BTreeSet::new();
+        for name in names {
+            let path = self.directory.join(name);
+            match fs::remove_file(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(&path, error)),
             }
-            parent = directory.parent();
+            let mut parent = path.parent();
+            while let Some(directory) = parent.filter(|parent| *parent != self.directory) {
+                if fs::remove_dir(directory).is_err() {
+                    break;
+                }
+                touched.remove(directory);
+                parent = directory.parent();
+            }
+            touched.insert(parent.unwrap_or(&self.directory).to_owned());
         }
-        Ok(directory::sync(parent.unwrap_or(&self.directory))?)
+        let touched: Vec<PathBuf> = touched.into_iter().collect();
+        many_at_once(&touched, |path| Ok(directory::sync(path)?))
     }
 
     /// Removes what an interrupted run left half-written here and in the
@@ -304,8 +311,8 @@ impl Store {
     }
 
     /// The directories a name leads through, each of them ours and closed to
-    /// others.
-    fn make_parents(&self, name: &str) -> Result<(), StoreError> {
+    /// others. Where one is made, the one above it is to be synced.
+    fn make_parents(&self, name: &str, to_sync: &mut BTreeSet<PathBuf>) -> Result<(), StoreError> {
         let us = rustix::process::geteuid().as_raw();
         let mut at = self.directory.clone();
         let Some((parents, _)) = name.rsplit_once('/') else {
@@ -315,7 +322,7 @@ impl Store {
             let parent = at.clone();
             at.push(component);
             match DirBuilder::new().mode(0o700).create(&at) {
-                Ok(()) => directory::sync(&parent)?,
+                Ok(()) => drop(to_sync.insert(parent)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     let metadata = fs::symlink_metadata(&at).map_err(|e| failed(&at, e))?;
                     directory::check_own(&at, &metadata, us)?;
@@ -325,6 +332,37 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Does this with each, on several threads where they are many: a file system
+/// commits what is synced at the same time together.
+fn many_at_once<T: Sync>(
+    all: &[T],
+    work: impl Fn(&T) -> Result<(), StoreError> + Sync,
+) -> Result<(), StoreError> {
+    const THREADS: usize = 16;
+    if all.len() < THREADS {
+        return all.iter().try_for_each(work);
+    }
+    thread::scope(|scope| {
+        let running: Vec<_> = all
+            .chunks(all.len().div_ceil(THREADS))
+            .map(|some| scope.spawn(|| some.iter().try_for_each(&work)))
+            .collect();
+        // Every one has ended before the first error is told.
+        let results: Vec<_> = running
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect();
+        results.into_iter().try_for_each(|result| {
+            result.unwrap_or_else(|_| {
+                Err(StoreError::Io {
+                    path: PathBuf::new(),
+                    source: io::Error::other("a thread that wrote ended early"),
+                })
+            })
+        })
+    })
 }
 
 /// A name in the same directory that no other writer uses.
