@@ -29,7 +29,7 @@ fact_path() {
         expanded=${expanded%/*}
         [ -n "$expanded" ] || expanded=/
     done
-    fact_real=$(readlink -f "$expanded") || fail facts "cannot resolve $expanded"
+    fact_real "$expanded"
     set -- /
     for fact_rest in "$expanded" "$fact_real"; do
         [ "$#" = 1 ] || [ "$fact_real" != "$expanded" ] || break
@@ -56,6 +56,23 @@ fact_path() {
         fi
     done
     return 0
+}
+
+# fact_real DIRECTORY: sets $fact_real, where its links lead. Without a link on the
+# way nobody has to be asked.
+fact_real() {
+    fact_real=$1
+    fact_walked=$1
+    while [ -n "$fact_walked" ]; do
+        if [ -L "$fact_walked" ]; then
+            fact_real=$(readlink -f "$1") || fail facts "cannot resolve $1"
+            return 0
+        fi
+        fact_walked=${fact_walked%/*}
+    done
+    case $1/ in
+    *//* | */./* | */../*) fact_real=$(readlink -f "$1") || fail facts "cannot resolve $1" ;;
+    esac
 }
 
 # process_start PID: sets $process_start, ticks between the machine's boot and the
