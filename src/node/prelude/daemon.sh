@@ -333,7 +333,14 @@ restart_unit() {
 
 # remember_owner TEXT: which inventory has set this daemon up.
 remember_owner() {
-    printf '%s' "$1" >"$STATE/.owner" && mv -f "$STATE/.owner" "$STATE/owner"
+    printf '%s' "$1" >"$STATE/.owner" && keep_record owner
+}
+
+# keep_record NAME: what was written beside it becomes the record, on the disk whole
+# before it has the name.
+keep_record() {
+    { sync "$STATE/.$1" 2>/dev/null || sync; } && mv -f "$STATE/.$1" "$STATE/$1" || return 1
+    sync "$STATE" 2>/dev/null || sync
 }
 
 # uptime_now: sets $uptime, in hundredths of a second.
@@ -382,6 +389,5 @@ confirm() {
 remember_restart() {
     [ -e "$STATE/pending" ] || return 0
     { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
-        mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" || return 1
-    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+        keep_record confirmed && rm -f "$STATE/pending"
 }
