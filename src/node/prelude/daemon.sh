@@ -93,7 +93,8 @@ ROLLBACK
 
 # arm_units SECONDS UNIT PATHS: a unit for the next boot, and a transient timer.
 arm_units() {
-    cat >"$UNITS/$RESTORE" <<UNIT || fail arm "cannot write in $UNITS (disk full or read-only?)"
+    # Everybody may read it: systemd warns of a unit that not everybody can.
+    (umask 022 && cat >"$UNITS/$RESTORE") <<UNIT || fail arm "cannot write in $UNITS (disk full or read-only?)"
 [Unit]
 Description=Puts back what an unconfirmed change of dtls-deploy replaced
 DefaultDependencies=no
