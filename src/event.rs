@@ -41,6 +41,9 @@ pub enum Event {
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
+    /// The facts of a host are there for the first time: with them its part in the
+    /// beginning of a run ends, as [`Self::Connected`] begins it. The same time is a
+    /// [`Self::Waited`], too, which counts every reading, the later ones included.
     Facts {
         host: String,
         #[serde(deserialize_with = "milliseconds")]

@@ -16,7 +16,7 @@ use crate::pki::{Certificate, Role};
 use crate::plan::{Served, daemon_address};
 use crate::session::Node;
 use crate::verify::probe::{Answer, is_refusal};
-use crate::verify::{asked_for, handshake, judge_shown};
+use crate::verify::{DEADLINE, asked_for, handshake, judge_shown};
 
 /// How often a daemon that has just been started is asked again.
 const PROBE_TRIES: usize = 24;
@@ -141,7 +141,7 @@ impl Apply<'_> {
             let Some(node) = from.get(attempt % from.len()) else {
                 break;
             };
-            let (name, port) = (address.host.as_str(), address.port);
+            let at = (address.host.as_str(), address.port);
             // What this client will trust decides whether it is served well.
             let roots = match serves {
                 Served::Issued(_) if node.name != host.name => {
@@ -149,7 +149,7 @@ impl Apply<'_> {
                 }
                 _ => authorities.clone(),
             };
-            match handshake(node, name, port, name, &roots, None).await {
+            match handshake(node, at, &roots, None, DEADLINE).await {
                 Ok((answer, shown)) if is_expected(mode, &answer) => {
                     let (verdict, seen) = judge_shown(
                         &shown,

@@ -191,24 +191,13 @@ async fn on_authority(
             validity_days,
         } => {
             super::started(events, ca, "creating the CA");
-            let response = agent
-                .call(Request::EnsureAuthority {
-                    subject: subject.clone(),
-                    key_type: *key_type,
-                    validity_days: *validity_days,
-                    passphrase: passphrase.clone(),
-                })
-                .await?;
-            let Response::Authority {
-                certificate_pem,
-                warnings,
-                ..
-            } = response
-            else {
-                return Err(unexpected());
+            let request = Request::EnsureAuthority {
+                subject: subject.clone(),
+                key_type: *key_type,
+                validity_days: *validity_days,
+                passphrase: passphrase.clone(),
             };
-            materials.authority_pem = Some(certificate_pem);
-            warn(events, ca, warnings);
+            materials.authority_pem = Some(created(request, agent, events, ca).await?);
         }
         Action::NextAuthority {
             subject,
@@ -216,24 +205,13 @@ async fn on_authority(
             validity_days,
         } => {
             super::started(events, ca, "creating the next CA");
-            let response = agent
-                .call(Request::BeginRollover {
-                    subject: subject.clone(),
-                    key_type: *key_type,
-                    validity_days: *validity_days,
-                    passphrase: passphrase.clone(),
-                })
-                .await?;
-            let Response::Authority {
-                certificate_pem,
-                warnings,
-                ..
-            } = response
-            else {
-                return Err(unexpected());
+            let request = Request::BeginRollover {
+                subject: subject.clone(),
+                key_type: *key_type,
+                validity_days: *validity_days,
+                passphrase: passphrase.clone(),
             };
-            materials.next_pem = Some(certificate_pem);
-            warn(events, ca, warnings);
+            materials.next_pem = Some(created(request, agent, events, ca).await?);
         }
         Action::Promote => {
             super::started(events, ca, "retiring the old CA");
@@ -250,13 +228,28 @@ async fn on_authority(
     Ok(())
 }
 
-fn warn(events: &Events, ca: &str, warnings: Vec<String>) {
+/// Asks for a CA; gives its certificate, PEM.
+async fn created(
+    request: Request,
+    agent: &mut AgentClient,
+    events: &Events,
+    ca: &str,
+) -> Result<String, AgentError> {
+    let Response::Authority {
+        certificate_pem,
+        warnings,
+        ..
+    } = agent.call(request).await?
+    else {
+        return Err(unexpected());
+    };
     for text in warnings {
         events.emit(Event::Warning {
             host: Some(ca.to_owned()),
             text,
         });
     }
+    Ok(certificate_pem)
 }
 
 fn certificates<'a>(bundles: impl IntoIterator<Item = &'a String>) -> Vec<Certificate> {

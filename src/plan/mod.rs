@@ -16,7 +16,9 @@ mod files;
 mod issued;
 mod leaf;
 mod modes;
+mod outside;
 mod owner;
+mod planned;
 mod preflight;
 mod refusal;
 mod renewal;
@@ -43,12 +45,14 @@ pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
 };
+pub use outside::{Outside, outside_of};
 pub use owner::{OWNER, record as owner_record};
+pub use planned::{Batch, Note, Plan, PlanProblem, PlannedHost, PlannedPlay};
 pub use refusal::Refusal;
 pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
 };
-pub use rollover::{Behind, Outside, Rollover, Trust, outside_of};
+pub use rollover::{Behind, Rollover, Trust};
 pub use unsettled::by_hand;
 use unsettled::unsettled;
 
@@ -56,108 +60,6 @@ use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
 use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
-
-/// Everything that will be done, in the playbook's order.
-#[derive(Debug, Default)]
-pub struct Plan {
-    pub plays: Vec<PlannedPlay>,
-    /// Hosts that cannot be planned for, with the reason: they are left alone.
-    pub problems: Vec<PlanProblem>,
-    pub notes: Vec<Note>,
-    /// The playbook ends in a proof.
-    pub verify: bool,
-    /// Whom each holder shall trust, in PEM, while the CA is rolled over.
-    pub bundles: BTreeMap<(String, Role), String>,
-    /// Why the CA is to be replaced now, where it is and this run does not do so.
-    pub rollover_due: Option<String>,
-    /// The present CA has expired, and this run replaces it.
-    pub authority_expired: bool,
-    /// Some host was left alone because its last change is not settled: the
-    /// run that made it may still be at work.
-    pub unsettled: bool,
-}
-
-/// One play, and what each of its hosts has to do.
-#[derive(Debug)]
-pub struct PlannedPlay {
-    pub name: String,
-    pub r#become: Option<bool>,
-    /// Hosts in the inventory's order; those without changes are left out.
-    pub hosts: Vec<PlannedHost>,
-}
-
-#[derive(Debug)]
-pub struct PlannedHost {
-    pub host: String,
-    pub batches: Vec<Batch>,
-}
-
-/// Changes that reach the node together.
-#[derive(Debug)]
-pub struct Batch {
-    /// All of them succeed, or none of them stays.
-    pub transaction: bool,
-    pub changes: Vec<Change>,
-}
-
-/// Why nothing can be planned for a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlanProblem {
-    pub host: String,
-    pub task: String,
-    pub message: String,
-    pub hint: Option<String>,
-}
-
-/// Something to know that changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
-    pub host: String,
-    pub text: String,
-    /// As declared, and unsafe.
-    pub danger: bool,
-}
-
-impl Plan {
-    pub fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.plays
-            .iter()
-            .flat_map(|play| &play.hosts)
-            .flat_map(|host| &host.batches)
-            .flat_map(|batch| &batch.changes)
-    }
-
-    /// How many changes a host is in for.
-    #[must_use]
-    pub fn count(&self, host: &str) -> usize {
-        self.changes().filter(|change| change.host == host).count()
-    }
-
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes().next().is_none()
-    }
-
-    /// Whether the CA's key is needed, and so its passphrase.
-    #[must_use]
-    pub fn needs_authority_key(&self) -> bool {
-        self.changes().any(|change| {
-            matches!(
-                change.action,
-                Action::Authority { .. } | Action::NextAuthority { .. } | Action::Issue(_)
-            )
-        })
-    }
-
-    /// Whether the agent on the CA node is needed.
-    #[must_use]
-    pub fn needs_agent(&self) -> bool {
-        self.needs_authority_key()
-            || self
-                .changes()
-                .any(|change| matches!(change.action, Action::Fetch { .. }))
-    }
-}
 
 /// What a module sees while it plans for one host.
 #[derive(Debug)]

@@ -32,6 +32,12 @@ pub fn record(inventory: &Inventory, authorities: &[Certificate]) -> String {
     text
 }
 
+/// One that does not say which CA is nobody's: it was emptied or cut, and nothing
+/// could tell it from this inventory's own. The next restart writes it anew.
+fn is_whole(record: &str) -> bool {
+    record.ends_with('\n') && record.lines().any(|line| line.starts_with("ca "))
+}
+
 fn place(inventory: &Inventory) -> String {
     let ca = inventory.ca();
     format!("{}:{}", ca.name, ca.settings.ca_dir)
@@ -44,7 +50,8 @@ pub(super) fn refuse_foreign(
     host: &Host,
     facts: &NodeFacts,
 ) -> Result<(), Refusal> {
-    let Some(record) = facts.text(OWNER).filter(|_| !host.settings.take_over) else {
+    let record = facts.text(OWNER).filter(|record| is_whole(record));
+    let Some(record) = record.filter(|_| !host.settings.take_over) else {
         return Ok(());
     };
     let values = |word: &str| -> Vec<&str> {

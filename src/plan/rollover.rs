@@ -15,11 +15,11 @@
 //! A step begins when every node of the inventory shows the ones before. A run
 //! that does not roll over leaves each node at the step it has reached.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::expiry::has_expired;
 use super::leaf::location;
-use super::{Authority, Content, Planner};
+use super::{Authority, Content, Outside, Planner, outside_of};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::module::docker_context::context_paths;
 use crate::module::restart::runs_with;
@@ -59,15 +59,6 @@ pub struct Rollover {
     pub outside: Vec<Outside>,
     /// Bundles found on the nodes.
     found: BTreeMap<(String, Role), Trust>,
-}
-
-/// An unexpired identity that the inventory does not know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outside {
-    pub host: String,
-    pub role: Role,
-    /// When it expires.
-    pub until: time::Date,
 }
 
 /// Whom a bundle trusts.
@@ -358,61 +349,6 @@ impl Rollover {
             })
             .collect()
     }
-}
-
-/// Whose certificates the inventory speaks of: those that it wants, and those of
-/// identities that it has taken away, which hold nothing back.
-fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
-    let wanted = super::leaves_of(inventory).into_iter();
-    let identities = inventory.hosts.iter().flat_map(|host| &host.identities);
-    wanted
-        .map(|(host, role)| (host.holder(), role))
-        .chain(identities.map(|host| (host.holder(), Role::Client)))
-        .collect()
-}
-
-/// Unexpired identities of the present CA that are not in the inventory, and not
-/// revoked.
-#[must_use]
-pub fn outside_of(
-    authority: &Authority,
-    inventory: &Inventory,
-    now: time::OffsetDateTime,
-) -> Vec<Outside> {
-    let known = declared(inventory);
-    let old: Vec<String> =
-        Certificate::bundle_from_pem(authority.pem.as_deref().unwrap_or_default().as_bytes())
-            .unwrap_or_default()
-            .iter()
-            .map(Certificate::sha256)
-            .collect();
-    let mut outside: Vec<Outside> = authority
-        .ledger
-        .entries()
-        .iter()
-        .filter(|entry| {
-            !entry.superseded
-                && entry.not_after > now
-                && old.contains(&entry.issuer_sha256)
-                // Nobody waits for somebody who shall be kept out.
-                && authority.ledger.revocation(&entry.serial).is_none()
-                && !known.contains(&(entry.host.clone(), entry.role))
-        })
-        .map(|entry| Outside {
-            host: entry.host.clone(),
-            role: entry.role,
-            until: entry.not_after.date(),
-        })
-        .collect();
-    outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
-    outside.dedup_by(|later, kept| {
-        let same = later.host == kept.host && later.role == kept.role;
-        if same {
-            kept.until = kept.until.max(later.until);
-        }
-        same
-    });
-    outside
 }
 
 /// Where a client keeps a file: its own, then the copy of each context.

@@ -15,7 +15,7 @@ use crate::node::DialError;
 use crate::pki::{Certificate, Role};
 use crate::plan::{Renewal, daemon_address, leaf_location};
 use crate::verify::probe::{Answer, ServerFault, Shown};
-use crate::verify::{Unreached, handshake};
+use crate::verify::{DEADLINE, Unreached, handshake};
 
 /// Handshakes under way at one time.
 const AT_ONCE: usize = 64;
@@ -43,8 +43,8 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         let Some(node) = world.nodes.get(name) else {
             continue;
         };
-        let (host, port) = (&address.host, address.port);
-        let shown = handshake(node, host, port, host, &authorities, None).await;
+        let at = (address.host.as_str(), address.port);
+        let shown = handshake(node, at, &authorities, None, DEADLINE).await;
         let got_through = shown.is_ok();
         // What the first one saw counts, unless another one gets through.
         if got_through || seen.is_none() {

@@ -36,7 +36,7 @@ use daemon::from_daemon;
 use probe::{Answer, Identity, Shown, is_refusal};
 
 /// A daemon that does not answer within this time does not answer.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub const DEADLINE: Duration = Duration::from_secs(10);
 /// A proof that runs a tool on the node: the tool's own deadline and some.
 const TOOL_DEADLINE: Duration = Duration::from_secs(30);
 /// What shows that a server certificate is refused: the lightest comes first.
@@ -254,12 +254,11 @@ impl Attempt<'_> {
     async fn handshake(&self, identity: Option<Identity>) -> Result<(Answer, Shown), Unreached> {
         handshake(
             self.node,
-            &self.address.host,
-            self.address.port,
-            &self.address.host,
+            (&self.address.host, self.address.port),
             self.expectations
                 .trusted_by(&self.client.name, Role::Client),
             identity,
+            DEADLINE,
         )
         .await
     }
@@ -330,26 +329,14 @@ pub enum Unreached {
     Probe(#[from] probe::ProbeError),
 }
 
-/// One TLS handshake from a node.
+/// One TLS handshake from a node with the daemon that is there under a name or an
+/// address, which its certificate has to have.
 ///
 /// # Errors
 /// When the daemon cannot be reached at all.
 pub async fn handshake(
     node: &Node,
-    host: &str,
-    port: u16,
-    name: &str,
-    authorities: &[Certificate],
-    identity: Option<Identity>,
-) -> Result<(Answer, Shown), Unreached> {
-    handshake_within(node, host, port, name, authorities, identity, DEADLINE).await
-}
-
-async fn handshake_within(
-    node: &Node,
-    host: &str,
-    port: u16,
-    name: &str,
+    (host, port): (&str, u16),
     authorities: &[Certificate],
     identity: Option<Identity>,
     deadline: Duration,
@@ -359,7 +346,7 @@ async fn handshake_within(
         .iter()
         .map(|authority| authority.der().to_vec())
         .collect();
-    Ok(probe::https(stream, name, &authorities, identity, deadline).await?)
+    Ok(probe::https(stream, host, &authorities, identity, deadline).await?)
 }
 
 fn classify_dial(error: &Unreached) -> (Verdict, String) {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::probe::{Answer, Shown};
-use super::{Expectations, asked_for, handshake_within, judge_shown};
+use super::{Expectations, asked_for, handshake, judge_shown};
 use crate::event::{Check, Proof, Verdict};
 use crate::inventory::{Host, Inventory};
 use crate::pki::{Certificate, Role, San};
@@ -120,10 +120,8 @@ async fn one(
     trusted: &[Certificate],
     expectations: &Expectations,
 ) -> Proof {
-    let port = daemon_address(daemon).port;
-    let (text, within) = (name.text.as_str(), DEADLINE);
-    let handshake = handshake_within(node, text, port, text, trusted, None, within);
-    let (verdict, seen) = match handshake.await {
+    let at = (name.text.as_str(), daemon_address(daemon).port);
+    let (verdict, seen) = match handshake(node, at, trusted, None, DEADLINE).await {
         // Nothing is there under that name, as seen from that node.
         Err(error) => (Verdict::NotReached, error.to_string()),
         // 10.0.2.15 is every machine of VirtualBox's: the client may find itself.

@@ -5,7 +5,7 @@
 //! shows it by serving the certificate, a client by being let in. Called before
 //! a pair that was made elsewhere is taken into the ledger.
 
-use super::{TOOL_DEADLINE, find_record, handshake, tool_record};
+use super::{DEADLINE, TOOL_DEADLINE, find_record, handshake, tool_record};
 use crate::docker::daemon_json::TlsPaths;
 use crate::docker::tls::ClientMode;
 use crate::node::script::Script;
@@ -48,16 +48,8 @@ pub async fn served(
     authorities: &[Certificate],
     is_read: bool,
 ) -> Fit {
-    let shown = handshake(
-        node,
-        &address.host,
-        address.port,
-        &address.host,
-        authorities,
-        None,
-    )
-    .await;
-    match shown {
+    let at = (address.host.as_str(), address.port);
+    match handshake(node, at, authorities, None, DEADLINE).await {
         Err(error) => Fit::Unknown(error.to_string()),
         Ok((_, shown)) if shown.certificate.as_deref() != Some(certificate.der()) => {
             Fit::Unknown("the daemon does not serve it".to_owned())

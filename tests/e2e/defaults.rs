@@ -16,11 +16,11 @@ fn the_defaults_are_safe_and_keep_the_local_socket() {
 
     // The CA is root's, its key encrypted, and no leaf key stays behind.
     assert_eq!(
-        lab.exec("node2", "cd /etc/dtls-deploy/ca && stat -c '%n %a %U' . *"),
+        lab.modes("node2", "/etc/dtls-deploy/ca"),
         ". 700 root\nca-key.pem 400 root\nca.pem 444 root\nca.srl 444 root"
     );
     assert_eq!(
-        lab.exec("node3", "cd /etc/docker/tls && stat -c '%n %a %U' . *"),
+        lab.modes("node3", "/etc/docker/tls"),
         ". 700 root\nca.pem 444 root\ncert.pem 444 root\nkey.pem 400 root"
     );
     let text = openssl(

@@ -1,6 +1,7 @@
 //! The lab as a test sees it: fresh nodes, the tool run on the controller's
 //! side, commands on the nodes.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -141,6 +142,27 @@ impl Lab {
         let run = self.run(arguments);
         assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
         run
+    }
+
+    /// Ends a deployment that restarts docker on node3 between the restart and its
+    /// confirmation; says what waits there for one.
+    pub fn abandon_before_confirmation(&self, inventory: &str) -> String {
+        let mut child = self
+            .tool(&[inventory, "--output", "json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let is_restarted = lines.any(|line| line.unwrap().contains(r#""phase":"restart""#));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_restarted);
+        self.exec("node3", "ls /var/lib/dtls-deploy/armed/*")
+    }
+
+    /// The files of a directory on a node, with their modes and owners.
+    pub fn modes(&self, node: &str, directory: &str) -> String {
+        self.exec(node, &format!("cd {directory} && stat -c '%n %a %U' . *"))
     }
 
     /// A shell command on a node, as root.

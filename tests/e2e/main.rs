@@ -16,6 +16,7 @@
 mod accounts;
 mod adopt;
 mod authority_end;
+mod backup;
 mod batches;
 mod containers;
 mod daemon;

@@ -140,7 +140,7 @@ impl Fixture {
                 unit: "docker.service".to_owned(),
                 reads,
                 confirm_within: 60,
-                owner: None,
+                owner: Some("inventory test.yaml\nca here:/ca\n".to_owned()),
             }),
             keep: Some(Keep {
                 generations: 3,

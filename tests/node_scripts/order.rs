@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use dtls_deploy::node::script::Script;
+
 use crate::fixture::{Fixture, RUN};
 
 const TRACED: &str = "trace=fsync,fdatasync,sync,syncfs,rename,renameat,renameat2,execve";
@@ -75,9 +77,8 @@ fn parse(line: &str) -> Option<Call> {
     }
 }
 
-#[test]
-fn what_is_renamed_was_synced_and_is_synced_before_the_restart() {
-    let fixture = Fixture::new();
+/// What a script does, in its order.
+fn calls(fixture: &Fixture, script: &Script) -> Vec<Call> {
     let trace = fixture.path("trace");
     let shell = [
         "strace",
@@ -91,17 +92,25 @@ fn what_is_renamed_was_synced_and_is_synced_before_the_restart() {
         trace.to_str().unwrap(),
         "dash",
     ];
-    let report = fixture.run(&shell, &fixture.transaction().execute().body());
+    let report = fixture.run(&shell, &script.body());
     assert!(report.done && report.failed.is_none(), "{report:?}");
     let text = std::fs::read_to_string(&trace).unwrap();
-    let calls: Vec<Call> = whole(&text).iter().filter_map(|line| parse(line)).collect();
+    whole(&text).iter().filter_map(|line| parse(line)).collect()
+}
+
+fn is_synced(path: &str, calls: &[Call]) -> bool {
+    calls.iter().any(|call| {
+        *call == Call::SyncedAll
+            || matches!(call, Call::Synced(synced) if synced.trim_end_matches('/') == path)
+    })
+}
+
+#[test]
+fn what_is_renamed_was_synced_and_is_synced_before_the_restart() {
+    let fixture = Fixture::new();
+    let calls = calls(&fixture, &fixture.transaction().execute());
     let at = |what: &Call| calls.iter().position(|call| call == what);
-    let synced = |path: &str, from: usize, until: usize| {
-        calls[from..until].iter().any(|call| {
-            *call == Call::SyncedAll
-                || matches!(call, Call::Synced(synced) if synced.trim_end_matches('/') == path)
-        })
-    };
+    let synced = |path: &str, from: usize, until: usize| is_synced(path, &calls[from..until]);
     let restarted = at(&Call::Restarted).expect("the restart");
     let mut targets = Vec::new();
     let mut first = None;
@@ -138,5 +147,24 @@ fn what_is_renamed_was_synced_and_is_synced_before_the_restart() {
             synced(above, 0, restarted),
             "{above}: the name of a directory that was made in it is not synced"
         );
+    }
+}
+
+#[test]
+fn what_a_confirmed_restart_leaves_was_synced_before_it_has_its_name() {
+    let fixture = Fixture::new();
+    let transaction = fixture.transaction();
+    let report = fixture.run(&["dash"], &transaction.execute().body());
+    assert!(report.done, "{report:?}");
+    let calls = calls(&fixture, &transaction.confirm());
+    let state = fixture.path("node/state");
+    let state = state.to_str().unwrap();
+    for name in ["confirmed", "owner"] {
+        let (from, to) = (format!("{state}/.{name}"), format!("{state}/{name}"));
+        let renamed = Call::Renamed(from.clone(), to);
+        let at = calls.iter().position(|call| *call == renamed);
+        let at = at.unwrap_or_else(|| panic!("{name}: {calls:?}"));
+        assert!(is_synced(&from, &calls[..at]), "{name}: {calls:?}");
+        assert!(is_synced(state, &calls[at..]), "{name}: {calls:?}");
     }
 }

@@ -9,9 +9,7 @@ use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
-use dtls_deploy::plan::{
-    Action, Authority, Content, LeafPart, Plan, Renewals, issued_names, plan, revoked,
-};
+use dtls_deploy::plan::{Authority, Renewals, issued_names, plan, revoked};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,6 +17,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::lab::Lab;
+use super::outcome::{Outcome, describe};
 
 /// When every deployment happened.
 const DEPLOYED: OffsetDateTime = datetime!(2030-01-01 00:00 UTC);
@@ -112,33 +111,6 @@ const fn one() -> i64 {
 pub struct Case {
     text: String,
     written: Written,
-}
-
-/// What came out, in the words of `expect:`.
-pub struct Outcome {
-    changes: Vec<String>,
-    refusals: Vec<String>,
-    notes: Vec<String>,
-    proof: bool,
-}
-
-impl Outcome {
-    pub fn to_yaml(&self) -> String {
-        let mut text = String::new();
-        for (name, lines) in [
-            ("changes", &self.changes),
-            ("refusals", &self.refusals),
-            ("notes", &self.notes),
-        ] {
-            if !lines.is_empty() {
-                writeln!(text, "  {name}:").unwrap();
-                for line in lines {
-                    writeln!(text, "    - '{}'", line.replace('\'', "''")).unwrap();
-                }
-            }
-        }
-        text
-    }
 }
 
 impl Case {
@@ -371,16 +343,6 @@ impl Case {
     }
 }
 
-/// Serials are drawn anew in each run.
-fn without_serials(text: &str) -> String {
-    let mut parts = text.split("serial ");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
-        text + "serial SERIAL" + rest
-    })
-}
-
 /// Marks every leaf of these hosts in the ledger.
 fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
     let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
@@ -407,112 +369,4 @@ fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
 
 fn playbook(text: &str) -> Playbook {
     parse("case", text).unwrap_or_else(|problems| panic!("{problems:?}"))
-}
-
-fn describe(plan: &Plan) -> Outcome {
-    let changes = plan
-        .changes()
-        .map(|change| {
-            format!(
-                "{} | {} | {} | {}",
-                change.host,
-                change.subject,
-                change.reasons.join("; "),
-                action(&change.action)
-            )
-        })
-        .collect();
-    let refusals = plan
-        .problems
-        .iter()
-        .map(|problem| {
-            let hint = problem.hint.as_deref().unwrap_or("-");
-            format!(
-                "{} | {} | {hint}",
-                problem.host,
-                problem.message.replace('\n', " / ")
-            )
-        })
-        .collect();
-    let notes: Vec<String> = plan
-        .notes
-        .iter()
-        .map(|note| format!("{} | {}", note.host, without_serials(&note.text)))
-        .collect();
-    let due = plan
-        .rollover_due
-        .iter()
-        .map(|why| format!("(the CA) | due: {why}"));
-    let notes = notes.into_iter().chain(due).collect();
-    Outcome {
-        changes,
-        refusals,
-        notes,
-        proof: plan.verify,
-    }
-}
-
-fn action(action: &Action) -> String {
-    match action {
-        Action::Authority {
-            key_type,
-            validity_days,
-            ..
-        } => {
-            format!("create {key_type} for {validity_days} days")
-        }
-        Action::NextAuthority {
-            subject,
-            key_type,
-            validity_days,
-        } => format!("create {subject} {key_type} for {validity_days} days"),
-        Action::Promote => "promote".to_owned(),
-        Action::EndRollover { destroy_old } => format!("end, destroy the old key: {destroy_old}"),
-        Action::Issue(request) => format!(
-            "issue {} {} for {} days{}",
-            request.role,
-            request.key_type,
-            request.validity_days,
-            match request.signer {
-                Signer::Current => "",
-                Signer::Next => ", of the next CA",
-            }
-        ),
-        Action::Fetch { .. } => "fetch".to_owned(),
-        Action::Sweep { account, .. } => format!("sweep as {account}"),
-        Action::File(file) => {
-            let content = match &file.content {
-                Content::Text(_) => "write".to_owned(),
-                Content::Same => "keep the bytes".to_owned(),
-                Content::Copy { from } => format!("copy {from}"),
-                Content::Kept { .. } => "what was kept".to_owned(),
-                Content::Gone { prune } => format!("remove, {prune} directories when empty"),
-                Content::Authority => "the new CA".to_owned(),
-                Content::Leaf {
-                    part: LeafPart::Certificate,
-                    ..
-                } => "the new certificate".to_owned(),
-                Content::Leaf {
-                    part: LeafPart::Key,
-                    ..
-                } => "the new key".to_owned(),
-            };
-            format!("{content}, {:04o} {}", file.mode, file.account)
-        }
-        Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
-        Action::Forget(what) => format!("forget {what:?}"),
-        Action::Reload(reload) => match &reload.has_read {
-            Some(lines) => format!("reload, {} files read", lines.lines().count()),
-            None => "reload".to_owned(),
-        },
-        Action::Command { argv, seconds } => format!("run {argv:?} within {seconds} s"),
-        Action::Service {
-            unit,
-            verb,
-            seconds,
-        } => {
-            format!("systemctl {} {unit} within {seconds} s", verb.word())
-        }
-        Action::Wait { seconds, .. } => format!("wait {seconds} s"),
-    }
 }

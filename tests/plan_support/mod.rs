@@ -2,5 +2,7 @@
 //! machines it is about, and the CA behind their certificates.
 
 pub mod case;
+mod drift;
 pub mod lab;
 pub mod machine;
+mod outcome;

@@ -93,7 +93,8 @@ ROLLBACK
 
 # arm_units SECONDS UNIT PATHS: a unit for the next boot, and a transient timer.
 arm_units() {
-    cat >"$UNITS/$RESTORE" <<UNIT || fail arm "cannot write in $UNITS (disk full or read-only?)"
+    # Everybody may read it: systemd warns of a unit that not everybody can.
+    (umask 022 && cat >"$UNITS/$RESTORE") <<UNIT || fail arm "cannot write in $UNITS (disk full or read-only?)"
 [Unit]
 Description=Puts back what an unconfirmed change of dtls-deploy replaced
 DefaultDependencies=no
@@ -337,7 +338,14 @@ restart_unit() {
 
 # remember_owner TEXT: which inventory has set this daemon up.
 remember_owner() {
-    printf '%s' "$1" >"$STATE/.owner" && mv -f "$STATE/.owner" "$STATE/owner"
+    printf '%s' "$1" >"$STATE/.owner" && keep_record owner
+}
+
+# keep_record NAME: what was written beside it becomes the record, on the disk whole
+# before it has the name.
+keep_record() {
+    { sync "$STATE/.$1" 2>/dev/null || sync; } && mv -f "$STATE/.$1" "$STATE/$1" || return 1
+    sync "$STATE" 2>/dev/null || sync
 }
 
 # uptime_now: sets $uptime, in hundredths of a second.
@@ -386,6 +394,5 @@ confirm() {
 remember_restart() {
     [ -e "$STATE/pending" ] || return 0
     { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
-        mv -f "$STATE/.confirmed" "$STATE/confirmed" && rm -f "$STATE/pending" || return 1
-    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+        keep_record confirmed && rm -f "$STATE/pending"
 }

@@ -301,7 +301,6 @@ fact_files() {
 # fact_unit UNIT: what systemd knows of the unit, and the files it is made of; where
 # there is no systemd, of the init script.
 fact_unit() {
-    fact_unit=$1
     fact_drop_ins=/etc/systemd/system/$1.d
     if has_systemd; then
         fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
@@ -312,6 +311,18 @@ fact_unit() {
         fact_shown=$(init_show "$1")
         fact_drop_ins=/nonexistent
     fi
+    fact_made_of unit drop-in "$fact_drop_ins"
+    fact_armed
+    return 0
+}
+
+# fact_made_of WORD DROP-IN DIRECTORY: what $fact_shown says of a unit, a record WORD
+# a line, and the files that it is made of. Of the directory those are named that
+# systemd may not have read yet: it will at the next reload.
+fact_made_of() {
+    fact_word=$1
+    fact_drop_in=$2
+    fact_drop_ins=$3
     set --
     fact_old_ifs=$IFS
     IFS='
@@ -319,7 +330,7 @@ fact_unit() {
     set -f
     for fact_line in $fact_shown; do
         IFS=$fact_old_ifs
-        record unit "$fact_line"
+        record "$fact_word" "$fact_line"
         case $fact_line in
         MainPID=*) fact_main_pid=${fact_line#MainPID=} ;;
         FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
@@ -332,14 +343,12 @@ fact_unit() {
     done
     set +f
     IFS=$fact_old_ifs
-    # What systemd has not read yet it will read at the next reload.
     for fact_file in "$fact_drop_ins"/*.conf; do
         [ -f "$fact_file" ] || continue
-        record drop-in "$fact_file"
+        record "$fact_drop_in" "$fact_file"
         set -- "$@" "$fact_file"
     done
     [ $# -gt 0 ] && fact_files content "$@"
-    fact_armed
     return 0
 }
 

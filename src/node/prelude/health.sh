@@ -4,31 +4,9 @@
 # of, those that systemd has not read yet included.
 fact_socket() {
     has_systemd || return 0
-    fact_unit=$1
     fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p FragmentPath \
         -p DropInPaths -p NeedDaemonReload </dev/null) || return 0
-    set --
-    fact_old_ifs=$IFS
-    IFS='
-'
-    set -f
-    for fact_line in $fact_shown; do
-        IFS=$fact_old_ifs
-        record socket "$fact_line"
-        case $fact_line in
-        FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
-        DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
-        esac
-    done
-    set +f
-    IFS=$fact_old_ifs
-    for fact_file in "/etc/systemd/system/$fact_unit.d"/*.conf; do
-        [ -f "$fact_file" ] || continue
-        record socket-drop-in "$fact_file"
-        set -- "$@" "$fact_file"
-    done
-    [ $# -gt 0 ] && fact_files content "$@"
-    return 0
+    fact_made_of socket socket-drop-in "/etc/systemd/system/$1.d"
 }
 
 # fact_health TOOL...: what confines dockerd, which docker it is, and which of the

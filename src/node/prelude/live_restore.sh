@@ -57,6 +57,5 @@ reload_said() {
 record_reload() {
     own_state &&
         { unit_property "$1" InvocationID && printf '%s' "$2"; } >"$STATE/.confirmed" &&
-        mv -f "$STATE/.confirmed" "$STATE/confirmed" || fail reload "cannot write in $STATE"
-    sync "$STATE/confirmed" "$STATE" 2>/dev/null || sync
+        keep_record confirmed || fail reload "cannot write in $STATE"
 }

@@ -34,20 +34,24 @@ prove_identity() {
         *) break ;;
         esac
     done
-    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
     if [ "$prove_tool" != docker ] && [ "$prove_status" = 0 ]; then
         case $prove_said in
-        *ApiVersion*) prove_last= ;;
+        *ApiVersion*) prove_said= ;;
         *) prove_status=1 ;;
         esac
     fi
-    if [ "$prove_status" = 0 ]; then
-        record identity accepted "$prove_tool" "$prove_last"
-    elif [ "$prove_status" = 124 ]; then
-        record identity timeout "$prove_tool" "no answer within 15 s"
-    else
-        record identity refused "$prove_tool" "$prove_last"
-    fi
+    prove_outcome identity 15
+}
+
+# prove_outcome WORD SECONDS: what came of the tool that was given so long, and the
+# last that it said.
+prove_outcome() {
+    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
+    case $prove_status in
+    0) record "$1" accepted "$prove_tool" "$prove_last" ;;
+    124) record "$1" timeout "$prove_tool" "no answer within $2 s" ;;
+    *) record "$1" refused "$prove_tool" "$prove_last" ;;
+    esac
 }
 
 # prove_with_tool: one try of prove_identity's, with what it was told; what the tool
@@ -149,14 +153,7 @@ prove_socket() {
         record socket unproved none "neither docker nor curl is there"
         return 0
     fi
-    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
-    if [ "$prove_status" = 0 ]; then
-        record socket accepted "$prove_tool" "$prove_last"
-    elif [ "$prove_status" = 124 ]; then
-        record socket timeout "$prove_tool" "no answer within 10 s"
-    else
-        record socket refused "$prove_tool" "$prove_last"
-    fi
+    prove_outcome socket 10
 }
 
 # prove_as_owner ARGUMENT...: prove_identity with the files of the account that this

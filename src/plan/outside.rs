@@ -1,0 +1,75 @@
+//! Identities of the CA that the inventory does not know.
+//!
+//! Comes in: the ledger, the inventory and the time. Goes out: whoever still holds a
+//! valid certificate without being declared, and whom a rollover would lock out.
+//! Called where a rollover is read, and by `revoke`, which says whom it keeps out.
+
+use std::collections::BTreeSet;
+
+use super::Authority;
+use crate::inventory::Inventory;
+use crate::pki::{Certificate, Role};
+
+/// An unexpired identity that the inventory does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    pub host: String,
+    pub role: Role,
+    /// When it expires.
+    pub until: time::Date,
+}
+
+/// Whose certificates the inventory speaks of: those that it wants, and those of
+/// identities that it has taken away, which hold nothing back.
+fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
+    let wanted = super::leaves_of(inventory).into_iter();
+    let identities = inventory.hosts.iter().flat_map(|host| &host.identities);
+    wanted
+        .map(|(host, role)| (host.holder(), role))
+        .chain(identities.map(|host| (host.holder(), Role::Client)))
+        .collect()
+}
+
+/// Unexpired identities of the present CA that are not in the inventory, and not
+/// revoked.
+#[must_use]
+pub fn outside_of(
+    authority: &Authority,
+    inventory: &Inventory,
+    now: time::OffsetDateTime,
+) -> Vec<Outside> {
+    let known = declared(inventory);
+    let old: Vec<String> =
+        Certificate::bundle_from_pem(authority.pem.as_deref().unwrap_or_default().as_bytes())
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::sha256)
+            .collect();
+    let mut outside: Vec<Outside> = authority
+        .ledger
+        .entries()
+        .iter()
+        .filter(|entry| {
+            !entry.superseded
+                && entry.not_after > now
+                && old.contains(&entry.issuer_sha256)
+                // Nobody waits for somebody who shall be kept out.
+                && authority.ledger.revocation(&entry.serial).is_none()
+                && !known.contains(&(entry.host.clone(), entry.role))
+        })
+        .map(|entry| Outside {
+            host: entry.host.clone(),
+            role: entry.role,
+            until: entry.not_after.date(),
+        })
+        .collect();
+    outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
+    outside.dedup_by(|later, kept| {
+        let same = later.host == kept.host && later.role == kept.role;
+        if same {
+            kept.until = kept.until.max(later.until);
+        }
+        same
+    });
+    outside
+}

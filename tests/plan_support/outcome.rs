@@ -1,0 +1,151 @@
+//! A plan in the words of a case's `expect:`.
+
+use std::fmt::Write as _;
+
+use dtls_deploy::pki::Signer;
+use dtls_deploy::plan::{Action, Content, LeafPart, Plan};
+
+/// What came out, in the words of `expect:`.
+pub struct Outcome {
+    changes: Vec<String>,
+    refusals: Vec<String>,
+    notes: Vec<String>,
+    pub proof: bool,
+}
+
+impl Outcome {
+    pub fn to_yaml(&self) -> String {
+        let mut text = String::new();
+        for (name, lines) in [
+            ("changes", &self.changes),
+            ("refusals", &self.refusals),
+            ("notes", &self.notes),
+        ] {
+            if !lines.is_empty() {
+                writeln!(text, "  {name}:").unwrap();
+                for line in lines {
+                    writeln!(text, "    - '{}'", line.replace('\'', "''")).unwrap();
+                }
+            }
+        }
+        text
+    }
+}
+
+pub fn describe(plan: &Plan) -> Outcome {
+    let changes = plan
+        .changes()
+        .map(|change| {
+            format!(
+                "{} | {} | {} | {}",
+                change.host,
+                change.subject,
+                change.reasons.join("; "),
+                action(&change.action)
+            )
+        })
+        .collect();
+    let refusals = plan
+        .problems
+        .iter()
+        .map(|problem| {
+            let hint = problem.hint.as_deref().unwrap_or("-");
+            format!(
+                "{} | {} | {hint}",
+                problem.host,
+                problem.message.replace('\n', " / ")
+            )
+        })
+        .collect();
+    let notes: Vec<String> = plan
+        .notes
+        .iter()
+        .map(|note| format!("{} | {}", note.host, without_serials(&note.text)))
+        .collect();
+    let due = plan
+        .rollover_due
+        .iter()
+        .map(|why| format!("(the CA) | due: {why}"));
+    let notes = notes.into_iter().chain(due).collect();
+    Outcome {
+        changes,
+        refusals,
+        notes,
+        proof: plan.verify,
+    }
+}
+
+fn action(action: &Action) -> String {
+    match action {
+        Action::Authority {
+            key_type,
+            validity_days,
+            ..
+        } => {
+            format!("create {key_type} for {validity_days} days")
+        }
+        Action::NextAuthority {
+            subject,
+            key_type,
+            validity_days,
+        } => format!("create {subject} {key_type} for {validity_days} days"),
+        Action::Promote => "promote".to_owned(),
+        Action::EndRollover { destroy_old } => format!("end, destroy the old key: {destroy_old}"),
+        Action::Issue(request) => format!(
+            "issue {} {} for {} days{}",
+            request.role,
+            request.key_type,
+            request.validity_days,
+            match request.signer {
+                Signer::Current => "",
+                Signer::Next => ", of the next CA",
+            }
+        ),
+        Action::Fetch { .. } => "fetch".to_owned(),
+        Action::Sweep { account, .. } => format!("sweep as {account}"),
+        Action::File(file) => {
+            let content = match &file.content {
+                Content::Text(_) => "write".to_owned(),
+                Content::Same => "keep the bytes".to_owned(),
+                Content::Copy { from } => format!("copy {from}"),
+                Content::Kept { .. } => "what was kept".to_owned(),
+                Content::Gone { prune } => format!("remove, {prune} directories when empty"),
+                Content::Authority => "the new CA".to_owned(),
+                Content::Leaf {
+                    part: LeafPart::Certificate,
+                    ..
+                } => "the new certificate".to_owned(),
+                Content::Leaf {
+                    part: LeafPart::Key,
+                    ..
+                } => "the new key".to_owned(),
+            };
+            format!("{content}, {:04o} {}", file.mode, file.account)
+        }
+        Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
+        Action::Forget(what) => format!("forget {what:?}"),
+        Action::Reload(reload) => match &reload.has_read {
+            Some(lines) => format!("reload, {} files read", lines.lines().count()),
+            None => "reload".to_owned(),
+        },
+        Action::Command { argv, seconds } => format!("run {argv:?} within {seconds} s"),
+        Action::Service {
+            unit,
+            verb,
+            seconds,
+        } => {
+            format!("systemctl {} {unit} within {seconds} s", verb.word())
+        }
+        Action::Wait { seconds, .. } => format!("wait {seconds} s"),
+    }
+}
+
+/// Serials are drawn anew in each run.
+fn without_serials(text: &str) -> String {
+    let mut parts = text.split("serial ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
+        text + "serial SERIAL" + rest
+    })
+}
