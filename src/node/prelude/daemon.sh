@@ -378,6 +378,8 @@ journal_tail() {
         init_tail "$1"
         return 0
     fi
+    # What the daemon has said last may not have reached the journal yet.
+    timeout 5 journalctl --sync </dev/null 2>/dev/null
     journalctl -u "$1" -n 15 --no-pager -o cat </dev/null 2>/dev/null | while IFS= read -r journal_line; do
         record journal "$journal_line"
     done
