@@ -43,8 +43,10 @@ def install(tool, scratch, count, user):
         path = scratch / "ansible.json"
         inventory = {"all": {"vars": {"ansible_user": user}, "hosts": {n: {"ansible_host": a} for n, a in hosts.items()}}}
         path.write_text(json.dumps(inventory))
+        settings = scratch / "ansible.cfg"
+        settings.touch()
         environment |= {
-            "ANSIBLE_CONFIG": "/dev/null", "ANSIBLE_FORKS": FORKS, "ANSIBLE_PIPELINING": "1",
+            "ANSIBLE_CONFIG": str(settings), "ANSIBLE_FORKS": FORKS, "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_GATHERING": "explicit", "ANSIBLE_HOME": str(scratch / "ansible"), "ANSIBLE_INVENTORY_ENABLED": "yaml",
             "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
         }  # fmt: skip
