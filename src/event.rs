@@ -107,6 +107,13 @@ pub enum Event {
         /// The hosts that failed.
         because: Vec<String>,
     },
+    /// Before the proofs, where not every client is tried with every daemon.
+    Sampled {
+        /// Pairs of a client and a daemon.
+        tried: usize,
+        /// All that there are.
+        all: usize,
+    },
     Proof(Proof),
     /// A certificate in one place, of `status`; the most urgent first.
     Certificate(Box<CertificateStatus>),

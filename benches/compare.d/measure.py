@@ -1,7 +1,8 @@
 """One command, measured: what `benches/compare` starts inside the lab's network.
 
-In: a command, a file for its output, one for the result. Out: JSON with seconds of wall time, seconds of processor time
-and, with --memory, the peak of memory.
+In: a command, a file for its output, one for the result. Out: JSON with seconds of wall time, seconds of processor time,
+the largest resident set that the command or one process it waited for had, and, with --memory, the peak of memory of all
+of them together.
 
 The command runs in a cgroup of its own, so that nothing it starts is missed: ssh, Ansible's workers, and the masters
 of ControlPersist, which belong to nobody once the command has ended. What is left in the cgroup then is counted up to
@@ -87,13 +88,14 @@ def main():
             while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
                 peak = max(peak, sum(map(proportional_set_size, processes(cgroup))))
                 time.sleep(SAMPLE_EVERY)
-        _, status = os.waitpid(pid, 0)
+        _, status, usage = os.wait4(pid, 0)
         wall = time.perf_counter() - begun
     result = {
         "code": os.waitstatus_to_exitcode(status),
         "wall": wall,
         "processor": processor_seconds(cgroup),
         "left": len(processes(cgroup)),
+        "largest": usage.ru_maxrss * 1024,
     }
     if arguments.memory:
         result["memory"] = peak

@@ -3,6 +3,7 @@
 use super::convert::{Context, Convert, Found};
 use super::names::nearest;
 use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
+use crate::verify::VerifyScope;
 use crate::yaml::source::quoted;
 
 /// One of a few words.
@@ -59,6 +60,24 @@ impl Convert for ClientModeName {
         ]
         .map(|mode| (mode.word(), mode));
         one_of(value, Self::EXPECTED, &known, context)
+    }
+}
+
+/// With how many daemons a client is tried.
+pub(super) struct Scope;
+
+impl Convert for Scope {
+    type Output = Option<VerifyScope>;
+    const EXPECTED: &'static str = "full, sample or own";
+    const SCHEMA: &'static str = r#"{"enum": ["full", "sample", "own"]}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<Option<VerifyScope>> {
+        const KNOWN: [(&str, VerifyScope); 3] = [
+            ("full", VerifyScope::Full),
+            ("sample", VerifyScope::Sample),
+            ("own", VerifyScope::Own),
+        ];
+        one_of(value, Self::EXPECTED, &KNOWN, context).map(Some)
     }
 }
 

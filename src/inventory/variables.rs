@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 use crate::pki::{KeyType, San, Subject};
 use crate::secret::Secret;
+use crate::verify::VerifyScope;
 
 use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
 use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
 use super::convert::{Context, Convert, Found};
-use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName};
+use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope};
 use super::definitions::Variables;
 use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::identities::{Identities, WrittenIdentity};
@@ -181,6 +182,12 @@ variables! {
     "dtls_zone" => zone: Option<String> = None, "", Zone, Clients;
     /// The daemon that a client's profile points to.
     "dtls_default_daemon" => default_daemon: Option<String> = None, "", HostName, Clients;
+    /// With which daemons a client is tried in the proof: `full`, with every one;
+    /// `sample`, with one or more, so that every daemon is tried from some client, and
+    /// refuses others once; `own`, its own certificate alone, with its
+    /// `dtls_default_daemon` or the first one. When not set, `full` as long as
+    /// clients times daemons are at most 100, and `sample` above that.
+    "dtls_verify" => verify: Option<VerifyScope> = None, "", Scope, Clients;
     /// The name of the systemd drop-in.
     "dtls_dropin" => dropin: String = "50-dtls-deploy.conf".to_owned(),
         "50-dtls-deploy.conf", DropIn, Daemons;

@@ -52,7 +52,8 @@ struct Prelude {
     /// What stands outside of functions in the files that only look.
     settings: String,
     looking: BTreeMap<&'static str, Function>,
-    changing: BTreeSet<&'static str>,
+    /// The names of all functions, those that change something too.
+    known: BTreeSet<&'static str>,
 }
 
 struct Function {
@@ -98,20 +99,14 @@ impl Prelude {
             whole,
             settings,
             looking,
-            changing,
+            known,
         }
     }
 
     fn for_statements(&self, statements: &[String]) -> String {
-        let known: BTreeSet<&'static str> = self
-            .looking
-            .keys()
-            .copied()
-            .chain(self.changing.iter().copied())
-            .collect();
         let mut open: Vec<&'static str> = ALWAYS.to_vec();
         for statement in statements {
-            open.extend(named_in(statement, &known));
+            open.extend(named_in(statement, &self.known));
         }
         let mut needed = BTreeSet::new();
         while let Some(name) = open.pop() {
@@ -223,7 +218,7 @@ mod tests {
                 .count();
         }
         assert_eq!(found, written);
-        assert_eq!(found, PRELUDE.looking.len() + PRELUDE.changing.len());
+        assert_eq!(found, PRELUDE.known.len());
     }
 
     #[test]

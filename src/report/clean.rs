@@ -54,7 +54,7 @@ pub(super) fn clean(event: &Event) -> Event {
         Event::Failed(failure) => failed(failure),
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
         Event::Certificate(certificate) => status(certificate),
-        Event::Status { .. } | Event::Doctor { .. } => {}
+        Event::Sampled { .. } | Event::Status { .. } | Event::Doctor { .. } => {}
         Event::Finding(finding) => {
             let Finding {
                 host, seen, advice, ..

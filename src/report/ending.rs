@@ -5,14 +5,19 @@ use super::layout::{self, Cell, plural, some_of};
 use super::{Style, Verbosity};
 use crate::event::{Check, HostRecap, Proof, StoppedHost, Verdict};
 
-/// Up to so many hosts the recap has a line for each.
-const FEW: usize = 20;
+/// Up to so many hosts every one has lines of its own; of more, those that
+/// failed.
+pub(super) const FEW: usize = 20;
 /// Clients named in one line of a proof.
 const CLIENTS: usize = 2;
 
 /// One line a daemon and check where all clients agree, one a client where
 /// they do not. With many hosts only what is not proved, and a count.
-pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
+pub(super) fn proofs(
+    style: Style,
+    mut proofs: Vec<Proof>,
+    sampled: Option<(usize, usize)>,
+) -> Vec<String> {
     if proofs.is_empty() {
         return Vec::new();
     }
@@ -103,6 +108,12 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>) -> Vec<String> {
             of(Verdict::Failed),
             plural(daemons, "daemon")
         ));
+    }
+    if let Some((tried, all)) = sampled {
+        let text = format!(
+            "{tried} of {all} pairs of a client and a daemon were tried; dtls_verify: full tries them all"
+        );
+        lines.extend(layout::wrap(&text, style.width));
     }
     lines
 }
@@ -296,17 +307,19 @@ mod tests {
             width: None,
         };
         let name = "node3  the same under another of its names  from";
-        let lines = super::proofs(style(Verbosity::Normal), proofs.clone());
+        let lines = super::proofs(style(Verbosity::Normal), proofs.clone(), Some((2, 400)));
         let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
         let expected = [
             "Proof:".to_owned(),
             format!("FAILED       {name} node1         other: another machine answers there"),
             format!("proved       {name} node1, node3  node3, 127.0.0.1"),
             format!("not reached  {name} node1         nowhere: no such name"),
+            "2 of 400 pairs of a client and a daemon were tried; dtls_verify: full tries them all"
+                .to_owned(),
         ];
         assert_eq!(lines, expected);
         // Quietly, what leads nowhere is not worth a line.
-        let quiet = super::proofs(style(Verbosity::Quiet), proofs);
+        let quiet = super::proofs(style(Verbosity::Quiet), proofs, None);
         assert!(quiet.iter().all(|line| !line.starts_with("not reached")));
         assert!(quiet.iter().any(|line| line.starts_with("FAILED")));
     }

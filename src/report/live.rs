@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::Style;
-use super::layout::some_of;
 use super::plain::{Channel, Text};
 use crate::event::{Event, Renderer};
 use crate::node::visible;
@@ -96,10 +95,21 @@ impl Live {
     fn name_laggards(&self) {
         let Some(total) = &self.total else { return };
         let mut working: Vec<_> = self.working.iter().collect();
-        working.sort_by_key(|(_, since)| **since);
-        let names: Vec<String> = working.iter().map(|(name, _)| visible(name)).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        total.set_message(some_of(&names, LAGGARDS));
+        working.sort_unstable_by_key(|(_, since)| **since);
+        let shown = if working.len() <= LAGGARDS + 1 {
+            working.len()
+        } else {
+            LAGGARDS
+        };
+        let names = working.iter().take(shown);
+        let mut text: Vec<String> = names.map(|(name, _)| visible(name)).collect();
+        // The rest is only counted: this is said again with every host that
+        // begins or ends.
+        if working.len() > shown {
+            let last = text.pop().unwrap_or_default();
+            text.push(format!("{last} and {} more", working.len() - shown));
+        }
+        total.set_message(text.join(", "));
     }
 
     /// One bar for all hosts.
@@ -173,6 +183,7 @@ impl Renderer for Live {
             | Event::Certificate(_)
             | Event::Checked { .. }
             | Event::Finding(_)
+            | Event::Sampled { .. }
             | Event::Proof(_) => {}
         }
         self.text.event(event);

@@ -38,6 +38,8 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     style: Style,
     print: P,
     proofs: Vec<Proof>,
+    /// Pairs of a client and a daemon that are tried, and all that there are.
+    sampled: Option<(usize, usize)>,
     certificates: Vec<CertificateStatus>,
     findings: Vec<Finding>,
     timings: Timings,
@@ -66,6 +68,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             style,
             print,
             proofs: Vec::new(),
+            sampled: None,
             certificates: Vec::new(),
             findings: Vec::new(),
             timings: Timings::default(),
@@ -146,6 +149,9 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
     fn changed(&mut self, host: &str, what: &str) {
         let what = match self.style.verbosity {
             Verbosity::Quiet => return,
+            // Of many hosts the plan and the recap say it; a line each would
+            // hide those that fail.
+            Verbosity::Normal if self.hosts.len() > ending::FEW => return,
             Verbosity::Normal => shorten(what),
             Verbosity::Verbose => what.to_owned(),
         };
@@ -224,6 +230,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
         // In a run of several plans the proofs after the last one count.
         self.proofs.clear();
+        self.sampled = None;
         if style.verbosity != Verbosity::Quiet || self.check {
             self.lines(&plan::lines(style, self.check, changes, batches));
         }
@@ -285,6 +292,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 hosts,
                 because,
             } => self.said(0, "33", "not begun:", &not_begun(play, hosts, because)),
+            Event::Sampled { tried, all } => self.sampled = Some((*tried, *all)),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
             Event::Certificate(certificate) => self.certificates.push((**certificate).clone()),
             Event::Status {
@@ -322,7 +330,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 milliseconds,
             } => {
                 let proofs = std::mem::take(&mut self.proofs);
-                let mut lines = ending::proofs(style, proofs);
+                let mut lines = ending::proofs(style, proofs, self.sampled.take());
                 lines.extend(ending::recap(style, hosts, *milliseconds));
                 self.last(&lines);
             }

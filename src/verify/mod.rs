@@ -13,8 +13,10 @@ mod judge;
 mod names;
 pub mod pair;
 pub mod probe;
+mod selection;
 
 pub use judge::{asked_for, judge_shown};
+pub use selection::VerifyScope;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +62,7 @@ pub struct Expectations {
     pub privileged: BTreeMap<String, bool>,
 }
 
-/// Tries everything, all at once; every proof is also an event.
+/// Tries everything that is selected, all at once; every proof is also an event.
 pub async fn verify(
     nodes: &BTreeMap<String, Arc<Node>>,
     inventory: &Inventory,
@@ -69,41 +71,28 @@ pub async fn verify(
 ) -> Vec<Proof> {
     let made_up = Identity::made_up().ok();
     let mut attempts: Vec<BoxFuture<'_, Vec<Proof>>> = Vec::new();
-    for daemon in inventory.daemons() {
-        for client in inventory.clients() {
-            if let Some(node) = nodes.get(&client.name) {
-                for holder in &client.identities {
-                    if holder.is_absent() {
-                        continue;
-                    }
-                    let attempt = Attempt {
-                        node,
-                        client: holder,
-                        daemon,
-                        address: daemon_address(daemon),
-                        expectations,
-                    };
-                    attempts.push(Box::pin(async move { vec![attempt.as_client().await] }));
-                }
-                let attempt = Attempt {
-                    node,
-                    client,
-                    daemon,
-                    address: daemon_address(daemon),
-                    expectations,
-                };
+    for tried in pairs(nodes, inventory, events) {
+        let attempt = |client| Attempt {
+            node: tried.node,
+            client,
+            daemon: tried.daemon,
+            address: daemon_address(tried.daemon),
+            expectations,
+        };
+        for holder in &tried.client.identities {
+            if !holder.is_absent() {
+                let attempt = attempt(holder);
                 attempts.push(Box::pin(async move { vec![attempt.as_client().await] }));
-                let attempt = Attempt {
-                    node,
-                    client,
-                    daemon,
-                    address: daemon_address(daemon),
-                    expectations,
-                };
-                let made_up = made_up.clone();
-                attempts.push(Box::pin(async move { attempt.refusals(made_up).await }));
             }
         }
+        let own = attempt(tried.client);
+        attempts.push(Box::pin(async move { vec![own.as_client().await] }));
+        if tried.refusals {
+            let (attempt, made_up) = (attempt(tried.client), made_up.clone());
+            attempts.push(Box::pin(async move { attempt.refusals(made_up).await }));
+        }
+    }
+    for daemon in inventory.daemons() {
         attempts.extend(names::of_daemon(nodes, inventory, daemon, expectations));
         if let Some(node) = nodes.get(&daemon.name) {
             attempts.push(Box::pin(from_daemon(node, daemon, expectations)));
@@ -139,6 +128,57 @@ pub async fn verify(
         ))
     });
     proofs
+}
+
+/// A client and a daemon that are tried with each other.
+struct Tried<'a> {
+    node: &'a Node,
+    client: &'a Host,
+    daemon: &'a Host,
+    refusals: bool,
+}
+
+/// What `dtls_verify` selects, of the clients that are connected. Says so where
+/// that is not all.
+fn pairs<'a>(
+    nodes: &'a BTreeMap<String, Arc<Node>>,
+    inventory: &'a Inventory,
+    events: &Events,
+) -> Vec<Tried<'a>> {
+    let daemons: Vec<&Host> = inventory.daemons().collect();
+    let clients: Vec<(&Host, &Node)> = inventory
+        .clients()
+        .filter_map(|client| Some((client, &**nodes.get(&client.name)?)))
+        .collect();
+    let from: Vec<selection::From> = clients
+        .iter()
+        .map(|(client, _)| {
+            let own = client.settings.default_daemon.as_ref();
+            let own = own.and_then(|own| daemons.iter().position(|daemon| daemon.name == *own));
+            selection::From {
+                scope: client.settings.verify,
+                own: own.unwrap_or_default(),
+            }
+        })
+        .collect();
+    let selected = selection::select(&from, daemons.len());
+    let all = clients.len() * daemons.len();
+    if selected.len() < all {
+        events.emit(Event::Sampled {
+            tried: selected.len(),
+            all,
+        });
+    }
+    let tried = selected.into_iter().filter_map(|pair| {
+        let (client, node) = clients.get(pair.client)?;
+        Some(Tried {
+            node,
+            client,
+            daemon: daemons.get(pair.daemon)?,
+            refusals: pair.refusals,
+        })
+    });
+    tried.collect()
 }
 
 /// Whether a daemon lets a client in that shows its own certificate.

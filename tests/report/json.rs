@@ -76,6 +76,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             host: name(),
             what: name(),
         },
+        Event::Sampled { tried: 1, all: 2 },
         Event::Act {
             host: name(),
             step: name(),
@@ -218,6 +219,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::ActEnded { .. }
             | Event::Failed(_)
             | Event::NotBegun { .. }
+            | Event::Sampled { .. }
             | Event::Proof(_)
             | Event::Certificate(_)
             | Event::Status { .. }

@@ -2,8 +2,8 @@
 //!
 //! Comes in: a host, and the user and port if they are already settled. Goes
 //! out: what OpenSSH itself would use, `Include`, `Match` and defaults
-//! resolved. Called once per distinct question and run, by
-//! [`SshContext`](super::SshContext).
+//! resolved. Called by [`SshContext`](super::SshContext), once for all hosts that
+//! share an answer.
 //!
 //! `Match exec` in the user's own configuration is evaluated by `ssh -G`, as
 //! it is by every `ssh` that the user types. Host and user names come from the
@@ -139,21 +139,14 @@ pub(super) async fn ask(
     user: Option<&str>,
     port: Option<u16>,
 ) -> Result<HostConfig, String> {
-    let mut command = Command::new(program);
-    command.arg("-G");
-    if let Some(file) = config_file {
-        command.arg("-F").arg(file);
-    }
+    let mut command = command(program, config_file);
     if let Some(user) = user {
         command.args(["-l", user]);
     }
     if let Some(port) = port {
         command.arg("-p").arg(port.to_string());
     }
-    command
-        .args(["--", host])
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.args(["--", host]);
     let output = match tokio::time::timeout(DEADLINE, command.output()).await {
         Ok(Ok(output)) => output,
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -170,6 +163,34 @@ pub(super) async fn ask(
         ));
     }
     Ok(HostConfig::parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The files that OpenSSH's client reads, included ones too, whichever host they
+/// are about; `None` when it does not say.
+pub(super) async fn files_read(program: &Path, config_file: Option<&Path>) -> Option<Vec<PathBuf>> {
+    const SAYS: &str = "Reading configuration data ";
+    // `readconf.c` cuts a path there.
+    const CUT: usize = 200;
+    let mut command = command(program, config_file);
+    command.args(["-v", "--", "localhost"]);
+    let output = tokio::time::timeout(DEADLINE, command.output()).await;
+    let output = output.ok()?.ok()?;
+    let text = String::from_utf8(output.stderr).ok()?;
+    let paths = text
+        .lines()
+        .filter_map(|line| Some(line.split_once(SAYS)?.1));
+    let paths: Vec<&str> = paths.map(|path| path.trim_end_matches('\r')).collect();
+    let is_whole = paths.iter().all(|path| path.len() < CUT);
+    (output.status.success() && is_whole).then(|| paths.into_iter().map(PathBuf::from).collect())
+}
+
+fn command(program: &Path, config_file: Option<&Path>) -> Command {
+    let mut command = Command::new(program);
+    command.arg("-G").stdin(Stdio::null()).kill_on_drop(true);
+    if let Some(file) = config_file {
+        command.arg("-F").arg(file);
+    }
+    command
 }
 
 /// Refuses names that could be taken for an option or would mean something to

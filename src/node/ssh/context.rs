@@ -17,12 +17,17 @@ use super::config::{self, HostConfig};
 use super::connection::SshConnection;
 use super::error::ConnectError;
 use super::keys::{KeyFault, KeyFile};
+use super::known_hosts::{KnownHosts, Unreadable};
+use super::shared_config::{self, Blocks, Kind};
 use crate::node::BoxFuture;
 use crate::secret::Secret;
 
 /// Connections being made at one time to one sshd. It starts to drop
 /// unauthenticated connections at ten (`MaxStartups`).
 const AT_ONCE: usize = 8;
+
+/// `ssh -G` under way at one time.
+const ASKED_AT_ONCE: usize = 8;
 
 /// How long a jump host that failed is not tried again.
 const JUMP_FAILURE_KEPT: Duration = Duration::from_secs(30);
@@ -47,6 +52,12 @@ pub type Prompt = Arc<dyn Fn(&PromptRequest) -> Option<Secret> + Send + Sync>;
 /// Host, user and port, as given to `ssh -G`.
 type Question = (String, Option<String>, Option<u16>);
 
+/// What hosts share: the kind, and user and port as given to `ssh -G`.
+type SharedQuestion = (Kind, Option<String>, Option<u16>);
+
+/// The host that was asked for, and the answer.
+type SharedAnswer = Result<(String, Arc<HostConfig>), String>;
+
 type JumpResult = Result<Arc<SshConnection>, (Instant, Arc<ConnectError>)>;
 
 /// Shared by all connections of a run.
@@ -59,6 +70,11 @@ pub struct SshContext {
     prompt: Option<Prompt>,
     prompting: tokio::sync::Mutex<()>,
     configs: Cache<Question, Result<Arc<HostConfig>, String>>,
+    shared: Cache<SharedQuestion, SharedAnswer>,
+    /// None when every host has to be asked for.
+    blocks: OnceCell<Option<Blocks>>,
+    asking: Semaphore,
+    known_hosts: Cache<PathBuf, Result<Arc<KnownHosts>, Unreadable>>,
     keys: Cache<PathBuf, Result<Arc<KeyFile>, KeyFault>>,
     jumps: Cache<String, JumpResult>,
     gates: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -92,6 +108,10 @@ impl SshContext {
             prompt: None,
             prompting: tokio::sync::Mutex::default(),
             configs: Cache::default(),
+            shared: Cache::default(),
+            blocks: OnceCell::new(),
+            asking: Semaphore::new(ASKED_AT_ONCE),
+            known_hosts: Cache::default(),
             keys: Cache::default(),
             jumps: Cache::default(),
             gates: Mutex::default(),
@@ -151,7 +171,7 @@ impl SshContext {
         self.prompt.is_some()
     }
 
-    /// `ssh -G`, once per question.
+    /// What `ssh -G` says, asked once for all hosts that share an answer.
     pub(super) async fn config(
         &self,
         host: &str,
@@ -159,14 +179,58 @@ impl SshContext {
         port: Option<u16>,
     ) -> Result<Arc<HostConfig>, String> {
         config::check_names(host, user)?;
-        let key = (host.to_owned(), user.map(ToOwned::to_owned), port);
-        let cell = self.configs.cell(key);
-        let ask = || async {
-            let file = self.config_file.as_deref();
-            let answer = config::ask(&self.ssh_program, file, host, user, port).await;
-            answer.map(Arc::new)
+        let owned = user.map(ToOwned::to_owned);
+        let blocks = self.blocks.get_or_init(|| self.read_blocks()).await;
+        let Some(kind) = blocks.as_ref().and_then(|blocks| blocks.kind(host)) else {
+            let cell = self.configs.cell((host.to_owned(), owned, port));
+            let ask = || self.ask(host, user, port);
+            return cell.get_or_init(ask).await.clone();
         };
-        cell.get_or_init(ask).await.clone()
+        let cell = self.shared.cell((kind, owned, port));
+        let ask = || async {
+            let answer = self.ask(host, user, port).await?;
+            Ok((host.to_owned(), answer))
+        };
+        let (asked, answer) = cell.get_or_init(ask).await.clone()?;
+        if asked == host {
+            return Ok(answer);
+        }
+        Ok(Arc::new(shared_config::transfer(&answer, &asked, host)))
+    }
+
+    async fn ask(
+        &self,
+        host: &str,
+        user: Option<&str>,
+        port: Option<u16>,
+    ) -> Result<Arc<HostConfig>, String> {
+        let _permit = self.asking.acquire().await;
+        let file = self.config_file.as_deref();
+        let answer = config::ask(&self.ssh_program, file, host, user, port).await;
+        answer.map(Arc::new)
+    }
+
+    async fn read_blocks(&self) -> Option<Blocks> {
+        let file = self.config_file.as_deref();
+        let files = config::files_read(&self.ssh_program, file).await?;
+        let read = |path| std::fs::read_to_string(path).ok();
+        let texts: Option<Vec<String>> = files.iter().map(read).collect();
+        Blocks::read(&texts?)
+    }
+
+    /// `known_hosts` files, each read once. What is recorded meanwhile is seen
+    /// by whoever records something: it reads again, under a lock.
+    pub(super) async fn known_hosts(
+        &self,
+        paths: &[PathBuf],
+    ) -> Result<Vec<Arc<KnownHosts>>, Unreadable> {
+        let mut files = Vec::with_capacity(paths.len());
+        for path in paths {
+            let cell = self.known_hosts.cell(path.clone());
+            let read = || async { KnownHosts::read(path).map(Arc::new) };
+            files.push(cell.get_or_init(read).await.clone()?);
+        }
+        Ok(files)
     }
 
     /// A key file, read once.

@@ -14,7 +14,7 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::error::ConnectError;
-use super::known_hosts::{self, Records, Verdict, wildcard};
+use super::known_hosts::{self, KnownHosts, Records, Verdict, wildcard};
 use super::settings::Settings;
 use crate::node::HostKeyChecking;
 
@@ -215,8 +215,13 @@ fn append(path: &Path, name: &str, key: &PublicKey, settings: &Settings) -> io::
         return Ok(Verdict::Unknown); // /dev/null: accepted, and meant to be forgotten
     }
     rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
-    let records = Records::read(&settings.known_hosts, &settings.known_names)
-        .map_err(|unreadable| io::Error::other(unreadable.reason))?;
+    let files: Result<Vec<KnownHosts>, _> = settings
+        .known_hosts
+        .iter()
+        .map(|path| KnownHosts::read(path))
+        .collect();
+    let files = files.map_err(|unreadable| io::Error::other(unreadable.reason))?;
+    let records = Records::of(&files, &settings.known_names);
     let verdict = records.judge(key);
     if verdict == Verdict::Unknown {
         let mut line = known_hosts::line(name, key, settings.hash_known_hosts)?;

@@ -6,6 +6,7 @@
 //! file format", and where they differ stricter: a host of which any key is known is
 //! never taken for a new one.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -48,40 +49,106 @@ pub(super) struct Records {
     outdated: Vec<RecordedKey>,
 }
 
-/// A file that exists and cannot be read.
+/// A file, parsed; found in it is a host by its name, not by looking at every
+/// line: there may be as many lines as hosts.
+#[derive(Debug, Default)]
+pub(super) struct KnownHosts {
+    path: PathBuf,
+    lines: Vec<Line>,
+    /// Lines whose names stand for themselves, by each of those.
+    by_name: HashMap<String, Vec<usize>>,
+    /// Lines with patterns or hashed names: they may be about anybody.
+    others: Vec<usize>,
+}
+
 #[derive(Debug)]
+struct Line {
+    number: usize,
+    marker: Option<Marker>,
+    patterns: HostPatterns,
+    /// Algorithm and key, not parsed yet.
+    key: String,
+}
+
+impl KnownHosts {
+    /// A missing file is an empty one, an unreadable one is an error (it may
+    /// hold the line that revokes the key).
+    pub(super) fn read(path: &Path) -> Result<Self, Unreadable> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Self::parse(path, &String::from_utf8_lossy(&bytes))),
+            Err(error) if is_missing(&error) => Ok(Self::default()),
+            Err(error) => Err(Unreadable {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            }),
+        }
+    }
+
+    fn parse(path: &Path, text: &str) -> Self {
+        let mut file = Self {
+            path: path.to_owned(),
+            ..Self::default()
+        };
+        for (index, line) in text.lines().enumerate() {
+            let Some((marker, patterns, key)) = parse_line(line) else {
+                continue;
+            };
+            let place = file.lines.len();
+            match &patterns {
+                HostPatterns::Patterns(names)
+                    if names.iter().all(|name| !name.contains(['*', '?', '!'])) =>
+                {
+                    for name in names {
+                        let lines = file.by_name.entry(name.to_lowercase()).or_default();
+                        lines.push(place);
+                    }
+                }
+                _ => file.others.push(place),
+            }
+            file.lines.push(Line {
+                number: index + 1,
+                marker,
+                patterns,
+                key,
+            });
+        }
+        file
+    }
+
+    /// Lines that may be about a server with these names, in the file's order.
+    fn about(&self, names: &[String]) -> impl Iterator<Item = &Line> {
+        let by_name = names.iter().filter_map(|name| self.by_name.get(name));
+        let places: BTreeSet<usize> = by_name.flatten().chain(&self.others).copied().collect();
+        places.into_iter().filter_map(|place| self.lines.get(place))
+    }
+}
+
+/// A file that exists and cannot be read.
+#[derive(Debug, Clone)]
 pub(super) struct Unreadable {
     pub path: PathBuf,
     pub reason: String,
 }
 
 impl Records {
-    /// Reads `files`; a missing one is an empty one, an unreadable one is an
-    /// error (it may hold the line that revokes the key).
-    pub(super) fn read(files: &[PathBuf], names: &[String]) -> Result<Self, Unreadable> {
+    /// What `files` say of a server that goes by these names.
+    pub(super) fn of<'a>(
+        files: impl IntoIterator<Item = &'a KnownHosts>,
+        names: &[String],
+    ) -> Self {
         let mut records = Self::default();
-        for path in files {
-            let text = match std::fs::read(path) {
-                Ok(bytes) => bytes,
-                Err(error) if is_missing(&error) => continue,
-                Err(error) => {
-                    return Err(Unreadable {
-                        path: path.clone(),
-                        reason: error.to_string(),
-                    });
-                }
-            };
-            records.add(path, &String::from_utf8_lossy(&text), names);
+        for file in files {
+            records.add(file, names);
         }
-        Ok(records)
+        records
     }
 
-    fn add(&mut self, path: &Path, text: &str, names: &[String]) {
-        for (index, line) in text.lines().enumerate() {
-            let Some((marker, patterns, key)) = parse_line(line) else {
-                continue;
-            };
-            let found: Vec<Match> = names.iter().map(|name| matches(&patterns, name)).collect();
+    fn add(&mut self, file: &KnownHosts, names: &[String]) {
+        for line in file.about(names) {
+            let found: Vec<Match> = names
+                .iter()
+                .map(|name| matches(&line.patterns, name))
+                .collect();
             if found.contains(&Match::Excluded) {
                 continue;
             }
@@ -89,12 +156,12 @@ impl Records {
                 continue;
             };
             let authoritative = place == 0;
-            match parse_key(&key) {
+            match parse_key(&line.key) {
                 Some(key) => {
                     let entry = Entry {
-                        file: path.to_owned(),
-                        line: index + 1,
-                        marker,
+                        file: file.path.clone(),
+                        line: line.number,
+                        marker: line.marker,
                         key,
                     };
                     if authoritative {
@@ -103,10 +170,13 @@ impl Records {
                         self.vouching.push(entry);
                     }
                 }
-                None if authoritative && marker.is_none() && key.starts_with("ssh-dss ") => {
+                None if authoritative
+                    && line.marker.is_none()
+                    && line.key.starts_with("ssh-dss ") =>
+                {
                     self.outdated.push(RecordedKey {
-                        file: path.to_owned(),
-                        line: index + 1,
+                        file: file.path.clone(),
+                        line: line.number,
                         algorithm: "ssh-dss".to_owned(),
                         fingerprint: "(a kind no longer used)".to_owned(),
                     });
@@ -302,8 +372,8 @@ mod tests {
 
     fn judge(text: &str, names: &[&str], key: &str) -> Verdict {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let mut records = Records::default();
-        records.add(Path::new("kh"), text, &names);
+        let file = KnownHosts::parse(Path::new("kh"), text);
+        let records = Records::of([&file], &names);
         records.judge(&parse_key(key).expect("a key"))
     }
 
@@ -322,8 +392,8 @@ mod tests {
         )
         .expect("a key");
         crate::fuzz::run("known_hosts", &seeds, |input| {
-            let mut records = Records::default();
-            records.add(Path::new("kh"), &String::from_utf8_lossy(input), &names);
+            let file = KnownHosts::parse(Path::new("kh"), &String::from_utf8_lossy(input));
+            let records = Records::of([&file], &names);
             for entry in records.keys() {
                 assert!(!matches!(records.judge(&entry.key), Verdict::Unknown));
             }

@@ -22,6 +22,7 @@ mod keys;
 mod known_hosts;
 mod process;
 mod settings;
+mod shared_config;
 mod signer;
 mod socket;
 mod transport;
@@ -96,13 +97,13 @@ async fn attempt(
     let via = settings.jump.as_deref().unwrap_or_default();
     let place = format!("{}:{} {via}", endpoint.host, endpoint.port);
     let permit = context.permit(place).await;
-    let records = Records::read(&settings.known_hosts, &settings.known_names).map_err(|file| {
-        ConnectError::KnownHostsFile {
-            endpoint: Box::new(endpoint.clone()),
-            path: file.path,
-            reason: file.reason,
-        }
+    let files = context.known_hosts(&settings.known_hosts).await;
+    let files = files.map_err(|file| ConnectError::KnownHostsFile {
+        endpoint: Box::new(endpoint.clone()),
+        path: file.path,
+        reason: file.reason,
     })?;
+    let records = Records::of(files.iter().map(|file| &**file), &settings.known_names);
     let via = jump
         .as_ref()
         .map(|(connection, text)| (&**connection, text.as_str()));
