@@ -4,22 +4,26 @@
 //! its bytes; the node hashes the file as it arrives and before every later
 //! start, and runs nothing else. On a CA that is this very machine it works in this process instead.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use aws_lc_rs::digest;
 
 use crate::node::facts::NodeFacts;
 use crate::node::script::quote;
 use crate::node::{ExitFuture, Limits, visible};
-use crate::pki::{Agent, AgentClient, AgentError, sha256_hex};
+use crate::pki::{Agent, AgentClient, AgentError};
 use crate::session::{Node, NodeError};
 
 /// Exit code of the start command when the file is not the expected one.
 const WRONG_FILE: u32 = 65;
 
-/// The program that is pushed.
+/// The program that is pushed. Its bytes are read when they are: most runs find
+/// it on the CA node.
 #[derive(Debug, Clone)]
 pub struct Program {
-    pub bytes: Vec<u8>,
+    file: PathBuf,
     pub sha256: String,
 }
 
@@ -29,10 +33,19 @@ impl Program {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
-        let path = path.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        let bytes = std::fs::read(path)?;
-        let sha256 = sha256_hex(&bytes);
-        Ok(Self { bytes, sha256 })
+        let file = path.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
+        let mut opened = std::fs::File::open(&file)?;
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            let count = opened.read(&mut piece)?;
+            let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else {
+                break;
+            };
+            digest.update(read);
+        }
+        let sha256 = crate::hex(digest.finish().as_ref());
+        Ok(Self { file, sha256 })
     }
 
     /// Where it is kept on the CA node; only the account that runs it writes
@@ -128,8 +141,10 @@ async fn push(
         deadline: Duration::from_secs(120),
         max_output: 65_536,
     };
+    let bytes = std::fs::read(&program.file)
+        .map_err(|error| StartError::Push(format!("{}: {error}", program.file.display())))?;
     let output = node
-        .execute(privileged, &command(&script), &program.bytes, limits)
+        .execute(privileged, &command(&script), &bytes, limits)
         .await?;
     if output.status.success() {
         return Ok(());

@@ -5,8 +5,9 @@ use super::layout::{self, Cell, plural, some_of};
 use super::{Style, Verbosity};
 use crate::event::{Check, HostRecap, Proof, StoppedHost, Verdict};
 
-/// Up to so many hosts the recap has a line for each.
-const FEW: usize = 20;
+/// Up to so many hosts every one has lines of its own; of more, those that
+/// failed.
+pub(super) const FEW: usize = 20;
 /// Clients named in one line of a proof.
 const CLIENTS: usize = 2;
 

@@ -149,6 +149,9 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
     fn changed(&mut self, host: &str, what: &str) {
         let what = match self.style.verbosity {
             Verbosity::Quiet => return,
+            // Of many hosts the plan and the recap say it; a line each would
+            // hide those that fail.
+            Verbosity::Normal if self.hosts.len() > ending::FEW => return,
             Verbosity::Normal => shorten(what),
             Verbosity::Verbose => what.to_owned(),
         };

@@ -34,6 +34,7 @@ pub(super) fn lines(
         format!("{heading}:")
     })];
     for (names, changes) in alike(hosts) {
+        let itself = names.first().filter(|_| names.len() > 1).copied();
         let most = if style.verbosity == Verbosity::Verbose {
             usize::MAX - 1
         } else {
@@ -46,7 +47,7 @@ pub(super) fn lines(
         for line in layout::wrap(&names_shown, style.width) {
             lines.push(style.bold(&line));
         }
-        let rows = rows(style, &changes);
+        let rows = rows(style, &changes, itself);
         lines.extend(layout::table(&rows, style.width, 2, style.colour));
     }
     for play in batches {
@@ -110,19 +111,32 @@ fn by_host(changes: &[PlannedChange]) -> Vec<(&str, Vec<&PlannedChange>)> {
     hosts
 }
 
-/// Hosts with the very same changes together.
+/// What is said of many hosts in one line, in place of each one's name.
+const ITSELF: &str = "it";
+
+/// A change's subject without the host's own name: "client certificate for it".
+/// Two hosts whose subjects differ in nothing else have the same change.
+fn without_name(what: &str, host: &str) -> String {
+    let words = what.split(' ').map(|word| match word.strip_suffix(host) {
+        Some(before) if before.is_empty() || before.ends_with('@') => format!("{before}{ITSELF}"),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Hosts with the very same changes together, their own names left out.
 fn alike<'a>(
     hosts: Vec<(&'a str, Vec<&'a PlannedChange>)>,
 ) -> Vec<(Vec<&'a str>, Vec<&'a PlannedChange>)> {
     let mut places = std::collections::HashMap::new();
     let mut groups: Vec<(Vec<&str>, Vec<&PlannedChange>)> = Vec::new();
     for (host, changes) in hosts {
-        let same: Vec<(&str, &str, &[String])> = changes
+        let same: Vec<(&str, String, &[String])> = changes
             .iter()
             .map(|change| {
                 (
                     change.task.as_str(),
-                    change.what.as_str(),
+                    without_name(&change.what, host),
                     change.reasons.as_slice(),
                 )
             })
@@ -138,7 +152,8 @@ fn alike<'a>(
     groups
 }
 
-fn rows(style: Style, changes: &[&PlannedChange]) -> Vec<Vec<Cell>> {
+/// `itself` is the host whose changes stand for those of others, too.
+fn rows(style: Style, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<Vec<Cell>> {
     let verbose = style.verbosity == Verbosity::Verbose;
     let mut rows = Vec::new();
     let mut rest = changes;
@@ -155,14 +170,15 @@ fn rows(style: Style, changes: &[&PlannedChange]) -> Vec<Vec<Cell>> {
             NAMES
         };
         for change in group.iter().take(shown) {
+            let what = match itself {
+                Some(host) => without_name(&change.what, host),
+                None => change.what.clone(),
+            };
             rows.push(if verbose {
-                vec![
-                    change.what.as_str().into(),
-                    change.reasons.join("; ").into(),
-                ]
+                vec![what.into(), change.reasons.join("; ").into()]
             } else {
                 vec![
-                    shorten(&change.what).into(),
+                    shorten(&what).into(),
                     shorten(&folded(&change.reasons)).into(),
                 ]
             });

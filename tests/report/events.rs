@@ -244,10 +244,6 @@ pub fn many_hosts() -> Vec<Event> {
     let mut events = vec![run(hosts)];
     let mut changes = Vec::new();
     for number in 1..=300 {
-        let what = format!("certificate for {}", name(number));
-        changes.push(change("ca1", "issue", &what, &["none present"]));
-    }
-    for number in 1..=300 {
         events.push(Event::Connected {
             host: name(number),
             address: "x".to_owned(),
@@ -257,6 +253,8 @@ pub fn many_hosts() -> Vec<Event> {
             host: name(number),
             milliseconds: 1,
         });
+        let what = format!("daemon certificate for {}", name(number));
+        changes.push(change(&name(number), "issue", &what, &["none present"]));
         changes.extend(daemon(&name(number)));
     }
     events.push(Event::Plan {
@@ -272,7 +270,7 @@ pub fn many_hosts() -> Vec<Event> {
             ],
         }],
     });
-    let mut recaps = vec![recap("ca1", 300, 0), recap("ops1", 0, 600)];
+    let mut recaps = vec![recap("ca1", 0, 0), recap("ops1", 0, 600)];
     for number in 1..=300 {
         let host = name(number);
         events.push(Event::Started {
@@ -287,6 +285,10 @@ pub fn many_hosts() -> Vec<Event> {
                 ..recap(&host, 0, 0)
             });
         } else {
+            events.push(Event::Changed {
+                host: host.clone(),
+                what: "docker.service".to_owned(),
+            });
             recaps.push(recap(&host, 5, 0));
         }
         for (check, seen) in [

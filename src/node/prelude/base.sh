@@ -35,12 +35,15 @@ else
     }
 fi
 
+own_state_found=
 # own_state: where this account keeps what it needs to go back, in a place that
 # nobody else can write. Root's is one for the whole node.
 own_state() {
+    # Asked for several times in a script.
+    [ -z "$own_state_found" ] || return 0
     if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
     [ -d "$STATE" ] || (umask 077 && mkdir -p "$STATE") 2>/dev/null || return 1
-    [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE"
+    [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE" && own_state_found=yes
 }
 
 record() {

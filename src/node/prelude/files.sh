@@ -31,7 +31,7 @@ stage_directory() {
     if [ ! -d "$1" ]; then
         stage_made=$1
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
-        (umask 022 && mkdir -p "${1%/*}/") && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
+        { [ -d "${1%/*}/" ] || (umask 022 && mkdir -p "${1%/*}/"); } && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
         stage_name "$1"
         stage_open "$1"
         printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"

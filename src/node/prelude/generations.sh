@@ -28,8 +28,8 @@ generation_open() {
     generation_count=0
     generation_lines='
 '
-    rm -rf "$GENERATION"
-    mkdir -p "$STATE/generations" && mkdir "$GENERATION" && printf '' >"$GENERATION/paths" &&
+    [ ! -e "$GENERATION" ] || rm -rf "$GENERATION"
+    { [ -d "$STATE/generations" ] || mkdir -p "$STATE/generations"; } && mkdir "$GENERATION" && printf '' >"$GENERATION/paths" &&
         printf "run$TAB%s\n" "$RUN" >"$GENERATION/manifest" || generation_failed
 }
 
@@ -112,7 +112,9 @@ generation_drop() {
 # whose certificate has expired.
 generations_keep() {
     own_state || return 0
-    rm -rf "$STATE/generations"/.new-*
+    for generation_each in "$STATE/generations"/.new-*; do
+        [ ! -e "$generation_each" ] || rm -rf "$generation_each"
+    done
     generation_left=$1
     set --
     for generation_each in "$STATE"/generations/[0-9]*; do
@@ -122,12 +124,16 @@ generations_keep() {
         rm -rf "$1"
         shift
     done
-    generation_now=$(date +%s)
+    generation_now=
     for generation_each in "$@"; do
-        generation_end=$(sed -n "s/^expires$TAB//p" "$generation_each/manifest")
+        generation_end=
+        while IFS=$TAB read -r generation_word generation_value; do
+            [ "$generation_word" != expires ] || generation_end=$generation_value
+        done <"$generation_each/manifest"
         case $generation_end in
         '' | 0 | *[!0-9]*) continue ;;
         esac
+        [ -n "$generation_now" ] || generation_now=$(date +%s)
         [ "$generation_end" -lt "$generation_now" ] || continue
         for generation_file in "$generation_each"/[0-9]*; do
             if grep -q 'PRIVATE KEY' "$generation_file" 2>/dev/null; then rm -f "$generation_file"; fi
