@@ -3,7 +3,7 @@
 //! Comes in: what was planned, done and proved. Goes out: the recap's events.
 //! Called by the run, and by a rollover after each of its plans.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use super::{Exit, Run, RunError, World};
@@ -64,6 +64,11 @@ impl Run<'_> {
         outcome: &Outcome,
         proofs: &[Proof],
     ) -> Result<(), RunError> {
+        let accepted: HashSet<&str> = proofs
+            .iter()
+            .filter(|proof| proof.check == Check::Accepted && proof.verdict == Verdict::Proved)
+            .map(|proof| proof.from.as_str())
+            .collect();
         let proved = |leaf: &DeliveredLeaf| {
             outcome
                 .failed
@@ -71,11 +76,7 @@ impl Run<'_> {
                 .all(|host| host != host_of(&leaf.host))
                 && (leaf.role == Role::Daemon
                     || (proofs.is_empty() && !self.interrupt.is_asked())
-                    || proofs.iter().any(|proof| {
-                        proof.from == leaf.host
-                            && proof.check == Check::Accepted
-                            && proof.verdict == Verdict::Proved
-                    }))
+                    || accepted.contains(leaf.host.as_str()))
         };
         let leaves: Vec<DeliveredLeaf> = outcome
             .placed
@@ -103,20 +104,22 @@ impl Run<'_> {
     ) -> Exit {
         let problems = world.plan.problems.iter();
         let refused: BTreeSet<&str> = problems.map(|problem| problem.host.as_str()).collect();
+        // Counted once for all hosts: each of many looks up its own.
+        let mut verdicts: HashMap<&str, Vec<Verdict>> = HashMap::new();
+        for proof in proofs {
+            let own = verdicts.entry(host_of(&proof.from)).or_default();
+            own.push(proof.verdict);
+        }
+        let mut issued_for: HashMap<&str, usize> = HashMap::new();
+        for change in world.plan.changes().filter(|change| !change.is_on_node()) {
+            *issued_for.entry(change.host.as_str()).or_default() += 1;
+        }
         let mut hosts = Vec::new();
         for host in self.hosts() {
             let name = host.name.as_str();
-            let of = |verdict| {
-                proofs
-                    .iter()
-                    .filter(|proof| host_of(&proof.from) == name && proof.verdict == verdict)
-                    .count()
-            };
-            let issued = world
-                .plan
-                .changes()
-                .filter(|change| change.host == name && !change.is_on_node())
-                .count();
+            let own = verdicts.get(name).map_or(&[][..], Vec::as_slice);
+            let of = |verdict| own.iter().filter(|seen| **seen == verdict).count();
+            let issued = issued_for.get(name).copied().unwrap_or(0);
             let placed = outcome.changed.get(name).copied().unwrap_or(0);
             let only_issued = if self.options.check || placed > 0 {
                 0

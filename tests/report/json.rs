@@ -219,6 +219,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::ActEnded { .. }
             | Event::Failed(_)
             | Event::NotBegun { .. }
+            | Event::Sampled { .. }
             | Event::Proof(_)
             | Event::Certificate(_)
             | Event::Status { .. }

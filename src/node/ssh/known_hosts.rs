@@ -161,7 +161,7 @@ impl Records {
                     let entry = Entry {
                         file: file.path.clone(),
                         line: line.number,
-                        marker: line.marker.clone(),
+                        marker: line.marker,
                         key,
                     };
                     if authoritative {

@@ -72,10 +72,9 @@ impl Blocks {
                     .hosts
                     .push(value.split_whitespace().map(ToOwned::to_owned).collect()),
                 "match" if value.eq_ignore_ascii_case("all") => {}
-                "host" | "match" => return None,
                 // Answers would depend on what a resolver says.
                 "canonicalizehostname" if value.eq_ignore_ascii_case("no") => {}
-                "canonicalizehostname" => return None,
+                "host" | "match" | "canonicalizehostname" => return None,
                 keyword if !keyword.starts_with(|c: char| c.is_ascii_alphabetic()) => return None,
                 keyword if USED.contains(&keyword) && value.contains('%') => return None,
                 "hostname" if is_plain => {
