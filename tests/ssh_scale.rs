@@ -282,19 +282,19 @@ impl Fleet {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// What was started in sessions on nodes and still runs: shells and their
-    /// children.
+    /// What was started in sessions on nodes and still runs: shells and what
+    /// they started, whoever its parent is by now.
     fn left_on_nodes(&self) -> Vec<String> {
         let mark = format!("FLEET={}", self.sshd.dir.path().display());
-        let is_ours = |pid: &u32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            String::from_utf8_lossy(&environment).contains(&mark)
-        };
-        ssh_support::descendants(std::process::id())
-            .into_iter()
-            .filter(is_ours)
-            .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok())
-            .filter(|words| !words.is_empty())
+        let processes = fs::read_dir("/proc").unwrap();
+        processes
+            .filter_map(|process| {
+                let process = process.ok()?.path();
+                let environment = fs::read(process.join("environ")).ok()?;
+                let words = fs::read_to_string(process.join("cmdline")).ok()?;
+                let is_ours = String::from_utf8_lossy(&environment).contains(&mark);
+                (is_ours && !words.is_empty()).then(|| words.replace('\0', " "))
+            })
             .collect()
     }
 
@@ -370,7 +370,11 @@ fn an_interruption_leaves_nothing_on_eighty_nodes() {
     let begun = Instant::now();
     let status = run.wait().unwrap();
     let said = fleet.said();
-    println!("interrupted, ended {:?} later:\n{said}", begun.elapsed());
+    println!(
+        "process {pid:?} interrupted, ended {:?} later, and then there were {:?}:\n{said}",
+        begun.elapsed(),
+        fleet.left_on_nodes()
+    );
     assert_eq!(status.code(), Some(130), "{said}");
     wait_until("nothing of the run is left on a node", || {
         fleet.left_on_nodes().is_empty()
