@@ -5,7 +5,7 @@ BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test vagrant-test unit fuzz faults fmt lint deny bench compare release package docs prepare
+.PHONY: all lab lab-down test vagrant-test unit fuzz faults fmt lint deny bench compare scale release package docs prepare
 
 all:
 	cargo build
@@ -58,7 +58,7 @@ lint:
 	shellcheck packaging/deb docs/build src/cli/completions.bash
 	cat src/node/prelude/base.sh src/node/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
 	shellcheck tests/faults/shim.sh tests/e2e/key_types/try.sh
-	shellcheck benches/lab benches/compare.d/contenders/bash-steps benches/compare.d/contenders/bash-batched
+	shellcheck benches/lab benches/compare.d/contenders/bash-steps benches/compare.d/contenders/bash-batched benches/scale.d/systemctl
 
 # Licences, bans and sources of the dependencies; needs cargo-deny.
 deny:
@@ -72,6 +72,10 @@ bench: prepare
 # COMPARE="--latency 50" are its options.
 compare: prepare
 	benches/compare $(COMPARE)
+
+# The same work on 10 to 1000 nodes; see docs/benchmarks.md. SCALE="100 --runs 3" are its options.
+scale: prepare
+	benches/scale $(SCALE)
 
 release:
 	cargo build --release --locked

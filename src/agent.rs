@@ -4,8 +4,10 @@
 //! its bytes; the node hashes the file as it arrives and before every later
 //! start, and runs nothing else. On a CA that is this very machine it works in this process instead.
 
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -23,7 +25,9 @@ const WRONG_FILE: u32 = 65;
 /// it on the CA node.
 #[derive(Debug, Clone)]
 pub struct Program {
-    file: PathBuf,
+    /// Open from the start: when it is needed, connections may have taken all
+    /// the descriptors there are.
+    file: Arc<File>,
     pub sha256: String,
 }
 
@@ -34,7 +38,7 @@ impl Program {
     /// When the file cannot be read.
     pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
         let file = path.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        let mut opened = std::fs::File::open(&file)?;
+        let mut opened = File::open(file)?;
         let mut digest = digest::Context::new(&digest::SHA256);
         let mut piece = vec![0; 256 * 1024];
         loop {
@@ -45,7 +49,18 @@ impl Program {
             digest.update(read);
         }
         let sha256 = crate::hex(digest.finish().as_ref());
-        Ok(Self { file, sha256 })
+        Ok(Self {
+            file: Arc::new(opened),
+            sha256,
+        })
+    }
+
+    fn bytes(&self) -> std::io::Result<Vec<u8>> {
+        let mut file = &*self.file;
+        file.rewind()?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Where it is kept on the CA node; only the account that runs it writes
@@ -141,8 +156,9 @@ async fn push(
         deadline: Duration::from_secs(120),
         max_output: 65_536,
     };
-    let bytes = std::fs::read(&program.file)
-        .map_err(|error| StartError::Push(format!("{}: {error}", program.file.display())))?;
+    let bytes = program
+        .bytes()
+        .map_err(|error| StartError::Push(format!("this program cannot be read: {error}")))?;
     let output = node
         .execute(privileged, &command(&script), &bytes, limits)
         .await?;

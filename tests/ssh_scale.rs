@@ -237,7 +237,7 @@ impl Fleet {
         );
         fs::write(self.path("ssh_config"), config).unwrap();
         let mut inventory = format!(
-            "all:\n  vars: {{ansible_user: root, ansible_port: {}, ansible_timeout: 3, ansible_become: false}}\n  children:\n",
+            "all:\n  vars: {{ansible_user: root, ansible_port: {}, ansible_timeout: 3, ansible_become: false, dtls_ca_dir: /var/lib/ca}}\n  children:\n",
             self.port
         );
         let host = |number: usize| {

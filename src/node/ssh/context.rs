@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,6 +59,9 @@ type SharedQuestion = (Kind, Option<String>, Option<u16>);
 /// The host that was asked for, and the answer.
 type SharedAnswer = Result<(String, Arc<HostConfig>), String>;
 
+/// A file, and what it was like before it was read.
+type Stamped = (Option<Stamp>, Arc<KnownHosts>);
+
 type JumpResult = Result<Arc<SshConnection>, (Instant, Arc<ConnectError>)>;
 
 /// Shared by all connections of a run.
@@ -74,7 +78,7 @@ pub struct SshContext {
     /// None when every host has to be asked for.
     blocks: OnceCell<Option<Blocks>>,
     asking: Semaphore,
-    known_hosts: Cache<PathBuf, Result<Arc<KnownHosts>, Unreadable>>,
+    known_hosts: Mutex<HashMap<PathBuf, Stamped>>,
     keys: Cache<PathBuf, Result<Arc<KeyFile>, KeyFault>>,
     jumps: Cache<String, JumpResult>,
     gates: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -111,7 +115,7 @@ impl SshContext {
             shared: Cache::default(),
             blocks: OnceCell::new(),
             asking: Semaphore::new(ASKED_AT_ONCE),
-            known_hosts: Cache::default(),
+            known_hosts: Mutex::default(),
             keys: Cache::default(),
             jumps: Cache::default(),
             gates: Mutex::default(),
@@ -218,17 +222,26 @@ impl SshContext {
         Blocks::read(&texts?)
     }
 
-    /// `known_hosts` files, each read once. What is recorded meanwhile is seen
-    /// by whoever records something: it reads again, under a lock.
-    pub(super) async fn known_hosts(
+    /// `known_hosts` files, each read anew only when it has changed: new hosts
+    /// are recorded by connections of this run, too.
+    pub(super) fn known_hosts(
         &self,
         paths: &[PathBuf],
     ) -> Result<Vec<Arc<KnownHosts>>, Unreadable> {
+        let mut read = self
+            .known_hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut files = Vec::with_capacity(paths.len());
         for path in paths {
-            let cell = self.known_hosts.cell(path.clone());
-            let read = || async { KnownHosts::read(path).map(Arc::new) };
-            files.push(cell.get_or_init(read).await.clone()?);
+            // Before it is read: what is written meanwhile is seen next time.
+            let stamp = Stamp::of(path);
+            let file = match read.get(path) {
+                Some((then, file)) if *then == stamp => Arc::clone(file),
+                _ => Arc::new(KnownHosts::read(path)?),
+            };
+            read.insert(path.clone(), (stamp, Arc::clone(&file)));
+            files.push(file);
         }
         Ok(files)
     }
@@ -307,6 +320,26 @@ impl SshContext {
                 _ => self.jumps.forget(key, &cell),
             }
         }
+    }
+}
+
+/// What changes when a file does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// `None` for a file that is not there.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
     }
 }
 

@@ -124,7 +124,7 @@ impl KnownHosts {
 }
 
 /// A file that exists and cannot be read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Unreadable {
     pub path: PathBuf,
     pub reason: String,

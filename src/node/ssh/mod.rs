@@ -97,7 +97,7 @@ async fn attempt(
     let via = settings.jump.as_deref().unwrap_or_default();
     let place = format!("{}:{} {via}", endpoint.host, endpoint.port);
     let permit = context.permit(place).await;
-    let files = context.known_hosts(&settings.known_hosts).await;
+    let files = context.known_hosts(&settings.known_hosts);
     let files = files.map_err(|file| ConnectError::KnownHostsFile {
         endpoint: Box::new(endpoint.clone()),
         path: file.path,
