@@ -128,6 +128,10 @@ struct Directory<'a> {
     account: &'a str,
 }
 
+fn paths<'a>(directories: &[&Directory<'a>]) -> Vec<&'a str> {
+    directories.iter().map(|directory| directory.path).collect()
+}
+
 impl Transaction {
     /// There is nothing to do.
     #[must_use]
@@ -164,6 +168,33 @@ impl Transaction {
 
     /// One call for every directory of an account, as that account.
     fn each(&self, function: &str, reversed: bool) -> Vec<String> {
+        self.as_accounts(reversed, |directories| {
+            let mut script = Script::default();
+            for directory in directories {
+                script.statement(format!("{} || exit 1", self.on(function, directory)));
+            }
+            script
+        })
+    }
+
+    /// As [`Self::each`], and then it is seen to that the renames last.
+    fn swaps(&self) -> Vec<String> {
+        self.as_accounts(false, |directories| {
+            let mut script = Script::default();
+            for directory in directories {
+                script.statement(format!("{} || exit 1", self.on("swap", directory)));
+            }
+            script.call("swapped", &paths(directories));
+            script
+        })
+    }
+
+    /// What an account does with all of its directories.
+    fn as_accounts(
+        &self,
+        reversed: bool,
+        what: impl Fn(&[&Directory<'_>]) -> Script,
+    ) -> Vec<String> {
         let mut accounts = self.accounts();
         let mut directories = self.directories();
         if reversed {
@@ -173,24 +204,28 @@ impl Transaction {
         accounts
             .into_iter()
             .map(|account| {
-                let mut script = Script::default();
-                for directory in directories.iter().filter(|known| known.account == account) {
-                    script.statement(format!("{} || exit 1", self.on(function, directory)));
-                }
-                call("in_account", &[account, &script.body()])
+                let own: Vec<&Directory<'_>> = directories
+                    .iter()
+                    .filter(|known| known.account == account)
+                    .collect();
+                call("in_account", &[account, &what(&own).body()])
             })
             .collect()
     }
 
     /// A call about one directory and the names that change in it.
     fn on(&self, function: &str, directory: &Directory<'_>) -> String {
-        let names = self
-            .files
-            .iter()
-            .filter(|file| file.directory == directory.path)
-            .map(|file| file.name.as_str());
+        let names = self.names(directory.path);
         let arguments: Vec<&str> = std::iter::once(directory.path).chain(names).collect();
         call(function, &arguments)
+    }
+
+    /// The names that change in a directory.
+    fn names(&self, directory: &str) -> impl Iterator<Item = &str> {
+        let files = self.files.iter();
+        files
+            .filter(move |file| file.directory == directory)
+            .map(|file| file.name.as_str())
     }
 
     /// What every script of this transaction defines: its names, and what its
@@ -198,8 +233,12 @@ impl Transaction {
     fn definitions(&self) -> String {
         let unit = self.restart.as_ref().map_or("", |restart| &restart.unit);
         let reloaded = self.reload.as_ref().map_or("", |reload| &reload.unit);
-        let all = |function: &str, reversed: bool| {
-            let calls = self.each(function, reversed);
+        let unstage = self.as_accounts(false, |directories| {
+            let mut script = Script::default();
+            script.call("unstage", &paths(directories));
+            script
+        });
+        let all = |function: &str, calls: Vec<String>| {
             if calls.is_empty() {
                 return format!("{function}_all() {{ :; }}");
             }
@@ -218,8 +257,8 @@ impl Transaction {
             format!("RESTART_WITHIN={RESTART_SECONDS}"),
             format!("RELOADED={}", quote(reloaded)),
             format!("SEQUENCE={:02}", self.sequence),
-            all("unswap", true),
-            all("unstage", false),
+            all("unswap", self.each("unswap", true)),
+            all("unstage", unstage),
         ]
         .join("\n")
     }
@@ -293,8 +332,9 @@ impl Transaction {
             let before = file.before.as_deref().unwrap_or("absent");
             staging.call("expect", &[&path, before]);
         }
-        let mut sync = Script::default();
-        for directory in self.directories() {
+        let mut synced: Vec<&str> = Vec::new();
+        let directories = self.directories();
+        for directory in &directories {
             if directory.account != account {
                 continue;
             }
@@ -312,8 +352,15 @@ impl Transaction {
                 "stage_directory",
                 &[directory.path, &format!("{bits:04o}"), how],
             );
-            sync.statement(self.on("stage_sync", &directory));
+            if !synced.is_empty() {
+                // No file has that name.
+                synced.push("/");
+            }
+            synced.push(directory.path);
+            synced.extend(self.names(directory.path));
         }
+        let mut sync = Script::default();
+        sync.call("stage_sync", &synced);
         let mut kept = Vec::new();
         for file in own() {
             let mode = format!("{:04o}", file.mode);
@@ -371,7 +418,7 @@ impl Transaction {
         if armed.is_some() {
             script.statement("wait $armed || { claimed=yes; give_up; }".to_owned());
         }
-        let swaps = self.each("swap", false);
+        let swaps = self.swaps();
         if !swaps.is_empty() {
             script.statement(format!(
                 "{} || {{ record failed swap 'the files could not be renamed'; give_up; }}",

@@ -21,8 +21,8 @@ expect() {
 # stage_open DIR: an empty stage, which says whose it is.
 stage_open() {
     process_start "$DTLS_OWNER"
-    mkdir "$STAGE" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" &&
-        mkdir "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" || fail stage "cannot write in $1"
+    mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" &&
+        printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" || fail stage "cannot write in $1"
 }
 
 # stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
@@ -104,25 +104,34 @@ stage_keep() {
     fi
 }
 
-# stage_sync DIR NAME...: the staged bytes are on the disk before any rename.
+# stage_sync DIR NAME... [/ DIR NAME...]: the staged bytes are on the disk before any
+# rename.
 stage_sync() {
-    stage_name "$1"
-    stage_above=$1
-    shift
     stage_left=$#
+    stage_word=directory
     while [ "$stage_left" -gt 0 ]; do
-        [ -e "$STAGE/gone/$1" ] || set -- "$@" "$STAGE/new/$1"
+        case $stage_word:$1 in
+        directory:*)
+            stage_word=name
+            stage_name "$1"
+            stage_above=$1
+            set -- "$@" "$STAGE/old" "$STAGE/absent" "$STAGE/new" "$STAGE"
+            # A directory that was made is in the one above it only when that is
+            # synced.
+            stage_made=
+            [ ! -f "$STAGE/made" ] || read -r stage_made <"$STAGE/made"
+            while [ -n "$stage_made" ] && [ "${#stage_above}" -ge "${#stage_made}" ]; do
+                stage_above=${stage_above%/*}
+                set -- "$@" "${stage_above:-/}"
+            done
+            ;;
+        name:/) stage_word=directory ;;
+        *) [ -e "$STAGE/gone/$1" ] || set -- "$@" "$STAGE/new/$1" ;;
+        esac
         shift
         stage_left=$((stage_left - 1))
     done
-    # A directory that was made is in the one above it only when that is synced.
-    stage_made=
-    [ ! -f "$STAGE/made" ] || read -r stage_made <"$STAGE/made"
-    while [ -n "$stage_made" ] && [ "${#stage_above}" -ge "${#stage_made}" ]; do
-        stage_above=${stage_above%/*}
-        set -- "$@" "${stage_above:-/}"
-    done
-    sync "$@" "$STAGE/old" "$STAGE/absent" "$STAGE/new" "$STAGE" 2>/dev/null || sync
+    sync "$@" 2>/dev/null || sync
 }
 
 # swap DIR NAME...: one mv process renames a whole set; what shall go, goes.
@@ -144,8 +153,10 @@ swap() {
         read -r swap_mode <"$STAGE/new-mode"
         chmod "$swap_mode" "$swap_directory" || return 1
     fi
-    sync "$swap_directory" 2>/dev/null || sync
 }
+
+# swapped DIR...: what was renamed there lasts over a crash.
+swapped() { sync "$@" 2>/dev/null || sync; }
 
 # unswap DIR NAME...: puts back what swap replaced; harmless when swap did not
 # happen.
@@ -216,11 +227,19 @@ sweep() {
     done
 }
 
-# unstage DIR: the change stays; what was kept to undo it goes. Where that
-# fails the next run knows that it may go.
+# unstage DIR...: the change stays; what was kept to undo it goes. Where that fails
+# the next run knows that it may go.
 unstage() {
-    stage_name "$1"
-    rm -rf "$STAGE" && return 0
-    mv "$STAGE" "$1/.dtls-deploy.done.$RUN"
+    unstage_left=$#
+    while [ "$unstage_left" -gt 0 ]; do
+        stage_name "$1"
+        set -- "$@" "$STAGE"
+        shift
+        unstage_left=$((unstage_left - 1))
+    done
+    rm -rf "$@" && return 0
+    for unstage_each in "$@"; do
+        [ ! -e "$unstage_each" ] || mv "$unstage_each" "${unstage_each%/*}/.dtls-deploy.done.$RUN"
+    done
     return 1
 }
