@@ -146,6 +146,9 @@ async fn push(
     directory: &str,
     program: &Program,
 ) -> Result<(), StartError> {
+    let bytes = program
+        .bytes()
+        .map_err(|error| StartError::Push(format!("this program cannot be read: {error}")))?;
     let script = format!(
         // A transfer that breaks off is an end of file to cat.
         "echo began; umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$n\" && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {name} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$n\" \"$d/{name}\"",
@@ -156,9 +159,6 @@ async fn push(
         deadline: Duration::from_secs(120),
         max_output: 65_536,
     };
-    let bytes = program
-        .bytes()
-        .map_err(|error| StartError::Push(format!("this program cannot be read: {error}")))?;
     let output = node
         .execute(privileged, &command(&script), &bytes, limits)
         .await?;

@@ -21,6 +21,9 @@ pub(crate) fn path(host: &Host) -> String {
 }
 
 pub(super) fn facts(host: &Host, request: &mut FactRequest) {
+    request
+        .unit
+        .get_or_insert_with(|| host.settings.unit.clone());
     request.socket = Some(unit_of(&host.settings.unit));
     request.directories.insert(directory(host));
     request.content.insert(path(host));

@@ -457,16 +457,14 @@ impl Transaction {
     /// here, the change holds, and the rest is done all the same.
     fn settled(&self, script: &mut Script) {
         if let Some(restart) = &self.restart {
+            let unit = restart.unit.as_str();
+            let words: Vec<&str> = std::iter::once(unit)
+                .chain(restart.owner.as_deref())
+                .collect();
             script.statement(format!(
-                "{} || settled_without='its record: the next run restarts the daemon once more'",
-                call("remember_restart", &[&restart.unit])
+                "{} || settled_without='its records: the next run restarts the daemon once more'",
+                call("remember_restart", &words)
             ));
-            if let Some(owner) = &restart.owner {
-                script.statement(format!(
-                    "{} || settled_without='the record of whose daemon it is'",
-                    call("remember_owner", &[owner])
-                ));
-            }
         }
         script.statement(
             "unstage_all || settled_without='removing what was kept to undo it: the next run does'"

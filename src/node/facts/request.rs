@@ -68,10 +68,10 @@ impl FactRequest {
             script.call("fact_path", &[directory]);
         }
         if let Some(unit) = &self.unit {
-            script.call("fact_unit", &[unit]);
-        }
-        if let Some(unit) = &self.socket {
-            script.call("fact_socket", &[unit]);
+            let units: Vec<&str> = std::iter::once(unit.as_str())
+                .chain(self.socket.as_deref())
+                .collect();
+            script.call("fact_unit", &units);
         }
         if self.health {
             script.call("fact_health", TOOLS);

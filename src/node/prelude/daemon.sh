@@ -68,7 +68,7 @@ arm() {
         process_start "$DTLS_OWNER" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$arm_directory/owner" &&
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
         printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
-        unit_property "$2" ActiveState >"$arm_directory/was" &&
+        arm_was "$2" >"$arm_directory/was" &&
         cat >"$arm_directory/rollback.sh" <<'ROLLBACK' &&
 # Puts back what an unconfirmed change of dtls-deploy replaced, and restarts the
 # daemon; may be run by hand, as root, and again. `timer` leaves alone what
@@ -89,6 +89,15 @@ ROLLBACK
             arm_process "$arm_directory" "$1"
     fi
     printf '' >"$arm_directory/armed" || fail arm "cannot write in $STATE (disk full or read-only?)"
+}
+
+# arm_was UNIT: whether it runs, and as which invocation.
+arm_was() {
+    if has_systemd; then
+        systemctl show "$1" --no-pager -p ActiveState -p InvocationID </dev/null
+    else
+        printf 'ActiveState=%s\n' "$(unit_property "$1" ActiveState)"
+    fi
 }
 
 # arm_units SECONDS UNIT PATHS: a unit for the next boot, and a transient timer.
@@ -211,11 +220,14 @@ reopen_socket() {
 # restore_unit: the daemon with its old files, if it ran with them.
 restore_unit() {
     restore_was=$(cat "$STATE/armed/$RUN/was" 2>/dev/null)
+    restart_before=
     reopen_socket "$UNIT"
     if restart_unit "$UNIT" "$RESTART_WITHIN"; then return 0; fi
     journal_tail "$UNIT"
     # One that did not run before does not have to.
-    [ "${restore_was:-active}" != active ]
+    case $restore_was in
+    '' | *ActiveState=active*) return 1 ;;
+    esac
 }
 
 # roll_back [timer|boot]: this run's change is undone, whoever asks.
@@ -322,7 +334,7 @@ restart_unit() {
     # and then refuses to start it.
     systemctl reset-failed "$1" docker.socket </dev/null 2>/dev/null &
     restart_reset=$!
-    restart_before=$(unit_property "$1" InvocationID)
+    [ -n "$restart_before" ] || restart_before=$(unit_property "$1" InvocationID)
     systemctl daemon-reload </dev/null || return 1
     wait "$restart_reset"
     if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
@@ -336,15 +348,19 @@ restart_unit() {
     [ -n "$restart_after" ] && [ "$restart_after" != "$restart_before" ] || return 1
 }
 
-# remember_owner TEXT: which inventory has set this daemon up.
-remember_owner() {
-    printf '%s' "$1" >"$STATE/.owner" && keep_record owner
-}
-
-# keep_record NAME: what was written beside it becomes the record, on the disk whole
-# before it has the name.
-keep_record() {
-    { sync "$STATE/.$1" 2>/dev/null || sync; } && mv -f "$STATE/.$1" "$STATE/$1" || return 1
+# keep_records NAME...: what was written beside each becomes the record, on the disk
+# whole before it has the name.
+keep_records() {
+    keep_left=$#
+    while [ "$keep_left" -gt 0 ]; do
+        set -- "$@" "$STATE/.$1"
+        shift
+        keep_left=$((keep_left - 1))
+    done
+    sync "$@" 2>/dev/null || sync
+    for keep_each in "$@"; do
+        mv -f "$keep_each" "$STATE/${keep_each##*/.}" || return 1
+    done
     sync "$STATE" 2>/dev/null || sync
 }
 
@@ -364,7 +380,14 @@ uptime_now() {
 restart_new() {
     uptime_now
     restart_from=$uptime
+    restart_before=
+    while IFS= read -r restart_line; do
+        case $restart_line in
+        InvocationID=*) restart_before=${restart_line#InvocationID=} ;;
+        esac
+    done <"$STATE/armed/$RUN/was"
     restart_unit "$@" || return 1
+    printf '%s\n' "$restart_after" >"$STATE/armed/$RUN/restarted"
     uptime_now
     record took "$(((uptime - restart_from) * 10))"
     if has_systemd; then away_times "$restart_shown"; else fact_away "$1"; fi
@@ -392,9 +415,20 @@ confirm() {
         fail confirm "nobody confirmed in time: the node has put the old files back"
 }
 
-# remember_restart UNIT: from now on these are the bytes that dockerd has read.
+# remember_restart UNIT [OWNER]: from now on these are the bytes that dockerd has read,
+# and this is whose daemon it is. Whoever has restarted it since has done so unseen.
 remember_restart() {
-    [ -e "$STATE/pending" ] || return 0
-    { unit_property "$1" InvocationID && cat "$STATE/pending"; } >"$STATE/.confirmed" &&
-        keep_record confirmed && rm -f "$STATE/pending"
+    remember_names=
+    if [ -n "${2-}" ]; then
+        printf '%s' "$2" >"$STATE/.owner" || return 1
+        remember_names=owner
+    fi
+    if [ -e "$STATE/pending" ]; then
+        { cat "$STATE/armed/$RUN/restarted" 2>/dev/null || unit_property "$1" InvocationID; } >"$STATE/.confirmed" &&
+            cat "$STATE/pending" >>"$STATE/.confirmed" || return 1
+        remember_names="$remember_names confirmed"
+    fi
+    # shellcheck disable=SC2086 # names are words
+    [ -z "$remember_names" ] || keep_records $remember_names || return 1
+    rm -f "$STATE/pending"
 }

@@ -298,12 +298,13 @@ fact_files() {
     record end
 }
 
-# fact_unit UNIT: what systemd knows of the unit, and the files it is made of; where
-# there is no systemd, of the init script.
+# fact_unit UNIT [SOCKET]: what systemd knows of the unit, and the files it is made of;
+# where there is no systemd, of the init script. Of its socket unit likewise.
 fact_unit() {
+    fact_socket=${2-}
     fact_drop_ins=/etc/systemd/system/$1.d
     if has_systemd; then
-        fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p SubState \
+        fact_shown=$(systemctl show "$@" --no-pager -p LoadState -p ActiveState -p SubState \
             -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
             -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
             fail facts "systemctl show $1 failed"
@@ -311,7 +312,18 @@ fact_unit() {
         fact_shown=$(init_show "$1")
         fact_drop_ins=/nonexistent
     fi
+    # An empty line is between two units.
+    fact_shown_socket=${fact_shown#*"
+
+"}
+    fact_shown=${fact_shown%%"
+
+"*}
     fact_made_of unit drop-in "$fact_drop_ins"
+    if [ -n "$fact_socket" ] && has_systemd; then
+        fact_shown=$fact_shown_socket
+        fact_made_of socket socket-drop-in "/etc/systemd/system/$fact_socket.d"
+    fi
     fact_armed
     return 0
 }

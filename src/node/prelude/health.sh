@@ -1,14 +1,5 @@
 # What else may keep docker from being reached: for doctor.
 
-# fact_socket UNIT: what systemd knows of a socket unit, and the files it is made
-# of, those that systemd has not read yet included.
-fact_socket() {
-    has_systemd || return 0
-    fact_shown=$(systemctl show "$1" --no-pager -p LoadState -p ActiveState -p FragmentPath \
-        -p DropInPaths -p NeedDaemonReload </dev/null) || return 0
-    fact_made_of socket socket-drop-in "/etc/systemd/system/$1.d"
-}
-
 # fact_health TOOL...: what confines dockerd, which docker it is, and which of the
 # tools are missing. After fact_unit, which knows the daemon's process.
 fact_health() {

@@ -57,5 +57,5 @@ reload_said() {
 record_reload() {
     own_state &&
         { unit_property "$1" InvocationID && printf '%s' "$2"; } >"$STATE/.confirmed" &&
-        keep_record confirmed || fail reload "cannot write in $STATE"
+        keep_records confirmed || fail reload "cannot write in $STATE"
 }
