@@ -11,96 +11,20 @@
 //! first wins. Without systemd a process takes the timer's place, and there is no
 //! such unit.
 
+mod parts;
 mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
+pub use parts::{Bytes, DirectoryMode, Keep, StagedFile, UnitReload, UnitRestart};
 pub use report::Report;
 
 use super::script::{Script, call, quote};
 use super::validation::Validation;
-use crate::secret::Secret;
 
 /// Seconds that `systemctl restart` may take; dockerd waits up to 15 s for its
 /// containers before it ends.
 const RESTART_SECONDS: &str = "90";
-
-/// A file to put in place.
-#[derive(Debug)]
-pub struct StagedFile {
-    pub directory: String,
-    pub directory_mode: DirectoryMode,
-    /// The first directory on the way that is not there yet.
-    pub missing_from: Option<String>,
-    pub name: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// The account that writes it and owns it then.
-    pub account: String,
-    /// SHA-256 of what is there now; `None` for nothing.
-    pub before: Option<String>,
-    pub bytes: Bytes,
-}
-
-/// Permission bits of a file's directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DirectoryMode {
-    Set(u32),
-    Keep { when_missing: u32 },
-}
-
-#[derive(Debug)]
-pub enum Bytes {
-    Given(Secret),
-    /// Those of another file, which the account may read.
-    CopyOf(String),
-    /// Those that are kept in a generation.
-    Kept {
-        path: String,
-        sha256: String,
-    },
-    /// None: the file shall not be there. Its directory goes when nothing is
-    /// left in it, and so many levels in all.
-    Gone {
-        prune: u8,
-    },
-}
-
-/// The unit to restart once the files are in place.
-#[derive(Debug)]
-pub struct UnitRestart {
-    pub unit: String,
-    /// Everything that it reads when it starts.
-    pub reads: BTreeSet<String>,
-    /// Seconds after which the node puts its old files back by itself.
-    pub confirm_within: u32,
-    /// Whose daemon it is from then on; none leaves that as it is.
-    pub owner: Option<String>,
-}
-
-/// A reload that turns live-restore on, once the files are in place. The node
-/// sees by itself whether it has worked, and undoes it by itself.
-#[derive(Debug)]
-pub struct UnitReload {
-    pub unit: String,
-    /// What dockerd has read then, where that is known: lines as sha256sum
-    /// prints them.
-    pub has_read: Option<String>,
-}
-
-/// How what is replaced is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keep {
-    /// Generations that stay, this one included.
-    pub generations: u32,
-    /// This transaction makes one.
-    pub is_new: bool,
-    /// When the certificate in it expires, seconds since the epoch; 0 where
-    /// there is none.
-    pub expires: i64,
-}
 
 /// What shall happen on one node, all of it or nothing.
 #[derive(Debug, Default)]
