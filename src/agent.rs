@@ -1,16 +1,14 @@
 //! The CA agent of a run: put on the CA node, started there, spoken to.
 //!
-//! The program pushes itself, as the static build it is, under the SHA-256 of
-//! its bytes; the node hashes the file as it arrives and before every later
-//! start, and runs nothing else. On a CA that is this very machine it works in this process instead.
+//! The program that is pushed lies there under the SHA-256 of its bytes; the node
+//! hashes the file as it arrives and before every later start, and runs nothing
+//! else. On a CA that is this very machine it works in this process instead.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _};
-use std::path::PathBuf;
-use std::sync::Arc;
+mod program;
+
 use std::time::Duration;
 
-use aws_lc_rs::digest;
+pub use program::{COMPANION, Program};
 
 use crate::node::facts::NodeFacts;
 use crate::node::script::quote;
@@ -20,66 +18,6 @@ use crate::session::{Node, NodeError};
 
 /// Exit code of the start command when the file is not the expected one.
 const WRONG_FILE: u32 = 65;
-
-/// The program that is pushed. Its bytes are read when they are: most runs find
-/// it on the CA node.
-#[derive(Debug, Clone)]
-pub struct Program {
-    /// Open from the start: when it is needed, connections may have taken all
-    /// the descriptors there are.
-    file: Arc<File>,
-    pub sha256: String,
-}
-
-impl Program {
-    /// Reads a program, this one by default.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
-        let file = path.unwrap_or_else(|| PathBuf::from("/proc/self/exe"));
-        let mut opened = File::open(file)?;
-        let mut digest = digest::Context::new(&digest::SHA256);
-        let mut piece = vec![0; 256 * 1024];
-        loop {
-            let count = opened.read(&mut piece)?;
-            let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else {
-                break;
-            };
-            digest.update(read);
-        }
-        let sha256 = crate::hex(digest.finish().as_ref());
-        Ok(Self {
-            file: Arc::new(opened),
-            sha256,
-        })
-    }
-
-    fn bytes(&self) -> std::io::Result<Vec<u8>> {
-        let mut file = &*self.file;
-        file.rewind()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Where it is kept on the CA node; only the account that runs it writes
-    /// there.
-    #[must_use]
-    pub fn directory(privileged: bool) -> &'static str {
-        if privileged {
-            "/var/lib/dtls-deploy/bin"
-        } else {
-            "~/.local/share/dtls-deploy/bin"
-        }
-    }
-
-    /// The file's path as facts are asked for it.
-    #[must_use]
-    pub fn path(&self, privileged: bool) -> String {
-        format!("{}/{}", Self::directory(privileged), self.sha256)
-    }
-}
 
 /// A running agent.
 pub struct RunningAgent {
@@ -97,6 +35,8 @@ impl std::fmt::Debug for RunningAgent {
 pub enum StartError {
     #[error("the CA node is {node}, and this program is built for {own}")]
     Architecture { node: String, own: &'static str },
+    #[error("the agent is of version {0}, and this program of {own}", own = env!("CARGO_PKG_VERSION"))]
+    Version(String),
     #[error("it could not be started, because its machine failed before: see above")]
     Unavailable,
     #[error("the CA agent could not be put on the CA node: {0}")]
@@ -116,6 +56,9 @@ impl StartError {
             Self::Architecture { .. } => Some(
                 "name a static build for that machine with --agent-program FILE".to_owned(),
             ),
+            Self::Version(_) => Some(format!(
+                "install dtls-deploy and {COMPANION} of one release, or name the program with --agent-program FILE"
+            )),
             Self::Start { status, .. } if status == "exit code 126" => Some(
                 "the file system that holds it is mounted noexec: use another one, or ansible_become"
                     .to_owned(),

@@ -182,7 +182,7 @@ pub fn main() -> ExitCode {
     limits::raise_open_files();
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
-        (Some(Command::CaAgent), _) => return agent(),
+        (Some(Command::CaAgent), _) => return crate::pki::agent_main(),
         (Some(Command::Schedule(action)), _) => return schedule::main(&action),
         (Some(Command::Init(arguments)), _) => init::main(arguments),
         (Some(Command::Env(arguments)), _) => env::main(&arguments),
@@ -260,14 +260,4 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
-}
-
-fn agent() -> ExitCode {
-    match crate::pki::serve(std::io::stdin(), std::io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("ca-agent: {error}");
-            ExitCode::from(1)
-        }
-    }
 }

@@ -66,7 +66,7 @@ pub use salvage::readable;
 pub use san::{San, SanError};
 pub use sealed::{SealedError, seal, unseal};
 pub use serial::{NoRandomness, Serial};
-pub use serve::{IDLE, serve, serve_with};
+pub use serve::{IDLE, agent_main, serve, serve_with};
 pub use store::{
     CA_CERTIFICATE, CA_KEY, CA_SERIAL, LEDGER, LOCK, NEXT, NewFile, RETIRED, ROLLED_OVER, Store,
     StoreError,

@@ -16,7 +16,7 @@ use super::san::San;
 use super::subject::Subject;
 use crate::secret::Secret;
 
-/// The protocol this program speaks. Controller and agent are the same binary,
+/// The protocol this program speaks. Controller and agent are of one build,
 /// so that a difference means that a wrong file was run.
 pub const PROTOCOL: u32 = 1;
 

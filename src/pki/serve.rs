@@ -1,4 +1,5 @@
-//! `dtls-deploy ca-agent`: the agent behind a pair of byte streams.
+//! `dtls-deploy ca-agent`, and `dtls-deploy-agent`: the agent behind a pair of byte
+//! streams.
 //!
 //! Comes in as lines on standard input; goes out as lines on standard output.
 //! Ends, and with it frees the lock, when the input closes, at `Bye`, or when
@@ -6,6 +7,7 @@
 //! does not close anything.
 
 use std::io::{self, Read, Write};
+use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,6 +23,18 @@ use super::wire::{self, Lines, SecretBuffer};
 /// Silence after which the controller counts as gone. It pings four times in
 /// that time, and the lock is free within a minute, with some time to spare.
 pub const IDLE: Duration = Duration::from_secs(44);
+
+/// A whole program: serves the controller on standard input and output.
+#[must_use]
+pub fn agent_main() -> ExitCode {
+    match serve(io::stdin(), io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ca-agent: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
 
 /// Serves one controller until it leaves.
 ///

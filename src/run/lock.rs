@@ -72,6 +72,9 @@ impl Run<'_> {
                 &ca.name,
                 OffsetDateTime::now_utc(),
             ))),
+            Ok(Response::Hello { version, .. }) if version != env!("CARGO_PKG_VERSION") => {
+                Err(self.ca_error(StartError::Version(version)))
+            }
             Ok(_) => {
                 self.events.waited(&ca.name, Phase::Agent, begun);
                 Ok(agent)

@@ -11,6 +11,16 @@ fn changes_needed_is_3_and_a_failed_proof_is_6() {
     let run = lab.run(&[&inventory, "--check", "--exit-code"]);
     assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
     assert_eq!(lab.run(&[&inventory, "--check"]).code, 0);
+    // A program of another release is not talked to.
+    let other = lab.file(
+        "other-agent",
+        "#!/bin/sh\nread -r hello; echo '{\"hello\":{\"version\":\"0.0.1\",\"pid\":1}}'; cat >/dev/null\n",
+    );
+    let run = lab.run(&[&inventory, "--agent-program", &other]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let said = &run.stderr;
+    assert!(said.contains("the agent is of version 0.0.1"), "{said}");
+    assert!(said.contains("of one release"), "{said}");
     lab.deploy(&[&inventory]);
     let run = lab.run(&[&inventory, "--check", "--exit-code"]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);

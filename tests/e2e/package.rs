@@ -110,6 +110,11 @@ fn the_package_is_all_that_a_controller_needs() {
         "{deployed}"
     );
 
+    // The CA node was sent the small program, and not the whole one.
+    let agent = lab.exec("node1", "sha256sum /usr/lib/dtls-deploy/dtls-deploy-agent");
+    let sent = lab.exec("node2", "ls /var/lib/dtls-deploy/bin");
+    assert_eq!(agent.split_whitespace().next(), Some(sent.as_str()));
+
     // The template units: the timer's run finds everything as it should be.
     lab.exec(
         "node1",
@@ -130,7 +135,7 @@ fn the_package_is_all_that_a_controller_needs() {
         "node1",
         "dpkg --purge dtls-deploy
          ! systemctl is-active -q dtls-deploy@lab.timer
-         test ! -e /usr/bin/dtls-deploy -a ! -e /usr/share/dtls-deploy -a ! -e '/lib/systemd/system/dtls-deploy@.service'
+         test ! -e /usr/bin/dtls-deploy -a ! -e /usr/lib/dtls-deploy -a ! -e /usr/share/dtls-deploy -a ! -e '/lib/systemd/system/dtls-deploy@.service'
          test -e /etc/dtls-deploy/inventories/lab.yaml",
     );
 }
