@@ -19,6 +19,8 @@ mod tests;
 pub use parts::{Bytes, DirectoryMode, Keep, StagedFile, UnitReload, UnitRestart};
 pub use report::Report;
 
+use std::collections::BTreeMap;
+
 use super::script::{Script, call, quote};
 use super::validation::Validation;
 
@@ -284,24 +286,33 @@ impl Transaction {
             synced.extend(self.names(directory.path));
         }
         let mut sync = Script::default();
+        let mut modes: BTreeMap<u32, Vec<&str>> = BTreeMap::new();
+        for file in own().filter(|file| !matches!(file.bytes, Bytes::Gone { .. })) {
+            let places = modes.entry(file.mode).or_default();
+            places.extend([file.directory.as_str(), file.name.as_str()]);
+        }
+        for (mode, places) in modes {
+            let mode = format!("{mode:04o}");
+            let arguments: Vec<&str> = std::iter::once(mode.as_str()).chain(places).collect();
+            sync.call("stage_modes", &arguments);
+        }
         sync.call("stage_sync", &synced);
         let mut kept = Vec::new();
         for file in own() {
-            let mode = format!("{:04o}", file.mode);
             match &file.bytes {
                 Bytes::Given(bytes) => {
                     // PEM, JSON and unit files are text; anything else is a bug upstream.
                     let text = bytes.expose_str().unwrap_or_default();
-                    staging.call("stage_file", &[&file.directory, &file.name, &mode, text]);
+                    staging.call("stage_file", &[&file.directory, &file.name, text]);
                 }
                 Bytes::CopyOf(from) => {
-                    staging.call("stage_copy", &[&file.directory, &file.name, &mode, from]);
+                    staging.call("stage_copy", &[&file.directory, &file.name, from]);
                 }
                 Bytes::Gone { .. } => {
                     staging.call("stage_gone", &[&file.directory, &file.name]);
                 }
                 Bytes::Kept { path, sha256 } => {
-                    let stage = call("stage_kept", &[&file.directory, &file.name, &mode, sha256]);
+                    let stage = call("stage_kept", &[&file.directory, &file.name, sha256]);
                     let stage = call("in_account", &[account, &stage]);
                     kept.push(format!("{stage} 3<{}{failed}", quote(path)));
                 }

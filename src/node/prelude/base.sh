@@ -29,7 +29,13 @@ if [ -n "${DTLS_ACCOUNT_ID-}" ]; then
     ACCOUNT_ID=$DTLS_ACCOUNT_ID
     ACCOUNT=$DTLS_ACCOUNT
 else
-    ACCOUNT_ID=$(id -u) && ACCOUNT=$(id -un) || {
+    # As id -u says it, without a process.
+    ACCOUNT_ID=
+    while read -r id_word _ id_effective _; do
+        case $id_word in Uid:) ACCOUNT_ID=$id_effective && break ;; esac
+    done 2>/dev/null </proc/self/status
+    [ -n "$ACCOUNT_ID" ] || ACCOUNT_ID=$(id -u)
+    [ -n "$ACCOUNT_ID" ] && ACCOUNT=$(id -un) || {
         printf 'failed\taccount\tid does not say who this is\n'
         exit 70
     }

@@ -4,7 +4,7 @@
 # start with the new settings, with the staged file where one is staged.
 validate() {
     validate_directory=$STATE/validate
-    own_state && rm -rf "$validate_directory" && mkdir "$validate_directory" &&
+    own_state && { [ ! -e "$validate_directory" ] || rm -rf "$validate_directory"; } && mkdir "$validate_directory" &&
         printf '%s' "$1" >"$validate_directory/daemon.json" || {
         record failed validate "cannot write in $STATE"
         return 1
@@ -424,8 +424,11 @@ remember_restart() {
         remember_names=owner
     fi
     if [ -e "$STATE/pending" ]; then
-        { cat "$STATE/armed/$RUN/restarted" 2>/dev/null || unit_property "$1" InvocationID; } >"$STATE/.confirmed" &&
-            cat "$STATE/pending" >>"$STATE/.confirmed" || return 1
+        if [ -e "$STATE/armed/$RUN/restarted" ]; then
+            cat "$STATE/armed/$RUN/restarted" "$STATE/pending" >"$STATE/.confirmed" || return 1
+        else
+            unit_property "$1" InvocationID >"$STATE/.confirmed" && cat "$STATE/pending" >>"$STATE/.confirmed" || return 1
+        fi
         remember_names="$remember_names confirmed"
     fi
     # shellcheck disable=SC2086 # names are words

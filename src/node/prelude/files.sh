@@ -18,10 +18,11 @@ expect() {
     [ "${expect_found%% *}" = "$2" ] || fail expect "$1 has changed since the plan was made"
 }
 
-# stage_open DIR: an empty stage, which says whose it is.
+# stage_open DIR [MISSING]: an empty stage, which says whose it is; MISSING is made
+# for it first.
 stage_open() {
     process_start "$DTLS_OWNER"
-    mkdir "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" &&
+    mkdir ${2+"$2"} "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" &&
         printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" || fail stage "cannot write in $1"
 }
 
@@ -31,9 +32,15 @@ stage_directory() {
     if [ ! -d "$1" ]; then
         stage_made=$1
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
-        { [ -d "${1%/*}/" ] || (umask 022 && mkdir -p "${1%/*}/"); } && mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
+        [ -d "${1%/*}/" ] || (umask 022 && mkdir -p "${1%/*}/") || fail stage "cannot make the directory $1"
         stage_name "$1"
-        stage_open "$1"
+        if [ "$2" = 0700 ]; then
+            # Which is the stage's own mode.
+            stage_open "$1" "$1"
+        else
+            mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
+            stage_open "$1"
+        fi
         printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"
         return 0
     fi
@@ -55,34 +62,47 @@ stage_directory() {
         fail stage "cannot write in $1"
 }
 
-# stage_file DIR NAME MODE CONTENT
+# stage_file DIR NAME CONTENT
 stage_file() {
     stage_name "$1"
     [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
-    (set -C && printf '%s' "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
-    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    set -C
+    { printf '%s' "$3" >"$STAGE/new/$2"; } 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    set +C
     stage_keep "$1" "$2"
 }
 
-# stage_copy DIR NAME MODE FROM: bytes that the node has already.
+# stage_copy DIR NAME FROM: bytes that the node has already.
 stage_copy() {
     stage_name "$1"
     [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
-    (set -C && cat "$4" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
-    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
+    (set -C && cat "$3" >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
     stage_keep "$1" "$2"
 }
 
-# stage_kept DIR NAME MODE SHA256: bytes from descriptor 3, which root has opened:
+# stage_kept DIR NAME SHA256: bytes from descriptor 3, which root has opened:
 # a generation is not for the account to read.
 stage_kept() {
     stage_name "$1"
     [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
     (set -C && cat <&3 >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
-    stage_sum=$(sha256sum "$STAGE/new/$2") && [ "${stage_sum%% *}" = "$4" ] ||
+    stage_sum=$(sha256sum "$STAGE/new/$2") && [ "${stage_sum%% *}" = "$3" ] ||
         fail stage "what is kept of $1/$2 is not what was kept"
-    chmod "$3" "$STAGE/new/$2" || fail stage "cannot set the mode of $1/$2"
     stage_keep "$1" "$2"
+}
+
+# stage_modes MODE [DIR NAME]...: of staged files, which nobody else reads before.
+stage_modes() {
+    stage_mode=$1
+    shift
+    stage_left=$(($# / 2))
+    while [ "$stage_left" -gt 0 ]; do
+        stage_name "$1"
+        set -- "$@" "$STAGE/new/$2"
+        shift 2
+        stage_left=$((stage_left - 1))
+    done
+    chmod "$stage_mode" "$@" || fail stage "cannot set the mode of $*"
 }
 
 # stage_gone DIR NAME: the file shall not be there any more.

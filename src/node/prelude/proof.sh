@@ -46,7 +46,10 @@ prove_identity() {
 # prove_outcome WORD SECONDS: what came of the tool that was given so long, and the
 # last that it said.
 prove_outcome() {
-    prove_last=$(printf '%s\n' "$prove_said" | tail -n 1 | tr '\t' ' ')
+    prove_line='
+'
+    prove_last=${prove_said##*"$prove_line"}
+    case $prove_last in *"$TAB"*) prove_last=$(printf '%s' "$prove_last" | tr '\t' ' ') ;; esac
     case $prove_status in
     0) record "$1" accepted "$prove_tool" "$prove_last" ;;
     124) record "$1" timeout "$prove_tool" "no answer within $2 s" ;;
