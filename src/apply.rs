@@ -8,12 +8,14 @@
 mod away;
 mod compose;
 mod confirm;
+mod in_place;
 mod materials;
+mod outcome;
 mod pair;
 pub mod schedule;
 mod steps;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,11 @@ use futures::StreamExt as _;
 
 pub use away::Away;
 use compose::{Composed, compose};
+use in_place::Arrival;
+pub use in_place::InPlace;
 pub use materials::{Materials, issue};
+pub use outcome::Outcome;
+use outcome::{HostDone, Stopped};
 use schedule::Gate;
 
 use crate::event::{Event, Events, Failure, FailureKind, Phase};
@@ -33,7 +39,7 @@ use crate::node::transaction::Report;
 use crate::pki::DeliveredLeaf;
 use crate::plan::{Action, Batch, Change, Plan, PlannedHost, PlannedPlay, Served, owner_record};
 use crate::playbook::Playbook;
-use crate::session::{Node, NodeError};
+use crate::session::Node;
 
 /// What carrying out a plan needs.
 #[derive(Debug)]
@@ -50,69 +56,8 @@ pub struct Apply<'a> {
     /// The first failure stops everything that has not begun.
     pub fail_fast: bool,
     pub interrupt: &'a Interrupt,
-}
-
-/// What was done.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Changes made, by host.
-    pub changed: BTreeMap<String, usize>,
-    /// What they changed, by host.
-    pub done: BTreeMap<String, Vec<String>>,
-    /// What was planned and not done, by host.
-    pub not_done: BTreeMap<String, Vec<String>>,
-    /// Hosts on which a change failed.
-    pub failed: BTreeSet<String>,
-    /// Those of them whose connection was lost.
-    pub unreachable: BTreeSet<String>,
-    /// Leaves that were put in place: host, role, serial.
-    pub placed: Vec<DeliveredLeaf>,
-    /// Daemons that were restarted.
-    pub away: BTreeMap<String, Away>,
-}
-
-impl Outcome {
-    /// Adds what another plan of the same run has done.
-    pub fn absorb(&mut self, later: Self) {
-        for (host, count) in later.changed {
-            *self.changed.entry(host).or_default() += count;
-        }
-        for (host, done) in later.done {
-            self.done.entry(host).or_default().extend(done);
-        }
-        for (host, not_done) in later.not_done {
-            self.not_done.entry(host).or_default().extend(not_done);
-        }
-        self.failed.extend(later.failed);
-        self.unreachable.extend(later.unreachable);
-        self.placed.extend(later.placed);
-        for (host, away) in later.away {
-            self.away.entry(host).or_default().add(away);
-        }
-    }
-
-    fn add(&mut self, host: HostDone) {
-        *self.changed.entry(host.name.clone()).or_default() += host.changed;
-        self.placed.extend(host.placed);
-        if host.away.restarts > 0 {
-            let away = self.away.entry(host.name.clone()).or_default();
-            away.add(host.away);
-        }
-        self.done
-            .entry(host.name.clone())
-            .or_default()
-            .extend(host.done);
-        if !host.not_done.is_empty() {
-            let not_done = self.not_done.entry(host.name.clone()).or_default();
-            not_done.extend(host.not_done);
-        }
-        if host.unreachable {
-            self.unreachable.insert(host.name.clone());
-        }
-        if host.failed {
-            self.failed.insert(host.name);
-        }
-    }
+    /// Told when a proof has everything to look at.
+    pub in_place: &'a InPlace,
 }
 
 fn started(events: &Events, host: &str, what: &str) {
@@ -127,17 +72,27 @@ impl Apply<'_> {
     pub async fn run(&self, plan: &Plan, materials: &Materials) -> Outcome {
         let mut outcome = Outcome::default();
         let gate = Gate::default();
+        let last_play = plan.plays.iter().rposition(|play| !play.hosts.is_empty());
         for (index, planned) in plan.plays.iter().enumerate() {
             let own = self.playbook.plays.get(index);
             let max_fail = schedule::max_fail_percentage(own, self.inventory);
             let mut held = Vec::new();
-            for batch in schedule::batches(planned, own, self.inventory) {
+            let mut batches = schedule::batches(planned, own, self.inventory)
+                .into_iter()
+                .peekable();
+            while let Some(batch) = batches.next() {
                 let hosts: Vec<&PlannedHost> = batch
                     .into_iter()
                     .filter(|host| !outcome.failed.contains(&host.host))
                     .collect();
-                let done: Vec<HostDone> = futures::stream::iter(hosts)
-                    .map(|host| self.host(index, planned, host, materials, &gate))
+                let is_last = last_play == Some(index) && batches.peek().is_none();
+                let expected = if is_last { hosts.len() } else { 0 };
+                let arrivals = self.in_place.expect(expected).into_iter().map(Some);
+                let arrivals = arrivals.chain(std::iter::repeat_with(|| None));
+                let done: Vec<HostDone> = futures::stream::iter(hosts.into_iter().zip(arrivals))
+                    .map(|(host, arrival)| {
+                        self.host(index, planned, host, materials, &gate, arrival)
+                    })
                     .buffer_unordered(self.forks)
                     .collect()
                     .await;
@@ -163,6 +118,7 @@ impl Apply<'_> {
                 });
             }
         }
+        self.in_place.end();
         outcome
     }
 
@@ -173,6 +129,7 @@ impl Apply<'_> {
         planned: &PlannedHost,
         materials: &Materials,
         gate: &Gate,
+        mut arrival: Option<Arrival>,
     ) -> HostDone {
         let mut done = HostDone {
             name: planned.host.clone(),
@@ -196,6 +153,7 @@ impl Apply<'_> {
             .saturating_add(index)
             .saturating_mul(100);
         let mut begun = false;
+        let last = planned.batches.len().saturating_sub(1);
         for (number, batch) in planned.batches.iter().enumerate() {
             let sequence = u32::try_from(earlier.saturating_add(number)).unwrap_or(u32::MAX);
             let subjects = batch.changes.iter().map(|change| change.subject.clone());
@@ -217,7 +175,8 @@ impl Apply<'_> {
                         node,
                         privileged,
                     };
-                    self.batch(at, batch, sequence, materials, &mut done.away)
+                    let arrival = (number == last).then(|| arrival.take()).flatten();
+                    self.batch(at, batch, sequence, materials, &mut done.away, arrival)
                         .await
                 }
                 Err(error) => Err(Box::new(not_written(host, &error).into())),
@@ -284,6 +243,7 @@ impl Apply<'_> {
         sequence: u32,
         materials: &Materials,
         away: &mut Away,
+        arrival: Option<Arrival>,
     ) -> Result<Vec<DeliveredLeaf>, Box<Stopped>> {
         let At {
             host,
@@ -357,12 +317,18 @@ impl Apply<'_> {
                 .serves(host, node, privileged, &serves, materials)
                 .await;
             let is_well = seen.is_ok();
+            if is_well {
+                // What is left is to keep it, which no proof looks at.
+                drop(arrival);
+            }
             let confirmed = self
                 .confirm(host, node, privileged, &transaction, seen)
                 .await;
             self.events.waited(&host.name, Phase::Confirm, begun);
             if !is_well {
                 self.count_away(host, node, privileged, None, away).await;
+            } else if confirmed.is_err() {
+                self.in_place.withdraw();
             }
             confirmed?;
         }
@@ -391,44 +357,6 @@ struct At<'a> {
     host: &'a Host,
     node: &'a Node,
     privileged: bool,
-}
-
-#[derive(Debug, Default)]
-struct HostDone {
-    name: String,
-    changed: usize,
-    failed: bool,
-    /// It was not begun, because others had failed before it.
-    held: bool,
-    unreachable: bool,
-    done: Vec<String>,
-    not_done: Vec<String>,
-    placed: Vec<DeliveredLeaf>,
-    away: Away,
-}
-
-/// Why a host goes no further.
-struct Stopped {
-    failure: Failure,
-    unreachable: bool,
-}
-
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            unreachable: false,
-        }
-    }
-}
-
-impl Stopped {
-    fn in_change(error: &NodeError, host: &str, step: &str) -> Self {
-        Self {
-            failure: error.failure_in_change(host, step),
-            unreachable: error.is_gone(),
-        }
-    }
 }
 
 /// Nothing is begun that the journal does not say.

@@ -400,7 +400,33 @@ impl std::fmt::Debug for Events {
     }
 }
 
+/// Events that were set aside, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct Aside(Arc<Mutex<Vec<Event>>>);
+
+impl Aside {
+    /// Takes them out.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Renderer for Aside {
+    fn event(&mut self, event: &Event) {
+        let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        events.push(event.clone());
+    }
+}
+
 impl Events {
+    /// Events that are kept until somebody takes them.
+    #[must_use]
+    pub fn aside() -> (Self, Aside) {
+        let aside = Aside::default();
+        (Self::new(Box::new(aside.clone())), aside)
+    }
+
     #[must_use]
     pub fn new(renderer: Box<dyn Renderer>) -> Self {
         Self(Arc::new(Mutex::new(renderer)))

@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use time::{OffsetDateTime, UtcOffset};
 
 use crate::agent::{Program, RunningAgent};
-use crate::apply::{Apply, Materials, Outcome, issue};
+use crate::apply::{Apply, InPlace, Materials, Outcome, issue};
 use crate::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
@@ -154,20 +154,15 @@ impl Run<'_> {
             self.show(&world.plan);
             self.consent(&world.plan).await?;
             materials = self.issue(&world, &mut agent, &mut None).await?;
-            outcome = self.apply(&world, 0).run(&world.plan, &materials).await;
-            if world.plan.verify {
-                let proving = self.interrupt.or(self.prove(&world, &materials));
-                proofs = proving.await.unwrap_or_default();
-            }
+            (outcome, proofs) = self.apply_and_prove(&world, 0, &materials).await;
             self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
             // The agent gives the lock back and ends.
             if let Err(error) = self.call(&mut agent, Request::Bye).await {
                 self.said_by_authority(&error, &mut outcome);
             }
         }
-        if proofs.is_empty() && world.plan.verify && !self.options.check {
-            let proving = self.interrupt.or(self.prove(&world, &materials));
-            proofs = proving.await.unwrap_or_default();
+        if proofs.is_empty() && !self.options.check {
+            proofs = self.proved(&world, &materials).await;
         }
         if self.interrupt.is_asked() {
             self.stopped(&outcome);
@@ -201,7 +196,38 @@ impl Run<'_> {
         })
     }
 
-    fn apply<'a>(&'a self, world: &'a World, pass: usize) -> Apply<'a> {
+    /// Carries the plan out, and begins with the proof when there is nothing left to
+    /// do that it would see.
+    async fn apply_and_prove(
+        &self,
+        world: &World,
+        pass: usize,
+        materials: &Materials,
+    ) -> (Outcome, Vec<Proof>) {
+        let in_place = InPlace::default();
+        let apply = self.apply(world, pass, &in_place);
+        let applying = apply.run(&world.plan, materials);
+        if !world.plan.verify {
+            return (applying.await, Vec::new());
+        }
+        // It is told after what was done.
+        let (aside, told) = Events::aside();
+        let early = async {
+            in_place.reached().await;
+            let proving = self.prove(world, materials, &aside);
+            self.interrupt.or(proving).await
+        };
+        let (outcome, proofs) = tokio::join!(applying, early);
+        if in_place.is_withdrawn() {
+            return (outcome, self.proved(world, materials).await);
+        }
+        for event in told.take() {
+            self.events.emit(event);
+        }
+        (outcome, proofs.unwrap_or_default())
+    }
+
+    fn apply<'a>(&'a self, world: &'a World, pass: usize, in_place: &'a InPlace) -> Apply<'a> {
         Apply {
             inventory: self.inventory,
             playbook: self.playbook,
@@ -213,6 +239,7 @@ impl Run<'_> {
             pass,
             fail_fast: self.options.fail_fast,
             interrupt: self.interrupt,
+            in_place,
         }
     }
 
@@ -383,7 +410,16 @@ impl Run<'_> {
         Some(facts.get(&ca.name)?.text(&path)?.to_owned())
     }
 
-    async fn prove(&self, world: &World, materials: &Materials) -> Vec<Proof> {
+    /// The proof, where the plan has one and no interruption comes first.
+    async fn proved(&self, world: &World, materials: &Materials) -> Vec<Proof> {
+        if !world.plan.verify {
+            return Vec::new();
+        }
+        let proving = self.prove(world, materials, self.events);
+        self.interrupt.or(proving).await.unwrap_or_default()
+    }
+
+    async fn prove(&self, world: &World, materials: &Materials, events: &Events) -> Vec<Proof> {
         let mut expectations = Expectations {
             authorities: materials.authorities(),
             trusted: materials
@@ -416,6 +452,6 @@ impl Run<'_> {
             }
         }
         let about = self.playbook.limited(self.inventory);
-        verify(&world.nodes, &about, &expectations, self.events).await
+        verify(&world.nodes, &about, &expectations, events).await
     }
 }

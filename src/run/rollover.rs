@@ -230,8 +230,8 @@ impl Run<'_> {
         }
         self.consent(&world.plan).await?;
         let materials = self.issue(world, agent, &mut state.passphrase).await?;
-        let mut done = self.apply(world, pass).run(&world.plan, &materials).await;
-        state.proofs = self.proved(world, &materials).await;
+        let (mut done, proofs) = self.apply_and_prove(world, pass, &materials).await;
+        state.proofs = proofs;
         self.tell_delivered(agent, &mut done, &state.proofs).await;
         let mut goes_on = done.failed.is_empty() && !self.interrupt.is_asked();
         state.outcome.absorb(done);
@@ -254,14 +254,6 @@ impl Run<'_> {
             (true, true) => Pass::Over,
             (true, false) => Pass::Again,
         })
-    }
-
-    async fn proved(&self, world: &World, materials: &crate::apply::Materials) -> Vec<Proof> {
-        if !world.plan.verify {
-            return Vec::new();
-        }
-        let proving = self.interrupt.or(self.prove(world, materials));
-        proving.await.unwrap_or_default()
     }
 }
 

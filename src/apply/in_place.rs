@@ -1,0 +1,98 @@
+//! When everything that a proof looks at is in place.
+//!
+//! Comes in: apply, whose last hosts arrive one by one, each once its daemon was
+//! seen to serve what it should. Goes out: the moment at which the last of them
+//! has, so that the proof is tried while the nodes still tidy up; and whether one
+//! of them has gone back afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+/// One for each plan that is carried out.
+#[derive(Debug, Default)]
+pub struct InPlace {
+    /// Hosts that have not arrived.
+    awaited: Arc<AtomicUsize>,
+    reached: Arc<watch::Sender<bool>>,
+    withdrawn: AtomicBool,
+}
+
+/// A host that is awaited; it arrives when this is dropped.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    awaited: Arc<AtomicUsize>,
+    reached: Arc<watch::Sender<bool>>,
+}
+
+impl InPlace {
+    /// Nothing is awaited after these hosts.
+    pub(super) fn expect(&self, hosts: usize) -> Vec<Arrival> {
+        self.awaited.store(hosts, Ordering::SeqCst);
+        let arrival = || Arrival {
+            awaited: Arc::clone(&self.awaited),
+            reached: Arc::clone(&self.reached),
+        };
+        std::iter::repeat_with(arrival).take(hosts).collect()
+    }
+
+    /// A host that had arrived has gone back to what it had before.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::SeqCst);
+    }
+
+    /// Whatever is not in place now will not be.
+    pub(super) fn end(&self) {
+        self.reached.send_replace(true);
+    }
+
+    /// Whether what was seen since does not hold any more.
+    #[must_use]
+    pub fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::SeqCst)
+    }
+
+    /// Until everything is in place, or the plan has been carried out.
+    pub async fn reached(&self) {
+        let mut reached = self.reached.subscribe();
+        // The sender lives as long as `self`.
+        let _ = reached.wait_for(|reached| *reached).await;
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if self.awaited.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.reached.send_replace(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn it_is_reached_when_the_last_has_arrived() {
+        let in_place = InPlace::default();
+        let mut arrivals = in_place.expect(3);
+        assert_eq!(in_place.reached().now_or_never(), None);
+        arrivals.pop();
+        arrivals.pop();
+        assert_eq!(in_place.reached().now_or_never(), None);
+        arrivals.pop();
+        assert_eq!(in_place.reached().now_or_never(), Some(()));
+    }
+
+    #[test]
+    fn a_plan_without_hosts_is_reached_at_its_end() {
+        let in_place = InPlace::default();
+        assert!(in_place.expect(0).is_empty());
+        assert_eq!(in_place.reached().now_or_never(), None);
+        in_place.end();
+        assert_eq!(in_place.reached().now_or_never(), Some(()));
+    }
+}
