@@ -5,14 +5,16 @@
 //! else. On a CA that is this very machine it works in this process instead.
 
 mod program;
+mod push;
 
 use std::time::Duration;
 
 pub use program::{COMPANION, Program};
+use push::push;
 
 use crate::node::facts::NodeFacts;
 use crate::node::script::quote;
-use crate::node::{ExitFuture, Limits, visible};
+use crate::node::{ExitFuture, visible};
 use crate::pki::{Agent, AgentClient, AgentError};
 use crate::session::{Node, NodeError};
 
@@ -83,35 +85,6 @@ fn command(script: &str) -> String {
     format!("exec /bin/sh -c {}", quote(script))
 }
 
-async fn push(
-    node: &Node,
-    privileged: bool,
-    directory: &str,
-    program: &Program,
-) -> Result<(), StartError> {
-    let bytes = program
-        .bytes()
-        .map_err(|error| StartError::Push(format!("this program cannot be read: {error}")))?;
-    let script = format!(
-        // A transfer that breaks off is an end of file to cat.
-        "echo began; umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && cat >\"$n\" && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {name} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$n\" \"$d/{name}\"",
-        directory = quote(directory),
-        name = program.sha256,
-    );
-    let limits = Limits {
-        deadline: Duration::from_secs(120),
-        max_output: 65_536,
-    };
-    let output = node
-        .execute(privileged, &command(&script), &bytes, limits)
-        .await?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(StartError::Push(visible(said.trim())))
-}
-
 /// Starts the agent on the CA node, pushing it first where it is missing.
 ///
 /// # Errors
@@ -137,20 +110,17 @@ pub async fn start(
         });
     }
     let path = facts.expand(&program.path(privileged));
-    let is_there = facts.regular(&path).is_some();
-    let path = quote(&path);
-    let script = if is_there {
-        format!(
+    let process = if facts.regular(&path).is_some() {
+        let script = format!(
             "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || {{ rm -f \"$f\"; exit {WRONG_FILE}; }}; exec \"$f\" ca-agent",
+            path = quote(&path),
             sha = program.sha256,
-        )
+        );
+        node.open(privileged, &command(&script)).await?
     } else {
         let directory = facts.expand(Program::directory(privileged));
-        push(node, privileged, &directory, program).await?;
-        // Hashed there a moment ago, in a directory that nobody else writes.
-        format!("exec {path} ca-agent")
+        push(node, privileged, &directory, program).await?
     };
-    let process = node.open(privileged, &command(&script)).await?;
     Ok(RunningAgent {
         client: AgentClient::remote(process.stdout, process.stdin),
         exit: Some(process.exit),
