@@ -108,12 +108,7 @@ pub enum Event {
         because: Vec<String>,
     },
     /// Before the proofs, where not every client is tried with every daemon.
-    Sampled {
-        /// Pairs of a client and a daemon.
-        tried: usize,
-        /// All that there are.
-        all: usize,
-    },
+    Sampled(Sample),
     Proof(Proof),
     /// A certificate in one place, of `status`; the most urgent first.
     Certificate(Box<CertificateStatus>),
@@ -398,6 +393,17 @@ impl std::fmt::Debug for Events {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Events")
     }
+}
+
+/// What a proof leaves out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Pairs of a client and a daemon that are tried.
+    pub tried: usize,
+    /// All that there are.
+    pub all: usize,
+    /// Daemons at which nobody tries whether others are refused.
+    pub without_refusals: Vec<String>,
 }
 
 /// Events that were set aside, in their order.

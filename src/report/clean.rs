@@ -54,7 +54,8 @@ pub(super) fn clean(event: &Event) -> Event {
         Event::Failed(failure) => failed(failure),
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
         Event::Certificate(certificate) => status(certificate),
-        Event::Sampled { .. } | Event::Status { .. } | Event::Doctor { .. } => {}
+        Event::Sampled(sample) => all(&mut sample.without_refusals),
+        Event::Status { .. } | Event::Doctor { .. } => {}
         Event::Finding(finding) => {
             let Finding {
                 host, seen, advice, ..

@@ -3,7 +3,7 @@
 
 use super::layout::{self, Cell, plural, some_of};
 use super::{Style, Verbosity};
-use crate::event::{Check, HostRecap, Proof, StoppedHost, Verdict};
+use crate::event::{Check, HostRecap, Proof, Sample, StoppedHost, Verdict};
 
 /// Up to so many hosts every one has lines of its own; of more, those that
 /// failed.
@@ -13,11 +13,7 @@ const CLIENTS: usize = 2;
 
 /// One line a daemon and check where all clients agree, one a client where
 /// they do not. With many hosts only what is not proved, and a count.
-pub(super) fn proofs(
-    style: Style,
-    mut proofs: Vec<Proof>,
-    sampled: Option<(usize, usize)>,
-) -> Vec<String> {
+pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sample>) -> Vec<String> {
     if proofs.is_empty() {
         return Vec::new();
     }
@@ -109,13 +105,38 @@ pub(super) fn proofs(
             plural(daemons, "daemon")
         ));
     }
-    if let Some((tried, all)) = sampled {
-        let text = format!(
-            "{tried} of {all} pairs of a client and a daemon were tried; dtls_verify: full tries them all"
-        );
-        lines.extend(layout::wrap(&text, style.width));
+    if let Some(sample) = sampled {
+        for text in left_out(&sample) {
+            lines.extend(layout::wrap(&text, style.width));
+        }
     }
     lines
+}
+
+fn left_out(sample: &Sample) -> Vec<String> {
+    let Sample {
+        tried,
+        all,
+        without_refusals,
+    } = sample;
+    let mut texts = Vec::new();
+    if tried < all {
+        texts.push(format!(
+            "{tried} of {all} pairs of a client and a daemon were tried; dtls_verify: full tries them all"
+        ));
+    }
+    if !without_refusals.is_empty() {
+        let names: Vec<String> = without_refusals
+            .iter()
+            .map(|name| layout::shorten(name))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        texts.push(format!(
+            "It was not tried who else is let in by {}: dtls_verify is own",
+            some_of(&names, 5)
+        ));
+    }
+    texts
 }
 
 /// What is done and what not, host by host.
@@ -307,7 +328,12 @@ mod tests {
             width: None,
         };
         let name = "node3  the same under another of its names  from";
-        let lines = super::proofs(style(Verbosity::Normal), proofs.clone(), Some((2, 400)));
+        let sample = crate::event::Sample {
+            tried: 2,
+            all: 400,
+            without_refusals: vec!["node3".to_owned(), "node4".to_owned()],
+        };
+        let lines = super::proofs(style(Verbosity::Normal), proofs.clone(), Some(sample));
         let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
         let expected = [
             "Proof:".to_owned(),
@@ -316,6 +342,7 @@ mod tests {
             format!("not reached  {name} node1         nowhere: no such name"),
             "2 of 400 pairs of a client and a daemon were tried; dtls_verify: full tries them all"
                 .to_owned(),
+            "It was not tried who else is let in by node3, node4: dtls_verify is own".to_owned(),
         ];
         assert_eq!(lines, expected);
         // Quietly, what leads nowhere is not worth a line.

@@ -10,7 +10,7 @@ use super::timings::Timings;
 use super::{Style, Verbosity, certificates, clean, ending, findings, plan};
 use crate::event::{
     CertificateStatus, Error, Event, Failure, FailureKind, Finding, PlannedBatches, PlannedChange,
-    Proof, Renderer,
+    Proof, Renderer, Sample,
 };
 
 /// Where a line belongs.
@@ -38,8 +38,8 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     style: Style,
     print: P,
     proofs: Vec<Proof>,
-    /// Pairs of a client and a daemon that are tried, and all that there are.
-    sampled: Option<(usize, usize)>,
+    /// What the proof leaves out.
+    sampled: Option<Sample>,
     certificates: Vec<CertificateStatus>,
     findings: Vec<Finding>,
     timings: Timings,
@@ -292,7 +292,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 hosts,
                 because,
             } => self.said(0, "33", "not begun:", &not_begun(play, hosts, because)),
-            Event::Sampled { tried, all } => self.sampled = Some((*tried, *all)),
+            Event::Sampled(sample) => self.sampled = Some(sample.clone()),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
             Event::Certificate(certificate) => self.certificates.push((**certificate).clone()),
             Event::Status {

@@ -26,7 +26,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 
 use crate::docker::tls::DaemonMode;
-use crate::event::{Check, Event, Events, Phase, Proof, Verdict};
+use crate::event::{Check, Event, Events, Phase, Proof, Sample, Verdict};
 use crate::inventory::{Host, Inventory};
 use crate::node::DialError;
 use crate::node::script::Script;
@@ -163,11 +163,20 @@ fn pairs<'a>(
         .collect();
     let selected = selection::select(&from, daemons.len());
     let all = clients.len() * daemons.len();
-    if selected.len() < all {
-        events.emit(Event::Sampled {
+    let refused = selection::refusing(&selected);
+    let without_refusals: Vec<String> = daemons
+        .iter()
+        .enumerate()
+        .filter(|(daemon, _)| !refused.contains(daemon))
+        .map(|(_, daemon)| daemon.name.clone())
+        .collect();
+    // Without a client there is nobody to try anything from.
+    if !clients.is_empty() && (selected.len() < all || !without_refusals.is_empty()) {
+        events.emit(Event::Sampled(Sample {
             tried: selected.len(),
             all,
-        });
+            without_refusals,
+        }));
     }
     let tried = selected.into_iter().filter_map(|pair| {
         let (client, node) = clients.get(pair.client)?;

@@ -6,6 +6,8 @@
 //! asked for it, enough of them that every client and every daemon takes part.
 //! Pure. Called by [`super::verify`].
 
+use std::collections::BTreeSet;
+
 /// What `dtls_verify` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerifyScope {
@@ -82,10 +84,14 @@ pub(super) fn select(clients: &[From], daemons: usize) -> Vec<Pair> {
     pairs
 }
 
+/// The daemons at which it is tried what everybody else gets.
+pub(super) fn refusing(pairs: &[Pair]) -> BTreeSet<usize> {
+    let refusals = pairs.iter().filter(|pair| pair.refusals);
+    refusals.map(|pair| pair.daemon).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn clients(count: usize, scope: Option<VerifyScope>) -> Vec<From> {

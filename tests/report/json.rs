@@ -6,7 +6,7 @@ use dtls_deploy::event::PlannedBatches;
 use dtls_deploy::event::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
     CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind, Finding, FindingCounts,
-    HostRecap, Place, PlannedChange, Proof, Severity, StoppedHost, Topic, Verdict,
+    HostRecap, Place, PlannedChange, Proof, Sample, Severity, StoppedHost, Topic, Verdict,
 };
 use dtls_deploy::report::json::line;
 use serde_json::Value;
@@ -76,7 +76,11 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             host: name(),
             what: name(),
         },
-        Event::Sampled { tried: 1, all: 2 },
+        Event::Sampled(Sample {
+            tried: 1,
+            all: 2,
+            without_refusals: list(),
+        }),
         Event::Act {
             host: name(),
             step: name(),
