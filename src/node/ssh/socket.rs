@@ -1,17 +1,18 @@
-//! The byte stream under SSH, with two things russh does not do.
+//! The byte stream under SSH, with three things russh does not do.
 //!
 //! Comes in: a TCP stream, or a jump host's channel. Goes out: the same
 //! stream, wrapped, to the handshake in [`super::transport`].
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// Bytes of the server's greeting that are kept for explanations.
 const GREETING_KEPT: usize = 512;
@@ -82,6 +83,7 @@ pub(super) struct Overheard<S> {
     heard: Arc<Mutex<Vec<u8>>>,
     left: usize,
     cut: Arc<Cut>,
+    written: Arc<Written>,
 }
 
 impl<S> Overheard<S> {
@@ -92,8 +94,46 @@ impl<S> Overheard<S> {
             heard,
             left: GREETING_KEPT,
             cut: cut.clone(),
+            written: Arc::default(),
         };
         (stream, Scissors(Some(cut)))
+    }
+
+    pub(super) fn written(&self) -> Arc<Written> {
+        self.written.clone()
+    }
+}
+
+/// How often russh has given everything it had to the stream.
+///
+/// It takes whatever it is sent into one buffer per connection, writes that
+/// out, and keeps the buffer as large as it ever was. Who sends much waits in
+/// between, and the buffer stays small.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    times: AtomicUsize,
+    again: Notify,
+}
+
+impl Written {
+    pub(super) fn times(&self) -> usize {
+        self.times.load(Ordering::Acquire)
+    }
+
+    /// Waits for another time than this.
+    pub(super) async fn since(&self, times: usize) {
+        loop {
+            let again = self.again.notified();
+            if self.times() != times {
+                return;
+            }
+            again.await;
+        }
+    }
+
+    fn count(&self) {
+        self.times.fetch_add(1, Ordering::Release);
+        self.again.notify_waiters();
     }
 }
 
@@ -157,7 +197,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        // russh flushes when its buffer is empty.
+        let result = ready!(Pin::new(&mut self.inner).poll_flush(cx));
+        self.written.count();
+        Poll::Ready(result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
