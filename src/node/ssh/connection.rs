@@ -11,8 +11,9 @@ use russh::client::Handle;
 use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::channel::{ChannelEnd, Halves};
+use super::channel::Halves;
 use super::error::Endpoint;
+use super::feed::feed;
 use super::handler::{Remarks, Watcher};
 use super::process;
 use super::socket::Written;
@@ -33,10 +34,6 @@ const LAST_PAUSE: Duration = Duration::from_millis(160);
 
 /// For sshd to open a channel, where the caller gives no deadline.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
-
-/// Bytes of standard input given to the session task at a time. Its buffers
-/// keep the size of the largest of them for as long as the connection lives.
-const CHUNK: usize = 8 * 1024;
 
 /// One connection; channels are opened as needed.
 pub(super) struct SshConnection {
@@ -270,22 +267,6 @@ impl SshConnection {
             None => Err(self.lost()),
         }
     }
-}
-
-/// Writes all of `stdin` and closes it. Errors are left to the reader, which
-/// sees how the command or the connection ended.
-async fn feed(end: &ChannelEnd, written: &Written, stdin: &[u8]) {
-    let mut chunks = stdin.chunks(CHUNK).peekable();
-    while let Some(chunk) = chunks.next() {
-        let before = written.times();
-        if end.send(chunk.to_vec()).await.is_err() {
-            return;
-        }
-        if chunks.peek().is_some() {
-            written.since(before).await;
-        }
-    }
-    end.eof().await;
 }
 
 impl Connection for SshConnection {

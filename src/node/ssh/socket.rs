@@ -104,36 +104,27 @@ impl<S> Overheard<S> {
     }
 }
 
-/// How often russh has given everything it had to the stream.
-///
-/// It takes whatever it is sent into one buffer per connection, writes that
-/// out, and keeps the buffer as large as it ever was. Who sends much waits in
-/// between, and the buffer stays small.
+/// How many bytes russh has given to the stream, for [`super::feed`].
 #[derive(Debug, Default)]
 pub(super) struct Written {
-    times: AtomicUsize,
-    again: Notify,
+    bytes: AtomicUsize,
+    more: Notify,
 }
 
 impl Written {
-    pub(super) fn times(&self) -> usize {
-        self.times.load(Ordering::Acquire)
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
     }
 
-    /// Waits for another time than this.
-    pub(super) async fn since(&self, times: usize) {
+    /// Waits until this many bytes have been written since there were `before`.
+    pub(super) async fn since(&self, before: usize, bytes: usize) {
         loop {
-            let again = self.again.notified();
-            if self.times() != times {
+            let more = self.more.notified();
+            if self.bytes().wrapping_sub(before) >= bytes {
                 return;
             }
-            again.await;
+            more.await;
         }
-    }
-
-    fn count(&self) {
-        self.times.fetch_add(1, Ordering::Release);
-        self.again.notify_waiters();
     }
 }
 
@@ -193,14 +184,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let count = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.written.bytes.fetch_add(count, Ordering::Release);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // russh flushes when its buffer is empty.
-        let result = ready!(Pin::new(&mut self.inner).poll_flush(cx));
-        self.written.count();
-        Poll::Ready(result)
+        // russh flushes when it has written all it had.
+        self.written.more.notify_waiters();
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -90,6 +90,8 @@ async fn try_once(
         (_, Some(Err(error))) => Err(error),
         (Ok(handle), Some(Ok(trust))) => {
             scissors.put_away();
+            // Nothing is left to explain, and the stream keeps its half of it.
+            *greeting.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
             Ok(Session {
                 handle,
                 remarks,
