@@ -44,6 +44,14 @@ impl Secret {
     }
 }
 
+#[cfg(test)]
+impl Secret {
+    /// Bytes that were set aside and not needed.
+    pub(crate) fn spare(&self) -> usize {
+        self.0.capacity() - self.0.len()
+    }
+}
+
 impl From<String> for Secret {
     fn from(text: String) -> Self {
         Self(text.into_bytes())

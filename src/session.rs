@@ -367,7 +367,7 @@ pub struct Gathered {
 /// there. Those that fail are reported and left out.
 pub async fn gather(hosts: &[(&Host, FactRequest, bool)], how: Gathering<'_>) -> Gathered {
     let shared = &sudo_passwords(hosts.iter().map(|(host, ..)| *host), how.passwords);
-    let found: Vec<_> =
+    let mut found =
         futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
             let password = shared.get(&host.name).cloned();
             let found = gather_one(host, request, *privileged, password, how).await;
@@ -378,11 +378,9 @@ pub async fn gather(hosts: &[(&Host, FactRequest, bool)], how: Gathering<'_>) ->
             });
             (host.name.clone(), found)
         }))
-        .buffer_unordered(how.forks)
-        .collect()
-        .await;
+        .buffer_unordered(how.forks);
     let mut gathered = Gathered::default();
-    for (name, found) in found {
+    while let Some((name, found)) = found.next().await {
         match found {
             Ok((node, facts)) => {
                 gathered.facts.insert(name.clone(), facts);

@@ -7,6 +7,7 @@
 //! changes something carries everything, because what undoes it later is written
 //! on the node with what the script has brought.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -37,7 +38,7 @@ static PRELUDE: LazyLock<Prelude> = LazyLock::new(Prelude::read);
 
 /// The part of the prelude that these statements need.
 #[must_use]
-pub fn for_statements(statements: &[String]) -> String {
+pub fn for_statements(statements: &[String]) -> Cow<'static, str> {
     PRELUDE.for_statements(statements)
 }
 
@@ -103,7 +104,7 @@ impl Prelude {
         }
     }
 
-    fn for_statements(&self, statements: &[String]) -> String {
+    fn for_statements(&self, statements: &[String]) -> Cow<'_, str> {
         let mut open: Vec<&'static str> = ALWAYS.to_vec();
         for statement in statements {
             open.extend(named_in(statement, &self.known));
@@ -115,7 +116,7 @@ impl Prelude {
             }
             match self.looking.get(name) {
                 Some(function) => open.extend(&function.names),
-                None => return self.whole.clone(),
+                None => return Cow::Borrowed(&self.whole),
             }
         }
         let mut text = self.settings.clone();
@@ -124,7 +125,7 @@ impl Prelude {
                 text.push_str(&function.text);
             }
         }
-        text
+        Cow::Owned(text)
     }
 }
 
@@ -196,7 +197,7 @@ mod tests {
     use super::*;
 
     fn script(call: &str) -> String {
-        for_statements(&[call.to_owned()])
+        for_statements(&[call.to_owned()]).into_owned()
     }
 
     #[test]

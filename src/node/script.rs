@@ -13,17 +13,24 @@ use crate::secret::Secret;
 /// backslashes included; only the quote itself has to be taken out.
 #[must_use]
 pub fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
+    let mut quoted = String::with_capacity(quoted_length(text));
+    push_quoted(&mut quoted, text);
+    quoted
+}
+
+fn quoted_length(text: &str) -> usize {
+    text.len() + 2 + 3 * text.bytes().filter(|byte| *byte == b'\'').count()
+}
+
+fn push_quoted(quoted: &mut String, text: &str) {
     quoted.push('\'');
-    for character in text.chars() {
-        if character == '\'' {
+    for (index, piece) in text.split('\'').enumerate() {
+        if index > 0 {
             quoted.push_str("'\\''");
-        } else {
-            quoted.push(character);
         }
+        quoted.push_str(piece);
     }
     quoted.push('\'');
-    quoted
 }
 
 /// One call: a function of the prelude and its arguments.
@@ -88,23 +95,36 @@ impl Script {
         self.statement(statement)
     }
 
-    /// The whole script for a shell's standard input.
+    /// The whole script for a shell's standard input. It is written where it
+    /// stays: a text that grows leaves copies of its secrets behind.
     #[must_use]
     pub fn text(&self, run: &str) -> Secret {
-        let mut text = String::new();
-        // What only a script tells another.
-        text.push_str("unset DTLS_OWNER DTLS_ACCOUNT DTLS_ACCOUNT_ID\n");
-        text.push_str("DTLS_PRELUDE=");
+        // What only a script tells another is unset.
+        const BEGIN: &str = "unset DTLS_OWNER DTLS_ACCOUNT DTLS_ACCOUNT_ID\nDTLS_PRELUDE=";
+        const BODY: &str =
+            "\neval \"$DTLS_PRELUDE\"\nrequire_builtin_printf\nlogin_home\ndtls_run() {\n";
+        const END: &str = "record done\n}\ndtls_run </dev/null\nexit $?\n";
         let functions = prelude::for_statements(&self.statements);
-        text.push_str(&quote(&format!("{functions}RUN={}\n", quote(run))));
-        text.push_str(
-            "\neval \"$DTLS_PRELUDE\"\nrequire_builtin_printf\nlogin_home\ndtls_run() {\n",
-        );
+        let settings = format!("RUN={}\n", quote(run));
+        let statements: usize = self.statements.iter().map(|one| one.len() + 1).sum();
+        let length = [BEGIN, BODY, END]
+            .iter()
+            .map(|part| part.len())
+            .sum::<usize>()
+            + quoted_length(&functions)
+            + quoted_length(&settings)
+            + statements;
+        let mut text = String::with_capacity(length);
+        text.push_str(BEGIN);
+        // Two words side by side are one.
+        push_quoted(&mut text, &functions);
+        push_quoted(&mut text, &settings);
+        text.push_str(BODY);
         for statement in &self.statements {
             text.push_str(statement);
             text.push('\n');
         }
-        text.push_str("record done\n}\ndtls_run </dev/null\nexit $?\n");
+        text.push_str(END);
         Secret::from(text)
     }
 }
@@ -177,6 +197,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_was_foreseen() {
+        let mut script = Script::default();
+        script.call("record", &["it's", "'", ""]);
+        let text = script.text("it's 'a' run");
+        assert_eq!(text.spare(), 0);
+        assert_eq!(quote("it's").capacity(), quote("it's").len());
     }
 
     #[test]

@@ -11,10 +11,12 @@ use russh::client::Handle;
 use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::channel::{ChannelEnd, Halves};
+use super::channel::Halves;
 use super::error::Endpoint;
+use super::feed::feed;
 use super::handler::{Remarks, Watcher};
 use super::process;
+use super::socket::Written;
 use super::transport::Session;
 use crate::node::{
     BoxFuture, Connection, ConnectionError, DialError, ExitStatus, Limits, Output, Process, Stream,
@@ -33,13 +35,11 @@ const LAST_PAUSE: Duration = Duration::from_millis(160);
 /// For sshd to open a channel, where the caller gives no deadline.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Bytes of standard input given to the session task at a time.
-const CHUNK: usize = 256 * 1024;
-
 /// One connection; channels are opened as needed.
 pub(super) struct SshConnection {
     handle: Handle<Watcher>,
     remarks: Arc<Remarks>,
+    written: Arc<Written>,
     endpoint: Endpoint,
     sessions: Arc<Semaphore>,
     login_took: Duration,
@@ -66,6 +66,7 @@ impl SshConnection {
         Self {
             handle: session.handle,
             remarks: session.remarks,
+            written: session.written,
             endpoint: endpoint.clone(),
             sessions: Arc::new(Semaphore::new(SESSIONS)),
             login_took,
@@ -214,7 +215,7 @@ impl SshConnection {
         let (mut halves, _permit) = self.session().await?;
         let end = halves.end();
         end.exec(command).await.map_err(|()| self.lost())?;
-        let feed = feed(&end, stdin);
+        let feed = feed(&end, &self.written, stdin);
         let mut feed = std::pin::pin!(feed);
         let mut feeding = true;
         let mut status = None;
@@ -266,17 +267,6 @@ impl SshConnection {
             None => Err(self.lost()),
         }
     }
-}
-
-/// Writes all of `stdin` and closes it. Errors are left to the reader, which
-/// sees how the command or the connection ended.
-async fn feed(end: &ChannelEnd, stdin: &[u8]) {
-    for chunk in stdin.chunks(CHUNK) {
-        if end.send(chunk.to_vec()).await.is_err() {
-            return;
-        }
-    }
-    end.eof().await;
 }
 
 impl Connection for SshConnection {

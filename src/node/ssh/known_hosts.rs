@@ -140,6 +140,9 @@ impl Records {
         for file in files {
             records.add(file, names);
         }
+        // They are kept as long as the connection, for its next key exchange.
+        records.entries.shrink_to_fit();
+        records.vouching.shrink_to_fit();
         records
     }
 

@@ -14,6 +14,7 @@ mod config;
 mod connection;
 mod context;
 mod error;
+mod feed;
 mod handler;
 mod hint;
 mod host_key;

@@ -1,17 +1,18 @@
-//! The byte stream under SSH, with two things russh does not do.
+//! The byte stream under SSH, with three things russh does not do.
 //!
 //! Comes in: a TCP stream, or a jump host's channel. Goes out: the same
 //! stream, wrapped, to the handshake in [`super::transport`].
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// Bytes of the server's greeting that are kept for explanations.
 const GREETING_KEPT: usize = 512;
@@ -82,6 +83,7 @@ pub(super) struct Overheard<S> {
     heard: Arc<Mutex<Vec<u8>>>,
     left: usize,
     cut: Arc<Cut>,
+    written: Arc<Written>,
 }
 
 impl<S> Overheard<S> {
@@ -92,8 +94,37 @@ impl<S> Overheard<S> {
             heard,
             left: GREETING_KEPT,
             cut: cut.clone(),
+            written: Arc::default(),
         };
         (stream, Scissors(Some(cut)))
+    }
+
+    pub(super) fn written(&self) -> Arc<Written> {
+        self.written.clone()
+    }
+}
+
+/// How many bytes russh has given to the stream, for [`super::feed`].
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    bytes: AtomicUsize,
+    more: Notify,
+}
+
+impl Written {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// Waits until this many bytes have been written since there were `before`.
+    pub(super) async fn since(&self, before: usize, bytes: usize) {
+        loop {
+            let more = self.more.notified();
+            if self.bytes().wrapping_sub(before) >= bytes {
+                return;
+            }
+            more.await;
+        }
     }
 }
 
@@ -153,10 +184,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Overheard<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        let count = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
+        self.written.bytes.fetch_add(count, Ordering::Release);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // russh flushes when it has written all it had.
+        self.written.more.notify_waiters();
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 

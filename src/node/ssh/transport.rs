@@ -22,7 +22,7 @@ use super::handler::{Remarks, Watcher, describe};
 use super::host_key::{self, Trust};
 use super::known_hosts::Records;
 use super::settings::Settings;
-use super::socket::{Overheard, Prompt};
+use super::socket::{Overheard, Prompt, Written};
 use crate::node::{DialError, Stream, visible};
 
 /// The first pause before a second try; the next is twice as long.
@@ -33,6 +33,7 @@ pub(super) struct Session {
     pub handle: Handle<Watcher>,
     pub remarks: Arc<Remarks>,
     pub trust: Trust,
+    pub written: Arc<Written>,
 }
 
 /// Up to three tries within the connect timeout, for transient failures only.
@@ -75,6 +76,7 @@ async fn try_once(
     let remarks = Arc::new(Remarks::default());
     let greeting = Arc::new(Mutex::new(Vec::new()));
     let (stream, scissors) = Overheard::new(stream, greeting.clone());
+    let written = stream.written();
     let watcher = Watcher {
         settings: settings.clone(),
         records: records.clone(),
@@ -88,10 +90,13 @@ async fn try_once(
         (_, Some(Err(error))) => Err(error),
         (Ok(handle), Some(Ok(trust))) => {
             scissors.put_away();
+            // Nothing is left to explain, and the stream keeps its half of it.
+            *greeting.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
             Ok(Session {
                 handle,
                 remarks,
                 trust,
+                written,
             })
         }
         (Ok(_), None) => Err(ConnectError::Protocol {
