@@ -29,6 +29,7 @@ pub mod passphrase;
 pub mod pki;
 pub mod plan;
 pub mod playbook;
+pub mod randomness;
 pub mod report;
 pub mod run;
 pub mod schedule;

@@ -4,8 +4,8 @@
 //! Goes out: its bytes and their SHA-256. Called at the start of every run.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -63,12 +63,14 @@ impl Program {
         })
     }
 
-    pub(super) fn bytes(&self) -> std::io::Result<Vec<u8>> {
-        let mut file = &*self.file;
-        file.rewind()?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+    /// In bytes.
+    pub(super) fn size(&self) -> std::io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Its bytes from an offset on, so many as `piece` holds; none at the end.
+    pub(super) fn read_at(&self, piece: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(piece, offset)
     }
 
     /// Where it is kept on the CA node; only the account that runs it writes

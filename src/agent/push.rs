@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{Program, StartError, WRONG_FILE, command};
 use crate::node::script::quote;
@@ -14,6 +14,8 @@ use crate::session::Node;
 
 /// For the program to arrive.
 const PUSH_DEADLINE: Duration = Duration::from_secs(120);
+/// Bytes read and sent at one time.
+const PIECE: usize = 256 * 1024;
 /// For the shell's last words, once it is known that it has failed.
 const EXIT_DEADLINE: Duration = Duration::from_secs(5);
 /// What the shell says when the program has arrived: from then on its standard
@@ -23,7 +25,7 @@ const ARRIVED: &[u8] = b"arrived\n";
 /// The shell script. Nothing follows the program on standard input before
 /// [`ARRIVED`] has come back, so that nothing which reads ahead takes too much; a
 /// transfer that breaks off is too short.
-fn script(directory: &str, size: usize, sha256: &str) -> String {
+fn script(directory: &str, size: u64, sha256: &str) -> String {
     format!(
         "( umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && head -c {size} >\"$n\" && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {sha256} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$n\" \"$d/{sha256}\" ) || exit {WRONG_FILE}; echo arrived; exec {directory}/{sha256} ca-agent",
         directory = quote(directory),
@@ -37,15 +39,16 @@ pub(super) async fn push(
     directory: &str,
     program: &Program,
 ) -> Result<Process, StartError> {
-    let bytes = program
-        .bytes()
+    let size = program
+        .size()
         .map_err(|error| StartError::Push(format!("this program cannot be read: {error}")))?;
-    let script = script(directory, bytes.len(), &program.sha256);
+    let script = script(directory, size, &program.sha256);
     let mut process = node.open(privileged, &command(&script)).await?;
     let arrived = async {
-        // A shell that has ended says why.
-        let _ = process.stdin.write_all(&bytes).await;
-        let _ = process.stdin.flush().await;
+        if send(program, &mut process.stdin).await.is_err() {
+            // The shell says what it lacks, and why if it has ended before.
+            let _ = process.stdin.shutdown().await;
+        }
         let mut said = [0; ARRIVED.len()];
         process.stdout.read_exact(&mut said).await.is_ok() && said == ARRIVED
     };
@@ -57,6 +60,25 @@ pub(super) async fn push(
             PUSH_DEADLINE.as_secs()
         ))),
     }
+}
+
+/// Piece by piece: it is as large as all else in memory together. What could not
+/// be read the node finds missing.
+async fn send(
+    program: &Program,
+    stdin: &mut (dyn AsyncWrite + Send + Unpin),
+) -> std::io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut sent = 0;
+    loop {
+        let count = program.read_at(&mut piece, sent)?;
+        let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else {
+            break;
+        };
+        stdin.write_all(read).await?;
+        sent += count as u64;
+    }
+    stdin.flush().await
 }
 
 async fn last_words(process: Process) -> String {
@@ -90,7 +112,7 @@ mod tests {
         let sha256 = crate::pki::sha256_hex(PROGRAM);
         Command::new(shell[0])
             .args(&shell[1..])
-            .args(["-c", &script(directory, PROGRAM.len(), &sha256)])
+            .args(["-c", &script(directory, PROGRAM.len() as u64, &sha256)])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

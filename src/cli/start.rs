@@ -295,7 +295,9 @@ pub(super) fn look<T>(
     found.ok_or(Exit::Interrupted)
 }
 
+/// What every command needs that connects to nodes.
 fn runtime(reports: &Reports) -> Result<tokio::runtime::Runtime, Exit> {
+    crate::randomness::prepare();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
