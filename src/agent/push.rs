@@ -27,7 +27,7 @@ const ARRIVED: &[u8] = b"arrived\n";
 /// transfer that breaks off is too short.
 fn script(directory: &str, size: u64, sha256: &str) -> String {
     format!(
-        "( umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && head -c {size} >\"$n\" && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {sha256} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; find \"$d\" -type f -mtime +30 -exec rm -f {{}} + && mv -f \"$n\" \"$d/{sha256}\" ) || exit {WRONG_FILE}; echo arrived; exec {directory}/{sha256} ca-agent",
+        "( umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && {{ find \"$d\" -type f -mtime +30 -exec rm -f {{}} + & head -c {size} >\"$n\"; }} && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {sha256} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; mv -f \"$n\" \"$d/{sha256}\" ) || exit {WRONG_FILE}; echo arrived; exec {directory}/{sha256} ca-agent",
         directory = quote(directory),
     )
 }

@@ -45,6 +45,20 @@ fn the_second_daemon_begins_when_the_first_is_confirmed() {
     let confirmed = position(&run, "changed", "node3", "docker.service");
     let begun = position(&run, "started", "node4", "restarting docker");
     assert!(begun < confirmed, "{}", run.stdout);
+
+    // What a proof leaves out is said.
+    let run = lab.run(&["verify", &all, "-e", "dtls_verify=own"]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    let said = &run.stdout;
+    assert!(
+        said.contains("1 of 2 pairs of a client and a daemon were tried"),
+        "{said}"
+    );
+    assert!(
+        said.contains("who else is let in by node3, node4: dtls_verify is own"),
+        "{said}"
+    );
+    assert!(!said.contains("no certificate refused"), "{said}");
 }
 
 #[test]

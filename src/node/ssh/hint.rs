@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::{ConnectError, Phase};
+use super::transport::NO_MORE_FILES;
 
 pub(super) fn hint(error: &ConnectError) -> Option<String> {
     let to = error.endpoint();
@@ -18,6 +19,9 @@ pub(super) fn hint(error: &ConnectError) -> Option<String> {
             "is sshd running on {}, and is {} its port (ansible_port)?",
             to.host, to.port
         ),
+        ConnectError::Unreachable { reason, .. } if reason == NO_MORE_FILES => {
+            "raise the hard limit (ulimit -Hn), or take fewer hosts with --limit".to_owned()
+        }
         ConnectError::Unreachable { .. }
         | ConnectError::Timeout {
             phase: Phase::Tcp, ..

@@ -199,13 +199,17 @@ fn tcp_failure(settings: &Settings, error: &io::Error) -> ConnectError {
     }
 }
 
+/// What is said of EMFILE and ENFILE.
+pub(super) const NO_MORE_FILES: &str =
+    "this machine allows no more open files, and each connection is one";
+
 /// EMFILE and ENFILE are about this machine, and no word of the system says so.
 fn unreachable_because(error: &io::Error) -> String {
     let full = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
         .iter()
         .any(|full| error.raw_os_error() == Some(full.raw_os_error()));
     if full {
-        return "this machine allows no more open files, and each connection is one: raise the hard limit (ulimit -Hn), or take fewer hosts with --limit".to_owned();
+        return NO_MORE_FILES.to_owned();
     }
     error.to_string()
 }
