@@ -31,9 +31,11 @@ if [ -n "${DTLS_ACCOUNT_ID-}" ]; then
 else
     # As id -u says it, without a process.
     ACCOUNT_ID=
-    while read -r id_word _ id_effective _; do
-        case $id_word in Uid:) ACCOUNT_ID=$id_effective && break ;; esac
-    done 2>/dev/null </proc/self/status
+    if [ -r /proc/self/status ]; then
+        while read -r id_word _ id_effective _; do
+            case $id_word in Uid:) ACCOUNT_ID=$id_effective && break ;; esac
+        done </proc/self/status
+    fi
     [ -n "$ACCOUNT_ID" ] || ACCOUNT_ID=$(id -u)
     [ -n "$ACCOUNT_ID" ] && ACCOUNT=$(id -un) || {
         printf 'failed\taccount\tid does not say who this is\n'
