@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 
 use crate::event::{Event, Events, Failure, FailureKind, Phase};
 use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
-use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::facts::{FactError, FactRequest, NodeFacts};
 use crate::node::script::{SHELL_COMMAND, Script};
 use crate::node::{
     Become, BecomeError, Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection,
@@ -41,7 +41,7 @@ impl Default for Deadlines {
 }
 
 /// Far above any set of certificates and unit files.
-const MAX_OUTPUT: usize = 16 << 20;
+const MAX_OUTPUT: usize = 32 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connected node.
@@ -130,10 +130,14 @@ impl Node {
         request: &FactRequest,
     ) -> Result<NodeFacts, NodeError> {
         let begun = OffsetDateTime::now_utc().unix_timestamp();
-        let output = self
-            .run(privileged, &request.script(), self.deadlines.facts)
-            .await?;
-        let mut facts = NodeFacts::parse(&output)?;
+        let script = request.script();
+        let ask = || self.run(privileged, &script, self.deadlines.facts);
+        let facts = NodeFacts::parse(&ask().await?, request);
+        let mut facts = match facts {
+            // Once more: it may be whole by now.
+            Err(FactError::Changed(_)) => NodeFacts::parse(&ask().await?, request)?,
+            facts => facts?,
+        };
         facts.compare_clock(begun, OffsetDateTime::now_utc().unix_timestamp());
         Ok(facts)
     }

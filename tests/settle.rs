@@ -12,7 +12,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use dtls_deploy::node::script::Script;
+use dtls_deploy::node::settle::Leftover;
 use dtls_deploy::node::transaction::Report;
 
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
@@ -23,14 +23,12 @@ fn settle(shell: &[&str], state: &Path, run: &str) -> Report {
     settle_with(shell, state, run, &[])
 }
 
-/// As [`settle`], for a run that has left these stages.
-fn settle_with(shell: &[&str], state: &Path, run: &str, stages: &[&str]) -> Report {
-    let mut script = Script::default();
-    let arguments: Vec<&str> = [run, "2"]
-        .into_iter()
-        .chain(stages.iter().copied())
-        .collect();
-    script.call("settle", &arguments);
+/// As [`settle`], for a run that has left stages in these directories.
+fn settle_with(shell: &[&str], state: &Path, run: &str, directories: &[&str]) -> Report {
+    let mut left = Leftover::default();
+    let directories = directories.iter().map(|path| (*path).to_owned()).collect();
+    left.directories.insert("root".to_owned(), directories);
+    let script = left.settle(run, 2);
     let mut child = Command::new(shell[0])
         .args(&shell[1..])
         .env("DTLS_STATE", state)
@@ -127,7 +125,7 @@ fn a_stage_that_does_not_say_whose_it_is_holds_nobody_up() {
             let left = state.path().join(format!(".dtls-deploy.{RUN}"));
             std::fs::create_dir(&left).unwrap();
             std::fs::write(left.join("owner"), owner).unwrap();
-            let report = settle_with(shell, state.path(), RUN, &[left.to_str().unwrap()]);
+            let report = settle_with(shell, state.path(), RUN, &[state.path().to_str().unwrap()]);
             assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
             assert!(!left.exists(), "{shell:?}");
             let done = state.path().join(format!(".dtls-deploy.done.{RUN}"));

@@ -6,12 +6,14 @@
 //! machine are the two implementations here; a scripted fake only has to
 //! implement the same trait.
 
+mod answer;
 mod r#become;
 pub mod facts;
 pub mod generation;
 mod local;
 pub mod prelude;
 pub mod script;
+pub mod settle;
 mod ssh;
 mod stream;
 mod target;

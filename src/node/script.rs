@@ -101,8 +101,8 @@ impl Script {
     pub fn text(&self, run: &str) -> Secret {
         // What only a script tells another is unset.
         const BEGIN: &str = "unset DTLS_OWNER DTLS_ACCOUNT DTLS_ACCOUNT_ID\nDTLS_PRELUDE=";
-        const BODY: &str =
-            "\neval \"$DTLS_PRELUDE\"\nrequire_builtin_printf\nlogin_home\ndtls_run() {\n";
+        // The marker is on a line of its own whatever a start-up file has printed.
+        const BODY: &str = "\ndtls_run() {\nprintf '\\n%s\\n' 'dtls-deploy answers'\neval \"$DTLS_PRELUDE\"\nrequire_builtin_printf\nlogin_home\n";
         const END: &str = "record done\n}\ndtls_run </dev/null\nexit $?\n";
         let functions = prelude::for_statements(&self.statements);
         let settings = format!("RUN={}\n", quote(run));
@@ -169,7 +169,12 @@ mod tests {
             script.call("record", &["value", hostile]);
             let (ok, stdout) = run_in(shell, &script);
             assert!(ok, "{shell:?}");
-            assert_eq!(stdout, format!("value\t{hostile}\ndone\n"), "{shell:?}");
+            let mut hex = String::new();
+            for byte in hostile.bytes() {
+                hex.push_str(&format!("{byte:02x}"));
+            }
+            let expected = format!("\ndtls-deploy answers\nvalue\t%{hex}\ndone\n");
+            assert_eq!(stdout, expected, "{shell:?}");
         }
     }
 
@@ -218,8 +223,13 @@ mod tests {
             script.in_account("nobody", &inner, " || return 1");
             let (ok, stdout) = run_in(shell, &script);
             assert!(ok, "{shell:?}: {stdout}");
+            let said: String = "it's\tquoted 'twice'\nas\tnobody"
+                .bytes()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
             assert_eq!(
-                stdout, "it's\tquoted 'twice'\nas\tnobody\ndone\n",
+                stdout,
+                format!("\ndtls-deploy answers\nas\tnobody\t0\t%{said}\ndone\n"),
                 "{shell:?}"
             );
         }

@@ -92,20 +92,25 @@ impl Transaction {
         accounts
     }
 
-    /// One call for every directory of an account, as that account.
-    fn each(&self, function: &str, reversed: bool) -> Vec<String> {
-        self.as_accounts(reversed, |directories| {
-            let mut script = Script::default();
-            for directory in directories {
-                script.statement(format!("{} || exit 1", self.on(function, directory)));
-            }
-            script
-        })
+    /// What puts every directory back, as its account: see `undo_as` in the prelude.
+    fn unswaps(&self) -> Vec<String> {
+        let mut directories = self.directories();
+        directories.reverse();
+        let unswap = |directory: &Directory<'_>| {
+            let calls = self.on("unswap", directory);
+            let arguments: Vec<&str> = [directory.account, calls.as_str(), directory.path]
+                .into_iter()
+                .chain(self.names(directory.path))
+                .collect();
+            call("undo_as", &arguments)
+        };
+        directories.iter().map(unswap).collect()
     }
 
-    /// As [`Self::each`], and then it is seen to that the renames last.
+    /// One call for every directory of an account, as that account; then it is seen to
+    /// that the renames last.
     fn swaps(&self) -> Vec<String> {
-        self.as_accounts(false, |directories| {
+        self.as_accounts(|directories| {
             let mut script = Script::default();
             for directory in directories {
                 script.statement(format!("{} || exit 1", self.on("swap", directory)));
@@ -116,18 +121,9 @@ impl Transaction {
     }
 
     /// What an account does with all of its directories.
-    fn as_accounts(
-        &self,
-        reversed: bool,
-        what: impl Fn(&[&Directory<'_>]) -> Script,
-    ) -> Vec<String> {
-        let mut accounts = self.accounts();
-        let mut directories = self.directories();
-        if reversed {
-            accounts.reverse();
-            directories.reverse();
-        }
-        accounts
+    fn as_accounts(&self, what: impl Fn(&[&Directory<'_>]) -> Script) -> Vec<String> {
+        let directories = self.directories();
+        self.accounts()
             .into_iter()
             .map(|account| {
                 let own: Vec<&Directory<'_>> = directories
@@ -159,7 +155,7 @@ impl Transaction {
     fn definitions(&self) -> String {
         let unit = self.restart.as_ref().map_or("", |restart| &restart.unit);
         let reloaded = self.reload.as_ref().map_or("", |reload| &reload.unit);
-        let unstage = self.as_accounts(false, |directories| {
+        let unstage = self.as_accounts(|directories| {
             let mut script = Script::default();
             script.call("unstage", &paths(directories));
             script
@@ -183,7 +179,7 @@ impl Transaction {
             format!("RESTART_WITHIN={RESTART_SECONDS}"),
             format!("RELOADED={}", quote(reloaded)),
             format!("SEQUENCE={:02}", self.sequence),
-            all("unswap", self.each("unswap", true)),
+            all("unswap", self.unswaps()),
             all("unstage", unstage),
         ]
         .join("\n")
@@ -450,8 +446,13 @@ impl Transaction {
         if self.restart.is_some() {
             script.call("still_armed", &[]);
         }
-        for statement in self.each("require_stage", false) {
-            script.statement(format!("{statement} || {{ record undo-failed; exit 71; }}"));
+        // What another account keeps of its own there are copies of.
+        for directory in self.directories() {
+            script.statement(format!(
+                "[ {} != \"$ACCOUNT\" ] || ({}) || {{ record undo-failed; exit 71; }}",
+                quote(directory.account),
+                call("require_stage", &[directory.path])
+            ));
         }
         script.statement("give_up restart".to_owned());
         script

@@ -139,7 +139,7 @@ impl Authority {
         for path in [&key, &certificate, &ledger, &next, &next_key] {
             if matches!(
                 facts.file(path),
-                Some(FileFact::Unreadable | FileFact::Other)
+                Some(FileFact::Unreadable | FileFact::Other | FileFact::Exposed)
             ) {
                 return Err(AuthorityProblem::Unreadable(path.clone()));
             }

@@ -108,6 +108,12 @@ impl Planner<'_> {
                         .hint("set ansible_become for this host"),
                 );
             }
+            Some(FileFact::Exposed) => {
+                return Err(Refusal::new(format!(
+                    "the way to {path} leads through a directory that others than root can write"
+                ))
+                .hint("give that directory to root alone (chmod go-w), or use another path"));
+            }
             Some(FileFact::Other) => {
                 return Err(Refusal::new(format!("{path} is not a regular file"))
                     .hint("look at what it is and move it away"));

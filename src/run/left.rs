@@ -14,7 +14,7 @@ use crate::event::{Event, Failure, FailureKind};
 use crate::inventory::Host;
 use crate::journal::left::{Left, left_behind};
 use crate::journal::record::OpenAct;
-use crate::node::script::Script;
+use crate::node::settle::Leftover;
 use crate::node::transaction::Report;
 use crate::node::visible;
 
@@ -184,14 +184,15 @@ impl Run<'_> {
                 .journal
                 .act(self.events, &host.name, &step, Vec::new())
                 .await?;
-            let mut script = Script::default();
-            let seconds = SETTLE_SECONDS.to_string();
-            let stages = facts.working.get(run).into_iter().flatten();
-            let arguments: Vec<&str> = [run, &seconds]
-                .into_iter()
-                .chain(stages.map(String::as_str))
-                .collect();
-            script.call("settle", &arguments);
+            let mut left = Leftover::default();
+            for directory in facts.working.get(run).into_iter().flatten() {
+                // Where others than its owner could change the way to it, it stays.
+                if let Ok(account) = facts.account_for(directory) {
+                    let own = left.directories.entry(account).or_default();
+                    own.push(directory.clone());
+                }
+            }
+            let script = left.settle(run, SETTLE_SECONDS);
             let answer = node
                 .run(self.is_privileged(host), &script, node.deadlines.step)
                 .await;

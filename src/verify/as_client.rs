@@ -31,17 +31,8 @@ impl Attempt<'_> {
             &format!("{directory}/{}", files.key),
         ];
         let mut script = Script::default();
-        match self.client.owner() {
-            // Whose files they are has to be able to use them.
-            Some(owner) => {
-                let mut own = Script::default();
-                own.call("prove_as_owner", &arguments);
-                script.in_account(owner, &own, "");
-            }
-            None => {
-                script.call("prove_identity", &arguments);
-            }
-        }
+        // As the account whose files they are.
+        script.call("prove_identity", &arguments);
         let is_let_in = mode.is_let_in(self.daemon.settings.daemon_mode);
         let check = match (is_let_in, mode.shows_certificate()) {
             (false, _) => Check::KeptOut,

@@ -48,7 +48,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::EngineFact;
-    use crate::node::facts::NodeFacts;
+    use crate::node::facts::{FactRequest, NodeFacts};
     use crate::node::script::Script;
 
     const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
@@ -71,7 +71,7 @@ mod tests {
         stdin.write_all(text.expose()).unwrap();
         drop(stdin);
         let output = child.wait_with_output().unwrap();
-        let facts = NodeFacts::parse(&output.stdout);
+        let facts = NodeFacts::parse(&output.stdout, &FactRequest::default());
         let facts = facts.unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"));
         facts.engine.expect("records of the engine")
     }

@@ -68,7 +68,7 @@ mod tests {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
-    use crate::node::facts::NodeFacts;
+    use crate::node::facts::{FactRequest, NodeFacts};
     use crate::node::script::Script;
 
     fn run(shell: &[&str], script: &Script) -> NodeFacts {
@@ -86,7 +86,12 @@ mod tests {
             .write_all(text.expose())
             .unwrap();
         let output = child.wait_with_output().unwrap();
-        NodeFacts::parse(&output.stdout).unwrap()
+        let names = ["localhost", "a.example", "no.such.host.invalid"];
+        let request = FactRequest {
+            lookups: names.map(str::to_owned).into(),
+            ..FactRequest::default()
+        };
+        NodeFacts::parse(&output.stdout, &request).unwrap()
     }
 
     #[test]

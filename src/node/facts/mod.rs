@@ -53,8 +53,11 @@ pub enum FileFact {
     File(File),
     /// The account that reads facts may not read it.
     Unreadable,
-    /// A directory, device, or a link that leads nowhere.
+    /// A directory, device, a file larger than any that is read, or a link that leads
+    /// nowhere.
     Other,
+    /// Others than root can change the way to it, so that root does not follow it.
+    Exposed,
 }
 
 /// One directory or link on the way to a path.
@@ -97,6 +100,8 @@ pub struct NodeFacts {
     pub leftovers: BTreeSet<String>,
     /// Runs whose change here is not settled yet.
     pub armed: Vec<String>,
+    /// Accounts whose own directories could not be looked at, and why.
+    pub faults: BTreeMap<String, AccountFault>,
     /// Runs that are at work here, with the directories in which they are.
     pub working: BTreeMap<String, BTreeSet<String>>,
     /// Runs whose change here could neither be finished nor undone.
@@ -204,6 +209,16 @@ impl NodeFacts {
             .directories
             .get(&path)
             .ok_or_else(|| FactError::NotAsked(path.clone()))?;
+        let owners = components.iter().map(|component| &component.owner);
+        if let Some((account, fault)) = owners
+            .filter_map(|owner| self.faults.get_key_value(owner))
+            .next()
+        {
+            return Err(FactError::Account {
+                account: account.clone(),
+                fault: fault.clone(),
+            });
+        }
         let real = || components.iter().filter(|component| !component.link);
         if let Some(link) = components
             .iter()
@@ -268,8 +283,15 @@ impl NodeFacts {
     pub fn directory(&self, directory: &str) -> Option<&Component> {
         let path = self.expand(directory);
         let components = self.directories.get(&path)?;
-        let exists = components.iter().any(|component| component.path == path);
-        components.last().filter(|_| exists)
+        let asked = components.iter().find(|component| component.path == path);
+        // Where it is a link the directory that it leads to comes last.
+        asked.and_then(|asked| {
+            if asked.link {
+                components.last()
+            } else {
+                Some(asked)
+            }
+        })
     }
 
     /// Notes by how much the node's clock differs from the controller's, which
@@ -284,20 +306,51 @@ impl NodeFacts {
         };
     }
 
-    /// Parses the records of a facts script.
+    /// Parses the answer to a request.
     ///
     /// # Errors
-    /// When the script said why it failed, or its output is not whole.
-    pub fn parse(output: &[u8]) -> Result<Self, FactError> {
-        Parser::new(output).run()
+    /// When the script said why it failed, when its output is not whole, and when it names
+    /// what was not asked for.
+    pub fn parse(output: &[u8], request: &FactRequest) -> Result<Self, FactError> {
+        Parser::new(output).ok_or(FactError::NoAnswer)?.run(request)
     }
 }
+
+/// Why an account's own directories could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccountFault {
+    #[error("what runs as that account did not end in time and was killed: {SLOW}")]
+    TimedOut,
+    #[error("nothing could be run as that account")]
+    Silent,
+    #[error("its answer is not whole")]
+    Malformed,
+    #[error("its answer names {0:?}, which was not asked about")]
+    NotAsked(String),
+    #[error("{0} changed while it was read")]
+    Changed(String),
+    #[error("{0}")]
+    Failed(String),
+}
+
+const SLOW: &str = "a file there is a named pipe, or on a file system that does not answer";
 
 /// Why facts could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FactError {
     #[error("the facts script stopped: {0}")]
     Failed(String),
+    #[error("no script could be run there: the login shell or its start-up file ended first")]
+    NoAnswer,
+    #[error("{0} changed while it was read")]
+    Changed(String),
+    #[error("the answer names {0:?}, which was not asked about")]
+    Unasked(String),
+    #[error("the directories of {account} cannot be looked at: {fault}")]
+    Account {
+        account: String,
+        fault: AccountFault,
+    },
     #[error("the node's answer broke off or is not of the expected form near \"{0}\"")]
     Malformed(String),
     #[error("{path} belongs to {owner}, but lies in a directory of {expected}")]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{STATE, TOOLS};
+use super::{FactError, NodeFacts, STATE, TOOLS};
 use crate::node::script::Script;
 
 /// What to look at on one node.
@@ -122,6 +122,48 @@ impl FactRequest {
                 script.call("fact_files", &arguments);
             }
         }
+        script.call("fact_read", &[]);
         script
+    }
+
+    /// Checks that an answer names nothing but what was asked for. What the node says of
+    /// itself (its units and their files, its generations) it names by itself.
+    ///
+    /// # Errors
+    /// The first name that was not asked for.
+    pub(super) fn answered_by(&self, facts: &NodeFacts) -> Result<(), FactError> {
+        let expanded = |paths: &BTreeSet<String>| -> BTreeSet<String> {
+            paths.iter().map(|path| facts.expand(path)).collect()
+        };
+        let services: BTreeSet<&String> = self.services.iter().collect();
+        let names: BTreeSet<&String> = self.names.union(&self.lookups).collect();
+        let exists = expanded(&self.exists);
+        let mut unasked = facts
+            .accounts
+            .keys()
+            .filter(|name| !self.accounts.contains(*name))
+            .chain(
+                facts
+                    .services
+                    .keys()
+                    .filter(|name| !services.contains(name)),
+            )
+            .chain(facts.resolved.keys().filter(|name| !names.contains(name)))
+            .chain(facts.exists.keys().filter(|path| !exists.contains(*path)));
+        let mut directories = expanded(&self.directories);
+        if self.generation {
+            // Those of the manifest.
+            directories.extend(facts.directories.keys().cloned());
+        }
+        let mut elsewhere = facts
+            .directories
+            .keys()
+            .chain(&facts.leftovers)
+            .chain(facts.working.values().flatten())
+            .filter(|directory| !directories.contains(*directory));
+        match unasked.next().or_else(|| elsewhere.next()) {
+            Some(name) => Err(FactError::Unasked(name.clone())),
+            None => Ok(()),
+        }
     }
 }

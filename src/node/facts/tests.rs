@@ -21,7 +21,7 @@ fn gather(shell: &[&str], request: &FactRequest) -> NodeFacts {
         .write_all(text.expose())
         .unwrap();
     let output = child.wait_with_output().unwrap();
-    NodeFacts::parse(&output.stdout)
+    NodeFacts::parse(&output.stdout, request)
         .unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"))
 }
 
@@ -192,12 +192,18 @@ fn root_follows_no_link_and_no_directory_of_others() {
 
 #[test]
 fn what_breaks_off_or_failed_is_an_error() {
+    let parse = |said: &str| {
+        let output = format!("dtls-deploy answers\n{said}");
+        NodeFacts::parse(output.as_bytes(), &FactRequest::default())
+    };
     assert!(matches!(
-        NodeFacts::parse(b"system\tLinux\tx86_64\tn\n"),
+        parse("system\tLinux\tx86_64\tn\n"),
         Err(FactError::Malformed(_))
     ));
     assert_eq!(
-        NodeFacts::parse(b"failed\tfacts\tno\n"),
+        parse("failed\tfacts\tno\n"),
         Err(FactError::Failed("facts: no".to_owned()))
     );
+    let silent = NodeFacts::parse(b"Welcome\n", &FactRequest::default());
+    assert_eq!(silent, Err(FactError::NoAnswer));
 }

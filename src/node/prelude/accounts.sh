@@ -25,38 +25,217 @@ expand() {
     esac
 }
 
+# Seconds that what runs as another account may take: it, and what it began, is then
+# killed. An account can stop and hang its own processes, and nothing waits for it longer.
+ACCOUNT_SECONDS=60
+# Bytes that are read of what it prints.
+ACCOUNT_OUTPUT=65536
+
 # in_account NAME SCRIPT: runs calls of this prelude as that account. Files in
 # a user's directory are only ever touched as that user: root would follow the
-# symbolic links a user can place there.
+# symbolic links a user can place there. What such calls print is that account's word
+# and no more: it reaches the controller as one field of an `as` record.
 in_account() {
     if [ "$1" = "$ACCOUNT" ]; then
         (eval "$2")
         return
     fi
-    [ "$ACCOUNT_ID" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
-    # Asked once for calls that follow each other.
-    if [ "$1" != "$in_account_name" ]; then
-        in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
-            fail account "there is no account $1"
-        in_account_name=$1
-        if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
-            in_account_how=setpriv
-        elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
-            in_account_how=chroot
-        else
-            in_account_how=su
-        fi
-    fi
-    case $in_account_how in
-    setpriv) set -- "$2" setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups /bin/sh ;;
-    chroot) set -- "$2" chroot --userspec="$in_account_uid:$in_account_gid" / /bin/sh ;;
-    *) set -- "$2" su -s /bin/sh "$1" -c 'exec /bin/sh' ;;
+    account_way "$1"
+    in_account_said=$(as_account "$1" "$2")
+    in_account_status=$?
+    [ -z "$in_account_said" ] || record as "$1" "$in_account_status" "$in_account_said"
+    account_ended "$1" "$in_account_status"
+}
+
+# account_ended NAME STATUS: says so where its time was up.
+account_ended() {
+    case $2 in
+    124 | 137 | 143) record failed account "what runs as $1 did not end within $ACCOUNT_SECONDS seconds and was killed" ;;
     esac
-    in_account_script=$1
+    return "$2"
+}
+
+# account_way NAME: sets how to become that account; asked once for calls that follow
+# each other.
+account_way() {
+    [ "$ACCOUNT_ID" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
+    [ "$1" != "$in_account_name" ] || return 0
+    in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
+        fail account "there is no account $1"
+    in_account_name=$1
+    if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
+        in_account_how=setpriv
+    elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
+        in_account_how=chroot
+    else
+        in_account_how=su
+    fi
+}
+
+# as_account NAME SCRIPT: the calls as that account, after account_way; at most
+# $ACCOUNT_OUTPUT bytes of what they print, and their status. Descriptor 3 goes to them.
+as_account() {
+    as_script=$2
+    case $in_account_how in
+    setpriv) set -- setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups /bin/sh ;;
+    chroot) set -- chroot --userspec="$in_account_uid:$in_account_gid" / /bin/sh ;;
+    *) set -- su -s /bin/sh "$1" -c 'exec /bin/sh' ;;
+    esac
+    quoted "${login_home:-/}"
+    as_script="login_home=$quoted${NEWLINE}dtls_calls() { :$NEWLINE$as_script$NEWLINE}${NEWLINE}dtls_calls </dev/null; exit \$?$NEWLINE"
+    as_script="DTLS_OWNER=$DTLS_OWNER
+DTLS_ACCOUNT_ID=$in_account_uid
+DTLS_ACCOUNT='$in_account_name'
+$DTLS_PRELUDE
+$as_script"
+    # 4 takes the status and 5 what is printed past the reader, whose end does not depend
+    # on who still holds the other end of its pipe.
+    exec 5>&1
+    as_status=$(
+        {
+            {
+                as_feed | (cd / && exec timeout -k 2 "$ACCOUNT_SECONDS" "$@") 4>&- 5>&- 6>&- 7>&- 9>&-
+                printf '%s' "$?" >&4
+            } | timeout -k 1 "$((ACCOUNT_SECONDS + 3))" head -c "$ACCOUNT_OUTPUT" >&5 4>&-
+        } 4>&1
+    )
+    exec 5>&-
+    return "${as_status:-1}"
+}
+
+# as_feed: $as_script. What does not fit into a pipe would wait for its reader, which the
+# account can stop: another process waits then, and has a deadline.
+as_feed() {
+    if [ "${#as_script}" -lt 60000 ]; then
+        printf '%s' "$as_script"
+    else
+        printf '%s' "$as_script" | timeout -k 1 "$((ACCOUNT_SECONDS + 3))" cat
+    fi
+}
+
+# The account whose word it is what lies at a path, by directory; see reader_of.
+reader_cache=$NEWLINE
+# Directories on the way to what was asked about, all of them root's, one a line.
+reader_way=
+
+# reader_of PATH: sets $reader to the account that reads there: this one, or for root the
+# owner of the first directory on the way that is not root's, links followed; empty where
+# nobody can be trusted with the way, because a link lies in a directory like /tmp.
+reader_of() {
+    reader=$ACCOUNT
+    [ "$ACCOUNT_ID" = 0 ] || return 0
+    reader_directory=${1%/*}
+    case $reader_cache in
+    *"$NEWLINE$reader_directory$TAB"*)
+        reader=${reader_cache#*"$NEWLINE$reader_directory$TAB"}
+        reader=${reader%%"$NEWLINE"*}
+        ;;
+    *)
+        reader_walk "$reader_directory"
+        reader_cache=$reader_cache$reader_directory$TAB$reader$NEWLINE
+        ;;
+    esac
+    if [ "$reader" = "$ACCOUNT" ] && { [ -L "$1" ] || [ -d "$1" ]; }; then reader_walk "$1"; fi
+}
+
+# reader_walk PATH: the same, name by name from / on.
+reader_walk() {
+    reader=$ACCOUNT
+    reader_rest=${1#/}
+    reader_at=
+    reader_links=0
+    while [ -n "$reader_rest" ]; do
+        reader_name=${reader_rest%%/*}
+        case $reader_rest in
+        */*) reader_rest=${reader_rest#*/} ;;
+        *) reader_rest= ;;
+        esac
+        case $reader_name in
+        '' | .) continue ;;
+        ..)
+            reader_at=${reader_at%/*}
+            continue
+            ;;
+        esac
+        if [ -L "$reader_at/$reader_name" ]; then
+            reader_links=$((reader_links + 1))
+            # Whose link it is does not matter where root alone could have put it there.
+            if [ "$reader_links" -gt 20 ] || [ -k "${reader_at:-/}" ]; then
+                reader=
+                return 0
+            fi
+            reader_to=$(readlink "$reader_at/$reader_name" && printf .) || return 0
+            reader_to=${reader_to%"$NEWLINE".}
+            case $reader_to in /*) reader_at= ;; esac
+            reader_rest=$reader_to/$reader_rest
+            continue
+        fi
+        reader_at=$reader_at/$reader_name
+        [ -d "$reader_at" ] || return 0
+        if [ ! -O "$reader_at" ]; then
+            reader=$(stat -c %U "$reader_at") || reader=
+            [ "$reader" != UNKNOWN ] || reader=
+            return 0
+        fi
+        case $NEWLINE$reader_way in
+        *"$NEWLINE$reader_at$NEWLINE"*) ;;
+        *) reader_way=$reader_way$reader_at$NEWLINE ;;
+        esac
+    done
+}
+
+# reader_exposed: sets $reader_exposed to those of $reader_way that others than root can
+# write, one a line.
+reader_exposed() {
+    reader_exposed=
+    [ -n "$reader_way" ] || return 0
+    reader_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    # shellcheck disable=SC2086 # a word a line
+    reader_exposed=$(find $reader_way -prune -perm /022 ! -perm -1000 2>/dev/null)
+    set +f
+    IFS=$reader_ifs
+}
+
+# is_exposed PATH: it lies below one of them.
+is_exposed() {
+    [ -n "$reader_exposed" ] || return 1
+    is_exposed_left=$reader_exposed$NEWLINE
+    while [ -n "$is_exposed_left" ]; do
+        case $1 in "${is_exposed_left%%"$NEWLINE"*}"/*) return 0 ;; esac
+        is_exposed_left=${is_exposed_left#*"$NEWLINE"}
+    done
+    return 1
+}
+
+# own_way DIRECTORY: seen by the one who acts, when it acts: what root writes lies on a way
+# that root alone can change.
+own_way() {
+    [ "$ACCOUNT_ID" = 0 ] || return 0
+    reader_walk "$1"
+    [ "$reader" = "$ACCOUNT" ] || fail stage "others than root can change the way to $1"
+    reader_exposed
+    ! is_exposed "$1/" || fail stage "others than root can write in a directory on the way to $1"
+}
+
+# by_reader PATH FUNCTION ARGUMENT...: calls the function as the account that reads there.
+by_reader() {
+    reader_of "$1"
     shift
-    printf '%s\n' "DTLS_OWNER=$DTLS_OWNER" "DTLS_ACCOUNT_ID=$in_account_uid" \
-        "DTLS_ACCOUNT='$in_account_name'" "$DTLS_PRELUDE" "login_home='${login_home:-/}'" "dtls_calls() { :" \
-        "$in_account_script" '}' 'dtls_calls </dev/null; exit $?' | (cd / && "$@")
+    case $reader in
+    "$ACCOUNT") "$@" ;;
+    '') record failed account "$2 cannot be looked at safely: others than root can change the way to it" ;;
+    *)
+        by_reader_call=$1
+        shift
+        for by_reader_word in "$@"; do
+            quoted "$by_reader_word"
+            by_reader_call="$by_reader_call $quoted"
+        done
+        in_account "$reader" "$by_reader_call"
+        ;;
+    esac
 }
 
 # expand_for_account PATH: sets $expanded for ~NAME or ~NAME/...; where there is no

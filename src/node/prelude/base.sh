@@ -5,7 +5,7 @@
 # input of a POSIX shell (dash, bash, busybox ash), never in argv, and is
 # parsed to its end before the first call runs: a transfer that breaks off
 # executes nothing. Records go to standard output, one a line, fields separated
-# by tabs; what tools print goes to standard error.
+# by tabs and encoded (`record`); what tools print goes to standard error.
 #
 # Needs: a POSIX shell whose printf is built in (an external one would show
 # secrets in argv), and coreutils or busybox. No Python, no openssl.
@@ -21,6 +21,10 @@ trap '' PIPE
 # A redirection that fails ends the shell where a special builtin has it: files
 # are made with printf, never with a colon.
 TAB=$(printf '\t')
+NEWLINE='
+'
+# A shell that holds keys leaves no core file.
+ulimit -c 0 2>/dev/null
 # The shell that works on this node, whoever acts for it.
 : "${DTLS_OWNER:=$$}"
 STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
@@ -56,11 +60,35 @@ own_state() {
     [ -O "$STATE" ] && [ ! -L "$STATE" ] && chmod 700 "$STATE" && own_state=yes
 }
 
+# record WORD FIELD...: one line, fields separated by tabs. A field that has any byte
+# but printable ASCII, or a percent sign, goes out as % and its bytes in hex: no byte of
+# a file, a name, a link target or a tool's output can begin a field or a record.
 record() {
     record_line=$1
     shift
-    for record_field in "$@"; do record_line=$record_line$TAB$record_field; done
+    for record_field in "$@"; do
+        case $record_field in
+        *[!\ -\$\&-~]*) record_field=%$(printf '%s' "$record_field" | od -An -v -tx1 | tr -d ' \n') ;;
+        esac
+        record_line=$record_line$TAB$record_field
+    done
     printf '%s\n' "$record_line"
+}
+
+# quoted TEXT: sets $quoted, one word of a shell.
+quoted() {
+    quoted=
+    quoted_rest=$1
+    while :; do
+        case $quoted_rest in
+        *"'"*)
+            quoted="$quoted${quoted_rest%%"'"*}'\\''"
+            quoted_rest=${quoted_rest#*"'"}
+            ;;
+        *) break ;;
+        esac
+    done
+    quoted="'$quoted$quoted_rest'"
 }
 
 # fail STEP MESSAGE: the reason why the script stops, for the controller.

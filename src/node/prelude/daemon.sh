@@ -78,7 +78,7 @@ DTLS_PRELUDE=$(cat "$ROLLBACK_DIRECTORY/prelude.sh") || exit 1
 eval "$DTLS_PRELUDE"
 login_home=/
 . "$ROLLBACK_DIRECTORY/undo.sh" || exit 1
-roll_back "${1-}"
+if [ "${1-}" = timer ]; then roll_back_again; else roll_back "${1-}"; fi
 ROLLBACK
         printf '' >"$arm_directory/pending" ||
         fail arm "cannot write in $STATE${arm_wants:+ or $UNITS} (disk full or read-only?)"
@@ -149,20 +149,57 @@ disarm() {
         end_process
     fi
     rm -rf "$STATE/armed/$RUN"
+    [ ! -e "$MOTD/dtls-deploy" ] || rm -f "$MOTD/dtls-deploy"
     # A unit that could not be removed is for the next boot, not for a restart.
     [ -e "$UNITS/$RESTORE" ] || rm -f "${RUNTIME:?}/$RUN"
+}
+
+# undo_as ACCOUNT CALLS DIR NAME...: a part of an undo. What an account does not do in its
+# own directory in time keeps the daemon waiting for nothing: it comes from the copies that
+# root keeps, and what cannot be put there either is left over.
+undo_as() {
+    in_account "$1" "$2" && return 0
+    undo_as_status=$?
+    if [ "$1" = "$ACCOUNT" ]; then
+        [ "$undo_as_status" = 3 ]
+        return
+    fi
+    undo_as_account=$1
+    shift 2
+    if [ "$undo_as_status" = 3 ] && ! { generation_find && [ -n "$generation_found" ]; }; then return 0; fi
+    generation_back "$undo_as_account" "$@" || undo_without="${undo_without-} $1"
+    return 0
+}
+
+# undo_alone [boot]: one at a time undoes a change; with the process that does it its lock
+# ends, and another can take over. Fails where there is nothing left to undo.
+undo_alone() {
+    command -v flock >/dev/null 2>&1 || return 0
+    exec 9<"$STATE/armed/$RUN/undo.sh" || return 0
+    if [ "${1-}" = boot ]; then
+        # Whoever is at it restarts the daemon, whose start waits for this.
+        flock -n 9 || exit 0
+    else
+        flock 9
+    fi
+    [ -e "$STATE/armed/$RUN/undo.sh" ]
 }
 
 # give_up [restart|boot]: everything as it was, said as it is; nothing more
 # comes after it. With `restart` the daemon has seen the new files, and is
 # restarted with the old ones.
 give_up() {
-    if [ -n "$UNIT" ] && [ -z "${claimed-}" ] && ! claim_undo undone; then
-        # The node has begun by itself: it is done there.
-        record failed undo 'the node puts the old files back by itself'
-        record undone
-        exit 71
+    if [ -n "$UNIT" ] && [ -z "${claimed-}" ]; then
+        if ! claim_undo undone; then
+            # The node has begun by itself: it is done there.
+            record failed undo 'the node puts the old files back by itself'
+            record undone
+            exit 71
+        fi
+        [ ! -e "$STATE/armed/$RUN/undo.sh" ] || undo_alone || :
     fi
+    ACCOUNT_SECONDS=10
+    undo_without=
     undo_status=0
     unswap_all || undo_status=1
     if [ "$undo_status" = 0 ]; then
@@ -171,6 +208,10 @@ give_up() {
         ?*:boot) ! has_systemd || systemctl daemon-reload </dev/null || undo_status=1 ;;
         *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
         esac
+    fi
+    if [ -n "$undo_without" ]; then
+        record failed undo "these could not be put back as they were:$undo_without"
+        undo_status=1
     fi
     if [ "$undo_status" = 0 ]; then
         generation_drop
@@ -239,46 +280,48 @@ roll_back() {
         record confirmed
         exit 0
     fi
-    # Whoever has begun to undo it goes on; after that there is nothing to do.
-    claim_undo rolled-back || [ "${1-}" != timer ] || exit 0
-    if command -v flock >/dev/null 2>&1; then
-        exec 9<"$STATE/armed/$RUN/undo.sh"
-        if [ "${1-}" = boot ]; then
-            # Whoever is at it restarts the daemon, whose start waits for this.
-            flock -n 9 || exit 0
-        else
-            flock 9
-        fi
-        [ -e "$STATE/armed/$RUN/undo.sh" ] || { record undone; exit 0; }
-    fi
+    claim_undo rolled-back || [ "${1-}" != timer ] || command -v flock >/dev/null 2>&1 || exit 0
+    # One who has begun may have died, or failed: begun is not done.
+    undo_alone "${1-}" || { record undone; exit 0; }
     claimed=yes
     rolling_back=yes
     if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
 }
 
+# Where those who log in are told, if this system has it (pam_motd).
+MOTD=${DTLS_RUNTIME:-/run}/motd.d
+
+# roll_back_again: what the timer starts. An undo that fails, because a disk is full or
+# dockerd does not start yet, is tried again with a growing pause for about a day.
+roll_back_again() {
+    again_directory=$STATE/armed/$RUN
+    again_pause=5
+    for again_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        if (roll_back timer) || [ ! -d "$again_directory" ]; then
+            rm -f "$MOTD/dtls-deploy" 2>/dev/null
+            exit 0
+        fi
+        again_said="dtls-deploy: an interrupted change of Docker could not be undone (attempt $again_try); next attempt in $again_pause s. By hand, as root: sh $again_directory/rollback.sh"
+        printf '%s\n' "$again_said"
+        (umask 022 && mkdir -p "$MOTD" && printf '%s\n' "$again_said" >"$MOTD/dtls-deploy") 2>/dev/null
+        sleep "$again_pause"
+        again_pause=$((again_pause * 2))
+        [ "$again_pause" -lt 3600 ] || again_pause=3600
+    done
+    exit 71
+}
+
 # settle RUN SECONDS: undoes what a run left unconfirmed here, or waits for the
 # node that is undoing it. Called by a run that holds the lock which RUN would
-# hold if anybody still directed it; its script may go on here for a while.
+# hold if anybody still directed it; its script may go on here for a while. The script
+# defines settle_stages WORD, which waits for those at work in its stages, and gives them
+# up, each as the account whose directory it is.
 settle() {
     case $1 in '' | .* | */*) fail settle "no run is named $1" ;; esac
     settle_run=$1
-    settle_seconds=$2
     settle_directory=$STATE/armed/$1
-    shift 2
-    # A script that is still at work there is not disturbed: it ends soon, and
-    # whoever is done first has settled it.
-    settle_left=$settle_seconds
-    for settle_place in "$settle_directory" "$@"; do
-        # One that does not say yet whose it is, or whose maker died at that word.
-        [ ! -d "$settle_place" ] || [ -s "$settle_place/owner" ] || sleep 1
-        while read -r settle_owner settle_start 2>/dev/null <"$settle_place/owner"; do
-            process_start "$settle_owner"
-            [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
-            [ "$settle_left" -gt 0 ] || fail settle "the run $settle_run is still at work there after $settle_seconds seconds"
-            settle_left=$((settle_left - 1))
-            sleep 1
-        done
-    done
+    settle_wait "$2" "$settle_directory"
+    settle_stages settle_wait || fail settle "the run $settle_run is still at work there after $2 seconds"
     settle_said=
     if [ -d "$settle_directory" ]; then
         settle_said=$(/bin/sh "$settle_directory/rollback.sh" </dev/null 2>/dev/null)
@@ -291,12 +334,7 @@ settle() {
         fail settle "the change of the run $settle_run can neither be finished nor undone: $settle_directory"
     fi
     # Nobody is at work there: what is left of a stage may go.
-    if [ ! -d "$settle_directory" ]; then
-        for settle_place in "$@"; do
-            [ ! -d "$settle_place" ] || [ -L "$settle_place" ] ||
-                mv "$settle_place" "${settle_place%/*}/.dtls-deploy.done.$settle_run"
-        done
-    fi
+    [ -d "$settle_directory" ] || settle_stages settle_give_up
     case $settle_said in
     *undo-failed*)
         printf '%s\n' "$settle_said" | while IFS= read -r settle_line; do
@@ -307,6 +345,33 @@ settle() {
     *undone*) record settled undone ;;
     *) record settled by-itself ;;
     esac
+}
+
+# settle_wait SECONDS PLACE...: until those at work there have ended: they end soon, and
+# whoever is done first has settled it.
+settle_wait() {
+    settle_left=$1
+    shift
+    for settle_place in "$@"; do
+        # One that does not say yet whose it is, or whose maker died at that word.
+        [ ! -d "$settle_place" ] || [ -s "$settle_place/owner" ] || sleep 1
+        while [ -f "$settle_place/owner" ] && read -r settle_owner settle_start 2>/dev/null <"$settle_place/owner"; do
+            process_start "$settle_owner"
+            [ -n "$process_start" ] && [ "$process_start" = "$settle_start" ] || break
+            [ "$settle_left" -gt 0 ] || fail settle "another run is still at work in $settle_place"
+            settle_left=$((settle_left - 1))
+            sleep 1
+        done
+    done
+}
+
+# settle_give_up 0 STAGE...: what is left of them may be removed by the next run.
+settle_give_up() {
+    shift
+    for settle_place in "$@"; do
+        [ ! -d "$settle_place" ] || [ -L "$settle_place" ] ||
+            mv "$settle_place" "${settle_place%/*}/.dtls-deploy.done.${settle_place##*/.dtls-deploy.}"
+    done
 }
 
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until

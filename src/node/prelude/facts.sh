@@ -24,18 +24,57 @@ fact_way=
 
 # fact_path PATH: owner and mode of everything on the way to PATH that exists,
 # from / downwards, links as themselves and where they lead; who owns the first
-# one that is not root's decides as whom to act there.
+# one that is not root's decides as whom to act there. Below that one its owner looks.
 fact_path() {
     expand "$1"
     fact_asked=$expanded
-    while [ ! -d "$expanded" ]; do
-        expanded=${expanded%/*}
-        [ -n "$expanded" ] || expanded=/
+    if [ "$ACCOUNT_ID" = 0 ]; then
+        fact_path_of_root
+    else
+        while [ ! -d "$expanded" ]; do
+            expanded=${expanded%/*}
+            [ -n "$expanded" ] || expanded=/
+        done
+        fact_real "$expanded"
+        fact_names "$expanded" "$fact_real"
+        fact_stages
+    fi
+}
+
+# fact_path_of_root: as far as the way is root's, and the first directory that is not.
+fact_path_of_root() {
+    fact_prefix=
+    fact_real=
+    fact_rest=${expanded#/}
+    reader=$ACCOUNT
+    while [ -n "$fact_rest" ]; do
+        fact_name=${fact_rest%%/*}
+        case $fact_rest in
+        */*) fact_rest=${fact_rest#*/} ;;
+        *) fact_rest= ;;
+        esac
+        [ -n "$fact_name" ] || continue
+        [ -d "$fact_prefix/$fact_name" ] || break
+        fact_prefix=$fact_prefix/$fact_name
+        reader_walk "$fact_prefix"
+        fact_real=$reader_at
+        [ "$reader" = "$ACCOUNT" ] || break
     done
-    fact_real "$expanded"
+    fact_names "${fact_prefix:-/}" "${fact_real:-/}"
+    case $reader in
+    "$ACCOUNT") fact_stages ;;
+    ?*) fact_for_reader "$fact_asked" "fact_path" "$fact_asked" ;;
+    esac
+}
+
+# fact_names PATH REAL: a record of the directories on both ways, and what stat says of
+# each.
+fact_names() {
+    fact_one=$1
+    fact_other=$2
     set -- /
-    for fact_rest in "$expanded" "$fact_real"; do
-        [ "$#" = 1 ] || [ "$fact_real" != "$expanded" ] || break
+    for fact_rest in "$fact_one" "$fact_other"; do
+        [ "$#" = 1 ] || [ "$fact_other" != "$fact_one" ] || break
         fact_walked=
         fact_rest=${fact_rest#/}
         while [ -n "$fact_rest" ]; do
@@ -47,23 +86,78 @@ fact_path() {
             esac
         done
     done
-    record path "$fact_asked" $#
+    record path "$fact_asked" "$@"
     # Paths that follow each other often lead through the same directories.
     if [ "$*" != "$fact_way" ]; then
-        fact_way_seen=$(stat -c "%u$TAB%U$TAB%a$TAB%F$TAB%n" "$@") || fail facts "cannot stat the directories of $fact_asked"
+        fact_way_seen=$(stat -c "%u$TAB%U$TAB%a$TAB%F" "$@") || fail facts "cannot stat the directories of $fact_asked"
         fact_way=$*
     fi
     printf '%s\n' "$fact_way_seen"
+}
+
+# fact_stages: what runs have left in the directory $expanded, or are at work on.
+fact_stages() {
     [ "$fact_asked" = "$expanded" ] || return 0
     for fact_left in "$expanded"/.dtls-deploy.*; do
         [ -d "$fact_left" ] || continue
         if is_abandoned "$fact_left"; then
-            record leftover "$fact_asked" "${fact_left##*/}"
+            record leftover "$fact_asked"
         else
-            record working "${fact_left##*/.dtls-deploy.}" "$fact_left"
+            record working "${fact_left##*/.dtls-deploy.}" "$fact_asked"
         fi
     done
     return 0
+}
+
+# What accounts are to be asked in the end: a name and a call a line.
+fact_calls=
+
+# fact_for_reader PATH FUNCTION ARGUMENT...: a call for the account $reader, which alone
+# may say what is at PATH.
+fact_for_reader() {
+    record asked "$reader" "$1"
+    fact_call=$2
+    shift 2
+    for fact_word in "$@"; do
+        quoted "$fact_word"
+        fact_call="$fact_call $quoted"
+    done
+    fact_calls=$fact_calls$reader$TAB$fact_call$NEWLINE
+}
+
+# fact_ask_accounts: each account is asked once. One that gives no answer in time keeps
+# nobody else from being looked at.
+fact_ask_accounts() {
+    while [ -n "$fact_calls" ]; do
+        fact_account=${fact_calls%%"$TAB"*}
+        fact_left=$fact_calls
+        fact_calls=
+        fact_script=
+        while [ -n "$fact_left" ]; do
+            fact_line=${fact_left%%"$NEWLINE"*}
+            fact_left=${fact_left#*"$NEWLINE"}
+            case $fact_line in
+            "$fact_account$TAB"*) fact_script=$fact_script${fact_line#*"$TAB"}$NEWLINE ;;
+            *) fact_calls=$fact_calls$fact_line$NEWLINE ;;
+            esac
+        done
+        account_way "$fact_account"
+        ACCOUNT_SECONDS=10
+        ACCOUNT_OUTPUT=$((FACT_BYTES * 2))
+        record as "$fact_account"
+        exec 7>&1
+        fact_status=$(
+            {
+                {
+                    as_account "$fact_account" "${fact_script}fact_read
+record done"
+                    printf '%s' "$?" >&6
+                } | base64 >&7 6>&-
+            } 6>&1
+        )
+        exec 7>&-
+        record end "$fact_status"
+    done
 }
 
 # fact_real DIRECTORY: sets $fact_real, where its links lead. Without a link on the
@@ -103,7 +197,7 @@ is_abandoned() {
     .dtls-deploy.done.*) return 0 ;;
     esac
     [ ! -e "$STATE/armed/${1##*/.dtls-deploy.}" ] || return 1
-    if [ -r "$1/owner" ] && read -r abandoned_pid abandoned_start <"$1/owner"; then
+    if [ -f "$1/owner" ] && [ -r "$1/owner" ] && read -r abandoned_pid abandoned_start <"$1/owner"; then
         case $abandoned_pid in
         '' | *[!0-9]*) ;;
         *)
@@ -139,46 +233,154 @@ fact_space() {
         fact_df=$(df -Pk "$@" 2>/dev/null) || return 0
     }
     record space "$fact_kind"
-    printf '%s\n' "$fact_df"
+    fact_old_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    for fact_line in $fact_df; do record df "$fact_line"; done
+    set +f
+    IFS=$fact_old_ifs
 }
 
+# Bytes of a file that are read: far above any configuration, and the CA's ledger of many
+# thousand certificates.
+FACT_BYTES=8388608
+# What fact_files was asked for: stat, hash or content, a colon and the path, a line each.
+fact_wanted=
+
 # fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
-# except for stat its SHA-256, and for content the bytes themselves. One process for each kind of
-# fact, however many files.
+# except for stat its SHA-256, and for content the bytes themselves; all read together by
+# fact_read.
 fact_files() {
     fact_want=$1
     shift
-    fact_left=$#
-    while [ "$fact_left" -gt 0 ]; do
-        expand "$1"
-        shift
-        fact_left=$((fact_left - 1))
-        if [ -f "$expanded" ]; then
-            if [ -L "$expanded" ] && [ "$ACCOUNT_ID" = 0 ] && [ "$(stat -c %u "$expanded")" != 0 ]; then
-                # Root reads nothing that a user's link leads to.
-                record other "$expanded"
-            elif [ -r "$expanded" ]; then
-                set -- "$@" "$expanded"
-                [ -L "$expanded" ] && record link "$expanded"
-            else
-                record unreadable "$expanded"
-            fi
-        elif [ -e "$expanded" ] || [ -L "$expanded" ]; then
-            record other "$expanded"
+    for fact_each in "$@"; do
+        expand "$fact_each"
+        case $expanded in
+        # No path of an inventory or of systemd's.
+        *"$NEWLINE"*) record other "$expanded" ;;
+        *) fact_wanted=$fact_wanted$fact_want:$expanded$NEWLINE ;;
+        esac
+    done
+}
+
+# fact_read: all that was asked for: as root what lies on ways that root alone can change,
+# and as their owners what does not. One process for each kind of fact, however many files.
+fact_read() {
+    fact_content=
+    fact_hash=
+    fact_stat=
+    fact_each_wanted reader_known
+    reader_exposed
+    fact_each_wanted fact_choose
+    fact_wanted=
+    fact_old_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    # shellcheck disable=SC2086 # a path a line
+    set -- $fact_content
+    fact_contents=$#
+    # shellcheck disable=SC2086
+    set -- "$@" $fact_hash
+    fact_hashes=$#
+    # shellcheck disable=SC2086
+    set -- "$@" $fact_stat
+    set +f
+    IFS=$fact_old_ifs
+    [ $# = 0 ] || fact_emit "$@"
+    fact_ask_accounts
+}
+
+# fact_each_wanted FUNCTION: calls it with each line of $fact_wanted.
+fact_each_wanted() {
+    fact_left=$fact_wanted
+    while [ -n "$fact_left" ]; do
+        "$1" "${fact_left%%:*}" "${fact_left%%"$NEWLINE"*}"
+        fact_left=${fact_left#*"$NEWLINE"}
+    done
+}
+
+# reader_known WANT LINE
+reader_known() { reader_of "${2#*:}"; }
+
+# fact_choose WANT LINE: who reads the file, and whether it is one to read.
+fact_choose() {
+    set -- "$1" "${2#*:}"
+    reader_of "$2"
+    if [ "$reader" != "$ACCOUNT" ]; then
+        if [ -n "$reader" ]; then fact_for_reader "$2" fact_files "$1" "$2"; else record exposed "$2"; fi
+    elif is_exposed "$2"; then
+        record exposed "$2"
+    elif [ -f "$2" ]; then
+        if [ ! -r "$2" ]; then
+            record unreadable "$2"
         else
-            record absent "$expanded"
+            case $1 in
+            content) fact_content=$fact_content$2$NEWLINE ;;
+            hash) fact_hash=$fact_hash$2$NEWLINE ;;
+            *) fact_stat=$fact_stat$2$NEWLINE ;;
+            esac
         fi
+    elif [ -e "$2" ] || [ -L "$2" ]; then
+        record other "$2"
+    else
+        record absent "$2"
+    fi
+}
+
+# fact_emit PATH...: the first $fact_contents with their bytes, those up to $fact_hashes
+# with their SHA-256. The controller takes a piece of the bytes for a file's only if it has
+# the SHA-256 that was said of it.
+fact_emit() {
+    fact_seen=$(stat -L -c "%a$TAB%u$TAB%U$TAB%s$TAB%Z$TAB%F" "$@") || fail facts "a file vanished while it was read"
+    fact_number=0
+    fact_printed=0
+    fact_stats=
+    fact_to_print=
+    fact_to_hash=
+    for fact_each in "$@"; do
+        shift
+        fact_number=$((fact_number + 1))
+        fact_line=${fact_seen%%"$NEWLINE"*}
+        fact_seen=${fact_seen#*"$NEWLINE"}
+        fact_size=${fact_line#*"$TAB"*"$TAB"*"$TAB"}
+        case $fact_line in
+        *"${TAB}regular file" | *"${TAB}regular empty file") ;;
+        *) fact_size=$((FACT_BYTES + 1)) ;;
+        esac
+        if [ "${fact_size%%"$TAB"*}" -gt "$FACT_BYTES" ]; then
+            record other "$fact_each"
+            continue
+        fi
+        set -- "$@" "$fact_each"
+        fact_stats=$fact_stats${fact_line%"$TAB"*}$NEWLINE
+        if [ "$fact_number" -le "$fact_contents" ]; then
+            fact_to_print=$fact_to_print$fact_each$NEWLINE
+            fact_printed=$((fact_printed + 1))
+        fi
+        [ "$fact_number" -gt "$fact_hashes" ] || fact_to_hash=$fact_to_hash$fact_each$NEWLINE
     done
     [ $# -gt 0 ] || return 0
-    record files "$fact_want" $#
-    printf '%s\n' "$@"
-    stat -L -c "%a$TAB%u$TAB%U$TAB%s$TAB%Z" "$@" || fail facts "a file vanished while it was read"
-    [ "$fact_want" = stat ] || sha256sum "$@" || fail facts "a file vanished while it was read"
-    if [ "$fact_want" = content ]; then
-        cat "$@" || fail facts "a file vanished while it was read"
-        printf '\n'
-    fi
+    fact_old_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    # shellcheck disable=SC2086 # a path a line
+    fact_sums=$([ -z "$fact_to_hash" ] || sha256sum $fact_to_hash) || fail facts "a file vanished while it was read"
+    for fact_each in "$@"; do
+        if [ -L "$fact_each" ]; then record file "$fact_each" link; else record file "$fact_each"; fi
+    done
+    printf '%s' "$fact_stats"
+    record hashes
+    for fact_line in $fact_sums; do
+        # A name with a backslash makes sha256sum start the line with one.
+        fact_line=${fact_line#"\\"}
+        printf '%s\n' "${fact_line%% *}"
+    done
+    record contents "$fact_printed"
+    # shellcheck disable=SC2086 # a path a line
+    [ -z "$fact_to_print" ] || head -q -c "$FACT_BYTES" $fact_to_print | base64
     record end
+    set +f
+    IFS=$fact_old_ifs
 }
 
 # fact_unit UNIT [SOCKET]: what systemd knows of the unit, and the files it is made of;
@@ -280,7 +482,9 @@ fact_engine() {
 # command line has under its hands, from its own files.
 engine_records() {
     engine_root=/var/lib/docker
-    if [ -r "$1" ]; then
+    # What an account's link leads to is not read here.
+    reader_of "$1"
+    if [ "$reader" = "$ACCOUNT" ] && [ -f "$1" ] && [ -r "$1" ]; then
         while IFS= read -r engine_line || [ -n "$engine_line" ]; do
             for engine_key in data-root graph; do
                 case $engine_line in

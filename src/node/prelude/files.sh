@@ -29,6 +29,7 @@ stage_open() {
 # stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
 # stage; an existing one gets the mode with the swap, or keeps its own.
 stage_directory() {
+    own_way "$1"
     if [ ! -d "$1" ]; then
         stage_made=$1
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
@@ -179,10 +180,10 @@ swap() {
 swapped() { sync "$@" 2>/dev/null || sync; }
 
 # unswap DIR NAME...: puts back what swap replaced; harmless when swap did not
-# happen.
+# happen. Fails with 3 where nothing is there to put back.
 unswap() {
     stage_name "$1"
-    [ -d "$STAGE" ] || return 0
+    [ -d "$STAGE" ] || return 3
     unswap_directory=$1
     shift
     unswap_status=0
@@ -218,6 +219,14 @@ unswap() {
         unswap_directory=${unswap_stop:-/}
     fi
     sync "$unswap_directory" 2>/dev/null || sync
+}
+
+# put_back DIR NAME MODE: bytes from descriptor 3, which root has opened, in the place of
+# what is there.
+put_back() {
+    put_back_new=$1/.dtls-deploy.done.back
+    rm -rf "$put_back_new"
+    (set -C && cat <&3 >"$put_back_new") && chmod "$3" "$put_back_new" && mv -f "$put_back_new" "$1/$2"
 }
 
 # prune_directory DIR LEVELS: a directory in which nothing is left goes, and so

@@ -68,8 +68,50 @@ copy $2
     generation_lines="${generation_lines}copy $2
 "
     generation_count=$((generation_count + 1))
-    in_account "$1" "$3" >"$GENERATION/$generation_count" && printf '%s\n' "$2" >>"$GENERATION/paths" ||
+    generation_copy "$1" "$3" >"$GENERATION/$generation_count" && printf '%s\n' "$2" >>"$GENERATION/paths" ||
         generation_failed
+}
+
+# generation_copy ACCOUNT CALL: what the call prints, as that account.
+generation_copy() {
+    if [ "$1" = "$ACCOUNT" ]; then
+        (eval "$2")
+    else
+        account_way "$1"
+        ACCOUNT_OUTPUT=$FACT_BYTES as_account "$1" "$2"
+    fi
+}
+
+# generation_back ACCOUNT DIR NAME...: what an account does not put back itself comes from
+# the copies, which are not its own.
+generation_back() {
+    generation_find && [ -n "$generation_found" ] || return 1
+    back_account=$1
+    back_directory=$2
+    shift 2
+    back_names=/
+    for back_name in "$@"; do back_names=$back_names$back_name/; done
+    back_number=0
+    while IFS=$TAB read -r back_word back_mode _ _ back_path; do
+        case $back_word in
+        file) back_number=$((back_number + 1)) ;;
+        absent) back_path=$back_mode ;;
+        *) continue ;;
+        esac
+        [ "${back_path%/*}" = "$back_directory" ] || continue
+        case $back_names in */"${back_path##*/}"/*) ;; *) continue ;; esac
+        quoted "$back_path"
+        back_call="rm -f $quoted"
+        if [ "$back_word" = file ]; then
+            quoted "$back_directory"
+            back_call="put_back $quoted"
+            quoted "${back_path##*/}"
+            back_call="$back_call $quoted $back_mode"
+            in_account "$back_account" "$back_call" 3<"$generation_found/$back_number" </dev/null || return 1
+        else
+            in_account "$back_account" "$back_call" </dev/null || return 1
+        fi
+    done <"$generation_found/manifest"
 }
 
 # generation_close EXPIRES: it is on the disk, whole, or it is not there.

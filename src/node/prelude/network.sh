@@ -21,7 +21,8 @@ fact_network() {
     done
     record network "$fact_bind"
     fact_listens=
-    if [ "${fact_main_pid:-0}" != 0 ] && [ -f "$1" ] && [ -r "$1" ]; then
+    reader_of "$1"
+    if [ "${fact_main_pid:-0}" != 0 ] && [ "$reader" = "$ACCOUNT" ] && [ -f "$1" ] && [ -r "$1" ]; then
         while IFS= read -r fact_line || [ -n "$fact_line" ]; do
             fact_listens="$fact_listens $fact_line"
         done <"$1"

@@ -2,8 +2,14 @@
 
 # prove_identity MODE TOOLS URL HOST PORT CA CERTIFICATE KEY: talks to the daemon as
 # a client of that mode does (tlsverify, tlsverify-ca, tls-cert, tls), with the first
-# of the tools that is there; the key stays where it is.
+# of the tools that is there, as the account whose directory the key is in; the key stays
+# where it is.
 prove_identity() {
+    expand "$8"
+    by_reader "$expanded" prove_here "$@"
+}
+
+prove_here() {
     prove_mode=$1
     shift
     prove_tool=none
@@ -14,6 +20,11 @@ prove_identity() {
         fi
     done
     shift
+    if [ "$ACCOUNT_ID" != 0 ]; then
+        expand "~$ACCOUNT"
+        HOME=$expanded
+        export HOME
+    fi
     expand "$4" && prove_ca=$expanded
     expand "$5" && prove_certificate=$expanded
     expand "$6" && prove_key=$expanded
@@ -111,6 +122,11 @@ prove_with_tool() {
 # fact_pair CERTIFICATE KEY: whether the two belong together, where openssl is there
 # to say so. It compares public keys; of the private one nothing goes out.
 fact_pair() {
+    expand "$2"
+    by_reader "$expanded" pair_here "$@"
+}
+
+pair_here() {
     expand "$1" && pair_certificate=$expanded
     expand "$2" && pair_key=$expanded
     if ! command -v openssl >/dev/null 2>&1; then
@@ -131,6 +147,11 @@ fact_pair() {
 
 # fact_key_file PATH: whether a key file is encrypted, as its first lines say.
 fact_key_file() {
+    expand "$1"
+    by_reader "$expanded" key_file_here "$1"
+}
+
+key_file_here() {
     expand "$1"
     if [ ! -f "$expanded" ]; then
         record keyfile absent none ""
@@ -157,13 +178,4 @@ prove_socket() {
         return 0
     fi
     prove_outcome socket 10
-}
-
-# prove_as_owner ARGUMENT...: prove_identity with the files of the account that this
-# is, whose own settings of the docker command line count.
-prove_as_owner() {
-    expand "~$ACCOUNT"
-    HOME=$expanded
-    export HOME
-    prove_identity "$@"
 }

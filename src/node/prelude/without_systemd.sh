@@ -118,13 +118,14 @@ cd / || exit 1
 read -r wait_now _ </proc/uptime
 wait_end=$((${wait_now%.*} + $2))
 printf '' >"$1/waiting"
-while [ -e "$1/pending" ] && [ "${wait_now%.*}" -lt "$wait_end" ]; do
+# Also while somebody confirms or undoes it: they may die at that.
+while [ -d "$1" ] && [ "${wait_now%.*}" -lt "$wait_end" ]; do
     sleep 1
     read -r wait_now _ </proc/uptime
 done
 # From here on it is not to be ended.
 rm -f "$1/waiter"
-[ ! -e "$1/pending" ] || exec /bin/sh "$1/rollback.sh" timer
+[ ! -d "$1" ] || exec /bin/sh "$1/rollback.sh" timer
 WAIT
     process_own_session=
     ! command -v setsid >/dev/null 2>&1 || process_own_session=setsid

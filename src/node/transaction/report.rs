@@ -1,5 +1,10 @@
 //! What a transaction's script says: records in, a [`Report`] out.
 
+use crate::node::answer::{self, Lines};
+
+/// Words that another account may answer with: what it tried with its own files.
+const OF_ACCOUNTS: [&str; 3] = ["identity", "pair", "keyfile"];
+
 /// What a transaction's script reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -29,30 +34,69 @@ impl Report {
     #[must_use]
     pub fn parse(output: &[u8]) -> Self {
         let mut report = Self::default();
-        for line in String::from_utf8_lossy(output).lines() {
-            let fields: Vec<&str> = line.split('\t').collect();
-            match fields.as_slice() {
-                ["done"] => report.done = true,
-                ["failed", step, message] => {
-                    report
-                        .failed
-                        .get_or_insert_with(|| ((*step).to_owned(), (*message).to_owned()));
-                }
-                ["restarted", _, invocation] => report.restarted = Some((*invocation).to_owned()),
-                ["took", milliseconds] => report.restart_took = milliseconds.parse().ok(),
-                ["away", microseconds] => report.away = microseconds.parse().ok(),
-                ["undone"] => report.undone = true,
-                ["undo-failed"] => report.undo_failed = true,
-                ["undo-failed", by_hand] => {
-                    report.undo_failed = true;
-                    report.by_hand = Some((*by_hand).to_owned());
-                }
-                ["journal", line] => report.journal.push((*line).to_owned()),
-                fields => report
-                    .records
-                    .push(fields.iter().map(|field| (*field).to_owned()).collect()),
+        let Some(mut lines) = Lines::of_answer(output) else {
+            return report;
+        };
+        while let Some(line) = lines.next_line() {
+            let Some(fields) = answer::fields(line) else {
+                continue;
+            };
+            if let [word, account, _, said] = fields.as_slice()
+                && word == b"as"
+            {
+                report.add_word_of(&String::from_utf8_lossy(account), said);
+                continue;
             }
+            report.add(&answer::texts(&fields));
         }
         report
+    }
+
+    /// What ran as another account says why it failed, and what it tried. That the node's
+    /// change is done, or undone, is not for it to say.
+    fn add_word_of(&mut self, account: &str, said: &[u8]) {
+        let mut lines = Lines::of_account(said);
+        while let Some(line) = lines.next_line() {
+            let Some(fields) = answer::fields(line) else {
+                continue;
+            };
+            let texts = answer::texts(&fields);
+            match texts
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .as_slice()
+            {
+                ["failed", step, message] => {
+                    self.failed.get_or_insert_with(|| {
+                        ((*step).to_owned(), format!("{account}: {message}"))
+                    });
+                }
+                [word, ..] if OF_ACCOUNTS.contains(word) => self.records.push(texts),
+                _ => {}
+            }
+        }
+    }
+
+    fn add(&mut self, texts: &[String]) {
+        let fields: Vec<&str> = texts.iter().map(String::as_str).collect();
+        match fields.as_slice() {
+            ["done"] => self.done = true,
+            ["failed", step, message] => {
+                self.failed
+                    .get_or_insert_with(|| ((*step).to_owned(), (*message).to_owned()));
+            }
+            ["restarted", _, invocation] => self.restarted = Some((*invocation).to_owned()),
+            ["took", milliseconds] => self.restart_took = milliseconds.parse().ok(),
+            ["away", microseconds] => self.away = microseconds.parse().ok(),
+            ["undone"] => self.undone = true,
+            ["undo-failed"] => self.undo_failed = true,
+            ["undo-failed", by_hand] => {
+                self.undo_failed = true;
+                self.by_hand = Some((*by_hand).to_owned());
+            }
+            ["journal", line] => self.journal.push((*line).to_owned()),
+            _ => self.records.push(texts.to_vec()),
+        }
     }
 }
