@@ -55,7 +55,9 @@ impl Report {
     /// What ran as another account says why it failed, and what it tried. That the node's
     /// change is done, or undone, is not for it to say.
     fn add_word_of(&mut self, account: &str, said: &[u8]) {
-        let mut lines = Lines::of_account(said);
+        // The shell that passed it on took the end of its last line away.
+        let said = [said, b"\n"].concat();
+        let mut lines = Lines::of_account(&said);
         while let Some(line) = lines.next_line() {
             let Some(fields) = answer::fields(line) else {
                 continue;
