@@ -82,6 +82,13 @@ pub(super) fn is_run_id(name: &str) -> bool {
     !name.is_empty() && name.len() <= 200 && !name.starts_with('.') && name.chars().all(is_usual)
 }
 
+/// A field as the prelude writes one that is not plain.
+#[cfg(test)]
+pub(super) fn encoded(field: &[u8]) -> String {
+    let hex = |text: String, byte: &u8| format!("{text}{byte:02x}");
+    field.iter().fold(String::from("%"), hex)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
@@ -109,7 +116,7 @@ mod tests {
                 // A command substitution takes the newlines at the end away.
                 script.statement(format!("v{number}=$(cat {path}; printf .)"));
                 script.statement(format!("v{number}=${{v{number}%.}}"));
-                call.push_str(&format!(" \"$v{number}\""));
+                call = format!("{call} \"$v{number}\"");
             }
             script.statement(call);
             script.statement("record value \"$@\"".to_owned());
@@ -200,10 +207,7 @@ mod tests {
             if let Some(fields) = fields(&line) {
                 let again: Vec<u8> = fields
                     .iter()
-                    .map(|field| {
-                        let hex: String = field.iter().map(|byte| format!("{byte:02x}")).collect();
-                        format!("%{hex}").into_bytes()
-                    })
+                    .map(|field| encoded(field).into_bytes())
                     .collect::<Vec<_>>()
                     .join(&b'\t');
                 prop_assert_eq!(super::fields(&again), Some(fields));

@@ -169,11 +169,8 @@ mod tests {
             script.call("record", &["value", hostile]);
             let (ok, stdout) = run_in(shell, &script);
             assert!(ok, "{shell:?}");
-            let mut hex = String::new();
-            for byte in hostile.bytes() {
-                hex.push_str(&format!("{byte:02x}"));
-            }
-            let expected = format!("\ndtls-deploy answers\nvalue\t%{hex}\ndone\n");
+            let field = crate::node::answer::encoded(hostile.as_bytes());
+            let expected = format!("\ndtls-deploy answers\nvalue\t{field}\ndone\n");
             assert_eq!(stdout, expected, "{shell:?}");
         }
     }
@@ -223,13 +220,10 @@ mod tests {
             script.in_account("nobody", &inner, " || return 1");
             let (ok, stdout) = run_in(shell, &script);
             assert!(ok, "{shell:?}: {stdout}");
-            let said: String = "it's\tquoted 'twice'\nas\tnobody"
-                .bytes()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let said = crate::node::answer::encoded(b"it's\tquoted 'twice'\nas\tnobody");
             assert_eq!(
                 stdout,
-                format!("\ndtls-deploy answers\nas\tnobody\t0\t%{said}\ndone\n"),
+                format!("\ndtls-deploy answers\nas\tnobody\t0\t{said}\ndone\n"),
                 "{shell:?}"
             );
         }

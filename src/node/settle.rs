@@ -1,6 +1,7 @@
 //! Settling what an earlier run left on a node: see `settle` in the prelude.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::script::{Script, call, quote};
 
@@ -31,10 +32,8 @@ impl Leftover {
                 .collect();
             // The word of the function, then its arguments.
             let arguments = quote(&call("", &arguments));
-            stages.push_str(&format!(
-                "in_account {} \"$1\"{arguments} || return 1\n",
-                quote(account)
-            ));
+            let account = quote(account);
+            let _ = writeln!(stages, "in_account {account} \"$1\"{arguments} || return 1");
         }
         stages.push_str(":\n}");
         script.statement(stages);

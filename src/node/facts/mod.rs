@@ -209,11 +209,8 @@ impl NodeFacts {
             .directories
             .get(&path)
             .ok_or_else(|| FactError::NotAsked(path.clone()))?;
-        let owners = components.iter().map(|component| &component.owner);
-        if let Some((account, fault)) = owners
-            .filter_map(|owner| self.faults.get_key_value(owner))
-            .next()
-        {
+        let mut owners = components.iter().map(|component| &component.owner);
+        if let Some((account, fault)) = owners.find_map(|owner| self.faults.get_key_value(owner)) {
             return Err(FactError::Account {
                 account: account.clone(),
                 fault: fault.clone(),

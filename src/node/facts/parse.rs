@@ -195,7 +195,7 @@ impl Parser<'_> {
             ["other", path] => self.insert(path, FileFact::Other),
             ["exposed", path] => self.insert(path, FileFact::Exposed),
             ["path", asked, paths @ ..] => self.components(asked, paths)?,
-            ["file", path, link @ ..] => self.file_set(path, link)?,
+            ["file", path, mark @ ..] => self.file_set(path, mark)?,
             ["working", run, directory] => {
                 // Anything else was not made by a run.
                 if answer::is_run_id(run) {
@@ -406,20 +406,20 @@ impl Parser<'_> {
     /// The files that were read together, of which this record names the first: a record
     /// each, then what stat says of each, the hashes of the first ones, and the bytes of
     /// the first of those.
-    fn file_set(&mut self, first: &str, link: &[&str]) -> Result<(), FactError> {
-        let mut paths = vec![(first.to_owned(), !link.is_empty())];
+    fn file_set(&mut self, first: &str, mark: &[&str]) -> Result<(), FactError> {
+        let mut named = vec![(first.to_owned(), !mark.is_empty())];
         let mut files = Vec::new();
         loop {
-            let (line, texts) = self.line_and_fields()?;
-            let Some(texts) = texts else {
+            let (line, said) = self.line_and_fields()?;
+            let Some(said) = said else {
                 return Err(FactError::Malformed(line));
             };
-            let fields: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let fields: Vec<&str> = said.iter().map(String::as_str).collect();
             match fields.as_slice() {
-                ["file", path, link @ ..] if files.is_empty() => {
-                    paths.push(((*path).to_owned(), !link.is_empty()));
+                ["file", path, mark @ ..] if files.is_empty() => {
+                    named.push(((*path).to_owned(), !mark.is_empty()));
                 }
-                [mode, uid, owner, size, changed] if files.len() < paths.len() => {
+                [mode, uid, owner, size, changed] if files.len() < named.len() => {
                     files.push(File {
                         mode: octal(mode, &line)?,
                         owner: (*owner).to_owned(),
@@ -428,10 +428,10 @@ impl Parser<'_> {
                         changed: number(changed, &line)?,
                         sha256: String::new(),
                         content: None,
-                        link: paths.get(files.len()).is_some_and(|(_, link)| *link),
+                        link: named.get(files.len()).is_some_and(|(_, link)| *link),
                     });
                 }
-                ["hashes"] if files.len() == paths.len() => break,
+                ["hashes"] if files.len() == named.len() => break,
                 _ => return Err(FactError::Malformed(line)),
             }
         }
@@ -449,10 +449,10 @@ impl Parser<'_> {
         };
         let bytes = self.base64()?;
         self.end()?;
-        let files_read = files.iter_mut().zip(&paths).take(count);
+        let files_read = files.iter_mut().zip(&named).take(count);
         let files_read = files_read.map(|(file, (path, _))| (path.as_str(), file));
         contents(files_read, &bytes)?;
-        for ((path, _), file) in paths.iter().zip(files) {
+        for ((path, _), file) in named.iter().zip(files) {
             self.insert(path, FileFact::File(file));
         }
         Ok(())

@@ -24,6 +24,7 @@ TAB=$(printf '\t')
 NEWLINE='
 '
 # A shell that holds keys leaves no core file.
+# shellcheck disable=SC3045 # dash, bash and busybox have it
 ulimit -c 0 2>/dev/null
 # The shell that works on this node, whoever acts for it.
 : "${DTLS_OWNER:=$$}"
