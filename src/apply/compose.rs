@@ -12,7 +12,7 @@ use crate::node::transaction::{
     Bytes, DirectoryMode, Keep, StagedFile, Transaction, UnitReload, UnitRestart,
 };
 use crate::pki::{Certificate, DeliveredLeaf};
-use crate::plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Mode, Served};
+use crate::plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Served};
 use crate::secret::Secret;
 
 use super::Materials;
@@ -163,9 +163,8 @@ fn staged(
     };
     Some(StagedFile {
         directory: file.directory.clone(),
-        directory_mode: match file.directory_mode {
-            Mode::Exact(bits) => DirectoryMode::Set(bits),
-            Mode::IfMissing(bits) => DirectoryMode::Keep { when_missing: bits },
+        directory_mode: DirectoryMode::Keep {
+            when_missing: file.directory_mode,
         },
         missing_from: facts.and_then(|facts| facts.missing_from(&file.directory)),
         name: file.name.clone(),

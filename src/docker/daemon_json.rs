@@ -171,6 +171,13 @@ pub fn tcp_hosts(text: &str) -> Vec<String> {
 /// Every setting that has to do with TLS.
 const TLS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 
+/// Whether a setting is one that this program writes. The values of all others
+/// may be secrets, and are never shown.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    TLS.contains(&name) || name == HOSTS || name == LIVE_RESTORE
+}
+
 /// How a daemon with these settings speaks TLS on its TCP ports; not at all
 /// with a text that dockerd could not read.
 #[must_use]
@@ -246,6 +253,7 @@ pub fn has_live_restore(text: Option<&[u8]>) -> bool {
     read(text).is_ok_and(|(_, settings)| is_live_restore(&settings))
 }
 
+const HOSTS: &str = "hosts";
 const LIVE_RESTORE: &str = "live-restore";
 
 fn is_live_restore(settings: &Map<String, Value>) -> bool {

@@ -80,6 +80,34 @@ pub fn with_block(
     Ok(text)
 }
 
+/// What the marked blocks of a profile set, of any inventory: everything else in
+/// the file is its owner's, and may be a secret.
+#[must_use]
+pub fn own_lines(profile: &str) -> String {
+    let mut in_block = false;
+    let mut text = String::new();
+    for line in profile.lines() {
+        let ends = line.starts_with("# END dtls-deploy ");
+        in_block |= line.starts_with("# BEGIN dtls-deploy ");
+        let is_ours = line.starts_with("# BEGIN ") || ends || is_setting(line);
+        if in_block && is_ours {
+            text.push_str(line);
+            text.push('\n');
+        }
+        in_block &= !ends;
+    }
+    text
+}
+
+/// A line that [`block`] writes between its markers.
+fn is_setting(line: &str) -> bool {
+    let Some((verb, rest)) = line.split_once(' ') else {
+        return false;
+    };
+    let name = rest.split('=').next().unwrap_or_default();
+    ["export", "unset"].contains(&verb) && VARIABLES.contains(&name)
+}
+
 fn block(begin: &str, end: &str, environment: &Environment) -> String {
     use crate::node::script::quote;
     let mut lines = vec![
@@ -235,6 +263,15 @@ mod tests {
             lines(Shell::Fish, Some(&environment)),
             "set -gx DOCKER_HOST tcp://node3:2376\nset -e DOCKER_TLS_VERIFY\nset -gx DOCKER_TLS 1\n"
         );
+    }
+
+    #[test]
+    fn only_what_is_set_in_a_block_is_shown() {
+        let within = BLOCK.replace("# END", "export AWS_SECRET_ACCESS_KEY=canary\n# END");
+        let profile = format!(
+            "export DOCKER_HOST=tcp://u:canary@x\n{within}# END dtls-deploy lab\nTOKEN=canary\n"
+        );
+        assert_eq!(own_lines(&profile), BLOCK);
     }
 
     #[test]

@@ -12,7 +12,10 @@ use crate::event::{Severity, Topic};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
-use crate::plan::{About, Action, AuthorityProblem, Change, Content, FileChange, leaf_location};
+use crate::plan::{
+    About, Action, AuthorityProblem, Change, Content, FileChange, Refusal, leaf_location,
+    readable_by_others,
+};
 
 pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
     let problem = world.authority.problem.as_ref();
@@ -68,7 +71,6 @@ fn topic(about: About, message: &str) -> Topic {
 /// What a run would change, and nobody has spoken of yet.
 pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
     let changes = &world.examined.changes;
-    let mut directories = BTreeSet::new();
     for host in &world.inventory.hosts {
         let Some(facts) = world.facts.get(&host.name) else {
             continue;
@@ -87,11 +89,36 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
             continue;
         }
         let before = findings.counts(0).checks;
+        open_directories(findings, host, facts);
         for change in own() {
-            one(findings, world, host, facts, change, &mut directories);
+            one(findings, world, host, facts, change);
         }
         if findings.counts(0).checks == before {
             findings.fine(&host.name, Topic::Drift, "everything else is as deployed");
+        }
+    }
+}
+
+/// Directories of keys that others may read; one that they may write to is refused.
+fn open_directories(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
+    let holders = host.client_holders().map(|holder| (holder, Role::Client));
+    let daemon = host.is_daemon.then_some((host, Role::Daemon));
+    let mut directories: BTreeSet<String> = daemon
+        .into_iter()
+        .chain(holders)
+        .map(|(holder, role)| leaf_location(holder, role).0)
+        .collect();
+    directories.extend(host.is_ca.then(|| host.settings.ca_dir.clone()));
+    for directory in directories {
+        if let Some(Refusal { message, hint }) = readable_by_others(facts, &directory) {
+            let advice = hint.unwrap_or_default();
+            findings.add(finding(
+                Severity::Warning,
+                Topic::Files,
+                &host.name,
+                message,
+                advice,
+            ));
         }
     }
 }
@@ -102,7 +129,6 @@ fn one(
     host: &Host,
     facts: &NodeFacts,
     change: &Change,
-    directories: &mut BTreeSet<(String, String)>,
 ) {
     let name = &host.name;
     let file = match &change.action {
@@ -141,28 +167,8 @@ fn one(
     };
     let path = file.path();
     let mending = world.mends_file(name, &path);
-    let (of_directory, rest): (Vec<&String>, Vec<&String>) = change
-        .reasons
-        .iter()
-        .partition(|reason| reason.starts_with("directory mode"));
-    for reason in of_directory {
-        if !directories.insert((name.clone(), file.directory.clone())) {
-            continue;
-        }
-        let mode = facts
-            .directory(&file.directory)
-            .map_or(0, |found| found.mode);
-        let severity = if mode & 0o022 == 0 {
-            Severity::Warning
-        } else {
-            Severity::Error
-        };
-        let seen = format!("{}: {reason}", file.directory);
-        let advice = "whoever can write there can replace the keys: chmod";
-        findings.add_mended(finding(severity, Topic::Files, name, seen, advice), mending);
-    }
     let (of_file, content): (Vec<&String>, Vec<&String>) =
-        rest.into_iter().partition(|reason| is_of_file(reason));
+        change.reasons.iter().partition(|reason| is_of_file(reason));
     if !of_file.is_empty() && !findings.is_covered(name, &path) {
         let is_key = is_key(host, facts, &path);
         let open = facts

@@ -3,7 +3,7 @@
 use super::Module;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
-use crate::plan::{Action, Authority, Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::plan::{Action, Authority, Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -63,6 +63,7 @@ impl Module for Ca {
                 },
             }]);
         }
+        planner.note_readable(host, &directory);
         let mut changes = Vec::new();
         for (name, mode) in [("ca-key.pem", KEY_MODE), ("ca.pem", CERTIFICATE_MODE)] {
             changes.extend(planner.compare(
@@ -70,7 +71,8 @@ impl Module for Ca {
                 task,
                 Desired {
                     directory: directory.clone(),
-                    directory_mode: Mode::Exact(0o700),
+                    directory_mode: 0o700,
+                    place: Place::Authority,
                     name: name.to_owned(),
                     mode: FileMode::Exact(mode),
                     content: Content::Same,

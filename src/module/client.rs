@@ -5,7 +5,7 @@ use super::{Module, Parameter, STATE, is_absent};
 use crate::docker::environment::{Environment, with_block};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal, daemon_address};
+use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal, daemon_address};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl Module for Client {
                 task,
                 Desired {
                     directory: "~".to_owned(),
-                    directory_mode: Mode::IfMissing(0o755),
+                    directory_mode: 0o755,
+                    place: Place::Profile,
                     name: name.to_owned(),
                     mode: FileMode::IfMissing(0o644),
                     content: if is_absent(task) && text.is_empty() {

@@ -7,7 +7,7 @@ use crate::docker::daemon_json::{
 use crate::docker::tls::ConfigStyle;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
-use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 /// Where dockerd looks on Linux when its unit does not say otherwise.
@@ -68,7 +68,7 @@ impl Module for DaemonJson {
                 return Ok(Vec::new());
             };
             let left = without(old, &paths, &listen.unwrap_or_default())
-                .map_err(|error| refuse(&error, Some(old)))?;
+                .map_err(|error| refuse(&error))?;
             let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
             return Ok(planner
                 .compare(host, task, desired(content))?
@@ -85,7 +85,7 @@ impl Module for DaemonJson {
             }
             (ConfigStyle::Flags, _) => without_tls(old),
         }
-        .map_err(|error| refuse(&error, old))?;
+        .map_err(|error| refuse(&error))?;
         let mut closed = Vec::new();
         if listen.is_some() {
             closed.extend(merged.hosts.iter().map(|host| format!("{host} is closed")));
@@ -114,7 +114,8 @@ impl Module for DaemonJson {
 fn desired(content: Content) -> Desired {
     Desired {
         directory: DIRECTORY.to_owned(),
-        directory_mode: Mode::IfMissing(0o755),
+        directory_mode: 0o755,
+        place: Place::DaemonJson,
         name: NAME.to_owned(),
         mode: FileMode::IfMissing(0o644),
         content,
@@ -122,20 +123,9 @@ fn desired(content: Content) -> Desired {
     }
 }
 
-/// The error with the line it is about: the file is the operator's.
-pub(super) fn refuse(error: &DaemonJsonError, old: Option<&[u8]>) -> Refusal {
-    let mut message = format!("{PATH} is not valid: {error}");
-    if let DaemonJsonError::Syntax { line, .. } = error {
-        let text = String::from_utf8_lossy(old.unwrap_or_default());
-        if let Some(content) = line
-            .checked_sub(1)
-            .and_then(|index| text.lines().nth(index))
-        {
-            message.push_str("\n  ");
-            message.push_str(&line.to_string());
-            message.push_str(" | ");
-            message.push_str(content);
-        }
-    }
-    Refusal::new(message).hint("mend the file on the node; dockerd does not start with it either")
+/// The error, with the line and the column that it is about. The line itself may
+/// hold a secret.
+pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
+    Refusal::new(format!("{PATH} is not valid: {error}"))
+        .hint("fix the file on the node; dockerd does not start with it either")
 }

@@ -7,7 +7,7 @@ use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::pki::{Certificate, Role};
 use crate::plan::{
-    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
+    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
     daemon_address, leaf_location, request_leaf,
 };
 use crate::playbook::Task;
@@ -54,7 +54,7 @@ impl Module for DockerContext {
                 for name in ["ca.pem", "cert.pem"] {
                     request.content.insert(format!("{}/{name}", paths.tls));
                 }
-                request.hashed.insert(format!("{}/key.pem", paths.tls));
+                request.key(format!("{}/key.pem", paths.tls));
                 request.directories.insert(paths.metadata);
                 request.directories.insert(paths.tls);
             }
@@ -160,7 +160,8 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 task,
                 Desired {
                     directory: paths.tls.clone(),
-                    directory_mode: Mode::Exact(0o700),
+                    directory_mode: 0o700,
+                    place: place_of(name),
                     name: name.to_owned(),
                     mode: FileMode::Exact(0o400),
                     content,
@@ -178,7 +179,8 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
             task,
             Desired {
                 directory: paths.metadata,
-                directory_mode: Mode::IfMissing(0o700),
+                directory_mode: 0o700,
+                place: Place::Context,
                 name: "meta.json".to_owned(),
                 mode: FileMode::IfMissing(0o600),
                 content: Content::Text(metadata(
@@ -192,6 +194,15 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
         )?);
     }
     Ok(changes)
+}
+
+/// What one of the files of a context is.
+fn place_of(name: &str) -> Place {
+    match name {
+        "meta.json" => Place::Context,
+        "key.pem" => Place::Key,
+        _ => Place::Certificates,
+    }
 }
 
 /// What a context of a client that shows no certificate has no more.
@@ -211,7 +222,8 @@ fn without(
         task,
         Desired {
             directory: directory.to_owned(),
-            directory_mode: Mode::Exact(0o700),
+            directory_mode: 0o700,
+            place: place_of(name),
             name: name.to_owned(),
             mode: FileMode::IfMissing(0o400),
             content: Content::Gone { prune: 0 },
@@ -313,7 +325,8 @@ fn remove(
                 task,
                 Desired {
                     directory: directory.clone(),
-                    directory_mode: Mode::IfMissing(0o700),
+                    directory_mode: 0o700,
+                    place: place_of(name),
                     name: name.to_owned(),
                     mode: FileMode::IfMissing(0o600),
                     content: Content::Gone {

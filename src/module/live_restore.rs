@@ -10,7 +10,7 @@ use crate::docker::daemon_json::with_live_restore;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::sha256_hex;
-use crate::plan::{Action, Change, Content, Desired, FileMode, Mode, Planner, Refusal, Reload};
+use crate::plan::{Action, Change, Content, Desired, FileMode, Place, Planner, Refusal, Reload};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -78,13 +78,14 @@ impl Module for LiveRestore {
             None => {}
         }
         let old = planner.bytes(host, daemon_json::PATH)?;
-        let wanted = with_live_restore(old.as_deref())
-            .map_err(|error| daemon_json::refuse(&error, old.as_deref()))?;
+        let wanted =
+            with_live_restore(old.as_deref()).map_err(|error| daemon_json::refuse(&error))?;
         let mut changes = Vec::new();
         if let Some(text) = &wanted {
             let desired = Desired {
                 directory: daemon_json::DIRECTORY.to_owned(),
-                directory_mode: Mode::IfMissing(0o755),
+                directory_mode: 0o755,
+                place: Place::DaemonJson,
                 name: daemon_json::NAME.to_owned(),
                 mode: FileMode::IfMissing(0o644),
                 content: Content::Text(text.clone()),

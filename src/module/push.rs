@@ -5,11 +5,11 @@
 
 use super::identity::{check_owner, check_places};
 use super::{BECAUSE, Module, Parameter, ROLE, STATE, holders, is_absent, role_of, waits_for_leaf};
-use crate::inventory::{Host, Inventory};
+use crate::inventory::{Files, Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
 use crate::plan::{
-    Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Mode, Planner, Refusal,
+    Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
     leaf_location, request_leaf,
 };
 use crate::playbook::Task;
@@ -98,13 +98,15 @@ fn deliver_ca_alone(
     let role = Role::Client;
     let (directory, files) = leaf_location(host, role);
     check_owner(planner.facts(&host.name)?, host, &directory)?;
+    planner.note_readable(host, &directory);
     let reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
     let ca = planner.compare(
         host,
         task,
         Desired {
             directory,
-            directory_mode: Mode::Exact(DIRECTORY_MODE),
+            directory_mode: DIRECTORY_MODE,
+            place: Place::Certificates,
             name: files.ca.clone(),
             mode: FileMode::Exact(CERTIFICATE_MODE),
             content: planner.bundle(host, role),
@@ -143,6 +145,7 @@ fn deliver(
     };
     let (directory, files) = leaf_location(host, role);
     check_owner(planner.facts(&host.name)?, host, &directory)?;
+    planner.note_readable(host, &directory);
     let leaf = |part| {
         if leaf_is_new {
             Content::Leaf {
@@ -177,7 +180,8 @@ fn deliver(
             task,
             Desired {
                 directory: directory.clone(),
-                directory_mode: Mode::Exact(DIRECTORY_MODE),
+                directory_mode: DIRECTORY_MODE,
+                place: place_of(&files, name),
                 name: name.clone(),
                 mode: FileMode::Exact(mode),
                 content,
@@ -186,6 +190,15 @@ fn deliver(
         )?);
     }
     Ok(changes)
+}
+
+/// What one of the three files is.
+fn place_of(files: &Files, name: &str) -> Place {
+    if name == files.key {
+        Place::Key
+    } else {
+        Place::Certificates
+    }
 }
 
 /// The three files go, where the key is one that this CA has issued: others are
@@ -206,7 +219,10 @@ fn remove(
         let is_ours = facts.text(&ca).is_some_and(
             |found| matches!(planner.bundle(host, role), Content::Text(text) if text == found),
         );
-        let gone = is_ours.then(|| gone(planner, host, task, &directory, &files.ca, &[]));
+        let gone = is_ours.then(|| {
+            let at = (directory.as_str(), files.ca.as_str());
+            gone(planner, host, task, at, Place::Certificates, &[])
+        });
         return Ok(gone.transpose()?.flatten().into_iter().collect());
     }
     let names = [&files.key, &files.cert, &files.ca].map(String::as_str);
@@ -217,8 +233,8 @@ fn gone(
     planner: &Planner<'_>,
     host: &Host,
     task: &Task,
-    directory: &str,
-    name: &str,
+    (directory, name): (&str, &str),
+    place: Place,
     reasons: &[String],
 ) -> Result<Option<Change>, Refusal> {
     planner.compare(
@@ -226,7 +242,8 @@ fn gone(
         task,
         Desired {
             directory: directory.to_owned(),
-            directory_mode: Mode::IfMissing(DIRECTORY_MODE),
+            directory_mode: DIRECTORY_MODE,
+            place,
             name: name.to_owned(),
             mode: FileMode::IfMissing(KEY_MODE),
             content: Content::Gone { prune: 1 },
@@ -264,7 +281,15 @@ fn remove_files(
         return Ok(changes);
     }
     for name in names {
-        changes.extend(gone(planner, host, task, &directory, name, reasons)?);
+        let place = place_of(&files, name);
+        changes.extend(gone(
+            planner,
+            host,
+            task,
+            (&directory, name),
+            place,
+            reasons,
+        )?);
     }
     Ok(changes)
 }

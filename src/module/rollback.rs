@@ -10,7 +10,7 @@ use crate::node::facts::{FactRequest, NodeFacts};
 use crate::node::generation::Generation;
 use crate::pki::{Certificate, Role};
 use crate::plan::{
-    Action, Change, Content, Desired, FileMode, Forget, Mode, Planner, Refusal, leaf_location,
+    Action, Change, Content, Desired, FileMode, Forget, Place, Planner, Refusal, leaf_location,
     revoked_reason,
 };
 use crate::playbook::Task;
@@ -94,7 +94,8 @@ impl Module for Rollback {
                 task,
                 Desired {
                     directory,
-                    directory_mode: Mode::IfMissing(0o700),
+                    directory_mode: 0o700,
+                    place: Place::Kept,
                     name,
                     mode: FileMode::Exact(file.mode),
                     content: Content::Kept {
@@ -113,7 +114,8 @@ impl Module for Rollback {
                 task,
                 Desired {
                     directory,
-                    directory_mode: Mode::IfMissing(0o700),
+                    directory_mode: 0o700,
+                    place: Place::Kept,
                     name,
                     mode: FileMode::IfMissing(0o600),
                     content: Content::Gone {

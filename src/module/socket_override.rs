@@ -8,7 +8,7 @@ use crate::docker::unit::UnitFile;
 use crate::docker::unit::socket::{NAME, derive, unit_of};
 use crate::inventory::Host;
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 fn directory(host: &Host) -> String {
@@ -87,7 +87,8 @@ pub(super) fn remove(
 fn desired(host: &Host, content: Content) -> Desired {
     Desired {
         directory: directory(host),
-        directory_mode: Mode::IfMissing(0o755),
+        directory_mode: 0o755,
+        place: Place::DropIn,
         name: NAME.to_owned(),
         mode: FileMode::IfMissing(0o644),
         content,

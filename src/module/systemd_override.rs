@@ -10,7 +10,7 @@ use crate::docker::unit::{
 };
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
-use crate::plan::{Change, Content, Desired, FileMode, Mode, Planner, Refusal};
+use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 /// Where variants of docker show that are not supported.
@@ -176,7 +176,8 @@ impl Module for SystemdOverride {
         }
         let desired = Desired {
             directory,
-            directory_mode: Mode::IfMissing(0o755),
+            directory_mode: 0o755,
+            place: Place::DropIn,
             name: host.settings.dropin.clone(),
             mode: FileMode::IfMissing(0o644),
             content: Content::Text(drop_in.text),
@@ -203,7 +204,8 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
     let left = without_exec_start(text);
     let desired = Desired {
         directory,
-        directory_mode: Mode::IfMissing(0o755),
+        directory_mode: 0o755,
+        place: Place::DropIn,
         name: host.settings.dropin.clone(),
         mode: FileMode::IfMissing(0o644),
         content: left.map_or(Content::Gone { prune: 1 }, Content::Text),

@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// Files whose functions only look.
-const LOOKING: [&str; 7] = [
+const LOOKING: [&str; 8] = [
     include_str!("prelude/base.sh"),
     include_str!("prelude/accounts.sh"),
     include_str!("prelude/init_script.sh"),
     include_str!("prelude/facts.sh"),
+    include_str!("prelude/claims.sh"),
     include_str!("prelude/network.sh"),
     include_str!("prelude/health.sh"),
     include_str!("prelude/proof.sh"),

@@ -183,7 +183,9 @@ impl std::fmt::Display for Awaited {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
     pub directory: String,
-    pub directory_mode: Mode,
+    /// Permission bits of the directory where it has to be made; the mode of one
+    /// that is there is not ours to change.
+    pub directory_mode: u32,
     pub name: String,
     /// Permission bits of the new file.
     pub mode: u32,
@@ -199,15 +201,6 @@ impl FileChange {
     pub fn path(&self) -> String {
         format!("{}/{}", self.directory, self.name)
     }
-}
-
-/// Permission bits of a directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// These, whether it is there already or not.
-    Exact(u32),
-    /// These when it has to be made; an existing one is not ours to change.
-    IfMissing(u32),
 }
 
 /// Where the bytes of a file come from.

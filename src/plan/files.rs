@@ -5,10 +5,13 @@
 
 use std::borrow::Cow;
 
-use super::change::{Action, Change, Content, FileChange, Mode, TextDiff};
+use super::change::{Action, Change, Content, FileChange, TextDiff};
+use super::place::{Kind, Place};
+use super::shown::shown;
 use super::{Planner, Refusal};
 use crate::inventory::Host;
-use crate::node::facts::{File, FileFact};
+use crate::module::daemon_json::DIRECTORY;
+use crate::node::facts::{File, FileFact, NodeFacts};
 use crate::pki::sha256_hex;
 use crate::playbook::Task;
 
@@ -17,8 +20,11 @@ use crate::playbook::Task;
 pub struct Desired {
     /// As in the inventory: a leading `~/` is the login account's home.
     pub directory: String,
-    pub directory_mode: Mode,
+    /// Permission bits of the directory where it has to be made.
+    pub directory_mode: u32,
     pub name: String,
+    /// What is replaced there, and nothing else.
+    pub place: Place,
     pub mode: FileMode,
     pub content: Content,
     /// Why the content changes, where the module knows better than
@@ -94,6 +100,7 @@ impl Planner<'_> {
         let facts = self.facts(&host.name)?;
         let directory = facts.expand(&desired.directory);
         let account = facts.account_for(&directory)?;
+        check_directory(facts, &directory, desired.place)?;
         let path = format!("{directory}/{}", desired.name);
         let mut reasons = desired.reasons;
         let mut mode = desired.mode.bits();
@@ -129,15 +136,13 @@ impl Planner<'_> {
                     reasons.push("none present".to_owned());
                 }
                 if let Content::Text(text) = &desired.content {
-                    diff = Some(TextDiff {
-                        before: String::new(),
-                        after: text.clone(),
-                    });
+                    diff = drawn(desired.place, "", text);
                 }
             }
             Some(FileFact::File(file)) => {
                 before = Some(file.sha256.clone());
-                diff = difference(&desired.content, file, &mut reasons);
+                self.check_kind(facts, &path, file, &desired.content, desired.place)?;
+                diff = difference(&desired.content, file, desired.place, &mut reasons);
                 if account != "root" && file.uid == 0 && facts.uid == 0 {
                     return Err(Refusal::new(format!(
                         "{path} belongs to root, in a directory of {account}"
@@ -153,15 +158,6 @@ impl Planner<'_> {
                     reasons.extend(faults(file, desired.mode, &account));
                 }
             }
-        }
-        if let (Mode::Exact(want), Some(found)) =
-            (desired.directory_mode, facts.directory(&directory))
-            && found.mode != want
-        {
-            reasons.push(format!(
-                "directory mode {:04o}, want {want:04o}",
-                found.mode
-            ));
         }
         if reasons.is_empty() {
             return Ok(None);
@@ -191,9 +187,99 @@ impl Planner<'_> {
     }
 }
 
-/// Whether the bytes are to be others, with the reason and a diff of texts that
-/// hold no secret.
-fn difference(content: &Content, file: &File, reasons: &mut Vec<String>) -> Option<TextDiff> {
+impl Planner<'_> {
+    /// Whether what is at a path may be replaced: it is what it shall be, it is a
+    /// key that this CA has issued, or it is of the kind that belongs there.
+    fn check_kind(
+        &self,
+        facts: &NodeFacts,
+        path: &str,
+        file: &File,
+        content: &Content,
+        place: Place,
+    ) -> Result<(), Refusal> {
+        let is_same = match content {
+            Content::Text(text) => sha256_hex(text.as_bytes()) == file.sha256,
+            Content::Same => true,
+            _ => false,
+        };
+        let kind = match &file.content {
+            Some(bytes) => Some(Kind::of(bytes)),
+            // Keys are never read: their node tells whether they are some.
+            None => facts.claims.keys.contains(path).then_some(Kind::Key),
+        };
+        let is_issued = || self.authority.ledger.by_key_sha256(&file.sha256).is_some();
+        let is_fine = is_same
+            || kind.is_some_and(|kind| place.accepts(kind))
+            || (place == Place::Key && is_issued());
+        is_fine
+            .then_some(())
+            .ok_or_else(|| not_of_kind(path, kind, place))
+    }
+}
+
+/// Why a path is left alone: what is there, and never its content.
+fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
+    let there = kind.map_or_else(String::new, |kind| format!(" but {}", kind.described()));
+    let quoted = word(path);
+    Refusal::new(format!("{path} is not {}{there}: it is not replaced", place.described())).hint(format!(
+        "check the path in the inventory; if it is right, look at the file and move it away: mv {quoted} {quoted}.before"
+    ))
+}
+
+/// Keys lie in no directory that others may write to: they could exchange the
+/// files. Its mode is the node's own, so it is not changed but refused.
+fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
+    let holds_keys = !matches!(
+        place,
+        Place::DaemonJson | Place::DropIn | Place::Profile | Place::Kept
+    );
+    match facts.directory(directory) {
+        Some(found) if holds_keys && found.mode & 0o022 != 0 => Err(Refusal::new(format!(
+            "{directory} can be written by others than {} (mode {:04o})",
+            found.owner, found.mode
+        ))
+        .hint(format!("chmod go-w {}", word(directory)))),
+        _ => Ok(()),
+    }
+}
+
+/// A path as a shell reads it.
+fn word(path: &str) -> Cow<'_, str> {
+    shlex::try_quote(path).unwrap_or(Cow::Borrowed(path))
+}
+
+/// What is worth knowing of a directory with keys that others may read: each key
+/// in it is its owner's alone, but the guides make the directory so, too.
+#[must_use]
+pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal> {
+    let mode = facts.directory(directory)?.mode;
+    let path = facts.expand(directory);
+    // /etc/docker is Docker's own; one that others may write to is refused.
+    let is_told = mode & 0o077 != 0 && mode & 0o022 == 0 && path != DIRECTORY;
+    is_told.then(|| {
+        Refusal::new(format!("{path} can be read by others (mode {mode:04o})"))
+            .hint(format!("chmod 0700 {}", word(&path)))
+    })
+}
+
+/// What a diff shows of both texts; nothing where only what is masked differs.
+fn drawn(place: Place, before: &str, after: &str) -> Option<TextDiff> {
+    let diff = TextDiff {
+        before: shown(place, before),
+        after: shown(place, after),
+    };
+    (diff.before != diff.after).then_some(diff)
+}
+
+/// Whether the bytes are to be others, with the reason and a diff of what may be
+/// shown of them.
+fn difference(
+    content: &Content,
+    file: &File,
+    place: Place,
+    reasons: &mut Vec<String>,
+) -> Option<TextDiff> {
     let text = || String::from_utf8(file.content.clone()?).ok();
     let mut because = |reason: &str| {
         if reasons.is_empty() {
@@ -203,11 +289,7 @@ fn difference(content: &Content, file: &File, reasons: &mut Vec<String>) -> Opti
     match content {
         Content::Gone { .. } => {
             because("to be removed");
-            let before = text().filter(|text| !text.contains("-----BEGIN"))?;
-            Some(TextDiff {
-                before,
-                after: String::new(),
-            })
+            drawn(place, &text()?, "")
         }
         Content::Kept { sha256, .. } if *sha256 != file.sha256 => {
             because("the content differs");
@@ -215,10 +297,7 @@ fn difference(content: &Content, file: &File, reasons: &mut Vec<String>) -> Opti
         }
         Content::Text(after) if sha256_hex(after.as_bytes()) != file.sha256 => {
             because("the content differs");
-            Some(TextDiff {
-                before: text().unwrap_or_default(),
-                after: after.clone(),
-            })
+            drawn(place, &text().unwrap_or_default(), after)
         }
         _ => None,
     }

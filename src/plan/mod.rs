@@ -18,12 +18,14 @@ mod leaf;
 mod modes;
 mod outside;
 mod owner;
+mod place;
 mod planned;
 mod preflight;
 mod refusal;
 mod renewal;
 pub mod revoked;
 mod rollover;
+mod shown;
 mod unsettled;
 mod window;
 
@@ -34,12 +36,12 @@ use time::OffsetDateTime;
 pub use address::{DaemonAddress, daemon_address};
 pub use authority::{Authority, AuthorityProblem};
 pub use change::{
-    Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Mode, Reload, Restart, Served,
+    Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Reload, Restart, Served,
     ServiceVerb, TextDiff,
 };
 pub use engine::{Containers, is_swarm_manager};
 pub use examine::{About, Examined, Refused, examine};
-pub use files::{Desired, FileMode};
+pub use files::{Desired, FileMode, readable_by_others};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
@@ -47,6 +49,7 @@ pub use leaf::{
 };
 pub use outside::{Outside, outside_of};
 pub use owner::{OWNER, record as owner_record};
+pub use place::{Kind, Place};
 pub use planned::{Batch, Note, Plan, PlanProblem, PlannedHost, PlannedPlay};
 pub use refusal::Refusal;
 pub use renewal::{
@@ -150,6 +153,15 @@ impl Planner<'_> {
             }
         }
         self.earlier.extend(changes.iter().cloned());
+    }
+
+    /// Says of a directory with keys that others may read it.
+    pub fn note_readable(&mut self, host: &Host, directory: &str) {
+        let facts = self.facts.get(&host.name);
+        let open = facts.and_then(|facts| files::readable_by_others(facts, directory));
+        if let Some(Refusal { message, hint }) = open {
+            self.note(host, format!("{message}: {}", hint.unwrap_or_default()));
+        }
     }
 
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {

@@ -11,7 +11,7 @@ use dtls_deploy::pki::{
     Authority, Entry, Event, IssuedName, KeyType, LeafProfile, LeafRequest, Role, SignedLeaf,
     Signer, Subject, sha256_hex,
 };
-use dtls_deploy::plan::{Action, Content, FileChange, LeafPart, Mode, Plan};
+use dtls_deploy::plan::{Action, Content, FileChange, LeafPart, Plan};
 use dtls_deploy::playbook::Playbook;
 use time::{Duration, OffsetDateTime};
 
@@ -200,7 +200,7 @@ impl Lab {
         let pem = authority.certificate().to_pem();
         let machine = self.machines.get_mut(&ca.name).unwrap();
         let owner = machine.account.clone();
-        machine.mkdir_parents(&directory, &owner);
+        machine.make(&directory, &owner, 0o700);
         machine.mkdir(&directory, &owner, 0o700);
         for (name, text, mode) in [
             ("ca-key.pem", "an encrypted key\n", 0o400),
@@ -312,11 +312,7 @@ impl Lab {
                 .clone(),
         };
         let machine = self.machines.get_mut(host).unwrap();
-        machine.mkdir_parents(&file.directory, &file.account);
-        match file.directory_mode {
-            Mode::Exact(mode) => machine.mkdir(&file.directory, &file.account, mode),
-            Mode::IfMissing(_) => {}
-        }
+        machine.make(&file.directory, &file.account, file.directory_mode);
         let stored = Stored {
             bytes,
             mode: file.mode,

@@ -8,6 +8,7 @@ use dtls_deploy::node::facts::{
     Component, EngineFact, FactRequest, File, FileFact, Network, NodeFacts, Space, UnitFact,
 };
 use dtls_deploy::pki::sha256_hex;
+use dtls_deploy::plan::Kind;
 use time::OffsetDateTime;
 
 pub const FRAGMENT: &str = "/lib/systemd/system/docker.service";
@@ -140,13 +141,13 @@ impl Machine {
             .insert(path.to_owned(), (owner.to_owned(), mode));
     }
 
-    /// The directories on the way that are missing.
-    pub fn mkdir_parents(&mut self, path: &str, owner: &str) {
-        let mut parent = String::new();
+    /// A directory with this mode and those on the way to it, where they are missing.
+    pub fn make(&mut self, path: &str, owner: &str, mode: u32) {
+        let mut walked = String::new();
         for part in path.split('/').skip(1) {
-            parent = format!("{parent}/{part}");
-            if !self.directories.contains_key(&parent) {
-                self.mkdir(&parent, owner, 0o755);
+            walked = format!("{walked}/{part}");
+            if !self.directories.contains_key(&walked) {
+                self.mkdir(&walked, owner, if walked == path { mode } else { 0o755 });
             }
         }
     }
@@ -245,6 +246,12 @@ impl Machine {
         for path in paths(&request.hashed, &facts) {
             let fact = self.file(&path, false);
             facts.files.insert(path, fact);
+        }
+        for path in paths(&request.keys, &facts) {
+            let stored = self.stored(&path);
+            if stored.is_some_and(|stored| Kind::of(&stored.bytes) == Kind::Key) {
+                facts.claims.keys.insert(path);
+            }
         }
         for path in paths(&request.content, &facts) {
             let fact = self.file(&path, true);

@@ -9,11 +9,13 @@
 
 mod command_line;
 mod listeners;
+mod shown;
 pub mod socket;
 mod syntax;
 
 pub use command_line::command_line;
 pub use listeners::{Listener, listeners};
+pub use shown::shown;
 
 use std::collections::BTreeMap;
 

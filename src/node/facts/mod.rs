@@ -3,6 +3,7 @@
 //! Comes in: the records that the prelude prints for a [`FactRequest`]. Goes out:
 //! [`NodeFacts`]. Private keys are only ever hashed there, never read.
 
+mod claims;
 mod commands;
 mod engine;
 mod health;
@@ -16,6 +17,7 @@ mod unit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+pub use claims::Claims;
 pub use engine::EngineFact;
 pub use health::{Health, TOOLS};
 pub use network::{Listener, Network, Owner};
@@ -95,6 +97,7 @@ pub struct NodeFacts {
     /// Tools found in PATH, with their paths.
     pub tools: BTreeMap<String, String>,
     pub files: BTreeMap<String, FileFact>,
+    pub claims: Claims,
     pub directories: BTreeMap<String, Vec<Component>>,
     /// Directories in which interrupted runs have left something.
     pub leftovers: BTreeSet<String>,

@@ -138,6 +138,7 @@ impl Parser<'_> {
             .files
             .keys()
             .chain(facts.directories.keys())
+            .chain(&facts.claims.keys)
             .chain(&facts.leftovers);
         if let Some(path) = named.into_iter().find(|path| !asked.contains(*path)) {
             return Err(AccountFault::NotAsked(path.clone()));
@@ -157,6 +158,7 @@ impl Parser<'_> {
         for (path, fact) in heard.files {
             self.insert(&path, fact);
         }
+        self.facts.claims.keys.extend(heard.claims.keys);
         // Of a directory root has told the way to its owner's.
         for (asked, components) in heard.directories {
             let Some(known) = self.facts.directories.get_mut(&asked) else {
@@ -196,6 +198,7 @@ impl Parser<'_> {
             ["exposed", path] => self.insert(path, FileFact::Exposed),
             ["path", asked, paths @ ..] => self.components(asked, paths)?,
             ["file", path, mark @ ..] => self.file_set(path, mark)?,
+            ["declared", fields @ ..] => return Ok(self.facts.claims.record(fields)),
             ["working", run, directory] => {
                 // Anything else was not made by a run.
                 if answer::is_run_id(run) {

@@ -17,6 +17,8 @@ pub struct FactRequest {
     pub content: BTreeSet<String>,
     /// Files whose SHA-256 is enough: private keys above all.
     pub hashed: BTreeSet<String>,
+    /// Those of them of which it also matters whether they are private keys in PEM.
+    pub keys: BTreeSet<String>,
     /// Files of which it is enough to know that they are there.
     pub present: BTreeSet<String>,
     /// Directories that will be written to: who owns them decides as whom.
@@ -52,6 +54,12 @@ pub struct FactRequest {
 }
 
 impl FactRequest {
+    /// A private key: its hash, and whether it is one.
+    pub fn key(&mut self, path: String) {
+        self.keys.insert(path.clone());
+        self.hashed.insert(path);
+    }
+
     /// The calls that read all of it.
     #[must_use]
     pub fn script(&self) -> Script {
@@ -110,9 +118,11 @@ impl FactRequest {
             }
             script.call("fact_space", &directories);
         }
+        let hashed = self.hashed.difference(&self.keys).cloned().collect();
         for (want, paths) in [
             ("content", &self.content),
-            ("hash", &self.hashed),
+            ("hash", &hashed),
+            ("key", &self.keys),
             ("stat", &self.present),
         ] {
             if !paths.is_empty() {

@@ -47,6 +47,7 @@ fn every_shell_reports_the_same_files() {
             "~no-such-account/key.pem".to_owned(),
         ]
         .into(),
+        keys: BTreeSet::new(),
         present: BTreeSet::new(),
         directories: [at("sub/dir")].into(),
         unit: None,
@@ -484,5 +485,50 @@ fn an_account_that_stops_its_processes_is_not_waited_for() {
             .unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"));
         assert_eq!(facts.faults["nobody"], AccountFault::TimedOut, "{shell:?}");
         assert!(facts.text("/etc/hostname").is_some(), "{shell:?}");
+    }
+}
+
+#[test]
+fn a_node_says_of_a_key_that_it_is_one_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let block = |label: &str| format!("-----BEGIN {label}-----\nc2VjcmV0\n-----END {label}-----\n");
+    let key = block("PRIVATE KEY");
+    let deep = format!("{}{key}", "#\n".repeat(20));
+    for (name, text) in [
+        ("pkcs8", key.clone()),
+        ("rsa", block("RSA PRIVATE KEY")),
+        ("ec *?[x]", block("EC PRIVATE KEY").replace('\n', "\r\n")),
+        ("encrypted", block("ENCRYPTED PRIVATE KEY")),
+        ("bag", format!("Bag Attributes\n    localKeyID: 01\n{key}")),
+        ("openssh", block("OPENSSH PRIVATE KEY")),
+        ("certificate", block("CERTIFICATE") + &key),
+        ("script", format!("#!/bin/sh\n{deep}")),
+        ("indented", format!(" {key}")),
+        (
+            "forged",
+            format!(
+                "-----BEGIN x\n{}:1:-----BEGIN PRIVATE KEY-----\n",
+                at("empty")
+            ),
+        ),
+        ("empty", String::new()),
+        ("binary", format!("\0\u{1}{key}")),
+    ] {
+        std::fs::write(at(name), text).unwrap();
+    }
+    symlink(at("pkcs8"), at("link")).unwrap();
+    std::fs::create_dir(at("directory")).unwrap();
+    let mut request = FactRequest::default();
+    for name in std::fs::read_dir(root.path()).unwrap() {
+        request
+            .keys
+            .insert(at(name.unwrap().file_name().to_str().unwrap()));
+    }
+    request.keys.insert(at("missing"));
+    let keys = ["pkcs8", "rsa", "ec *?[x]", "encrypted", "bag", "link"];
+    let expected: BTreeSet<String> = keys.into_iter().map(at).collect();
+    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        assert_eq!(gather(shell, &request).claims.keys, expected, "{shell:?}");
     }
 }

@@ -244,12 +244,12 @@ fact_space() {
 # Bytes of a file that are read: far above any configuration, and the CA's ledger of many
 # thousand certificates.
 FACT_BYTES=8388608
-# What fact_files was asked for: stat, hash or content, a colon and the path, a line each.
+# What fact_files was asked for: stat, hash, key or content, a colon and the path, a line each.
 fact_wanted=
 
-# fact_files content|hash|stat PATH...: mode, owner, size and times of each file,
-# except for stat its SHA-256, and for content the bytes themselves; all read together by
-# fact_read.
+# fact_files content|hash|key|stat PATH...: mode, owner, size and times of each file,
+# except for stat its SHA-256, for content the bytes themselves, and for key whether it is
+# a private key; all read together by fact_read.
 fact_files() {
     fact_want=$1
     shift
@@ -268,6 +268,7 @@ fact_files() {
 fact_read() {
     fact_content=
     fact_hash=
+    fact_key=
     fact_stat=
     fact_each_wanted reader_known
     reader_exposed
@@ -287,6 +288,7 @@ fact_read() {
     set +f
     IFS=$fact_old_ifs
     [ $# = 0 ] || fact_emit "$@"
+    [ -z "$fact_key" ] || fact_keys
     fact_ask_accounts
 }
 
@@ -317,6 +319,10 @@ fact_choose() {
             case $1 in
             content) fact_content=$fact_content$2$NEWLINE ;;
             hash) fact_hash=$fact_hash$2$NEWLINE ;;
+            key)
+                fact_hash=$fact_hash$2$NEWLINE
+                fact_key=$fact_key$2$NEWLINE
+                ;;
             *) fact_stat=$fact_stat$2$NEWLINE ;;
             esac
         fi

@@ -29,7 +29,7 @@ pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
     for name in [&files.ca, &files.cert] {
         request.content.insert(format!("{directory}/{name}"));
     }
-    request.hashed.insert(format!("{directory}/{}", files.key));
+    request.key(format!("{directory}/{}", files.key));
     request.own_addresses |= role == Role::Daemon && host.settings.own_addresses;
     request.accounts.extend(host.owner().map(str::to_owned));
 }
