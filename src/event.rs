@@ -167,6 +167,17 @@ pub struct PlannedChange {
     pub diff: Option<String>,
 }
 
+impl PlannedChange {
+    /// What changes and why, without a word of what files hold.
+    #[must_use]
+    pub fn without_diff(&self) -> Self {
+        Self {
+            diff: None,
+            ..self.clone()
+        }
+    }
+}
+
 /// The hosts of a play, batch by batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedBatches {

@@ -26,7 +26,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio::sync::oneshot;
 
-use crate::event::{Event, Events, Renderer};
+use crate::event::{Event, Events, PlannedChange, Renderer};
 use crate::report::json;
 
 pub use place::{KEPT, directory, newest};
@@ -216,7 +216,16 @@ impl Renderer for Recorder {
                 inventory: inventory.clone(),
             });
         }
-        if let Ok(line) = json::line(event, now()) {
+        // A plan is kept without its diffs: what was changed is in it, and nothing
+        // of what files hold.
+        let plan = match event {
+            Event::Plan { changes, batches } => Some(Event::Plan {
+                changes: changes.iter().map(PlannedChange::without_diff).collect(),
+                batches: batches.clone(),
+            }),
+            _ => None,
+        };
+        if let Ok(line) = json::line(plan.as_ref().unwrap_or(event), now()) {
             let _ = self.0.send(Message::Line(line));
         }
     }

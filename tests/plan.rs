@@ -15,11 +15,13 @@
 
 mod plan_support;
 
+use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use dtls_deploy::module::MODULES;
 use plan_support::case::Case;
+use proptest::prelude::*;
 
 fn folder(module: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -81,6 +83,95 @@ drift:
     let gone = format!("{text}    /srv/ci/docker/ca.pem: {{content: nobody}}\n");
     let case = Case::read(&gone).unwrap();
     assert!(case.trusting().is_empty());
+}
+
+/// Everything of a plan and of the doctor's findings that anybody is shown.
+fn everything_shown(case: &Case) -> String {
+    let plan = case.plan();
+    let mut shown = case.findings();
+    for change in plan.changes() {
+        writeln!(shown, "{} {:?}", change.subject, change.reasons).unwrap();
+        if let Some(diff) = &change.diff {
+            writeln!(shown, "{}\n{}", diff.before, diff.after).unwrap();
+        }
+    }
+    writeln!(shown, "{:?} {:?}", plan.notes, plan.problems).unwrap();
+    shown
+}
+
+/// JSON with a canary in every value, and the names of settings as they come.
+fn settings() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        "[a-z]{0,4}".prop_map(|text| serde_json::json!(format!("{text}canary"))),
+        Just(serde_json::json!("http://u:canary@proxy:3128")),
+    ];
+    let value = leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(serde_json::Value::from),
+            prop::collection::hash_map("[a-z-]{1,6}", inner, 0..3)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    });
+    let name = prop_oneof![
+        Just("proxies".to_owned()),
+        Just("log-opts".to_owned()),
+        Just("data-root".to_owned()),
+        Just("icc".to_owned()),
+        "[a-z-]{1,9}",
+    ]
+    .prop_filter("ours are shown", |name| {
+        ![
+            "hosts",
+            "tls",
+            "tlsverify",
+            "tlscacert",
+            "tlscert",
+            "tlskey",
+            "live-restore",
+        ]
+        .contains(&name.as_str())
+    });
+    prop::collection::hash_map(name, value, 1..5)
+        .prop_map(|map| serde_json::Value::Object(map.into_iter().collect()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is in daemon.json, whole or cut off: no value that is not ours is
+    /// ever shown, nor one of a profile or a unit.
+    #[test]
+    fn no_value_of_somebody_else_is_shown(
+        settings in settings(),
+        cut in prop::option::of(1usize..60),
+        deployed in any::<bool>(),
+        live_restore in any::<bool>(),
+        style in prop::sample::select(vec!["daemon_json", "flags"]),
+    ) {
+        let mut text = serde_json::to_string_pretty(&settings).unwrap();
+        if let Some(cut) = cut {
+            text.truncate(text.len().saturating_sub(cut));
+        }
+        let drift = serde_json::json!({
+            "bare": !deployed,
+            "variables": {"dtls_live_restore": live_restore, "dtls_config_style": style, "dtls_dropin": "override.conf"},
+            "drift": {
+                "daemon": {
+                    "/etc/docker/daemon.json": {"content": text},
+                    "/etc/default/docker": {"content": "DOCKER_OPTS=\"--log-opt token=canary\"\nHTTP_PROXY=http://u:canary@p\n"},
+                    "/etc/systemd/system/docker.service.d/override.conf": {
+                        "content": "# canary\n[Service]\nEnvironment=TOKEN=canary\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --log-opt splunk-token=canary --label=canary $DOCKER_OPTS\n"
+                    },
+                },
+                "client": {
+                    "/home/ubuntu/.profile": {"content": "export AWS_SECRET_ACCESS_KEY=canary\n", "owner": "ubuntu"},
+                },
+            },
+        });
+        let shown = everything_shown(&Case::read(&drift.to_string()).unwrap());
+        prop_assert!(!shown.contains("canary"), "{shown}");
+        prop_assert!(style == "flags" || shown.contains("daemon.json"), "{shown}");
+    }
 }
 
 /// Compares what comes out of each case with what it expects, or writes it.

@@ -9,7 +9,7 @@ use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
-use dtls_deploy::plan::{Authority, Renewals, issued_names, plan, revoked};
+use dtls_deploy::plan::{Authority, Plan, Renewals, issued_names, plan, revoked};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;
@@ -182,12 +182,16 @@ fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventory {
 impl Case {
     /// Deploys in memory, lets happen what the case says, and plans.
     pub fn outcome(&self) -> Outcome {
-        let (inventory, playbook, facts, now) = self.scene();
-        let outcome = describe(&plan(&inventory, &playbook, &facts, now));
+        let outcome = describe(&self.plan());
         if let Some(proof) = self.written.proof {
             assert_eq!(outcome.proof, proof, "whether the plan ends in a proof");
         }
         outcome
+    }
+
+    pub fn plan(&self) -> Plan {
+        let (inventory, playbook, facts, now) = self.scene();
+        plan(&inventory, &playbook, &facts, now)
     }
 
     /// The same, and lets the doctor look; in the words of `expect:`.
