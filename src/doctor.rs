@@ -126,6 +126,7 @@ impl Doctor<'_> {
     /// What deploy has to know, and some more.
     fn request(&self, host: &Host, request: &mut FactRequest) {
         request.health = true;
+        request.sudo = true;
         for role in roles(host) {
             let (directory, files) = leaf_location(host, role);
             for name in [&files.ca, &files.cert] {

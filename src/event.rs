@@ -308,6 +308,8 @@ pub enum Check {
     KeptOut,
     /// The served certificate is the issued one, of the right CA and name.
     Served,
+    /// It trusts the CAs that it should and no other; told only where it does not.
+    Authorities,
     /// The same under another name or address of the certificate.
     Name,
     /// Without a certificate nobody is let in.
@@ -335,6 +337,7 @@ impl Check {
             Self::LetInWithout => "let in without a certificate, as declared",
             Self::KeptOut => "kept out without a certificate, as declared",
             Self::Served => "daemon serves the issued certificate",
+            Self::Authorities => "accepts clients of its own CAs alone",
             Self::Name => "the same under another of its names",
             Self::Open => "open to everybody, as declared",
             Self::NoCertificate => "no certificate refused",

@@ -10,6 +10,7 @@ use crate::event::{Event, Events, SCHEMA};
 use crate::inventory::{Host, Inventory};
 use crate::node::SshContext;
 use crate::node::facts::FactRequest;
+use crate::plan::leave_out_shared;
 use crate::playbook::Playbook;
 use crate::run::run_id;
 use crate::session::{Deadlines, Gathered, Gathering, Passwords, gather};
@@ -81,7 +82,9 @@ impl<'a> Look<'a> {
             deadlines: self.deadlines,
             events,
         };
-        gather(&wanted, how).await
+        let mut gathered = gather(&wanted, how).await;
+        leave_out_shared(&mut gathered.facts);
+        gathered
     }
 }
 

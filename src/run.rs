@@ -9,7 +9,7 @@
 //! with what the plan was made from; where the CA has moved on meanwhile, it
 //! reads and plans again, under the lock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,15 +18,16 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::agent::{Program, RunningAgent};
 use crate::apply::{Apply, InPlace, Materials, Outcome, issue};
-use crate::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
+use crate::event::{Check, Event, Events, FailureKind, Phase, Proof, SCHEMA, Verdict};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
+use crate::journal::left::Left;
 use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
 use crate::pki::{Certificate, Request, Role};
-use crate::plan::{Action, Plan, leaf_location, plan};
+use crate::plan::{Action, Plan, leaf_location, leave_out_shared, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
@@ -125,44 +126,11 @@ impl Run<'_> {
                 .roll_over_by_itself(rotation, &why, world, &program, &left, begun)
                 .await;
         }
-        let mut outcome = Outcome::default();
-        let mut proofs = Vec::new();
-        let mut materials = self.materials(&world);
-        // A run that is still at work holds the lock.
-        let unsettled = world.plan.unsettled;
-        if self.options.check || (world.plan.is_empty() && !unsettled) {
-            self.say_found(&left, &world);
-            self.show(&world.plan);
-        } else {
-            if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
-                self.show(&world.plan);
-                return Err(refused);
-            }
-            let asked = Instant::now();
-            let mut agent = self.unless(self.lock(&world, &program)).await??;
-            // Whoever held the lock may have changed nodes, too.
-            let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
-            let moved = self.unless(self.moved_on(&mut agent, &world.facts));
-            if unsettled {
-                // Whoever had begun it would hold the lock if it were at work.
-                self.settle(&world).await?;
-            }
-            if moved.await?? || waited || unsettled {
-                world = self.unless(self.look(&program, world.nodes)).await?;
-            }
-            self.say_found(&left, &world);
-            self.show(&world.plan);
-            self.consent(&world.plan).await?;
-            materials = self.issue(&world, &mut agent, &mut None).await?;
-            (outcome, proofs) = self.apply_and_prove(&world, 0, &materials).await;
-            self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
-            // The agent gives the lock back and ends.
-            if let Err(error) = self.call(&mut agent, Request::Bye).await {
-                self.said_by_authority(&error, &mut outcome);
-            }
-        }
-        if proofs.is_empty() && !self.options.check {
-            proofs = self.proved(&world, &materials).await;
+        let (mut outcome, mut proofs) = self.round(&mut world, 0, &program, &left).await?;
+        if self.marks_foreign(&mut world, &program, &proofs).await? {
+            let (later, again) = self.round(&mut world, 1, &program, &[]).await?;
+            outcome.absorb(later);
+            proofs = again;
         }
         if self.interrupt.is_asked() {
             self.stopped(&outcome);
@@ -172,6 +140,83 @@ impl Run<'_> {
         let closing = world.nodes.values().map(|node| node.connection.close());
         futures::future::join_all(closing).await;
         Ok(exit)
+    }
+
+    /// What is planned is shown, carried out and proved.
+    async fn round(
+        &self,
+        world: &mut World,
+        pass: usize,
+        program: &Program,
+        left: &[Left],
+    ) -> Result<(Outcome, Vec<Proof>), RunError> {
+        let mut outcome = Outcome::default();
+        let mut proofs = Vec::new();
+        let mut materials = self.materials(world);
+        // A run that is still at work holds the lock.
+        let unsettled = world.plan.unsettled;
+        if self.options.check || (world.plan.is_empty() && !unsettled) {
+            self.say_found(left, world);
+            self.show(&world.plan);
+        } else {
+            if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
+                self.show(&world.plan);
+                return Err(refused);
+            }
+            let asked = Instant::now();
+            let mut agent = self.unless(self.lock(world, program)).await??;
+            // Whoever held the lock may have changed nodes, too.
+            let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
+            let moved = self.unless(self.moved_on(&mut agent, &world.facts));
+            if unsettled {
+                // Whoever had begun it would hold the lock if it were at work.
+                self.settle(world).await?;
+            }
+            if moved.await?? || waited || unsettled {
+                let nodes = world.nodes.clone();
+                *world = self.unless(self.look(program, nodes)).await?;
+            }
+            self.say_found(left, world);
+            self.show(&world.plan);
+            self.consent(&world.plan).await?;
+            materials = self.issue(world, &mut agent, &mut None).await?;
+            (outcome, proofs) = self.apply_and_prove(world, pass, &materials).await;
+            self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
+            // The agent gives the lock back and ends.
+            if let Err(error) = self.call(&mut agent, Request::Bye).await {
+                self.said_by_authority(&error, &mut outcome);
+            }
+        }
+        if proofs.is_empty() && !self.options.check {
+            proofs = self.proved(world, &materials).await;
+        }
+        Ok((outcome, proofs))
+    }
+
+    /// Whether the proof has seen daemons that accept clients of another CA although
+    /// nothing was to be changed: they have read another bundle than lies there. Then
+    /// the plan is made again, with their restarts in it.
+    async fn marks_foreign(
+        &self,
+        world: &mut World,
+        program: &Program,
+        proofs: &[Proof],
+    ) -> Result<bool, RunError> {
+        let foreign: BTreeSet<&str> = proofs
+            .iter()
+            .filter(|proof| proof.check == Check::Authorities && proof.verdict == Verdict::Failed)
+            .map(|proof| proof.to.as_str())
+            .collect();
+        if foreign.is_empty() || self.options.check || self.interrupt.is_asked() {
+            return Ok(false);
+        }
+        let nodes = world.nodes.clone();
+        *world = self.unless(self.look(program, nodes)).await?;
+        for (host, facts) in &mut world.facts {
+            facts.claims.foreign_authority = foreign.contains(host.as_str());
+        }
+        world.plan = self.plan(&world.facts);
+        Ok(!world.plan.is_empty())
     }
 
     /// The first event.
@@ -327,18 +372,19 @@ impl Run<'_> {
                 }
             }
         }
-        let plan = plan(
-            self.inventory,
-            self.playbook,
-            &facts,
-            OffsetDateTime::now_utc().to_offset(self.zone),
-        );
+        leave_out_shared(&mut facts);
+        let plan = self.plan(&facts);
         World {
             nodes,
             facts,
             missing,
             plan,
         }
+    }
+
+    fn plan(&self, facts: &BTreeMap<String, NodeFacts>) -> Plan {
+        let now = OffsetDateTime::now_utc().to_offset(self.zone);
+        plan(self.inventory, self.playbook, facts, now)
     }
 
     /// The CA's part. The passphrase is asked for once, when it is first needed.

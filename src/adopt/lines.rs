@@ -21,9 +21,18 @@ pub fn lines(host: &Host, facts: &NodeFacts) -> Vec<String> {
         &paths(host, Role::Daemon, facts),
         &tls_paths(host, |path| facts.expand(path)),
     );
+    lines.extend(owner(host, facts));
     lines.extend(listeners(host, facts));
     lines.extend(drop_in(host, facts));
     lines
+}
+
+/// Whose directory it is, where that is not root's: deploy refuses it otherwise.
+fn owner(host: &Host, facts: &NodeFacts) -> Option<String> {
+    let owner = &facts.regular(&paths(host, Role::Daemon, facts).ca)?.owner;
+    let is_said = host.settings.daemon_dir_trusted_owner.as_ref() == Some(owner);
+    (owner != "root" && !is_said)
+        .then(|| format!("dtls_daemon_dir_trusted_owner: {}", quoted(owner)))
 }
 
 fn files(found: &TlsPaths, wanted: &TlsPaths) -> Vec<String> {

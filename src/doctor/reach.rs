@@ -19,7 +19,7 @@ use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
 use crate::plan::{daemon_address, leaf_location};
 use crate::verify::probe::{self, Answer, Shown};
-use crate::verify::{Expectations, own_certificate};
+use crate::verify::{Expectations, foreign_authorities, own_certificate};
 
 /// Longer than any connection inside a site takes; a firewall that drops is
 /// found in this time.
@@ -123,6 +123,11 @@ pub(super) fn judge(
 ) -> Judged {
     let address = daemon_address(daemon);
     let (url, from) = (address.url(), client.name.as_str());
+    if let Seen::Answered(_, shown) = seen
+        && let Some(found) = foreign(world, daemon, shown)
+    {
+        return Judged::Found(found);
+    }
     let is_good = match seen {
         Seen::Open => true,
         // What is declared is said once, of the daemon.
@@ -201,6 +206,27 @@ pub(super) fn judge(
         Seen::Answered(answer, shown) => answered(world, client, daemon, answer, shown),
         Seen::Open => Judged::Fine,
     }
+}
+
+/// A daemon that accepts clients of a CA that is not this inventory's: it has read
+/// another bundle than it should have.
+fn foreign(world: &World<'_>, daemon: &Host, shown: &Shown) -> Option<Finding> {
+    let authorities = [&world.authority.certificate, &world.authority.next];
+    let own: Vec<Certificate> = authorities.into_iter().flatten().cloned().collect();
+    if own.is_empty() || !world.is_deployed(daemon) {
+        return None;
+    }
+    let names = foreign_authorities(shown, &own)?;
+    Some(Finding {
+        mended_by_deploy: true,
+        ..finding(
+            Severity::Error,
+            Topic::Certificate,
+            &daemon.name,
+            format!("dockerd accepts clients of other CAs than it should: {names}"),
+            "find out who can write its CA bundle; deploy restarts docker with the right one",
+        )
+    })
 }
 
 /// Something answers that is not what it should be.

@@ -7,7 +7,7 @@ use super::findings::{Findings, finding};
 use crate::event::{Severity, Topic};
 use crate::inventory::Host;
 use crate::node::facts::{Health, NodeFacts};
-use crate::plan::clocks;
+use crate::plan::{Refusal, clocks, recorded_input};
 
 /// The oldest docker that deploy has been tried with.
 const OLDEST: (u32, u32) = (20, 10);
@@ -19,6 +19,16 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
             confinement(findings, host, facts, health);
             versions(findings, host, health);
         }
+    }
+    if let Some(Refusal { message, hint }) = recorded_input(facts) {
+        let advice = hint.unwrap_or_default();
+        findings.add(finding(
+            Severity::Warning,
+            Topic::Sudo,
+            &host.name,
+            message,
+            advice,
+        ));
     }
     clock(findings, world, host);
 }

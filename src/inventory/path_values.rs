@@ -4,6 +4,7 @@
 
 use super::convert::{Context, Convert, Found};
 use super::names;
+use super::system_directories::system_directory;
 use crate::yaml::source::quoted;
 
 /// The names of the three files of a daemon, in its directory.
@@ -70,6 +71,15 @@ fn directory(text: &str, value: &Found, context: &mut Context) -> Option<String>
     if matches!(names::tidy_path(text).as_str(), "/" | "~" | "") {
         let message = format!("{} cannot hold the files", quoted(text));
         return value.refuse(message, "name a directory of its own", context);
+    }
+    if let Some(of) = system_directory(text) {
+        let message = if names::tidy_path(text) == of {
+            format!("{} is a directory of the system", quoted(text))
+        } else {
+            format!("{} lies in a directory of the system, {of}", quoted(text))
+        };
+        let help = "name a directory of its own: /etc/docker/tls for a daemon, ~/.docker for a client, /etc/dtls-deploy/ca for the CA";
+        return value.refuse(message, help, context);
     }
     if text.len() > 1024 || text.split('/').any(|part| part.len() > 255) {
         return value.refuse("this path is longer than file systems allow", "", context);
@@ -171,8 +181,19 @@ fn file_name(value: &Found, context: &mut Context) -> Option<String> {
             context,
         );
     }
+    if DOCKERS.contains(&text) {
+        let message = format!("{} is the name of a file of Docker's own", quoted(text));
+        return value.refuse(
+            message,
+            "a name that Docker has no use for: ca.pem",
+            context,
+        );
+    }
     Some(text.to_owned())
 }
+
+/// What Docker keeps in /etc/docker and in ~/.docker.
+const DOCKERS: [&str; 4] = ["config.json", "daemon.json", "key.json", "meta.json"];
 
 /// The name of a drop-in file.
 pub(super) struct DropIn;

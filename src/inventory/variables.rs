@@ -134,6 +134,9 @@ variables! {
     /// The directory of a daemon's three files.
     "dtls_daemon_dir" => daemon_dir: String = "/etc/docker/tls".to_owned(),
         "/etc/docker/tls", Directory, Daemons;
+    /// Whose directory `dtls_daemon_dir` is, where it is not root's: that account can
+    /// become root on the host, because it can change which CA dockerd trusts.
+    "dtls_daemon_dir_trusted_owner" => daemon_dir_trusted_owner: Option<String> = None, "", Account, Daemons;
     /// The names of a daemon's three files.
     "dtls_daemon_files" => daemon_files: Files = Files::default(),
         "{ca: ca.pem, cert: cert.pem, key: key.pem}", FileNames, Daemons;

@@ -45,8 +45,12 @@ impl Module for Push {
             let absent = host.identities.iter().filter(|of| of.is_absent());
             let absent = absent.filter(|_| role == Role::Client);
             for holder in holders(host, role).into_iter().chain(absent) {
-                let (directory, _) = leaf_location(holder, role);
-                request.directories.insert(directory);
+                let (directory, files) = leaf_location(holder, role);
+                request.directories.insert(directory.clone());
+                if role == Role::Daemon {
+                    let files = [&files.ca, &files.cert, &files.key];
+                    request.former = files.map(|name| format!("{directory}/{name}")).into();
+                }
                 request_leaf(holder, role, request);
             }
         }
@@ -61,6 +65,9 @@ impl Module for Push {
         let Some(role) = role_of(task, host) else {
             return Ok(Vec::new());
         };
+        if role == Role::Daemon && !is_absent(task) {
+            planner.check_anchor(host)?;
+        }
         let mut served = holders(host, role);
         served.retain(|holder| is_absent(task) || !waits_for_leaf(planner, holder, task, role));
         // What only follows a new certificate takes nothing away.
@@ -188,6 +195,9 @@ fn deliver(
                 reasons,
             },
         )?);
+    }
+    if role == Role::Daemon {
+        changes.extend(planner.remove_former(host, task)?);
     }
     Ok(changes)
 }

@@ -340,6 +340,10 @@ pub fn runs_with(path: &str, facts: &NodeFacts) -> bool {
 
 /// Why the running daemon is not one that has read what is there now.
 pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
+    // Somebody had it read another bundle, and put the file back.
+    if facts.claims.foreign_authority {
+        return vec!["dockerd has read another CA bundle".to_owned()];
+    }
     let unit = facts.unit.clone().unwrap_or_default();
     if unit.active_state() != "active" {
         return vec![format!("the unit is {}", unit.active_state())];

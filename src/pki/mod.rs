@@ -57,6 +57,7 @@ pub use keyfile::{
 };
 pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError, Revocation};
 pub use lock::{Holder, Lock, Taken};
+pub use name::subject_text;
 pub use profile::{KeyType, Role, UnknownKeyType};
 pub use protocol::{
     AdoptedLeaf, AuthorityFiles, CaFile, DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName,

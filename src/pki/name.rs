@@ -5,9 +5,18 @@
 
 use std::fmt::Write as _;
 
-use x509_parser::prelude::X509Name;
+use x509_parser::prelude::{FromDer as _, X509Name};
 
 use super::encoding::hex;
+
+/// A distinguished name in DER as text; what is none is not shown.
+#[must_use]
+pub fn subject_text(der: &[u8]) -> String {
+    match X509Name::from_der(der) {
+        Ok((_, name)) => name_text(&name),
+        Err(_) => "?".to_owned(),
+    }
+}
 
 /// RFC 4514, section 2: last relative name first, values escaped.
 pub(crate) fn name_text(name: &X509Name<'_>) -> String {

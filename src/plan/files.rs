@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use super::anchor::check_resolved;
 use super::change::{Action, Change, Content, FileChange, TextDiff};
 use super::place::{Kind, Place};
 use super::shown::shown;
@@ -101,6 +102,9 @@ impl Planner<'_> {
         let directory = facts.expand(&desired.directory);
         let account = facts.account_for(&directory)?;
         check_directory(facts, &directory, desired.place)?;
+        if desired.place.is_declared() {
+            check_resolved(facts, &directory)?;
+        }
         let path = format!("{directory}/{}", desired.name);
         let mut reasons = desired.reasons;
         let mut mode = desired.mode.bits();
@@ -210,6 +214,7 @@ impl Planner<'_> {
         };
         let is_issued = || self.authority.ledger.by_key_sha256(&file.sha256).is_some();
         let is_fine = is_same
+            || !place.is_told_by_content()
             || kind.is_some_and(|kind| place.accepts(kind))
             || (place == Place::Key && is_issued());
         is_fine
@@ -230,16 +235,14 @@ fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
 /// Keys lie in no directory that others may write to: they could exchange the
 /// files. Its mode is the node's own, so it is not changed but refused.
 fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
-    let holds_keys = !matches!(
-        place,
-        Place::DaemonJson | Place::DropIn | Place::Profile | Place::Kept
-    );
     match facts.directory(directory) {
-        Some(found) if holds_keys && found.mode & 0o022 != 0 => Err(Refusal::new(format!(
-            "{directory} can be written by others than {} (mode {:04o})",
-            found.owner, found.mode
-        ))
-        .hint(format!("chmod go-w {}", word(directory)))),
+        Some(found) if place.is_declared() && found.mode & 0o022 != 0 => {
+            Err(Refusal::new(format!(
+                "{directory} can be written by others than {} (mode {:04o})",
+                found.owner, found.mode
+            ))
+            .hint(format!("chmod go-w {}", word(directory))))
+        }
         _ => Ok(()),
     }
 }

@@ -41,6 +41,9 @@ impl Planner<'_> {
     /// # Errors
     /// When the CA cannot be used or the request cannot be made.
     pub fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+        if role == Role::Daemon {
+            self.note_shared(host);
+        }
         let decision = match self.pair(host, role)? {
             Found::Pair(certificate) => {
                 let mut reasons = self.faults(host, role, &certificate);
@@ -137,6 +140,9 @@ impl Planner<'_> {
                 "its own addresses are not known: there is no awk, or no /proc/net",
             )
             .hint("name them in dtls_extra_sans instead of dtls_own_addresses"));
+        }
+        if role == Role::Daemon && host.settings.own_addresses {
+            self.check_own_addresses(host, facts)?;
         }
         let (directory, files) = location(host, role);
         Ok(examine(

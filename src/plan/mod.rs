@@ -7,6 +7,7 @@
 
 mod address;
 mod adopted;
+mod anchor;
 mod authority;
 mod change;
 mod engine;
@@ -16,6 +17,7 @@ mod files;
 mod issued;
 mod leaf;
 mod modes;
+mod others;
 mod outside;
 mod owner;
 mod place;
@@ -47,6 +49,7 @@ pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
 };
+pub use others::leave_out_shared;
 pub use outside::{Outside, outside_of};
 pub use owner::{OWNER, record as owner_record};
 pub use place::{Kind, Place};
@@ -155,6 +158,18 @@ impl Planner<'_> {
         self.earlier.extend(changes.iter().cloned());
     }
 
+    /// Says that sudo on the node records what is sent to it.
+    fn note_recorded_input(&mut self, host: &Host) {
+        let facts = self.facts.get(&host.name);
+        if let Some(Refusal { message, hint }) = facts.and_then(recorded_input) {
+            self.notes.push(Note {
+                danger: true,
+                host: host.name.clone(),
+                text: format!("{message}: {}", hint.unwrap_or_default()),
+            });
+        }
+    }
+
     /// Says of a directory with keys that others may read it.
     pub fn note_readable(&mut self, host: &Host, directory: &str) {
         let facts = self.facts.get(&host.name);
@@ -171,6 +186,19 @@ impl Planner<'_> {
             text: text.into(),
         });
     }
+}
+
+/// Whether sudo on a node writes down what the account sends, the CA's passphrase
+/// and keys among it, and what to do.
+#[must_use]
+pub fn recorded_input(facts: &NodeFacts) -> Option<Refusal> {
+    let word = facts.claims.sudo_records.as_ref()?;
+    Some(
+        Refusal::new(format!(
+            "sudo records what is sent to it ({word}), passphrases and keys included, below /var/log/sudo-io where iolog_dir does not say otherwise"
+        ))
+        .hint("turn it off for the account that logs in (Defaults:ACCOUNT !log_input, !log_stdin in sudoers), and remove what is recorded"),
+    )
 }
 
 /// Makes the plan.
@@ -218,6 +246,9 @@ pub fn plan(
             }
         }
         plan.plays.push(result);
+    }
+    for host in &inventory.hosts {
+        planner.note_recorded_input(host);
     }
     if planner.keeps_windows {
         window::keep(&mut planner, &mut plan);

@@ -134,6 +134,23 @@ impl Place {
         }
     }
 
+    /// Whether the kind of a file decides about it; for the others a record of this
+    /// program does.
+    #[must_use]
+    pub const fn is_told_by_content(self) -> bool {
+        !matches!(self, Self::Authority | Self::Kept)
+    }
+
+    /// Whether the inventory says in which directory it is; the others have one of
+    /// Docker's or systemd's own.
+    #[must_use]
+    pub const fn is_declared(self) -> bool {
+        matches!(
+            self,
+            Self::Certificates | Self::Key | Self::Context | Self::Authority
+        )
+    }
+
     /// In words, after "is not".
     #[must_use]
     pub const fn described(self) -> &'static str {

@@ -12,7 +12,9 @@ use std::time::Instant;
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
 use crate::event::{Event, HostRecap};
+use crate::node::facts::FactRequest;
 use crate::pki::{Request, Response};
+use crate::plan::recorded_input;
 
 impl Run<'_> {
     /// Tries everything that a run needs.
@@ -36,12 +38,36 @@ impl Run<'_> {
                 self.may(&host.name, what);
             }
         }
+        self.ask_sudo(&world).await;
         let opened = self.open_authority(&world, &program).await;
         for node in world.nodes.values() {
             node.connection.close().await;
         }
         opened?;
         Ok(self.recap_access(&world, begun))
+    }
+
+    /// Warns of nodes whose sudo records what is sent to it.
+    async fn ask_sudo(&self, world: &World) {
+        let request = FactRequest {
+            sudo: true,
+            ..FactRequest::default()
+        };
+        let hosts = self.hosts().into_iter();
+        let asked = hosts
+            .filter(|host| self.is_privileged(host))
+            .filter_map(|host| Some((&host.name, world.nodes.get(&host.name)?)))
+            .map(async |(name, node)| {
+                let facts = node.facts(true, &request).await.ok()?;
+                Some((name, recorded_input(&facts)?))
+            });
+        for (host, refusal) in futures::future::join_all(asked).await.into_iter().flatten() {
+            let hint = refusal.hint.unwrap_or_default();
+            self.events.emit(Event::Warning {
+                host: Some(host.clone()),
+                text: format!("{}: {hint}", refusal.message),
+            });
+        }
     }
 
     fn may(&self, host: &str, what: &str) {

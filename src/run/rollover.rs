@@ -263,7 +263,7 @@ fn rejects(proof: &Proof) -> bool {
     proof.verdict == Verdict::Failed
         && matches!(
             proof.check,
-            Check::Accepted | Check::LetInWithout | Check::Served
+            Check::Accepted | Check::LetInWithout | Check::Served | Check::Authorities
         )
 }
 

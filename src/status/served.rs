@@ -15,7 +15,7 @@ use crate::node::DialError;
 use crate::pki::{Certificate, Role};
 use crate::plan::{Renewal, daemon_address, leaf_location};
 use crate::verify::probe::{Answer, ServerFault, Shown};
-use crate::verify::{DEADLINE, Unreached, handshake};
+use crate::verify::{DEADLINE, Unreached, foreign_authorities, handshake};
 
 /// Handshakes under way at one time.
 const AT_ONCE: usize = 64;
@@ -131,8 +131,13 @@ fn fill(
             asked.sort();
             wanted.sort();
             if asked != wanted {
-                let text = "it accepts clients of other CAs than it should";
-                faults.broken.push(text.to_owned());
+                let foreign = foreign_authorities(shown, authorities);
+                faults.broken.push(match foreign {
+                    Some(names) => {
+                        format!("it accepts clients of other CAs than it should: {names}")
+                    }
+                    None => "it accepts clients of other CAs than it should".to_owned(),
+                });
             }
         }
     }

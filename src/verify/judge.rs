@@ -6,7 +6,7 @@
 use super::probe::Shown;
 use crate::docker::tls::DaemonMode;
 use crate::event::Verdict;
-use crate::pki::Certificate;
+use crate::pki::{Certificate, subject_text};
 
 /// The CAs whose certificates a daemon asks its callers for.
 #[must_use]
@@ -15,6 +15,18 @@ pub fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
         DaemonMode::TlsVerify => trusted,
         DaemonMode::Tls => &[],
     }
+}
+
+/// The names of the CAs that a daemon asks its callers' certificates to be of, and
+/// that it should not know: it has read another bundle than it should have.
+#[must_use]
+pub fn foreign_authorities(shown: &Shown, authorities: &[Certificate]) -> Option<String> {
+    let asked = shown.accepted_authorities.iter().flatten();
+    let foreign: Vec<String> = asked
+        .filter(|name| authorities.iter().all(|known| known.subject_raw() != *name))
+        .map(|name| crate::node::visible(&subject_text(name)))
+        .collect();
+    (!foreign.is_empty()).then(|| foreign.join(", "))
 }
 
 /// Compares what a daemon showed with what it should.
@@ -54,10 +66,51 @@ pub fn judge_shown(
     wanted.sort();
     asked.sort();
     if wanted != asked {
-        return (
-            Verdict::Failed,
-            "it accepts clients of other CAs than it should".to_owned(),
+        let seen = foreign_authorities(shown, authorities).map_or_else(
+            || "it accepts clients of other CAs than it should".to_owned(),
+            |foreign| format!("it accepts clients of other CAs than it should: {foreign}"),
         );
+        return (Verdict::Failed, seen);
     }
     (Verdict::Proved, format!("serial {serial}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{Authority, KeyType, Subject};
+
+    #[test]
+    fn a_ca_that_is_not_in_the_bundle_is_named() {
+        let authority = |name: &str| {
+            let now = time::OffsetDateTime::now_utc();
+            let day = time::Duration::days(1);
+            Authority::create(&Subject::named(name), KeyType::EcdsaP256, day, now)
+                .unwrap()
+                .certificate()
+                .clone()
+        };
+        let (own, evil) = (authority("own"), authority("evil"));
+        let shown = |asked: &[&Certificate]| Shown {
+            certificate: Some(own.der().to_vec()),
+            accepted_authorities: Some(
+                asked.iter().map(|one| one.subject_raw().to_vec()).collect(),
+            ),
+        };
+        let wanted = std::slice::from_ref(&own);
+        assert_eq!(foreign_authorities(&shown(&[&own]), wanted), None);
+        assert_eq!(foreign_authorities(&shown(&[]), wanted), None);
+        let both = shown(&[&own, &evil]);
+        assert_eq!(
+            foreign_authorities(&both, wanted).as_deref(),
+            Some("CN=evil")
+        );
+        let (verdict, seen) = judge_shown(&both, Some(own.der()), wanted);
+        assert_eq!(verdict, Verdict::Failed);
+        assert!(seen.ends_with("CN=evil"), "{seen}");
+        // One that is missing is another fault.
+        let (verdict, seen) = judge_shown(&shown(&[]), Some(own.der()), wanted);
+        assert_eq!(verdict, Verdict::Failed);
+        assert!(seen.ends_with("than it should"), "{seen}");
+    }
 }

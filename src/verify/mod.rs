@@ -15,7 +15,7 @@ pub mod pair;
 pub mod probe;
 mod selection;
 
-pub use judge::{asked_for, judge_shown};
+pub use judge::{asked_for, foreign_authorities, judge_shown};
 pub use selection::VerifyScope;
 
 use std::collections::BTreeMap;
@@ -245,8 +245,7 @@ impl Attempt<'_> {
         let mut proofs = Vec::new();
         match nobody {
             Ok((answer, shown)) => {
-                let (verdict, seen) = self.judge_served(&answer, &shown);
-                proofs.push(self.proof(Check::Served, verdict, seen));
+                proofs.push(self.judge_served(&answer, &shown));
                 proofs.push(if is_open {
                     self.open(&answer)
                 } else {
@@ -339,21 +338,22 @@ impl Attempt<'_> {
 
     /// Is it the certificate that was issued, and are exactly our CAs asked
     /// for? A restart that changes only the bundle keeps the serial.
-    fn judge_served(&self, answer: &Answer, shown: &Shown) -> (Verdict, String) {
+    fn judge_served(&self, answer: &Answer, shown: &Shown) -> Proof {
         if let Answer::ServerCertificate(fault) = answer {
-            return (Verdict::Failed, fault.to_string());
+            return self.proof(Check::Served, Verdict::Failed, fault.to_string());
         }
         let trusted = self
             .expectations
             .trusted_by(&self.daemon.name, Role::Daemon);
-        judge_shown(
-            shown,
-            self.expectations
-                .served
-                .get(&self.daemon.name)
-                .map(Vec::as_slice),
-            asked_for(self.daemon.settings.daemon_mode, trusted),
-        )
+        let wanted = asked_for(self.daemon.settings.daemon_mode, trusted);
+        let served = self.expectations.served.get(&self.daemon.name);
+        let (verdict, seen) = judge_shown(shown, served.map(Vec::as_slice), wanted);
+        let check = if foreign_authorities(shown, wanted).is_some() {
+            Check::Authorities
+        } else {
+            Check::Served
+        };
+        self.proof(check, verdict, seen)
     }
 }
 

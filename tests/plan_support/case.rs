@@ -9,7 +9,7 @@ use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
-use dtls_deploy::plan::{Authority, Plan, Renewals, issued_names, plan, revoked};
+use dtls_deploy::plan::{Authority, Plan, Renewals, issued_names, leave_out_shared, plan, revoked};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;
@@ -87,6 +87,9 @@ struct Written {
     /// By host, what somebody did there since.
     #[serde(default)]
     drift: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Daemons that were seen to ask for certificates of another CA.
+    #[serde(default)]
+    foreign_authority: Vec<String>,
     #[serde(default)]
     unreachable: BTreeSet<String>,
     /// Whether the plan ends in a proof; not looked at unless given.
@@ -275,7 +278,11 @@ impl Case {
             skip_tags: written.skip_tags.clone(),
         };
         select(&mut playbook, &inventory, &filter).unwrap_or_else(|error| panic!("{error}"));
-        let facts = lab.facts(&inventory, &playbook, now, &written.unreachable);
+        let mut facts = lab.facts(&inventory, &playbook, now, &written.unreachable);
+        leave_out_shared(&mut facts);
+        for host in &written.foreign_authority {
+            facts.get_mut(host).unwrap().claims.foreign_authority = true;
+        }
         (inventory, playbook, facts, now)
     }
 

@@ -36,6 +36,7 @@ impl Machine {
                 self.engine.running = usize::try_from(running.as_u64().unwrap()).unwrap();
             }
             ("live_restore_flag", Value::Bool(flag)) => self.engine.live_restore_flag = Some(*flag),
+            ("sudo_records", Value::String(word)) => self.sudo_records = Some(word.clone()),
             ("unsettled", Value::String(how)) => self.unsettled = Some(how.clone()),
             ("swarm", Value::Bool(swarm)) => self.engine.swarm = *swarm,
             ("started", Value::String(_)) => self.restart("somebody else's", now),
@@ -53,6 +54,10 @@ impl Machine {
             (path, Value::Object(fields)) if path.ends_with('/') => {
                 let path = path.trim_end_matches('/');
                 let field = |name: &str| fields.get(name).and_then(Value::as_str);
+                if let Some(to) = field("link") {
+                    self.links.insert(path.to_owned(), to.to_owned());
+                    return;
+                }
                 let mode = field("mode").map_or(0o755, octal);
                 self.mkdir(path, field("owner").unwrap_or("root"), mode);
             }

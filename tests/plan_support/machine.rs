@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{
     Component, EngineFact, FactRequest, File, FileFact, Network, NodeFacts, Space, UnitFact,
 };
@@ -44,6 +45,8 @@ pub struct Machine {
     pub disk: BTreeMap<String, Item>,
     /// Owner and mode.
     pub directories: BTreeMap<String, (String, u32)>,
+    /// Root's links to directories.
+    pub links: BTreeMap<String, String>,
     pub unit: BTreeMap<String, String>,
     pub services: BTreeMap<String, BTreeMap<String, String>>,
     pub systemd: bool,
@@ -61,6 +64,8 @@ pub struct Machine {
     pub unsettled: Option<String>,
     /// Homes of accounts besides the login's.
     pub homes: BTreeMap<String, String>,
+    /// Why sudo records what is sent to it.
+    pub sudo_records: Option<String>,
     pub booted: i64,
     pub started: i64,
 }
@@ -83,6 +88,7 @@ impl Machine {
             account: if privileged { "root" } else { "ubuntu" }.to_owned(),
             disk: BTreeMap::new(),
             directories: BTreeMap::new(),
+            links: BTreeMap::new(),
             unit: BTreeMap::new(),
             services: BTreeMap::new(),
             systemd: true,
@@ -95,6 +101,7 @@ impl Machine {
             engine: EngineFact::default(),
             unsettled: None,
             homes: BTreeMap::new(),
+            sudo_records: None,
             booted,
             started: booted + 60,
         };
@@ -243,6 +250,10 @@ impl Machine {
         let paths = |set: &BTreeSet<String>, home: &NodeFacts| -> Vec<String> {
             set.iter().map(|path| home.expand(path)).collect()
         };
+        facts.claims.sudo_records.clone_from(&self.sudo_records);
+        if !request.former.is_empty() {
+            self.former(request, &mut facts);
+        }
         for path in paths(&request.hashed, &facts) {
             let fact = self.file(&path, false);
             facts.files.insert(path, fact);
@@ -285,6 +296,33 @@ impl Machine {
             facts.engine = Some(self.engine.clone());
         }
         facts
+    }
+
+    /// As the prelude's `fact_former` does it.
+    fn former(&self, request: &FactRequest, facts: &mut NodeFacts) {
+        let wanted: Vec<String> = request
+            .former
+            .iter()
+            .map(|path| facts.expand(path))
+            .collect();
+        let record = self.stored(RECORD).map(|stored| stored.bytes.clone());
+        let record = String::from_utf8(record.unwrap_or_default()).unwrap();
+        let settings = ["json", "service", "socket", "conf"];
+        for (hash, path) in record.lines().filter_map(|line| line.split_once("  ")) {
+            let extension = path.rsplit('.').next().unwrap();
+            if wanted.iter().any(|known| known == path)
+                || settings.contains(&extension)
+                || path == ENVIRONMENT
+                || self.stored(path).is_none()
+            {
+                continue;
+            }
+            facts.claims.former.insert(path.to_owned(), hash.to_owned());
+            facts.files.insert(path.to_owned(), self.file(path, false));
+            let directory = path.rsplit_once('/').unwrap().0.to_owned();
+            let components = self.components(&directory);
+            facts.directories.insert(directory, components);
+        }
     }
 
     /// The daemon's unit, or its init script where there is no systemd.
@@ -340,7 +378,29 @@ impl Machine {
         facts.socket = Some(socket);
     }
 
+    /// As spelled, and then where its links lead.
     fn components(&self, path: &str) -> Vec<Component> {
+        let link = self.links.iter().find(|(link, _)| {
+            let rest = path.strip_prefix(link.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        });
+        let Some((link, to)) = link else {
+            return self.spelled(path);
+        };
+        let mut components = self.spelled(link.rsplit_once('/').unwrap().0);
+        components.push(Component {
+            path: link.clone(),
+            uid: 0,
+            owner: "root".to_owned(),
+            mode: 0o777,
+            link: true,
+        });
+        let real = self.spelled(&format!("{to}{}", &path[link.len()..]));
+        components.extend(real.into_iter().skip(1));
+        components
+    }
+
+    fn spelled(&self, path: &str) -> Vec<Component> {
         let mut walked = String::new();
         let parts = path.split('/').skip(1).map(|part| {
             walked = format!("{walked}/{part}");

@@ -2,13 +2,25 @@
 //!
 //! Comes in: the fields of a `declared` record. Goes out: [`Claims`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 /// What a node says of declared paths besides their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
     /// Files that are private keys in PEM, of those that were asked about.
     pub keys: BTreeSet<String>,
+    /// Files in other places that dockerd has read at its last confirmed restart, its
+    /// settings and units left out, with the SHA-256 that they had then.
+    pub former: BTreeMap<String, String>,
+    /// Addresses of its own that other nodes claim, too, by whom; set by whoever has
+    /// the facts of all of them.
+    pub shared: BTreeMap<IpAddr, Vec<String>>,
+    /// Why sudo records what the account sends, in sudo's own word.
+    pub sudo_records: Option<String>,
+    /// In a handshake the daemon has asked for certificates of a CA that is not in
+    /// its bundle; set by whoever has seen it.
+    pub foreign_authority: bool,
 }
 
 impl Claims {
@@ -18,6 +30,10 @@ impl Claims {
             ["key", path] => {
                 self.keys.insert((*path).to_owned());
             }
+            ["former", hash, path] => {
+                self.former.insert((*path).to_owned(), (*hash).to_owned());
+            }
+            ["sudo", word] => self.sudo_records = Some((*word).to_owned()),
             _ => return false,
         }
         true

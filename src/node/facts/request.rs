@@ -19,6 +19,12 @@ pub struct FactRequest {
     pub hashed: BTreeSet<String>,
     /// Those of them of which it also matters whether they are private keys in PEM.
     pub keys: BTreeSet<String>,
+    /// Where the daemon's certificates and key are to be: those that dockerd has read
+    /// last from another place are named.
+    pub former: BTreeSet<String>,
+    /// Whether sudo records what is sent to it: asked of sudo itself, and not only
+    /// where it has recorded something.
+    pub sudo: bool,
     /// Files of which it is enough to know that they are there.
     pub present: BTreeSet<String>,
     /// Directories that will be written to: who owns them decides as whom.
@@ -65,6 +71,10 @@ impl FactRequest {
     pub fn script(&self) -> Script {
         let mut script = Script::default();
         script.call("fact_system", &[]);
+        script.call(
+            "fact_sudo",
+            &[if self.sudo { "always" } else { "recorded" }],
+        );
         for account in &self.accounts {
             script.call("fact_account", &[account]);
         }
@@ -119,6 +129,11 @@ impl FactRequest {
             script.call("fact_space", &directories);
         }
         let hashed = self.hashed.difference(&self.keys).cloned().collect();
+        // Before the files: of what is asked about there more is known.
+        if !self.former.is_empty() {
+            let paths: Vec<&str> = self.former.iter().map(String::as_str).collect();
+            script.call("fact_former", &paths);
+        }
         for (want, paths) in [
             ("content", &self.content),
             ("hash", &hashed),
@@ -164,6 +179,11 @@ impl FactRequest {
         if self.generation {
             // Those of the manifest.
             directories.extend(facts.directories.keys().cloned());
+        }
+        if !self.former.is_empty() {
+            // Those of root's record of what dockerd has read.
+            let former = facts.claims.former.keys();
+            directories.extend(former.filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned())));
         }
         let mut elsewhere = facts
             .directories

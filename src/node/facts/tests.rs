@@ -5,6 +5,12 @@ use std::process::{Command, Stdio};
 use super::*;
 
 fn gather(shell: &[&str], request: &FactRequest) -> NodeFacts {
+    let output = run(shell, &request.script());
+    NodeFacts::parse(&output, request)
+        .unwrap_or_else(|error| panic!("{shell:?}: {error}: {}", String::from_utf8_lossy(&output)))
+}
+
+fn run(shell: &[&str], script: &crate::node::script::Script) -> Vec<u8> {
     use std::io::Write as _;
     let mut child = Command::new(shell[0])
         .args(&shell[1..])
@@ -13,16 +19,14 @@ fn gather(shell: &[&str], request: &FactRequest) -> NodeFacts {
         .stdout(Stdio::piped())
         .spawn()
         .expect("apt-get install dash bash busybox");
-    let text = request.script().text("test");
+    let text = script.text("test");
     child
         .stdin
         .take()
         .unwrap()
         .write_all(text.expose())
         .unwrap();
-    let output = child.wait_with_output().unwrap();
-    NodeFacts::parse(&output.stdout, request)
-        .unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"))
+    child.wait_with_output().unwrap().stdout
 }
 
 #[test]
@@ -48,6 +52,8 @@ fn every_shell_reports_the_same_files() {
         ]
         .into(),
         keys: BTreeSet::new(),
+        former: BTreeSet::new(),
+        sudo: false,
         present: BTreeSet::new(),
         directories: [at("sub/dir")].into(),
         unit: None,
@@ -530,5 +536,44 @@ fn a_node_says_of_a_key_that_it_is_one_and_nothing_else() {
     let expected: BTreeSet<String> = keys.into_iter().map(at).collect();
     for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
         assert_eq!(gather(shell, &request).claims.keys, expected, "{shell:?}");
+    }
+}
+
+#[test]
+fn what_sudo_records_is_read_from_its_own_list() {
+    let head = "Matching Defaults entries for ubuntu on node3:\n    env_reset, mail_badpass, secure_path=/usr/sbin\\:/usr/bin, ";
+    let tail = "use_pty\n\nUser ubuntu may run the following commands on node3:\n    (ALL : ALL) NOPASSWD: ALL\n";
+    let command = "use_pty\n\nRunas and Command-specific defaults for ubuntu:\n    Defaults!/bin/sh log_stdin\n\nUser ubuntu may run the following commands on node3:\n    (ALL) ALL\n";
+    for (text, word) in [
+        (format!("{head}{tail}"), None),
+        (format!("{head}log_input, {tail}"), Some("log_input")),
+        (format!("{head}!log_input, {tail}"), None),
+        (
+            format!("{head}log_output, iolog_dir=/var/log/x, {tail}"),
+            None,
+        ),
+        (format!("{head}{command}"), Some("log_stdin")),
+        (
+            format!("{head}{}", tail.replace("NOPASSWD", "NOPASSWD: LOG_INPUT")),
+            Some("LOG_INPUT"),
+        ),
+        (
+            format!(
+                "{head}log_input, {}",
+                tail.replace("NOPASSWD", "NOPASSWD: NOLOG_INPUT")
+            ),
+            None,
+        ),
+    ] {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+            let mut script = FactRequest::default().script();
+            script.call("sudo_words", &[&text]);
+            let facts = NodeFacts::parse(&run(shell, &script), &FactRequest::default()).unwrap();
+            assert_eq!(
+                facts.claims.sudo_records.as_deref(),
+                word,
+                "{shell:?} {text}"
+            );
+        }
     }
 }

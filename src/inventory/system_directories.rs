@@ -1,0 +1,237 @@
+//! Directories of the system: no inventory names one for certificates and keys.
+//!
+//! Comes in: a directory, as an inventory spells it or as a node resolves it.
+//! Goes out: the system's directory that it is, or lies in. Pure; called when the
+//! inventory is read, and again by the plan once links on the node are resolved.
+
+use super::names::tidy_path;
+
+/// These, and everything below them: programs, the kernel's own, what other
+/// programs read their rights, keys and trust from.
+const TREES: [&str; 59] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/lost+found",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/etc/NetworkManager",
+    "/etc/alternatives",
+    "/etc/apparmor.d",
+    "/etc/apt",
+    "/etc/ca-certificates",
+    "/etc/containerd",
+    "/etc/cron.d",
+    "/etc/cron.daily",
+    "/etc/cron.hourly",
+    "/etc/cron.monthly",
+    "/etc/cron.weekly",
+    "/etc/dbus-1",
+    "/etc/default",
+    // CAs and client certificates of registries: moby, registry/config_unix.go.
+    "/etc/docker/certs.d",
+    "/etc/init.d",
+    "/etc/ld.so.conf.d",
+    "/etc/modprobe.d",
+    "/etc/netplan",
+    "/etc/network",
+    "/etc/pam.d",
+    "/etc/pki/ca-trust",
+    "/etc/pki/rpm-gpg",
+    "/etc/pki/tls",
+    "/etc/polkit-1",
+    "/etc/profile.d",
+    "/etc/security",
+    "/etc/selinux",
+    "/etc/skel",
+    "/etc/ssh",
+    "/etc/ssl/certs",
+    "/etc/ssl/private",
+    "/etc/sudoers.d",
+    "/etc/sysctl.d",
+    "/etc/systemd",
+    "/etc/udev",
+    "/etc/yum.repos.d",
+    "/var/backups",
+    "/var/cache",
+    "/var/lib/apt",
+    "/var/lib/containerd",
+    "/var/lib/docker",
+    "/var/lib/dpkg",
+    "/var/lib/dtls-deploy",
+    "/var/lib/rpm",
+    "/var/lib/systemd",
+    "/var/log",
+    "/var/spool",
+];
+
+/// These themselves: a directory of its own below one of them is fine.
+const ALONE: [&str; 20] = [
+    "/",
+    "/etc",
+    "/etc/pki",
+    "/etc/ssl",
+    "/home",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/root",
+    "/srv",
+    "/tmp",
+    "/usr/local",
+    "/usr/local/etc",
+    "/usr/local/share",
+    "/var",
+    "/var/lib",
+    "/var/local",
+    "/var/lock",
+    "/var/opt",
+    "/var/tmp",
+];
+
+/// Where an account keeps what lets it in elsewhere.
+const OF_ACCOUNTS: [&str; 2] = [".ssh", ".gnupg"];
+
+/// The directory of the system that this one is, or lies in.
+#[must_use]
+pub fn system_directory(directory: &str) -> Option<String> {
+    let path = resolved(directory);
+    let is_or_below = |tree: &str| {
+        path.strip_prefix(tree)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if let Some(alone) = ALONE.iter().find(|alone| path == **alone) {
+        return Some((*alone).to_owned());
+    }
+    if let Some(tree) = TREES.iter().find(|tree| is_or_below(tree)) {
+        return Some((*tree).to_owned());
+    }
+    // Of /usr only what administrators put there themselves.
+    let local = ["/usr/local/etc", "/usr/local/share"];
+    if is_or_below("/usr") && !local.iter().any(|tree| is_or_below(tree)) {
+        return Some("/usr".to_owned());
+    }
+    if is_or_below("/var/run") {
+        return Some("/var/run".to_owned());
+    }
+    let named = path.split('/').find(|part| OF_ACCOUNTS.contains(part));
+    named.map(|name| format!("~/{name}"))
+}
+
+/// Without `//`, `.` and `..`; of what is a link nothing is known here.
+fn resolved(directory: &str) -> String {
+    let tidy = tidy_path(directory);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in tidy.split('/').filter(|part| !part.is_empty()) {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    let root = if tidy.starts_with('/') { "/" } else { "" };
+    format!("{root}{}", parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{ALONE, TREES, system_directory};
+
+    #[test]
+    fn what_people_use_is_no_directory_of_the_system() {
+        for directory in [
+            "/etc/docker",
+            "/etc/docker/tls",
+            "/etc/docker/keys",
+            "/etc/docker/certs",
+            "/etc/dtls-deploy/ca",
+            "/etc/ssl/docker",
+            "/etc/pki/docker",
+            "/etc/sshd-keys",
+            "/home/ubuntu/.docker",
+            "/root/.docker",
+            "~/.docker",
+            "~/.docker/zone1",
+            "~ci/.docker",
+            "/srv/ci/docker",
+            "/opt/docker/tls",
+            "/usr/local/etc/docker",
+            "/var/lib/docker-tls",
+            "/var/lib/ci/docker",
+            "/tmp/tmp.x1/ca",
+            "/data/usr/docker",
+        ] {
+            assert_eq!(system_directory(directory), None, "{directory}");
+        }
+    }
+
+    #[test]
+    fn directories_of_the_system_are_known_in_every_spelling() {
+        for (directory, of) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/..", "/"),
+            ("/etc", "/etc"),
+            ("/etc/", "/etc"),
+            ("/etc/.", "/etc"),
+            ("//etc//", "/etc"),
+            ("/etc/docker/..", "/etc"),
+            ("/etc/docker/../ssh", "/etc/ssh"),
+            ("/etc/ssl/certs", "/etc/ssl/certs"),
+            ("/etc/ssl/certs/java", "/etc/ssl/certs"),
+            ("/etc/docker/certs.d/registry", "/etc/docker/certs.d"),
+            ("/etc/systemd/system/docker.service.d", "/etc/systemd"),
+            ("/usr/bin", "/usr"),
+            ("/usr/local/bin", "/usr"),
+            ("/usr/local", "/usr/local"),
+            ("/usr/share/docker", "/usr"),
+            ("/root", "/root"),
+            ("/home", "/home"),
+            ("/root/.ssh", "~/.ssh"),
+            ("~/.ssh", "~/.ssh"),
+            ("~ci/.gnupg/x", "~/.gnupg"),
+            ("/run/docker", "/run"),
+            ("/var/run/docker", "/var/run"),
+            ("/var/lib/dtls-deploy/armed", "/var/lib/dtls-deploy"),
+        ] {
+            assert_eq!(
+                system_directory(directory).as_deref(),
+                Some(of),
+                "{directory}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Whatever is put between the parts of a path that leads to the same place.
+        #[test]
+        fn no_spelling_hides_one(
+            known in prop::sample::select(TREES.iter().chain(&ALONE).copied().collect::<Vec<_>>()),
+            between in prop::collection::vec(prop::sample::select(vec!["/", "//", "/./", "/x/../", "/././/"]), 8),
+            end in prop::sample::select(vec!["", "/", "/.", "//", "/y/.."]),
+        ) {
+            let mut spelled = String::new();
+            let parts = known.split('/').filter(|part| !part.is_empty());
+            for (part, between) in parts.zip(between.iter().cycle()) {
+                spelled.push_str(between);
+                spelled.push_str(part);
+            }
+            if spelled.is_empty() {
+                spelled.push('/');
+            }
+            spelled.push_str(end);
+            prop_assert_eq!(system_directory(&spelled), system_directory(known));
+            prop_assert!(system_directory(known).is_some());
+        }
+    }
+}
