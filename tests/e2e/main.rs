@@ -18,6 +18,7 @@ mod adopt;
 mod authority_end;
 mod backup;
 mod batches;
+mod claims;
 mod containers;
 mod daemon;
 mod defaults;
