@@ -331,6 +331,7 @@ impl Transaction {
     pub fn execute(&self) -> Script {
         let mut script = Script::default();
         script.statement(self.definitions());
+        script.call("begin_work", &[]);
         let armed = self.arm();
         if let Some(arm) = &armed {
             script.statement(format!("(\n{}\n) & armed=$!", arm.body()));

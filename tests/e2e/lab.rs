@@ -181,6 +181,17 @@ impl Lab {
         (output.status.success(), text)
     }
 
+    /// Begins a program on a node as this account; what it prints can be read.
+    pub fn begin(&self, node: &str, user: &str, words: &[&str]) -> std::process::Child {
+        lab_command(&self.name)
+            .args(["exec", node, "--user", user, "--"])
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
     pub fn exec(&self, node: &str, command: &str) -> String {
         let (ok, text) = self.try_exec(node, command);
         assert!(ok, "{node}: {command}: {text}");

@@ -29,6 +29,7 @@ mod exit_codes;
 mod guide_b;
 mod guide_c;
 mod history;
+mod hostile;
 mod identities;
 mod interoperation;
 mod interrupt;

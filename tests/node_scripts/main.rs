@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+mod accounts;
 mod fixture;
 mod order;
 mod refusals;

@@ -25,6 +25,8 @@ pub(super) struct Parser<'a> {
     space_of: Vec<String>,
     /// Paths about which another account alone may answer, by its name.
     asked: BTreeMap<String, BTreeSet<String>>,
+    /// Runs of which a script of root's is at work, as root says.
+    at_work: BTreeSet<String>,
     /// What another account said, by its name.
     said: BTreeMap<String, Said>,
 }
@@ -49,6 +51,7 @@ impl<'a> Parser<'a> {
             own: OwnAddresses::default(),
             space_of: Vec::new(),
             asked: BTreeMap::new(),
+            at_work: BTreeSet::new(),
             said: BTreeMap::new(),
         }
     }
@@ -69,6 +72,7 @@ impl Parser<'_> {
                     let asked = self.asked.entry((*account).to_owned()).or_default();
                     asked.insert((*path).to_owned());
                 }
+                ["at-work", run] => self.at_work.extend(run_id(run)),
                 ["as", account] => {
                     let output = self.base64()?;
                     let status = self.end()?;
@@ -170,22 +174,25 @@ impl Parser<'_> {
                 }
             }
         }
-        let is_directory = |path: &String| self.facts.directories.contains_key(path);
-        let leftovers = heard.leftovers.into_iter().filter(is_directory);
-        let leftovers: Vec<String> = leftovers.collect();
-        let working = heard.working.into_iter().map(|(run, directories)| {
-            let directories: BTreeSet<String> =
-                directories.into_iter().filter(is_directory).collect();
-            (run, directories)
-        });
-        let working: Vec<(String, BTreeSet<String>)> = working.collect();
+        let known = |directories: BTreeSet<String>| {
+            let is_directory = |path: &String| self.facts.directories.contains_key(path);
+            directories.into_iter().filter(is_directory).collect()
+        };
+        let mut leftovers: BTreeSet<String> = known(heard.leftovers);
+        let mut working: Vec<(String, BTreeSet<String>)> = Vec::new();
+        for (run, directories) in heard.working {
+            let directories = known(directories);
+            // A stage that nobody works on may go; an account can make one at any time.
+            if self.at_work.contains(&run) {
+                working.push((run, directories));
+            } else {
+                leftovers.extend(directories);
+            }
+        }
         self.facts.leftovers.extend(leftovers);
         for (run, directories) in working {
-            self.facts
-                .working
-                .entry(run)
-                .or_default()
-                .extend(directories);
+            let known = self.facts.working.entry(run).or_default();
+            known.extend(directories);
         }
     }
 

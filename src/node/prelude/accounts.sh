@@ -27,7 +27,7 @@ expand() {
 
 # Seconds that what runs as another account may take: it, and what it began, is then
 # killed. An account can stop and hang its own processes, and nothing waits for it longer.
-ACCOUNT_SECONDS=60
+ACCOUNT_SECONDS=30
 # Bytes that are read of what it prints.
 ACCOUNT_OUTPUT=65536
 

@@ -29,6 +29,8 @@ ulimit -c 0 2>/dev/null
 # The shell that works on this node, whoever acts for it.
 : "${DTLS_OWNER:=$$}"
 STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
+# Gone after a boot: what tells a boot from a restart of the daemon.
+RUNTIME=${DTLS_RUNTIME:-/run}/dtls-deploy
 # Who this is: asked once, and told to those who act for another account.
 if [ -n "${DTLS_ACCOUNT_ID-}" ]; then
     ACCOUNT_ID=$DTLS_ACCOUNT_ID

@@ -49,9 +49,6 @@ validate() {
 # anybody has confirmed. It is there only while a change is under way.
 RESTORE=dtls-deploy-restore.service
 UNITS=${DTLS_UNITS:-/etc/systemd/system}
-# Gone after a boot: what tells a boot from a restart of the daemon.
-RUNTIME=${DTLS_RUNTIME:-/run}/dtls-deploy
-
 # arm SECONDS UNIT PATHS SCRIPT: the node puts everything back by itself when
 # nobody confirms in time, be it that the controller is gone, the connection
 # dead, or the power cut in between. SCRIPT defines unswap_all and unstage_all;

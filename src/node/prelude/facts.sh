@@ -109,6 +109,16 @@ fact_stages() {
     return 0
 }
 
+# fact_at_work: runs of which a script of root's is at work here.
+fact_at_work() {
+    for fact_left in "$RUNTIME"/work/*; do
+        [ -f "$fact_left" ] && read -r fact_pid fact_start <"$fact_left" || continue
+        process_start "$fact_pid"
+        [ -z "$process_start" ] || [ "$process_start" != "$fact_start" ] || record at-work "${fact_left##*/}"
+    done
+    return 0
+}
+
 # What accounts are to be asked in the end: a name and a call a line.
 fact_calls=
 
@@ -128,6 +138,7 @@ fact_for_reader() {
 # fact_ask_accounts: each account is asked once. One that gives no answer in time keeps
 # nobody else from being looked at.
 fact_ask_accounts() {
+    [ -z "$fact_calls" ] || fact_at_work
     while [ -n "$fact_calls" ]; do
         fact_account=${fact_calls%%"$TAB"*}
         fact_left=$fact_calls

@@ -26,6 +26,15 @@ stage_open() {
         printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" || fail stage "cannot write in $1"
 }
 
+# begin_work: root says itself what it is at work on. What lies in an account's directory
+# is that account's word.
+begin_work() {
+    [ "$ACCOUNT_ID" = 0 ] || return 0
+    process_start "$$"
+    mkdir -p "$RUNTIME/work" 2>/dev/null && printf '%s %s\n' "$$" "$process_start" >"$RUNTIME/work/$RUN" || return 0
+    trap 'rm -f "$RUNTIME/work/$RUN"' EXIT
+}
+
 # stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
 # stage; an existing one gets the mode with the swap, or keeps its own.
 stage_directory() {
