@@ -151,12 +151,7 @@ fn race(moves: &str) {
     lab.deploy(&[&inventory]);
     let before = lab.exec("node1", OUTSIDE);
     let mut rounds = 0;
-    for words in [
-        &["rotate", "--force"][..],
-        &["doctor"],
-        &["rollback", "--yes"],
-        &[],
-    ] {
+    for words in [&["rotate", "--force"][..], &["doctor"], &["rollback"], &[]] {
         let old = serial(&lab);
         let account = Account::race(&lab, moves);
         let keys = others_keys(&lab);

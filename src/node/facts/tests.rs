@@ -575,3 +575,46 @@ fn what_sudo_records_is_read_from_its_own_list() {
         }
     }
 }
+
+/// Answers that nobody gave: they are facts about what was asked, or an error.
+#[test]
+fn answers_are_fuzzed() {
+    let root = of_nobody();
+    let file = root.path().join("home/ca.pem").to_str().unwrap().to_owned();
+    std::fs::write(&file, "text").unwrap();
+    let request = FactRequest {
+        content: [file.clone(), "/etc/hostname".to_owned()].into(),
+        hashed: ["/etc/hosts".to_owned()].into(),
+        directories: [root.path().join("home").to_str().unwrap().to_owned()].into(),
+        ..FactRequest::default()
+    };
+    let mut child = Command::new("dash")
+        .env_remove("SUDO_USER")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = request.script().text("test");
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.expose()).unwrap();
+    let answer = child.wait_with_output().unwrap().stdout;
+    assert!(NodeFacts::parse(&answer, &request).is_ok());
+    crate::fuzz::run("facts", &[answer], |input| {
+        let Ok(facts) = NodeFacts::parse(input, &request) else {
+            return;
+        };
+        // Whatever it says: what an account answers never becomes root's word.
+        for run in facts.working.keys().chain(&facts.armed) {
+            assert!(crate::node::answer::is_run_id(run), "{run:?}");
+        }
+        for file in facts.files.values() {
+            if let FileFact::File(file) = file
+                && let Some(content) = &file.content
+            {
+                assert_eq!(crate::pki::sha256_hex(content), file.sha256);
+            }
+        }
+        let asked = |path: &String| request.directories.contains(path);
+        assert!(facts.leftovers.iter().all(asked));
+        assert!(facts.working.values().flatten().all(asked));
+    });
+}

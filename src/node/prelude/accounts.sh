@@ -31,6 +31,9 @@ ACCOUNT_SECONDS=30
 # Bytes that are read of what it prints.
 ACCOUNT_OUTPUT=65536
 
+# Accounts whose time was up, each between spaces.
+account_gone=
+
 # in_account NAME SCRIPT: runs calls of this prelude as that account. Files in
 # a user's directory are only ever touched as that user: root would follow the
 # symbolic links a user can place there. What such calls print is that account's word
@@ -40,6 +43,8 @@ in_account() {
         (eval "$2")
         return
     fi
+    # One whose time was up once is not waited for again.
+    case $account_gone in *" $1 "*) return 124 ;; esac
     account_way "$1"
     in_account_said=$(as_account "$1" "$2")
     in_account_status=$?
@@ -50,7 +55,10 @@ in_account() {
 # account_ended NAME STATUS: says so where its time was up.
 account_ended() {
     case $2 in
-    124 | 137 | 143) record failed account "what runs as $1 did not end within $ACCOUNT_SECONDS seconds and was killed" ;;
+    124 | 137 | 143)
+        account_gone="$account_gone $1 "
+        record failed account "what runs as $1 did not end within $ACCOUNT_SECONDS seconds and was killed"
+        ;;
     esac
     return "$2"
 }

@@ -164,7 +164,7 @@ undo_as() {
     undo_as_account=$1
     shift 2
     if [ "$undo_as_status" = 3 ] && ! { generation_find && [ -n "$generation_found" ]; }; then return 0; fi
-    generation_back "$undo_as_account" "$@" || undo_without="${undo_without-} $1"
+    { [ "$undo_as_status" != 124 ] && generation_back "$undo_as_account" "$@"; } || undo_without="${undo_without-} $1"
     return 0
 }
 
