@@ -83,7 +83,7 @@ fn what_an_account_prevents_keeps_the_daemon_from_nothing() {
         let (fixture, transaction) = of_nobody();
         let begun = fixture.run(shell, &transaction.execute().body());
         assert!(begun.done && begun.failed.is_none(), "{shell:?} {begun:?}");
-        let none = std::fs::Permissions::from_mode(0);
+        let none = std::fs::Permissions::from_mode(0o0);
         std::fs::set_permissions(fixture.path("node/tls"), none).unwrap();
         let before = restarts(&fixture);
         let ended = fixture.run(shell, &transaction.undo().body());
