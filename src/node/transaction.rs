@@ -113,7 +113,13 @@ impl Transaction {
         self.as_accounts(|directories| {
             let mut script = Script::default();
             for directory in directories {
-                script.statement(format!("{} || exit 1", self.on("swap", directory)));
+                let own = |file: &&StagedFile| file.directory == directory.path;
+                let names = self.files.iter().filter(own).flat_map(|file| {
+                    let before = file.before.as_deref().unwrap_or("absent");
+                    [file.name.as_str(), before]
+                });
+                let arguments: Vec<&str> = std::iter::once(directory.path).chain(names).collect();
+                script.statement(format!("{} || exit 1", call("swap", &arguments)));
             }
             script.call("swapped", &paths(directories));
             script
@@ -331,7 +337,9 @@ impl Transaction {
     pub fn execute(&self) -> Script {
         let mut script = Script::default();
         script.statement(self.definitions());
-        script.call("begin_work", &[]);
+        if self.files.iter().any(|file| file.account != "root") {
+            script.call("begin_work", &[]);
+        }
         let armed = self.arm();
         if let Some(arm) = &armed {
             script.statement(format!("(\n{}\n) & armed=$!", arm.body()));

@@ -11,6 +11,7 @@
 )]
 
 mod accounts;
+mod edits;
 mod fixture;
 mod order;
 mod refusals;

@@ -32,7 +32,7 @@ begin_work() {
     [ "$ACCOUNT_ID" = 0 ] || return 0
     process_start "$$"
     mkdir -p "$RUNTIME/work" 2>/dev/null && printf '%s %s\n' "$$" "$process_start" >"$RUNTIME/work/$RUN" || return 0
-    trap 'rm -f "$RUNTIME/work/$RUN"' EXIT
+    trap 'rm -f "$RUNTIME/work/$RUN"; rmdir "$RUNTIME/work" "$RUNTIME" 2>/dev/null' EXIT
 }
 
 # stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
@@ -164,12 +164,43 @@ stage_sync() {
     sync "$@" 2>/dev/null || sync
 }
 
-# swap DIR NAME...: one mv process renames a whole set; what shall go, goes.
+# unchanged DIR [NAME SHA256|absent]...: what is about to be replaced is still what the
+# plan was made from: somebody may have edited it while files were staged. What has been
+# replaced already is passed over.
+unchanged() {
+    unchanged_directory=$1
+    shift
+    unchanged_sums=
+    while [ $# -gt 0 ]; do
+        if [ -e "$STAGE/new/$1" ] || { [ -e "$STAGE/gone/$1" ] && [ -e "$unchanged_directory/$1" ]; }; then
+            if [ "$2" != absent ]; then
+                unchanged_sums="$unchanged_sums$2  $unchanged_directory/$1$NEWLINE"
+            elif [ -e "$unchanged_directory/$1" ] || [ -L "$unchanged_directory/$1" ]; then
+                return 1
+            fi
+        fi
+        shift 2
+    done
+    [ -z "$unchanged_sums" ] || printf '%s' "$unchanged_sums" | sha256sum -c >/dev/null 2>&1
+}
+
+# swap DIR [NAME SHA256|absent]...: one mv process renames a whole set; what shall go,
+# goes.
 swap() {
     stage_name "$1"
     [ -O "$STAGE" ] && [ ! -L "$STAGE" ] || return 1
     swap_directory=$1
+    unchanged "$@" || {
+        record failed expect "a file in $1 has changed since the plan was made"
+        return 1
+    }
     shift
+    swap_left=$(($# / 2))
+    while [ "$swap_left" -gt 0 ]; do
+        set -- "$@" "$1"
+        shift 2
+        swap_left=$((swap_left - 1))
+    done
     swap_left=$#
     while [ "$swap_left" -gt 0 ]; do
         # What is not in new/ any more has been swapped already.

@@ -195,7 +195,7 @@ fn a_directory_in_the_way_stops_everything() {
         let report = run(shell, &script);
         assert_eq!(
             report.failed.clone().unwrap().0,
-            "swap",
+            "expect",
             "{shell:?} {report:?}"
         );
         assert!(report.undone, "{shell:?} {report:?}");
