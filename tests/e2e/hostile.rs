@@ -13,7 +13,7 @@ const IDENTITIES: &str = "dtls_identities:
 
 /// What mallory does, a move after the other, until the file `go` is gone. The first
 /// argument chooses among the moves: those that last are tried alone.
-const MALLORY: &str = r##"
+const MALLORY: &str = r#"
 cd /home/mallory || exit 1
 own=$$
 forged='working	r1	/etc
@@ -61,7 +61,7 @@ working	r1	/etc" ".docker/.dtls-deploy.20260101T000000Z-x@y-1" ;;
     esac
 done
 echo "$rounds"
-"##;
+"#;
 
 /// What must not change on node1, whatever mallory does: everything that is root's, and
 /// who may read what of the others'.
