@@ -290,3 +290,54 @@ fn remove_leaves_nothing_of_ours_and_everything_of_others() {
     lab.exec("node2", "test -s /etc/dtls-deploy/ca/ca-key.pem");
     lab.deploy(&[&inventory]);
 }
+
+/// docker starts with the old files only some time later. The controller is gone: the node
+/// tries again by itself, and says meanwhile what to do, at login too.
+#[test]
+fn an_undo_that_fails_for_a_passing_reason_is_tried_again() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_confirm_within: 10");
+    lab.deploy(&[&inventory]);
+    let before = serial(&lab);
+    lab.exec("node3", "mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nExecStartPre=/bin/sh -c \"test ! -e /run/not-yet\"\\n' >/etc/systemd/system/docker.service.d/10-wait.conf; systemctl daemon-reload");
+    let inventory = lab.inventory("dtls_confirm_within: 10\ndtls_sans: ['DNS:another-name']");
+    let said = lab.abandon_before_confirmation(&inventory);
+    assert!(said.contains("pending"), "{said}");
+    lab.exec("node3", "touch /run/not-yet");
+    let failed = "until ls /var/lib/dtls-deploy/armed/*/failed >/dev/null 2>&1 && [ -e /run/motd.d/dtls-deploy ]; do sleep 0.2; done";
+    lab.exec("node3", &format!("timeout 90 sh -c '{failed}'"));
+    let state = lab
+        .try_exec("node3", "systemctl is-active docker.service")
+        .1;
+    assert!(!state.starts_with("active"), "{state}");
+    let notice = lab.exec("node3", "cat /run/motd.d/dtls-deploy");
+    let script = lab.exec("node3", "ls /var/lib/dtls-deploy/armed/*/rollback.sh");
+    assert!(notice.contains(&format!("sh {script}")), "{notice}");
+    lab.exec("node3", "rm /run/not-yet");
+    let undone = "while [ -n \"$(ls -A /var/lib/dtls-deploy/armed 2>/dev/null)\" ]; do sleep 0.2; done; systemctl is-active docker.service";
+    lab.exec("node3", &format!("timeout 90 sh -c '{undone}'"));
+    assert_eq!(serial(&lab), before);
+    lab.exec("node3", "test ! -e /run/motd.d/dtls-deploy");
+    nothing_of_ours(&lab, "node3");
+}
+
+/// The script that undoes is killed after it has begun: the timer goes on with it.
+#[test]
+fn an_undo_that_is_killed_is_taken_over() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_confirm_within: 10");
+    lab.deploy(&[&inventory]);
+    let before = serial(&lab);
+    let inventory = lab.inventory("dtls_confirm_within: 10\ndtls_sans: ['DNS:another-name']");
+    let said = lab.abandon_before_confirmation(&inventory);
+    assert!(said.contains("pending"), "{said}");
+    // As a script that is killed right after its claim leaves it.
+    lab.exec(
+        "node3",
+        "cd /var/lib/dtls-deploy/armed/* && mv pending undone",
+    );
+    let undone = "while [ -n \"$(ls -A /var/lib/dtls-deploy/armed 2>/dev/null)\" ]; do sleep 0.2; done; systemctl is-active docker.service";
+    lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
+    assert_eq!(serial(&lab), before);
+    nothing_of_ours(&lab, "node3");
+}
