@@ -29,6 +29,7 @@ mod schema;
 mod selection;
 mod start;
 mod status;
+mod untrusted;
 mod version;
 
 use arguments::{AuthorityKey, Changing, Common};

@@ -220,6 +220,7 @@ fn inventory() {
             files: Arc::new(MemoryFiles(
                 [("/memory/i.yaml".into(), input.to_vec())].into(),
             )),
+            untrusted: false,
         };
         match inventory::load(Path::new("i.yaml"), &[], &environment) {
             Ok(inventory) => {

@@ -16,6 +16,7 @@ pub mod cli;
 pub mod docker;
 pub mod doctor;
 pub mod event;
+pub mod file;
 #[cfg(test)]
 mod fuzz;
 pub mod history;

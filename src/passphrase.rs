@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use crate::file;
 use crate::secret::Secret;
 
 /// The variable for CI.
@@ -22,6 +23,8 @@ pub const VARIABLE: &str = "DTLS_CA_PASSPHRASE";
 /// Set by [`take_from_environment`]: the descriptor to read it from.
 const DESCRIPTOR: &str = "DTLS_CA_PASSPHRASE_FD";
 const LONGEST: u64 = 4096;
+/// Only the first line of a file counts.
+const LARGEST_FILE: u64 = 64 << 10;
 /// What the variable held.
 static TAKEN: OnceLock<Secret> = OnceLock::new();
 
@@ -188,10 +191,12 @@ pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, Pas
 }
 
 fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    File::open(&path)
-        .and_then(|file| file.take(LONGEST + 2).read_to_end(&mut bytes))
-        .map_err(|reason| PassphraseError::File { path, reason })?;
+    let bytes = file::read_named(&path, LARGEST_FILE)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|fault| PassphraseError::File {
+            path,
+            reason: fault.into(),
+        })?;
     check(Secret::new(first_line(&bytes).to_vec()))
 }
 

@@ -12,12 +12,12 @@ use futures::StreamExt as _;
 use time::OffsetDateTime;
 
 use crate::event::{Event, Events, Failure, FailureKind, Phase};
-use crate::inventory::{ConnectionKind, Host, HostKeyChecking as InventoryChecking};
+use crate::inventory::{ConnectionKind, Host};
 use crate::node::facts::{FactError, FactRequest, NodeFacts};
 use crate::node::script::{SHELL_COMMAND, Script};
 use crate::node::{
     Become, BecomeError, Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection,
-    Output, Process, SshContext, SudoPassword, Target, connect, visible,
+    Output, Process, SshContext, SudoPassword, Target, Weakened, connect, visible,
 };
 use crate::secret::Secret;
 
@@ -284,16 +284,9 @@ fn target(host: &Host, passwords: &Passwords) -> Target {
         .clone()
         .or_else(|| passwords.login.clone());
     target.proxy_jump.clone_from(&options.proxy_jump);
-    target
-        .known_hosts_files
-        .clone_from(&options.user_known_hosts_files);
     target.host_key_checking = options
         .strict_host_key_checking
-        .map(|checking| match checking {
-            InventoryChecking::Yes => HostKeyChecking::Strict,
-            InventoryChecking::AcceptNew => HostKeyChecking::AcceptNew,
-            InventoryChecking::Off => HostKeyChecking::Off,
-        });
+        .then_some(HostKeyChecking::Strict);
     target.connect_timeout = connection
         .timeout_seconds
         .map_or(CONNECT_TIMEOUT, Duration::from_secs);
@@ -395,7 +388,28 @@ pub async fn gather(hosts: &[(&Host, FactRequest, bool)], how: Gathering<'_>) ->
             }
         }
     }
+    warn_of_weakened(how);
     gathered
+}
+
+/// Says of which hosts the keys were not checked as strictly as could be.
+fn warn_of_weakened(how: Gathering<'_>) {
+    for (what, hosts) in how.context.take_weakened() {
+        let hosts: Vec<String> = hosts.iter().map(|host| visible(host)).collect();
+        let hosts = hosts.join(", ");
+        how.events.emit(match what {
+            Weakened::Off => Event::Danger {
+                host: None,
+                text: format!(
+                    "the check of host keys is off: anyone who answers in place of {hosts} is accepted"
+                ),
+            },
+            Weakened::AcceptNew => Event::Warning {
+                host: None,
+                text: format!("the check of host keys accepts new hosts (accept-new): {hosts}"),
+            },
+        });
+    }
 }
 
 async fn gather_one(
@@ -423,11 +437,16 @@ async fn gather_one(
             });
         }
     }
+    let r#become = if connection.is_verified() {
+        Become::new(password)
+    } else {
+        Become::without_password()
+    };
     let node = Arc::new(Node {
         name: host.name.clone(),
         connection,
         deadlines: how.deadlines,
-        r#become: Become::new(password),
+        r#become,
         run: how.run.to_owned(),
     });
     let begun = Instant::now();

@@ -46,6 +46,7 @@ fn environment(directory: &Path) -> Environment {
         user: Some("operator".to_owned()),
         directory: directory.to_owned(),
         files: Arc::new(DiskFiles),
+        untrusted: false,
     }
 }
 

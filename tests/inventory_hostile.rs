@@ -29,6 +29,7 @@ fn read(text: &str, extra: &[String]) -> Result<Inventory, InventoryErrors> {
         user: None,
         directory: PathBuf::from("/memory"),
         files: Arc::new(MemoryFiles(files)),
+        untrusted: false,
     };
     load(Path::new("inventory.yaml"), extra, &environment)
 }

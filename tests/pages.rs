@@ -156,6 +156,7 @@ fn inventories_in_pages_are_inventories() {
                 user: Some("operator".to_owned()),
                 directory: "/i".into(),
                 files: Arc::new(files),
+                untrusted: false,
             };
             let loaded = load(Path::new("inventory.yaml"), &[], &environment);
             assert!(loaded.is_ok(), "{}: {yaml}\n{loaded:?}", path.display());

@@ -297,3 +297,42 @@ async fn accept_new_records_once_and_is_strict_from_then_on() {
     works(&target, &sshd.context()).await;
     assert_eq!(fs::read_to_string(&file).expect("read").lines().count(), 2);
 }
+
+/// Whatever lets a host through without a record of it: no password is sent
+/// there.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_password_goes_to_a_host_that_nobody_vouches_for() {
+    let sshd = Sshd::config("PasswordAuthentication yes");
+    let other = keygen(sshd.dir.path(), "not_accepted", "ed25519", "");
+    let line = format!("{} {}\n", sshd.known_as(), sshd.host_key("ed25519"));
+    let known = sshd.path("known");
+    fs::write(&known, &line).expect("written");
+    let none = sshd.path("none");
+    for (checking, file, is_verified) in [
+        (HostKeyChecking::Strict, &known, true),
+        (HostKeyChecking::AcceptNew, &known, true),
+        (HostKeyChecking::Off, &known, true),
+        (HostKeyChecking::Off, &none, false),
+        (HostKeyChecking::AcceptNew, &none, false),
+    ] {
+        let mut target = sshd.bare_target(file.clone());
+        target.host_key_checking = Some(checking);
+        let context = sshd.context().without_recording();
+        let connection = works(&target, &context).await;
+        assert_eq!(
+            connection.is_verified(),
+            is_verified,
+            "{checking:?} {file:?}"
+        );
+        target.identity_files = vec![other.clone()];
+        target.password = Some(Secret::from("secret".to_owned()));
+        let error = fails(&target, &context).await.to_string();
+        assert_eq!(error.contains("password: refused"), is_verified, "{error}");
+        assert_eq!(
+            error.contains("password: not sent"),
+            !is_verified,
+            "{error}"
+        );
+    }
+    assert!(!none.exists(), "nothing was to be recorded");
+}

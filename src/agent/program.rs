@@ -16,6 +16,9 @@ use rustix::fs::{Mode, OFlags};
 /// program where it is installed beside it, or in `../lib/dtls-deploy`.
 pub const COMPANION: &str = "dtls-deploy-agent";
 
+/// In bytes: far above any static build of it.
+const LARGEST: u64 = 512 << 20;
+
 /// This program, whatever has become of its name.
 const OWN: &str = "/proc/self/exe";
 
@@ -36,7 +39,7 @@ impl Program {
     /// When the file cannot be read.
     pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
         if let Some(path) = path {
-            return Self::from_file(File::open(path)?);
+            return Self::from_file(crate::file::open(&path, LARGEST)?);
         }
         let own = File::open(OWN)?;
         let companion = std::env::current_exe().ok().and_then(|at| {

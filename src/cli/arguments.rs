@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::duration;
 use super::selection::Selection;
 use crate::journal::{self, Journal};
+use crate::node::HostKeyChecking;
 use crate::passphrase;
 use crate::run::Options;
 use crate::session::Deadlines;
@@ -97,6 +98,22 @@ pub(super) struct Common {
     /// `vagrant ssh-config` prints
     #[arg(long, value_name = "FILE")]
     pub(super) ssh_config: Option<PathBuf>,
+    /// The host keys, in place of `~/.ssh/known_hosts`; an inventory cannot name it
+    #[arg(long, value_name = "FILE")]
+    pub(super) known_hosts: Option<PathBuf>,
+    /// How host keys are checked, whatever `ssh_config` says; an inventory cannot
+    /// weaken it
+    #[arg(long, value_name = "HOW", value_enum)]
+    pub(super) host_key_checking: Option<HostKeys>,
+    /// For an inventory of somebody else's, of a pull request for instance:
+    /// only --check and the lists, no connection to this machine itself, no
+    /// file of this machine that the inventory names, and no text from a node
+    /// in the output
+    #[arg(
+        long,
+        conflicts_with_all = ["ask_pass", "ask_become_pass", "host_key_checking"]
+    )]
+    pub(super) untrusted: bool,
     /// Ask once for the password to log in with; the inventory's own counts first
     #[arg(short = 'k', long)]
     pub(super) ask_pass: bool,
@@ -120,6 +137,26 @@ pub(super) struct Common {
     pub(super) log: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum HostKeys {
+    /// The key has to be in a `known_hosts` file
+    Yes,
+    /// The key of a host that is in none is accepted, and recorded
+    AcceptNew,
+    /// Any key is accepted
+    Off,
+}
+
+impl HostKeys {
+    const fn checking(self) -> HostKeyChecking {
+        match self {
+            Self::Yes => HostKeyChecking::Strict,
+            Self::AcceptNew => HostKeyChecking::AcceptNew,
+            Self::Off => HostKeyChecking::Off,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Output {
     #[default]
@@ -139,6 +176,14 @@ impl Common {
             deadlines: self.deadlines(),
             ..Options::default()
         }
+    }
+
+    /// How host keys are checked; none leaves it to the SSH configuration.
+    pub(super) fn checking(&self) -> Option<HostKeyChecking> {
+        if self.untrusted {
+            return Some(HostKeyChecking::Strict);
+        }
+        self.host_key_checking.map(HostKeys::checking)
     }
 
     pub(super) fn deadlines(&self) -> Deadlines {

@@ -11,8 +11,12 @@ use std::path::Path;
 
 use clap_complete::engine::CompletionCandidate;
 
+use crate::file;
 use crate::inventory::{self, Environment, Inventory};
 use crate::playbook::{self, Playbook};
+
+/// What is taken for a playbook, in bytes.
+const LARGEST: u64 = 8 << 20;
 
 /// For `--limit`: hosts and groups, also behind `a,b:!`.
 pub(super) fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
@@ -54,7 +58,7 @@ fn inventory_at(word: &OsStr, environment: &Environment) -> Option<Inventory> {
 
 fn own_playbook(words: &[OsString]) -> Option<Playbook> {
     let readable = words.iter().filter(|word| is_readable(word));
-    let mut texts = readable.filter_map(|word| std::fs::read_to_string(word).ok());
+    let mut texts = readable.filter_map(|word| file::read_text(Path::new(word), LARGEST).ok());
     texts.find_map(|text| playbook::parse("completion", &text).ok())
 }
 

@@ -17,6 +17,9 @@ use crate::event::ErrorKind;
 use crate::journal::Journal;
 use crate::run::Exit;
 
+/// In bytes.
+const LARGEST_SSH_CONFIG: u64 = 4 << 20;
+
 /// What `init` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -153,7 +156,7 @@ fn hosts(arguments: Arguments) -> Result<Hosts, InitError> {
         }));
     }
     let known = std::env::home_dir()
-        .and_then(|home| std::fs::read_to_string(home.join(".ssh/config")).ok())
+        .and_then(|home| crate::file::read_text(&home.join(".ssh/config"), LARGEST_SSH_CONFIG).ok())
         .map(|text| names_in(&text))
         .unwrap_or_default();
     ask(

@@ -7,7 +7,9 @@ use super::arguments::{Common, Output};
 use crate::event::{Error, ErrorKind, Event, Events, Place, Renderer};
 use crate::inventory::Problem;
 use crate::journal::Journal;
+use crate::plan::Refusal;
 use crate::report::json::Json;
+use crate::report::masked::Masked;
 use crate::report::{self, Several, Style, Verbosity};
 use crate::run::Exit;
 use crate::terminal;
@@ -65,8 +67,12 @@ impl Reports {
         let mut all: Vec<Box<dyn Renderer>> = vec![Box::new(machine.clone())];
         all.extend(human);
         all.extend(journal.renderer());
+        let mut all: Box<dyn Renderer> = Box::new(Several(all));
+        if common.untrusted {
+            all = Box::new(Masked(all));
+        }
         Ok(Self {
-            all: Events::new(Box::new(Several(all))),
+            all: Events::new(all),
             machine,
             human: is_human,
         })
@@ -113,6 +119,19 @@ impl Reports {
             message,
             causes: Vec::new(),
             hint,
+        }));
+    }
+
+    /// Why what the inventory asks for cannot be.
+    pub(super) fn refusal(&self, kind: ErrorKind, step: &str, refusal: Refusal) {
+        self.all.emit(Event::Error(Error {
+            kind,
+            host: None,
+            place: None,
+            step: step.to_owned(),
+            message: refusal.message,
+            causes: Vec::new(),
+            hint: refusal.hint,
         }));
     }
 

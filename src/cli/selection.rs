@@ -45,6 +45,12 @@ impl Selection {
         self.limit.is_none() && self.tags.is_empty() && self.skip_tags.is_empty()
     }
 
+    /// Something is printed instead of a run.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.list_tasks || self.list_hosts
+    }
+
     /// Cuts the playbook down, and prints what was asked for instead of a run.
     ///
     /// # Errors
@@ -70,7 +76,7 @@ impl Selection {
         if self.list_hosts {
             print!("{}", hosts_text(playbook, inventory));
         }
-        if self.list_tasks || self.list_hosts {
+        if self.is_list() {
             return Err(Exit::Fine);
         }
         Ok(())

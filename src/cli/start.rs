@@ -12,19 +12,26 @@ use time::UtcOffset;
 
 use super::arguments::Common;
 use super::reports::Reports;
-use super::rotate;
+use super::{rotate, untrusted};
 use crate::event::{ErrorKind, Event};
+use crate::file;
 use crate::interrupt::{self, Interrupt, Signals};
 use crate::inventory::{self, Environment, Inventory};
 use crate::journal::Journal;
 use crate::look::Look;
 use crate::node::SshContext;
-use crate::plan::Renewals;
+use crate::plan::{Renewals, check_issued_names};
 use crate::playbook::{self, Playbook};
 use crate::run::{Exit, Options, RevokeOptions, Run, Task, run_id};
 use crate::secret::Secret;
 use crate::session::Passwords;
 use crate::terminal::Terminal;
+
+/// In bytes.
+const LARGEST_PLAYBOOK: u64 = 8 << 20;
+
+/// In bytes.
+const LARGEST_SSH_CONFIG: u64 = 4 << 20;
 
 pub(super) enum Book {
     /// None: what the shipped deploy.yaml needs is tried.
@@ -47,6 +54,13 @@ pub(super) enum Book {
         options: RevokeOptions,
         abandon: Vec<String>,
     },
+}
+
+impl Book {
+    /// Whether something may be changed, this machine's `known_hosts` included.
+    fn changes(&self, options: &Options) -> bool {
+        !options.check && !matches!(self, Self::Access | Self::Shipped("verify"))
+    }
 }
 
 pub(super) fn load_playbook(
@@ -72,7 +86,7 @@ pub(super) fn load_playbook(
         Book::Shipped(name) => shipped(name),
         Book::Rotation { .. } => shipped("rotate-ca"),
         Book::Revoke { .. } => ("revoke".to_owned(), shipped("rotate-ca").1),
-        Book::File(path) => match std::fs::read_to_string(path) {
+        Book::File(path) => match file::read_in_place(path, LARGEST_PLAYBOOK) {
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
                 let message = format!("the playbook {} cannot be read", path.display());
@@ -131,10 +145,16 @@ pub(super) fn run(
 ) -> Exit {
     // Threads that are not there yet cannot change it while it is read.
     let zone = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
+    // What earlier runs have left is not a stranger's business.
+    let off = Journal::off();
+    let journal = if common.untrusted { &off } else { journal };
     let reports = match Reports::new(common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };
+    if let Err(exit) = untrusted::refuse(common, book, options, &reports) {
+        return exit;
+    }
     let inventory = match load_inventory(path, common, &reports) {
         Ok(inventory) => inventory,
         Err(exit) => return exit,
@@ -143,6 +163,9 @@ pub(super) fn run(
         Ok(playbook) => playbook,
         Err(exit) => return exit,
     };
+    if let Err(exit) = untrusted::refuse_templates(common, &playbook, &reports) {
+        return exit;
+    }
     if let Err(exit) = common.selection.apply(&mut playbook, &inventory, &reports) {
         return exit;
     }
@@ -151,7 +174,7 @@ pub(super) fn run(
         Err(exit) => return exit,
     };
     let events = reports.all.clone();
-    let context = match ssh_context(common, &reports) {
+    let context = match ssh_context(common, book.changes(options), &reports) {
         Ok(context) => context,
         Err(exit) => return exit,
     };
@@ -270,6 +293,7 @@ pub(super) fn look<T>(
     reports: &Reports,
     look: impl AsyncFnOnce(Look<'_>) -> T,
 ) -> Result<T, Exit> {
+    untrusted::refuse_command(common, reports)?;
     let inventory = load_inventory(path, common, reports)?;
     let mut playbook = load_playbook(&Book::Shipped(playbook), &inventory, reports)?;
     common.selection.apply(&mut playbook, &inventory, reports)?;
@@ -277,7 +301,7 @@ pub(super) fn look<T>(
     let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
     listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;
     let passwords = asked_passwords(common, reports)?;
-    let context = ssh_context(common, reports)?;
+    let context = ssh_context(common, false, reports)?;
     let looking = look(Look {
         run: Look::new_name(),
         inventory: &inventory,
@@ -314,10 +338,17 @@ pub(super) fn load_inventory(
     common: &Common,
     reports: &Reports,
 ) -> Result<Inventory, Exit> {
-    let environment = Environment::of_process();
+    let environment = Environment {
+        untrusted: common.untrusted,
+        ..Environment::of_process()
+    };
     match inventory::load(path, &common.extra_vars, &environment) {
         Ok(inventory) => {
             reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
+            if let Err(refusal) = check_issued_names(&inventory) {
+                reports.refusal(ErrorKind::Inventory, "read the inventory", refusal);
+                return Err(Exit::Usage);
+            }
             Ok(inventory)
         }
         Err(errors) => {
@@ -329,8 +360,20 @@ pub(super) fn load_inventory(
 }
 
 /// Keys under a passphrase are asked for where there is somebody to ask.
-pub(super) fn ssh_context(common: &Common, reports: &Reports) -> Result<SshContext, Exit> {
-    let context = SshContext::from_environment().with_prompt(Arc::new(|request| {
+pub(super) fn ssh_context(
+    common: &Common,
+    changes: bool,
+    reports: &Reports,
+) -> Result<SshContext, Exit> {
+    let context = SshContext::from_environment()
+        .with_host_key_checking(common.checking())
+        .with_known_hosts(common.known_hosts.clone());
+    let context = if changes {
+        context
+    } else {
+        context.without_recording()
+    };
+    let context = context.with_prompt(Arc::new(|request| {
         if !std::io::stdin().is_terminal() {
             return None;
         }
@@ -341,7 +384,7 @@ pub(super) fn ssh_context(common: &Common, reports: &Reports) -> Result<SshConte
         return Ok(context);
     };
     // `ssh -G` would refuse it for every host anew.
-    if let Err(error) = std::fs::read(file) {
+    if let Err(error) = file::read(file, LARGEST_SSH_CONFIG) {
         let message = format!("--ssh-config: {} cannot be read", file.display());
         reports.error(
             ErrorKind::Usage,

@@ -47,6 +47,7 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
     for resolved in hosts {
         paths(resolved, context);
         windows(resolved, context);
+        this_machine(resolved, context);
         contradictions(resolved, ca_days, context);
         if resolved.host.is_client {
             default_daemon(resolved, &daemons, context);
@@ -340,6 +341,25 @@ fn windows(resolved: &Resolved, context: &mut Context) {
     context
         .problems
         .error(place, message, "this says so", Some(help));
+}
+
+/// An inventory of a stranger's does not look at the machine that reads it.
+fn this_machine(resolved: &Resolved, context: &mut Context) {
+    if !context.environment.untrusted || resolved.host.connection.kind != ConnectionKind::Local {
+        return;
+    }
+    let place = resolved.variables.place("ansible_connection");
+    let message = format!(
+        "{} is this machine itself (ansible_connection: local), which --untrusted refuses",
+        resolved.host.name
+    );
+    let help = Some("reach it by SSH, or leave out --untrusted".to_owned());
+    context.problems.error(
+        place.unwrap_or(resolved.span),
+        message,
+        "this says so",
+        help,
+    );
 }
 
 /// Settings of one host that cannot both hold.

@@ -9,7 +9,6 @@ use super::convert::Context;
 use super::definitions::Variables;
 use super::host::{Connection, ConnectionKind};
 use super::reach::with_whole_paths;
-use super::ssh_options::HostKeyChecking;
 use super::variables::ConnectionVariables;
 
 /// How to reach a host of this name.
@@ -20,15 +19,7 @@ pub(super) fn read(host: &str, variables: &Variables, context: &mut Context) -> 
         .or(written.common_arguments)
         .or(written.extra_arguments);
     let mut ssh_options = with_whole_paths(arguments, context.environment);
-    match written.host_key_checking {
-        Some(false) => ssh_options.strict_host_key_checking = Some(HostKeyChecking::Off),
-        Some(true) => {
-            ssh_options
-                .strict_host_key_checking
-                .get_or_insert(HostKeyChecking::Yes);
-        }
-        None => {}
-    }
+    ssh_options.strict_host_key_checking |= written.host_key_checking;
     let mut identity_files: Vec<_> = written.key_file.into_iter().collect();
     for file in &ssh_options.identity_files {
         if !identity_files.contains(file) {

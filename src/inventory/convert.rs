@@ -8,6 +8,7 @@ use super::environment::Environment;
 use crate::yaml::node::{Entry, Node, Scalar, Value};
 use crate::yaml::problems::Problems;
 use crate::yaml::scalar::{Meaning, boolean};
+pub(super) use crate::yaml::source::is_hidden;
 use crate::yaml::source::{Span, quoted};
 
 /// A type that a variable can have.
@@ -222,16 +223,6 @@ impl<'a> Found<'a> {
             .collect();
         converted.into_iter().collect()
     }
-}
-
-/// Characters that a reader cannot see and a terminal may obey: controls, line
-/// and paragraph separators, and the marks that turn the writing direction.
-pub(super) fn is_hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-        )
 }
 
 /// The first scalar inside a value that Ansible would render as a template.

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use crate::file::{self, Beneath, FileFault, FileKind};
 
 /// The surroundings of the run.
 #[derive(Debug, Clone)]
@@ -20,27 +21,39 @@ pub struct Environment {
     pub directory: PathBuf,
     /// How files are read.
     pub files: Arc<dyn Files>,
+    /// The inventory is a stranger's: it names no file of this machine, and
+    /// none of its hosts is this machine.
+    pub untrusted: bool,
 }
 
-/// What kind of file a path leads to, symbolic links followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// A regular file, or a pipe that can be read.
-    File {
-        /// Somebody may execute it.
-        executable: bool,
-    },
-    Directory,
+/// A file, and who named it.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// The operator: links lead where they lead.
+    Named(&'a Path),
+    /// An inventory, by what lies beside it: no link leads out of `directory`.
+    Beneath { directory: &'a Path, path: &'a Path },
+}
+
+impl Place<'_> {
+    /// The whole path.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Named(path) => (*path).to_owned(),
+            Self::Beneath { directory, path } => directory.join(path),
+        }
+    }
 }
 
 /// Access to files, read-only.
 pub trait Files: fmt::Debug + Send + Sync {
     /// What the path leads to; none when there is nothing.
-    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>>;
-    /// At most `limit` bytes of a file and one more if it is longer.
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+    fn kind(&self, place: Place<'_>) -> Result<Option<FileKind>, FileFault>;
+    /// A regular file of at most `limit` bytes.
+    fn read(&self, place: Place<'_>, limit: u64) -> Result<Vec<u8>, FileFault>;
     /// The names in a directory, sorted.
-    fn list(&self, path: &Path) -> io::Result<Vec<String>>;
+    fn list(&self, place: Place<'_>) -> Result<Vec<String>, FileFault>;
 }
 
 impl Environment {
@@ -56,6 +69,7 @@ impl Environment {
                 .ok(),
             directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from(".")),
             files: Arc::new(DiskFiles),
+            untrusted: false,
         }
     }
 
@@ -78,41 +92,29 @@ impl Environment {
 pub struct DiskFiles;
 
 impl Files for DiskFiles {
-    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
-        use std::os::unix::fs::PermissionsExt;
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Some(FileKind::Directory)),
-            Ok(metadata) => Ok(Some(FileKind::File {
-                executable: metadata.permissions().mode() & 0o111 != 0,
-            })),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(error),
+    fn kind(&self, place: Place<'_>) -> Result<Option<FileKind>, FileFault> {
+        match place {
+            Place::Named(path) => file::kind(path),
+            Place::Beneath { directory, path } => match Beneath::open(directory) {
+                Ok(beneath) => beneath.kind(path),
+                Err(FileFault::Missing) => Ok(None),
+                Err(fault) => Err(fault),
+            },
         }
     }
 
-    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        std::fs::File::open(path)?
-            .take(limit)
-            .read_to_end(&mut bytes)?;
-        Ok(bytes)
+    fn read(&self, place: Place<'_>, limit: u64) -> Result<Vec<u8>, FileFault> {
+        match place {
+            Place::Named(path) => file::read_named(path, limit),
+            Place::Beneath { directory, path } => Beneath::open(directory)?.read(path, limit),
+        }
     }
 
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(path)? {
-            names.push(entry?.file_name().to_string_lossy().into_owned());
+    fn list(&self, place: Place<'_>) -> Result<Vec<String>, FileFault> {
+        match place {
+            Place::Named(path) => file::list(path),
+            Place::Beneath { directory, path } => Beneath::open(directory)?.list(path),
         }
-        names.sort();
-        Ok(names)
     }
 }
 
@@ -121,29 +123,29 @@ impl Files for DiskFiles {
 pub struct MemoryFiles(pub BTreeMap<PathBuf, Vec<u8>>);
 
 impl Files for MemoryFiles {
-    fn kind(&self, path: &Path) -> io::Result<Option<FileKind>> {
-        if self.0.contains_key(path) {
+    fn kind(&self, place: Place<'_>) -> Result<Option<FileKind>, FileFault> {
+        let path = place.path();
+        if self.0.contains_key(&path) {
             return Ok(Some(FileKind::File { executable: false }));
         }
-        let inside = self
-            .0
-            .keys()
-            .any(|file| file != path && file.starts_with(path));
+        let inside = self.0.keys().any(|file| file.starts_with(&path));
         Ok(inside.then_some(FileKind::Directory))
     }
 
-    fn read(&self, path: &Path, _limit: usize) -> io::Result<Vec<u8>> {
-        self.0
-            .get(path)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn read(&self, place: Place<'_>, limit: u64) -> Result<Vec<u8>, FileFault> {
+        match self.0.get(&place.path()) {
+            Some(bytes) if bytes.len() as u64 > limit => Err(FileFault::TooLarge(limit)),
+            Some(bytes) => Ok(bytes.clone()),
+            None => Err(FileFault::Missing),
+        }
     }
 
-    fn list(&self, path: &Path) -> io::Result<Vec<String>> {
+    fn list(&self, place: Place<'_>) -> Result<Vec<String>, FileFault> {
+        let path = place.path();
         let mut names: Vec<String> = self
             .0
             .keys()
-            .filter_map(|file| file.strip_prefix(path).ok())
+            .filter_map(|file| file.strip_prefix(&path).ok())
             .filter_map(|inside| inside.components().next())
             .map(|name| name.as_os_str().to_string_lossy().into_owned())
             .collect();

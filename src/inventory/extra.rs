@@ -17,15 +17,13 @@ pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
     for argument in arguments {
         if let Some(file) = argument.strip_prefix('@') {
             let path = expanded(file, context);
-            if let Some(node) = files::read_variables(&path, context) {
+            if let Some(node) = files::read_variables(&path, files::By::Operator, context) {
                 variables.define(&node, &format!("the file {}", quoted(file)), context);
             }
             continue;
         }
-        let source = context
-            .problems
-            .sources
-            .add("-e".to_owned(), argument.clone());
+        let source = context.problems.sources.add("-e", argument.clone());
+        context.problems.sources.recognize(source);
         let span = Span {
             source,
             start: 0,

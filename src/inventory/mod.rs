@@ -47,7 +47,7 @@ pub use crate::yaml::problem::{Problem, render};
 pub use batch_values::BatchSize;
 pub(crate) use batch_values::{SIZE as BATCH_SIZE, sizes_in};
 pub use certificate_values::Listen;
-pub use environment::{DiskFiles, Environment, FileKind, Files as FileAccess, MemoryFiles};
+pub use environment::{DiskFiles, Environment, Files as FileAccess, MemoryFiles, Place};
 pub use errors::InventoryErrors;
 pub use host::{
     BecomeMethod, Connection, ConnectionKind, Host, Identity, ShellType, host_of, identity_of,
@@ -55,7 +55,7 @@ pub use host::{
 pub use identities::WrittenIdentity;
 pub use path_values::Files;
 pub use schema::schema;
-pub use ssh_options::{HostKeyChecking, SshOptions};
+pub use ssh_options::SshOptions;
 pub use system_directories::system_directory;
 pub use values::{ClientEnv, RenewBefore};
 pub use variables::{ReadBy, Settings, Variable, table as variable_table};

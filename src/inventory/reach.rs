@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::secret::Secret;
 
 use super::convert::{Context, Convert, Found};
-use super::environment::{Environment, FileKind};
+use super::environment::{Environment, Place};
 use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::names;
-use super::ssh_options::{self, SshOptions, WrittenOptions};
+use super::ssh_options::{self, Parsed, SshOptions, WrittenOptions};
+use crate::file::{FileFault, FileKind};
 use crate::yaml::source::quoted;
 
 macro_rules! optional {
@@ -96,7 +97,11 @@ optional! {
 optional! {
     /// A password; its text is never shown.
     Password -> Secret, "text", r#"{"type": "string"}"#, |value, context| {
-        value.text(Self::EXPECTED, context).map(|text| Secret::from(text.to_owned()))
+        let text = value.text(Self::EXPECTED, context)?;
+        if context.environment.untrusted {
+            return ignored(value, "no password of the inventory is sent", context);
+        }
+        Some(Secret::from(text.to_owned()))
     }
 }
 
@@ -122,8 +127,20 @@ optional! {
     KeyFile -> PathBuf, "the path of a private key on this machine", r#"{"type": "string"}"#,
     |value, context| {
         let text = value.line(Self::EXPECTED, context)?;
+        if context.environment.untrusted {
+            return ignored(value, "the inventory names no file of this machine", context);
+        }
         key_file(text, value, context)
     }
+}
+
+/// Warns that `--untrusted` makes a variable mean nothing.
+fn ignored<T>(value: &Found, why: &str, context: &mut Context) -> Option<T> {
+    let message = format!("{} has no effect with --untrusted", quoted(value.name));
+    context
+        .problems
+        .warning(value.span(), message, "ignored", Some(why.to_owned()));
+    None
 }
 
 /// A path on this machine made whole, with the file there.
@@ -135,8 +152,13 @@ fn key_file(text: &str, value: &Found, context: &mut Context) -> Option<PathBuf>
             context,
         );
     };
-    match context.environment.files.kind(&path) {
+    match context.environment.files.kind(Place::Named(&path)) {
         Ok(Some(FileKind::File { .. })) => Some(path),
+        Err(FileFault::Kind(kind)) => value.refuse(
+            format!("the key file {} is {kind}", quoted(text)),
+            "name the file of the private key",
+            context,
+        ),
         Ok(Some(FileKind::Directory)) => value.refuse(
             format!("the key file {} is a directory", quoted(text)),
             "name the file of the private key",
@@ -164,7 +186,7 @@ fn missing_file_help(text: &str, path: &Path, environment: &Environment) -> Stri
     }
     let siblings = path
         .parent()
-        .and_then(|parent| environment.files.list(parent).ok())
+        .and_then(|parent| environment.files.list(Place::Named(parent)).ok())
         .unwrap_or_default();
     let name = path
         .file_name()
@@ -221,6 +243,28 @@ optional! {
     }
 }
 
+/// Whether host keys are checked: an inventory can ask for it, and cannot turn
+/// it off.
+pub(super) struct HostKeySwitch;
+
+impl Convert for HostKeySwitch {
+    type Output = bool;
+    const EXPECTED: &'static str = "true or false";
+    const SCHEMA: &'static str = r#"{"type": "boolean"}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<bool> {
+        let checks = value.boolean(context)?;
+        if !checks {
+            let message = format!("{}: false has no effect", value.name);
+            let help = Some(ssh_options::NOT_WEAKENED.to_owned());
+            context
+                .problems
+                .warning(value.span(), message, "ignored", help);
+        }
+        Some(checks)
+    }
+}
+
 /// Words for the ssh command.
 pub(super) struct SshArguments;
 
@@ -231,12 +275,25 @@ impl Convert for SshArguments {
 
     fn convert(value: &Found, context: &mut Context) -> Option<WrittenOptions> {
         let text = value.text(Self::EXPECTED, context)?;
-        let (options, refusals) = ssh_options::parse(text);
+        let Parsed {
+            mut options,
+            refusals,
+            warnings,
+        } = ssh_options::parse(text);
         let understood = refusals.is_empty();
         for (message, help) in refusals {
             context
                 .problems
                 .error(value.span(), message, "in these arguments", help);
+        }
+        for (message, help) in warnings {
+            context
+                .problems
+                .warning(value.span(), message, "in these arguments", help);
+        }
+        if context.environment.untrusted && options.keep_route_alone() {
+            let why = "of SSH arguments only the jump host and the port count";
+            let _: Option<()> = ignored(value, why, context);
         }
         let keys = options.identity_files.iter();
         let found: Vec<_> = keys.map(|file| key_file(file, value, context)).collect();
@@ -254,7 +311,6 @@ pub(super) fn with_whole_paths(written: WrittenOptions, environment: &Environmen
     };
     SshOptions {
         proxy_jump: written.proxy_jump.filter(|jump| jump != "none"),
-        user_known_hosts_files: whole(written.user_known_hosts_files.unwrap_or_default()),
         strict_host_key_checking: written.strict_host_key_checking,
         port: written.port,
         identity_files: whole(written.identity_files),

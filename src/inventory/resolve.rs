@@ -15,7 +15,7 @@ use serde_json::Map;
 use super::connection;
 use super::convert::Context;
 use super::definitions::{Variables, warn_of_useless};
-use super::files::{self, VariableFiles};
+use super::files::VariableFiles;
 use super::groups::Groups;
 use super::host::Host;
 use super::identities;
@@ -152,7 +152,7 @@ fn beside<'a>(
     for name in names {
         let mut variables = Variables::default();
         for file in files.of(name, context) {
-            if let Some(node) = files::read_variables(&file, context) {
+            if let Some(node) = files.read(&file, context) {
                 variables.define(&node, &format!("the file `{}`", file.display()), context);
             }
         }

@@ -111,7 +111,7 @@ fn default(variable: &Variable) -> Option<Value> {
     let mut problems = Problems::default();
     let source = problems
         .sources
-        .add(variable.name.to_owned(), variable.default.to_owned());
+        .add(variable.name, variable.default.to_owned());
     let node = yaml::parse(source, variable.default, &mut problems)?;
     Some(scalar::to_json(&node))
 }

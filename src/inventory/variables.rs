@@ -21,8 +21,8 @@ use super::host::{BecomeMethod, ConnectionKind, ShellType};
 use super::identities::{Identities, WrittenIdentity};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
 use super::reach::{
-    Account, Address, Becoming, KeyFile, Password, Port, Seconds, Shell, SshArguments, Superuser,
-    Switch, Transport,
+    Account, Address, Becoming, HostKeySwitch, KeyFile, Password, Port, Seconds, Shell,
+    SshArguments, Superuser, Switch, Transport,
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
@@ -237,9 +237,10 @@ variables! {
     /// The private key to log in with, a file on this machine.
     "ansible_ssh_private_key_file" | "ansible_private_key_file" =>
         key_file: Option<PathBuf> = None, "", KeyFile, Every;
-    /// Words for ssh: `-o` with `ProxyJump`, `UserKnownHostsFile`,
-    /// `StrictHostKeyChecking`, `Port`, `IdentityFile`, `IdentitiesOnly`; `-J`,
-    /// `-p`, `-i`.
+    /// Words for ssh: `-o` with `ProxyJump`, `StrictHostKeyChecking=yes`, `Port`,
+    /// `IdentityFile`, `IdentitiesOnly`; `-J`, `-p`, `-i`. `UserKnownHostsFile` and
+    /// what only tunes the connection (`-C`, `ControlMaster`, ...) have no effect,
+    /// anything else is refused.
     "ansible_ssh_common_args" => common_arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
     /// More of the same; what `ansible_ssh_common_args` says counts first.
@@ -248,9 +249,10 @@ variables! {
     /// The same again; it counts before the two others.
     "ansible_ssh_args" => arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
-    /// Whether the host's key is checked.
+    /// `true` asks for a check of the host's key, whatever `~/.ssh/config` says.
+    /// `false` has no effect: an inventory cannot turn the check off.
     "ansible_host_key_checking" | "ansible_ssh_host_key_checking" =>
-        host_key_checking: Option<bool> = None, "", Switch, Every;
+        host_key_checking: bool = false, "", HostKeySwitch, Every;
     /// Seconds that a connection attempt may take.
     "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
     /// Whether commands run as another account; the play decides when not set.
@@ -299,7 +301,7 @@ mod tests {
             }
         }
         let mut problems = Problems::default();
-        let source = problems.sources.add("defaults".to_owned(), written.clone());
+        let source = problems.sources.add("defaults", written.clone());
         let node = yaml::parse(source, &written, &mut problems).unwrap();
         let environment = Environment::of_process();
         let mut context = Context {

@@ -7,6 +7,8 @@ use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD};
+
 use super::JournalError;
 
 /// Journals that are kept: the newest.
@@ -77,23 +79,17 @@ pub(super) fn create(directory: &Path, run: &str) -> Result<(PathBuf, File), Jou
     Ok((path, file))
 }
 
-/// Whether journals could be made there.
+/// Whether journals could be made there, as far as can be told without writing
+/// anything.
 pub(super) fn try_out(directory: &Path) -> Result<(), JournalError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
-        .map_err(|error| JournalError::io(directory, &error))?;
-    let name = format!(".try-{}", rustix::process::getpid().as_raw_nonzero());
-    let path = directory.join(name);
-    File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .and_then(|_| std::fs::remove_file(&path))
-        .map_err(|error| JournalError::io(&path, &error))
+    let there = directory.ancestors().find(|place| place.exists());
+    let there = there.unwrap_or(directory);
+    let failed = |error: std::io::Error| JournalError::io(there, &error);
+    if !there.metadata().map_err(failed)?.is_dir() {
+        return Err(failed(std::io::ErrorKind::NotADirectory.into()));
+    }
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(CWD, there, wanted, AtFlags::EACCESS).map_err(|error| failed(error.into()))
 }
 
 /// Whether the run that writes this journal is still at work.
@@ -132,11 +128,11 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_tried_and_left_empty() {
+    fn a_place_is_tried_and_nothing_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let runs = directory.path().join("state/runs");
         try_out(&runs).unwrap();
-        assert_eq!(std::fs::read_dir(&runs).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
         std::fs::write(directory.path().join("file"), "").unwrap();
         assert!(try_out(&directory.path().join("file/runs")).is_err());
     }

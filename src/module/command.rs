@@ -19,6 +19,10 @@ impl Module for Command {
         "a program with its arguments, started without a shell; always a change unless `creates` exists"
     }
 
+    fn runs_programs(&self) -> bool {
+        true
+    }
+
     fn parameters(&self) -> &'static [Parameter] {
         const PARAMETERS: &[Parameter] = &[
             Parameter {
@@ -39,7 +43,9 @@ impl Module for Command {
     }
 
     fn facts(&self, _: &Inventory, _: &Host, task: &Task, request: &mut FactRequest) {
-        if let Some(path) = task.argument("creates") {
+        if let Some(path) = task.argument("creates")
+            && super::check_absolute("creates", path).is_ok()
+        {
             request.exists.insert(path.to_owned());
         }
     }

@@ -185,6 +185,11 @@ pub trait Module: Sync + Debug {
         false
     }
 
+    /// It starts a program of the operator's own.
+    fn runs_programs(&self) -> bool {
+        false
+    }
+
     /// It changes nothing and proves something, after all changes.
     fn is_proof(&self) -> bool {
         false
@@ -227,13 +232,16 @@ fn role_of(task: &Task, host: &Host) -> Option<Role> {
     }
 }
 
-/// A path on a node is a whole one, or begins at home.
+/// A path on a node is a whole one, or begins at home, and leads straight
+/// there. Checked once templates are rendered.
 fn check_absolute(parameter: &str, path: &str) -> Result<(), Refusal> {
-    if (path.starts_with('/') || path.starts_with("~/")) && !path.contains(['\0', '\n', '\t']) {
+    let is_whole = path.starts_with('/') || path.starts_with("~/");
+    let is_straight = path.split('/').all(|part| part != "..");
+    if is_whole && is_straight && path.len() < 4096 && !path.contains(char::is_control) {
         return Ok(());
     }
     let shown = crate::node::visible(path);
     Err(Refusal::new(format!(
-        "{parameter}: {shown} is not a path from / or ~/"
+        "{parameter}: {shown} is not a path from / or ~/ without `..`"
     )))
 }

@@ -1,6 +1,7 @@
 //! `wait_for`: a pause between changes, until a port or a path is as wanted.
 
 use super::{DEFAULT_TIMEOUT, Kind, Module, Parameter, timeout};
+use crate::inventory::names::is_address;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::node::visible;
@@ -64,11 +65,20 @@ impl Module for WaitFor {
     ) -> Result<Vec<Change>, Refusal> {
         let there = !matches!(task.argument("state"), Some("stopped" | "absent"));
         let awaited = match (task.integer("port"), task.argument("path")) {
-            (Some(port), None) => Awaited::Port {
-                host: task.argument("host").unwrap_or("127.0.0.1").to_owned(),
-                port: u16::try_from(port).unwrap_or(u16::MAX),
-                open: there,
-            },
+            (Some(port), None) => {
+                let name = task.argument("host").unwrap_or("127.0.0.1");
+                if !is_address(name) {
+                    let shown = visible(name);
+                    return Err(Refusal::new(format!(
+                        "host: {shown} is neither a host name nor an address"
+                    )));
+                }
+                Awaited::Port {
+                    host: name.to_owned(),
+                    port: u16::try_from(port).unwrap_or(u16::MAX),
+                    open: there,
+                }
+            }
             (None, Some(path)) => {
                 super::check_absolute("path", path)?;
                 Awaited::Path {

@@ -42,6 +42,8 @@ const WRONG_PASSWORD: u8 = 2;
 #[derive(Debug)]
 pub struct Become {
     password: Option<Arc<SudoPassword>>,
+    /// There may be one, and it is not for this host.
+    withheld: bool,
     known: AtomicU8,
     patience: Duration,
 }
@@ -78,8 +80,18 @@ impl Become {
     pub fn new(password: Option<Arc<SudoPassword>>) -> Self {
         Self {
             password,
+            withheld: false,
             known: AtomicU8::new(QUIET),
             patience: ANSWER_DEADLINE,
+        }
+    }
+
+    /// For a node whose key nothing vouches for: no password is sent there.
+    #[must_use]
+    pub fn without_password() -> Self {
+        Self {
+            withheld: true,
+            ..Self::new(None)
         }
     }
 
@@ -162,6 +174,9 @@ impl Become {
             "PAM error: Authentication token manipulation error",
         ];
         if wants.iter().any(|words| said.contains(words)) {
+            if self.withheld {
+                return Err(BecomeError::Unverified);
+            }
             if self.password.is_none() {
                 return Err(BecomeError::NoPassword);
             }

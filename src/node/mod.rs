@@ -31,6 +31,7 @@ pub use r#become::{Become, BecomeError, SudoPassword};
 pub use local::LocalConnection;
 pub use ssh::{
     ConnectError, Endpoint, Phase, Prompt, PromptRequest, RecordedKey, SshContext, TriedMethod,
+    Weakened,
 };
 pub use stream::{
     ConnectionError, DialError, ExitFuture, ExitStatus, Limits, Output, Process, Stream,
@@ -87,6 +88,12 @@ pub trait Connection: Send + Sync + Debug {
     /// nobody logs in.
     fn login_took(&self) -> Option<Duration> {
         None
+    }
+
+    /// Whether the other side is known to be what it should be, so that a
+    /// password may be sent there. This machine is.
+    fn is_verified(&self) -> bool {
+        true
     }
 }
 

@@ -14,11 +14,12 @@ pub enum HostKeyChecking {
     /// Only recorded keys are accepted.
     #[default]
     Strict,
-    /// The key of a host without any record is accepted and recorded; a host
-    /// with a record of whatever algorithm is treated as in `Strict`.
+    /// The key of a host without any record is accepted and recorded, and no
+    /// password is given to it this time; a host with a record of whatever
+    /// algorithm is treated as in `Strict`.
     AcceptNew,
-    /// Every key is accepted, except revoked ones. A password is still not
-    /// given to a host whose key differs from the recorded one.
+    /// Every key is accepted, except revoked ones. A password is only given to
+    /// a host whose key is on record.
     Off,
 }
 

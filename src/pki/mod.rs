@@ -20,7 +20,7 @@ mod directory;
 mod encoding;
 mod failure;
 mod issue;
-mod issued_name;
+pub(crate) mod issued_name;
 mod key_pool;
 mod keyfile;
 mod leaves;

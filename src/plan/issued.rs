@@ -9,13 +9,30 @@ use super::Refusal;
 use super::authority::{NEXT_CERTIFICATE, NEXT_KEY};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Role;
+use crate::pki::issued_name::check_name;
+
+/// Files of the CA itself.
+const OF_AUTHORITY: [&str; 7] = [
+    ".ledger.jsonl",
+    ".lock",
+    "ca-key.pem",
+    "ca.pem",
+    "ca.srl",
+    NEXT_KEY,
+    NEXT_CERTIFICATE,
+];
+
+fn is_of_authority(name: &str) -> bool {
+    OF_AUTHORITY.contains(&name)
+}
 
 /// The names under which the CA node keeps an issued pair, relative to the CA
 /// directory: key, certificate. For an identity, `inventory_hostname` is NAME@HOST, so
 /// that every template tells it from its host.
 ///
 /// # Errors
-/// When the template cannot be rendered; `host` names the subject of the leaf.
+/// When the template cannot be rendered, or gives what is no name inside that
+/// directory; `host` names the subject of the leaf.
 pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, String), Refusal> {
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
@@ -30,12 +47,20 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
         ] {
             variables.insert(name.to_owned(), value.into());
         }
-        environment
+        let name = environment
             .render_str(template, minijinja::value::Serde(&variables))
             .map_err(|error| {
                 Refusal::new(format!("dtls_issued_name cannot be rendered: {error}"))
                     .hint("it may use inventory_hostname, role, kind and the host's own variables")
-            })
+            })?;
+        // One of the CA's own files is the collision that check_issued_names names.
+        match check_name(&name) {
+            Err(error) if !is_of_authority(&name) => Err(Refusal::new(format!(
+                "dtls_issued_name: for {role} of {holder}, {error}"
+            ))
+            .hint("change dtls_issued_name: it names a file inside dtls_ca_dir")),
+            _ => Ok(name),
+        }
     };
     Ok((render("key")?, render("cert")?))
 }
@@ -56,12 +81,10 @@ pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
 /// When they do, or when the template cannot be rendered.
 pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
     let template = &inventory.ca().settings.issued_name;
-    let mut taken: BTreeMap<String, String> =
-        [".ledger.jsonl", ".lock", "ca-key.pem", "ca.pem", "ca.srl"]
-            .into_iter()
-            .chain([NEXT_KEY, NEXT_CERTIFICATE])
-            .map(|name| (name.to_owned(), "the CA itself".to_owned()))
-            .collect();
+    let mut taken: BTreeMap<String, String> = OF_AUTHORITY
+        .into_iter()
+        .map(|name| (name.to_owned(), "the CA itself".to_owned()))
+        .collect();
     for (host, role) in leaves_of(inventory) {
         let (key, certificate) = issued_names(template, host, role)?;
         for name in [key, certificate] {

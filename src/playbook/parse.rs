@@ -57,8 +57,19 @@ fn read(
     known: Option<&BTreeSet<String>>,
 ) -> Result<Playbook, Vec<Problem>> {
     let mut problems = Problems::default();
-    let source = problems.sources.add(name.to_owned(), text.to_owned());
+    let source = problems.sources.add(name, text.to_owned());
     let root = yaml::parse(source, text, &mut problems);
+    if let Some(root) = &root {
+        if is_list_of_plays(root) {
+            problems.sources.recognize(source);
+        } else {
+            let message = format!(
+                "a playbook is a list of plays, and a play is a mapping with hosts and tasks; this is {}",
+                root.kind()
+            );
+            problems.shape_error(root.span, message, None);
+        }
+    }
     let mut reader = Reader {
         problems: &mut problems,
         known,
@@ -81,6 +92,20 @@ fn read(
         plays,
         limit: None,
     })
+}
+
+/// Whether pieces of it may be shown: any other file may be anything.
+fn is_list_of_plays(root: &Node) -> bool {
+    let Value::Sequence(items) = &root.value else {
+        return false;
+    };
+    let is_play = |item: &Node| match &item.value {
+        Value::Mapping(entries) => entries
+            .iter()
+            .any(|entry| ["hosts", "tasks"].contains(&entry.key.text.as_str())),
+        _ => false,
+    };
+    items.iter().all(is_play)
 }
 
 struct Reader<'a> {

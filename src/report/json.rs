@@ -2,15 +2,14 @@
 //! docs/json-output.md.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
 use crate::event::{Event, Renderer};
+use crate::file::{self, FileFault};
 use crate::node::is_visible;
 
 /// Writes events as lines of JSON, the same lines to every place.
@@ -40,17 +39,12 @@ impl Json {
         self
     }
 
-    /// Also to the end of a log, which is made with mode 0600 where it is
-    /// missing.
+    /// Also to the end of a log: see [`file::append`].
     ///
     /// # Errors
-    /// When it cannot be opened for writing.
-    pub fn and_log(mut self, path: &Path) -> std::io::Result<Self> {
-        let file = File::options()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(path)?;
+    /// When it cannot be opened for writing, or others could read or write it.
+    pub fn and_log(mut self, path: &Path) -> Result<Self, FileFault> {
+        let file = file::append(path)?;
         self.0.push(Box::new(file));
         Ok(self)
     }

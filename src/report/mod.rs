@@ -13,6 +13,7 @@ mod findings;
 pub mod json;
 mod layout;
 pub mod live;
+pub mod masked;
 pub mod plain;
 mod plan;
 mod timings;

@@ -401,9 +401,12 @@ fn has_read(facts: &NodeFacts, key: &str) -> bool {
     changed < clock - uptime + started
 }
 
+/// A certificate or a key, in bytes.
+const LARGEST: u64 = 1 << 20;
+
 /// A file of this machine.
 fn read(path: &std::path::Path) -> Result<Secret, RunError> {
-    std::fs::read(path)
+    crate::file::read_named(path, LARGEST)
         .map(Secret::new)
         .map_err(|error| RunError::Refused {
             host: None,

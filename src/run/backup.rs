@@ -73,6 +73,9 @@ impl Content {
     }
 }
 
+/// A backup, in bytes: its ledger has a line a certificate.
+const LARGEST: u64 = 1 << 30;
+
 impl Run<'_> {
     pub(super) async fn back_up(&self, options: &BackupOptions) -> Result<Exit, RunError> {
         let begun = Instant::now();
@@ -124,7 +127,7 @@ impl Run<'_> {
         let begun = Instant::now();
         let hosts = [self.inventory.ca()];
         let program = self.begin_task("ca restore", &hosts)?;
-        let sealed = std::fs::read(&options.from).map_err(|error| {
+        let sealed = crate::file::read(&options.from, LARGEST).map_err(|error| {
             let message = format!("{} cannot be read: {error}", options.from.display());
             local(RESTORE, message, None)
         })?;

@@ -65,6 +65,16 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }
 
+    /// What kind of value it is, for a message that shows nothing of it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Mapping(_) => "a mapping",
+            Value::Sequence(_) => "a list",
+            Value::Scalar(scalar) if scalar.is_null() => "nothing",
+            Value::Scalar(_) => "text",
+        }
+    }
+
     /// What the value is, in words for a message.
     pub(crate) fn described(&self) -> String {
         match &self.value {

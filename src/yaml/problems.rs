@@ -10,7 +10,7 @@ use std::sync::Arc;
 use miette::{NamedSource, SourceSpan};
 
 use super::problem::{Piece, Problem};
-use super::source::{Sources, Span};
+use super::source::{Sources, Span, shown};
 
 /// A problem before its text is at hand.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -21,6 +21,8 @@ struct Draft {
     label: &'static str,
     help: Option<String>,
     warning: bool,
+    /// Says nothing that is in the file.
+    without_content: bool,
 }
 
 /// Where problems are collected, with the texts they are in.
@@ -47,6 +49,27 @@ impl Problems {
             label,
             help,
             warning: false,
+            without_content: false,
+        });
+    }
+
+    /// An error about a text that is not what it has to be. Message and help
+    /// hold nothing of it.
+    pub(crate) fn shape_error(
+        &mut self,
+        span: Span,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) {
+        let message = message.into();
+        self.push(Draft {
+            span: Some(span),
+            file: None,
+            message,
+            label: "here",
+            help,
+            warning: false,
+            without_content: true,
         });
     }
 
@@ -65,6 +88,7 @@ impl Problems {
             label,
             help,
             warning: true,
+            without_content: false,
         });
     }
 
@@ -83,6 +107,7 @@ impl Problems {
             label: "",
             help,
             warning: false,
+            without_content: false,
         });
     }
 
@@ -101,11 +126,16 @@ impl Problems {
             label: "",
             help,
             warning: true,
+            without_content: false,
         });
     }
 
-    /// The same problem of a value that many hosts share is said once.
-    fn push(&mut self, draft: Draft) {
+    /// The same problem of a value that many hosts share is said once. Names of
+    /// files are a stranger's, too: nothing in them is obeyed by a terminal.
+    fn push(&mut self, mut draft: Draft) {
+        draft.message = shown(&draft.message);
+        draft.file = draft.file.map(|file| shown(&file));
+        draft.help = draft.help.map(|help| shown(&help));
         if self.seen.insert(draft.clone()) {
             self.drafts.push(draft);
         }
@@ -138,8 +168,54 @@ impl Problems {
         }
     }
 
+    /// Takes out what could show a piece of a text that is not what it has to
+    /// be; something is always left to say of it.
+    fn withhold(&mut self) {
+        let withheld = |draft: &Draft| {
+            let source = self.sources.get(draft.span?.source)?;
+            (!source.is_recognized()).then_some(source)
+        };
+        let explained: HashSet<usize> = self
+            .drafts
+            .iter()
+            .filter(|draft| draft.without_content)
+            .filter_map(|draft| Some(draft.span?.source))
+            .collect();
+        let mut drafts = Vec::new();
+        for draft in &self.drafts {
+            let Some(source) = withheld(draft) else {
+                drafts.push(draft.clone());
+                continue;
+            };
+            let explained = draft
+                .span
+                .is_some_and(|span| explained.contains(&span.source));
+            if draft.without_content {
+                let (line, column) = draft
+                    .span
+                    .map_or((0, 0), |span| source.line_and_column(span.start));
+                let message = format!(
+                    "`{}`, line {line}, column {column}: {}",
+                    source.name, draft.message
+                );
+                drafts.push(Draft {
+                    message,
+                    ..draft.clone()
+                });
+            } else if !explained {
+                drafts.push(Draft {
+                    message: format!("`{}` is not what it has to be", source.name),
+                    help: None,
+                    ..draft.clone()
+                });
+            }
+        }
+        self.drafts = drafts;
+    }
+
     /// What was collected, in the order of files and lines.
     pub(crate) fn finish(mut self) -> Vec<Problem> {
+        self.withhold();
         self.drafts
             .sort_by_key(|draft| draft.span.map(|span| (span.source, span.start)));
         let mut texts = HashMap::new();
@@ -183,7 +259,7 @@ impl Problems {
                 help: draft.help,
                 warning: draft.warning,
                 label: draft.label,
-                shown: Some(Piece {
+                shown: source.is_recognized().then(|| Piece {
                     source: Arc::clone(&text.0),
                     span: SourceSpan::from(start..end),
                     column,

@@ -40,9 +40,8 @@ pub(crate) fn parse(source: usize, text: &str, problems: &mut Problems) -> Optio
                 .filter(|character| !character.is_control())
                 .map_or(start, |character| start + character.len_utf8());
             let span = Span { source, start, end };
-            reader
-                .problems
-                .error(span, stop.message, "here", stop.help.map(str::to_owned));
+            let help = stop.help.map(str::to_owned);
+            reader.problems.shape_error(span, stop.message, help);
             None
         }
     }
@@ -56,7 +55,8 @@ fn floor(text: &str, byte: usize) -> usize {
     byte
 }
 
-/// Why the reading of a text ended early.
+/// Why the reading of a text ended early; nothing in it is of the text, which
+/// may be a file that is no YAML at all.
 struct Stop {
     at: usize,
     message: String,
@@ -162,10 +162,10 @@ impl<'a> Reader<'a> {
                 Self::collection_tag(tag.as_deref(), tag_start)?;
                 (self.mapping(span)?, anchor)
             }
-            other => {
+            _ => {
                 return Err(Stop {
                     at: span.start,
-                    message: format!("not valid YAML: unexpected {other:?}"),
+                    message: "not valid YAML".to_owned(),
                     help: None,
                 });
             }
@@ -292,34 +292,29 @@ impl<'a> Reader<'a> {
             return match tag.core_suffix() {
                 Some("str") => Ok(Meaning::Text),
                 Some("int" | "float" | "bool" | "null") => Ok(Meaning::Plain),
-                _ => Err(unknown_tag(tag, at)),
+                _ => Err(unknown_tag(at)),
             };
         }
         match tag.original().as_str() {
             "!" => Ok(Meaning::Text),
             "!unsafe" => Ok(Meaning::Unsafe),
             "!vault" | "!vault-encrypted" => Ok(Meaning::Vault),
-            _ => Err(unknown_tag(tag, at)),
+            _ => Err(unknown_tag(at)),
         }
     }
 
     fn collection_tag(tag: Option<&Tag>, at: usize) -> Result<(), Stop> {
         match tag {
-            Some(tag) if !matches!(tag.core_suffix(), Some("map" | "seq")) => {
-                Err(unknown_tag(tag, at))
-            }
+            Some(tag) if !matches!(tag.core_suffix(), Some("map" | "seq")) => Err(unknown_tag(at)),
             _ => Ok(()),
         }
     }
 }
 
-fn unknown_tag(tag: &Tag, at: usize) -> Stop {
+fn unknown_tag(at: usize) -> Stop {
     Stop {
         at,
-        message: format!(
-            "the YAML tag {} means nothing here",
-            quoted(&tag.original())
-        ),
+        message: "this YAML tag means nothing here".to_owned(),
         help: Some("remove the tag; put the value in quotes if it is text"),
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct Source {
     /// The path as it was given or found, or `-e` for an argument.
     pub(crate) name: String,
     pub(crate) text: String,
+    /// It parsed as what it has to be, so that pieces of it may be shown: any
+    /// other file may be a private key that somebody linked there.
+    recognized: bool,
     hidden: Vec<Range<usize>>,
     /// What only looks like a secret, line by line.
     suspected: Vec<Range<usize>>,
@@ -38,11 +41,12 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Keeps a text and returns the number that its spans carry.
-    pub(crate) fn add(&mut self, name: String, text: String) -> usize {
+    pub(crate) fn add(&mut self, name: &str, text: String) -> usize {
         let suspected = secret_looking(&text);
         self.list.push(Source {
-            name,
+            name: shown(name),
             text,
+            recognized: false,
             hidden: Vec::new(),
             suspected,
         });
@@ -51,6 +55,13 @@ impl Sources {
 
     pub(crate) fn get(&self, source: usize) -> Option<&Source> {
         self.list.get(source)
+    }
+
+    /// The text is what it has to be: from now on pieces of it may be shown.
+    pub(crate) fn recognize(&mut self, source: usize) {
+        if let Some(source) = self.list.get_mut(source) {
+            source.recognized = true;
+        }
     }
 
     /// Takes a secret and the place where it is written out of everything that
@@ -111,6 +122,10 @@ impl Shown {
 }
 
 impl Source {
+    pub(crate) fn is_recognized(&self) -> bool {
+        self.recognized
+    }
+
     /// One-based line and column (in characters) of a byte.
     pub(crate) fn line_and_column(&self, byte: usize) -> (usize, usize) {
         let before = self.text.get(..byte).unwrap_or(&self.text);
@@ -182,6 +197,32 @@ fn visible(character: char) -> Cow<'static, str> {
         '\n' | '\t' | '\'' | '"' | '\\' => Cow::Owned(character.to_string()),
         _ => Cow::Owned(character.escape_debug().to_string()),
     }
+}
+
+/// A text as it may reach a terminal.
+pub(crate) fn shown(text: &str) -> String {
+    let is_plain = |character: char| character == '\n' || !is_hidden(character);
+    if text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let escaped = text.chars().map(|character| {
+        if is_plain(character) {
+            character.to_string()
+        } else {
+            character.escape_unicode().to_string()
+        }
+    });
+    escaped.collect()
+}
+
+/// Characters that a reader cannot see and a terminal may obey: controls, line
+/// and paragraph separators, and the marks that turn the writing direction.
+pub(crate) fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        )
 }
 
 /// A value as it may be shown in a message: quoted, escaped, not too long.

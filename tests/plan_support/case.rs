@@ -177,6 +177,7 @@ fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventory {
             path.to_owned(),
             text.as_bytes().to_vec(),
         )]))),
+        untrusted: false,
     };
     let extra = serde_json::to_string(variables).unwrap();
     load(path, &[extra], &environment).unwrap_or_else(|errors| panic!("{:?}", errors.problems))

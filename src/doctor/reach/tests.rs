@@ -29,6 +29,7 @@ fn inventory(text: &str) -> Inventory {
         user: Some("operator".to_owned()),
         directory: PathBuf::from("/case"),
         files: Arc::new(MemoryFiles(files)),
+        untrusted: false,
     };
     load(path, &[], &environment).unwrap()
 }

@@ -15,6 +15,11 @@ pub enum BecomeError {
     /// sudo asks for a password and there is none to give.
     #[error("sudo wants a password for this account, and none was given")]
     NoPassword,
+    /// sudo asks for a password, and nothing vouches for the host's key.
+    #[error(
+        "sudo wants a password, which is not sent: no known_hosts file of yours vouches for the host key"
+    )]
+    Unverified,
     /// sudo refused the password, which was sent once.
     #[error("sudo refused the password")]
     WrongPassword,
@@ -51,6 +56,9 @@ impl BecomeError {
             Self::Connection(_) => return None,
             Self::NoPassword => {
                 "set ansible_become_password for this host, or let --ask-become-pass (-K) ask for it, or allow sudo without a password (NOPASSWD)"
+            }
+            Self::Unverified => {
+                "compare the host key and add it to ~/.ssh/known_hosts; a key that was accepted as new is on record from the next run on"
             }
             Self::WrongPassword => {
                 "it was sent once and not again, so that the account is not locked: correct ansible_become_password, or what was typed for --ask-become-pass"

@@ -220,3 +220,23 @@ async fn a_flood_instead_of_a_question_ends() {
         "{result:?}"
     );
 }
+
+/// To a node whose key nothing vouches for: sudo is not even asked to ask.
+#[tokio::test]
+async fn no_password_goes_to_a_node_that_is_not_verified() {
+    let fake = Fake {
+        behaviour: Box::new(|_| unreachable!("sudo -S is not to be started")),
+        commands: Mutex::default(),
+    };
+    let limits = Limits {
+        deadline: Duration::from_secs(5),
+        max_output: 1 << 16,
+    };
+    let root = Become::without_password();
+    let result = root.run(&fake, "sh", b"script", limits).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, BecomeError::Unverified), "{error}");
+    assert!(error.hint().unwrap().contains("known_hosts"));
+    let commands = fake.commands.lock().unwrap();
+    assert!(commands.iter().all(|command| !command.contains("sudo -S")));
+}

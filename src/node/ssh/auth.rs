@@ -177,12 +177,15 @@ impl<'a> Login<'a> {
         let Some(password) = self.settings.password.clone() else {
             return Step::Stop;
         };
-        if self.trust == Trust::Contradicted {
-            self.note(
-                "password",
-                "",
-                "not sent, because the host key is not the recorded one",
-            );
+        let why = match self.trust {
+            Trust::Identified => None,
+            Trust::Unverified => {
+                Some("not sent, because no known_hosts file of yours vouches for the host key")
+            }
+            Trust::Contradicted => Some("not sent, because the host key is not the recorded one"),
+        };
+        if let Some(why) = why {
+            self.note("password", "", why);
             return Step::Stop;
         }
         let Ok(text) = password.expose_str() else {

@@ -157,12 +157,28 @@ pub(super) async fn ask(
         Err(_) => return Err(format!("`ssh -G {host}` did not end within {DEADLINE:?}")),
     };
     if !output.status.success() {
-        return Err(format!(
-            "`ssh -G {host}` failed: {}",
-            crate::node::visible(&String::from_utf8_lossy(&output.stderr))
-        ));
+        let places = wrong_lines(&String::from_utf8_lossy(&output.stderr));
+        return Err(if places.is_empty() {
+            format!("`ssh -G {host}` failed: {}", output.status)
+        } else {
+            format!("`ssh -G {host}` does not understand {places}")
+        });
     }
     Ok(HostConfig::parse(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// The files and lines that `ssh` complains of. The rest of what it says holds
+/// pieces of them, and a file that is no configuration may be anything.
+fn wrong_lines(stderr: &str) -> String {
+    let places = stderr.lines().filter_map(|line| {
+        let (file, rest) = line
+            .split_once(": line ")
+            .or_else(|| line.split_once(" line "))?;
+        let end = rest.find(|character: char| !character.is_ascii_digit());
+        let number = rest.get(..end.unwrap_or(rest.len()))?;
+        (!number.is_empty()).then(|| format!("{} line {number}", crate::node::visible(file)))
+    });
+    places.take(3).collect::<Vec<_>>().join(", ")
 }
 
 /// The files that OpenSSH's client reads, included ones too, whichever host they

@@ -15,6 +15,7 @@ use super::channel::Halves;
 use super::error::Endpoint;
 use super::feed::feed;
 use super::handler::{Remarks, Watcher};
+use super::host_key::Trust;
 use super::process;
 use super::socket::Written;
 use super::transport::Session;
@@ -43,6 +44,7 @@ pub(super) struct SshConnection {
     endpoint: Endpoint,
     sessions: Arc<Semaphore>,
     login_took: Duration,
+    is_verified: bool,
     /// What this connection runs through must outlive it.
     _jump: Option<Arc<SshConnection>>,
 }
@@ -64,6 +66,7 @@ impl SshConnection {
         jump: Option<Arc<SshConnection>>,
     ) -> Self {
         Self {
+            is_verified: session.trust == Trust::Identified,
             handle: session.handle,
             remarks: session.remarks,
             written: session.written,
@@ -335,5 +338,9 @@ impl Connection for SshConnection {
 
     fn login_took(&self) -> Option<Duration> {
         Some(self.login_took)
+    }
+
+    fn is_verified(&self) -> bool {
+        self.is_verified
     }
 }

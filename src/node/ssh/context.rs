@@ -5,7 +5,7 @@
 //! configuration's answers, key files, jump connections and permits, each
 //! fetched once for the whole run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use super::error::ConnectError;
 use super::keys::{KeyFault, KeyFile};
 use super::known_hosts::{KnownHosts, Unreadable};
 use super::shared_config::{self, Blocks, Kind};
-use crate::node::BoxFuture;
+use crate::file;
+use crate::node::{BoxFuture, HostKeyChecking};
 use crate::secret::Secret;
 
 /// Connections being made at one time to one sshd. It starts to drop
@@ -32,6 +33,9 @@ const ASKED_AT_ONCE: usize = 8;
 
 /// How long a jump host that failed is not tried again.
 const JUMP_FAILURE_KEPT: Duration = Duration::from_secs(30);
+
+/// In bytes.
+const LARGEST_CONFIG: u64 = 4 << 20;
 
 /// How often a passphrase may be mistyped.
 const PASSPHRASE_TRIES: u32 = 3;
@@ -71,6 +75,10 @@ pub struct SshContext {
     agent_socket: Option<PathBuf>,
     config_file: Option<PathBuf>,
     ssh_program: PathBuf,
+    host_key_checking: Option<HostKeyChecking>,
+    known_hosts_file: Option<PathBuf>,
+    records_new_hosts: bool,
+    weakened: Mutex<BTreeMap<Weakened, BTreeSet<String>>>,
     prompt: Option<Prompt>,
     prompting: tokio::sync::Mutex<()>,
     configs: Cache<Question, Result<Arc<HostConfig>, String>>,
@@ -109,6 +117,10 @@ impl SshContext {
             agent_socket: text("SSH_AUTH_SOCK").map(PathBuf::from),
             config_file: None,
             ssh_program: PathBuf::from("ssh"),
+            host_key_checking: None,
+            known_hosts_file: None,
+            records_new_hosts: true,
+            weakened: Mutex::default(),
             prompt: None,
             prompting: tokio::sync::Mutex::default(),
             configs: Cache::default(),
@@ -127,6 +139,35 @@ impl SshContext {
     pub fn with_prompt(mut self, prompt: Prompt) -> Self {
         self.prompt = Some(prompt);
         self
+    }
+
+    /// How host keys are checked, jump hosts' included, whatever else says so.
+    #[must_use]
+    pub fn with_host_key_checking(mut self, checking: Option<HostKeyChecking>) -> Self {
+        self.host_key_checking = checking;
+        self
+    }
+
+    /// A file in place of the user's `known_hosts` files, for jump hosts too.
+    #[must_use]
+    pub fn with_known_hosts(mut self, file: Option<PathBuf>) -> Self {
+        self.known_hosts_file = file;
+        self
+    }
+
+    /// Nothing is written: keys of new hosts are not recorded.
+    #[must_use]
+    pub fn without_recording(mut self) -> Self {
+        self.records_new_hosts = false;
+        self
+    }
+
+    /// The hosts whose keys were checked less than strictly since this was
+    /// last asked, by what was done instead.
+    #[must_use]
+    pub fn take_weakened(&self) -> BTreeMap<Weakened, BTreeSet<String>> {
+        let mut weakened = self.weakened.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *weakened)
     }
 
     /// Another agent's socket, or none.
@@ -169,6 +210,24 @@ impl SshContext {
 
     pub(super) fn agent_socket(&self) -> Option<&Path> {
         self.agent_socket.as_deref()
+    }
+
+    pub(super) fn host_key_checking(&self) -> Option<HostKeyChecking> {
+        self.host_key_checking
+    }
+
+    pub(super) fn known_hosts_file(&self) -> Option<&Path> {
+        self.known_hosts_file.as_deref()
+    }
+
+    pub(super) fn records_new_hosts(&self) -> bool {
+        self.records_new_hosts
+    }
+
+    /// Remembers what [`Self::take_weakened`] tells.
+    pub(super) fn weaken(&self, how: Weakened, host: &str) {
+        let mut weakened = self.weakened.lock().unwrap_or_else(PoisonError::into_inner);
+        weakened.entry(how).or_default().insert(host.to_owned());
     }
 
     pub(super) fn can_ask(&self) -> bool {
@@ -217,12 +276,12 @@ impl SshContext {
     async fn read_blocks(&self) -> Option<Blocks> {
         let file = self.config_file.as_deref();
         let files = config::files_read(&self.ssh_program, file).await?;
-        let read = |path| std::fs::read_to_string(path).ok();
+        let read = |path: &PathBuf| file::read_text(path, LARGEST_CONFIG).ok();
         let texts: Option<Vec<String>> = files.iter().map(read).collect();
         Blocks::read(&texts?)
     }
 
-    /// `known_hosts` files, each read anew only when it has changed: new hosts
+    /// `known_hosts` files, each read again only when it has changed: new hosts
     /// are recorded by connections of this run, too.
     pub(super) fn known_hosts(
         &self,
@@ -321,6 +380,15 @@ impl SshContext {
             }
         }
     }
+}
+
+/// What was done instead of a strict check of a host key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weakened {
+    /// Any key is accepted.
+    Off,
+    /// The key of a host without a record is accepted.
+    AcceptNew,
 }
 
 /// What changes when a file does.

@@ -21,8 +21,11 @@ use crate::node::HostKeyChecking;
 /// Whether a server was identified, or only let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// By a record, a certificate, or by being new and accepted as such.
+    /// By a record, or a certificate of a CA on record.
     Identified,
+    /// There is no record of it: it is new and was accepted as such, or nothing
+    /// is checked. Passwords stay here.
+    Unverified,
     /// [`HostKeyChecking::Off`] let a key through that contradicts the record.
     /// Passwords stay here.
     Contradicted,
@@ -106,7 +109,7 @@ pub(super) fn check(
         // As OpenSSH: a certificate of a stranger is worth its bare key.
     }
     match (records.judge(&key), settings.checking) {
-        (Verdict::Trusted, _) | (Verdict::Unknown, HostKeyChecking::Off) => Ok(Trust::Identified),
+        (Verdict::Trusted, _) => Ok(Trust::Identified),
         (Verdict::Revoked(revoked), _) => Err(ConnectError::HostKeyRevoked {
             endpoint: endpoint(),
             revoked: Box::new(revoked),
@@ -118,7 +121,12 @@ pub(super) fn check(
             algorithm: key.algorithm().to_string(),
             got: key.fingerprint(HashAlg::Sha256).to_string(),
         }),
-        (Verdict::Unknown, HostKeyChecking::AcceptNew) => record(settings, &key),
+        (Verdict::Unknown, HostKeyChecking::AcceptNew) if settings.records_new_hosts => {
+            record(settings, &key)
+        }
+        (Verdict::Unknown, HostKeyChecking::Off | HostKeyChecking::AcceptNew) => {
+            Ok(Trust::Unverified)
+        }
         (Verdict::Unknown, HostKeyChecking::Strict) => Err(ConnectError::HostKeyUnknown {
             endpoint: endpoint(),
             algorithm: key.algorithm().to_string(),
@@ -172,7 +180,7 @@ fn record(settings: &Settings, key: &PublicKey) -> Result<Trust, ConnectError> {
         .as_ref()
         .zip(settings.known_names.first())
     else {
-        return Ok(Trust::Identified);
+        return Ok(Trust::Unverified);
     };
     let failed = |reason: String| ConnectError::KnownHostsFile {
         endpoint: Box::new(settings.endpoint.clone()),
@@ -181,7 +189,7 @@ fn record(settings: &Settings, key: &PublicKey) -> Result<Trust, ConnectError> {
     };
     let verdict = append(path, name, key, settings).map_err(|error| failed(error.to_string()))?;
     match verdict {
-        Verdict::Trusted | Verdict::Unknown => Ok(Trust::Identified),
+        Verdict::Trusted | Verdict::Unknown => Ok(Trust::Unverified),
         Verdict::Revoked(revoked) => Err(ConnectError::HostKeyRevoked {
             endpoint: Box::new(settings.endpoint.clone()),
             revoked: Box::new(revoked),

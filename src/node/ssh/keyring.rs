@@ -19,6 +19,10 @@ use super::handler::Watcher;
 use super::keys::{KeyFault, KeyFile};
 use super::settings::Settings;
 use super::signer::{Signing, Source};
+use crate::file;
+
+/// In bytes.
+const LARGEST_CERTIFICATE: u64 = 1 << 20;
 
 /// For the agent to answer, signing (which may ask the user) excepted.
 const AGENT_DEADLINE: Duration = Duration::from_secs(5);
@@ -90,7 +94,7 @@ impl Keyring {
             }
         }
         for path in &settings.certificate_files {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let text = file::read_text(path, LARGEST_CERTIFICATE).unwrap_or_default();
             ring.certificates
                 .extend(Certificate::from_openssh(text.trim()).ok());
         }

@@ -5,7 +5,6 @@
 //! and the private half when it is needed. Called by the authentication; each
 //! file is read and decrypted once per run.
 
-use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use russh::keys::{Certificate, PrivateKey, PublicKey, decode_secret_key};
 use zeroize::Zeroizing;
+
+use crate::file::{self, FileFault};
 
 /// The largest file that is taken for a key, in bytes.
 const LARGEST: u64 = 1 << 20;
@@ -73,7 +74,7 @@ impl KeyFile {
         let beside = |suffix: &str| {
             let mut name = path.as_os_str().to_owned();
             name.push(suffix);
-            std::fs::read_to_string(name).ok()
+            file::read_text(Path::new(&name), LARGEST).ok()
         };
         let (private, mut public) = classify(&text)?;
         if public.is_none() {
@@ -145,17 +146,18 @@ impl KeyFile {
 }
 
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFault> {
-    let unusable = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => KeyFault::Missing,
-        _ => KeyFault::Unusable(error.to_string()),
+    let unusable = |fault: FileFault| match fault {
+        FileFault::Missing => KeyFault::Missing,
+        fault => KeyFault::Unusable(fault.to_string()),
     };
-    let metadata = std::fs::metadata(path).map_err(unusable)?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
+    let opened = file::open(path, LARGEST).map_err(unusable)?;
+    let metadata = opened
+        .metadata()
+        .map_err(|error| unusable(FileFault::Io(error)))?;
+    let bytes = file::read_all(opened, LARGEST).map_err(unusable)?;
+    let Ok(text) = String::from_utf8(bytes).map(Zeroizing::new) else {
         return Err(KeyFault::Unusable("it is not a key file".to_owned()));
-    }
-    let text = std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(unusable)?;
+    };
     // OpenSSH's own rule (authfile.c, sshkey_perm_ok).
     let mode = metadata.mode() & 0o777;
     let own = metadata.uid() == rustix::process::getuid().as_raw();

@@ -15,6 +15,10 @@ use russh::keys::ssh_key::known_hosts::{HostPatterns, Marker};
 use russh::keys::{HashAlg, PublicKey};
 
 use super::error::RecordedKey;
+use crate::file::{self, FileFault};
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 64 << 20;
 
 /// One line that concerns the server.
 #[derive(Debug, Clone)]
@@ -74,12 +78,16 @@ impl KnownHosts {
     /// A missing file is an empty one, an unreadable one is an error (it may
     /// hold the line that revokes the key).
     pub(super) fn read(path: &Path) -> Result<Self, Unreadable> {
-        match std::fs::read(path) {
+        // How ssh_config says that there are no records.
+        if path == Path::new("/dev/null") {
+            return Ok(Self::default());
+        }
+        match file::read(path, LARGEST) {
             Ok(bytes) => Ok(Self::parse(path, &String::from_utf8_lossy(&bytes))),
-            Err(error) if is_missing(&error) => Ok(Self::default()),
-            Err(error) => Err(Unreadable {
+            Err(FileFault::Missing) => Ok(Self::default()),
+            Err(fault) => Err(Unreadable {
                 path: path.to_owned(),
-                reason: error.to_string(),
+                reason: fault.to_string(),
             }),
         }
     }
@@ -243,15 +251,6 @@ pub(super) enum Verdict {
     /// There are records, and this key is not among them.
     Mismatch(Vec<RecordedKey>),
     Revoked(RecordedKey),
-}
-
-/// A path through something that is no directory is as missing as a path to
-/// nothing, as for OpenSSH.
-fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
 }
 
 /// Marker, host patterns, and key as text; `None` for comments and for lines

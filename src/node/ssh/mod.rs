@@ -36,9 +36,9 @@ use self::connection::SshConnection;
 use self::keyring::Keyring;
 use self::known_hosts::Records;
 use self::settings::Settings;
-use super::{BoxFuture, Connection, Target};
+use super::{BoxFuture, Connection, HostKeyChecking, Target};
 
-pub use self::context::{Prompt, PromptRequest, SshContext};
+pub use self::context::{Prompt, PromptRequest, SshContext, Weakened};
 pub use self::error::{ConnectError, Endpoint, Phase, RecordedKey, TriedMethod};
 
 /// For all authentication attempts of one connection. sshd itself waits 120 s
@@ -109,6 +109,9 @@ async fn attempt(
         .as_ref()
         .map(|(connection, text)| (&**connection, text.as_str()));
     let mut session = transport::open(settings, Arc::new(records), via).await?;
+    if let Some(how) = weakened(settings.checking) {
+        context.weaken(how, &endpoint.name);
+    }
     let begun = Instant::now();
     let login = Login::new(
         &mut session.handle,
@@ -133,6 +136,15 @@ async fn attempt(
             connection.close().await;
             Ok(Attempt::Passphrase(file))
         }
+    }
+}
+
+/// What is done instead of a strict check.
+fn weakened(checking: HostKeyChecking) -> Option<Weakened> {
+    match checking {
+        HostKeyChecking::Off => Some(Weakened::Off),
+        HostKeyChecking::AcceptNew => Some(Weakened::AcceptNew),
+        HostKeyChecking::Strict => None,
     }
 }
 

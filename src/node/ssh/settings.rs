@@ -36,6 +36,8 @@ pub(super) struct Settings {
     pub known_hosts: Vec<PathBuf>,
     /// Where new keys go: the first of the user's files.
     pub record_in: Option<PathBuf>,
+    /// False for a run that changes nothing.
+    pub records_new_hosts: bool,
     pub hash_known_hosts: bool,
     /// Names to look up in `known_hosts`: the first is authoritative; a second
     /// (the host without its port) only vouches, as in OpenSSH.
@@ -63,21 +65,7 @@ impl Settings {
         let port = target.port.or(config.port).unwrap_or(22);
         let known_names = known_names(&host, port, config.host_key_alias.as_deref());
         let known_as = known_names.first().cloned().unwrap_or_default();
-        let jump = match target.proxy_jump.as_deref() {
-            Some("none") => None,
-            Some(jump) => Some(jump.to_owned()),
-            None => match (&config.proxy_jump, &config.proxy_command) {
-                (Some(jump), _) => Some(jump.clone()),
-                (None, Some(_)) => {
-                    return Err(
-                        "its ProxyCommand in the SSH configuration is not supported; \
-                         use ProxyJump, which does the same without running a program"
-                            .to_owned(),
-                    );
-                }
-                (None, None) => None,
-            },
-        };
+        let jump = jump(target, config)?;
         let tokens = Tokens {
             home: context.home(),
             local_user: context.local_user(),
@@ -93,28 +81,11 @@ impl Settings {
                 .filter_map(|text| config::expand(text, &tokens))
                 .collect()
         };
-        let identities = if target.identity_files.is_empty() {
-            expand(&config.identity_files)
-                .into_iter()
-                .map(|path| Identity {
-                    path,
-                    explicit: false,
-                })
-                .collect()
-        } else {
-            let explicit = target.identity_files.iter();
-            explicit
-                .map(|path| Identity {
-                    path: config::expand(&path.to_string_lossy(), &tokens)
-                        .unwrap_or_else(|| path.clone()),
-                    explicit: true,
-                })
-                .collect()
-        };
-        let mut known_hosts = if target.known_hosts_files.is_empty() {
-            expand(&config.user_known_hosts)
-        } else {
-            target.known_hosts_files.clone()
+        let identities = identities(target, config, &tokens);
+        let mut known_hosts = match context.known_hosts_file() {
+            Some(file) => vec![file.to_owned()],
+            None if target.known_hosts_files.is_empty() => expand(&config.user_known_hosts),
+            None => target.known_hosts_files.clone(),
         };
         let record_in = known_hosts.first().cloned();
         known_hosts.extend(expand(&config.global_known_hosts));
@@ -132,11 +103,13 @@ impl Settings {
                 keyboard_interactive: config.methods.keyboard_interactive || has_password,
                 ..config.methods
             },
-            checking: target
-                .host_key_checking
+            checking: context
+                .host_key_checking()
+                .or(target.host_key_checking)
                 .unwrap_or_else(|| checking(config.strict_host_key_checking.as_deref())),
             known_hosts,
             record_in,
+            records_new_hosts: context.records_new_hosts(),
             hash_known_hosts: config.hash_known_hosts,
             known_names,
             endpoint: Endpoint {
@@ -150,6 +123,40 @@ impl Settings {
             jump,
         })
     }
+}
+
+/// The jump hosts, as text.
+fn jump(target: &Target, config: &HostConfig) -> Result<Option<String>, String> {
+    if let Some(jump) = target.proxy_jump.as_deref() {
+        return Ok((jump != "none").then(|| jump.to_owned()));
+    }
+    match (&config.proxy_jump, &config.proxy_command) {
+        (Some(jump), _) => Ok(Some(jump.clone())),
+        (None, Some(_)) => Err(
+            "its ProxyCommand in the SSH configuration is not supported; \
+             use ProxyJump, which does the same without running a program"
+                .to_owned(),
+        ),
+        (None, None) => Ok(None),
+    }
+}
+
+/// The keys that the inventory names, or those of the configuration.
+fn identities(target: &Target, config: &HostConfig, tokens: &Tokens<'_>) -> Vec<Identity> {
+    if target.identity_files.is_empty() {
+        let paths = config.identity_files.iter();
+        let paths = paths.filter_map(|text| config::expand(text, tokens));
+        let implicit = |path| Identity {
+            path,
+            explicit: false,
+        };
+        return paths.map(implicit).collect();
+    }
+    let explicit = |path: &PathBuf| Identity {
+        path: config::expand(&path.to_string_lossy(), tokens).unwrap_or_else(|| path.clone()),
+        explicit: true,
+    };
+    target.identity_files.iter().map(explicit).collect()
 }
 
 /// `ask` cannot be done in a run over many nodes, so it means strict.

@@ -64,7 +64,8 @@ fn all_errors_come_at_once_with_their_places() {
 #[test]
 fn what_is_no_playbook_is_refused() {
     assert_eq!(errors("")[0], "0:0 the playbook is empty | ");
-    assert!(errors("hosts: x")[0].starts_with("1:1 a playbook is a list of plays"));
+    let text = errors("hosts: x")[0].clone();
+    assert!(text.contains("a playbook is a list of plays"), "{text}");
     assert!(errors("- tasks: []")[0].contains("a play needs `hosts`"));
 }
 

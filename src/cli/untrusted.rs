@@ -1,0 +1,78 @@
+//! `--untrusted`: what is refused when the inventory is a stranger's.
+//!
+//! Comes in: the arguments, and the playbook once it is read. Goes out: an exit
+//! code where something is asked for that such an inventory could turn against
+//! the operator. What the inventory itself may not say is refused while it is
+//! read, and what nodes say is masked by [`crate::report::masked`].
+
+use super::arguments::Common;
+use super::reports::Reports;
+use super::start::Book;
+use crate::event::ErrorKind;
+use crate::plan::Refusal;
+use crate::playbook::{Playbook, Step};
+use crate::run::{Exit, Options};
+
+const STEP: &str = "read the command line";
+
+/// Whether the run shows a plan or a list, and nothing of a node.
+pub(super) fn refuse(
+    common: &Common,
+    book: &Book,
+    options: &Options,
+    reports: &Reports,
+) -> Result<(), Exit> {
+    if !common.untrusted || common.selection.is_list() {
+        return Ok(());
+    }
+    if options.diff {
+        let refusal = Refusal::new("--diff shows texts of nodes, and --untrusted shows none")
+            .hint("leave out --diff");
+        return no(reports, refusal);
+    }
+    if options.check && !matches!(book, Book::Access) {
+        return Ok(());
+    }
+    refuse_command(common, reports)
+}
+
+/// For a command that does more than that.
+pub(super) fn refuse_command(common: &Common, reports: &Reports) -> Result<(), Exit> {
+    if !common.untrusted || common.selection.is_list() {
+        return Ok(());
+    }
+    let refusal = Refusal::new("--untrusted is for plans and lists: this command does more")
+        .hint("add --check, --list-hosts or --list-tasks, or leave out --untrusted");
+    no(reports, refusal)
+}
+
+/// Commands of a playbook may not be put together from an inventory's values.
+pub(super) fn refuse_templates(
+    common: &Common,
+    playbook: &Playbook,
+    reports: &Reports,
+) -> Result<(), Exit> {
+    if !common.untrusted {
+        return Ok(());
+    }
+    let tasks = playbook.plays.iter().flat_map(|play| &play.steps);
+    let mut tasks = tasks.flat_map(Step::tasks);
+    let templated = tasks.find(|task| {
+        task.module.runs_programs() && !task.arguments.iter().all(|(_, value)| value.is_fixed())
+    });
+    let Some(task) = templated else {
+        return Ok(());
+    };
+    let refusal = Refusal::new(format!(
+        "the task {} puts a command together from the inventory's values",
+        crate::node::visible(&task.name)
+    ))
+    .hint("write the command out: --untrusted takes no templates in it");
+    reports.refusal(ErrorKind::Playbook, "read the playbook", refusal);
+    Err(Exit::Usage)
+}
+
+fn no(reports: &Reports, refusal: Refusal) -> Result<(), Exit> {
+    reports.refusal(ErrorKind::Usage, STEP, refusal);
+    Err(Exit::Usage)
+}
