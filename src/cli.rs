@@ -32,7 +32,7 @@ mod status;
 mod untrusted;
 mod version;
 
-use arguments::{AuthorityKey, Changing, Common};
+use arguments::{AuthorityKey, Changing, Common, NamedFiles};
 use start::{Book, run};
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
@@ -157,6 +157,30 @@ impl CheckAccess {
             wait_seconds: self.wait.as_secs(),
             ..self.common.options()
         }
+    }
+}
+
+impl Cli {
+    /// Adds the files that a run of these arguments reads.
+    fn named_files(&self, named: &mut NamedFiles) {
+        match &self.command {
+            Some(Command::Rotate(arguments)) => arguments.named_files(named),
+            None => self.deploy.named_files(named),
+            Some(_) => {}
+        }
+    }
+}
+
+impl Deploy {
+    fn named_files(&self, named: &mut NamedFiles) {
+        let (common, locking) = (&self.common, &self.change.locking);
+        common.named_files(named);
+        let files = [
+            locking.agent_program.as_ref(),
+            self.authority.file(),
+            self.playbook.as_ref(),
+        ];
+        named.add(&[], None, files);
     }
 }
 

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::duration;
 use super::selection::Selection;
+use crate::inventory::Environment;
 use crate::journal::{self, Journal};
 use crate::node::HostKeyChecking;
 use crate::passphrase;
@@ -24,7 +25,35 @@ pub(crate) struct AuthorityKey {
     ca_passphrase_command: Option<String>,
 }
 
+/// Files of this machine that a command line names.
+#[derive(Debug, Default)]
+pub(super) struct NamedFiles {
+    pub(super) files: Vec<PathBuf>,
+    pub(super) ssh_configs: Vec<PathBuf>,
+}
+
+impl NamedFiles {
+    /// Those of `-e @FILE`, of `--ssh-config`, and others.
+    pub(super) fn add<'a>(
+        &mut self,
+        extra_vars: &[String],
+        ssh_config: Option<&PathBuf>,
+        others: impl IntoIterator<Item = Option<&'a PathBuf>>,
+    ) {
+        let environment = Environment::of_process();
+        let variables = extra_vars.iter().filter_map(|text| text.strip_prefix('@'));
+        let variables = variables.filter_map(|file| environment.local_path(file));
+        self.files.extend(variables);
+        self.files.extend(others.into_iter().flatten().cloned());
+        self.ssh_configs.extend(ssh_config.cloned());
+    }
+}
+
 impl AuthorityKey {
+    pub(crate) fn file(&self) -> Option<&PathBuf> {
+        self.ca_passphrase_file.as_ref()
+    }
+
     pub(crate) fn source(&self) -> passphrase::Source {
         passphrase::Source {
             file: self.ca_passphrase_file.clone(),
@@ -176,6 +205,11 @@ impl Common {
             deadlines: self.deadlines(),
             ..Options::default()
         }
+    }
+
+    pub(super) fn named_files(&self, named: &mut NamedFiles) {
+        let known_hosts = self.known_hosts.as_ref();
+        named.add(&self.extra_vars, self.ssh_config.as_ref(), [known_hosts]);
     }
 
     /// How host keys are checked; none leaves it to the SSH configuration.

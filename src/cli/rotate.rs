@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _};
 
 use super::Cli;
-use super::arguments::{AuthorityKey, Changing, Common};
+use super::arguments::{AuthorityKey, Changing, Common, NamedFiles};
 use super::start::{Book, run};
 use crate::plan::Renewals;
 use crate::playbook::{Argument, Playbook};
@@ -49,6 +49,14 @@ pub(super) struct Arguments {
     abandon: Vec<String>,
     #[command(flatten)]
     authority: AuthorityKey,
+}
+
+impl Arguments {
+    pub(super) fn named_files(&self, named: &mut NamedFiles) {
+        self.common.named_files(named);
+        let program = self.change.locking.agent_program.as_ref();
+        named.add(&[], None, [program, self.authority.file()]);
+    }
 }
 
 pub(super) fn main(mut arguments: Arguments) -> Exit {

@@ -4,16 +4,17 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Parser as _, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
-use super::arguments::AuthorityKey;
-use super::{candidates, duration, reports};
+use super::arguments::{AuthorityKey, NamedFiles};
+use super::{Cli, candidates, duration, reports};
 use crate::inventory::{self, Environment};
 use crate::run::Exit;
-use crate::schedule::{self, Request, ScheduleError};
+use crate::schedule::{self, Reads, Recorded, Request, ScheduleError};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
@@ -104,8 +105,36 @@ impl Install {
         Ok(words)
     }
 
+    /// The files that the arguments name, those of each run included; none when
+    /// those are no arguments of a run, with an error printed.
+    fn named(&self) -> Option<NamedFiles> {
+        let mut named = NamedFiles::default();
+        named.add(
+            &self.extra_vars,
+            self.ssh_config.as_ref(),
+            [self.agent_program.as_ref()],
+        );
+        let words = schedule::run_words("dtls-deploy", "inventory");
+        let words = words.iter().chain(&self.arguments);
+        match Cli::try_parse_from(words) {
+            Ok(cli) => cli.named_files(&mut named),
+            Err(error) => {
+                let _ = error.print();
+                return None;
+            }
+        }
+        Some(named)
+    }
+
     fn act(&self) -> Result<u8, ScheduleError> {
-        let environment = Environment::of_process();
+        let Some(named) = self.named() else {
+            return Ok(Exit::Usage as u8);
+        };
+        let recorded = Arc::new(Recorded::default());
+        let environment = Environment {
+            files: recorded.clone(),
+            ..Environment::of_process()
+        };
         let inventory = match inventory::load(&self.inventory, &self.extra_vars, &environment) {
             Ok(inventory) => inventory,
             Err(errors) => {
@@ -134,6 +163,9 @@ impl Install {
             limit: self.limit.clone(),
             more: self.arguments.clone(),
             passphrase: self.authority.source(),
+            reads: Reads::of(&recorded, &inventory)
+                .and(named.files)
+                .and_ssh_configs(named.ssh_configs),
         };
         schedule::install(&request, &mut say)
     }

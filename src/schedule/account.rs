@@ -4,13 +4,19 @@
 //! Comes in: an account's name, and paths. Goes out: its home directory, the
 //! place of its journals, and an error for a file that others could change.
 
+use std::ffi::OsString;
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::ScheduleError;
 use super::systemd;
+
+/// Symbolic links on one path, as in the kernel (`path_resolution(7)`).
+const MOST_LINKS: usize = 40;
 
 /// An account of this machine.
 #[derive(Debug)]
@@ -67,36 +73,92 @@ impl Account {
         Err(ScheduleError::file(&state)(std::io::Error::other(said)))
     }
 
-    /// Whether nobody but root and this account can change what is there.
+    /// Whether only root and this account can change what is there: each
+    /// directory on the way, each link and where it leads, and the file.
     pub(super) fn check(&self, path: &Path) -> Result<(), ScheduleError> {
-        let real = path.canonicalize().map_err(ScheduleError::file(path))?;
         let named = std::path::absolute(path).map_err(ScheduleError::file(path))?;
-        // On the way there and, where links lead elsewhere, there.
-        let ways = [real.as_path(), named.as_path()];
-        let places = ways.iter().flat_map(|way| way.ancestors().enumerate());
-        for (index, place) in places {
-            let found = place.metadata().map_err(ScheduleError::file(place))?;
-            let why = if found.uid() != 0 && found.uid() != self.uid {
-                format!("it belongs to the account number {}", found.uid())
-            // A sticky directory lets nobody rename what is another's.
-            } else if open_to(&found) != 0 && (index == 0 || found.mode() & 0o1000 == 0) {
-                format!("its mode is {:04o}", found.mode() & 0o7777)
-            } else {
+        let mut here = PathBuf::from("/");
+        let mut rest: Vec<OsString> = parts(&named);
+        let mut links = 0;
+        self.judge(&here, rest.is_empty())?;
+        while let Some(part) = rest.pop() {
+            if part == ".." {
+                here.pop();
                 continue;
-            };
-            return Err(ScheduleError::Unsafe {
-                path: place.to_owned(),
-                user: self.name.clone(),
-                why,
-            });
+            }
+            let next = here.join(&part);
+            let found = self.judge(&next, rest.is_empty())?;
+            if !found.is_symlink() {
+                here = next;
+                continue;
+            }
+            links += 1;
+            let target = std::fs::read_link(&next).map_err(ScheduleError::file(&next))?;
+            if links > MOST_LINKS {
+                let error = io::Error::from(rustix::io::Errno::LOOP);
+                return Err(ScheduleError::file(&next)(error));
+            }
+            if target.is_absolute() {
+                here = PathBuf::from("/");
+            }
+            rest.extend(parts(&target));
         }
-        Ok(())
+        // `..` in a link can lead to a directory that was on the way alone.
+        self.judge(&here, true).map(drop)
     }
+
+    /// One place on the way, links not followed.
+    fn judge(&self, place: &Path, is_last: bool) -> Result<Metadata, ScheduleError> {
+        let found = place
+            .symlink_metadata()
+            .map_err(ScheduleError::file(place))?;
+        // The mode of a link means nothing. In a sticky directory only the
+        // owner of a file can rename it.
+        let is_open = !found.is_symlink()
+            && open_to(&found) != 0
+            && (is_last || !found.is_dir() || found.mode() & 0o1000 == 0);
+        let why = if found.uid() != 0 && found.uid() != self.uid {
+            format!("it belongs to the account number {}", found.uid())
+        } else if is_open {
+            format!("its mode is {:04o}", found.mode() & 0o7777)
+        } else {
+            return Ok(found);
+        };
+        Err(ScheduleError::Unsafe {
+            path: place.to_owned(),
+            user: self.name.clone(),
+            why,
+        })
+    }
+
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
+    #[cfg(test)]
+    pub(super) fn this(uid: u32) -> Self {
+        Self {
+            name: "me".to_owned(),
+            uid,
+            gid: 0,
+            home: PathBuf::from("/"),
+        }
+    }
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let parts = path.components().rev().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        _ => None,
+    });
+    parts.collect()
 }
 
 /// The bits by which others may write. Debian's group staff owns /usr/local,
 /// and its members are as good as root (Debian Policy, 9.1.2).
-fn open_to(found: &std::fs::Metadata) -> u32 {
+fn open_to(found: &Metadata) -> u32 {
     const STAFF: u32 = 50;
     let group = if [0, STAFF].contains(&found.gid()) {
         0
@@ -128,12 +190,7 @@ mod tests {
     fn what_others_could_change_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let owner = directory.path().metadata().unwrap().uid();
-        let account = Account {
-            name: "me".to_owned(),
-            uid: owner,
-            gid: 0,
-            home: PathBuf::from("/"),
-        };
+        let account = Account::this(owner);
         let file = directory.path().join("inventory.yaml");
         std::fs::write(&file, "").unwrap();
         let mode = |path: &Path, mode| {

@@ -13,6 +13,7 @@ use super::credential::{self, Kept};
 use super::error::ScheduleError;
 use super::follow::follow;
 use super::place::{self, Place, Record};
+use super::reads::Reads;
 use super::units::{Parts, limited};
 use super::{cron, systemd};
 use crate::inventory::{ConnectionKind, Inventory};
@@ -40,6 +41,8 @@ pub struct Request<'a> {
     /// Further arguments of a run alone.
     pub more: Vec<String>,
     pub passphrase: passphrase::Source,
+    /// What a run reads besides program and inventory.
+    pub reads: Reads,
 }
 
 /// Installs it, or says why not; `say` gets lines for people.
@@ -79,6 +82,7 @@ pub fn install(request: &Request<'_>, say: &mut dyn FnMut(&str)) -> Result<u8, S
     let account = Account::find(&request.user)?;
     account.check(&program)?;
     account.check(&inventory)?;
+    request.reads.check(&account)?;
     systemd::check_calendar(&request.on_calendar)?;
     let before = place.record()?;
     if let Some(record) = before.filter(|record| record.inventory != inventory) {

@@ -18,6 +18,7 @@ mod escape;
 mod follow;
 mod install;
 mod place;
+mod reads;
 mod remove;
 mod status;
 mod systemd;
@@ -26,6 +27,7 @@ mod units;
 pub use error::ScheduleError;
 pub use install::{Request, install};
 pub use place::{Record, name_of};
+pub use reads::{Reads, Recorded};
 pub use remove::remove;
 pub use status::{run_now, status};
 
@@ -34,7 +36,7 @@ pub use status::{run_now, status};
 const SUBCOMMAND: Option<&str> = Some("rotate");
 
 /// The words that start a scheduled run.
-fn run_words(program: &str, inventory: &str) -> Vec<String> {
+pub(crate) fn run_words(program: &str, inventory: &str) -> Vec<String> {
     let words = [Some(program), SUBCOMMAND, Some(inventory)];
     words.into_iter().flatten().map(str::to_owned).collect()
 }

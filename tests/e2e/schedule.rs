@@ -232,7 +232,23 @@ fn what_would_fail_at_night_fails_at_once() {
     refused("/srv/lab.yaml", 5, "not installed: the trial failed");
     controller.exec("chmod 666 /srv/lab.yaml");
     refused("/srv/lab.yaml --user ubuntu", 2, "its mode is 0666");
-    controller.exec("chmod 644 /srv/lab.yaml; echo wrong >/root/wrong");
+    controller.exec("chmod 644 /srv/lab.yaml; mkdir /srv/group_vars /srv/host_vars");
+    for (file, option) in [
+        ("/srv/group_vars/all.yaml", ""),
+        ("/srv/host_vars/node3.yaml", ""),
+        ("/srv/vars.yaml", "-e @/srv/vars.yaml"),
+        ("/srv/ssh", "--ssh-config /srv/ssh"),
+        ("/srv/agent", "--agent-program /srv/agent"),
+        ("/srv/agent", "-- --agent-program /srv/agent"),
+    ] {
+        let arguments = format!("/srv/lab.yaml --user ubuntu {option}");
+        controller.exec(&format!("touch {file}; chmod 777 {file}"));
+        refused(&arguments, 2, "its mode is 0777");
+        controller.exec(&format!("chmod 644 {file}; chown 4321 {file}"));
+        refused(&arguments, 2, "belongs to the account number 4321");
+        controller.exec(&format!("rm {file}"));
+    }
+    controller.exec("echo wrong >/root/wrong");
     let wrong = "--ca-passphrase-file /root/wrong";
     refused(
         &format!("/srv/lab.yaml --user ubuntu {wrong}"),

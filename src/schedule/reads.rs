@@ -1,0 +1,296 @@
+//! Which files of this machine the runs of a schedule read.
+//!
+//! Comes in: what was read while the inventory was loaded, and the files that
+//! the command line names. Goes out: an error for one that others than root and
+//! the runs' account could change. The runs act on all of them with nobody
+//! watching.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use super::account::Account;
+use super::error::ScheduleError;
+use crate::file::{self, FileFault, FileKind};
+use crate::inventory::{DiskFiles, FileAccess, Inventory, Place};
+
+/// An SSH configuration, in bytes.
+const LARGEST: u64 = 4 << 20;
+
+/// Configurations that include each other, as in OpenSSH (`readconf.c`).
+const DEEPEST: usize = 16;
+
+/// The files of this machine, each remembered that was found.
+#[derive(Debug, Default)]
+pub struct Recorded(Mutex<BTreeSet<PathBuf>>);
+
+impl Recorded {
+    fn note(&self, place: Place<'_>) {
+        let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.insert(place.path());
+    }
+
+    fn paths(&self) -> BTreeSet<PathBuf> {
+        let paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.clone()
+    }
+}
+
+impl FileAccess for Recorded {
+    fn kind(&self, place: Place<'_>) -> Result<Option<FileKind>, FileFault> {
+        let kind = DiskFiles.kind(place)?;
+        if kind.is_some() {
+            self.note(place);
+        }
+        Ok(kind)
+    }
+
+    fn read(&self, place: Place<'_>, limit: u64) -> Result<Vec<u8>, FileFault> {
+        self.note(place);
+        DiskFiles.read(place, limit)
+    }
+
+    fn list(&self, place: Place<'_>) -> Result<Vec<String>, FileFault> {
+        self.note(place);
+        DiskFiles.list(place)
+    }
+}
+
+/// The files that a run reads.
+#[derive(Debug, Default)]
+pub struct Reads {
+    files: BTreeSet<PathBuf>,
+    ssh_configs: BTreeSet<PathBuf>,
+}
+
+impl Reads {
+    /// What loading the inventory has read, and what connecting to its hosts
+    /// will read because it says so.
+    #[must_use]
+    pub fn of(recorded: &Recorded, inventory: &Inventory) -> Self {
+        let connections = inventory.hosts.iter().map(|host| &host.connection);
+        let named = connections.flat_map(|connection| &connection.identity_files);
+        let mut files = recorded.paths();
+        files.extend(named.filter(|path| path.exists()).cloned());
+        Self {
+            files,
+            ssh_configs: BTreeSet::new(),
+        }
+    }
+
+    /// And files that the command line names.
+    #[must_use]
+    pub fn and(mut self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.files.extend(files);
+        self
+    }
+
+    /// And an SSH configuration, with what it includes.
+    #[must_use]
+    pub fn and_ssh_configs(mut self, files: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.ssh_configs.extend(files);
+        self
+    }
+
+    /// Whether only root and the account can change them.
+    pub(super) fn check(&self, account: &Account) -> Result<(), ScheduleError> {
+        for file in &self.files {
+            account.check(file)?;
+        }
+        for file in &self.ssh_configs {
+            check_ssh_config(file, account, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// A configuration and, because ssh asks nobody about a file of `-F`, what it
+/// includes. A pattern stands for all that is in its directory.
+fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), ScheduleError> {
+    account.check(path)?;
+    if depth > DEEPEST {
+        return Ok(());
+    }
+    let text =
+        file::read_text(path, LARGEST).map_err(|fault| ScheduleError::file(path)(fault.into()))?;
+    for word in text.lines().flat_map(included) {
+        let whole = match word.strip_prefix("~/") {
+            Some(rest) => account.home().join(rest),
+            // A relative one begins there also in a file of `-F`.
+            None => account.home().join(".ssh").join(&word),
+        };
+        let plain = |part: &Path| !part.to_string_lossy().contains(['*', '?', '[', '%', '$']);
+        if plain(&whole) {
+            if whole.exists() {
+                check_ssh_config(&whole, account, depth + 1)?;
+            }
+            continue;
+        }
+        let directory = whole.ancestors().skip(1).find(|place| plain(place));
+        let directory = directory.unwrap_or(Path::new("/"));
+        if !directory.exists() {
+            continue;
+        }
+        account.check(directory)?;
+        for name in file::list(directory).unwrap_or_default() {
+            let inner = directory.join(name);
+            if inner.is_file() {
+                check_ssh_config(&inner, account, depth + 1)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The words behind `Include` on a line of an SSH configuration.
+fn included(line: &str) -> Vec<String> {
+    let line = line.trim();
+    let end = line.find([' ', '\t', '=']).unwrap_or(line.len());
+    let (word, rest) = line.split_at_checked(end).unwrap_or((line, ""));
+    if !word.eq_ignore_ascii_case("include") {
+        return Vec::new();
+    }
+    shlex::split(rest.trim_start_matches([' ', '\t', '='])).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::inventory::{Environment, load};
+
+    /// An account that nothing here belongs to.
+    const STRANGER: u32 = 65_534;
+
+    const INVENTORY: &str = "
+ca: {hosts: {a: {ansible_ssh_private_key_file: ../key/id}}}
+daemons: {hosts: {b: }}
+clients: {hosts: {c: }}
+";
+
+    /// Everything that a run can read, each in a directory of its own: by its
+    /// path from the root of the scene.
+    const FILES: [&str; 9] = [
+        "i/inventory.yaml",
+        "i/group_vars/all.yaml",
+        "i/group_vars/ca/one.yaml",
+        "i/host_vars/b.yaml",
+        "key/id",
+        "extra/vars.yaml",
+        "agent/program",
+        "ssh/config",
+        "more/included",
+    ];
+
+    fn scene() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for file in FILES {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        std::fs::write(root.path().join("i/inventory.yaml"), INVENTORY).unwrap();
+        let include = format!(
+            "Host *\n Include {0}/more/inc* {0}/none\n",
+            root.path().display()
+        );
+        std::fs::write(root.path().join("ssh/config"), include).unwrap();
+        root
+    }
+
+    fn check(root: &Path) -> Result<(), ScheduleError> {
+        let recorded = Arc::new(Recorded::default());
+        let environment = Environment {
+            directory: root.join("i"),
+            files: recorded.clone(),
+            ..Environment::of_process()
+        };
+        let extra = [format!("@{}/extra/vars.yaml", root.display())];
+        let inventory = load(Path::new("inventory.yaml"), &extra, &environment).unwrap();
+        let account = Account::this(rustix::process::geteuid().as_raw());
+        Reads::of(&recorded, &inventory)
+            .and([root.join("agent/program")])
+            .and_ssh_configs([root.join("ssh/config")])
+            .check(&account)
+    }
+
+    fn mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Does something wrong to a file; none where this account cannot.
+    fn spoil(fault: &str, file: &Path) -> Option<()> {
+        let directory = file.parent().unwrap();
+        match fault {
+            "everyone writes it" => mode(file, 0o666),
+            "a program for everyone" => mode(file, 0o777),
+            "everyone writes its directory" => mode(directory, 0o777),
+            "everyone adds to its directory" => mode(directory, 0o1777),
+            "it is a stranger's" => chown(file, Some(STRANGER), None).ok()?,
+            "its directory is a stranger's" => chown(directory, Some(STRANGER), None).ok()?,
+            "a link to what everyone writes" => {
+                let place = directory.join(".elsewhere");
+                std::fs::rename(file, &place).unwrap();
+                mode(&place, 0o666);
+                symlink(".elsewhere", file).unwrap();
+            }
+            "a link of a stranger's" => {
+                let place = directory.join(".elsewhere");
+                std::fs::rename(file, &place).unwrap();
+                symlink(".elsewhere", file).unwrap();
+                std::os::unix::fs::lchown(file, Some(STRANGER), None).ok()?;
+            }
+            "a link through a link of a stranger's" => {
+                let place = directory.join(".elsewhere");
+                let between = directory.join(".between");
+                std::fs::rename(file, &place).unwrap();
+                symlink(".elsewhere", &between).unwrap();
+                symlink(".between", file).unwrap();
+                std::os::unix::fs::lchown(&between, Some(STRANGER), None).ok()?;
+            }
+            other => panic!("{other}"),
+        }
+        Some(())
+    }
+
+    #[test]
+    fn everything_that_a_run_reads_is_roots_or_the_accounts() {
+        check(scene().path()).unwrap();
+        let mut tried = 0;
+        for fault in [
+            "everyone writes it",
+            "a program for everyone",
+            "everyone writes its directory",
+            "it is a stranger's",
+            "its directory is a stranger's",
+            "a link to what everyone writes",
+            "a link of a stranger's",
+            "a link through a link of a stranger's",
+        ] {
+            for file in FILES {
+                let root = scene();
+                let path = root.path().join(file);
+                if spoil(fault, &path).is_none() {
+                    continue;
+                }
+                tried += 1;
+                let found = check(root.path());
+                let Err(ScheduleError::Unsafe { path: named, .. }) = found else {
+                    panic!("{file}, {fault}: {found:?}");
+                };
+                let directory = path.parent().unwrap();
+                assert!(named.starts_with(directory), "{file}, {fault}: {named:?}");
+            }
+        }
+        assert!(tried >= 4 * FILES.len(), "{tried}");
+        // Nobody adds a file of variables either.
+        let root = scene();
+        spoil(
+            "everyone adds to its directory",
+            &root.path().join("i/group_vars/all.yaml"),
+        );
+        assert!(check(root.path()).is_err());
+    }
+}
