@@ -211,6 +211,22 @@ print(json.dumps([yaml.load(open(name), yaml.BaseLoader) for name in sys.argv[1:
     let end = steps.last().unwrap();
     assert_eq!(end["if"], "always()");
     assert_eq!(end["run"], "rm -rf \"$RUNNER_TEMP/rotate-keys\"");
+    // A stranger's inventory is planned, and nothing more.
+    let plan = |inventory: &str, keys: &str| {
+        format!(
+            "dtls-deploy {inventory} --ssh-config \"{keys}/config\" --check --exit-code --untrusted"
+        )
+    };
+    let proposed = &jobs[1]["plan-docker-certificates"];
+    assert_eq!(
+        proposed["script"],
+        serde_json::json!([plan("inventory.yaml", "$KEYS")])
+    );
+    assert_eq!(proposed["before_script"], gitlab["before_script"]);
+    let steps = github["jobs"]["plan"]["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["name"] == "Plan").unwrap();
+    let command = plan("proposed/inventory.yaml", "$RUNNER_TEMP/plan-keys");
+    assert!(step["run"].as_str().unwrap().contains(&command));
     // An account that outlives the job keeps its own keys.
     for path in &paths {
         let text = read(path);
