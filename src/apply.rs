@@ -37,7 +37,9 @@ use crate::journal::{Act, Journal, JournalError};
 use crate::node::facts::NodeFacts;
 use crate::node::transaction::Report;
 use crate::pki::DeliveredLeaf;
-use crate::plan::{Action, Batch, Change, Plan, PlannedHost, PlannedPlay, Served, owner_record};
+use crate::plan::{
+    Action, Batch, Change, ForeignValues, Plan, PlannedHost, PlannedPlay, Served, owner_record,
+};
 use crate::playbook::Playbook;
 use crate::session::Node;
 
@@ -373,6 +375,8 @@ fn not_written(host: &Host, error: &JournalError) -> Failure {
 }
 
 fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
+    // What dockerd says of a setting may quote it.
+    let settings = facts.map(ForeignValues::of).unwrap_or_default();
     let (step, message) = report.failed.clone().unwrap_or_else(|| {
         (
             String::new(),
@@ -408,12 +412,12 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
         host: host.name.clone(),
         kind,
         step,
-        message: crate::node::visible(&message),
+        message: crate::node::visible(&settings.masked(&message)),
         causes: Vec::new(),
         detail: report
             .journal
             .iter()
-            .map(|line| crate::node::visible(line))
+            .map(|line| crate::node::visible(&settings.masked(line)))
             .collect(),
         hint,
     }

@@ -14,9 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::{
-    Bytes, DirectoryMode, Report, StagedFile, Transaction, UnitReload,
-};
+use dtls_deploy::node::transaction::{Bytes, Report, StagedFile, Transaction, UnitReload};
 use dtls_deploy::pki::sha256_hex;
 use dtls_deploy::secret::Secret;
 
@@ -52,9 +50,7 @@ fn turn_on(shell: &[&str], root: &Path, said: &str, info: &str) -> Report {
         files: vec![StagedFile {
             missing_from: None,
             directory: root.join("docker").to_str().unwrap().to_owned(),
-            directory_mode: DirectoryMode::Keep {
-                when_missing: 0o755,
-            },
+            directory_mode: 0o755,
             name: "daemon.json".to_owned(),
             mode: 0o644,
             account: "root".to_owned(),

@@ -8,9 +8,7 @@ use crate::inventory::Host;
 use crate::module::forget::is_kept_for_login;
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
-use crate::node::transaction::{
-    Bytes, DirectoryMode, Keep, StagedFile, Transaction, UnitReload, UnitRestart,
-};
+use crate::node::transaction::{Bytes, Keep, StagedFile, Transaction, UnitReload, UnitRestart};
 use crate::pki::{Certificate, DeliveredLeaf};
 use crate::plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Served};
 use crate::secret::Secret;
@@ -163,9 +161,7 @@ fn staged(
     };
     Some(StagedFile {
         directory: file.directory.clone(),
-        directory_mode: DirectoryMode::Keep {
-            when_missing: file.directory_mode,
-        },
+        directory_mode: file.directory_mode,
         missing_from: facts.and_then(|facts| facts.missing_from(&file.directory)),
         name: file.name.clone(),
         mode: file.mode,

@@ -16,7 +16,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use parts::{Bytes, DirectoryMode, Keep, StagedFile, UnitReload, UnitRestart};
+pub use parts::{Bytes, Keep, StagedFile, UnitReload, UnitRestart};
 pub use report::Report;
 
 use std::collections::BTreeMap;
@@ -266,20 +266,10 @@ impl Transaction {
             if directory.account != account {
                 continue;
             }
-            let mode = own().find(|file| file.directory == directory.path).map_or(
-                DirectoryMode::Keep {
-                    when_missing: 0o700,
-                },
-                |file| file.directory_mode,
-            );
-            let (bits, how) = match mode {
-                DirectoryMode::Set(bits) => (bits, "set"),
-                DirectoryMode::Keep { when_missing } => (when_missing, "keep"),
-            };
-            staging.call(
-                "stage_directory",
-                &[directory.path, &format!("{bits:04o}"), how],
-            );
+            let mode = own()
+                .find(|file| file.directory == directory.path)
+                .map_or(0o700, |file| file.directory_mode);
+            staging.call("stage_directory", &[directory.path, &format!("{mode:04o}")]);
             if !synced.is_empty() {
                 // No file has that name.
                 synced.push("/");

@@ -67,7 +67,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::node::transaction::{Bytes, DirectoryMode, Report, StagedFile, Transaction};
+    use crate::node::transaction::{Bytes, Report, StagedFile, Transaction};
     use crate::secret::Secret;
 
     /// What was reported, and whether the file was renamed.
@@ -80,7 +80,7 @@ mod tests {
             files: vec![StagedFile {
                 missing_from: None,
                 directory: at("tls"),
-                directory_mode: DirectoryMode::Set(0o700),
+                directory_mode: 0o700,
                 name: "cert.pem".to_owned(),
                 mode: 0o444,
                 account: "root".to_owned(),

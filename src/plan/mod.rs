@@ -59,6 +59,7 @@ pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
 };
 pub use rollover::{Behind, Rollover, Trust};
+pub use shown::ForeignValues;
 pub use unsettled::by_hand;
 use unsettled::unsettled;
 

@@ -74,7 +74,9 @@ impl Kind {
         if text.trim().is_empty() {
             return Self::Empty;
         }
-        let labels: Vec<&str> = text.lines().filter_map(label).collect();
+        // What openssl ecparam writes in front of a key says nothing of it.
+        let labels = text.lines().filter_map(label);
+        let labels: Vec<&str> = labels.filter(|label| *label != "EC PARAMETERS").collect();
         if !labels.is_empty()
             && text
                 .lines()

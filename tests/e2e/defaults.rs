@@ -101,7 +101,8 @@ fn drift_is_found_named_and_mended() {
             "node3",
             "stat -c %a /etc/docker/tls /etc/docker/tls/key.pem"
         ),
-        "700\n400"
+        "755\n400",
+        "the mode of a directory is its owner's"
     );
     assert_eq!(
         lab.invocation(),

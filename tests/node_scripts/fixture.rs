@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::{
-    Bytes, DirectoryMode, Keep, Report, StagedFile, Transaction, UnitRestart,
-};
+use dtls_deploy::node::transaction::{Bytes, Keep, Report, StagedFile, Transaction, UnitRestart};
 use dtls_deploy::secret::Secret;
 
 pub const RUN: &str = "20260101T000000Z-test@here-1";
@@ -106,7 +104,7 @@ impl Fixture {
         let missing_from = target.ancestors().filter(|path| !path.exists()).last();
         StagedFile {
             directory: self.text(directory),
-            directory_mode: DirectoryMode::Set(0o700),
+            directory_mode: 0o700,
             name: name.to_owned(),
             mode: 0o400,
             account: "root".to_owned(),

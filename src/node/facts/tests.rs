@@ -504,6 +504,11 @@ fn a_node_says_of_a_key_that_it_is_one_and_nothing_else() {
         ("rsa", block("RSA PRIVATE KEY")),
         ("ec *?[x]", block("EC PRIVATE KEY").replace('\n', "\r\n")),
         ("encrypted", block("ENCRYPTED PRIVATE KEY")),
+        (
+            "parameters",
+            block("EC PARAMETERS") + &block("EC PRIVATE KEY"),
+        ),
+        ("parameters alone", block("EC PARAMETERS")),
         ("bag", format!("Bag Attributes\n    localKeyID: 01\n{key}")),
         ("openssh", block("OPENSSH PRIVATE KEY")),
         ("certificate", block("CERTIFICATE") + &key),
@@ -530,7 +535,15 @@ fn a_node_says_of_a_key_that_it_is_one_and_nothing_else() {
             .insert(at(name.unwrap().file_name().to_str().unwrap()));
     }
     request.keys.insert(at("missing"));
-    let keys = ["pkcs8", "rsa", "ec *?[x]", "encrypted", "bag", "link"];
+    let keys = [
+        "pkcs8",
+        "rsa",
+        "ec *?[x]",
+        "encrypted",
+        "parameters",
+        "bag",
+        "link",
+    ];
     let expected: BTreeSet<String> = keys.into_iter().map(at).collect();
     for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
         assert_eq!(gather(shell, &request).claims.keys, expected, "{shell:?}");

@@ -6,9 +6,10 @@ fact_keys() {
     keys_old_ifs=$IFS
     IFS=$NEWLINE
     set -f
-    # The first line that begins a block of PEM, with its number: PATH:NUMBER:LINE.
+    # The first line that begins a block of PEM, with its number: PATH:NUMBER:LINE. The
+    # parameters that openssl ecparam writes in front of a key are passed over.
     # shellcheck disable=SC2086 # a path a line
-    keys_found=$NEWLINE$(grep -n -m 1 -e '^-----BEGIN ' $fact_key /dev/null 2>/dev/null)
+    keys_found=$NEWLINE$(grep -E -n -m 1 -e '^-----BEGIN ([^E]|E[^C]|EC P[^A])' $fact_key /dev/null 2>/dev/null)
     for keys_path in $fact_key; do
         case $keys_found in
         *"$NEWLINE$keys_path:"[1-8]":-----BEGIN PRIVATE KEY-----"* | \

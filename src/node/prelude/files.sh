@@ -35,8 +35,8 @@ begin_work() {
     trap 'rm -f "$RUNTIME/work/$RUN"; rmdir "$RUNTIME/work" "$RUNTIME" 2>/dev/null' EXIT
 }
 
-# stage_directory DIR MODE set|keep: makes DIR where it is missing and opens its
-# stage; an existing one gets the mode with the swap, or keeps its own.
+# stage_directory DIR MODE: makes DIR where it is missing and opens its stage; the mode of
+# an existing one is not ours to change.
 stage_directory() {
     own_way "$1"
     if [ ! -d "$1" ]; then
@@ -62,14 +62,8 @@ stage_directory() {
             rm -rf "$stage_left"
         fi
     done
-    stage_mode=$(stat -L -c %a "$1") || fail stage "cannot stat $1"
-    # Whoever may write here could exchange the stage itself.
-    [ "$3" = keep ] || chmod go-w "$1" || fail stage "cannot set the mode of $1"
     [ ! -O "$STAGE" ] || [ -L "$STAGE" ] || return 0
     stage_open "$1"
-    [ "$3" = set ] || return 0
-    printf '%s\n' "$stage_mode" >"$STAGE/mode" && printf '%s\n' "$2" >"$STAGE/new-mode" ||
-        fail stage "cannot write in $1"
 }
 
 # stage_file DIR NAME CONTENT
@@ -210,10 +204,6 @@ swap() {
         swap_left=$((swap_left - 1))
     done
     if [ $# -gt 0 ]; then mv -f "$@" "$swap_directory/" || return 1; fi
-    if [ -f "$STAGE/new-mode" ]; then
-        read -r swap_mode <"$STAGE/new-mode"
-        chmod "$swap_mode" "$swap_directory" || return 1
-    fi
 }
 
 # swapped DIR...: what was renamed there lasts over a crash.
@@ -241,10 +231,6 @@ unswap() {
         unswap_left=$((unswap_left - 1))
     done
     if [ $# -gt 0 ]; then mv -f "$@" "$unswap_directory/" || unswap_status=1; fi
-    if [ -f "$STAGE/mode" ]; then
-        read -r unswap_mode <"$STAGE/mode"
-        chmod "$unswap_mode" "$unswap_directory" || unswap_status=1
-    fi
     unswap_made=
     [ -f "$STAGE/made" ] && read -r unswap_made <"$STAGE/made"
     # What is kept for another try stays when this one did not succeed.

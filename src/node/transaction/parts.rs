@@ -11,7 +11,9 @@ use crate::secret::Secret;
 #[derive(Debug)]
 pub struct StagedFile {
     pub directory: String,
-    pub directory_mode: DirectoryMode,
+    /// Permission bits of the directory where it has to be made; one that is there
+    /// keeps its own.
+    pub directory_mode: u32,
     /// The first directory on the way that is not there yet.
     pub missing_from: Option<String>,
     pub name: String,
@@ -22,13 +24,6 @@ pub struct StagedFile {
     /// SHA-256 of what is there now; `None` for nothing.
     pub before: Option<String>,
     pub bytes: Bytes,
-}
-
-/// Permission bits of a file's directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DirectoryMode {
-    Set(u32),
-    Keep { when_missing: u32 },
 }
 
 #[derive(Debug)]

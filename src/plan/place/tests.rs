@@ -23,6 +23,10 @@ fn each_place_accepts_its_own_kind_alone() {
     let script = format!("#!/bin/sh\ncat <<E\n{CERTIFICATE}E\n");
     let openssh = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n-----END OPENSSH PRIVATE KEY-----\n";
     let rsa = KEY.replace("PRIVATE", "RSA PRIVATE");
+    let parameters = format!(
+        "-----BEGIN EC PARAMETERS-----\nBggq\n-----END EC PARAMETERS-----\n{}",
+        KEY.replace("PRIVATE", "EC PRIVATE")
+    );
     let sealed = KEY.replace("PRIVATE", "ENCRYPTED PRIVATE");
     let table: &[(&str, Kind, Option<Place>)] = &[
         (CERTIFICATE, Kind::Certificates, Some(Place::Certificates)),
@@ -32,6 +36,7 @@ fn each_place_accepts_its_own_kind_alone() {
         (KEY, Kind::Key, Some(Place::Key)),
         (&rsa, Kind::Key, Some(Place::Key)),
         (&sealed, Kind::Key, Some(Place::Key)),
+        (&parameters, Kind::Key, Some(Place::Key)),
         (&both, Kind::CertificatesAndKey, None),
         (&other_way, Kind::CertificatesAndKey, None),
         (openssh, Kind::OtherPem, None),
