@@ -143,11 +143,8 @@ impl Apply<'_> {
         ) else {
             return done;
         };
-        let privileged = self
-            .playbook
-            .plays
-            .get(index)
-            .is_some_and(|play| play.is_privileged(host));
+        let own = self.playbook.plays.get(index);
+        let own_steps_as_root = own.is_some_and(|play| play.own_steps_as_root(host));
         // No two transactions of a run on a node have the same number.
         let earlier = self
             .pass
@@ -175,7 +172,7 @@ impl Apply<'_> {
                     let at = At {
                         host,
                         node,
-                        privileged,
+                        own_steps_as_root,
                     };
                     let arrival = (number == last).then(|| arrival.take()).flatten();
                     self.batch(at, batch, sequence, materials, &mut done.away, arrival)
@@ -250,14 +247,14 @@ impl Apply<'_> {
         let At {
             host,
             node,
-            privileged,
+            own_steps_as_root,
         } = at;
         for change in &batch.changes {
             if change.action.is_own_step() {
                 // Alone in its batch.
                 started(self.events, &host.name, &change.subject);
                 let begun = Instant::now();
-                let carried_out = steps::carry_out(node, privileged, change).await;
+                let carried_out = steps::carry_out(node, own_steps_as_root, change).await;
                 self.events.waited(&host.name, Phase::Steps, begun);
                 carried_out?;
             }
@@ -276,7 +273,7 @@ impl Apply<'_> {
         }
         if !sweeps.is_empty() {
             let output = node
-                .run(privileged, &sweeps, node.deadlines.step)
+                .run(host.as_root, &sweeps, node.deadlines.step)
                 .await
                 .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
             let report = Report::parse(&output);
@@ -297,7 +294,7 @@ impl Apply<'_> {
         }
         let begun = Instant::now();
         let output = node
-            .run(privileged, &transaction.execute(), node.deadlines.step)
+            .run(host.as_root, &transaction.execute(), node.deadlines.step)
             .await
             .map_err(|error| Box::new(Stopped::in_change(&error, &host.name, "")))?;
         let report = Report::parse(&output);
@@ -305,8 +302,7 @@ impl Apply<'_> {
         let is_whole = report.done && report.failed.is_none();
         let restarts = transaction.restart.is_some();
         if restarts && (is_whole || report.failed.iter().any(|(step, _)| step == "restart")) {
-            self.count_away(host, node, privileged, report.away, away)
-                .await;
+            self.count_away(host, node, report.away, away).await;
         }
         if !is_whole {
             return Err(Box::new(
@@ -315,20 +311,16 @@ impl Apply<'_> {
         }
         if restarts {
             let begun = Instant::now();
-            let seen = self
-                .serves(host, node, privileged, &serves, materials)
-                .await;
+            let seen = self.serves(host, node, &serves, materials).await;
             let is_well = seen.is_ok();
             if is_well {
                 // What is left is to keep it, which no proof looks at.
                 drop(arrival);
             }
-            let confirmed = self
-                .confirm(host, node, privileged, &transaction, seen)
-                .await;
+            let confirmed = self.confirm(host, node, &transaction, seen).await;
             self.events.waited(&host.name, Phase::Confirm, begun);
             if !is_well {
-                self.count_away(host, node, privileged, None, away).await;
+                self.count_away(host, node, None, away).await;
             } else if confirmed.is_err() {
                 self.in_place.withdraw();
             }
@@ -358,7 +350,7 @@ impl Apply<'_> {
 struct At<'a> {
     host: &'a Host,
     node: &'a Node,
-    privileged: bool,
+    own_steps_as_root: bool,
 }
 
 /// Nothing is begun that the journal does not say.

@@ -104,7 +104,7 @@ impl Doctor<'_> {
                 let what = format!("connected to {}", node.connection.description());
                 findings.fine(&host.name, Topic::Ssh, what);
             }
-            if self.0.playbook.is_privileged(host) {
+            if host.as_root {
                 findings.fine(&host.name, Topic::Sudo, "became root");
             }
         }

@@ -20,7 +20,7 @@ use crate::session::{Deadlines, Gathered, Gathering, Passwords, gather};
 pub struct Look<'a> {
     pub run: String,
     pub inventory: &'a Inventory,
-    /// Who is looked at, and as whom, with the limit in it.
+    /// Who is looked at, with the limit in it.
     pub playbook: &'a Playbook,
     pub context: &'a SshContext,
     pub passwords: &'a Passwords,
@@ -65,13 +65,13 @@ impl<'a> Look<'a> {
         request: impl Fn(&Host, &mut FactRequest),
         events: &Events,
     ) -> Gathered {
-        let wanted: Vec<(&Host, FactRequest, bool)> = hosts
+        let wanted: Vec<(&Host, FactRequest)> = hosts
             .iter()
             .map(|host| {
                 let mut wanted = FactRequest::default();
                 self.playbook.request(self.inventory, host, &mut wanted);
                 request(host, &mut wanted);
-                (*host, wanted, self.playbook.is_privileged(host))
+                (*host, wanted)
             })
             .collect();
         let how = Gathering {

@@ -310,32 +310,26 @@ impl Run<'_> {
             .collect()
     }
 
-    fn is_privileged(&self, host: &Host) -> bool {
-        self.playbook.is_privileged(host)
-    }
-
     fn request(&self, host: &Host, program: &Program) -> FactRequest {
         let mut request = FactRequest::default();
         self.playbook.request(self.inventory, host, &mut request);
         if host.is_ca {
-            request
-                .present
-                .insert(program.path(self.is_privileged(host)));
+            request.present.insert(program.path(host.as_root));
         }
         request
     }
 
     /// Facts of every host, and the plan that follows from them.
     async fn look(&self, program: &Program, known: BTreeMap<String, Arc<Node>>) -> World {
-        let wanted: Vec<(&Host, FactRequest, bool)> = self
+        let wanted: Vec<(&Host, FactRequest)> = self
             .hosts()
             .into_iter()
-            .map(|host| (host, self.request(host, program), self.is_privileged(host)))
+            .map(|host| (host, self.request(host, program)))
             .collect();
         // Connections that are there already are kept.
         let (fresh, again): (Vec<_>, Vec<_>) = wanted
             .into_iter()
-            .partition(|(host, _, _)| !known.contains_key(&host.name));
+            .partition(|(host, _)| !known.contains_key(&host.name));
         let how = Gathering {
             context: self.context,
             passwords: &self.options.passwords,
@@ -349,11 +343,11 @@ impl Run<'_> {
             mut facts,
             mut missing,
         } = gather(&fresh, how).await;
-        let again = again.iter().filter_map(|(host, request, privileged)| {
+        let again = again.iter().filter_map(|(host, request)| {
             let node = known.get(&host.name)?;
             Some(async move {
                 let begun = Instant::now();
-                let read = node.facts(*privileged, request).await;
+                let read = node.facts(host.as_root, request).await;
                 self.events.waited(&host.name, Phase::Facts, begun);
                 (host, node, read)
             })
@@ -478,11 +472,6 @@ impl Run<'_> {
                 .collect(),
             ..Expectations::default()
         };
-        for host in self.hosts() {
-            expectations
-                .privileged
-                .insert(host.name.clone(), self.is_privileged(host));
-        }
         for daemon in self.inventory.daemons() {
             let issued = materials.certificate(&daemon.name, Role::Daemon);
             let certificate = issued.or_else(|| {

@@ -1,6 +1,6 @@
 //! The nodes of one run: connected once, spoken to through scripts.
 //!
-//! Comes in: the inventory's hosts and which of them act as root. Goes out:
+//! Comes in: the inventory's hosts. Goes out:
 //! [`Node`]s, on which facts are read, transactions run and ports dialled.
 //! Called by [`crate::run`].
 
@@ -362,20 +362,19 @@ pub struct Gathered {
 
 /// Connects to all hosts at once and reads the facts of each as soon as it is
 /// there. Those that fail are reported and left out.
-pub async fn gather(hosts: &[(&Host, FactRequest, bool)], how: Gathering<'_>) -> Gathered {
+pub async fn gather(hosts: &[(&Host, FactRequest)], how: Gathering<'_>) -> Gathered {
     let shared = &sudo_passwords(hosts.iter().map(|(host, ..)| *host), how.passwords);
-    let mut found =
-        futures::stream::iter(hosts.iter().map(|(host, request, privileged)| async move {
-            let password = shared.get(&host.name).cloned();
-            let found = gather_one(host, request, *privileged, password, how).await;
-            let found = found.map_err(|failure| {
-                let kind = failure.kind;
-                how.events.emit(Event::Failed(*failure));
-                kind
-            });
-            (host.name.clone(), found)
-        }))
-        .buffer_unordered(how.forks);
+    let mut found = futures::stream::iter(hosts.iter().map(|(host, request)| async move {
+        let password = shared.get(&host.name).cloned();
+        let found = gather_one(host, request, password, how).await;
+        let found = found.map_err(|failure| {
+            let kind = failure.kind;
+            how.events.emit(Event::Failed(*failure));
+            kind
+        });
+        (host.name.clone(), found)
+    }))
+    .buffer_unordered(how.forks);
     let mut gathered = Gathered::default();
     while let Some((name, found)) = found.next().await {
         match found {
@@ -415,7 +414,6 @@ fn warn_of_weakened(how: Gathering<'_>) {
 async fn gather_one(
     host: &Host,
     request: &FactRequest,
-    privileged: bool,
     password: Option<Arc<SudoPassword>>,
     how: Gathering<'_>,
 ) -> Result<(Arc<Node>, NodeFacts), Box<Failure>> {
@@ -451,7 +449,7 @@ async fn gather_one(
     });
     let begun = Instant::now();
     let facts = node
-        .facts(privileged, request)
+        .facts(host.as_root, request)
         .await
         .map_err(|error| Box::new(error.failure(&host.name, "read facts")))?;
     how.events.emit(Event::Facts {

@@ -13,6 +13,8 @@
     clippy::indexing_slicing
 )]
 
+#[path = "equivalent/mod.rs"]
+mod equivalent;
 mod plan_support;
 
 use std::fmt::Write as _;

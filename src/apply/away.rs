@@ -33,7 +33,6 @@ impl Apply<'_> {
         &self,
         host: &Host,
         node: &Node,
-        privileged: bool,
         reported: Option<u64>,
         away: &mut Away,
     ) {
@@ -48,7 +47,7 @@ impl Apply<'_> {
         } else {
             let mut script = Script::default();
             script.call("fact_away", &[&host.settings.unit]);
-            let answer = node.run(privileged, &script, node.deadlines.step).await;
+            let answer = node.run(host.as_root, &script, node.deadlines.step).await;
             answer.ok().and_then(|output| Report::parse(&output).away)
         };
         away.add(Away {

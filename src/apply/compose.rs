@@ -81,8 +81,8 @@ pub(super) fn compose(
                     transaction.validation.clone_from(&restart.validation);
                     serves = restart.serves.clone();
                 }
-                Action::Forget(Forget::Generation(path)) => {
-                    transaction.back_to = Some(path.clone());
+                Action::Forget(Forget::Generation(kept)) => {
+                    transaction.back_to.push(kept.clone());
                     // What it goes back from is not kept: going back once more
                     // leads further back.
                     if let Some(keep) = &mut transaction.keep {
@@ -153,8 +153,13 @@ fn staged(
         Content::Leaf { holder, role, part } => {
             Bytes::Given(materials.bytes(holder, *role, *part)?)
         }
-        Content::Kept { copy, sha256 } => Bytes::Kept {
+        Content::Kept {
+            copy,
+            keeper,
+            sha256,
+        } => Bytes::Kept {
             path: copy.clone(),
+            keeper: keeper.clone(),
             sha256: sha256.clone(),
         },
         Content::Gone { prune } => Bytes::Gone { prune: *prune },

@@ -41,7 +41,6 @@ impl Apply<'_> {
         &self,
         host: &Host,
         node: &Node,
-        privileged: bool,
         transaction: &Transaction,
         seen: Result<(), String>,
     ) -> Result<(), Box<Stopped>> {
@@ -59,7 +58,7 @@ impl Apply<'_> {
             .act(self.events, &host.name, step, Vec::new())
             .await;
         let output = node
-            .run(privileged, &script, node.deadlines.step)
+            .run(host.as_root, &script, node.deadlines.step)
             .await
             .map_err(|error| {
                 Box::new(Stopped::in_change(
@@ -95,12 +94,11 @@ impl Apply<'_> {
         &self,
         host: &Host,
         node: &Node,
-        privileged: bool,
         serves: &Served,
         materials: &Materials,
     ) -> Result<(), String> {
         let mode = match serves {
-            Served::Socket => return answers_locally(node, privileged).await,
+            Served::Socket => return answers_locally(node, host.as_root).await,
             Served::Issued(mode) | Served::Kept { mode, .. } => *mode,
         };
         let address = daemon_address(host);
@@ -178,11 +176,11 @@ impl Apply<'_> {
 
 /// A daemon without TLS answers on its local socket, if there is anything to
 /// ask it with; its unit is active in any case.
-async fn answers_locally(node: &Node, privileged: bool) -> Result<(), String> {
+async fn answers_locally(node: &Node, as_root: bool) -> Result<(), String> {
     let mut script = Script::default();
     script.call("prove_socket", &[]);
     let output = node
-        .run(privileged, &script, node.deadlines.step)
+        .run(as_root, &script, node.deadlines.step)
         .await
         .map_err(|error| error.to_string())?;
     let records = Report::parse(&output).records;

@@ -26,7 +26,7 @@ const DIAL_PAUSE: Duration = Duration::from_millis(500);
 /// When the step failed, or the node could not be spoken to.
 pub(super) async fn carry_out(
     node: &Node,
-    privileged: bool,
+    as_root: bool,
     change: &Change,
 ) -> Result<(), Box<Stopped>> {
     let mut script = Script::default();
@@ -63,7 +63,7 @@ pub(super) async fn carry_out(
     };
     let deadline = Duration::from_secs(seconds) + GRACE;
     let output = node
-        .run(privileged, &script, deadline)
+        .run(as_root, &script, deadline)
         .await
         .map_err(|error| Box::new(Stopped::in_change(&error, &node.name, &change.task)))?;
     let report = Report::parse(&output);

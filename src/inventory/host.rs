@@ -13,6 +13,8 @@ use crate::pki::Role;
 use crate::secret::Secret;
 
 /// One machine of the inventory.
+// Its roles are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone)]
 pub struct Host {
     /// `inventory_hostname`: safe as a file name and as a host name.
@@ -31,6 +33,9 @@ pub struct Host {
     /// The host as each of its named identities sees it: the same machine, with
     /// the directory and the settings of that identity's certificate.
     pub identities: Vec<Host>,
+    /// What dtls-deploy does on this machine, for whatever role and in whatever command, it
+    /// does as root: see [`Host::needs_root`].
+    pub as_root: bool,
     pub connection: Connection,
     pub settings: Settings,
     /// Every variable as YAML gave it, the operator's own included, passwords
@@ -94,8 +99,16 @@ impl Host {
             .chain(self.identities.iter().filter(|of| !of.is_absent()))
     }
 
-    /// Some of its identities are of other accounts than the one that logs in,
-    /// which takes root, unless the inventory or the play says otherwise.
+    /// The one rule of privilege: `ansible_become`, and where the inventory does not set it,
+    /// the roles. A CA's directory and a daemon are root's; a client's files are those of the
+    /// account that logs in, unless it has identities of other accounts. A machine in several
+    /// roles has one privilege, and so one place for what it keeps of earlier changes.
+    pub(super) fn needs_root(&self) -> bool {
+        let by_role = || self.is_ca || self.is_daemon || self.acts_for_others();
+        self.connection.r#become.unwrap_or_else(by_role)
+    }
+
+    /// Some of its identities are of other accounts than the one that logs in.
     #[must_use]
     pub fn acts_for_others(&self) -> bool {
         let login = self.connection.user.as_deref();
@@ -160,7 +173,7 @@ pub struct Connection {
     /// Private keys to try, whole paths of files that exist.
     pub identity_files: Vec<PathBuf>,
     pub password: Option<Secret>,
-    /// `ansible_become`; none: the play decides.
+    /// `ansible_become`; none: the host's roles decide.
     pub r#become: Option<bool>,
     /// Whom to become: `root` unless said otherwise.
     pub become_user: String,

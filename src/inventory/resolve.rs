@@ -85,6 +85,7 @@ pub(super) fn hosts(
             is_ca: in_group("ca"),
             is_daemon: in_group("daemons"),
             is_client: in_group("clients"),
+            as_root: false,
             connection: connection::read(&entry.name, &variables, context),
             identity: None,
             identities: Vec::new(),
@@ -93,6 +94,10 @@ pub(super) fn hosts(
         };
         if host.is_client {
             host.identities = identities::of(&host);
+        }
+        host.as_root = host.needs_root();
+        for identity in &mut host.identities {
+            identity.as_root = host.as_root;
         }
         resolved.push(Resolved {
             host,

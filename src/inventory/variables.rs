@@ -255,7 +255,7 @@ variables! {
         host_key_checking: bool = false, "", HostKeySwitch, Every;
     /// Seconds that a connection attempt may take.
     "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
-    /// Whether commands run as another account; the play decides when not set.
+    /// Whether dtls-deploy acts as root on the host; when not set: yes for a CA, a daemon, and a client with identities of other accounts.
     "ansible_become" => becomes: Option<bool> = None, "", Switch, Every;
     /// The account to become: root, and no other.
     "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Superuser, Every;

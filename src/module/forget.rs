@@ -35,7 +35,7 @@ impl Module for Forget {
     }
 
     fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
-        request.generation = true;
+        request.generations = true;
         request.exists.insert(OF_LOGIN.to_owned());
         request.content.insert(RECORD.to_owned());
     }
@@ -48,7 +48,7 @@ impl Module for Forget {
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
         let of_login = is_kept_for_login(facts);
-        if facts.generation.is_none() && facts.regular(RECORD).is_none() && !of_login {
+        if facts.generations.is_empty() && facts.regular(RECORD).is_none() && !of_login {
             return Ok(Vec::new());
         }
         Ok(vec![Change {

@@ -4,7 +4,7 @@
 //! transaction like any other; once it holds, the generation is not kept any
 //! more, so that going back again leads further back.
 
-use super::{Module, daemon_json, holders};
+use super::{Kind, Module, Parameter, client, daemon_json, holders};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::node::generation::Generation;
@@ -17,6 +17,13 @@ use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct Rollback;
+
+const OF_ROLE: Parameter = Parameter {
+    name: "role",
+    kind: Kind::Choice(&["daemon", "client"]),
+    required: false,
+    summary: "whose change goes back, on a machine that is daemon and client; both when not set",
+};
 
 impl Module for Rollback {
     fn name(&self) -> &'static str {
@@ -31,8 +38,12 @@ impl Module for Rollback {
         true
     }
 
+    fn parameters(&self) -> &'static [Parameter] {
+        &[OF_ROLE]
+    }
+
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
-        request.generation = true;
+        request.generations = true;
         // What is in place decides whether clients and daemons still agree.
         for role in [Role::Daemon, Role::Client] {
             for holder in holders(host, role) {
@@ -56,11 +67,14 @@ impl Module for Rollback {
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
-        let Some(generation) = Generation::newest(facts).map_err(|error| {
-            Refusal::new(format!("the newest generation is not whole: {error}"))
-                .hint("deploy again: what is missing is issued anew")
-        })?
-        else {
+        let Some(last_here) = facts.last_change().map(str::to_owned) else {
+            if let Some(hidden) = &facts.hidden_generations {
+                return Err(Refusal::new(format!(
+                    "whether something is kept there to go back to is not known: {} cannot look at {hidden}",
+                    facts.account
+                ))
+                .hint("set ansible_become: true for this host"));
+            }
             planner.note(host, "nothing is kept there to go back to");
             return Ok(Vec::new());
         };
@@ -68,76 +82,168 @@ impl Module for Rollback {
         // taken away because a daemon's last change was another one.
         let runs = planner.facts.values().filter_map(NodeFacts::last_change);
         if let Some(last) = runs.max()
-            && last != generation.run
+            && last != last_here
         {
             let text = format!(
-                "stays as it is: its last change is of the run {}, and the last run is {last}; to take it back use --limit {}",
-                generation.run, host.name
+                "stays as it is: its last change is of the run {last_here}, and the last run is {last}; to take it back use --limit {}",
+                host.name
             );
             planner.note(host, text);
             return Ok(Vec::new());
         }
-        check_certificates(planner, host, facts, &generation)?;
-        check_trust(planner, host, facts, &generation)?;
         let mut changes = Vec::new();
-        for file in &generation.files {
-            let (directory, name) = parts(&file.path)?;
-            if facts.regular(&file.copy).is_none() {
-                return Err(Refusal::new(format!(
-                    "what was kept of {} is not there any more",
-                    file.path
-                ))
-                .hint("deploy again: what is missing is issued anew"));
+        for role in [Role::Daemon, Role::Client] {
+            if task
+                .argument("role")
+                .is_none_or(|of| of == role.to_string())
+                && let Some(generation) = newest(planner, host, role, &last_here)?
+            {
+                changes.extend(go_back(planner, host, task, &generation)?);
+                let place = (host.name.clone(), generation.kept.path);
+                planner.gone_back.insert(place);
             }
-            changes.extend(planner.compare(
-                host,
-                task,
-                Desired {
-                    directory,
-                    directory_mode: 0o700,
-                    place: Place::Kept,
-                    name,
-                    mode: FileMode::Exact(file.mode),
-                    content: Content::Kept {
-                        copy: file.copy.clone(),
-                        sha256: file.sha256.clone(),
-                    },
-                    reasons: Vec::new(),
-                },
-            )?);
         }
-        for path in &generation.absent {
-            let (directory, name) = parts(path)?;
-            let levels_of = directory.clone();
-            changes.extend(planner.compare(
-                host,
-                task,
-                Desired {
-                    directory,
-                    directory_mode: 0o700,
-                    place: Place::Kept,
-                    name,
-                    mode: FileMode::IfMissing(0o600),
-                    content: Content::Gone {
-                        prune: generation.levels(&levels_of),
-                    },
-                    reasons: vec!["was not there".to_owned()],
-                },
-            )?);
-        }
-        for change in &mut changes {
-            change.reasons = vec![format!("as before {}", generation.run)];
-        }
-        changes.push(Change {
-            host: host.name.clone(),
-            task: task.name.clone(),
-            subject: format!("generation {}", generation.name()),
-            reasons: vec!["going back again leads further back".to_owned()],
-            diff: None,
-            action: Action::Forget(Forget::Generation(generation.path.clone())),
-        });
         Ok(changes)
     }
+}
+
+/// The newest generation of a role that the last run has left here, and that no earlier task
+/// goes back to.
+fn newest(
+    planner: &Planner<'_>,
+    host: &Host,
+    role: Role,
+    run: &str,
+) -> Result<Option<Generation>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    for kept in facts.generations.iter().rev() {
+        let place = (host.name.clone(), kept.path.clone());
+        if kept.run() != Some(run) || planner.gone_back.contains(&place) {
+            continue;
+        }
+        let generation = Generation::read(facts, kept).map_err(|error| {
+            Refusal::new(format!("the newest generation is not whole: {error}"))
+                .hint("deploy again: what is missing is issued anew")
+        })?;
+        if role_of(host, facts, &generation) == role {
+            return Ok(Some(generation));
+        }
+    }
+    Ok(None)
+}
+
+/// Whose change a generation belongs to. On a machine that is daemon and client, the client's
+/// are those of its certificates, its contexts and the profile alone.
+fn role_of(host: &Host, facts: &NodeFacts, generation: &Generation) -> Role {
+    if !host.is_daemon {
+        return Role::Client;
+    }
+    let mut files: Vec<String> = client::PROFILES
+        .iter()
+        .map(|profile| format!("{}/{profile}", facts.home))
+        .collect();
+    let mut below = Vec::new();
+    for holder in host
+        .is_client
+        .then_some(host)
+        .into_iter()
+        .chain(&host.identities)
+    {
+        let (directory, names) = leaf_location(holder, Role::Client);
+        for name in [&names.ca, &names.cert, &names.key] {
+            files.push(facts.expand(&format!("{directory}/{name}")));
+        }
+        below.push(facts.expand(&format!("{}/contexts/", holder.cli_directory())));
+    }
+    let is_client = |path: &str| {
+        files.iter().any(|file| file == path) || below.iter().any(|above| path.starts_with(above))
+    };
+    if generation.paths().all(is_client) {
+        Role::Client
+    } else {
+        Role::Daemon
+    }
+}
+
+/// The changes that put back what a generation holds.
+fn go_back(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    generation: &Generation,
+) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let keeper = &generation.kept.account;
+    for path in generation.paths() {
+        // What an account keeps says nothing of what is not its own.
+        if keeper != "root" && facts.account_for(&parts(path)?.0)? != *keeper {
+            return Err(Refusal::new(format!(
+                "{} names {path}, which is not {keeper}'s",
+                generation.kept.path
+            )));
+        }
+    }
+    check_certificates(planner, host, facts, generation)?;
+    check_trust(planner, host, facts, generation)?;
+    let mut changes = Vec::new();
+    for file in &generation.files {
+        let (directory, name) = parts(&file.path)?;
+        if facts.regular(&file.copy).is_none() {
+            return Err(Refusal::new(format!(
+                "what was kept of {} is not there any more",
+                file.path
+            ))
+            .hint("deploy again: what is missing is issued anew"));
+        }
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory,
+                directory_mode: 0o700,
+                place: Place::Kept,
+                name,
+                mode: FileMode::Exact(file.mode),
+                content: Content::Kept {
+                    copy: file.copy.clone(),
+                    keeper: generation.kept.account.clone(),
+                    sha256: file.sha256.clone(),
+                },
+                reasons: Vec::new(),
+            },
+        )?);
+    }
+    for path in &generation.absent {
+        let (directory, name) = parts(path)?;
+        let levels_of = directory.clone();
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory,
+                directory_mode: 0o700,
+                place: Place::Kept,
+                name,
+                mode: FileMode::IfMissing(0o600),
+                content: Content::Gone {
+                    prune: generation.levels(&levels_of),
+                },
+                reasons: vec!["was not there".to_owned()],
+            },
+        )?);
+    }
+    for change in &mut changes {
+        change.reasons = vec![format!("as before {}", generation.run)];
+    }
+    changes.push(Change {
+        host: host.name.clone(),
+        task: task.name.clone(),
+        subject: format!("generation {}", generation.kept.name()),
+        reasons: vec!["going back again leads further back".to_owned()],
+        diff: None,
+        action: Action::Forget(Forget::Generation(generation.kept.clone())),
+    });
+    Ok(changes)
 }
 
 fn parts(path: &str) -> Result<(String, String), Refusal> {

@@ -1,18 +1,17 @@
 //! A generation: what a change on a node replaced, as the node keeps it.
 //!
-//! Comes in: the facts of a node whose newest generation was asked for. Goes
+//! Comes in: the facts of a node whose generations were asked for. Goes
 //! out: where each file was, with its mode and what is kept of it. The prelude
 //! writes the form and describes it; `rollback` reads it.
 
 use std::collections::BTreeMap;
 
-use super::facts::NodeFacts;
+use super::facts::{KeptGeneration, NodeFacts};
 
-/// The newest generation of a node.
+/// One generation of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
-    /// Its directory on the node.
-    pub path: String,
+    pub kept: KeptGeneration,
     /// The run whose change replaced these files.
     pub run: String,
     pub files: Vec<KeptFile>,
@@ -51,14 +50,12 @@ pub enum GenerationError {
 }
 
 impl Generation {
-    /// The newest generation in these facts; none where none is kept.
+    /// A generation in these facts.
     ///
     /// # Errors
     /// When what is there is not whole.
-    pub fn newest(facts: &NodeFacts) -> Result<Option<Self>, GenerationError> {
-        let Some(path) = facts.generation.clone() else {
-            return Ok(None);
-        };
+    pub fn read(facts: &NodeFacts, kept: &KeptGeneration) -> Result<Self, GenerationError> {
+        let path = &kept.path;
         let manifest_path = format!("{path}/manifest");
         let manifest = facts
             .text(&manifest_path)
@@ -71,7 +68,7 @@ impl Generation {
             .map(|(sum, name)| (name, sum))
             .collect();
         let mut generation = Self {
-            path: path.clone(),
+            kept: kept.clone(),
             run: String::new(),
             files: Vec::new(),
             absent: Vec::new(),
@@ -106,7 +103,7 @@ impl Generation {
                 _ => return Err(malformed()),
             }
         }
-        Ok(Some(generation))
+        Ok(generation)
     }
 
     /// How many levels of a directory were not there.
@@ -120,10 +117,10 @@ impl Generation {
         u8::try_from(levels).unwrap_or(u8::MAX)
     }
 
-    /// The number and the run, for people.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
+    /// Every path that it is about.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.files.iter().map(|file| file.path.as_str());
+        files.chain(self.absent.iter().map(String::as_str))
     }
 }
 
@@ -132,14 +129,13 @@ mod tests {
     use super::*;
     use crate::node::facts::{File, FileFact};
 
-    fn facts(manifest: &str, sums: &str) -> NodeFacts {
-        let mut facts = NodeFacts {
-            generation: Some("/s/generations/000002-r.01".to_owned()),
-            ..NodeFacts::default()
-        };
+    const PATH: &str = "/s/generations/000002-r.01";
+
+    fn read(manifest: &str, sums: &str) -> Result<Generation, GenerationError> {
+        let mut facts = NodeFacts::default();
         for (name, text) in [("manifest", manifest), ("sums", sums)] {
             facts.files.insert(
-                format!("/s/generations/000002-r.01/{name}"),
+                format!("{PATH}/{name}"),
                 FileFact::File(File {
                     mode: 0o600,
                     owner: "root".to_owned(),
@@ -152,16 +148,20 @@ mod tests {
                 }),
             );
         }
-        facts
+        let kept = KeptGeneration {
+            path: PATH.to_owned(),
+            account: "root".to_owned(),
+        };
+        Generation::read(&facts, &kept)
     }
 
     #[test]
     fn files_are_numbered_in_their_order() {
         let manifest = "run\tr\ndirectory\t/d\nmissing\t/a/b/c\t/a/b\nabsent\t/d/new\nexpires\t0\nfile\t400\t0\t0\t/d/key.pem\nfile\t644\t0\t0\t/d/b\n";
-        let generation = Generation::newest(&facts(manifest, "aa  1\nbb  2\n"))
-            .unwrap()
-            .unwrap();
+        let generation = read(manifest, "aa  1\nbb  2\n").unwrap();
         assert_eq!(generation.absent, ["/d/new"]);
+        let paths: Vec<&str> = generation.paths().collect();
+        assert_eq!(paths, ["/d/key.pem", "/d/b", "/d/new"]);
         assert_eq!(
             (generation.levels("/a/b/c"), generation.levels("/d")),
             (2, 0)
@@ -169,15 +169,15 @@ mod tests {
         assert_eq!(generation.files[0].mode, 0o400);
         assert_eq!(generation.files[1].copy, "/s/generations/000002-r.01/2");
         assert_eq!(generation.files[1].sha256, "bb");
-        assert_eq!(generation.name(), "000002-r.01");
+        assert_eq!(generation.kept.name(), "000002-r.01");
+        assert_eq!(generation.kept.run(), Some("r"));
     }
 
     #[test]
     fn what_is_not_whole_is_refused() {
-        assert_eq!(Generation::newest(&NodeFacts::default()), Ok(None));
-        let missing = Generation::newest(&facts("run\tr\nfile\t400\t0\t0\t/d/k\n", ""));
+        let missing = read("run\tr\nfile\t400\t0\t0\t/d/k\n", "");
         assert_eq!(missing, Err(GenerationError::Missing("/d/k".to_owned())));
-        let malformed = Generation::newest(&facts("run\tr\nwhat\n", ""));
+        let malformed = read("run\tr\nwhat\n", "");
         assert!(matches!(
             malformed,
             Err(GenerationError::Malformed { line: 2, .. })

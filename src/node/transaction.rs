@@ -21,6 +21,7 @@ pub use report::Report;
 
 use std::collections::BTreeMap;
 
+use super::facts::KeptGeneration;
 use super::script::{Script, call, quote};
 use super::validation::Validation;
 
@@ -35,9 +36,9 @@ pub struct Transaction {
     pub restart: Option<UnitRestart>,
     /// What is replaced stays as a generation.
     pub keep: Option<Keep>,
-    /// The generation that the files come from: the node has gone back to it
-    /// then, and it is not kept any more.
-    pub back_to: Option<String>,
+    /// The generations that the files come from: the node has gone back to them
+    /// then, and they are not kept any more.
+    pub back_to: Vec<KeptGeneration>,
     /// Nothing of what this node kept stays.
     pub forget: bool,
     /// Tells this run's transactions on a node apart.
@@ -65,7 +66,7 @@ impl Transaction {
         self.files.is_empty()
             && self.restart.is_none()
             && self.reload.is_none()
-            && self.back_to.is_none()
+            && self.back_to.is_empty()
             && !self.forget
     }
 
@@ -303,10 +304,19 @@ impl Transaction {
                 Bytes::Gone { .. } => {
                     staging.call("stage_gone", &[&file.directory, &file.name]);
                 }
-                Bytes::Kept { path, sha256 } => {
+                Bytes::Kept {
+                    path,
+                    keeper,
+                    sha256,
+                } => {
                     let stage = call("stage_kept", &[&file.directory, &file.name, sha256]);
                     let stage = call("in_account", &[account, &stage]);
-                    kept.push(format!("{stage} 3<{}{failed}", quote(path)));
+                    kept.push(if keeper == "root" {
+                        format!("{stage} 3<{}{failed}", quote(path))
+                    } else {
+                        let print = call("generation_copy", &[keeper, &call("cat", &[path])]);
+                        format!("{print} | {{ {stage} 3<&0; }}{failed}")
+                    });
                 }
             }
         }
@@ -407,8 +417,10 @@ impl Transaction {
                 script.in_account(&file.account, &prunes, "");
             }
         }
-        if let Some(generation) = &self.back_to {
-            script.call("generation_forget", &[generation]);
+        for kept in &self.back_to {
+            let mut forget = Script::default();
+            forget.call("generation_forget", &[&kept.path]);
+            script.in_account(&kept.account, &forget, "");
         }
         if let Some(keep) = self.keep {
             script.call("generations_keep", &[&keep.generations.to_string()]);

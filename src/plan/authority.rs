@@ -63,7 +63,7 @@ impl AuthorityProblem {
         match self {
             Self::Unreachable(_) => "the CA node has to answer, even when nothing is issued".to_owned(),
             Self::Unreadable(_) => {
-                "read it as the account that owns it: see ansible_user and ansible_become of the CA node".to_owned()
+                "set ansible_become: true for the CA's host, or ansible_user to the account that owns the directory".to_owned()
             }
             Self::Damaged { path, .. } if path.ends_with(LEDGER) => format!(
                 "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY --rebuild-ledger; or put {path} back from a backup; nothing was changed"

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::docker::tls::DaemonMode;
+use crate::node::facts::KeptGeneration;
 use crate::node::validation::Validation;
 use crate::pki::{KeyType, LeafRequest, Role, San, Subject};
 
@@ -130,7 +131,7 @@ impl Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forget {
     /// The generation in this directory: the node has gone back to it.
-    Generation(String),
+    Generation(KeptGeneration),
     /// All of it.
     Everything,
 }
@@ -225,6 +226,8 @@ pub enum Content {
     /// What is kept in a generation.
     Kept {
         copy: String,
+        /// The account that keeps it.
+        keeper: String,
         /// SHA-256 of the copy, lower-case hex.
         sha256: String,
     },

@@ -16,6 +16,7 @@ use super::issued::issued_names;
 use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
 use crate::inventory::Host;
+use crate::node::facts::FileFact;
 use crate::pki::{Certificate, LeafRequest, Role, Signer};
 
 /// What shall happen about one leaf.
@@ -88,7 +89,12 @@ impl Planner<'_> {
         host: &Host,
         role: Role,
     ) -> Result<Option<LeafDecision>, Refusal> {
-        let certificate = match self.pair(host, role)? {
+        let pair = self.pair(host, role)?;
+        if self.authority.certificate.is_none() {
+            self.lacks_authority();
+            return Ok(None);
+        }
+        let certificate = match pair {
             Found::Pair(certificate) => certificate,
             Found::Nothing(reason) => {
                 if reason.starts_with(UNKNOWN_KEY) {
@@ -145,12 +151,22 @@ impl Planner<'_> {
             self.check_own_addresses(host, facts)?;
         }
         let (directory, files) = location(host, role);
-        Ok(examine(
-            facts,
-            &format!("{directory}/{}", files.cert),
-            &format!("{directory}/{}", files.key),
-            &self.authority,
-        ))
+        let path = |name: &str| format!("{directory}/{name}");
+        let (certificate, key) = (path(&files.cert), path(&files.key));
+        for path in [&certificate, &key] {
+            if facts.file(path) == Some(&FileFact::Unreadable) {
+                let path = facts.expand(path);
+                if facts.directories.contains_key(&facts.expand(&directory)) {
+                    // Whose directory it is says more.
+                    facts.account_for(&directory)?;
+                }
+                return Err(
+                    Refusal::new(format!("{path} cannot be read as {}", facts.account))
+                        .hint("set ansible_become: true for this host"),
+                );
+            }
+        }
+        Ok(examine(facts, &certificate, &key, &self.authority))
     }
 
     /// Why a certificate is not of the CA that it has to be of, in this step of a

@@ -86,6 +86,8 @@ pub struct Planner<'a> {
     pub earlier: Vec<Change>,
     /// Texts that earlier tasks of any play write: by host and path.
     pub written: BTreeMap<(String, String), FileChange>,
+    /// Generations that earlier tasks go back to, by host.
+    pub gone_back: BTreeSet<(String, String)>,
     /// Hosts whose daemon has live-restore on by then.
     pub reloaded: BTreeSet<String>,
     pub notes: Vec<Note>,
@@ -95,6 +97,8 @@ pub struct Planner<'a> {
     pub renewals: Renewals,
     /// Leaves that are due, and that a new CA has to come first for.
     pub waiting_for_authority: Vec<String>,
+    /// What keeps another host than the one that is planned for from its state.
+    pub problems: Vec<PlanProblem>,
     /// Leaves that this CA renews for the last time.
     pub last_of_authority: Vec<String>,
     /// Daemons are restarted inside of their maintenance windows alone.
@@ -120,11 +124,13 @@ impl<'a> Planner<'a> {
             leaves: BTreeMap::new(),
             earlier: Vec::new(),
             written: BTreeMap::new(),
+            gone_back: BTreeSet::new(),
             reloaded: BTreeSet::new(),
             notes: Vec::new(),
             proves: false,
             renewals: playbook.renewals,
             waiting_for_authority: Vec::new(),
+            problems: Vec::new(),
             last_of_authority: Vec::new(),
             keeps_windows: playbook.keeps_windows,
         }
@@ -180,6 +186,29 @@ impl Planner<'_> {
         }
     }
 
+    /// Something is to be renewed, and there is no CA: a problem of the CA's host, whatever
+    /// the number of certificates.
+    fn lacks_authority(&mut self) {
+        let ca = self.inventory.ca();
+        let directory = &ca.settings.ca_dir;
+        let known = self.facts.get(&ca.name);
+        let problem = PlanProblem {
+            host: ca.name.clone(),
+            task: "look at the CA".to_owned(),
+            message: format!(
+                "there is no CA in {}: no certificate can be renewed",
+                known.map_or_else(|| directory.clone(), |facts| facts.expand(directory))
+            ),
+            hint: Some(
+                "set dtls_ca_dir to the directory of the CA; if there never was one, run dtls-deploy INVENTORY; if it is lost, run dtls-deploy ca restore"
+                    .to_owned(),
+            ),
+        };
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {
         self.notes.push(Note {
             danger: false,
@@ -221,7 +250,6 @@ pub fn plan(
     for play in &playbook.plays {
         let mut result = PlannedPlay {
             name: play.name.clone(),
-            r#become: play.r#become,
             hosts: Vec::new(),
         };
         for host in play.hosts(inventory) {
@@ -254,6 +282,7 @@ pub fn plan(
     if planner.keeps_windows {
         window::keep(&mut planner, &mut plan);
     }
+    plan.problems.append(&mut planner.problems);
     let (notes, problems) = look_before(&planner, &plan);
     planner.notes.extend(notes);
     let notes = planner.early_warnings();

@@ -31,7 +31,6 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct PlannedPlay {
     pub name: String,
-    pub r#become: Option<bool>,
     /// Hosts in the inventory's order; those without changes are left out.
     pub hosts: Vec<PlannedHost>,
 }

@@ -57,7 +57,7 @@ pub struct Play {
     pub name: String,
     /// Group or host names; the play runs on their union.
     pub patterns: Vec<String>,
-    /// Root is needed; a host's own `ansible_become` wins.
+    /// The operator's own steps in it act as root; a host's own `ansible_become` counts more.
     pub r#become: Option<bool>,
     /// Sizes of the batches, where the play says so itself.
     pub serial: Option<Vec<BatchSize>>,
@@ -121,20 +121,6 @@ impl Playbook {
         self.renewals = renewals;
         self.whole = Some(Box::new(deploy));
         self
-    }
-
-    /// Whether `host` acts as root in some play. The CA is always looked at,
-    /// as root unless the inventory or a play on its node says otherwise.
-    #[must_use]
-    pub fn is_privileged(&self, host: &Host) -> bool {
-        let mut plays = self.plays.iter().filter(|play| play.includes(host));
-        if host.is_ca
-            && host.connection.r#become.is_none()
-            && plays.clone().all(|play| play.r#become.is_none())
-        {
-            return true;
-        }
-        plays.any(|play| play.is_privileged(host))
     }
 
     /// Gives a parameter to every task of a module, in place of its own.
@@ -206,9 +192,10 @@ impl Play {
             .is_none_or(|limit| limit.contains(&host.name))
     }
 
-    /// Whether `host` acts as root in this play.
+    /// Whether the operator's own steps act as root on `host`; everything else follows
+    /// [`Host::as_root`].
     #[must_use]
-    pub fn is_privileged(&self, host: &Host) -> bool {
+    pub fn own_steps_as_root(&self, host: &Host) -> bool {
         let asked = host.connection.r#become.or(self.r#become);
         asked.unwrap_or_else(|| host.acts_for_others())
     }

@@ -25,7 +25,7 @@ pub const FACTS: &[(&str, &str)] = &[
     ("hostname", "the node's own name, as `uname -n`"),
     (
         "account",
-        "the account that acts on the node, `root` with become",
+        "the account that acts on the node, see [sudo](ssh.md#sudo)",
     ),
     ("home", "home directory of the account that logs in"),
     ("systemd", "true where systemd runs"),

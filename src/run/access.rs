@@ -30,7 +30,7 @@ impl Run<'_> {
         let world = self.unless(self.look(&program, BTreeMap::new())).await?;
         for host in self.hosts() {
             if world.facts.contains_key(&host.name) {
-                let what = if self.is_privileged(host) {
+                let what = if host.as_root {
                     "connected, became root, facts read"
                 } else {
                     "connected, facts read"
@@ -55,7 +55,7 @@ impl Run<'_> {
         };
         let hosts = self.hosts().into_iter();
         let asked = hosts
-            .filter(|host| self.is_privileged(host))
+            .filter(|host| host.as_root)
             .filter_map(|host| Some((&host.name, world.nodes.get(&host.name)?)))
             .map(async |(name, node)| {
                 let facts = node.facts(true, &request).await.ok()?;

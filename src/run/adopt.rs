@@ -112,7 +112,7 @@ impl Run<'_> {
             (None, Some(pem)) => {
                 let path = format!("{directory}/{}", crate::pki::CA_KEY);
                 let encrypted = match world.nodes.get(&ca.name) {
-                    Some(node) => pair::is_encrypted(node, self.is_privileged(ca), &path)
+                    Some(node) => pair::is_encrypted(node, ca.as_root, &path)
                         .await
                         .map_err(|said| self.refused(STEP, said, None))?,
                     None => None,
@@ -190,7 +190,7 @@ impl Run<'_> {
             let Some(node) = world.nodes.get(&host.name) else {
                 continue;
             };
-            match node.facts(self.is_privileged(host), &request).await {
+            match node.facts(host.as_root, &request).await {
                 Ok(more) => facts.files.extend(more.files),
                 Err(error) => {
                     let failure = error.failure(&host.name, "read facts");
@@ -237,8 +237,7 @@ impl Run<'_> {
         ) else {
             return Fit::Unknown("its host was not reached".to_owned());
         };
-        let privileged = self.is_privileged(host);
-        let compared = pair::compared(node, privileged, &candidate.paths).await;
+        let compared = pair::compared(node, host.as_root, &candidate.paths).await;
         let Fit::Unknown(said) = compared else {
             return compared;
         };
@@ -250,7 +249,7 @@ impl Run<'_> {
         } else {
             let daemons: Vec<DaemonAddress> =
                 self.inventory.daemons().map(daemon_address).collect();
-            pair::let_in(node, privileged, &candidate.paths, &daemons).await
+            pair::let_in(node, host.as_root, &candidate.paths, &daemons).await
         };
         match shown {
             Fit::Unknown(seen) => Fit::Unknown(format!("{said}; {seen}")),

@@ -210,10 +210,9 @@ impl Run<'_> {
         let ca: &Host = self.inventory.ca();
         let mut request = crate::node::facts::FactRequest::default();
         Authority::request(self.inventory, &mut request);
-        let privileged = self.is_privileged(ca);
-        request.present.insert(program.path(privileged));
+        request.present.insert(program.path(ca.as_root));
         let gathered = crate::session::gather(
-            &[(ca, request, privileged)],
+            &[(ca, request)],
             crate::session::Gathering {
                 context: self.context,
                 passwords: &self.options.passwords,

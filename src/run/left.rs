@@ -193,9 +193,7 @@ impl Run<'_> {
                 }
             }
             let script = left.settle(run, SETTLE_SECONDS);
-            let answer = node
-                .run(self.is_privileged(host), &script, node.deadlines.step)
-                .await;
+            let answer = node.run(host.as_root, &script, node.deadlines.step).await;
             match answer {
                 Ok(output) => self.say_settled(host, &name, &step, &Report::parse(&output)),
                 Err(error) => {

@@ -50,7 +50,7 @@ impl Run<'_> {
         };
         let is_local = ca.connection.kind == ConnectionKind::Local;
         let begun = Instant::now();
-        let mut agent = crate::agent::start(node, facts, self.is_privileged(ca), is_local, program)
+        let mut agent = crate::agent::start(node, facts, ca.as_root, is_local, program)
             .await
             .map_err(|error| self.ca_error(error))?;
         if let Some(first) = first {

@@ -369,7 +369,6 @@ mod tests {
         Plan {
             plays: vec![PlannedPlay {
                 name: "CA".to_owned(),
-                r#become: None,
                 hosts: Vec::new(),
             }],
             problems: vec![PlanProblem {

@@ -39,8 +39,7 @@ impl Attempt<'_> {
             (true, true) => Check::Accepted,
             (true, false) => Check::LetInWithout,
         };
-        let privileged = self.expectations.is_privileged(&self.client.name);
-        let record = tool_record(self.node, privileged, &script, "identity").await;
+        let record = tool_record(self.node, self.client.as_root, &script, "identity").await;
         let (verdict, seen) = match record {
             Ok((outcome, tool, said)) => judge(is_let_in, &outcome, &tool, said),
             Err(seen) => (Verdict::Failed, seen),

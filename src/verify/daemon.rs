@@ -3,7 +3,7 @@
 //!
 //! Comes in: the connected node. Goes out: proofs. Called by [`super::verify`].
 
-use super::{DAEMON_TOOLS, Expectations, TOOL_DEADLINE, find_record};
+use super::{DAEMON_TOOLS, TOOL_DEADLINE, find_record};
 use crate::docker::tls::{ClientMode, DaemonMode};
 use crate::event::{Check, Proof, Verdict};
 use crate::inventory::Host;
@@ -14,11 +14,7 @@ use crate::session::Node;
 
 /// What is tried on the daemon's own node: its own pair as a client's, and the
 /// socket that local users have.
-pub(super) async fn from_daemon(
-    node: &Node,
-    daemon: &Host,
-    expectations: &Expectations,
-) -> Vec<Proof> {
+pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let address = daemon_address(daemon);
     let mut script = Script::default();
@@ -48,8 +44,7 @@ pub(super) async fn from_daemon(
         verdict,
         seen,
     };
-    let privileged = expectations.is_privileged(&daemon.name);
-    let output = match node.run(privileged, &script, TOOL_DEADLINE).await {
+    let output = match node.run(daemon.as_root, &script, TOOL_DEADLINE).await {
         Ok(output) => output,
         Err(error) => {
             return vec![proof(

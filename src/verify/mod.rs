@@ -58,8 +58,6 @@ pub struct Expectations {
     pub trusted: BTreeMap<(String, Role), Vec<Certificate>>,
     /// Each daemon's certificate, DER.
     pub served: BTreeMap<String, Vec<u8>>,
-    /// Hosts that act as root, for what only root may try.
-    pub privileged: BTreeMap<String, bool>,
 }
 
 /// Tries everything that is selected, all at once; every proof is also an event.
@@ -95,7 +93,7 @@ pub async fn verify(
     for daemon in inventory.daemons() {
         attempts.extend(names::of_daemon(nodes, inventory, daemon, expectations));
         if let Some(node) = nodes.get(&daemon.name) {
-            attempts.push(Box::pin(from_daemon(node, daemon, expectations)));
+            attempts.push(Box::pin(from_daemon(node, daemon)));
         }
     }
     let mut proofs = Vec::new();
@@ -362,10 +360,6 @@ impl Expectations {
         self.trusted
             .get(&(host.to_owned(), role))
             .unwrap_or(&self.authorities)
-    }
-
-    fn is_privileged(&self, host: &str) -> bool {
-        self.privileged.get(host).copied().unwrap_or(false)
     }
 }
 

@@ -243,7 +243,7 @@ impl Case {
         let written = &self.written;
         let deployed = self.inventory(&written.deployed_with);
         let deploy = playbook(SHIPPED[0].1);
-        let mut lab = Lab::fresh(&deployed, &deploy, DEPLOYED);
+        let mut lab = Lab::fresh(&deployed, DEPLOYED);
         if !written.bare {
             let facts = lab.facts(&deployed, &deploy, DEPLOYED, &BTreeSet::new());
             lab.carry_out(

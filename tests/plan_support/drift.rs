@@ -31,7 +31,10 @@ impl Machine {
             ("tools", Value::Object(_)) => {
                 self.tools = serde_json::from_value(value.clone()).unwrap();
             }
-            ("account", Value::String(account)) => self.account.clone_from(account),
+            ("account", Value::String(account)) => {
+                self.account.clone_from(account);
+                self.is_account_fixed = true;
+            }
             ("containers", Value::Number(running)) => {
                 self.engine.running = usize::try_from(running.as_u64().unwrap()).unwrap();
             }

@@ -11,7 +11,7 @@ use dtls_deploy::pki::{
     Authority, Entry, Event, IssuedName, KeyType, LeafProfile, LeafRequest, Role, SignedLeaf,
     Signer, Subject, sha256_hex,
 };
-use dtls_deploy::plan::{Action, Content, FileChange, LeafPart, Plan};
+use dtls_deploy::plan::{Action, Change, Content, FileChange, Forget, LeafPart, Plan};
 use dtls_deploy::playbook::Playbook;
 use time::{Duration, OffsetDateTime};
 
@@ -27,13 +27,12 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn fresh(inventory: &Inventory, playbook: &Playbook, now: OffsetDateTime) -> Self {
+    pub fn fresh(inventory: &Inventory, now: OffsetDateTime) -> Self {
         let machines = inventory
             .hosts
             .iter()
             .map(|host| {
-                let root = playbook.is_privileged(host);
-                let machine = Machine::fresh(&host.name, root, host.is_daemon, now);
+                let machine = Machine::fresh(&host.name, host.as_root, host.is_daemon, now);
                 (host.name.clone(), machine)
             })
             .collect();
@@ -59,10 +58,9 @@ impl Lab {
             if unreachable.contains(&host.name) {
                 continue;
             }
-            facts.insert(
-                host.name.clone(),
-                self.machines[&host.name].facts(&request, now),
-            );
+            let mut machine = self.machines[&host.name].clone();
+            machine.act_as(host);
+            facts.insert(host.name.clone(), machine.facts(&request, now));
         }
         facts
     }
@@ -106,31 +104,61 @@ impl Lab {
                 _ => {}
             }
         }
-        let at = now.unix_timestamp();
-        for change in plan.changes() {
-            match &change.action {
-                Action::File(file) => self.place(&change.host, file, at),
-                Action::Restart(restart) => {
-                    let machine = self.machines.get_mut(&change.host).unwrap();
-                    machine.restart("deployed", at + 5);
-                    machine.confirm(&restart.reads, RECORD, at + 6);
-                }
-                Action::Reload(reload) => {
-                    let machine = self.machines.get_mut(&change.host).unwrap();
-                    if let Some(lines) = &reload.has_read {
-                        let text = format!("{}\n{lines}", machine.unit["InvocationID"]);
-                        machine.write(RECORD, &text, at);
-                    }
-                }
-                _ => {}
-            }
-        }
+        self.carry_out_on_nodes(inventory, plan, now);
         // Delivered keys leave the CA node.
         if !ca.settings.keep_issued_keys {
             let pairs: Vec<(String, Role)> = self.pairs.keys().cloned().collect();
             for (host, role) in pairs {
                 self.forget(inventory, &host, role);
             }
+        }
+    }
+
+    fn carry_out_on_nodes(&mut self, inventory: &Inventory, plan: &Plan, now: OffsetDateTime) {
+        let at = now.unix_timestamp();
+        let run = format!("run{at}");
+        let hosts = plan.plays.iter().flat_map(|play| &play.hosts);
+        let batches = hosts.flat_map(|host| host.batches.iter().map(move |batch| (host, batch)));
+        for (sequence, (host, batch)) in batches.enumerate() {
+            let files: Vec<&FileChange> = batch
+                .changes
+                .iter()
+                .filter_map(|change| match &change.action {
+                    Action::File(file) => Some(file),
+                    _ => None,
+                })
+                .collect();
+            let forgets = |change: &Change| matches!(change.action, Action::Forget(_));
+            let machine = self.machines.get_mut(&host.host).unwrap();
+            machine.act_as(inventory.host(&host.host).unwrap());
+            if !files.is_empty() && !batch.changes.iter().any(forgets) {
+                machine.keep_generation(&run, sequence, &files, at);
+            }
+            for change in &batch.changes {
+                self.carry_out_change(change, at);
+            }
+        }
+    }
+
+    fn carry_out_change(&mut self, change: &Change, at: i64) {
+        if let Action::File(file) = &change.action {
+            self.place(&change.host, file, at);
+        }
+        let machine = self.machines.get_mut(&change.host).unwrap();
+        match &change.action {
+            Action::Restart(restart) => {
+                machine.restart("deployed", at + 5);
+                machine.confirm(&restart.reads, RECORD, at + 6);
+            }
+            Action::Reload(reload) => {
+                if let Some(lines) = &reload.has_read {
+                    let text = format!("{}\n{lines}", machine.unit["InvocationID"]);
+                    machine.write(RECORD, &text, at);
+                }
+            }
+            Action::Forget(Forget::Generation(kept)) => machine.forget_generation(kept),
+            Action::Forget(Forget::Everything) => machine.forget_everything(),
+            _ => {}
         }
     }
 
@@ -284,11 +312,37 @@ impl Lab {
             .insert((request.host.clone(), request.role), leaf);
     }
 
+    /// The certificates that lie on the nodes, daemons' first.
+    pub fn leaves(&self, inventory: &Inventory) -> Vec<Vec<u8>> {
+        let of = |host: &Host, role: Role| {
+            let (directory, files) = dtls_deploy::plan::leaf_location(host, role);
+            let directory = directory.replace("~/", "/home/ubuntu/");
+            let stored = self.machines[&host.name].stored(&format!("{directory}/{}", files.cert));
+            stored.unwrap().bytes.clone()
+        };
+        let daemons = inventory.daemons().map(|host| of(host, Role::Daemon));
+        daemons
+            .chain(inventory.clients().map(|host| of(host, Role::Client)))
+            .collect()
+    }
+
+    /// Files of generations on all machines.
+    pub fn kept(&self) -> usize {
+        let disks = self
+            .machines
+            .values()
+            .flat_map(|machine| machine.disk.keys());
+        disks.filter(|path| path.contains("/generations/")).count()
+    }
+
     fn place(&mut self, host: &str, file: &FileChange, at: i64) {
         let bytes = match &file.content {
-            Content::Kept { .. } | Content::Gone { .. } => {
-                panic!("a deployment neither goes back nor removes")
+            Content::Gone { .. } => {
+                let machine = self.machines.get_mut(host).unwrap();
+                machine.disk.remove(&file.path());
+                return;
             }
+            Content::Kept { copy, .. } => self.machines[host].stored(copy).unwrap().bytes.clone(),
             Content::Text(text) => text.as_bytes().to_vec(),
             Content::Authority => self
                 .authority

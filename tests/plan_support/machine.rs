@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use dtls_deploy::inventory::Host;
 use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{
     Component, EngineFact, FactRequest, File, FileFact, Network, NodeFacts, Space, UnitFact,
@@ -42,6 +43,8 @@ pub struct Machine {
     pub name: String,
     /// The account that facts are read as.
     pub account: String,
+    /// Whatever the inventory says.
+    pub is_account_fixed: bool,
     pub disk: BTreeMap<String, Item>,
     /// Owner and mode.
     pub directories: BTreeMap<String, (String, u32)>,
@@ -86,6 +89,7 @@ impl Machine {
         let mut machine = Self {
             name: name.to_owned(),
             account: if privileged { "root" } else { "ubuntu" }.to_owned(),
+            is_account_fixed: false,
             disk: BTreeMap::new(),
             directories: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -141,6 +145,14 @@ impl Machine {
             }
         }
         machine
+    }
+
+    /// What is done here from now on, is done as the inventory says.
+    pub fn act_as(&mut self, host: &Host) {
+        if !self.is_account_fixed {
+            let account = if host.as_root { "root" } else { "ubuntu" };
+            account.clone_into(&mut self.account);
+        }
     }
 
     pub fn mkdir(&mut self, path: &str, owner: &str, mode: u32) {
@@ -253,6 +265,9 @@ impl Machine {
         facts.claims.sudo_records.clone_from(&self.sudo_records);
         if !request.former.is_empty() {
             self.former(request, &mut facts);
+        }
+        if request.generations {
+            self.generations(&mut facts);
         }
         for path in paths(&request.hashed, &facts) {
             let fact = self.file(&path, false);
@@ -379,7 +394,7 @@ impl Machine {
     }
 
     /// As spelled, and then where its links lead.
-    fn components(&self, path: &str) -> Vec<Component> {
+    pub fn components(&self, path: &str) -> Vec<Component> {
         let link = self.links.iter().find(|(link, _)| {
             let rest = path.strip_prefix(link.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -421,8 +436,12 @@ impl Machine {
             .collect()
     }
 
-    fn file(&self, path: &str, with_content: bool) -> FileFact {
+    pub fn file(&self, path: &str, with_content: bool) -> FileFact {
         match self.disk.get(path) {
+            _ if self.is_hidden(path) => FileFact::Unreadable,
+            Some(Item::File(stored)) if !self.may_read(&stored.owner, stored.mode) => {
+                FileFact::Unreadable
+            }
             None => FileFact::Absent,
             Some(Item::Special(fact)) => fact.clone(),
             Some(Item::File(stored)) => FileFact::File(File {
@@ -436,6 +455,19 @@ impl Machine {
                 link: stored.link,
             }),
         }
+    }
+
+    /// A directory on the way is closed to the account.
+    pub fn is_hidden(&self, path: &str) -> bool {
+        let components = self.components(path);
+        let above = components.iter().filter(|component| component.path != path);
+        above
+            .into_iter()
+            .any(|component| !self.may_read(&component.owner, component.mode))
+    }
+
+    fn may_read(&self, owner: &str, mode: u32) -> bool {
+        self.account == "root" || self.account == owner || mode & 0o005 != 0
     }
 
     fn unsettled_as(&self, how: &str) -> Vec<String> {

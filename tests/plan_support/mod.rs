@@ -3,6 +3,7 @@
 
 pub mod case;
 mod drift;
+mod generations;
 pub mod lab;
 pub mod machine;
-mod outcome;
+pub mod outcome;

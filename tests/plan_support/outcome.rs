@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use dtls_deploy::pki::Signer;
-use dtls_deploy::plan::{Action, Content, LeafPart, Plan};
+use dtls_deploy::plan::{Action, Content, Forget, LeafPart, Plan};
 
 /// What came out, in the words of `expect:`.
 pub struct Outcome {
@@ -123,7 +123,8 @@ fn action(action: &Action) -> String {
             format!("{content}, {:04o} {}", file.mode, file.account)
         }
         Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
-        Action::Forget(what) => format!("forget {what:?}"),
+        Action::Forget(Forget::Generation(kept)) => format!("forget {}", kept.path),
+        Action::Forget(Forget::Everything) => "forget everything".to_owned(),
         Action::Reload(reload) => match &reload.has_read {
             Some(lines) => format!("reload, {} files read", lines.lines().count()),
             None => "reload".to_owned(),

@@ -48,6 +48,30 @@ pub struct File {
     pub link: bool,
 }
 
+/// Where a generation of replaced files is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptGeneration {
+    /// Its directory.
+    pub path: String,
+    /// The account that keeps it.
+    pub account: String,
+}
+
+impl KeptGeneration {
+    /// The number and the run, for people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+
+    /// The run that made it.
+    #[must_use]
+    pub fn run(&self) -> Option<&str> {
+        let (_, run) = self.name().split_once('-')?;
+        Some(run.rsplit_once('.')?.0)
+    }
+}
+
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FileFact {
@@ -109,9 +133,11 @@ pub struct NodeFacts {
     pub working: BTreeMap<String, BTreeSet<String>>,
     /// Runs whose change here could neither be finished nor undone.
     pub undo_failed: Vec<String>,
-    /// The directory of the newest generation of replaced files, where one was
-    /// asked for and is there.
-    pub generation: Option<String>,
+    /// What the last changes here have replaced, the oldest first, where that was asked for:
+    /// of each account that keeps something the generations of its last run.
+    pub generations: Vec<KeptGeneration>,
+    /// Where root keeps something that the account which reads facts cannot look at.
+    pub hidden_generations: Option<String>,
     /// Addresses of names, as the node resolves them.
     pub resolved: BTreeMap<String, Vec<String>>,
     /// Where ports were asked about, and the node has an awk.
@@ -270,12 +296,13 @@ impl NodeFacts {
         None
     }
 
-    /// The run that made the newest generation, where one was asked for.
+    /// The last run that changed something, where generations were asked for.
     #[must_use]
     pub fn last_change(&self) -> Option<&str> {
-        let name = self.generation.as_deref()?.rsplit('/').next()?;
-        let (_, run) = name.split_once('-')?;
-        Some(run.rsplit_once('.')?.0)
+        self.generations
+            .iter()
+            .filter_map(KeptGeneration::run)
+            .max()
     }
 
     /// The directory itself, where it exists.

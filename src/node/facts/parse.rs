@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::network::{inet6, prefix, socket_address};
 use super::own_addresses::OwnAddresses;
 use super::{
-    AccountFault, Component, FactError, FactRequest, File, FileFact, Listener, Network, NodeFacts,
-    Owner, Space,
+    AccountFault, Component, FactError, FactRequest, File, FileFact, KeptGeneration, Listener,
+    Network, NodeFacts, Owner, Space,
 };
 use crate::node::answer::{self, Lines};
 use crate::pki::sha256_hex;
@@ -294,7 +294,13 @@ impl Parser<'_> {
             ["unit", property] => self.unit(property),
             ["armed", run] => self.facts.armed.extend(run_id(run)),
             ["undo-failed", run] => self.facts.undo_failed.extend(run_id(run)),
-            ["generation", path] => self.facts.generation = Some((*path).to_owned()),
+            ["generation", path, account] => self.facts.generations.push(KeptGeneration {
+                path: (*path).to_owned(),
+                account: (*account).to_owned(),
+            }),
+            ["hidden-generations", path] => {
+                self.facts.hidden_generations = Some((*path).to_owned());
+            }
             ["engine", fields @ ..] => {
                 return self.facts.engine.get_or_insert_default().record(fields);
             }

@@ -39,8 +39,8 @@ pub struct FactRequest {
     pub services: BTreeSet<String>,
     /// Host names of which the node's own addresses for them matter.
     pub names: BTreeSet<String>,
-    /// The newest generation of replaced files, and what is in their places.
-    pub generation: bool,
+    /// What the last run's changes replaced, and what is in its places.
+    pub generations: bool,
     /// TCP ports of which it matters who listens there; with them come the
     /// node's own addresses.
     pub ports: BTreeSet<u16>,
@@ -79,8 +79,8 @@ impl FactRequest {
             script.call("fact_account", &[account]);
         }
         // What others want to know more of comes after it.
-        if self.generation {
-            script.call("fact_generation", &[]);
+        if self.generations {
+            script.call("fact_generations", &[]);
         }
         for directory in &self.directories {
             script.call("fact_path", &[directory]);
@@ -176,7 +176,7 @@ impl FactRequest {
             .chain(facts.resolved.keys().filter(|name| !names.contains(name)))
             .chain(facts.exists.keys().filter(|path| !exists.contains(*path)));
         let mut directories = expanded(&self.directories);
-        if self.generation {
+        if self.generations {
             // Those of the manifest.
             directories.extend(facts.directories.keys().cloned());
         }

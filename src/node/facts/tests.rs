@@ -61,7 +61,7 @@ fn every_shell_reports_the_same_files() {
         exists: [at("key"), at("dangling"), at("missing")].into(),
         services: BTreeSet::new(),
         names: ["localhost".to_owned()].into(),
-        generation: false,
+        generations: false,
         ports: [port].into(),
         own_addresses: true,
         drop_in: None,

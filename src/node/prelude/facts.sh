@@ -339,6 +339,8 @@ fact_choose() {
         fi
     elif [ -e "$2" ] || [ -L "$2" ]; then
         record other "$2"
+    elif is_hidden "$2"; then
+        record unreadable "$2"
     else
         record absent "$2"
     fi
@@ -398,6 +400,15 @@ fact_emit() {
     record end
     set +f
     IFS=$fact_old_ifs
+}
+
+# is_hidden PATH: a directory on the way is closed to this account, which cannot tell whether
+# PATH is there.
+is_hidden() {
+    [ "$ACCOUNT_ID" != 0 ] || return 1
+    hidden_below=${1%/*}
+    while [ -n "$hidden_below" ] && [ ! -d "$hidden_below" ]; do hidden_below=${hidden_below%/*}; done
+    [ -n "$hidden_below" ] && [ ! -x "$hidden_below" ]
 }
 
 # fact_unit UNIT [SOCKET]: what systemd knows of the unit, and the files it is made of;
@@ -620,34 +631,78 @@ away_record() {
     return 0
 }
 
-# fact_generation: the newest generation, and what is now where its files were.
-fact_generation() {
-    fact_newest=
-    if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi
-    for fact_each in "$STATE"/generations/[0-9]*; do
-        [ ! -f "$fact_each/manifest" ] || fact_newest=$fact_each
-    done
-    [ -n "$fact_newest" ] || return 0
-    record generation "$fact_newest"
-    fact_files content "$fact_newest/manifest"
-    [ ! -f "$fact_newest/sums" ] || fact_files content "$fact_newest/sums"
-    set --
-    while IFS=$TAB read -r fact_word fact_mode _ _ fact_path; do
-        case $fact_word in
-        directory | missing) fact_path "$fact_mode" ;;
-        absent) set -- "$@" "$fact_mode" ;;
-        file) set -- "$@" "$fact_path" ;;
+# fact_generations: what the last change here has kept, and what is now where its files
+# were. Root takes the login's word for what is kept for that account, too: a node may have
+# been acted on as that account before. An account says so when root keeps something here
+# that it cannot look at.
+fact_generations() {
+    fact_of_login=$login_home/.local/state/dtls-deploy
+    if [ "$ACCOUNT_ID" != 0 ]; then
+        [ ! -d "$STATE" ] || [ -x "$STATE" ] || record hidden-generations "$STATE"
+        STATE=${DTLS_STATE:-$fact_of_login}
+    elif [ -n "${SUDO_USER-}" ] && [ "$SUDO_USER" != root ] && [ -d "$fact_of_login/generations" ]; then
+        account_way "$SUDO_USER"
+        quoted "$fact_of_login"
+        fact_kept "$SUDO_USER" "$(as_account "$SUDO_USER" "generations_told $quoted")"
+    fi
+    fact_kept "$ACCOUNT" "$(generations_told "$STATE")"
+}
+
+# fact_kept KEEPER TOLD: asks for what generations_told has named. An account can name
+# nothing but its own.
+fact_kept() {
+    kept_keeper=$1
+    fact_old_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    # shellcheck disable=SC2086 # a line each
+    set -- $2
+    set +f
+    IFS=$fact_old_ifs
+    for kept_line in "$@"; do
+        kept_path=${kept_line#*"$TAB"}
+        if [ "$kept_keeper" != "$ACCOUNT" ]; then
+            reader_of "$kept_path/"
+            [ "$reader" = "$kept_keeper" ] || continue
+        fi
+        case $kept_line in
+        generation"$TAB"*) record generation "$kept_path" "$kept_keeper" ;;
+        directory"$TAB"*) fact_path "$kept_path" ;;
+        content"$TAB"*) fact_files content "$kept_path" ;;
+        hash"$TAB"*) fact_files hash "$kept_path" ;;
         esac
-    done <"$fact_newest/manifest"
-    [ $# = 0 ] || fact_files hash "$@"
-    for fact_how in content hash; do
-        set --
-        for fact_each in "$fact_newest"/[0-9]*; do
-            [ -f "$fact_each" ] || continue
-            # Keys are never read, only hashed.
-            if grep -q 'PRIVATE KEY' "$fact_each"; then fact_kind='hash'; else fact_kind='content'; fi
-            [ "$fact_kind" != "$fact_how" ] || set -- "$@" "$fact_each"
-        done
-        [ $# = 0 ] || fact_files "$fact_how" "$@"
+    done
+}
+
+# generations_told STATE: the generations of the last run there, and what is to be looked
+# at for them, a line each.
+generations_told() {
+    told_last=
+    for told_each in "$1"/generations/[0-9]*; do
+        [ ! -f "$told_each/manifest" ] || told_last=${told_each##*/}
+    done
+    [ -n "$told_last" ] || return 0
+    told_last=${told_last#*-}
+    for told_each in "$1"/generations/[0-9]*-"${told_last%.*}".*; do
+        [ ! -f "$told_each/manifest" ] || generation_told "$told_each"
+    done
+}
+
+# generation_told DIRECTORY
+generation_told() {
+    printf '%s\n' "generation$TAB$1" "content$TAB$1/manifest"
+    [ ! -f "$1/sums" ] || printf '%s\n' "content$TAB$1/sums"
+    while IFS=$TAB read -r told_word told_mode _ _ told_path; do
+        case $told_word in
+        directory | missing) printf '%s\n' "directory$TAB$told_mode" ;;
+        absent) printf '%s\n' "hash$TAB$told_mode" ;;
+        file) printf '%s\n' "hash$TAB$told_path" ;;
+        esac
+    done <"$1/manifest"
+    for told_file in "$1"/[0-9]*; do
+        [ -f "$told_file" ] || continue
+        # Keys are never read, only hashed.
+        if grep -q 'PRIVATE KEY' "$told_file"; then told_word='hash'; else told_word='content'; fi
+        printf '%s\n' "$told_word$TAB$told_file"
     done
 }

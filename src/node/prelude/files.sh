@@ -84,8 +84,8 @@ stage_copy() {
     stage_keep "$1" "$2"
 }
 
-# stage_kept DIR NAME SHA256: bytes from descriptor 3, which root has opened:
-# a generation is not for the account to read.
+# stage_kept DIR NAME SHA256: bytes from descriptor 3, which the account that keeps them
+# prints: a generation is not for another account to read.
 stage_kept() {
     stage_name "$1"
     [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"

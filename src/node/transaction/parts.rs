@@ -34,6 +34,8 @@ pub enum Bytes {
     /// Those that are kept in a generation.
     Kept {
         path: String,
+        /// The account that keeps it, and reads it.
+        keeper: String,
         sha256: String,
     },
     /// None: the file shall not be there. Its directory goes when nothing is
