@@ -5,7 +5,7 @@ BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test vagrant-test unit fuzz faults fmt lint deny bench compare scale release package docs prepare
+.PHONY: all lab lab-down test vagrant-test unit fuzz faults equivalent fmt lint deny bench compare scale release package docs prepare
 
 all:
 	cargo build
@@ -46,6 +46,11 @@ fuzz:
 # takes scenarios and faults.
 faults: prepare
 	cargo test --test faults -- --ignored --nocapture hangs the_whole_matrix
+
+# Inventories that mean the same, on the lab, for MINUTES; SEED repeats a run.
+MINUTES ?= 15
+equivalent: prepare
+	MINUTES=$(MINUTES) cargo test --test e2e -- --ignored --nocapture equivalent::soak
 
 fmt:
 	cargo fmt --all

@@ -16,8 +16,9 @@ use crate::inventory::{ConnectionKind, Host};
 use crate::node::facts::{FactError, FactRequest, NodeFacts};
 use crate::node::script::{SHELL_COMMAND, Script};
 use crate::node::{
-    Become, BecomeError, Connection, ConnectionError, HostKeyChecking, Limits, LocalConnection,
-    Output, Process, SshContext, SudoPassword, Target, Weakened, connect, visible,
+    ANSWER_DEADLINE, Become, BecomeError, Connection, ConnectionError, ExitStatus, HostKeyChecking,
+    Limits, LocalConnection, Marker, Output, Process, SshContext, SudoPassword, Target, Weakened,
+    command_line, connect, visible,
 };
 use crate::secret::Secret;
 
@@ -77,17 +78,12 @@ impl Node {
             .await?;
         // Every script's first words on success or failure are records.
         if output.stdout.is_empty() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            return Err(NodeError::Shell {
-                status: output.status.to_string(),
-                said: visible(said.trim().lines().last().unwrap_or("nothing was said")),
-            });
+            return Err(NodeError::shell(&output.status, &output.stderr));
         }
         Ok(output.stdout)
     }
 
-    /// Runs a shell command, which prints something first if it is
-    /// `privileged`: see [`Become::run`].
+    /// Runs a shell command.
     ///
     /// # Errors
     /// When it could not be started, or its connection was lost.
@@ -99,13 +95,18 @@ impl Node {
         limits: Limits,
     ) -> Result<Output, NodeError> {
         let connection = &*self.connection;
-        Ok(if privileged {
-            self.r#become
-                .run(connection, command, stdin, limits)
-                .await?
+        if privileged {
+            let output = self.r#become.run(connection, command, stdin, limits);
+            return Ok(output.await?);
+        }
+        let marker = Marker::new()?;
+        let line = command_line(&marker.before(command));
+        let mut output = connection.run(&line, stdin, limits).await?;
+        if marker.cut(&mut output) {
+            Ok(output)
         } else {
-            connection.run(command, stdin, limits).await?
-        })
+            Err(NodeError::shell(&output.status, &output.stderr))
+        }
     }
 
     /// Starts a shell command for good.
@@ -113,11 +114,24 @@ impl Node {
     /// # Errors
     /// When it could not be started.
     pub async fn open(&self, privileged: bool, command: &str) -> Result<Process, NodeError> {
-        Ok(if privileged {
-            self.r#become.open(&*self.connection, command).await?
-        } else {
-            self.connection.open(command).await?
-        })
+        if privileged {
+            return Ok(self.r#become.open(&*self.connection, command).await?);
+        }
+        let marker = Marker::new()?;
+        let line = command_line(&marker.before(command));
+        let process = self.connection.open(&line).await?;
+        match marker.skip(process, ANSWER_DEADLINE).await {
+            Ok(process) => Ok(process),
+            Err(process) => {
+                drop(process.stdin);
+                let exit = tokio::time::timeout(ANSWER_DEADLINE, process.exit).await;
+                let (status, stderr) = exit.map_err(|_| ConnectionError::Timeout {
+                    node: self.connection.description(),
+                    after: ANSWER_DEADLINE,
+                })??;
+                Err(NodeError::shell(&status, &stderr))
+            }
+        }
     }
 
     /// Reads the facts.
@@ -160,12 +174,22 @@ impl From<BecomeError> for NodeError {
     fn from(error: BecomeError) -> Self {
         match error {
             BecomeError::Connection(error) => Self::Connection(error),
+            BecomeError::NotBegun { status, stderr } => Self::shell(&status, &stderr),
             error => Self::Become(error),
         }
     }
 }
 
 impl NodeError {
+    /// What was asked for has not begun.
+    fn shell(status: &ExitStatus, stderr: &[u8]) -> Self {
+        let said = String::from_utf8_lossy(stderr);
+        Self::Shell {
+            status: status.to_string(),
+            said: visible(said.trim().lines().last().unwrap_or("nothing was said")),
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
@@ -176,7 +200,10 @@ impl NodeError {
                 r"it looks like Windows: only Linux hosts are managed; set its docker up by hand, in C:\ProgramData\Docker\config\daemon.json"
                     .to_owned(),
             ),
-            Self::Shell { .. } => Some("/bin/sh must be startable for this account".to_owned()),
+            Self::Shell { .. } => Some(
+                "/bin/sh must be startable for this account, and what its login shell reads at its start must not end it: ~/.bashrc, ~/.zshenv, ~/.config/fish/config.fish, ~/.tcshrc or ~/.cshrc, and their like in /etc"
+                    .to_owned(),
+            ),
             Self::Connection(_) => {
                 Some("run again when it answers: the next run completes it".to_owned())
             }

@@ -22,16 +22,18 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use self::dialogue::{Dialogue, Heard, nonce};
+pub(super) use self::dialogue::nonce;
+use self::dialogue::{Dialogue, Heard};
+use super::begin::word;
 use super::script::quote;
-use super::{Connection, ConnectionError, Limits, Output, Process};
+use super::{Connection, ConnectionError, Limits, Marker, Output, Process};
 
 pub use self::error::BecomeError;
 pub use self::password::SudoPassword;
 
 /// For sudo to ask, and again for it to judge the answer: PAM may ask servers
 /// of its own, and waits some seconds after a wrong password.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Not asked yet, or `sudo -n` works.
 const QUIET: u8 = 0;
@@ -49,28 +51,20 @@ pub struct Become {
 }
 
 /// The command line that runs `program`, a shell command, as root without a
-/// question. One line without anything that a login shell of another family
-/// (fish, csh) would read differently, unless `program` holds it.
+/// question, whatever family the login shell is of.
 fn quiet_command(program: &str) -> String {
     format!(
-        "exec /bin/sh -c '[ \"$(id -u)\" = 0 ] && exec /bin/sh -c \"$1\"; LC_ALL=C; export LC_ALL; exec sudo -n -- /bin/sh -c \"$1\"' sh {}",
-        quote(program)
+        "exec /bin/sh -c 'p=$(printf \"$1\"); [ \"$(id -u)\" = 0 ] && exec /bin/sh -c \"$p\"; LC_ALL=C; export LC_ALL; exec sudo -n -- /bin/sh -c \"$p\"' sh {}",
+        word(program)
     )
-}
-
-/// A shell command that prints `marker` first. It stands there in two halves,
-/// so that nothing which repeats the command line can be taken for it.
-fn marked(program: &str, marker: &str) -> String {
-    let (first, second) = marker.split_at(marker.len() / 2);
-    format!("echo {first}\"\"{second}; {program}")
 }
 
 /// The command line that runs `program` as root and may ask for a password.
 fn asking_command(program: &str, prompt: &str) -> String {
     format!(
-        "exec /bin/sh -c 'LC_ALL=C; export LC_ALL; exec sudo -S -p \"$1\" -- /bin/sh -c \"$2\"' sh {} {}",
+        "exec /bin/sh -c 'LC_ALL=C; export LC_ALL; exec sudo -S -p \"$1\" -- /bin/sh -c \"$(printf \"$2\")\"' sh {} {}",
         quote(prompt),
-        quote(program)
+        word(program)
     )
 }
 
@@ -96,8 +90,7 @@ impl Become {
     }
 
     /// Runs the shell command `program` as root, feeds it `stdin` and collects
-    /// what it prints. `program` must print something when it starts: silence
-    /// and a failure mean that sudo did not start it.
+    /// what it prints.
     ///
     /// # Errors
     /// When it could not be started. A program that fails is not an error.
@@ -110,9 +103,10 @@ impl Become {
     ) -> Result<Output, BecomeError> {
         let begun = Instant::now();
         if self.known.load(Ordering::Relaxed) == QUIET {
-            let command = quiet_command(program);
-            let output = connection.run(&command, stdin, limits).await?;
-            if output.status.success() || !output.stdout.is_empty() {
+            let marker = Marker::new()?;
+            let command = quiet_command(&marker.before(program));
+            let mut output = connection.run(&command, stdin, limits).await?;
+            if marker.cut(&mut output) {
                 return Ok(output);
             }
             match self.judge(&output.stderr)? {
@@ -120,7 +114,12 @@ impl Become {
                 Said::Refusal => {
                     return Err(BecomeError::refused(&output.stderr, &output.status));
                 }
-                Said::Other => return Ok(output),
+                Said::Other => {
+                    return Err(BecomeError::NotBegun {
+                        status: output.status,
+                        stderr: output.stderr,
+                    });
+                }
             }
         }
         let left = limits.deadline.saturating_sub(begun.elapsed());
@@ -149,8 +148,8 @@ impl Become {
         if self.known.load(Ordering::Relaxed) != QUIET {
             return self.ask(connection, program).await;
         }
-        let marker = nonce()?;
-        let command = quiet_command(&marked(program, &marker));
+        let marker = Marker::new()?;
+        let command = quiet_command(&marker.before(program));
         let mut dialogue =
             Dialogue::start(connection, &command, nonce()?, marker, self.patience).await?;
         match dialogue.until_prompts(1).await {
@@ -208,8 +207,8 @@ impl Become {
         if let Some(hosts) = password.given_up() {
             return Err(refused_elsewhere(&hosts));
         }
-        let (prompt, marker) = (nonce()?, nonce()?);
-        let command = asking_command(&marked(program, &marker), &format!("[{prompt}] "));
+        let (prompt, marker) = (nonce()?, Marker::new()?);
+        let command = asking_command(&marker.before(program), &format!("[{prompt}] "));
         let dialogue = Dialogue::start(connection, &command, prompt, marker, self.patience).await?;
         let answered = self.answer(dialogue, password, connection).await;
         // A node that repeats what it was told must not get it shown.

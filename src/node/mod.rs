@@ -8,6 +8,7 @@
 
 mod answer;
 mod r#become;
+mod begin;
 pub mod facts;
 pub mod generation;
 mod local;
@@ -27,7 +28,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use r#become::{Become, BecomeError, SudoPassword};
+pub use r#become::{ANSWER_DEADLINE, Become, BecomeError, SudoPassword};
+pub use begin::{Marker, command_line};
 pub use local::LocalConnection;
 pub use ssh::{
     ConnectError, Endpoint, Phase, Prompt, PromptRequest, RecordedKey, SshContext, TriedMethod,

@@ -25,6 +25,7 @@ mod defaults;
 mod distributions;
 mod doctor;
 mod drift;
+mod equivalent;
 mod exit_codes;
 mod guide_b;
 mod guide_c;
@@ -44,12 +45,16 @@ mod package;
 mod page;
 mod playbooks;
 mod preflight;
+#[path = "../equivalent/random.rs"]
+mod random;
 mod recovery;
 mod revoke;
 mod rollover;
 mod rotate;
 mod schedule;
 mod secrets;
+#[path = "../equivalent/spelling.rs"]
+mod spelling;
 mod status;
 mod sysv;
 mod unreachable;

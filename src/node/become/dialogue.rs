@@ -8,11 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::BecomeError;
-use crate::node::{Connection, Process, visible};
+use crate::node::begin::MOST_SAID;
+use crate::node::{Connection, Marker, Process, visible};
 use crate::secret::Secret;
-
-/// What may be said before the marker: messages of the day, lectures.
-const MOST_SAID: usize = 64 * 1024;
 
 #[derive(PartialEq, Eq)]
 pub(super) enum Heard {
@@ -24,7 +22,7 @@ pub(super) enum Heard {
 pub(super) struct Dialogue {
     process: Process,
     prompt: String,
-    marker: String,
+    marker: Marker,
     patience: Duration,
     /// Everything said so far.
     stdout: Vec<u8>,
@@ -36,7 +34,7 @@ impl Dialogue {
         connection: &dyn Connection,
         command: &str,
         prompt: String,
-        marker: String,
+        marker: Marker,
         patience: Duration,
     ) -> Result<Self, BecomeError> {
         Ok(Self {
@@ -55,7 +53,7 @@ impl Dialogue {
         let mut buffer = vec![0; 8192];
         let mut errors_over = false;
         loop {
-            if marker_end(&self.stdout, &self.marker).is_some() {
+            if self.marker.end_in(&self.stdout).is_some() {
                 return Ok(Heard::Marker);
             }
             // A PAM module of its own mind may write the prompt elsewhere.
@@ -138,7 +136,7 @@ impl Dialogue {
             mut stdout,
             ..
         } = self;
-        let begin = marker_end(&stdout, &marker).unwrap_or(stdout.len());
+        let begin = marker.end_in(&stdout).unwrap_or(stdout.len());
         let rest = std::io::Cursor::new(stdout.split_off(begin));
         let exit = process.exit;
         Process {
@@ -154,7 +152,7 @@ impl Dialogue {
 }
 
 /// 128 random bits in hexadecimal.
-pub(super) fn nonce() -> Result<String, BecomeError> {
+pub(in crate::node) fn nonce() -> Result<String, BecomeError> {
     let mut bytes = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| BecomeError::Refused {
         said: "there is no randomness for a nonce".to_owned(),
@@ -170,15 +168,6 @@ fn occurrences(text: &[u8], words: &str) -> usize {
     text.windows(words.len())
         .filter(|window| *window == words.as_bytes())
         .count()
-}
-
-/// Where the line that is the marker ends.
-fn marker_end(text: &[u8], marker: &str) -> Option<usize> {
-    let line = format!("{marker}\n");
-    let begin = text
-        .windows(line.len())
-        .position(|window| window == line.as_bytes())?;
-    Some(begin + line.len())
 }
 
 /// What was said after the last prompt; everything where there was none.

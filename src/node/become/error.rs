@@ -38,6 +38,13 @@ pub enum BecomeError {
         /// Its last words.
         said: String,
     },
+    /// Neither sudo nor a shell: the account's login shell has ended before.
+    #[error("no shell was started ({status})")]
+    NotBegun {
+        status: ExitStatus,
+        /// What was said.
+        stderr: Vec<u8>,
+    },
     /// Neither a question nor a shell within the deadline.
     #[error("sudo neither asked for a password nor started a shell within {after:?}: {said}")]
     NoAnswer {
@@ -53,7 +60,7 @@ impl BecomeError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Connection(_) => return None,
+            Self::Connection(_) | Self::NotBegun { .. } => return None,
             Self::NoPassword => {
                 "set ansible_become_password for this host, or let --ask-become-pass (-K) ask for it, or allow sudo without a password (NOPASSWD)"
             }
