@@ -248,6 +248,8 @@ fn relevant(variables: &serde_json::Map<String, Value>) -> Value {
 #[test]
 fn ansible_sees_the_same() {
     let mut inventories = all_cases("good");
+    // Ansible shows what is encrypted in a form of its own, and needs its password.
+    inventories.retain(|inventory| !case_name(inventory).contains("vault"));
     inventories.extend(shipped());
     for inventory in inventories {
         let loaded = load_case(&inventory).unwrap_or_else(|errors| panic!("{errors}"));

@@ -101,9 +101,9 @@ pub(super) struct SanList;
 
 impl Convert for SanList {
     type Output = Vec<San>;
-    const EXPECTED: &'static str = "a list like [DNS:node3, IP:10.0.0.12]";
-    const SCHEMA: &'static str =
-        r#"{"type": "array", "items": {"type": "string", "pattern": "^(DNS|IP):"}}"#;
+    const EXPECTED: &'static str =
+        "a list like [docker.example.com, 10.0.0.12], or [DNS:node3, IP:10.0.0.12]";
+    const SCHEMA: &'static str = r#"{"type": "array", "items": {"type": "string"}}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Vec<San>> {
         let mut seen = Vec::new();
@@ -171,18 +171,17 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
             ),
         },
         _ => {
-            let help = if text.parse::<IpAddr>().is_ok() {
-                format!("write IP:{text}")
-            } else if names::is_certificate_name(text) {
-                format!("write DNS:{text}")
-            } else {
-                "write DNS:name or IP:address, in capital letters".to_owned()
-            };
-            let message = format!(
-                "{} does not say whether it is a name or an address",
-                quoted(text)
-            );
-            value.refuse(message, help, context)
+            if let Ok(address) = text.parse() {
+                return Some(San::Ip(address));
+            }
+            if names::is_certificate_name(text) {
+                return Some(San::Dns(text.to_owned()));
+            }
+            value.refuse(
+                format!("{} is neither a name nor an address", quoted(text)),
+                "write docker.example.com or 10.0.0.12, or DNS:name or IP:address in capital letters",
+                context,
+            )
         }
     }
 }

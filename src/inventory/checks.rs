@@ -44,7 +44,7 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
         .filter(|resolved| resolved.host.is_daemon)
         .map(|resolved| resolved.host.name.as_str())
         .collect();
-    for resolved in hosts {
+    for resolved in hosts.iter().filter(|resolved| resolved.host.has_role()) {
         paths(resolved, context);
         windows(resolved, context);
         this_machine(resolved, context);
@@ -169,7 +169,7 @@ fn names_twice(groups: &Groups, context: &mut Context) {
 /// Two hosts that are one machine, as far as can be seen from here.
 fn addresses(hosts: &[Resolved], context: &mut Context) {
     let mut seen: HashMap<(String, u16, String, String), &Resolved> = HashMap::new();
-    for resolved in hosts.iter().filter(|resolved| has_role(&resolved.host)) {
+    for resolved in hosts.iter().filter(|resolved| resolved.host.has_role()) {
         let connection = &resolved.host.connection;
         let key = match connection.kind {
             ConnectionKind::Local => ("local".to_owned(), 0, String::new(), String::new()),
@@ -212,10 +212,6 @@ fn addresses(hosts: &[Resolved], context: &mut Context) {
             .problems
             .error(span, message, "the second of the two", Some(help));
     }
-}
-
-fn has_role(host: &Host) -> bool {
-    host.is_ca || host.is_daemon || host.is_client
 }
 
 /// Two files of one host that would land on one path.
@@ -381,7 +377,7 @@ fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Conte
             .error(at("dtls_own_addresses"), message, "this one", help);
     }
     if let Some((message, help)) = settings.renew_before.and_then(|renew| {
-        let ca_days = ca_days.filter(|_| has_role(host));
+        let ca_days = ca_days.filter(|_| host.has_role());
         renewed_always("certificates", renew.days, settings.validity_days, ca_days)
     }) {
         context
@@ -396,7 +392,7 @@ fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Conte
             .error(at("dtls_daemon_mode"), message, "this value", help);
     }
     if let Some(ca_days) =
-        ca_days.filter(|ca_days| has_role(host) && settings.validity_days > *ca_days)
+        ca_days.filter(|ca_days| host.has_role() && settings.validity_days > *ca_days)
     {
         let message = format!(
             "certificates of {} days would outlive their CA of {ca_days} days",

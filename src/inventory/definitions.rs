@@ -137,6 +137,14 @@ impl Variables {
         T::convert(&assigned.found(name), context)
     }
 
+    /// The place of each definition, name and value.
+    pub(super) fn places(&self) -> impl Iterator<Item = Span> {
+        self.assigned.values().map(|assigned| Span {
+            end: assigned.node.span.end.max(assigned.name_span.end),
+            ..assigned.name_span
+        })
+    }
+
     /// The place of a variable, under any of its names.
     pub(super) fn place(&self, name: &str) -> Option<Span> {
         self.get(name).map(|assigned| assigned.found(name).span())
@@ -170,6 +178,10 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
         hide(&assigned.node, context);
     }
     if let Some(span) = vault_in(&assigned.node) {
+        if !is_read(name) {
+            // It is somebody else's, and nobody here needs it.
+            return;
+        }
         context.problems.error(
             span,
             format!(
@@ -241,6 +253,15 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
             .problems
             .warning(assigned.name_span, message, "ignored", help);
     }
+}
+
+/// A variable with a meaning here, or one that is meant to have one.
+fn is_read(name: &str) -> bool {
+    variables::find(name).is_some()
+        || is_ours(name)
+        || other_variables::REFUSED
+            .iter()
+            .any(|(refused, _)| *refused == name)
 }
 
 /// `dtls_` in any spelling that somebody may have meant it by.

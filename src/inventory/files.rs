@@ -17,6 +17,8 @@ use crate::yaml::source::Span;
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 8 << 20;
 const DEEPEST: usize = 16;
+/// How a file of ansible-vault begins.
+const ENCRYPTED: &str = "$ANSIBLE_VAULT;";
 const EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 
 /// Who names a file.
@@ -187,6 +189,19 @@ fn looks_like_ini(line: &str) -> bool {
 /// error.
 pub(super) fn read_variables(path: &Path, by: By, context: &mut Context) -> Option<Node> {
     let text = read_text(path, by, context)?;
+    if matches!(by, By::Inventory(_)) && text.starts_with(ENCRYPTED) {
+        // Other programs' secrets, as a rule: what is needed here and missing is missed by name.
+        let message = format!(
+            "`{}` is encrypted with ansible-vault: its variables are not read",
+            path.display()
+        );
+        let help =
+            "if something is needed here, write it into a file of its own, without the secrets";
+        context
+            .problems
+            .file_warning(path.display(), message, Some(help.to_owned()));
+        return None;
+    }
     let source = context
         .problems
         .sources
@@ -211,7 +226,7 @@ pub(super) fn parse_argument(source: usize, text: &str, context: &mut Context) -
 }
 
 fn parse(source: usize, text: &str, context: &mut Context) -> Option<Node> {
-    if text.starts_with("$ANSIBLE_VAULT;") {
+    if text.starts_with(ENCRYPTED) {
         let span = Span {
             source,
             start: 0,

@@ -78,6 +78,12 @@ impl Host {
         }
     }
 
+    /// It is in one of the groups ca, daemons and clients.
+    #[must_use]
+    pub fn has_role(&self) -> bool {
+        self.is_ca || self.is_daemon || self.is_client
+    }
+
     /// It has a certificate of its own to show to daemons; false for a host that is
     /// no client.
     #[must_use]

@@ -105,6 +105,34 @@ pub(super) fn hosts(
             span: entry.span,
         });
     }
+    let of_files = |files: &HashMap<&str, Variables>, name: &str| files.get(name).cloned();
+    let mut unused = Vec::new();
+    let memberships = groups.memberships();
+    for (place, group) in groups.list.iter().enumerate() {
+        let mut members = resolved.iter().zip(&memberships);
+        if group.name == "all"
+            || members.any(|(of, groups)| of.host.has_role() && groups.contains(&place))
+        {
+            continue;
+        }
+        unused.extend(group.variables.places());
+        unused.extend(
+            of_files(&group_files, &group.name)
+                .iter()
+                .flat_map(Variables::places),
+        );
+    }
+    for (entry, of) in groups.hosts.iter().zip(&resolved) {
+        if !of.host.has_role() {
+            unused.extend(entry.variables.places());
+            unused.extend(
+                of_files(&host_files, &entry.name)
+                    .iter()
+                    .flat_map(Variables::places),
+            );
+        }
+    }
+    context.problems.forgive(&unused);
     resolved
 }
 

@@ -141,6 +141,16 @@ impl Problems {
         }
     }
 
+    /// What is wrong in these places concerns nothing that is used.
+    pub(crate) fn forgive(&mut self, places: &[Span]) {
+        let is_in = |span: Span| {
+            places.iter().any(|place| {
+                place.source == span.source && place.start <= span.start && span.end <= place.end
+            })
+        };
+        self.drafts.retain(|draft| !draft.span.is_some_and(is_in));
+    }
+
     pub(crate) fn has_errors_in(&self, source: usize) -> bool {
         self.drafts
             .iter()

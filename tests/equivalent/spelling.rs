@@ -26,6 +26,8 @@ pub enum Value {
     Flag(bool),
     Number(u32),
     List(Vec<String>),
+    /// Encrypted with ansible-vault.
+    Secret,
 }
 
 /// An inventory as it is written.
@@ -73,6 +75,7 @@ pub fn spell(machines: &[Meant], random: &mut Random) -> Spelt {
     };
     speller.place_hosts();
     speller.place_variables();
+    speller.add_others();
     speller.wrap_groups();
     speller.write()
 }
@@ -201,6 +204,27 @@ impl Speller<'_> {
         }
     }
 
+    /// Hosts of other people's, in none of our groups, with variables that we would not take
+    /// and secrets that we do not need.
+    fn add_others(&mut self) {
+        if !self.random.one_in(3) {
+            return;
+        }
+        let others = self.groups.entry("others".to_owned()).or_default();
+        for (name, value) in [
+            ("ansible_connection", Value::Text("winrm".to_owned())),
+            ("ansible_become_method", Value::Text("runas".to_owned())),
+            ("ansible_port", Value::Number(5986)),
+            ("ansible_password", Value::Secret),
+        ] {
+            others.variables.insert(name.to_owned(), value);
+        }
+        self.host_in("others", "win1");
+        let all = self.groups.get_mut("all").unwrap();
+        all.variables
+            .insert("other_password".to_owned(), Value::Secret);
+    }
+
     /// Groups within others; none within itself.
     fn wrap_groups(&mut self) {
         let mut roles = vec!["ca", "daemons", "clients"];
@@ -250,6 +274,7 @@ impl Speller<'_> {
                 Value::Flag(flag) => format!("{name}={}", self.flag_word(*flag)),
                 Value::Text(text) => format!("{name}={text}"),
                 Value::Number(number) => format!("{name}={number}"),
+                Value::Secret => continue,
             };
             spelt.extra.push(text);
         }
@@ -347,11 +372,19 @@ impl Speller<'_> {
             Value::Number(number) if self.random.one_in(3) => format!("\"{number}\""),
             Value::Number(number) => number.to_string(),
             Value::Text(text) => self.text(text),
+            Value::Secret => "!vault '$ANSIBLE_VAULT;1.1;AES256'".to_owned(),
             Value::List(items) => {
-                let items: Vec<String> = items.iter().map(|item| self.text(item)).collect();
+                let items: Vec<String> = items.iter().map(|item| self.item(item)).collect();
                 format!("[{}]", items.join(", "))
             }
         }
+    }
+
+    /// Of a list of names for certificates: what kind of name it is shows without a prefix.
+    fn item(&mut self, item: &str) -> String {
+        let bare = item.split_once(':').map_or(item, |(_, bare)| bare);
+        let item = if self.random.one_in(2) { bare } else { item };
+        self.text(item)
     }
 
     fn text(&mut self, text: &str) -> String {

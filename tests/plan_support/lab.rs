@@ -58,7 +58,9 @@ impl Lab {
             if unreachable.contains(&host.name) {
                 continue;
             }
-            let mut machine = self.machines[&host.name].clone();
+            let Some(mut machine) = self.machines.get(&host.name).cloned() else {
+                continue;
+            };
             machine.act_as(host);
             facts.insert(host.name.clone(), machine.facts(&request, now));
         }
