@@ -175,9 +175,9 @@ mod tests {
         let line = command_line(&marker.before("exec /bin/sh"));
         for (shell, file, _) in SHELLS {
             let (stdout, _) = through(shell, file, "echo no; exit 0", &line);
-            // Login shells alone read .profile, and sshd starts none for a command. fish runs
-            // the command all the same.
-            let goes_on = file == ".profile" || shell == ["fish"];
+            // Login shells alone read .profile, and sshd starts none for a command. In fish and
+            // tcsh only the file ends.
+            let goes_on = file == ".profile" || shell == ["fish"] || shell == ["tcsh"];
             assert_eq!(marker.end_in(&stdout).is_some(), goes_on, "{shell:?}");
         }
     }
