@@ -26,7 +26,7 @@ use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
-use crate::pki::{Certificate, Request, Role};
+use crate::pki::{Bundle, Certificate, Request, Role};
 use crate::plan::{Action, Plan, leaf_location, leave_out_shared, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;

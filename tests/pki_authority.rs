@@ -165,3 +165,41 @@ fn a_certificate_that_is_cut_or_changed_is_damaged() {
     ));
     assert_eq!(Certificate::from_pem(b"hello"), Err(CertificateError::None));
 }
+
+/// A client is called by its own name; a URI names whom DNS cannot.
+#[test]
+fn client_certificates_have_an_alternative_name() {
+    let ca = authority(100);
+    for (name, san, uri) in [
+        ("desk", Some("DNS:desk"), None),
+        ("Desk.example.com", Some("DNS:desk.example.com"), None),
+        ("alice@desk", None, Some("dtls-deploy:alice@desk")),
+        ("10.0.0.10", None, Some("dtls-deploy:10.0.0.10")),
+        ("a b/ü@desk", None, Some("dtls-deploy:a%20b%2F%C3%BC@desk")),
+    ] {
+        let profile = LeafProfile {
+            common_name: name.to_owned(),
+            role: Role::Client,
+            sans: BTreeSet::new(),
+            ..profile(10)
+        };
+        let leaf = ca.issue(&profile, NOW).unwrap().certificate;
+        let sans: Vec<String> = leaf.sans().iter().map(ToString::to_string).collect();
+        let san: Vec<String> = san.map(str::to_owned).into_iter().collect();
+        assert_eq!(sans, san, "{name}");
+        let uris: Vec<&str> = leaf.uris().iter().map(String::as_str).collect();
+        let uri: Vec<&str> = uri.into_iter().collect();
+        assert_eq!(uris, uri, "{name}");
+        // A daemon is called as the inventory says, and by nothing else.
+        let daemon = ca
+            .issue(
+                &LeafProfile {
+                    role: Role::Daemon,
+                    ..profile
+                },
+                NOW,
+            )
+            .unwrap();
+        assert!(daemon.certificate.sans().is_empty() && daemon.certificate.uris().is_empty());
+    }
+}

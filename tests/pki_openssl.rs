@@ -165,7 +165,7 @@ fn the_profile_is_what_openssl_shows() {
     for line in [
         "Signature Algorithm: sha256WithRSAEncryption",
         "Public-Key: (4096 bit)",
-        "X509v3 Basic Constraints: critical\n                CA:TRUE\n",
+        "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:0\n",
         "X509v3 Key Usage: critical\n                Certificate Sign, CRL Sign\n",
         "X509v3 Subject Key Identifier:",
         "X509v3 Authority Key Identifier:",

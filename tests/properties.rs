@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::{call, quote};
-use dtls_deploy::pki::San;
+use dtls_deploy::pki::{Authority, Bundle, KeyType, San, Subject};
 use proptest::prelude::*;
 
 /// What shells take for something else, often, and anything else.
@@ -103,6 +103,141 @@ proptest! {
             prop_assert_eq!(address.to_string().parse::<San>(), Ok(san.clone()));
             let as_name = format!("DNS:{address}").parse::<San>();
             prop_assert!(as_name.is_err(), "{as_name:?}");
+        }
+    }
+}
+
+/// A piece of a CA file, and what of it counts.
+#[derive(Debug, Clone)]
+enum Piece {
+    Certificate(usize),
+    Key(String),
+    Else(String),
+}
+
+fn authorities() -> &'static [String] {
+    static MADE: std::sync::OnceLock<Vec<String>> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| {
+        (1..4)
+            .map(|number| {
+                Authority::create(
+                    &Subject::named(&format!("CA {number}")),
+                    KeyType::EcdsaP256,
+                    time::Duration::days(90),
+                    time::OffsetDateTime::now_utc(),
+                )
+                .unwrap()
+                .certificate()
+                .to_pem()
+            })
+            .collect()
+    })
+}
+
+fn piece() -> impl Strategy<Value = Piece> {
+    let label = prop::sample::select(vec![
+        "PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+    ]);
+    // Recognised again wherever it may turn up.
+    let body = "Secret[A-Za-z0-9+/]{40,58}";
+    let key = (label, body, 0..4_u8).prop_map(|(label, body, cut)| {
+        Piece::Key(match cut {
+            0 => format!("{body}\n-----END {label}-----\n"),
+            1 => format!("-----BEGIN {label}-----\n{body}\n"),
+            2 => format!(
+                "-----BEGIN {label}-----\nProc-Type: 4,ENCRYPTED\n\n{body}\n-----END {label}-----\n"
+            ),
+            _ => format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"),
+        })
+    });
+    let other = prop::sample::select(vec![
+        "Certificate:\n    Data:\n        Version: 3 (0x2)\n",
+        "# Secret: a comment\n",
+        "-----BEGIN CERTIFICATE REQUEST-----\nSecretAAAA\n-----END CERTIFICATE REQUEST-----\n",
+        "-----BEGIN TRUSTED CERTIFICATE-----\nSecretAAAA\n-----END TRUSTED CERTIFICATE-----\n",
+        "-----BEGIN X509 CRL-----\nSecretAAAA\n-----END X509 CRL-----\n",
+        "-----BEGIN DH PARAMETERS-----\nSecretAAAA\n-----END DH PARAMETERS-----\n",
+        " -----BEGIN CERTIFICATE-----\nSecretAAAA\n",
+        "\n",
+    ])
+    .prop_map(|text| Piece::Else(text.to_owned()));
+    let noise = "[ -~]{0,20}".prop_filter("no frame of a block", |text| !text.contains("---"));
+    prop_oneof![
+        4 => (0..3_usize).prop_map(Piece::Certificate),
+        2 => key,
+        2 => other,
+        1 => noise.prop_map(|text| Piece::Else(text + "\n")),
+    ]
+}
+
+/// The file, and the certificates that are in it, each once.
+fn ca_file(pieces: &[Piece], carriage_returns: bool) -> (String, String) {
+    let mut file = String::new();
+    let mut known = Vec::new();
+    for piece in pieces {
+        match piece {
+            Piece::Certificate(number) => {
+                file.push_str(&authorities()[*number]);
+                if !known.contains(number) {
+                    known.push(*number);
+                }
+            }
+            Piece::Key(text) | Piece::Else(text) => file.push_str(text),
+        }
+    }
+    if carriage_returns {
+        file = file.replace('\n', "\r\n");
+    }
+    let known = known
+        .into_iter()
+        .map(|number| authorities()[number].clone());
+    (file, known.collect())
+}
+
+proptest! {
+    /// Whatever is in a CA file, its certificates come out and nothing else.
+    #[test]
+    fn only_certificates_come_out_of_a_ca_file(
+        pieces in prop::collection::vec(piece(), 0..8),
+        carriage_returns: bool,
+    ) {
+        let (file, known) = ca_file(&pieces, carriage_returns);
+        match Bundle::read(file.as_bytes()) {
+            Ok(bundle) => {
+                prop_assert_eq!(bundle.to_pem(), known);
+                let has_key = pieces.iter().any(|piece| matches!(piece, Piece::Key(_)));
+                prop_assert_eq!(bundle.has_private_key(), has_key);
+            }
+            Err(error) => {
+                prop_assert!(known.is_empty(), "{error}: {file}");
+                prop_assert!(!error.to_string().contains("Secret"), "{error}");
+            }
+        }
+    }
+
+    /// Nor when the file was cut anywhere, or pieces run into each other.
+    #[test]
+    fn nothing_else_comes_out_of_a_mangled_one(
+        pieces in prop::collection::vec(piece(), 1..6),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 1..40_usize), 0..4),
+    ) {
+        let (mut file, _) = ca_file(&pieces, false);
+        for (at, length) in cuts {
+            let from = at.index(file.len() + 1);
+            let to = (from + length).min(file.len());
+            file.replace_range(from..to, "");
+        }
+        match Bundle::read(file.as_bytes()) {
+            Ok(bundle) => {
+                for certificate in bundle.certificates() {
+                    prop_assert!(authorities().contains(&certificate.to_pem()));
+                }
+            }
+            Err(error) => prop_assert!(!error.to_string().contains("Secret"), "{error}"),
         }
     }
 }

@@ -146,7 +146,9 @@ fn staged(
     materials: &Materials,
 ) -> Option<StagedFile> {
     let bytes = match &file.content {
-        Content::Text(text) => Bytes::Given(Secret::from(text.clone())),
+        Content::Text(text) | Content::Certificates(text) => {
+            Bytes::Given(Secret::from(text.clone()))
+        }
         Content::Same => Bytes::CopyOf(file.path()),
         Content::Copy { from } => Bytes::CopyOf(from.clone()),
         Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),

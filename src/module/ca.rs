@@ -50,6 +50,10 @@ impl Module for Ca {
             if subject.common_name.is_none() {
                 subject.common_name = Some(format!("{} CA 1", planner.inventory.name));
             }
+            subject.check().map_err(|error| {
+                Refusal::new(format!("the CA's name: {error}"))
+                    .hint("name it with dtls_ca_subject: {CN: NAME}")
+            })?;
             return Ok(vec![Change {
                 host: host.name.clone(),
                 task: task.name.clone(),

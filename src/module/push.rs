@@ -226,9 +226,9 @@ fn remove(
     if has_none && key.is_none() {
         // By the CA itself: there is no key to tell it by.
         let ca = format!("{directory}/{}", files.ca);
-        let is_ours = facts.text(&ca).is_some_and(
-            |found| matches!(planner.bundle(host, role), Content::Text(text) if text == found),
-        );
+        let is_ours = facts.regular(&ca).is_some_and(|found| {
+            matches!(planner.bundle(host, role), Content::Certificates(text) if planner.authority.is_delivered(found, &text))
+        });
         let gone = is_ours.then(|| {
             let at = (directory.as_str(), files.ca.as_str());
             gone(planner, host, task, at, Place::Certificates, &[])

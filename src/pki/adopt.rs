@@ -6,9 +6,10 @@
 
 use time::OffsetDateTime;
 
-use super::authority::{Authority, AuthorityError};
+use super::authority::Authority;
+use super::bundle::Bundle;
 use super::certificate::Certificate;
-use super::chain::check_chain;
+use super::chain::Chain;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::issued_name::check_name;
@@ -69,13 +70,14 @@ impl Session {
             keyfile::unencrypted(key_file.expose())?
         };
         let encrypted = keyfile::encrypt(&key, passphrase)?;
-        check(certificate_file.expose(), key, now)?;
+        let bundle = Bundle::read(certificate_file.expose())?;
+        self.refuse_private_key(CA_CERTIFICATE, &bundle)?;
+        check(&bundle, key, now)?;
         let mut warnings = Vec::new();
         if files.is_some() {
-            let text = String::from_utf8_lossy(certificate_file.expose()).into_owned();
             self.write(&[
                 (CA_KEY, encrypted, KEY_MODE),
-                (CA_CERTIFICATE, text, CERTIFICATE_MODE),
+                (CA_CERTIFICATE, bundle.to_pem(), CERTIFICATE_MODE),
             ])?;
         } else if !is_encrypted {
             self.write(&[(CA_KEY, encrypted, KEY_MODE)])?;
@@ -194,22 +196,10 @@ impl Session {
 }
 
 /// Whether this program can issue with it, now, and everybody would accept it.
-fn check(ca_pem: &[u8], key: PrivateKey, now: OffsetDateTime) -> Result<(), Failure> {
-    let certificates = Certificate::bundle_from_pem(ca_pem)?;
-    let first = certificates.first().cloned();
-    let own = own_certificate(certificates.clone(), &key)?;
-    if first.as_ref() != Some(&own) {
-        return Err(AuthorityError::NotFirst(own.subject().to_owned()).into());
-    }
-    check_chain(&certificates)?;
-    let authority = Authority::open(own, key)?;
-    let certificate = authority.certificate();
-    if now > certificate.not_after() {
-        return Err(AuthorityError::Expired(certificate.not_after()).into());
-    }
-    if now < certificate.not_before() {
-        return Err(AuthorityError::NotYetValid(certificate.not_before()).into());
-    }
+fn check(bundle: &Bundle, key: PrivateKey, now: OffsetDateTime) -> Result<(), Failure> {
+    let own = own_certificate(bundle, &key)?;
+    Chain::whole(bundle.certificates())?.check_dates(now)?;
+    Authority::open(own, key)?;
     Ok(())
 }
 

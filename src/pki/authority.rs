@@ -14,7 +14,10 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use super::certificate::{Certificate, CertificateError};
+use super::chain::Chain;
+use super::encoding::hex;
 use super::keyfile::{self, KeyFileError, PrivateKey};
+use super::limits::Exclusion;
 use super::profile::{KeyType, Role};
 use super::san::San;
 use super::serial::{NoRandomness, Serial};
@@ -76,6 +79,8 @@ pub enum AuthorityError {
          lead to a certificate that signed itself"
     )]
     Intermediate { subject: String, issuer: String },
+    #[error("{0} holds a private key")]
+    PrivateKey(String),
     #[error("the certificate of the CA key, {0:?}, is not the first one in ca.pem")]
     NotFirst(String),
     #[error("the CA key does not belong to the CA certificate {0:?}")]
@@ -91,6 +96,8 @@ pub enum AuthorityError {
          no certificate issued here would chain to it"
     )]
     ForeignSubject(String),
+    #[error("the CA {subject:?} excludes what it is to issue: {why}")]
+    Excluded { subject: String, why: Exclusion },
     #[error("the certificate just made is not what was asked for: {0}")]
     SelfCheck(&'static str),
     #[error("the certificate could not be made: {0}")]
@@ -118,6 +125,10 @@ impl AuthorityError {
                 "attributes given twice (two OU, or DC=...,DC=...) or sharing one level (+) cannot \
                  be adopted; let dtls-deploy make a CA of its own in another dtls_ca_dir",
             ),
+            Self::Excluded { .. } => Some(
+                "let dtls-deploy make a CA of its own in another dtls_ca_dir, or have this one issued \
+                 again without that limit",
+            ),
             _ => None,
         }
     }
@@ -136,7 +147,8 @@ impl Authority {
         Self::for_key(subject, keyfile::generate(key_type)?, validity, now)
     }
 
-    /// A new self-signed certificate for a key that exists.
+    /// A new self-signed certificate for a key that exists. It signs leaves alone
+    /// (`pathlen:0`).
     pub fn for_key(
         subject: &Subject,
         key: PrivateKey,
@@ -145,7 +157,7 @@ impl Authority {
     ) -> Result<Self, AuthorityError> {
         subject.check()?;
         let mut parameters = parameters(Serial::random()?, subject, now, validity)?;
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = parameters.self_signed(key.key_pair()).map_err(encoding)?;
         Self::open(Certificate::from_der(certificate.der())?, key)
@@ -204,6 +216,11 @@ impl Authority {
         }
         let subject = Subject::named(&profile.common_name);
         subject.check()?;
+        Chain::known(std::slice::from_ref(&self.certificate))?.check_leaf(
+            profile.role,
+            &profile.common_name,
+            &profile.sans,
+        )?;
         let mut parameters = parameters(serial, &subject, now, profile.validity)?;
         // A leaf is never valid when its authority is not, at either end.
         let clipped_by_ca = parameters.not_after > self.certificate.not_after();
@@ -218,18 +235,7 @@ impl Authority {
             Role::Daemon => ExtendedKeyUsagePurpose::ServerAuth,
             Role::Client => ExtendedKeyUsagePurpose::ClientAuth,
         }];
-        parameters.subject_alt_names = profile
-            .sans
-            .iter()
-            .map(|san| match san {
-                San::Dns(name) => name
-                    .to_ascii_lowercase()
-                    .try_into()
-                    .map(SanType::DnsName)
-                    .map_err(encoding),
-                San::Ip(address) => Ok(SanType::IpAddress(*address)),
-            })
-            .collect::<Result<_, _>>()?;
+        parameters.subject_alt_names = alternative_names(profile)?;
         let signed = parameters
             .signed_by(key.key_pair(), &self.issuer()?)
             .map_err(encoding)?;
@@ -281,14 +287,7 @@ impl Authority {
             Role::Daemon => ExtendedKeyUsage::ServerAuth,
             Role::Client => ExtendedKeyUsage::ClientAuth,
         };
-        let asked: BTreeSet<San> = profile
-            .sans
-            .iter()
-            .map(|san| match san {
-                San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
-                address @ San::Ip(_) => address.clone(),
-            })
-            .collect();
+        let (asked, uri) = names(profile);
         if certificate.issuer_raw() != self.certificate.subject_raw() {
             return Err(AuthorityError::ForeignSubject(
                 self.certificate.subject().to_owned(),
@@ -303,7 +302,10 @@ impl Authority {
                 certificate.public_key_sha256() == key.public_key_sha256(),
                 "it carries another key",
             ),
-            (certificate.sans() == &asked, "its alternative names differ"),
+            (
+                certificate.sans() == &asked && certificate.uris().iter().eq(&uri),
+                "its alternative names differ",
+            ),
             (
                 certificate.serial() == serial.to_string(),
                 "its serial number differs",
@@ -323,6 +325,60 @@ impl Authority {
             None => Ok(()),
         }
     }
+}
+
+/// What a client is called in its subjectAltName: by its common name, where that can
+/// be a DNS name, and otherwise (an identity, NAME@HOST) by a URI. The URI is
+/// opaque, so that no mail account and no host of that name can be taken for it.
+///
+/// # Errors
+/// The URI.
+pub fn client_name(common_name: &str) -> Result<San, String> {
+    format!("DNS:{common_name}").parse().map_err(|_| {
+        let mut uri = "dtls-deploy:".to_owned();
+        for byte in common_name.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => {
+                    uri.push(char::from(byte));
+                }
+                other => {
+                    uri.push('%');
+                    uri.push_str(&hex(&[other]).to_uppercase());
+                }
+            }
+        }
+        uri
+    })
+}
+
+/// The names that a leaf is to carry, DNS names in lower case, and its URI.
+fn names(profile: &LeafProfile) -> (BTreeSet<San>, Option<String>) {
+    let mut names: BTreeSet<San> = profile
+        .sans
+        .iter()
+        .map(|san| match san {
+            San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
+            address @ San::Ip(_) => address.clone(),
+        })
+        .collect();
+    let mut uri = None;
+    if profile.role == Role::Client {
+        match client_name(&profile.common_name) {
+            Ok(name) => drop(names.insert(name)),
+            Err(other) => uri = Some(other),
+        }
+    }
+    (names, uri)
+}
+
+fn alternative_names(profile: &LeafProfile) -> Result<Vec<SanType>, AuthorityError> {
+    let (names, uri) = names(profile);
+    let names = names.into_iter().map(|san| match san {
+        San::Dns(name) => name.try_into().map(SanType::DnsName).map_err(encoding),
+        San::Ip(address) => Ok(SanType::IpAddress(address)),
+    });
+    let uri = uri.map(|uri| uri.try_into().map(SanType::URI).map_err(encoding));
+    names.chain(uri).collect()
 }
 
 /// What every certificate of ours has: serial, name, dates, key identifiers.

@@ -7,7 +7,7 @@
 use time::OffsetDateTime;
 
 use super::authority::{Authority, AuthorityError};
-use super::certificate::Certificate;
+use super::bundle::Bundle;
 use super::failure::Failure;
 use super::keyfile::{self, KeyFileError};
 use super::ledger::Ledger;
@@ -31,10 +31,10 @@ impl Session {
     pub(crate) fn export(&self) -> Result<Response, Failure> {
         let mut files = Vec::new();
         for (name, mode) in FILES {
-            let content = if name == LEDGER {
-                self.store.ledger_bytes()?.map(Secret::new)
-            } else {
-                self.store.read(name)?
+            let content = match name {
+                LEDGER => self.store.ledger_bytes()?.map(Secret::new),
+                CA_CERTIFICATE => self.certificates_to_keep()?,
+                _ => self.store.read(name)?,
             };
             match content {
                 Some(content) => files.push(CaFile {
@@ -71,6 +71,15 @@ impl Session {
         Ok(Response::Exported { files })
     }
 
+    fn certificates_to_keep(&self) -> Result<Option<Secret>, Failure> {
+        let Some(file) = self.store.read(CA_CERTIFICATE)? else {
+            return Ok(None);
+        };
+        let bundle = Bundle::read(file.expose())?;
+        self.refuse_private_key(CA_CERTIFICATE, &bundle)?;
+        Ok(Some(Secret::from(bundle.to_pem())))
+    }
+
     /// Nothing is written before the authority has opened. After a crash in the
     /// middle the same can be put back again.
     pub(crate) fn import(
@@ -89,23 +98,29 @@ impl Session {
                 "the backup holds no key and certificate of a CA",
             ));
         };
-        self.check_empty(certificate, of(LEDGER).unwrap_or_default())?;
+        let bundle = Bundle::read(certificate)?;
+        self.check_empty(&bundle, of(LEDGER).unwrap_or_default())?;
         let private = keyfile::decrypt(key, passphrase)?;
-        let own = own_certificate(Certificate::bundle_from_pem(certificate)?, &private)?;
+        let own = own_certificate(&bundle, &private)?;
         let authority = Authority::open(own, private)?;
         Ledger::parse_bytes(of(LEDGER).unwrap_or_default())?;
         let has_ledger = self
             .store
             .ledger_bytes()?
             .is_some_and(|text| !text.is_empty());
+        let certificates = bundle.to_pem();
         let files: Vec<NewFile<'_>> = FILES
             .iter()
             // One that is there is not older: see `check_empty`.
             .filter(|(name, _)| *name != LEDGER || !has_ledger)
             .filter_map(|(name, mode)| {
+                let content = match *name {
+                    CA_CERTIFICATE => certificates.as_bytes(),
+                    name => of(name)?,
+                };
                 Some(NewFile {
                     name,
-                    content: of(name)?,
+                    content,
                     mode: *mode,
                 })
             })
@@ -114,6 +129,12 @@ impl Session {
         let bytes = self.store.ledger_bytes()?.unwrap_or_default();
         self.ledger = Ledger::parse_bytes(&bytes)?;
         let mut warnings = Vec::new();
+        if bundle.has_private_key() {
+            warnings.push(format!(
+                "the backup's {CA_CERTIFICATE} held a private key, which was not restored; if others \
+                 could read that file, replace the CA: dtls-deploy rotate --ca INVENTORY"
+            ));
+        }
         if authority.certificate().not_after() < now {
             let end = authority.certificate().not_after();
             warnings.push(AuthorityError::Expired(end).to_string());
@@ -131,17 +152,17 @@ impl Session {
 
     /// A CA that is there stays. A directory from which only the key is gone, or
     /// into which a restore was begun, may be completed.
-    fn check_empty(&self, certificate: &[u8], ledger: &[u8]) -> Result<(), Failure> {
+    fn check_empty(&self, bundle: &Bundle, ledger: &[u8]) -> Result<(), Failure> {
         let refuse = |what: &str| {
             Err(Failure::new(ErrorKind::Authority, what).hint(
                 "a CA is never overwritten: name another dtls_ca_dir, or move the old files away",
             ))
         };
-        let present = self.store.read(CA_CERTIFICATE)?;
+        let present = self.certificates(CA_CERTIFICATE)?;
         if present.is_some() && self.store.read(CA_KEY)?.is_some() {
             return refuse("there is a CA in the CA directory");
         }
-        if present.is_some_and(|present| present.expose() != certificate) {
+        if present.is_some_and(|present| present != bundle.to_pem()) {
             return refuse("the CA directory holds the certificate of another CA");
         }
         let known = self.store.ledger_bytes()?.unwrap_or_default();

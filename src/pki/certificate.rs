@@ -14,7 +14,9 @@ use x509_parser::prelude::{
     X509Version,
 };
 
+use super::bundle::certificates_of;
 use super::encoding::{hex, pem_block, sha256_hex};
+use super::limits::Limits;
 use super::name::name_text;
 use super::profile::KeyType;
 use super::public_key::key_type_of;
@@ -38,6 +40,8 @@ pub struct Certificate {
     not_after: OffsetDateTime,
     public_key_info: Vec<u8>,
     key_type: Option<KeyType>,
+    uris: BTreeSet<String>,
+    limits: Limits,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -49,8 +53,6 @@ struct Name {
 /// Why bytes are not certificates.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    #[error("this is not PEM text: {0}")]
-    NotPem(String),
     #[error("there is no certificate in this PEM text")]
     None,
     #[error("certificate {position} cannot be read: {reason}")]
@@ -73,18 +75,7 @@ impl Certificate {
     /// Every certificate of a PEM text, in its order; blocks of other kinds
     /// and text between blocks are passed over. At least one.
     pub fn bundle_from_pem(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        let blocks =
-            ::pem::parse_many(text).map_err(|error| CertificateError::NotPem(error.to_string()))?;
-        let certificates = blocks
-            .iter()
-            .filter(|block| block.tag() == LABEL)
-            .enumerate()
-            .map(|(index, block)| Self::parse(block.contents(), index + 1))
-            .collect::<Result<Vec<_>, _>>()?;
-        if certificates.is_empty() {
-            return Err(CertificateError::None);
-        }
-        Ok(certificates)
+        certificates_of(text)
     }
 
     /// A certificate in DER, as a TLS peer sends it.
@@ -92,7 +83,7 @@ impl Certificate {
         Self::parse(der, 1)
     }
 
-    fn parse(der: &[u8], position: usize) -> Result<Self, CertificateError> {
+    pub(super) fn parse(der: &[u8], position: usize) -> Result<Self, CertificateError> {
         let damaged = |reason: String| CertificateError::Damaged { position, reason };
         let (rest, parsed) =
             X509Certificate::from_der(der).map_err(|error| damaged(error.to_string()))?;
@@ -133,6 +124,8 @@ impl Certificate {
             not_after: parsed.validity().not_after.to_datetime(),
             public_key_info: parsed.public_key().raw.to_vec(),
             key_type: key_type_of(parsed.public_key()),
+            uris: uris_of(&parsed),
+            limits: Limits::of(&parsed),
             der: der.to_vec(),
         })
     }
@@ -167,11 +160,21 @@ impl Certificate {
         &self.issuer.raw
     }
 
-    /// DNS names (in lower case) and addresses of the subjectAltName. Names of
-    /// other kinds mean nothing to a Docker client and are left out.
+    /// DNS names (in lower case) and addresses of the subjectAltName: what a Docker
+    /// client can call a daemon.
     #[must_use]
     pub fn sans(&self) -> &BTreeSet<San> {
         &self.sans
+    }
+
+    /// URIs of the subjectAltName.
+    #[must_use]
+    pub fn uris(&self) -> &BTreeSet<String> {
+        &self.uris
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Whether basicConstraints says CA:TRUE.
@@ -301,6 +304,19 @@ fn sans_of(certificate: &X509Certificate<'_>) -> BTreeSet<San> {
         .filter_map(|name| match name {
             GeneralName::DNSName(name) => Some(San::Dns(name.to_ascii_lowercase())),
             GeneralName::IPAddress(bytes) => address_of(bytes).map(San::Ip),
+            _ => None,
+        })
+        .collect()
+}
+
+fn uris_of(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
+    let Ok(Some(extension)) = certificate.subject_alternative_name() else {
+        return BTreeSet::new();
+    };
+    let names = extension.value.general_names.iter();
+    names
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some((*uri).to_owned()),
             _ => None,
         })
         .collect()

@@ -1,40 +1,131 @@
-//! Whether ca.pem is a chain that everybody can follow.
+//! The way from a CA to a certificate that signed itself, and what it allows.
 //!
-//! Comes in as the certificates of ca.pem in their order; goes out as nothing,
-//! or as what is wrong. Called before a CA that was made elsewhere is adopted.
+//! Comes in as the certificates of ca.pem in their order; goes out as nothing, or as
+//! why somebody would reject what this CA issues. Called before a CA that was made
+//! elsewhere is adopted, and before anything is issued.
 
-use super::authority::AuthorityError;
-use super::certificate::Certificate;
+use std::collections::BTreeSet;
 
-/// The first certificate is the CA's own; where it is an intermediate, the
-/// others lead up to one that signed itself. OpenSSL's own tools follow a chain
-/// to its end, while Go trusts every certificate of the file.
-///
-/// # Errors
-/// When there is none, when it is not a CA's, or when its issuer is missing.
-pub fn check_chain(certificates: &[Certificate]) -> Result<(), AuthorityError> {
-    let Some(own) = certificates.first() else {
-        return Err(super::certificate::CertificateError::None.into());
+use time::OffsetDateTime;
+
+use super::authority::{AuthorityError, client_name};
+use super::certificate::{Certificate, CertificateError};
+use super::limits::Exclusion;
+use super::profile::Role;
+use super::san::San;
+use super::usage::ExtendedKeyUsage;
+
+/// The first certificate is the CA's own, and each is issued by the next.
+#[derive(Debug, Clone)]
+pub struct Chain<'a> {
+    path: Vec<&'a Certificate>,
+}
+
+impl<'a> Chain<'a> {
+    /// As far as the certificates lead.
+    ///
+    /// # Errors
+    /// When there is none, or the first one is not a CA's.
+    pub fn known(certificates: &'a [Certificate]) -> Result<Self, AuthorityError> {
+        let own = certificates.first().ok_or(CertificateError::None)?;
+        if !own.may_sign_certificates() {
+            return Err(AuthorityError::NotAnAuthority(own.subject().to_owned()));
+        }
+        let mut path = vec![own];
+        let mut at = own;
+        // A chain is never longer than the file, whatever loops it describes.
+        while path.len() <= certificates.len() && !at.is_signed_by(at) {
+            let issuer = certificates
+                .iter()
+                .find(|issuer| issuer.may_sign_certificates() && at.is_signed_by(issuer));
+            let Some(issuer) = issuer else { break };
+            path.push(issuer);
+            at = issuer;
+        }
+        Ok(Self { path })
+    }
+
+    /// To a certificate that signed itself: OpenSSL's own tools follow a chain to its
+    /// end, while Go trusts every certificate of the file.
+    ///
+    /// # Errors
+    /// As [`Self::known`], and when an issuer is missing.
+    pub fn whole(certificates: &'a [Certificate]) -> Result<Self, AuthorityError> {
+        let chain = Self::known(certificates)?;
+        match (chain.path.first(), chain.path.last()) {
+            (Some(own), Some(last)) if !last.is_signed_by(last) => {
+                Err(AuthorityError::Intermediate {
+                    subject: own.subject().to_owned(),
+                    issuer: last.issuer().to_owned(),
+                })
+            }
+            _ => Ok(chain),
+        }
+    }
+
+    /// Whether each is valid now.
+    ///
+    /// # Errors
+    /// For the first one that is not.
+    pub fn check_dates(&self, now: OffsetDateTime) -> Result<(), AuthorityError> {
+        for certificate in &self.path {
+            if now > certificate.not_after() {
+                return Err(AuthorityError::Expired(certificate.not_after()));
+            }
+            if now < certificate.not_before() {
+                return Err(AuthorityError::NotYetValid(certificate.not_before()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a leaf of this CA is accepted in this role with these names.
+    ///
+    /// # Errors
+    /// For the first certificate that excludes it.
+    pub fn check_leaf(
+        &self,
+        role: Role,
+        common_name: &str,
+        names: &BTreeSet<San>,
+    ) -> Result<(), AuthorityError> {
+        for (below, certificate) in self.path.iter().enumerate() {
+            excludes(certificate, below, role, common_name, names).map_err(|why| {
+                AuthorityError::Excluded {
+                    subject: certificate.subject().to_owned(),
+                    why,
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn excludes(
+    certificate: &Certificate,
+    below: usize,
+    role: Role,
+    common_name: &str,
+    names: &BTreeSet<San>,
+) -> Result<(), Exclusion> {
+    let limits = certificate.limits();
+    limits.check(below)?;
+    let usage = match role {
+        Role::Daemon => ExtendedKeyUsage::ServerAuth,
+        Role::Client => ExtendedKeyUsage::ClientAuth,
     };
-    if !own.may_sign_certificates() {
-        return Err(AuthorityError::NotAnAuthority(own.subject().to_owned()));
+    let usages = certificate.extended_key_usages();
+    if !usages.is_empty() && !usages.contains(&usage) && !usages.contains(&ExtendedKeyUsage::Any) {
+        return Err(Exclusion::Usage(role));
     }
-    let mut at = own;
-    // A chain is never longer than the file, whatever loops it describes.
-    for _ in certificates {
-        if at.is_signed_by(at) {
-            return Ok(());
-        }
-        match certificates
-            .iter()
-            .find(|issuer| issuer.may_sign_certificates() && at.is_signed_by(issuer))
-        {
-            Some(issuer) => at = issuer,
-            None => break,
+    for name in names {
+        limits.check_name(name)?;
+    }
+    if role == Role::Client {
+        match client_name(common_name) {
+            Ok(name) => limits.check_name(&name)?,
+            Err(uri) => limits.check_uri(&uri)?,
         }
     }
-    Err(AuthorityError::Intermediate {
-        subject: own.subject().to_owned(),
-        issuer: at.issuer().to_owned(),
-    })
+    Ok(())
 }

@@ -13,6 +13,7 @@ mod adopt;
 mod agent;
 mod authority;
 mod backup;
+mod bundle;
 mod certificate;
 mod chain;
 mod client;
@@ -25,6 +26,7 @@ mod key_pool;
 mod keyfile;
 mod leaves;
 mod ledger;
+mod limits;
 mod lock;
 mod name;
 mod passphrase;
@@ -46,9 +48,10 @@ mod usage;
 mod wire;
 
 pub use agent::Agent;
-pub use authority::{Authority, AuthorityError, BACKDATE, LeafProfile, SignedLeaf};
+pub use authority::{Authority, AuthorityError, BACKDATE, LeafProfile, SignedLeaf, client_name};
+pub use bundle::{Bundle, has_private_key, private_key_hint};
 pub use certificate::{Certificate, CertificateError};
-pub use chain::check_chain;
+pub use chain::Chain;
 pub use client::{AgentClient, AgentError};
 pub use directory::DirectoryError;
 pub use encoding::sha256_hex;
@@ -56,6 +59,7 @@ pub use keyfile::{
     KeyFileError, PrivateKey, decrypt, encrypt, generate, is_encrypted, unencrypted,
 };
 pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError, Revocation};
+pub use limits::Exclusion;
 pub use lock::{Holder, Lock, Taken};
 pub use name::subject_text;
 pub use profile::{KeyType, Role, UnknownKeyType};

@@ -95,7 +95,7 @@ impl Session {
     /// the rest is to be done.
     pub(crate) fn promote(&mut self) -> Result<Response, Failure> {
         self.finish_read_back()?;
-        let (Some(_), Some(_)) = (
+        let (Some(next_key), Some(_)) = (
             self.store.read(&key_name(Signer::Next))?,
             self.store.read(&certificate_name(Signer::Next))?,
         ) else {
@@ -105,14 +105,14 @@ impl Session {
             ));
         };
         let (Some(key), Some(certificate)) =
-            (self.store.read(CA_KEY)?, self.store.read(CA_CERTIFICATE)?)
+            (self.store.read(CA_KEY)?, self.certificates(CA_CERTIFICATE)?)
         else {
             return Err(Failure::new(
                 ErrorKind::Authority,
                 format!("{CA_KEY} and {CA_CERTIFICATE} are not both there"),
             ));
         };
-        let place = self.retirement_of(certificate.expose())?;
+        let place = self.retirement_of(&certificate)?;
         self.store.write(&[
             NewFile {
                 name: &format!("{place}/{CA_KEY}"),
@@ -121,7 +121,7 @@ impl Session {
             },
             NewFile {
                 name: &format!("{place}/{CA_CERTIFICATE}"),
-                content: certificate.expose(),
+                content: certificate.as_bytes(),
                 mode: CERTIFICATE_MODE,
             },
             NewFile {
@@ -130,7 +130,11 @@ impl Session {
                 mode: CERTIFICATE_MODE,
             },
         ])?;
-        self.copy_next(CA_KEY, KEY_MODE)?;
+        self.store.write(&[NewFile {
+            name: CA_KEY,
+            content: next_key.expose(),
+            mode: KEY_MODE,
+        }])?;
         self.opened.clear();
         self.finish_promotion()?;
         Ok(Response::Done)
@@ -138,32 +142,23 @@ impl Session {
 
     /// The first free `retired/N`, or the one that holds this certificate
     /// since an attempt that was cut short.
-    fn retirement_of(&self, certificate: &[u8]) -> Result<String, Failure> {
+    fn retirement_of(&self, certificate: &str) -> Result<String, Failure> {
         let mut number = 1_u32;
         loop {
             let place = format!("{RETIRED}/{number}");
-            let there = self.store.read(&format!("{place}/{CA_CERTIFICATE}"))?;
-            if there.is_none_or(|there| there.expose() == certificate) {
+            let there = self.certificates(&format!("{place}/{CA_CERTIFICATE}"))?;
+            if there.is_none_or(|there| there == certificate) {
                 return Ok(place);
             }
             number = number.saturating_add(1);
         }
     }
 
-    fn copy_next(&self, name: &str, mode: u32) -> Result<(), Failure> {
-        let source = if name == CA_KEY {
-            key_name(Signer::Next)
-        } else {
-            certificate_name(Signer::Next)
-        };
-        if let Some(file) = self.store.read(&source)? {
-            self.store.write(&[NewFile {
-                name,
-                content: file.expose(),
-                mode,
-            }])?;
+    fn copy_next_certificate(&self) -> Result<(), Failure> {
+        match self.certificates(&certificate_name(Signer::Next))? {
+            Some(certificate) => self.write(&[(CA_CERTIFICATE, certificate, CERTIFICATE_MODE)]),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Finishes a promotion whose key has been renamed already.
@@ -177,7 +172,7 @@ impl Session {
         if key.expose() != next.expose() {
             return Ok(());
         }
-        self.copy_next(CA_CERTIFICATE, CERTIFICATE_MODE)?;
+        self.copy_next_certificate()?;
         self.store.remove(&certificate_name(Signer::Next))?;
         self.store.remove(&key_name(Signer::Next))?;
         Ok(())

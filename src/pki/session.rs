@@ -11,7 +11,8 @@ use std::thread::JoinHandle;
 use time::{Duration, OffsetDateTime};
 
 use super::authority::{Authority, AuthorityError};
-use super::certificate::{Certificate, CertificateError};
+use super::bundle::{Bundle, private_key_hint};
+use super::certificate::Certificate;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::keyfile::{self, KeyFileError, PrivateKey};
@@ -275,9 +276,10 @@ impl Session {
             _ => {
                 let key = keyfile::decrypt(key_file.expose(), passphrase)
                     .map_err(|error| named(signer, &error))?;
-                let certificates = Certificate::bundle_from_pem(certificate_file.expose())?;
+                let bundle = Bundle::read(certificate_file.expose())?;
+                self.refuse_private_key(&certificate_name, &bundle)?;
                 Opened {
-                    authority: Authority::open(own_certificate(certificates, &key)?, key)?,
+                    authority: Authority::open(own_certificate(&bundle, &key)?, key)?,
                     passphrase: passphrase.clone(),
                     key_file_sha256,
                     certificate_file_sha256,
@@ -305,16 +307,29 @@ impl Session {
             names.flat_map(|entry| [&entry.issued_name.key, &entry.issued_name.certificate]);
         Ok(Response::State {
             ledger: self.store.ledger_bytes()?.as_deref().map(text),
-            certificate_pem: self
-                .store
-                .read(CA_CERTIFICATE)?
-                .map(|file| text(file.expose())),
-            next_certificate_pem: self
-                .store
-                .read(&certificate_name(Signer::Next))?
-                .map(|file| text(file.expose())),
+            certificate_pem: self.certificates(CA_CERTIFICATE)?,
+            next_certificate_pem: self.certificates(&certificate_name(Signer::Next))?,
             files: self.store.list(names.map(String::as_str))?,
         })
+    }
+
+    /// The certificates of a CA file, and nothing else that it holds; `None` if there
+    /// is none.
+    pub(super) fn certificates(&self, name: &str) -> Result<Option<String>, Failure> {
+        let Some(file) = self.store.read(name)? else {
+            return Ok(None);
+        };
+        Ok(Some(Bundle::read(file.expose())?.to_pem()))
+    }
+
+    /// A CA file is for everybody: a key in it is on its way to every daemon.
+    pub(super) fn refuse_private_key(&self, name: &str, bundle: &Bundle) -> Result<(), Failure> {
+        if !bundle.has_private_key() {
+            return Ok(());
+        }
+        let path = self.store.path(name).display().to_string();
+        let hint = private_key_hint(&path);
+        Err(Failure::from(AuthorityError::PrivateKey(path)).hint(hint))
     }
 
     /// Appends to the ledger's file and then to what is known of it.
@@ -373,23 +388,23 @@ pub(super) fn certificate_name(signer: Signer) -> String {
     }
 }
 
-/// The certificate of this key among those of `ca.pem`, or the first one, of
-/// which the authority then says that it does not fit.
-pub(crate) fn own_certificate(
-    certificates: Vec<Certificate>,
-    key: &PrivateKey,
-) -> Result<Certificate, Failure> {
+/// The first certificate of a CA file. It has to be that of the key: the plan, and
+/// whoever reads the file, takes the first one for the CA's own.
+pub(crate) fn own_certificate(bundle: &Bundle, key: &PrivateKey) -> Result<Certificate, Failure> {
     let hash = key.public_key_sha256();
-    let position = certificates
-        .iter()
-        .position(|certificate| {
-            certificate.may_sign_certificates() && certificate.public_key_sha256() == hash
-        })
-        .unwrap_or_default();
-    certificates
-        .into_iter()
-        .nth(position)
-        .ok_or_else(|| CertificateError::None.into())
+    let is_own = |certificate: &&Certificate| {
+        certificate.may_sign_certificates() && certificate.public_key_sha256() == hash
+    };
+    let mut certificates = bundle.certificates().iter();
+    match certificates.next() {
+        Some(first) if !is_own(&first) => match certificates.find(is_own) {
+            Some(own) => Err(AuthorityError::NotFirst(own.subject().to_owned()).into()),
+            // Of which the authority says that it does not fit.
+            None => Ok(first.clone()),
+        },
+        Some(first) => Ok(first.clone()),
+        None => Err(super::certificate::CertificateError::None.into()),
+    }
 }
 
 /// In a time that tells nothing of where they differ.

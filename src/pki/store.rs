@@ -136,6 +136,12 @@ impl Store {
         Ok(Some(Secret::new(bytes)))
     }
 
+    /// Where a file of the directory is.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// The ledger's bytes; `None` if there is no ledger.
     pub fn ledger_bytes(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.directory.join(LEDGER);

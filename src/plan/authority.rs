@@ -1,8 +1,8 @@
 //! The CA as the facts of its node show it, and as the plan will leave it.
 
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::{FactRequest, FileFact, NodeFacts};
-use crate::pki::{Certificate, Ledger};
+use crate::node::facts::{FactRequest, File, FileFact, NodeFacts};
+use crate::pki::{Bundle, Certificate, Ledger, has_private_key, private_key_hint, sha256_hex};
 
 /// Names inside the CA directory.
 pub const KEY: &str = "ca-key.pem";
@@ -17,11 +17,15 @@ pub const NEXT_CERTIFICATE: &str = "next/ca.pem";
 pub struct Authority {
     /// The certificate of the CA; none when there is no CA yet.
     pub certificate: Option<Certificate>,
-    /// The bytes of ca.pem, as they are delivered.
+    /// The certificates of ca.pem, the CA's own first.
+    pub bundle: Vec<Certificate>,
+    /// The same as they are delivered: the file may hold other things beside them.
     pub pem: Option<String>,
+    /// SHA-256 of ca.pem as it lies on the CA node.
+    pub file_sha256: Option<String>,
     /// The CA that shall follow this one, while a rollover is under way.
     pub next: Option<Certificate>,
-    /// The bytes of its file.
+    /// The certificates of its file, as they are delivered.
     pub next_pem: Option<String>,
     /// What was issued so far.
     pub ledger: Ledger,
@@ -44,6 +48,9 @@ pub enum AuthorityProblem {
     Unreadable(String),
     #[error("{path} is damaged: {reason}")]
     Damaged { path: String, reason: String },
+    /// It is on its way to every daemon and client.
+    #[error("{0} holds a private key")]
+    PrivateKey(String),
     /// What is issued could not be told apart on the CA node.
     #[error("{message}")]
     Names {
@@ -69,6 +76,7 @@ impl AuthorityProblem {
                 "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY --rebuild-ledger; or put {path} back from a backup; nothing was changed"
             ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
+            Self::PrivateKey(path) => private_key_hint(path),
             Self::NoLedger(_) => "make it anew from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
@@ -110,7 +118,9 @@ impl Authority {
     pub fn read(host: &Host, facts: Option<&NodeFacts>) -> Self {
         let mut state = Self {
             certificate: None,
+            bundle: Vec::new(),
             pem: None,
+            file_sha256: None,
             next: None,
             next_pem: None,
             ledger: Ledger::default(),
@@ -146,10 +156,8 @@ impl Authority {
         }
         self.has_key = facts.regular(&key).is_some();
         self.has_ledger = facts.regular(&ledger).is_some();
-        let pem = facts
-            .regular(&certificate)
-            .and_then(|file| file.content.as_deref());
-        match (self.has_key, pem) {
+        let file = facts.regular(&certificate);
+        match (self.has_key, file) {
             (true, None) => {
                 return Err(AuthorityProblem::Half {
                     present: key,
@@ -164,24 +172,23 @@ impl Authority {
             }
             _ => {}
         }
-        if let Some(pem) = pem {
-            let (parsed, text) = read_certificate(&certificate, pem)?;
-            self.certificate = Some(parsed);
-            self.pem = Some(text);
+        if let Some(file) = file {
+            let bundle = read_bundle(facts.expand(&certificate), file)?;
+            self.certificate = bundle.certificates().first().cloned();
+            self.pem = Some(bundle.to_pem());
+            self.file_sha256 = Some(file.sha256.clone());
+            self.bundle = bundle.certificates().to_vec();
         }
-        if let Some(pem) = facts
-            .regular(&next)
-            .and_then(|file| file.content.as_deref())
-        {
+        if let Some(file) = facts.regular(&next) {
             if facts.regular(&next_key).is_none() {
                 return Err(AuthorityProblem::Half {
                     present: next,
                     missing: next_key,
                 });
             }
-            let (parsed, text) = read_certificate(&next, pem)?;
-            self.next = Some(parsed);
-            self.next_pem = Some(text);
+            let bundle = read_bundle(facts.expand(&next), file)?;
+            self.next = bundle.certificates().first().cloned();
+            self.next_pem = Some(bundle.to_pem());
         }
         if let Some(bytes) = facts
             .regular(&ledger)
@@ -196,23 +203,35 @@ impl Authority {
         Ok(())
     }
 
-    /// What delivering the CA's certificate means: known bytes, or those of
+    /// Whether a file on a node is this bundle, in the form in which it is delivered or
+    /// in that of ca.pem itself, which may have comments.
+    #[must_use]
+    pub fn is_delivered(&self, file: &File, bundle: &str) -> bool {
+        let is_verbatim = || {
+            self.pem.as_deref() == Some(bundle) && self.file_sha256.as_ref() == Some(&file.sha256)
+        };
+        let bytes = file.content.as_deref().unwrap_or_default();
+        !has_private_key(bytes) && (sha256_hex(bundle.as_bytes()) == file.sha256 || is_verbatim())
+    }
+
+    /// What delivering the CA's certificate means: known certificates, or that of
     /// the CA that this run creates.
     #[must_use]
     pub fn content(&self) -> super::Content {
         match &self.pem {
-            Some(pem) if !self.planned => super::Content::Text(pem.clone()),
+            Some(pem) if !self.planned => super::Content::Certificates(pem.clone()),
             _ => super::Content::Authority,
         }
     }
 }
 
-fn read_certificate(path: &str, pem: &[u8]) -> Result<(Certificate, String), AuthorityProblem> {
-    let damaged = |reason: String| AuthorityProblem::Damaged {
-        path: path.to_owned(),
-        reason,
-    };
-    let parsed = Certificate::from_pem(pem).map_err(|error| damaged(error.to_string()))?;
-    let text = String::from_utf8(pem.to_vec()).map_err(|_| damaged("it is not text".to_owned()))?;
-    Ok((parsed, text))
+fn read_bundle(path: String, file: &File) -> Result<Bundle, AuthorityProblem> {
+    let bytes = file.content.as_deref().unwrap_or_default();
+    if has_private_key(bytes) {
+        return Err(AuthorityProblem::PrivateKey(path));
+    }
+    Bundle::read(bytes).map_err(|error| AuthorityProblem::Damaged {
+        path,
+        reason: error.to_string(),
+    })
 }

@@ -208,6 +208,8 @@ impl FileChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     Text(String),
+    /// CA certificates, PEM: see `Authority::is_delivered`.
+    Certificates(String),
     /// The bytes it has, with another mode or owner.
     Same,
     /// The bytes of another file of the same node.

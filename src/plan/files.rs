@@ -13,7 +13,7 @@ use super::{Planner, Refusal};
 use crate::inventory::Host;
 use crate::module::daemon_json::DIRECTORY;
 use crate::node::facts::{File, FileFact, NodeFacts};
-use crate::pki::sha256_hex;
+use crate::pki::{Bundle, private_key_hint, sha256_hex};
 use crate::playbook::Task;
 
 /// A file as it should be.
@@ -59,7 +59,7 @@ impl Planner<'_> {
         let path = facts.expand(path);
         let written = self.written.get(&(host.name.clone(), path.clone()));
         let Some((file, text)) = written.and_then(|file| match &file.content {
-            Content::Text(text) => Some((file, text)),
+            Content::Text(text) | Content::Certificates(text) => Some((file, text)),
             _ => None,
         }) else {
             return Ok(facts.file(&path).map(Cow::Borrowed));
@@ -96,7 +96,7 @@ impl Planner<'_> {
         &self,
         host: &Host,
         task: &Task,
-        desired: Desired,
+        mut desired: Desired,
     ) -> Result<Option<Change>, Refusal> {
         let facts = self.facts(&host.name)?;
         let directory = facts.expand(&desired.directory);
@@ -106,7 +106,7 @@ impl Planner<'_> {
             check_resolved(facts, &directory)?;
         }
         let path = format!("{directory}/{}", desired.name);
-        let mut reasons = desired.reasons;
+        let mut reasons = std::mem::take(&mut desired.reasons);
         let mut mode = desired.mode.bits();
         let mut before = None;
         let mut diff = None;
@@ -139,14 +139,14 @@ impl Planner<'_> {
                 if reasons.is_empty() {
                     reasons.push("none present".to_owned());
                 }
-                if let Content::Text(text) = &desired.content {
+                if let Content::Text(text) | Content::Certificates(text) = &desired.content {
                     diff = drawn(desired.place, "", text);
                 }
             }
             Some(FileFact::File(file)) => {
                 before = Some(file.sha256.clone());
                 self.check_kind(facts, &path, file, &desired.content, desired.place)?;
-                diff = difference(&desired.content, file, desired.place, &mut reasons);
+                diff = difference(self, &desired, file, &mut reasons);
                 if account != "root" && file.uid == 0 && facts.uid == 0 {
                     return Err(Refusal::new(format!(
                         "{path} belongs to root, in a directory of {account}"
@@ -169,6 +169,10 @@ impl Planner<'_> {
         // Bytes that are right already are not sent again.
         let same = match (&desired.content, &before) {
             (Content::Text(text), Some(hash)) => sha256_hex(text.as_bytes()) == *hash,
+            (Content::Certificates(text), Some(_)) => match found.as_deref() {
+                Some(FileFact::File(file)) => self.authority.is_delivered(file, text),
+                _ => false,
+            },
             (Content::Kept { sha256, .. }, Some(hash)) => sha256 == hash,
             _ => false,
         };
@@ -204,6 +208,7 @@ impl Planner<'_> {
     ) -> Result<(), Refusal> {
         let is_same = match content {
             Content::Text(text) => sha256_hex(text.as_bytes()) == file.sha256,
+            Content::Certificates(text) => self.authority.is_delivered(file, text),
             Content::Same => true,
             _ => false,
         };
@@ -225,6 +230,9 @@ impl Planner<'_> {
 
 /// Why a path is left alone: what is there, and never its content.
 fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
+    if (place, kind) == (Place::Certificates, Some(Kind::CertificatesAndKey)) {
+        return Refusal::new(format!("{path} holds a private key")).hint(private_key_hint(path));
+    }
     let there = kind.map_or_else(String::new, |kind| format!(" but {}", kind.described()));
     let quoted = word(path);
     Refusal::new(format!("{path} is not {}{there}: it is not replaced", place.described())).hint(format!(
@@ -278,18 +286,19 @@ fn drawn(place: Place, before: &str, after: &str) -> Option<TextDiff> {
 /// Whether the bytes are to be others, with the reason and a diff of what may be
 /// shown of them.
 fn difference(
-    content: &Content,
+    planner: &Planner<'_>,
+    desired: &Desired,
     file: &File,
-    place: Place,
     reasons: &mut Vec<String>,
 ) -> Option<TextDiff> {
+    let place = desired.place;
     let text = || String::from_utf8(file.content.clone()?).ok();
     let mut because = |reason: &str| {
         if reasons.is_empty() {
             reasons.push(reason.to_owned());
         }
     };
-    match content {
+    match &desired.content {
         Content::Gone { .. } => {
             because("to be removed");
             drawn(place, &text()?, "")
@@ -301,6 +310,12 @@ fn difference(
         Content::Text(after) if sha256_hex(after.as_bytes()) != file.sha256 => {
             because("the content differs");
             drawn(place, &text().unwrap_or_default(), after)
+        }
+        Content::Certificates(after) if !planner.authority.is_delivered(file, after) => {
+            let bytes = file.content.as_deref().unwrap_or_default();
+            because("the content differs");
+            let before = Bundle::read(bytes).map_or_else(|_| String::new(), |found| found.to_pem());
+            drawn(place, &before, after)
         }
         _ => None,
     }

@@ -17,7 +17,7 @@ use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
 use crate::inventory::Host;
 use crate::node::facts::FileFact;
-use crate::pki::{Certificate, LeafRequest, Role, Signer};
+use crate::pki::{AuthorityError, Certificate, Chain, LeafRequest, Role, Signer, Subject};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -238,7 +238,7 @@ impl Planner<'_> {
     }
 
     /// Whether the CA can sign now.
-    fn check_authority(&self, signer: Signer) -> Result<(), Refusal> {
+    fn check_authority(&self, signer: Signer, leaf: &LeafRequest) -> Result<(), Refusal> {
         if self.authority.planned {
             return Ok(());
         }
@@ -262,6 +262,19 @@ impl Planner<'_> {
             let begin = authority.not_before().truncate_to_second();
             return Err(Refusal::new(format!("the CA is valid only from {begin}"))
                 .hint("check the clock of this machine and of the CA node"));
+        }
+        // The next CA is one that the agent made.
+        if signer == Signer::Current {
+            let excluded = |error: AuthorityError| {
+                let refusal = Refusal::new(error.to_string());
+                match error.hint() {
+                    Some(hint) => refusal.hint(hint),
+                    None => refusal,
+                }
+            };
+            Chain::known(&self.authority.bundle)
+                .and_then(|chain| chain.check_leaf(leaf.role, &leaf.common_name, &leaf.sans))
+                .map_err(excluded)?;
         }
         Ok(())
     }
@@ -320,20 +333,27 @@ impl Planner<'_> {
             .rollover
             .as_ref()
             .map_or(Signer::Current, |rollover| rollover.signer(role));
-        self.check_authority(signer)?;
+        let request = LeafRequest {
+            host: host.holder(),
+            role,
+            signer,
+            common_name: host.holder(),
+            sans: wanted_sans(host, role, self.facts.get(&host.name)),
+            key_type: host.settings.key_type,
+            validity_days: host.settings.validity_days,
+            key_name,
+            certificate_name,
+        };
+        Subject::named(&request.common_name)
+            .check()
+            .map_err(|error| {
+                Refusal::new(format!("the name of its certificate: {error}"))
+                    .hint("give the host a shorter name in the inventory, and its address as ansible_host")
+            })?;
+        self.check_authority(signer, &request)?;
         Ok(LeafDecision::Issue {
             reasons,
-            request: Box::new(LeafRequest {
-                host: host.holder(),
-                role,
-                signer,
-                common_name: host.holder(),
-                sans: wanted_sans(host, role, self.facts.get(&host.name)),
-                key_type: host.settings.key_type,
-                validity_days: host.settings.validity_days,
-                key_name,
-                certificate_name,
-            }),
+            request: Box::new(request),
         })
     }
 }

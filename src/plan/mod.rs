@@ -65,7 +65,7 @@ use unsettled::unsettled;
 
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
-use crate::pki::Role;
+use crate::pki::{Bundle, Role};
 use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
 
 /// What a module sees while it plans for one host.
@@ -152,7 +152,9 @@ impl Planner<'_> {
     fn comes_before(&mut self, changes: &[Change]) {
         for change in changes {
             match &change.action {
-                Action::File(file) if matches!(file.content, Content::Text(_)) => {
+                Action::File(file)
+                    if matches!(file.content, Content::Text(_) | Content::Certificates(_)) =>
+                {
                     let place = (change.host.clone(), file.path());
                     self.written.insert(place, file.clone());
                 }
@@ -325,10 +327,12 @@ fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Opt
         }
         _ => None,
     });
-    match written {
-        Some(Content::Text(text)) => Some(text.clone()),
-        _ => Some(facts?.text(&path)?.to_owned()),
+    if let Some(Content::Text(text) | Content::Certificates(text)) = written {
+        return Some(text.clone());
     }
+    let file = facts?.regular(&path)?;
+    let found = Bundle::read(file.content.as_deref()?).ok()?;
+    Some(found.to_pem())
 }
 
 /// Looks at every host that is to be changed itself.

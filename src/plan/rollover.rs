@@ -81,9 +81,8 @@ impl Rollover {
         let (current, next) = (authority.certificate.clone()?, authority.next.clone()?);
         let old_text = authority.pem.clone()?;
         let next_text = authority.next_pem.clone()?;
-        let separator = if old_text.ends_with('\n') { "" } else { "\n" };
         let mut rollover = Self {
-            both_text: format!("{old_text}{separator}{next_text}"),
+            both_text: format!("{old_text}{next_text}"),
             expired: has_expired(&current, inventory, facts, now),
             current,
             next,
@@ -379,7 +378,9 @@ impl Planner<'_> {
     #[must_use]
     pub fn bundle(&self, host: &Host, role: Role) -> Content {
         match &self.rollover {
-            Some(rollover) => Content::Text(rollover.bundle(&host.holder(), role).to_owned()),
+            Some(rollover) => {
+                Content::Certificates(rollover.bundle(&host.holder(), role).to_owned())
+            }
             None => self.authority.content(),
         }
     }

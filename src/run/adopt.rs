@@ -5,7 +5,7 @@
 //! client is changed.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use time::OffsetDateTime;
@@ -17,10 +17,12 @@ use crate::event::{Event, PlannedChange};
 use crate::inventory::Host;
 use crate::node::facts::{NodeFacts, UnitFact};
 use crate::pki::{
-    AuthorityFiles, Certificate, Ledger, Request, Response, Role, check_chain, is_encrypted,
-    readable,
+    AuthorityError, AuthorityFiles, Bundle, Certificate, Chain, Ledger, Request, Response, Role,
+    is_encrypted, private_key_hint, readable,
 };
-use crate::plan::{Authority, AuthorityProblem, DaemonAddress, Refusal, daemon_address};
+use crate::plan::{
+    Authority, AuthorityProblem, DaemonAddress, Refusal, daemon_address, leaves_of, wanted_sans,
+};
 use crate::secret::Secret;
 use crate::verify::pair::{self, Fit};
 
@@ -135,8 +137,7 @@ impl Run<'_> {
             }
             (Some((certificate, key)), None) => {
                 let files = AuthorityFiles {
-                    certificate_pem: String::from_utf8_lossy(read(certificate)?.expose())
-                        .into_owned(),
+                    certificate_pem: self.certificates_of(certificate)?,
                     key: read(key)?,
                 };
                 let encrypted =
@@ -151,9 +152,7 @@ impl Run<'_> {
         };
         let bundle = Certificate::bundle_from_pem(pem.as_bytes())
             .map_err(|error| self.refused(STEP, format!("CA certificate: {error}"), None))?;
-        check_chain(&bundle).map_err(|error| {
-            self.refused(STEP, error.to_string(), error.hint().map(str::to_owned))
-        })?;
+        let chain = self.whole_chain(&bundle)?;
         let Some(certificate) = bundle.first().cloned() else {
             return Err(self.refused(STEP, "ca.pem holds no certificate", None));
         };
@@ -168,6 +167,7 @@ impl Run<'_> {
                 Some("begin with a new CA: name an empty dtls_ca_dir, and deploy".to_owned()),
             ));
         }
+        self.may_issue(&chain)?;
         Ok(Source {
             certificate,
             bundle,
@@ -176,6 +176,42 @@ impl Run<'_> {
             encrypted,
             files,
         })
+    }
+
+    /// A CA file of this machine, without whatever stands beside its certificates.
+    fn certificates_of(&self, path: &Path) -> Result<String, RunError> {
+        let file = read(path)?;
+        let path = path.display().to_string();
+        let bundle = Bundle::read(file.expose())
+            .map_err(|error| self.refused(STEP, format!("{path}: {error}"), None))?;
+        if bundle.has_private_key() {
+            let message = format!("{path} holds a private key");
+            return Err(self.refused(STEP, message, Some(private_key_hint(&path))));
+        }
+        Ok(bundle.to_pem())
+    }
+
+    fn whole_chain<'a>(&self, bundle: &'a [Certificate]) -> Result<Chain<'a>, RunError> {
+        Chain::whole(bundle).map_err(|error| self.excluded(&error))
+    }
+
+    fn excluded(&self, error: &AuthorityError) -> RunError {
+        self.refused(STEP, error.to_string(), error.hint().map(str::to_owned))
+    }
+
+    /// Whether everybody would accept what this CA is to issue for the inventory.
+    fn may_issue(&self, chain: &Chain<'_>) -> Result<(), RunError> {
+        let now = OffsetDateTime::now_utc();
+        chain
+            .check_dates(now)
+            .map_err(|error| self.excluded(&error))?;
+        for (host, role) in leaves_of(self.inventory) {
+            let names = wanted_sans(host, role, None);
+            chain
+                .check_leaf(role, &host.holder(), &names)
+                .map_err(|error| self.excluded(&error))?;
+        }
+        Ok(())
     }
 
     /// Daemons may keep their files elsewhere than the inventory says.

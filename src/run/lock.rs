@@ -103,15 +103,12 @@ impl Run<'_> {
         else {
             return Ok(true);
         };
-        let seen = |name: &str| {
-            facts
-                .get(&ca.name)?
-                .text(&format!("{}/{name}", ca.settings.ca_dir))
-        };
+        let path = format!("{}/{}", ca.settings.ca_dir, crate::pki::LEDGER);
+        let seen = facts.get(&ca.name).and_then(|facts| facts.text(&path));
         Ok(
-            ledger.as_deref().unwrap_or_default() != seen(".ledger.jsonl").unwrap_or_default()
-                || certificate_pem.as_deref() != seen("ca.pem")
-                || next_certificate_pem.as_deref() != seen("next/ca.pem"),
+            ledger.as_deref().unwrap_or_default() != seen.unwrap_or_default()
+                || certificate_pem != self.ca_text(facts, "ca.pem")
+                || next_certificate_pem != self.ca_text(facts, "next/ca.pem"),
         )
     }
 

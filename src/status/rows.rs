@@ -252,8 +252,8 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
 /// Whether the CAs beside a certificate are those that are delivered.
 fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String> {
     let wanted = authority.pem.as_deref()?;
-    match facts.text(path) {
-        Some(found) if found == wanted => None,
+    match facts.regular(path) {
+        Some(found) if authority.is_delivered(found, wanted) => None,
         Some(_) => Some(format!("{} is not the CA's", facts.expand(path))),
         None => Some(format!("{} is missing", facts.expand(path))),
     }

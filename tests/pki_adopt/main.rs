@@ -9,6 +9,8 @@
 )]
 
 mod backup;
+mod ca_file;
+mod limits;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -345,7 +345,7 @@ impl Lab {
                 return;
             }
             Content::Kept { copy, .. } => self.machines[host].stored(copy).unwrap().bytes.clone(),
-            Content::Text(text) => text.as_bytes().to_vec(),
+            Content::Text(text) | Content::Certificates(text) => text.as_bytes().to_vec(),
             Content::Authority => self
                 .authority
                 .as_ref()

@@ -105,7 +105,7 @@ fn action(action: &Action) -> String {
         Action::Sweep { account, .. } => format!("sweep as {account}"),
         Action::File(file) => {
             let content = match &file.content {
-                Content::Text(_) => "write".to_owned(),
+                Content::Text(_) | Content::Certificates(_) => "write".to_owned(),
                 Content::Same => "keep the bytes".to_owned(),
                 Content::Copy { from } => format!("copy {from}"),
                 Content::Kept { .. } => "what was kept".to_owned(),

@@ -129,7 +129,7 @@ pub(super) fn mismatches(
     let is_adopted = adopted::is_adopted(authority, certificate);
     if is_adopted {
         faults.extend(adopted::faults(host, role, certificate));
-    } else {
+    } else if role == Role::Daemon {
         let wanted = wanted_sans(host, role, facts);
         for san in wanted.difference(certificate.sans()) {
             faults.push(format!("SAN {san} missing"));
@@ -163,4 +163,48 @@ pub(super) fn mismatches(
         faults.push(format!("key type {found}, want {}", host.settings.key_type));
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::{Environment, Inventory, MemoryFiles, load};
+
+    /// As versions made them that gave clients no alternative name.
+    const WITHOUT_NAME: &str = "-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUW2h2e9F3QA1XwFD2F5eJWREs+J0wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGY2xpZW50MCAXDTI2MTEyOTE0NTIxM1oYDzIxMjYxMTA1MTQ1
+MjEzWjARMQ8wDQYDVQQDDAZjbGllbnQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQr2PP4by3S2XRJLsg3wJGpf3cboLklQpmpFI9UxZmKnTQgIHvMp2AhKT4vTBG2
+iB3FuIwAvagUcPsbUE26jWK4o3UwczAdBgNVHQ4EFgQUkScLThx3qNhhzxhqQp7F
+KUK6R5AwHwYDVR0jBBgwFoAUkScLThx3qNhhzxhqQp7FKUK6R5AwDAYDVR0TAQH/
+BAIwADAOBgNVHQ8BAf8EBAMCB4AwEwYDVR0lBAwwCgYIKwYBBQUHAwIwCgYIKoZI
+zj0EAwIDSAAwRQIgdECnN1hb0vVQJOa97SG43/2AEEDD23lOxbTNlOjTrPYCIQCt
+El15yhmlhXuz3NrcTdcJeT9K+CXoL/YZl9ntyDxq7g==
+-----END CERTIFICATE-----
+";
+
+    fn inventory() -> Inventory {
+        let text = "all: {children: {ca: {hosts: {ca: }}, daemons: {hosts: {daemon: }}, clients: {hosts: {client: }}}}\n";
+        let path = std::path::Path::new("/case/test.yaml");
+        let files = [(path.to_owned(), text.as_bytes().to_vec())].into();
+        let environment = Environment {
+            home: None,
+            user: Some("operator".to_owned()),
+            directory: "/case".into(),
+            files: std::sync::Arc::new(MemoryFiles(files)),
+        };
+        load(path, &[], &environment).unwrap()
+    }
+
+    #[test]
+    fn a_client_is_not_renewed_for_an_alternative_name() {
+        let inventory = inventory();
+        let certificate = Certificate::from_pem(WITHOUT_NAME.as_bytes()).unwrap();
+        assert!(certificate.sans().is_empty());
+        let authority = Authority::read(inventory.ca(), None);
+        let client = inventory.host("client").unwrap();
+        let faults = mismatches(&authority, client, Role::Client, &certificate, None);
+        assert_eq!(faults, Vec::<String>::new());
+    }
 }
