@@ -199,6 +199,7 @@ pub fn check(words: &[String]) -> Result<(), String> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    crate::dumps::forbid();
     if let Err(error) = passphrase::take_from_environment() {
         eprintln!("Error: the passphrase cannot be taken out of the environment: {error}");
         return ExitCode::from(1);

@@ -15,6 +15,7 @@ pub mod apply;
 pub mod cli;
 pub mod docker;
 pub mod doctor;
+pub mod dumps;
 pub mod event;
 pub mod file;
 #[cfg(test)]

@@ -6,6 +6,9 @@
 //! them can be set from an inventory. It is only asked for when the plan needs
 //! the CA's key.
 
+mod file;
+mod strength;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal as _, Read as _, Write as _};
@@ -15,7 +18,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::file;
+pub use strength::{Strength, strength};
+
 use crate::secret::Secret;
 
 /// The variable for CI.
@@ -23,8 +27,8 @@ pub const VARIABLE: &str = "DTLS_CA_PASSPHRASE";
 /// Set by [`take_from_environment`]: the descriptor to read it from.
 const DESCRIPTOR: &str = "DTLS_CA_PASSPHRASE_FD";
 const LONGEST: u64 = 4096;
-/// Only the first line of a file counts.
-const LARGEST_FILE: u64 = 64 << 10;
+/// Why a passphrase is not taken for a new key.
+const TOO_FEW: &str = "it takes fewer than 10^8 guesses";
 /// What the variable held.
 static TAKEN: OnceLock<Secret> = OnceLock::new();
 
@@ -43,8 +47,14 @@ pub enum PassphraseError {
         path: PathBuf,
         reason: std::io::Error,
     },
-    #[error("{0} can be read by every account of this machine")]
-    Open(PathBuf),
+    #[error("{} is open to other accounts (mode {mode:04o})", path.display())]
+    Open { path: PathBuf, mode: u32 },
+    #[error("{} belongs to the account with uid {owner}, which knows what is in it", path.display())]
+    Foreign { path: PathBuf, owner: u32 },
+    #[error("{} is neither a regular file nor a pipe", .0.display())]
+    NoFile(PathBuf),
+    #[error("the passphrase is too easy to guess: {TOO_FEW}")]
+    TooWeak,
     #[error("--ca-passphrase-command failed: {0}")]
     Command(String),
     #[error("the passphrase is empty")]
@@ -63,17 +73,20 @@ pub enum PassphraseError {
 
 impl PassphraseError {
     #[must_use]
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> String {
         match self {
             Self::NobodyToAsk => {
-                "use --ca-passphrase-file FILE, --ca-passphrase-command COMMAND, a systemd credential named ca-passphrase, or DTLS_CA_PASSPHRASE"
+                "use --ca-passphrase-file FILE, --ca-passphrase-command COMMAND, a systemd credential named ca-passphrase, or DTLS_CA_PASSPHRASE".to_owned()
             }
-            Self::Open(_) => {
-                "take the others' rights away, and change the passphrase: it may have been read"
-            }
-            Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE",
-            Self::File { .. } => "it is a file with the passphrase in its first line",
-            _ => "the passphrase is one line of at most 4096 bytes",
+            Self::Open { path, .. } => format!(
+                "chmod 600 {}; if others have accounts here, change the passphrase too",
+                path.display()
+            ),
+            Self::Foreign { path, .. } => format!("chown $(id -u) {0} && chmod 600 {0}", path.display()),
+            Self::TooWeak => "take several words that do not belong together, or what `openssl rand -base64 18` prints".to_owned(),
+            Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE".to_owned(),
+            Self::File { .. } | Self::NoFile(_) => "it is a file with the passphrase in its first line".to_owned(),
+            _ => "the passphrase is one line of at most 4096 bytes".to_owned(),
         }
     }
 }
@@ -122,11 +135,17 @@ pub fn take_from_environment() -> std::io::Result<()> {
     Err(error)
 }
 
-/// Finds the passphrase. `new` asks for it twice: it will encrypt a new key.
+/// Finds the passphrase. `new`: it will encrypt a new key, and has to be one that is
+/// not guessed soon; a prompt asks twice.
 ///
 /// # Errors
 /// When the source that was named has none, or there is nobody to ask.
 pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
+    let found = find(source, new)?;
+    if new { strong(found) } else { Ok(found) }
+}
+
+fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if let Some(path) = &source.file {
         return from_file(path.clone());
     }
@@ -136,7 +155,7 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = PathBuf::from(directory).join("ca-passphrase");
         if path.exists() {
-            return from_credential(path);
+            return from_file(path);
         }
     }
     if let Some(secret) = TAKEN.get() {
@@ -145,58 +164,53 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if !std::io::stdin().is_terminal() {
         return Err(PassphraseError::NobodyToAsk);
     }
-    let prompt = |text: &str| -> Result<Secret, PassphraseError> {
+    prompt(
+        "Passphrase of the CA key: ",
+        new.then_some("The same again, for the new CA key: "),
+    )
+}
+
+/// One that a new key or backup may be put under.
+fn strong(passphrase: Secret) -> Result<Secret, PassphraseError> {
+    match strength(&passphrase) {
+        Strength::TooWeak => Err(PassphraseError::TooWeak),
+        Strength::Weak | Strength::Fine => Ok(passphrase),
+    }
+}
+
+/// Asks, and once more where it is new.
+fn prompt(question: &str, again: Option<&str>) -> Result<Secret, PassphraseError> {
+    let ask = |text: &str| -> Result<Secret, PassphraseError> {
         let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
         check(Secret::from(line))
     };
-    let first = prompt("Passphrase of the CA key: ")?;
-    if new && prompt("The same again, for the new CA key: ")? != first {
-        return Err(PassphraseError::Differ);
-    }
-    Ok(first)
-}
-
-/// systemd makes credentials readable for the unit's account alone; an access
-/// list for that account shows in the group's bits (systemd.exec(5)).
-fn from_credential(path: PathBuf) -> Result<Secret, PassphraseError> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    match path.metadata() {
-        Ok(found) if found.permissions().mode() & 0o007 != 0 => Err(PassphraseError::Open(path)),
-        Ok(_) => from_file(path),
-        Err(reason) => Err(PassphraseError::File { path, reason }),
+    let first = ask(question)?;
+    match again {
+        Some(again) if ask(again)? != first => Err(PassphraseError::Differ),
+        _ => Ok(first),
     }
 }
 
-/// The passphrase of a backup: of a file, or asked for; `new` asks twice.
+/// The passphrase of a backup: of a file, or asked for; `new` as for [`obtain`].
 ///
 /// # Errors
 /// When the file has none, or there is nobody to ask.
 pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, PassphraseError> {
-    if let Some(path) = file {
-        return from_file(path);
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(PassphraseError::NobodyToAskForBackup);
-    }
-    let prompt = |text: &str| -> Result<Secret, PassphraseError> {
-        let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
-        check(Secret::from(line))
+    let found = match file {
+        Some(path) => from_file(path)?,
+        None if !std::io::stdin().is_terminal() => {
+            return Err(PassphraseError::NobodyToAskForBackup);
+        }
+        None => prompt(
+            "Passphrase of the backup: ",
+            new.then_some("The same again, for the new backup: "),
+        )?,
     };
-    let first = prompt("Passphrase of the backup: ")?;
-    if new && prompt("The same again, for the new backup: ")? != first {
-        return Err(PassphraseError::Differ);
-    }
-    Ok(first)
+    if new { strong(found) } else { Ok(found) }
 }
 
 fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {
-    let bytes = file::read_named(&path, LARGEST_FILE)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|fault| PassphraseError::File {
-            path,
-            reason: fault.into(),
-        })?;
+    let bytes = file::read(path)?;
     check(Secret::new(first_line(&bytes).to_vec()))
 }
 
@@ -248,24 +262,41 @@ mod tests {
             file: Some(file.path().to_owned()),
             command: None,
         };
-        assert_eq!(obtain(&source, true).unwrap().expose(), b"correct horse");
+        assert_eq!(obtain(&source, false).unwrap().expose(), b"correct horse");
         std::fs::write(file.path(), "\n").unwrap();
-        assert!(matches!(obtain(&source, true), Err(PassphraseError::Empty)));
+        assert!(matches!(
+            obtain(&source, false),
+            Err(PassphraseError::Empty)
+        ));
     }
 
     #[test]
-    fn a_credential_is_for_one_account() {
-        use std::os::unix::fs::PermissionsExt as _;
-
+    fn a_new_key_needs_a_passphrase_that_is_not_guessed_soon() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "correct horse\n").unwrap();
-        let with = |mode| {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(file.path(), permissions).unwrap();
-            from_credential(file.path().to_owned())
+        let source = Source {
+            file: Some(file.path().to_owned()),
+            command: None,
         };
-        assert_eq!(with(0o440).unwrap().expose(), b"correct horse");
-        assert!(matches!(with(0o444), Err(PassphraseError::Open(_))));
+        for (text, fine) in [
+            ("x", false),
+            ("password", false),
+            ("only-for-the-lab", true),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let backup = |new| obtain_for_backup(source.file.clone(), new);
+            for new in [obtain(&source, true), backup(true)] {
+                assert_eq!(new.is_ok(), fine, "{text}");
+                if let Err(error) = new {
+                    assert!(matches!(error, PassphraseError::TooWeak), "{error:?}");
+                    assert!(!format!("{error} {}", error.hint()).contains(text));
+                }
+            }
+            // One that is in use opens what it has closed.
+            assert!(
+                obtain(&source, false).is_ok() && backup(false).is_ok(),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -274,10 +305,10 @@ mod tests {
             file: None,
             command: Some(command.to_owned()),
         };
-        let said = obtain(&source("printf '%s\\n' 'a $HOME; b'"), true).unwrap();
+        let said = obtain(&source("printf '%s\\n' 'a $HOME; b'"), false).unwrap();
         assert_eq!(said.expose(), b"a $HOME; b");
         assert!(matches!(
-            obtain(&source("false"), true),
+            obtain(&source("false"), false),
             Err(PassphraseError::Command(_))
         ));
     }

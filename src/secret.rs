@@ -2,19 +2,41 @@
 //!
 //! Comes in from key generation, prompts and files; goes out to a node's
 //! standard input or to a cryptographic function, and nowhere else. The type
-//! cannot be printed, logged or serialised, and its memory is zeroed on drop.
+//! cannot be printed, logged or serialised. Its memory is zeroed on drop, and is not
+//! written to swap as far as RLIMIT_MEMLOCK allows.
 
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes that must never reach argv, an environment, a log or a temp file.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+#[derive(PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(Vec<u8>);
+
+/// Keeps the pages of a buffer out of swap (mlock(2)). They stay locked: others may
+/// hold secrets too, and what a page holds is freed with it. Where the limit is
+/// reached, the bytes are kept as any others are.
+#[allow(
+    unsafe_code,
+    reason = "mlock reads and writes nothing, and the buffer is alive while it is called"
+)]
+fn lock(bytes: &[u8]) {
+    if !bytes.is_empty() {
+        // SAFETY: the range is that of a slice that is borrowed for the call.
+        let _ = unsafe { rustix::mm::mlock(bytes.as_ptr().cast_mut().cast(), bytes.len()) };
+    }
+}
+
+impl Clone for Secret {
+    fn clone(&self) -> Self {
+        Self::new(self.0.clone())
+    }
+}
 
 impl Secret {
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
+        lock(&bytes);
         Self(bytes)
     }
 
@@ -54,7 +76,7 @@ impl Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text.into_bytes())
+        Self::new(text.into_bytes())
     }
 }
 
@@ -77,6 +99,32 @@ mod tests {
     fn debug_shows_nothing_of_the_secret() {
         let secret = Secret::from("hunter2-hunter2".to_owned());
         assert_eq!(format!("{secret:?} {secret:#?}"), "Secret(..) Secret(..)");
+    }
+
+    /// `VmLck` of proc_pid_status(5), in KiB.
+    fn locked() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+        line.unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap()
+    }
+
+    #[test]
+    fn secrets_are_in_locked_memory() {
+        let before = locked();
+        // More than a page, so that it is not in one that is locked already.
+        let secret = Secret::new(vec![7; 64 * 1024]);
+        assert!(
+            locked() >= before + 60,
+            "{before} KiB before, {} KiB after",
+            locked()
+        );
+        let copy = secret.clone();
+        assert!(locked() >= before + 120, "{} KiB with a copy", locked());
+        drop((secret, copy));
     }
 
     #[test]

@@ -39,6 +39,34 @@ fn the_template_unit_has_the_sandbox_of_a_schedule() {
     assert!(timer.contains("Persistent=true"));
 }
 
+/// Whatever systemd starts of ours leaves no core dump: those of a program that has
+/// held a key, or that has read one.
+#[test]
+fn no_unit_of_ours_dumps_core() {
+    let units = [
+        "packaging/systemd/dtls-deploy@.service",
+        "src/schedule/run.service",
+        "src/schedule/failed.service",
+        "src/node/prelude/daemon.sh",
+    ];
+    let mut sections = 0;
+    for path in units {
+        let text = read(path);
+        for section in text.split("\n[Service]\n").skip(1) {
+            let section = section.split("\n[").next().unwrap();
+            assert!(section.contains("\nLimitCORE=0\n"), "{path}: {section}");
+            sections += 1;
+        }
+        let runs = text.matches("systemd-run --quiet").count();
+        assert_eq!(
+            text.matches("--property=LimitCORE=0").count(),
+            runs,
+            "{path}"
+        );
+    }
+    assert_eq!(sections, units.len());
+}
+
 /// The machines are the lab's, as Vagrant itself reads them.
 #[test]
 fn the_vagrantfile_is_valid() {

@@ -94,6 +94,11 @@ pub async fn issue(
     let mut wanted: Vec<LeafRequest> = Vec::new();
     let mut waiting: BTreeMap<(String, Role), BTreeSet<San>> = BTreeMap::new();
     generate_ahead(plan, agent).await?;
+    if let Some(passphrase) = passphrase
+        && materials.authority_pem.is_some()
+    {
+        reencrypt(agent, passphrase, events, &ca.name).await?;
+    }
     let secret = || {
         passphrase
             .cloned()
@@ -157,6 +162,26 @@ pub async fn issue(
         fetch(waiting, agent, &mut materials).await?;
     }
     Ok(materials)
+}
+
+/// A key that is about to be used, and that an earlier version has encrypted for less
+/// work.
+async fn reencrypt(
+    agent: &mut AgentClient,
+    passphrase: &Secret,
+    events: &Events,
+    ca: &str,
+) -> Result<(), AgentError> {
+    let passphrase = passphrase.clone();
+    let answer = agent.call(Request::Reencrypt { passphrase }).await?;
+    let Response::Reencrypted { said } = answer else {
+        return Err(unexpected());
+    };
+    for what in said {
+        let host = ca.to_owned();
+        events.emit(Event::Changed { host, what });
+    }
+    Ok(())
 }
 
 /// An RSA key takes long: those of the leaves are begun before the CA's own.

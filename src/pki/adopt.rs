@@ -16,7 +16,7 @@ use super::issued_name::check_name;
 use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::ledger::{Entry, Event, IssuedName};
 use super::protocol::{AdoptedLeaf, AuthorityFiles, ErrorKind, Response, Signer};
-use super::session::{Session, own_certificate};
+use super::session::{Session, own_certificate, said_of_encryption};
 use super::store::{CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE};
 use crate::secret::Secret;
 
@@ -79,13 +79,11 @@ impl Session {
                 (CA_KEY, encrypted, KEY_MODE),
                 (CA_CERTIFICATE, bundle.to_pem(), CERTIFICATE_MODE),
             ])?;
-        } else if !is_encrypted {
+        } else if !is_encrypted || !keyfile::is_strong(key_file.expose())? {
             self.write(&[(CA_KEY, encrypted, KEY_MODE)])?;
-        } else if !is_strong(key_file.expose()) {
-            warnings.push(format!(
-                "{CA_KEY} has the encryption of OpenSSL before 3, which is quickly tried with \
-                 many passphrases: openssl pkcs8 -topk8 -v2 aes256 writes it anew"
-            ));
+            if is_encrypted {
+                warnings.push(said_of_encryption(CA_KEY));
+            }
         }
         // From the disk: what was written is what opens.
         self.authority(Signer::Current, passphrase)?;
@@ -201,11 +199,4 @@ fn check(bundle: &Bundle, key: PrivateKey, now: OffsetDateTime) -> Result<(), Fa
     Chain::whole(bundle.certificates())?.check_dates(now)?;
     Authority::open(own, key)?;
     Ok(())
-}
-
-/// Whether the passphrase is stretched: every PKCS#8 form that can be read does.
-fn is_strong(key_file: &[u8]) -> bool {
-    !key_file
-        .split(|byte| *byte == b'\n')
-        .any(|line| line.starts_with(b"Proc-Type:"))
 }

@@ -109,6 +109,7 @@ impl Agent {
             Request::OpenAuthority { passphrase } => {
                 self.session()?.open_authority(&passphrase, now)
             }
+            Request::Reencrypt { passphrase } => self.session()?.reencrypt(&passphrase),
             Request::Issue { leaves, passphrase } => {
                 let give_up = Arc::clone(&self.give_up);
                 let session = self.session.as_mut().ok_or_else(no_lock)?;

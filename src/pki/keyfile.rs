@@ -224,6 +224,13 @@ pub fn is_encrypted(pem: &[u8]) -> Result<bool, KeyFileError> {
     is_block_encrypted(&key_block(pem)?)
 }
 
+/// Whether a guess of the passphrase of an encrypted key file costs as much as with
+/// what [`encrypt`] writes.
+pub(crate) fn is_strong(pem: &[u8]) -> Result<bool, KeyFileError> {
+    let block = key_block(pem)?;
+    Ok(block.tag() == ENCRYPTED && passphrase::is_strong(block.contents()))
+}
+
 fn is_block_encrypted(block: &::pem::Pem) -> Result<bool, KeyFileError> {
     Ok(block.tag() == ENCRYPTED || traditional::Cipher::of(block)?.is_some())
 }

@@ -15,13 +15,16 @@ use zeroize::Zeroizing;
 use super::keyfile::KeyFileError;
 use crate::secret::Secret;
 
-/// scrypt with N = 2^14 and r = 8 needs 16 MiB, as much as a power of two can
-/// be with OpenSSL 3, which stops at 32 MiB; p = 3 does it three times over. It
-/// opens in 85 ms where PBKDF2 with 600,000 rounds of SHA-256 takes 97 ms, and
-/// an attacker's hardware has to find the memory for every guess.
+/// As much as `openssl pkey` opens. OpenSSL gives scrypt 32 MiB (`SCRYPT_MAX_MEM`,
+/// crypto/evp/pbe_scrypt.c; 3.0 and 3.5 both refuse more, and no option of its tools
+/// raises it), so that N = 2^17 with r = 8, which needs 128 MiB, cannot be had in a
+/// PKCS#8 file: only the backup has it. N = 2^14 with r = 15 needs 30 MiB, and p = 4
+/// makes N·r·p, the work of a guess, that of N = 2^17, r = 8, p = 1. A guess takes
+/// 350 ms of one core in OpenSSL, three times as long as PBKDF2 with 600,000 rounds of
+/// SHA-256, and an attacker's hardware has to find the memory for each.
 const SCRYPT_LOG_N: u8 = 14;
-const SCRYPT_R: u32 = 8;
-const SCRYPT_P: u32 = 3;
+const SCRYPT_R: u32 = 15;
+const SCRYPT_P: u32 = 4;
 
 /// The most memory a key file may make scrypt ask for, in bytes.
 const SCRYPT_MEMORY: u64 = 1 << 30;
@@ -120,6 +123,38 @@ fn check_cipher(cipher: &AlgorithmIdentifierRef<'_>) -> Result<usize, KeyFileErr
             "the initialization vector is malformed",
         ))
     }
+}
+
+/// Whether a guess of the passphrase costs as much as with what [`encrypt`] writes.
+pub(crate) fn is_strong(encrypted: &[u8]) -> bool {
+    if check(encrypted).is_err() {
+        return false;
+    }
+    let read = AnyRef::from_der(encrypted).and_then(|outer| {
+        outer.sequence(|reader| -> der::Result<_> {
+            let scheme = AlgorithmIdentifierRef::decode(reader)?;
+            AnyRef::decode(reader)?;
+            Ok(scheme)
+        })
+    });
+    let Some(parameters) = read.ok().and_then(|scheme| scheme.parameters) else {
+        return false;
+    };
+    let Ok(parameters) = parameters.decode_as::<pbes2::Parameters>() else {
+        return false;
+    };
+    let Some(cost) = parameters.kdf.scrypt() else {
+        return false;
+    };
+    let memory = cost.cost_parameter.saturating_mul(cost.block_size.into());
+    let own = (1 << SCRYPT_LOG_N) * u64::from(SCRYPT_R);
+    let is_aes256 = matches!(
+        parameters.encryption,
+        pbes2::EncryptionScheme::Aes256Cbc { .. }
+    );
+    is_aes256
+        && memory >= own
+        && memory.saturating_mul(cost.parallelization.into()) >= own * u64::from(SCRYPT_P)
 }
 
 fn check_derivation(derivation: &AlgorithmIdentifierRef<'_>) -> Result<(), KeyFileError> {

@@ -50,6 +50,13 @@ pub enum Request {
         #[serde(with = "secret")]
         passphrase: Secret,
     },
+    /// Encrypts the keys of the present CA and of the next one again, with the same
+    /// passphrase, where a guess of it costs less than with a new key. Answered by
+    /// `Reencrypted`.
+    Reencrypt {
+        #[serde(with = "secret")]
+        passphrase: Secret,
+    },
     /// Keys of these types will be asked for: the agent begins to generate them
     /// while it does what comes next. Answered by `Done`, at once.
     GenerateKeys { types: Vec<KeyType> },
@@ -241,6 +248,10 @@ pub enum Response {
         encrypted: bool,
         /// For people; the authority can be used in spite of them.
         warnings: Vec<String>,
+    },
+    /// One line for each key, for people.
+    Reencrypted {
+        said: Vec<String>,
     },
     Exported {
         files: Vec<CaFile>,

@@ -27,6 +27,7 @@ pub const IDLE: Duration = Duration::from_secs(44);
 /// A whole program: serves the controller on standard input and output.
 #[must_use]
 pub fn agent_main() -> ExitCode {
+    crate::dumps::forbid();
     crate::randomness::prepare();
     match serve(io::stdin(), io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,

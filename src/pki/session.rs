@@ -289,6 +289,38 @@ impl Session {
         Ok(&self.opened.entry(signer).or_insert(opened).authority)
     }
 
+    /// Encrypts again what an earlier version or another program has encrypted for
+    /// less work. The key that is written has been opened before; the file is whole at
+    /// any time, old or new.
+    pub(crate) fn reencrypt(&mut self, passphrase: &Secret) -> Result<Response, Failure> {
+        let mut said = Vec::new();
+        for signer in [Signer::Current, Signer::Next] {
+            let name = key_name(signer);
+            let Some(file) = self.store.read(&name)? else {
+                continue;
+            };
+            if keyfile::is_strong(file.expose())?
+                || self.store.read(&certificate_name(signer))?.is_none()
+            {
+                continue;
+            }
+            let authority = self.authority(signer, passphrase)?;
+            let expected = authority.key().public_key_sha256();
+            let encrypted = keyfile::encrypt(authority.key(), passphrase)?;
+            let again = keyfile::decrypt(encrypted.as_bytes(), passphrase)?;
+            if again.public_key_sha256() != expected {
+                return Err(KeyFileError::Library("encrypt the key").into());
+            }
+            let sha256 = sha256_hex(encrypted.as_bytes());
+            self.write(&[(&name, encrypted, KEY_MODE)])?;
+            if let Some(opened) = self.opened.get_mut(&signer) {
+                opened.key_file_sha256 = sha256;
+            }
+            said.push(said_of_encryption(&name));
+        }
+        Ok(Response::Reencrypted { said })
+    }
+
     /// The authority, where a passphrase has opened it before.
     pub(crate) fn opened(&self) -> Option<&Authority> {
         self.opened
@@ -370,6 +402,10 @@ fn named(signer: Signer, error: &KeyFileError) -> Failure {
         ),
         _ => failure,
     }
+}
+
+pub(super) fn said_of_encryption(name: &str) -> String {
+    format!("{name} is encrypted again: each guess of its passphrase costs more now")
 }
 
 /// Where the key of a CA lies, relative to the directory.

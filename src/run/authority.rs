@@ -10,7 +10,7 @@ use crate::agent::Program;
 use crate::event::{Event, FailureKind, HostRecap, SCHEMA};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
-use crate::passphrase::{self, PassphraseError};
+use crate::passphrase::{self, PassphraseError, Strength};
 use crate::secret::Secret;
 
 /// What is to be done with the CA.
@@ -82,7 +82,27 @@ impl Run<'_> {
     /// The CA's passphrase; `new` when it will encrypt a key.
     pub(super) async fn ca_passphrase(&self, new: bool) -> Result<Secret, RunError> {
         let source = self.options.passphrase.clone();
-        self.ask(move || passphrase::obtain(&source, new)).await
+        let found = self.ask(move || passphrase::obtain(&source, new)).await?;
+        self.warn_of_weakness(&found).await?;
+        Ok(found)
+    }
+
+    /// A weak passphrase opens what it has closed, and every run says so.
+    async fn warn_of_weakness(&self, passphrase: &Secret) -> Result<(), RunError> {
+        let judged = passphrase.clone();
+        let judging = tokio::task::spawn_blocking(move || passphrase::strength(&judged));
+        let guesses = match self.unless(judging).await? {
+            Ok(Strength::TooWeak) => "10^8",
+            Ok(Strength::Weak) => "10^10",
+            Ok(Strength::Fine) | Err(_) => return Ok(()),
+        };
+        self.events.emit(Event::Warning {
+            host: Some(self.inventory.ca().name.clone()),
+            text: format!(
+                "the CA key's passphrase is easy to guess (fewer than {guesses} guesses): change it on the CA node with openssl pkcs8 -topk8, or begin with a new CA"
+            ),
+        });
+        Ok(())
     }
 
     /// A prompt blocks its thread, and must not keep an interruption from being

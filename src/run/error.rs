@@ -74,7 +74,7 @@ impl RunError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Passphrase(error) => Some(error.hint().to_owned()),
+            Self::Passphrase(error) => Some(error.hint()),
             Self::Locked(_) => Some("wait for it, with --wait 5m for instance".to_owned()),
             Self::Journal(error) => Some(error.hint()),
             Self::Agent { source, .. } => source.hint(),

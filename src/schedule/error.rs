@@ -81,7 +81,7 @@ impl ScheduleError {
             Self::Calendar(..) => {
                 "daily, weekly, or as in systemd.time(7): Mon *-*-* 03:00 for instance".to_owned()
             }
-            Self::Passphrase(error) => error.hint().to_owned(),
+            Self::Passphrase(error) => error.hint(),
             Self::NotStarted { unit } => format!("systemctl status '{unit}' says why"),
             _ => return None,
         })

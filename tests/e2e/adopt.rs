@@ -283,7 +283,7 @@ fn an_unencrypted_key_is_put_under_a_passphrase_where_it_lies() {
         "ls -A /home/ubuntu/.docker | grep unfinished || true",
     );
     assert_eq!(left, "");
-    let wrong = lab.file("wrong", "another passphrase\n");
+    let wrong = lab.secret("wrong", "another passphrase\n");
     let run = lab.run(&[
         "adopt",
         "inventory/lab.yaml",

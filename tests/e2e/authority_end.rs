@@ -134,7 +134,7 @@ fn an_expired_ca_is_replaced_and_a_changed_passphrase_is_named() {
         assert!(run.stdout.contains(text), "{text}: {}", said(&run));
     }
     // Somebody gave its key another passphrase meanwhile.
-    let wrong = lab.file("wrong", "another one\n");
+    let wrong = lab.secret("wrong", "another one\n");
     let run = lab.run(&["rotate", "--ca", &inventory, "--ca-passphrase-file", &wrong]);
     assert_eq!(run.code, 4, "{}", said(&run));
     assert!(

@@ -11,7 +11,7 @@ fn a_backup_restores_the_ca_on_an_empty_node() {
     let inventory = lab.inventory("");
     lab.deploy(&[&inventory]);
     let before = lab.invocation();
-    let pass = lab.file("backup-pass", "a passphrase of its own\n");
+    let pass = lab.secret("backup-pass", "a passphrase of its own\n");
     let file = lab.file("x", "");
     let file = file.replace("/x", "/ca.backup");
     let backup = [
@@ -58,7 +58,7 @@ fn a_backup_restores_the_ca_on_an_empty_node() {
     assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
 
     lab.control(&["reset", "node2"]);
-    let wrong = lab.file("wrong", "wrong\n");
+    let wrong = lab.secret("wrong", "wrong\n");
     let run = lab.run(&[&restore[..6], &[&wrong]].concat());
     assert_eq!(run.code, 2, "{}", run.stderr);
     let mut unopened = restore.to_vec();

@@ -142,7 +142,7 @@ fn a_wrong_passphrase_changes_nothing() {
     lab.deploy(&[&inventory]);
     lab.exec("node3", "rm /etc/docker/tls/key.pem");
     let before = lab.exec("node2", "sha256sum /etc/dtls-deploy/ca/.ledger.jsonl");
-    let wrong = lab.file("wrong", "another passphrase\n");
+    let wrong = lab.secret("wrong", "another passphrase\n");
     let output = lab
         .tool(&[&inventory, "--ca-passphrase-file", &wrong])
         .env_remove("DTLS_CA_PASSPHRASE")

@@ -254,6 +254,14 @@ systemctl daemon-reload"));
         path.to_str().unwrap().to_owned()
     }
 
+    /// A file that only its owner reads.
+    pub fn secret(&self, name: &str, text: &str) -> String {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.file(name, text);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
     /// The journals of this test's runs, the newest first.
     pub fn journals(&self) -> Vec<PathBuf> {
         dtls_deploy::journal::newest(&self.directory.path().join("state/dtls-deploy/runs")).unwrap()

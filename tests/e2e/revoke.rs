@@ -73,7 +73,7 @@ fn shown_and_not_done(lab: &Lab, one: &str) -> String {
         "{}",
         said(&run)
     );
-    let wrong = lab.file("wrong", "another one\n");
+    let wrong = lab.secret("wrong", "another one\n");
     let file = ["--ca-passphrase-file", &wrong];
     let run = lab.run(&[&["revoke", one, "node2", "--yes"][..], &file].concat());
     assert_eq!(run.code, 4, "{}", said(&run));

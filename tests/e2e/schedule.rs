@@ -248,7 +248,7 @@ fn what_would_fail_at_night_fails_at_once() {
         refused(&arguments, 2, "belongs to the account number 4321");
         controller.exec(&format!("rm {file}"));
     }
-    controller.exec("echo wrong >/root/wrong");
+    controller.exec("umask 077; echo wrong >/root/wrong");
     let wrong = "--ca-passphrase-file /root/wrong";
     refused(
         &format!("/srv/lab.yaml --user ubuntu {wrong}"),
@@ -312,7 +312,7 @@ fn what_would_fail_at_night_fails_at_once() {
     ));
     let (code, said) = controller.try_tool("schedule run-now lab");
     assert!(code == 4 && said.contains("passphrase"), "{said}");
-    controller.exec("echo another >/root/another");
+    controller.exec("umask 077; echo another >/root/another");
     controller
         .tool("schedule install /srv/lab.yaml --user ubuntu --ca-passphrase-file /root/another");
     controller.tool("schedule run-now lab");

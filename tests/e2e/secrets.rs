@@ -36,7 +36,7 @@ fn belongs(secrets: &[String]) -> [(&str, [BTreeSet<String>; 3]); 4] {
 #[test]
 fn no_secret_is_anywhere_it_does_not_belong() {
     let lab = Lab::fresh();
-    let passphrase = lab.file("passphrase", &format!("{PASSPHRASE}\n"));
+    let passphrase = lab.secret("passphrase", &format!("{PASSPHRASE}\n"));
     // Keys stay on the CA node, so that there is something to look for.
     let inventory =
         lab.inventory("dtls_keep_issued_keys: true\ndtls_client_env: [profile, context]");

@@ -111,6 +111,7 @@ ConditionPathExists=!$RUNTIME/$RUN
 ConditionPathExists=$arm_directory/undo.sh
 [Service]
 Type=oneshot
+LimitCORE=0
 ExecStart=/bin/sh $arm_directory/rollback.sh boot
 UNIT
     ln -sf "../$RESTORE" "$arm_wants/$RESTORE" &&
@@ -120,7 +121,7 @@ UNIT
     [ ! -e "/run/systemd/transient/$(armed_unit).timer" ] ||
         systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
-        --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
+        --property=LimitCORE=0 --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
         fail arm "systemd-run failed: the node could not put the old files back by itself"
 }
 
