@@ -130,7 +130,7 @@ impl Doctor<'_> {
         for role in roles(host) {
             let (directory, files) = leaf_location(host, role);
             for name in [&files.ca, &files.cert] {
-                request.content.insert(format!("{directory}/{name}"));
+                request.bundles.insert(format!("{directory}/{name}"));
             }
             request.hashed.insert(format!("{directory}/{}", files.key));
         }

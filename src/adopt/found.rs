@@ -55,7 +55,7 @@ pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
     let mut request = FactRequest::default();
     let is_known = |path: &String| facts.file(path).is_some();
     let contents = [&paths.ca, &paths.certificate];
-    request.content = contents
+    request.bundles = contents
         .into_iter()
         .filter(|path| !is_known(path))
         .cloned()
@@ -65,7 +65,7 @@ pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
         .filter(|path| !is_known(path))
         .cloned()
         .collect();
-    (!request.content.is_empty() || !request.hashed.is_empty()).then_some(request)
+    (!request.bundles.is_empty() || !request.hashed.is_empty()).then_some(request)
 }
 
 /// dockerd's arguments, as far as they can be told from the unit's files.

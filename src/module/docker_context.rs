@@ -52,7 +52,7 @@ impl Module for DockerContext {
                     .content
                     .insert(format!("{}/meta.json", paths.metadata));
                 for name in ["ca.pem", "cert.pem"] {
-                    request.content.insert(format!("{}/{name}", paths.tls));
+                    request.bundles.insert(format!("{}/{name}", paths.tls));
                 }
                 request.key(format!("{}/key.pem", paths.tls));
                 request.directories.insert(paths.metadata);

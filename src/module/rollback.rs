@@ -48,9 +48,9 @@ impl Module for Rollback {
         for role in [Role::Daemon, Role::Client] {
             for holder in holders(host, role) {
                 let (directory, files) = leaf_location(holder, role);
-                request.content.insert(format!("{directory}/{}", files.ca));
+                request.bundles.insert(format!("{directory}/{}", files.ca));
                 request
-                    .content
+                    .bundles
                     .insert(format!("{directory}/{}", files.cert));
                 request.accounts.extend(holder.owner().map(str::to_owned));
             }

@@ -28,7 +28,7 @@ impl Module for Verify {
             for holder in holders(host, role) {
                 let (directory, files) = leaf_location(holder, role);
                 for name in [&files.ca, &files.cert] {
-                    request.content.insert(format!("{directory}/{name}"));
+                    request.bundles.insert(format!("{directory}/{name}"));
                 }
                 request.accounts.extend(holder.owner().map(str::to_owned));
             }

@@ -96,8 +96,9 @@ impl Authority {
         let settings = &inventory.ca().settings;
         let directory = &settings.ca_dir;
         request.directories.insert(directory.clone());
-        for name in [CERTIFICATE, LEDGER, NEXT_CERTIFICATE] {
-            request.content.insert(format!("{directory}/{name}"));
+        request.content.insert(format!("{directory}/{LEDGER}"));
+        for name in [CERTIFICATE, NEXT_CERTIFICATE] {
+            request.certificates.insert(format!("{directory}/{name}"));
         }
         for name in [KEY, NEXT_KEY] {
             request.hashed.insert(format!("{directory}/{name}"));
@@ -108,7 +109,7 @@ impl Authority {
                 super::issued_names(&settings.issued_name, subject, role)
             {
                 request.hashed.insert(format!("{directory}/{key}"));
-                request.content.insert(format!("{directory}/{certificate}"));
+                request.bundles.insert(format!("{directory}/{certificate}"));
             }
         }
     }
@@ -210,8 +211,7 @@ impl Authority {
         let is_verbatim = || {
             self.pem.as_deref() == Some(bundle) && self.file_sha256.as_ref() == Some(&file.sha256)
         };
-        let bytes = file.content.as_deref().unwrap_or_default();
-        !has_private_key(bytes) && (sha256_hex(bundle.as_bytes()) == file.sha256 || is_verbatim())
+        !holds_key(file) && (sha256_hex(bundle.as_bytes()) == file.sha256 || is_verbatim())
     }
 
     /// What delivering the CA's certificate means: known certificates, or that of
@@ -225,9 +225,14 @@ impl Authority {
     }
 }
 
+/// Whether a private key is in a file.
+pub(super) fn holds_key(file: &File) -> bool {
+    file.private_key || has_private_key(file.content.as_deref().unwrap_or_default())
+}
+
 fn read_bundle(path: String, file: &File) -> Result<Bundle, AuthorityProblem> {
     let bytes = file.content.as_deref().unwrap_or_default();
-    if has_private_key(bytes) {
+    if holds_key(file) {
         return Err(AuthorityProblem::PrivateKey(path));
     }
     Bundle::read(bytes).map_err(|error| AuthorityProblem::Damaged {

@@ -72,6 +72,7 @@ impl Planner<'_> {
             changed: facts.clock,
             sha256: sha256_hex(text.as_bytes()),
             content: Some(text.clone().into_bytes()),
+            private_key: false,
             link: false,
         }))))
     }
@@ -213,6 +214,7 @@ impl Planner<'_> {
             _ => false,
         };
         let kind = match &file.content {
+            _ if file.private_key => Some(Kind::CertificatesAndKey),
             Some(bytes) => Some(Kind::of(bytes)),
             // Keys are never read: their node tells whether they are some.
             None => facts.claims.keys.contains(path).then_some(Kind::Key),

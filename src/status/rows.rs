@@ -35,7 +35,7 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
         for daemon in inventory.daemons() {
             let tls = context_paths(holder, daemon).tls;
             for name in ["ca.pem", "cert.pem"] {
-                request.content.insert(format!("{tls}/{name}"));
+                request.bundles.insert(format!("{tls}/{name}"));
             }
             request.hashed.insert(format!("{tls}/key.pem"));
         }

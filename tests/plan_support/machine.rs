@@ -279,7 +279,10 @@ impl Machine {
                 facts.claims.keys.insert(path);
             }
         }
-        for path in paths(&request.content, &facts) {
+        for path in [&request.content, &request.bundles, &request.certificates]
+            .into_iter()
+            .flat_map(|set| paths(set, &facts))
+        {
             let fact = self.file(&path, true);
             facts.files.insert(path, fact);
         }
@@ -452,6 +455,7 @@ impl Machine {
                 changed: stored.changed,
                 sha256: sha256_hex(&stored.bytes),
                 content: with_content.then(|| stored.bytes.clone()),
+                private_key: false,
                 link: stored.link,
             }),
         }

@@ -54,6 +54,7 @@ fn facts(resolved: &[&str]) -> BTreeMap<String, NodeFacts> {
         changed: 0,
         sha256: String::new(),
         content: Some(Vec::new()),
+        private_key: false,
         link: false,
     });
     daemon

@@ -42,8 +42,11 @@ pub struct File {
     pub changed: i64,
     /// SHA-256 of the bytes, lower-case hex; empty where it was not asked for.
     pub sha256: String,
-    /// The bytes, where they were asked for.
+    /// The bytes, where they were asked for; of a bundle with a private key in it, and
+    /// of a file of which certificates were asked for, the blocks of certificates alone.
     pub content: Option<Vec<u8>>,
+    /// A private key is in it, which stayed on the node.
+    pub private_key: bool,
     /// The path is a symbolic link to the file.
     pub link: bool,
 }

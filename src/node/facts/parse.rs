@@ -206,6 +206,15 @@ impl Parser<'_> {
             ["path", asked, paths @ ..] => self.components(asked, paths)?,
             ["file", path, mark @ ..] => self.file_set(path, mark)?,
             ["declared", fields @ ..] => return Ok(self.facts.claims.record(fields)),
+            ["certificates", path, key @ ..] => {
+                let bytes = self.base64()?;
+                self.end()?;
+                // One that is too large, or that is gone meanwhile, is none.
+                if let Some(FileFact::File(file)) = self.facts.files.get_mut(*path) {
+                    file.content = Some(bytes);
+                    file.private_key = !key.is_empty();
+                }
+            }
             ["working", run, directory] => {
                 // Anything else was not made by a run.
                 if answer::is_run_id(run) {
@@ -444,6 +453,7 @@ impl Parser<'_> {
                         changed: number(changed, &line)?,
                         sha256: String::new(),
                         content: None,
+                        private_key: false,
                         link: named.get(files.len()).is_some_and(|(_, link)| *link),
                     });
                 }

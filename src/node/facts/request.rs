@@ -15,6 +15,12 @@ use crate::node::script::Script;
 pub struct FactRequest {
     /// Files whose bytes are needed: certificates, configuration.
     pub content: BTreeSet<String>,
+    /// Files of which the PEM blocks of certificates are needed and nothing else may
+    /// leave the node: those of the CA.
+    pub certificates: BTreeSet<String>,
+    /// Files of which the bytes are needed, unless a private key is in them: then it is
+    /// the same as with `certificates`. Bundles and certificates of daemons and clients.
+    pub bundles: BTreeSet<String>,
     /// Files whose SHA-256 is enough: private keys above all.
     pub hashed: BTreeSet<String>,
     /// Those of them of which it also matters whether they are private keys in PEM.
@@ -134,8 +140,13 @@ impl FactRequest {
             let paths: Vec<&str> = self.former.iter().map(String::as_str).collect();
             script.call("fact_former", &paths);
         }
+        // What may not be printed as it is, is not, whoever else asks for it.
+        let bundles = &self.bundles - &self.certificates;
+        let content = &(&self.content - &bundles) - &self.certificates;
         for (want, paths) in [
-            ("content", &self.content),
+            ("certificates", &self.certificates),
+            ("bundle", &bundles),
+            ("content", &content),
             ("hash", &hashed),
             ("key", &self.keys),
             ("stat", &self.present),

@@ -43,6 +43,8 @@ fn every_shell_reports_the_same_files() {
     symlink(at("key"), at("link")).unwrap();
     symlink(at("nowhere"), at("dangling")).unwrap();
     let request = FactRequest {
+        certificates: BTreeSet::new(),
+        bundles: BTreeSet::new(),
         content: [at("binary"), at("it's empty"), at("missing")].into(),
         hashed: [
             at("key"),
@@ -585,6 +587,89 @@ fn what_sudo_records_is_read_from_its_own_list() {
                 word,
                 "{shell:?} {text}"
             );
+
+/// Pieces of CA files: certificates, private keys whole and in part, text.
+fn mixes() -> Vec<String> {
+    const KEY: &str = "SecretSecretSecretSecretSecretSecretSecretSecretSecretSecret1234";
+    let certificate = |number: u8| {
+        let subject = crate::pki::Subject::named(&format!("CA {number}"));
+        let made = crate::pki::Authority::create(
+            &subject,
+            crate::pki::KeyType::EcdsaP256,
+            time::Duration::days(9),
+            time::OffsetDateTime::now_utc(),
+        );
+        made.unwrap().certificate().to_pem()
+    };
+    let (one, two) = (certificate(1), certificate(2));
+    let pieces = [
+        one.clone(),
+        two,
+        format!("-----BEGIN PRIVATE KEY-----\n{KEY}\n-----END PRIVATE KEY-----\n"),
+        format!(
+            "-----BEGIN RSA PRIVATE KEY-----\nDEK-Info: AES\n\n{KEY}\n-----END RSA PRIVATE KEY-----\n"
+        ),
+        format!("{KEY}\n-----END ENCRYPTED PRIVATE KEY-----\n"),
+        format!("-----BEGIN EC PRIVATE KEY-----\n{KEY}\n"),
+        "Certificate:\n    Data: Secret comments\n".to_owned(),
+        one.replace('\n', "\r\n"),
+        one.trim_end().to_owned(),
+    ];
+    let mut mixes: Vec<String> = pieces.to_vec();
+    for first in &pieces {
+        for second in &pieces {
+            mixes.push(format!("{first}{second}"));
+            mixes.push(format!("{first}{}{second}", pieces[0]));
+        }
+    }
+    mixes
+}
+
+#[test]
+fn a_private_key_in_a_ca_file_stays_on_the_node_and_is_said() {
+    use crate::pki::{Bundle, has_private_key};
+
+    let root = tempfile::tempdir().unwrap();
+    let at = |name: String| root.path().join(name).to_str().unwrap().to_owned();
+    let mixes = mixes();
+    let mut request = FactRequest::default();
+    for (number, mix) in mixes.iter().enumerate() {
+        // A CA's own file, and the same as any other that is read.
+        for (kind, set) in [
+            ("ca", &mut request.certificates),
+            ("file", &mut request.bundles),
+        ] {
+            let path = at(format!("{kind}{number}"));
+            std::fs::write(&path, mix).unwrap();
+            set.insert(path);
+        }
+    }
+    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        let facts = gather(shell, &request);
+        for (number, mix) in mixes.iter().enumerate() {
+            for kind in ["ca", "file"] {
+                let file = facts.regular(&at(format!("{kind}{number}"))).unwrap();
+                let content = file.content.as_deref().unwrap();
+                let shown = String::from_utf8_lossy(content);
+                let has_key = has_private_key(mix.as_bytes());
+                assert_eq!(file.private_key, has_key, "{shell:?} {kind}: {mix}");
+                assert_eq!(file.sha256, crate::pki::sha256_hex(mix.as_bytes()));
+                if has_key || kind == "ca" {
+                    assert!(
+                        !shown.contains("Secret"),
+                        "{shell:?} {kind}: {mix}\n{shown}"
+                    );
+                } else {
+                    assert_eq!(shown, *mix, "{shell:?}");
+                }
+                // Nothing of what counts is lost on the way.
+                let certificates = |bytes: &[u8]| Bundle::read(bytes).map(|found| found.to_pem());
+                assert_eq!(
+                    certificates(content).ok(),
+                    certificates(mix.as_bytes()).ok(),
+                    "{shell:?} {kind}: {mix}"
+                );
+            }
         }
     }
 }

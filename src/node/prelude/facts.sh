@@ -255,12 +255,14 @@ fact_space() {
 # Bytes of a file that are read: far above any configuration, and the CA's ledger of many
 # thousand certificates.
 FACT_BYTES=8388608
-# What fact_files was asked for: stat, hash, key or content, a colon and the path, a line each.
+# What fact_files was asked for: stat, hash, key, content, bundle or certificates, a colon and the
+# path, a line each.
 fact_wanted=
 
-# fact_files content|hash|key|stat PATH...: mode, owner, size and times of each file,
-# except for stat its SHA-256, for content the bytes themselves, and for key whether it is
-# a private key; all read together by fact_read.
+# fact_files content|bundle|certificates|hash|key|stat PATH...: mode, owner, size and times
+# of each file, except for stat its SHA-256, for content the bytes themselves, and for key
+# whether it is a private key; all read together by fact_read. For certificates, and for
+# bundle where a private key is in the file, its PEM blocks of certificates alone.
 fact_files() {
     fact_want=$1
     shift
@@ -281,6 +283,8 @@ fact_read() {
     fact_hash=
     fact_key=
     fact_stat=
+    fact_bundle=
+    fact_mixed=
     fact_each_wanted reader_known
     reader_exposed
     fact_each_wanted fact_choose
@@ -288,6 +292,7 @@ fact_read() {
     fact_old_ifs=$IFS
     IFS=$NEWLINE
     set -f
+    fact_find_keys
     # shellcheck disable=SC2086 # a path a line
     set -- $fact_content
     fact_contents=$#
@@ -300,7 +305,45 @@ fact_read() {
     IFS=$fact_old_ifs
     [ $# = 0 ] || fact_emit "$@"
     [ -z "$fact_key" ] || fact_keys
+    IFS=$NEWLINE
+    set -f
+    for fact_each in $fact_mixed; do fact_certificates "$fact_each"; done
+    set +f
+    IFS=$fact_old_ifs
     fact_ask_accounts
+}
+
+# fact_find_keys: of $fact_bundle, what has no private key in it is printed, and the rest
+# comes to $fact_mixed. One look at all of them, and one at each if there is any.
+fact_find_keys() {
+    # shellcheck disable=SC2086 # a path a line
+    if [ -z "$fact_bundle" ] || ! holds_private_key $fact_bundle; then
+        fact_content=$fact_content$fact_bundle
+        return 0
+    fi
+    for fact_each in $fact_bundle; do
+        if holds_private_key "$fact_each"; then
+            fact_hash=$fact_hash$fact_each$NEWLINE
+            fact_mixed=$fact_mixed$fact_each$NEWLINE
+        else
+            fact_content=$fact_content$fact_each$NEWLINE
+        fi
+    done
+}
+
+# holds_private_key FILE...: the first or last line of one's PEM block is in one of them.
+holds_private_key() {
+    head -q -c "$FACT_BYTES" "$@" 2>/dev/null |
+        grep -q -e 'BEGIN .*PRIVATE KEY' -e 'END .*PRIVATE KEY'
+}
+
+# fact_certificates FILE: the blocks of certificates in it, and whether a private key is
+# there, too. A block without its end ends where the next one begins.
+fact_certificates() {
+    if holds_private_key "$1"; then record certificates "$1" key; else record certificates "$1"; fi
+    head -c "$FACT_BYTES" "$1" 2>/dev/null |
+        sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----/p' | base64
+    record end
 }
 
 # fact_each_wanted FUNCTION: calls it with each line of $fact_wanted.
@@ -329,6 +372,11 @@ fact_choose() {
         else
             case $1 in
             content) fact_content=$fact_content$2$NEWLINE ;;
+            bundle) fact_bundle=$fact_bundle$2$NEWLINE ;;
+            certificates)
+                fact_hash=$fact_hash$2$NEWLINE
+                fact_mixed=$fact_mixed$2$NEWLINE
+                ;;
             hash) fact_hash=$fact_hash$2$NEWLINE ;;
             key)
                 fact_hash=$fact_hash$2$NEWLINE

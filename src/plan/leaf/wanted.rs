@@ -27,7 +27,7 @@ pub fn location(host: &Host, role: Role) -> (String, Files) {
 pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
     let (directory, files) = location(host, role);
     for name in [&files.ca, &files.cert] {
-        request.content.insert(format!("{directory}/{name}"));
+        request.bundles.insert(format!("{directory}/{name}"));
     }
     request.key(format!("{directory}/{}", files.key));
     request.own_addresses |= role == Role::Daemon && host.settings.own_addresses;
