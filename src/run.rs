@@ -444,10 +444,13 @@ impl Run<'_> {
         Ok(Some(self.journal.act(self.events, ca, step, what).await?))
     }
 
+    /// The certificates of a file in the CA directory.
     fn ca_text(&self, facts: &BTreeMap<String, NodeFacts>, name: &str) -> Option<String> {
         let ca = self.inventory.ca();
         let path = format!("{}/{name}", ca.settings.ca_dir);
-        Some(facts.get(&ca.name)?.text(&path)?.to_owned())
+        let file = facts.get(&ca.name)?.regular(&path)?;
+        let bundle = Bundle::read(file.content.as_deref()?).ok()?;
+        Some(bundle.to_pem())
     }
 
     /// The proof, where the plan has one and no interruption comes first.

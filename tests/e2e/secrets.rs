@@ -161,3 +161,66 @@ fn a_passphrase_in_the_environment_does_not_stay_there() {
     assert!(child.wait().unwrap().success());
     assert!(after > 10, "the run was looked at {after} times");
 }
+
+/// `cat key cert >ca.pem`: whoever looks at the CA names it, and nobody is given the key.
+#[test]
+fn a_key_in_ca_pem_stays_on_the_ca_node() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let backup = lab.directory("backups") + "/ca.backup";
+    let pass = lab.secret("backup-pass", "a passphrase of its own\n");
+    lab.exec(
+        "node2",
+        "cd /etc/dtls-deploy/ca && cp ca.pem /root/before && openssl genrsa -out /root/extra.pem 2048 2>/dev/null && { cat /root/extra.pem; echo '# hunter2-hunter2'; cat /root/before; } >new && chmod 444 new && mv -f new ca.pem",
+    );
+    let line = lab.exec("node2", "sed -n 5p /root/extra.pem");
+    let told = "/etc/dtls-deploy/ca/ca.pem holds a private key";
+    let mut said = String::new();
+    let mut look = |arguments: &[&str], names_it: bool| {
+        let run = lab.run(arguments);
+        assert_ne!(run.code, 0, "{arguments:?}: {}", run.stdout);
+        let text = run.stdout + &run.stderr;
+        assert!(!names_it || text.contains(told), "{arguments:?}: {text}");
+        said.push_str(&text);
+    };
+    let sans = "dtls_extra_sans=[DNS:other.example.com]";
+    look(&[&inventory, "--check", "--diff", "-v"], true);
+    look(&[&inventory, "--diff", "-v", "-e", sans], true);
+    look(&[&inventory, "--check", "--output", "json", "--diff"], true);
+    look(&["doctor", &inventory, "-v"], true);
+    look(&["adopt", &inventory, "--check"], true);
+    look(&["adopt", &inventory], true);
+    look(&["rotate", &inventory, "--force"], true);
+    look(
+        &[
+            "ca",
+            "backup",
+            &inventory,
+            "--to",
+            &backup,
+            "--backup-passphrase-file",
+            &pass,
+        ],
+        true,
+    );
+    assert!(!std::path::Path::new(&backup).exists());
+    for journal in lab.journals() {
+        said.push_str(&std::fs::read_to_string(journal).unwrap());
+    }
+    for secret in [line.as_str(), "hunter2-hunter2", "BEGIN PRIVATE KEY"] {
+        assert!(!said.contains(secret), "{secret} was shown");
+    }
+    for node in ["node1", "node3"] {
+        let found = lab.exec(
+            node,
+            &format!("grep -rlF -e '{line}' -e hunter2-hunter2 /etc/docker /home /var/lib/dtls-deploy /tmp 2>/dev/null; true"),
+        );
+        assert_eq!(found, "", "{node}");
+    }
+    // The command of the hint puts it right, and then there is nothing to do.
+    let hint = said.split_once("keep the certificates alone: ").unwrap().1;
+    lab.exec("node2", hint.split_once(';').unwrap().0);
+    let run = lab.deploy(&[&inventory, "--check"]);
+    assert!(!run.stdout.contains("/ca.pem"), "{}", run.stdout);
+}

@@ -587,6 +587,9 @@ fn what_sudo_records_is_read_from_its_own_list() {
                 word,
                 "{shell:?} {text}"
             );
+        }
+    }
+}
 
 /// Pieces of CA files: certificates, private keys whole and in part, text.
 fn mixes() -> Vec<String> {
