@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-pub use strength::{Strength, strength};
+pub use strength::{Strength, prepare, strength};
 
 use crate::secret::Secret;
 

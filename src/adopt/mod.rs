@@ -308,6 +308,14 @@ mod tests {
             ["expired on 2026-08-30: due at once"]
         );
         candidate.role = Role::Daemon;
+        let daemon = LeafProfile {
+            common_name: "a".to_owned(),
+            role: Role::Daemon,
+            sans: BTreeSet::new(),
+            key_type: KeyType::EcdsaP256,
+            validity: Duration::days(90),
+        };
+        candidate.certificate = ca.issue(&daemon, NOW).unwrap().certificate;
         assert!(remarks(&candidate, NOW)[1].contains("no SAN"));
     }
 }

@@ -21,6 +21,13 @@ pub enum Strength {
     Fine,
 }
 
+/// Reads the word lists on a thread of its own, so that nothing waits for them: called
+/// while a run waits for other machines.
+pub fn prepare() {
+    // Without a thread the first judgement takes as long as it takes.
+    let _ = std::thread::Builder::new().spawn(|| zxcvbn("prepare", &[]));
+}
+
 /// Judges it.
 #[must_use]
 pub fn strength(passphrase: &Secret) -> Strength {

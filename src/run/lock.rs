@@ -48,6 +48,8 @@ impl Run<'_> {
                 kind: kind.unwrap_or(FailureKind::Unreachable),
             });
         };
+        // A passphrase is asked for next, and judged.
+        crate::passphrase::prepare();
         let is_local = ca.connection.kind == ConnectionKind::Local;
         let begun = Instant::now();
         let mut agent = crate::agent::start(node, facts, ca.as_root, is_local, program)

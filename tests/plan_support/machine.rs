@@ -279,12 +279,11 @@ impl Machine {
                 facts.claims.keys.insert(path);
             }
         }
-        for path in [&request.content, &request.bundles, &request.certificates]
-            .into_iter()
-            .flat_map(|set| paths(set, &facts))
-        {
-            let fact = self.file(&path, true);
-            facts.files.insert(path, fact);
+        for set in [&request.content, &request.bundles, &request.certificates] {
+            for path in paths(set, &facts) {
+                let fact = self.file(&path, true);
+                facts.files.insert(path, fact);
+            }
         }
         for path in paths(&request.exists, &facts) {
             let there = self.disk.contains_key(&path) || self.directories.contains_key(&path);
