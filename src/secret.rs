@@ -3,7 +3,7 @@
 //! Comes in from key generation, prompts and files; goes out to a node's
 //! standard input or to a cryptographic function, and nowhere else. The type
 //! cannot be printed, logged or serialised. Its memory is zeroed on drop, and is not
-//! written to swap as far as RLIMIT_MEMLOCK allows.
+//! written to swap as far as `RLIMIT_MEMLOCK` allows.
 
 use std::fmt;
 
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(format!("{secret:?} {secret:#?}"), "Secret(..) Secret(..)");
     }
 
-    /// `VmLck` of proc_pid_status(5), in KiB.
+    /// `VmLck` of `/proc/self/status`, in KiB.
     fn locked() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmLck:"));

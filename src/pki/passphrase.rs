@@ -16,12 +16,12 @@ use super::keyfile::KeyFileError;
 use crate::secret::Secret;
 
 /// As much as `openssl pkey` opens. OpenSSL gives scrypt 32 MiB (`SCRYPT_MAX_MEM`,
-/// crypto/evp/pbe_scrypt.c; 3.0 and 3.5 both refuse more, and no option of its tools
-/// raises it), so that N = 2^17 with r = 8, which needs 128 MiB, cannot be had in a
+/// `crypto/evp/pbe_scrypt.c`; tried with 3.0.19), and no option of its tools
+/// raises it, so that N = 2^17 with r = 8, which needs 128 MiB, cannot be had in a
 /// PKCS#8 file: only the backup has it. N = 2^14 with r = 15 needs 30 MiB, and p = 4
 /// makes N·r·p, the work of a guess, that of N = 2^17, r = 8, p = 1. A guess takes
-/// 350 ms of one core in OpenSSL, three times as long as PBKDF2 with 600,000 rounds of
-/// SHA-256, and an attacker's hardware has to find the memory for each.
+/// about a fifth of a second of one core, 2.2 times as long as with the r = 8, p = 3 of
+/// earlier versions, and an attacker's hardware has to find the memory for each.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 15;
 const SCRYPT_P: u32 = 4;

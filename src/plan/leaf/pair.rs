@@ -193,6 +193,7 @@ El15yhmlhXuz3NrcTdcJeT9K+CXoL/YZl9ntyDxq7g==
             user: Some("operator".to_owned()),
             directory: "/case".into(),
             files: std::sync::Arc::new(MemoryFiles(files)),
+            untrusted: false,
         };
         load(path, &[], &environment).unwrap()
     }
