@@ -154,6 +154,7 @@ mod tests {
             changed: 0,
             sha256: String::new(),
             content: Some(text.as_bytes().to_vec()),
+            private_key: false,
             link: false,
         })
     }
