@@ -98,7 +98,10 @@ impl Apply<'_> {
                     .buffer_unordered(self.forks)
                     .collect()
                     .await;
-                let failed = || done.iter().filter(|host| host.failed);
+                let failed = || {
+                    let failed = done.iter().filter(|host| host.failed);
+                    failed.filter(|host| self.holds_back(planned, &host.name))
+                };
                 if schedule::is_too_many(failed().count(), done.len(), max_fail) {
                     gate.close(failed().map(|host| host.name.as_str()));
                 }
@@ -122,6 +125,15 @@ impl Apply<'_> {
         }
         self.in_place.end();
         outcome
+    }
+
+    /// Whether the failure of this host holds back what comes after it.
+    fn holds_back(&self, play: &PlannedPlay, name: &str) -> bool {
+        let planned = play.hosts.iter().find(|planned| planned.host == name);
+        match (self.inventory.host(name), planned, self.facts.get(name)) {
+            (Some(host), Some(planned), Some(facts)) => schedule::holds_back(host, planned, facts),
+            _ => true,
+        }
     }
 
     async fn host(

@@ -8,8 +8,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use crate::inventory::{BatchSize, Inventory};
-use crate::plan::{Action, PlannedHost, PlannedPlay};
+use crate::inventory::{BatchSize, Host, Inventory};
+use crate::node::facts::NodeFacts;
+use crate::pki::{Certificate, Role};
+use crate::plan::{Action, PlannedHost, PlannedPlay, leaf_location};
 use crate::playbook::Play;
 
 /// The hosts of a play, batch by batch.
@@ -51,6 +53,31 @@ pub fn max_fail_percentage(play: Option<&Play>, inventory: &Inventory) -> u8 {
 #[must_use]
 pub fn is_too_many(failed: usize, of: usize, max_fail_percentage: u8) -> bool {
     failed.saturating_mul(100) > of.saturating_mul(max_fail_percentage.into())
+}
+
+/// Whether the failure of a host holds back what comes after it. That of a client whose
+/// certificate is still valid, and which was not to learn another CA, does not: daemons go on
+/// accepting it, and it goes on accepting them. An account on one client must not be able to
+/// stop the renewal of every daemon.
+#[must_use]
+pub fn holds_back(host: &Host, planned: &PlannedHost, facts: &NodeFacts) -> bool {
+    if host.is_ca || host.is_daemon || !host.is_client {
+        return true;
+    }
+    let (directory, files) = leaf_location(host, Role::Client);
+    let authority = facts.expand(&format!("{directory}/{}", files.ca));
+    let changes = planned.batches.iter().flat_map(|batch| &batch.changes);
+    let learns = changes
+        .filter_map(|change| match &change.action {
+            Action::File(file) => Some(file),
+            _ => None,
+        })
+        .any(|file| file.path() == authority);
+    let valid = facts
+        .regular(&format!("{directory}/{}", files.cert))
+        .and_then(|file| Certificate::from_pem(file.content.as_deref()?).ok())
+        .is_some_and(|certificate| certificate.not_after().unix_timestamp() > facts.clock);
+    learns || !valid
 }
 
 /// What a host's daemon is in for.

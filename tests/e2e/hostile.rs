@@ -204,3 +204,23 @@ fn an_account_with_pipes_in_the_place_of_files_holds_up_nobody() {
 fn an_account_that_stops_what_runs_as_itself_holds_up_nobody() {
     race("stop");
 }
+
+/// A client's renewal fails on its node. Its certificate is still valid, so that nothing of
+/// the daemons waits for it.
+#[test]
+fn a_client_that_cannot_be_renewed_holds_no_daemon_back() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let old = serial(&lab);
+    lab.exec("node1", "cd /home/ubuntu/.docker && mount --bind . . && mount -o remount,ro,bind /home/ubuntu/.docker");
+    let run = lab.run(&["rotate", "--force", &inventory]);
+    lab.exec("node1", "umount /home/ubuntu/.docker");
+    assert_eq!(run.code, 4, "{}", said(&run));
+    assert_ne!(serial(&lab), old, "{}", said(&run));
+    let works = "DOCKER_TLS_VERIFY=1 docker -H tcp://node3:2376 version";
+    lab.exec_as("node1", "ubuntu", works);
+    // What was left undone is done by the next run.
+    lab.deploy(&[&inventory]);
+    lab.exec_as("node1", "ubuntu", works);
+}
