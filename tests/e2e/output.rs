@@ -27,10 +27,8 @@ fn json_lines_tell_the_whole_run() {
 fn an_unknown_host_key_is_refused() {
     let lab = Lab::fresh();
     let empty = lab.file("known_hosts", "");
-    let inventory = lab.inventory(&format!(
-        "ansible_ssh_common_args: '-o UserKnownHostsFile={empty}'"
-    ));
-    let run = lab.run(&[&inventory]);
+    let inventory = lab.inventory("");
+    let run = lab.run(&[&inventory, "--known-hosts", &empty]);
     assert!(
         run.stdout.contains("host key"),
         "{}{}",

@@ -104,10 +104,8 @@ fn a_host_key_that_is_not_the_known_one_is_said_in_full() {
         .flatten()
         .collect();
     let file = lab.file("known_hosts", &wrong);
-    let inventory = lab.inventory(&format!(
-        "ansible_ssh_common_args: '-o UserKnownHostsFile={file}'"
-    ));
-    let run = lab.run(&[&inventory]);
+    let inventory = lab.inventory("");
+    let run = lab.run(&[&inventory, "--known-hosts", &file]);
     assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
     for words in [
         "node3",
