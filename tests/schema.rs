@@ -87,6 +87,8 @@ fn every_inventory_that_is_read_fits() {
     texts.extend(inventories("tests/inventory/good"));
     let vagrant = std::fs::read_to_string(root().join("vagrant/inventory.yaml")).unwrap();
     texts.insert("vagrant".to_owned(), vagrant);
+    // What hosts outside of the groups have is not read; a schema cannot tell them apart.
+    texts.retain(|path, _| !path.ends_with("/others.yaml"));
     assert!(texts.len() >= 20, "{}", texts.len());
     assert_eq!(refused(&texts), BTreeMap::new());
 }
@@ -142,7 +144,7 @@ fn what_the_program_refuses_by_name_does_not_fit() {
         ("no key type", below_all("dtls_key_type: rsa-1024"), false),
         (
             "not a name of a SAN",
-            below_all("dtls_extra_sans: [node3]"),
+            below_all("dtls_extra_sans: [{node3: 1}]"),
             false,
         ),
         (

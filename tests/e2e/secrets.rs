@@ -184,7 +184,7 @@ fn a_key_in_ca_pem_stays_on_the_ca_node() {
         assert!(!names_it || text.contains(told), "{arguments:?}: {text}");
         said.push_str(&text);
     };
-    let sans = "dtls_extra_sans=[DNS:other.example.com]";
+    let sans = "{dtls_extra_sans: [DNS:other.example.com]}";
     look(&[&inventory, "--check", "--diff", "-v"], true);
     look(&[&inventory, "--diff", "-v", "-e", sans], true);
     look(&[&inventory, "--check", "--output", "json", "--diff"], true);
