@@ -63,7 +63,8 @@ fn no_secret_is_shown_on_any_way() {
                     "{kind}, {}, {command}:\n{}",
                     way.name, ended.text
                 );
-                if way.is_read_with_the_inventory {
+                // Of what is in a vault it is said that it is not read.
+                if way.is_read_with_the_inventory && *kind != "a vault" {
                     assert_eq!(ended.code, 2, "{kind}, {}, {command}", way.name);
                 }
                 tried += 1;

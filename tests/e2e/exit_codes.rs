@@ -49,7 +49,7 @@ fn another_run_is_7_or_waited_for() {
     assert!(said.contains(" UTC, for "), "{said}");
     assert!(said.contains("the lock is on node2"), "{said}");
     assert!(said.contains("--wait"), "{said}");
-    let log = lab.file("log", "");
+    let log = lab.secret("log", "");
     let second = lab.run(&[&inventory, "--output", "json", "--log", &log]);
     assert_eq!(second.code, 7, "{}{}", second.stdout, second.stderr);
     let last = second.stdout.lines().last().unwrap();
