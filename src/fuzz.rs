@@ -353,9 +353,11 @@ fn agent_protocol() {
             passphrase: passphrase(),
         },
         Request::EnsureAuthority {
-            subject: pki::Subject::default(),
-            key_type: pki::KeyType::EcdsaP256,
-            validity_days: 1,
+            profile: pki::AuthorityProfile::new(
+                pki::Subject::default(),
+                pki::KeyType::EcdsaP256,
+                1,
+            ),
             passphrase: passphrase(),
         },
         Request::Issue {

@@ -392,7 +392,7 @@ impl Run<'_> {
             let new = world
                 .plan
                 .changes()
-                .any(|change| matches!(change.action, Action::Authority { .. }));
+                .any(|change| matches!(change.action, Action::Authority(_)));
             *passphrase = Some(self.ca_passphrase(new).await?);
         }
         let ca = &self.inventory.ca().name;
@@ -424,8 +424,8 @@ impl Run<'_> {
         let mut step = "handing out certificates that were waiting";
         for change in plan.changes() {
             match change.action {
-                Action::Authority { .. } => step = "creating the CA and issuing certificates",
-                Action::NextAuthority { .. } => step = "creating the next CA",
+                Action::Authority(_) => step = "creating the CA and issuing certificates",
+                Action::NextAuthority(_) => step = "creating the next CA",
                 Action::Promote => step = "retiring the old CA",
                 Action::EndRollover { destroy_old: true } => {
                     step = "removing the keys of retired CAs";

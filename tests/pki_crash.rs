@@ -17,8 +17,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use dtls_deploy::pki::{
-    Agent, Certificate, DeliveredLeaf, KeyType, LeafName, LeafRequest, Ledger, PROTOCOL, Request,
-    Response, Role, Subject, sha256_hex,
+    Agent, AuthorityProfile, Certificate, DeliveredLeaf, KeyType, LeafName, LeafRequest, Ledger,
+    PROTOCOL, Request, Response, Role, Subject, sha256_hex,
 };
 use dtls_deploy::secret::Secret;
 
@@ -38,9 +38,7 @@ fn begin(directory: &Path) -> Agent {
     });
     assert!(matches!(response, Response::Hello { .. }), "{response:?}");
     let response = agent.handle(Request::EnsureAuthority {
-        subject: Subject::named("lab CA"),
-        key_type: KeyType::EcdsaP256,
-        validity_days: 730,
+        profile: AuthorityProfile::new(Subject::named("lab CA"), KeyType::EcdsaP256, 730),
         passphrase: passphrase(),
     });
     assert!(

@@ -15,8 +15,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use dtls_deploy::pki::{
-    Authority, AuthorityError, Certificate, ExtendedKeyUsage, KeyFileError, KeyType, LeafProfile,
-    Role, San, Subject, decrypt, encrypt, generate,
+    Authority, AuthorityError, AuthorityProfile, Certificate, ExtendedKeyUsage, KeyFileError,
+    KeyType, LeafProfile, Role, San, Subject, decrypt, encrypt, generate,
 };
 use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
@@ -59,13 +59,8 @@ fn now() -> OffsetDateTime {
 }
 
 fn authority(key_type: KeyType) -> Authority {
-    Authority::create(
-        &Subject::named("lab CA"),
-        key_type,
-        Duration::days(730),
-        now(),
-    )
-    .unwrap()
+    let profile = AuthorityProfile::new(Subject::named("lab CA"), key_type, 730);
+    Authority::create(&profile, now()).unwrap()
 }
 
 fn profile(key_type: KeyType, role: Role) -> LeafProfile {
@@ -249,7 +244,8 @@ fn a_full_subject_comes_out_as_openssl_would_write_it() {
         country: Some("DE".to_owned()),
         email_address: Some("ca@example.com".to_owned()),
     };
-    let ca = Authority::create(&subject, KeyType::EcdsaP256, Duration::days(1), now()).unwrap();
+    let asked = AuthorityProfile::new(subject.clone(), KeyType::EcdsaP256, 1);
+    let ca = Authority::create(&asked, now()).unwrap();
     fs::write(path.join("ca.pem"), ca.certificate().to_pem()).unwrap();
     let shown = openssl(
         path,

@@ -17,8 +17,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use dtls_deploy::pki::{
-    Agent, Certificate, ErrorKind, IssuedLeaf, KeyType, LeafRequest, Ledger, PROTOCOL, Request,
-    Response, Role, Signer, Subject, decrypt, encrypt, readable,
+    Agent, AuthorityProfile, Certificate, ErrorKind, IssuedLeaf, KeyType, LeafRequest, Ledger,
+    PROTOCOL, Request, Response, Role, Signer, Subject, decrypt, encrypt, readable,
 };
 use dtls_deploy::secret::Secret;
 
@@ -56,9 +56,7 @@ fn refused(agent: &mut Agent, request: Request) -> (ErrorKind, String) {
 
 fn create(agent: &mut Agent, name: &str) -> Certificate {
     let request = Request::EnsureAuthority {
-        subject: Subject::named(name),
-        key_type: KeyType::Rsa2048,
-        validity_days: 730,
+        profile: AuthorityProfile::new(Subject::named(name), KeyType::Rsa2048, 730),
         passphrase: passphrase(),
     };
     certificate(ok(agent, request))
@@ -66,9 +64,7 @@ fn create(agent: &mut Agent, name: &str) -> Certificate {
 
 fn begin(name: &str, secret: Secret) -> Request {
     Request::BeginRollover {
-        subject: Subject::named(name),
-        key_type: KeyType::EcdsaP256,
-        validity_days: 730,
+        profile: AuthorityProfile::new(Subject::named(name), KeyType::EcdsaP256, 730),
         passphrase: secret,
     }
 }

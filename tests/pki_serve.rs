@@ -17,8 +17,8 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use dtls_deploy::pki::{
-    Agent, AgentClient, AgentError, DeliveredLeaf, ErrorKind, KeyType, LeafRequest, PROTOCOL,
-    Request, Response, Role, Subject, serve_with,
+    Agent, AgentClient, AgentError, AuthorityProfile, DeliveredLeaf, ErrorKind, KeyType,
+    LeafRequest, PROTOCOL, Request, Response, Role, Subject, serve_with,
 };
 use dtls_deploy::secret::Secret;
 use tempfile::tempdir;
@@ -40,9 +40,7 @@ fn hello(directory: &Path) -> Request {
 
 fn ensure() -> Request {
     Request::EnsureAuthority {
-        subject: Subject::named("lab CA"),
-        key_type: KeyType::EcdsaP256,
-        validity_days: 730,
+        profile: AuthorityProfile::new(Subject::named("lab CA"), KeyType::EcdsaP256, 730),
         passphrase: passphrase(),
     }
 }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::{call, quote};
-use dtls_deploy::pki::{Authority, Bundle, KeyType, San, Subject};
+use dtls_deploy::pki::{Authority, AuthorityProfile, Bundle, KeyType, San, Subject};
 use proptest::prelude::*;
 
 /// What shells take for something else, often, and anything else.
@@ -120,10 +120,9 @@ fn authorities() -> &'static [String] {
     MADE.get_or_init(|| {
         (1..4)
             .map(|number| {
+                let subject = Subject::named(&format!("CA {number}"));
                 Authority::create(
-                    &Subject::named(&format!("CA {number}")),
-                    KeyType::EcdsaP256,
-                    time::Duration::days(90),
+                    &AuthorityProfile::new(subject, KeyType::EcdsaP256, 90),
                     time::OffsetDateTime::now_utc(),
                 )
                 .unwrap()

@@ -209,13 +209,16 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::pki::{Authority, KeyType, LeafProfile, Serial, Subject, generate};
+    use crate::pki::{
+        Authority, AuthorityProfile, KeyType, LeafProfile, Serial, Subject, generate,
+    };
 
     const NOW: OffsetDateTime = datetime!(2026-06-01 00:00 UTC);
 
     fn authority() -> Authority {
         let subject = Subject::named("CA");
-        Authority::create(&subject, KeyType::EcdsaP256, Duration::days(900), NOW).unwrap()
+        let profile = AuthorityProfile::new(subject, KeyType::EcdsaP256, 900);
+        Authority::create(&profile, NOW).unwrap()
     }
 
     fn found(ca: &Authority, host: &str, role: Role, serial: Serial) -> Candidate {

@@ -110,8 +110,8 @@ pub(super) fn compose(
                 // Alone in its batch, and no part of a transaction.
                 Action::Command { .. } | Action::Service { .. } | Action::Wait { .. }
                 // Done on the CA node before any play.
-                | Action::Authority { .. }
-                | Action::NextAuthority { .. }
+                | Action::Authority(_)
+                | Action::NextAuthority(_)
                 | Action::Promote
                 | Action::EndRollover { .. }
                 | Action::Issue(_)

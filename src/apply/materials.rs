@@ -110,8 +110,8 @@ pub async fn issue(
             Action::Fetch { holder, role, sans } => {
                 waiting.insert((holder.clone(), *role), sans.clone());
             }
-            action @ (Action::Authority { .. }
-            | Action::NextAuthority { .. }
+            action @ (Action::Authority(_)
+            | Action::NextAuthority(_)
             | Action::Promote
             | Action::EndRollover { .. }) => {
                 on_authority(action, agent, &secret(), &mut materials, events, &ca.name).await?;
@@ -210,30 +210,18 @@ async fn on_authority(
     ca: &str,
 ) -> Result<(), AgentError> {
     match action {
-        Action::Authority {
-            subject,
-            key_type,
-            validity_days,
-        } => {
+        Action::Authority(profile) => {
             super::started(events, ca, "creating the CA");
             let request = Request::EnsureAuthority {
-                subject: subject.clone(),
-                key_type: *key_type,
-                validity_days: *validity_days,
+                profile: profile.clone(),
                 passphrase: passphrase.clone(),
             };
             materials.authority_pem = Some(created(request, agent, events, ca).await?);
         }
-        Action::NextAuthority {
-            subject,
-            key_type,
-            validity_days,
-        } => {
+        Action::NextAuthority(profile) => {
             super::started(events, ca, "creating the next CA");
             let request = Request::BeginRollover {
-                subject: subject.clone(),
-                key_type: *key_type,
-                validity_days: *validity_days,
+                profile: profile.clone(),
                 passphrase: passphrase.clone(),
             };
             materials.next_pem = Some(created(request, agent, events, ca).await?);

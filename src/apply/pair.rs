@@ -64,14 +64,15 @@ mod tests {
     use time::{Duration, OffsetDateTime};
 
     use super::*;
-    use crate::pki::{Authority, KeyType, LeafProfile, Subject};
+    use crate::pki::{Authority, AuthorityProfile, KeyType, LeafProfile, Subject};
     use crate::secret::Secret;
 
     const NOW: OffsetDateTime = datetime!(2030-01-01 00:00 UTC);
 
     fn authority() -> Authority {
         let subject = Subject::named("CA");
-        Authority::create(&subject, KeyType::EcdsaP256, Duration::days(9), NOW).unwrap()
+        let profile = AuthorityProfile::new(subject, KeyType::EcdsaP256, 9);
+        Authority::create(&profile, NOW).unwrap()
     }
 
     fn names() -> BTreeSet<San> {

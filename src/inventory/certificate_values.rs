@@ -3,11 +3,13 @@
 
 use std::net::IpAddr;
 
-use crate::pki::{San, Subject};
+use crate::pki::{Permitted, San, Subject};
 
 use super::convert::{Context, Convert, Found};
 use super::names;
 use super::path_values::unknown_key;
+use crate::yaml::node::Value;
+use crate::yaml::scalar::boolean;
 use crate::yaml::source::quoted;
 
 /// Where a daemon listens: `tcp://host:port`, TLS always.
@@ -183,6 +185,39 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
                 context,
             )
         }
+    }
+}
+
+/// The names that a CA may sign for, besides those of the inventory; none where it may
+/// sign for all.
+pub(super) struct NameConstraints;
+
+impl Convert for NameConstraints {
+    type Output = Option<Vec<Permitted>>;
+    const EXPECTED: &'static str =
+        "true, false, or a list of domains and networks like [example.com, 10.0.0.0/24]";
+    const SCHEMA: &'static str =
+        r#"{"oneOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "string"}}]}"#;
+
+    fn convert(value: &Found, context: &mut Context) -> Option<Self::Output> {
+        if let Value::Scalar(scalar) = &value.node.value {
+            return match boolean(&scalar.text) {
+                Some(limits) => Some(limits.then(Vec::new)),
+                None => value.wrong_type(Self::EXPECTED, context),
+            };
+        }
+        let more = value.each(Self::EXPECTED, context, |item, context| {
+            let text = item.line("a domain or a network", context)?;
+            match text.parse() {
+                Ok(permitted) => Some(permitted),
+                Err(error) => item.refuse(
+                    format!("{error}"),
+                    "like example.com, for it and all names below it, or 10.0.0.0/24",
+                    context,
+                ),
+            }
+        })?;
+        Some(Some(more))
     }
 }
 

@@ -8,12 +8,14 @@
 use std::path::PathBuf;
 
 use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
-use crate::pki::{KeyType, San, Subject};
+use crate::pki::{KeyType, Permitted, San, Subject};
 use crate::secret::Secret;
 use crate::verify::VerifyScope;
 
 use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
-use super::certificate_values::{CaSubject, ExactSans, Listen, ListenList, SanList};
+use super::certificate_values::{
+    CaSubject, ExactSans, Listen, ListenList, NameConstraints, SanList,
+};
 use super::convert::{Context, Convert, Found};
 use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope};
 use super::definitions::Variables;
@@ -116,6 +118,10 @@ variables! {
     "dtls_validity_days" => validity_days: u32 = 365, "365", Days, Every;
     /// The life of the CA's own certificate, in days.
     "dtls_ca_validity_days" => ca_validity_days: u32 = 3650, "3650", Days, Ca;
+    /// Limits a new CA to the names and addresses of this inventory's hosts (X.509 name
+    /// constraints), so that its key is of no use for any other name: true, or a list of
+    /// domains and networks for hosts to come, such as [example.com, 10.0.0.0/24].
+    "dtls_ca_name_constraints" => ca_name_constraints: Option<Vec<Permitted>> = None, "false", NameConstraints, Ca;
     /// Whether `rotate`, and so a schedule, replaces the CA by itself when that is
     /// due: when certificates cannot be renewed for long enough any more, when it
     /// has expired, or when a revoked certificate is of it.

@@ -60,14 +60,11 @@ impl Module for Ca {
                 subject: format!("CA in {directory}"),
                 reasons: vec!["none present".to_owned()],
                 diff: None,
-                action: Action::Authority {
-                    subject,
-                    key_type: settings.key_type,
-                    validity_days: settings.ca_validity_days,
-                },
+                action: Action::Authority(planner.authority_profile(host, subject)),
             }]);
         }
         planner.note_readable(host, &directory);
+        planner.note_unlimited(host);
         let mut changes = Vec::new();
         for (name, mode) in [("ca-key.pem", KEY_MODE), ("ca.pem", CERTIFICATE_MODE)] {
             changes.extend(planner.compare(

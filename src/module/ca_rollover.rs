@@ -196,11 +196,7 @@ fn start_or_end(
     if subject.common_name.is_none() {
         subject.common_name = Some(format!("{} CA", planner.inventory.name));
     }
-    let action = Action::NextAuthority {
-        subject,
-        key_type: host.settings.key_type,
-        validity_days: host.settings.ca_validity_days,
-    };
+    let action = Action::NextAuthority(planner.authority_profile(host, subject));
     let reason = "a rollover begins".to_owned();
     Ok(change(
         host,

@@ -95,17 +95,9 @@ impl Agent {
                 Ok(Response::Done)
             }
             Request::EnsureAuthority {
-                subject,
-                key_type,
-                validity_days,
+                profile,
                 passphrase,
-            } => self.session()?.ensure_authority(
-                &subject,
-                key_type,
-                validity_days,
-                &passphrase,
-                now,
-            ),
+            } => self.session()?.ensure_authority(&profile, &passphrase, now),
             Request::OpenAuthority { passphrase } => {
                 self.session()?.open_authority(&passphrase, now)
             }
@@ -125,14 +117,9 @@ impl Agent {
                 self.session()?.delivered(&leaves, keep_keys, now)
             }
             Request::BeginRollover {
-                subject,
-                key_type,
-                validity_days,
+                profile,
                 passphrase,
-            } => {
-                self.session()?
-                    .begin_rollover(&subject, key_type, validity_days, &passphrase, now)
-            }
+            } => self.session()?.begin_rollover(profile, &passphrase, now),
             Request::Promote {} => self.session()?.promote(),
             Request::EndRollover { destroy_old } => self.session()?.end_rollover(destroy_old),
             Request::Revoke { serials, reason } => {

@@ -11,10 +11,12 @@ use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyUsagePurpose,
     SanType, SerialNumber,
 };
+use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use super::certificate::{Certificate, CertificateError};
 use super::chain::Chain;
+use super::constraints::{self, Permitted};
 use super::encoding::hex;
 use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::limits::Exclusion;
@@ -34,6 +36,30 @@ pub const BACKDATE: Duration = Duration::minutes(5);
 pub struct Authority {
     certificate: Certificate,
     key: PrivateKey,
+}
+
+/// What a new CA is asked to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityProfile {
+    pub subject: Subject,
+    pub key_type: KeyType,
+    /// Counted from now; the backdating comes on top.
+    pub validity_days: u32,
+    /// The names it may sign for; all of them when empty.
+    pub permitted: BTreeSet<Permitted>,
+}
+
+impl AuthorityProfile {
+    /// A CA that may sign for every name.
+    #[must_use]
+    pub fn new(subject: Subject, key_type: KeyType, validity_days: u32) -> Self {
+        Self {
+            subject,
+            key_type,
+            validity_days,
+            permitted: BTreeSet::new(),
+        }
+    }
 }
 
 /// What a leaf is asked to be.
@@ -135,28 +161,24 @@ impl AuthorityError {
 }
 
 impl Authority {
-    /// A new authority with a new key, valid from five minutes before `now`
-    /// to `now + validity`.
-    pub fn create(
-        subject: &Subject,
-        key_type: KeyType,
-        validity: Duration,
-        now: OffsetDateTime,
-    ) -> Result<Self, AuthorityError> {
-        subject.check()?;
-        Self::for_key(subject, keyfile::generate(key_type)?, validity, now)
+    /// A new authority with a new key, valid from five minutes before `now`.
+    pub fn create(profile: &AuthorityProfile, now: OffsetDateTime) -> Result<Self, AuthorityError> {
+        profile.subject.check()?;
+        Self::for_key(profile, keyfile::generate(profile.key_type)?, now)
     }
 
     /// A new self-signed certificate for a key that exists. It signs leaves alone
     /// (`pathlen:0`).
     pub fn for_key(
-        subject: &Subject,
+        profile: &AuthorityProfile,
         key: PrivateKey,
-        validity: Duration,
         now: OffsetDateTime,
     ) -> Result<Self, AuthorityError> {
+        let subject = &profile.subject;
         subject.check()?;
+        let validity = Duration::days(profile.validity_days.into());
         let mut parameters = parameters(Serial::random()?, subject, now, validity)?;
+        parameters.name_constraints = constraints::extension(&profile.permitted);
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = parameters.self_signed(key.key_pair()).map_err(encoding)?;

@@ -177,6 +177,13 @@ impl Certificate {
         &self.limits
     }
 
+    /// Whether a CA's certificate limits the names that it signs for (RFC 5280,
+    /// section 4.2.1.10).
+    #[must_use]
+    pub fn limits_names(&self) -> bool {
+        self.limits.any_names()
+    }
+
     /// Whether basicConstraints says CA:TRUE.
     #[must_use]
     pub fn is_ca(&self) -> bool {

@@ -90,6 +90,11 @@ impl Limits {
         limits
     }
 
+    /// Whether any kind of name is limited.
+    pub(super) fn any_names(&self) -> bool {
+        !self.permitted.is_empty() || !self.excluded.is_empty()
+    }
+
     /// Whether so many CAs below this one and any leaf at all are accepted.
     pub(super) fn check(&self, below: usize) -> Result<(), Exclusion> {
         if let Some(oid) = &self.unknown_critical {

@@ -17,6 +17,7 @@ mod bundle;
 mod certificate;
 mod chain;
 mod client;
+mod constraints;
 mod directory;
 mod encoding;
 mod failure;
@@ -48,11 +49,14 @@ mod usage;
 mod wire;
 
 pub use agent::Agent;
-pub use authority::{Authority, AuthorityError, BACKDATE, LeafProfile, SignedLeaf, client_name};
+pub use authority::{
+    Authority, AuthorityError, AuthorityProfile, BACKDATE, LeafProfile, SignedLeaf, client_name,
+};
 pub use bundle::{Bundle, has_private_key, private_key_hint};
 pub use certificate::{Certificate, CertificateError};
 pub use chain::Chain;
 pub use client::{AgentClient, AgentError};
+pub use constraints::{NotPermitted, Permitted};
 pub use directory::DirectoryError;
 pub use encoding::sha256_hex;
 pub use keyfile::{

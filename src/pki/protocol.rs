@@ -11,14 +11,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::authority::AuthorityProfile;
 use super::profile::{KeyType, Role};
 use super::san::San;
-use super::subject::Subject;
 use crate::secret::Secret;
 
 /// The protocol this program speaks. Controller and agent are of one build,
 /// so that a difference means that a wrong file was run.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// From the controller to the agent.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,9 +38,7 @@ pub enum Request {
     /// Opens the authority with the passphrase, or creates it where there is
     /// none. Answered by `Authority`.
     EnsureAuthority {
-        subject: Subject,
-        key_type: KeyType,
-        validity_days: u32,
+        profile: AuthorityProfile,
         #[serde(with = "secret")]
         passphrase: Secret,
     },
@@ -81,9 +79,7 @@ pub enum Request {
     /// its generation, so that no two CAs of a directory share a subject.
     /// The passphrase is that of the present CA. Answered by `Authority`.
     BeginRollover {
-        subject: Subject,
-        key_type: KeyType,
-        validity_days: u32,
+        profile: AuthorityProfile,
         #[serde(with = "secret")]
         passphrase: Secret,
     },

@@ -5,13 +5,12 @@
 //! which the controller sees to. Each step is finished by the next `Hello` if
 //! a crash cuts it short.
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
-use super::authority::Authority;
+use super::authority::{Authority, AuthorityProfile};
 use super::certificate::Certificate;
 use super::failure::Failure;
 use super::keyfile;
-use super::profile::KeyType;
 use super::protocol::{ErrorKind, Response, Signer};
 use super::session::{Session, certificate_name, key_name};
 use super::store::{
@@ -28,9 +27,7 @@ impl Session {
     /// nothing, and a new one takes its place.
     pub(crate) fn begin_rollover(
         &mut self,
-        subject: &Subject,
-        key_type: KeyType,
-        validity_days: u32,
+        mut profile: AuthorityProfile,
         passphrase: &Secret,
         now: OffsetDateTime,
     ) -> Result<Response, Failure> {
@@ -38,9 +35,8 @@ impl Session {
         self.authority(Signer::Current, passphrase)?;
         let created = self.store.read(&certificate_name(Signer::Next))?.is_none();
         if created {
-            let subject = self.unused_subject(subject)?;
-            let validity = Duration::days(validity_days.into());
-            let authority = Authority::create(&subject, key_type, validity, now)?;
+            profile.subject = self.unused_subject(&profile.subject)?;
+            let authority = Authority::create(&profile, now)?;
             let encrypted = keyfile::encrypt(authority.key(), passphrase)?;
             let certificate = authority.certificate().to_pem();
             // Left by a rollover that was over: this is another one.

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use time::{Duration, OffsetDateTime};
 
-use super::authority::{Authority, AuthorityError};
+use super::authority::{Authority, AuthorityError, AuthorityProfile};
 use super::bundle::{Bundle, private_key_hint};
 use super::certificate::Certificate;
 use super::encoding::sha256_hex;
@@ -18,12 +18,10 @@ use super::failure::Failure;
 use super::keyfile::{self, KeyFileError, PrivateKey};
 use super::ledger::{Event, Ledger};
 use super::lock::Lock;
-use super::profile::KeyType;
 use super::protocol::{ErrorKind, Response, Signer};
 use super::store::{
     CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE, NEXT, NewFile, RETIRED, Store,
 };
-use super::subject::Subject;
 use crate::secret::Secret;
 
 /// From when on a person should hear that the CA ends.
@@ -86,9 +84,7 @@ impl Session {
 
     pub(crate) fn ensure_authority(
         &mut self,
-        subject: &Subject,
-        key_type: KeyType,
-        validity_days: u32,
+        profile: &AuthorityProfile,
         passphrase: &Secret,
         now: OffsetDateTime,
     ) -> Result<Response, Failure> {
@@ -97,7 +93,6 @@ impl Session {
         let certificate_file = self.store.read(CA_CERTIFICATE)?;
         let created = certificate_file.is_none();
         if created {
-            let validity = Duration::days(validity_days.into());
             // The key is written before its certificate. Between the two there
             // is a key that has signed nothing, and it is as good as a new one.
             let (authority, mut files) = if let Some(file) = &key_file {
@@ -105,9 +100,9 @@ impl Session {
                     "{CA_KEY} was there without {CA_CERTIFICATE}: a new certificate was made for it"
                 ));
                 let key = keyfile::decrypt(file.expose(), passphrase)?;
-                (Authority::for_key(subject, key, validity, now)?, Vec::new())
+                (Authority::for_key(profile, key, now)?, Vec::new())
             } else {
-                let authority = Authority::create(subject, key_type, validity, now)?;
+                let authority = Authority::create(profile, now)?;
                 let encrypted = keyfile::encrypt(authority.key(), passphrase)?;
                 (authority, vec![(CA_KEY, encrypted, KEY_MODE)])
             };

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::docker::tls::DaemonMode;
 use crate::node::facts::KeptGeneration;
 use crate::node::validation::Validation;
-use crate::pki::{KeyType, LeafRequest, Role, San, Subject};
+use crate::pki::{AuthorityProfile, LeafRequest, Role, San};
 
 /// One thing that will be done on one host, and why.
 #[derive(Debug, Clone)]
@@ -31,8 +31,8 @@ impl Change {
     #[must_use]
     pub fn is_on_node(&self) -> bool {
         match self.action {
-            Action::Authority { .. }
-            | Action::NextAuthority { .. }
+            Action::Authority(_)
+            | Action::NextAuthority(_)
             | Action::Promote
             | Action::EndRollover { .. }
             | Action::Issue(_)
@@ -60,17 +60,9 @@ pub struct TextDiff {
 #[derive(Debug, Clone)]
 pub enum Action {
     /// The CA's own key and certificate, on the CA node.
-    Authority {
-        subject: Subject,
-        key_type: KeyType,
-        validity_days: u32,
-    },
+    Authority(AuthorityProfile),
     /// The CA that shall follow: its key and certificate, on the CA node.
-    NextAuthority {
-        subject: Subject,
-        key_type: KeyType,
-        validity_days: u32,
-    },
+    NextAuthority(AuthorityProfile),
     /// The next CA becomes the present one, which retires.
     Promote,
     /// A rollover is over.

@@ -17,7 +17,9 @@ use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
 use crate::inventory::Host;
 use crate::node::facts::FileFact;
-use crate::pki::{AuthorityError, Certificate, Chain, LeafRequest, Role, Signer, Subject};
+use crate::pki::{
+    AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer, Subject,
+};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -263,20 +265,31 @@ impl Planner<'_> {
             return Err(Refusal::new(format!("the CA is valid only from {begin}"))
                 .hint("check the clock of this machine and of the CA node"));
         }
-        // The next CA is one that the agent made.
-        if signer == Signer::Current {
-            let excluded = |error: AuthorityError| {
-                let refusal = Refusal::new(error.to_string());
-                match error.hint() {
-                    Some(hint) => refusal.hint(hint),
-                    None => refusal,
-                }
-            };
-            Chain::known(&self.authority.bundle)
-                .and_then(|chain| chain.check_leaf(leaf.role, &leaf.common_name, &leaf.sans))
-                .map_err(excluded)?;
+        let bundle = match (signer, &self.authority.next) {
+            (Signer::Next, Some(next)) => std::slice::from_ref(next),
+            _ => &self.authority.bundle,
+        };
+        Chain::known(bundle)
+            .and_then(|chain| chain.check_leaf(leaf.role, &leaf.common_name, &leaf.sans))
+            .map_err(|error| self.excluded(&error))
+    }
+
+    fn excluded(&self, error: &AuthorityError) -> Refusal {
+        let limits_names = self.inventory.ca().settings.ca_name_constraints.is_some();
+        let hint = match error {
+            AuthorityError::Excluded {
+                why: Exclusion::Name(_),
+                ..
+            } if limits_names => {
+                Some("make a CA for the names of this inventory: dtls-deploy rotate --ca")
+            }
+            error => error.hint(),
+        };
+        let refusal = Refusal::new(error.to_string());
+        match hint {
+            Some(hint) => refusal.hint(hint),
+            None => refusal,
         }
-        Ok(())
     }
 
     fn replace(

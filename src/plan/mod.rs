@@ -9,6 +9,7 @@ mod address;
 mod adopted;
 mod anchor;
 mod authority;
+mod authority_profile;
 mod change;
 mod engine;
 mod examine;

@@ -93,7 +93,7 @@ impl Plan {
         self.changes().any(|change| {
             matches!(
                 change.action,
-                Action::Authority { .. } | Action::NextAuthority { .. } | Action::Issue(_)
+                Action::Authority(_) | Action::NextAuthority(_) | Action::Issue(_)
             )
         })
     }

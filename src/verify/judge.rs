@@ -78,14 +78,14 @@ pub fn judge_shown(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::{Authority, KeyType, Subject};
+    use crate::pki::{Authority, AuthorityProfile, KeyType, Subject};
 
     #[test]
     fn a_ca_that_is_not_in_the_bundle_is_named() {
         let authority = |name: &str| {
             let now = time::OffsetDateTime::now_utc();
-            let day = time::Duration::days(1);
-            Authority::create(&Subject::named(name), KeyType::EcdsaP256, day, now)
+            let profile = AuthorityProfile::new(Subject::named(name), KeyType::EcdsaP256, 1);
+            Authority::create(&profile, now)
                 .unwrap()
                 .certificate()
                 .clone()

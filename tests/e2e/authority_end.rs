@@ -5,7 +5,8 @@ use std::path::Path;
 
 use dtls_deploy::inventory::{Environment, load};
 use dtls_deploy::pki::{
-    Agent, DeliveredLeaf, KeyType, LeafRequest, PROTOCOL, Request, Response, Role, Signer, Subject,
+    Agent, AuthorityProfile, DeliveredLeaf, KeyType, LeafRequest, PROTOCOL, Request, Response,
+    Role, Signer, Subject,
 };
 use dtls_deploy::plan::wanted_sans;
 use dtls_deploy::secret::Secret;
@@ -36,9 +37,11 @@ fn age(lab: &Lab, inventory: &str, clock: fn() -> OffsetDateTime, ca_days: u32) 
         wait_seconds: 5,
     });
     ask(Request::EnsureAuthority {
-        subject: Subject::named("a CA of the past"),
-        key_type: KeyType::EcdsaP256,
-        validity_days: ca_days,
+        profile: AuthorityProfile::new(
+            Subject::named("a CA of the past"),
+            KeyType::EcdsaP256,
+            ca_days,
+        ),
         passphrase: passphrase(),
     });
     let leaf = |host: &str, role| {

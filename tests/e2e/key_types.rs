@@ -29,6 +29,8 @@ struct Keys {
     authority: KeyType,
     daemons: KeyType,
     clients: KeyType,
+    /// Whether the CA may sign for the names of the inventory alone.
+    limits_names: bool,
 }
 
 impl Keys {
@@ -37,12 +39,18 @@ impl Keys {
             authority: of,
             daemons: of,
             clients: of,
+            limits_names: false,
         }
     }
 
     fn title(self) -> String {
         if self.authority == self.daemons && self.authority == self.clients {
-            return format!("`{}`", self.authority);
+            let limits = if self.limits_names {
+                ", `dtls_ca_name_constraints`"
+            } else {
+                ""
+            };
+            return format!("`{}`{limits}", self.authority);
         }
         format!(
             "CA `{}`, daemons `{}`, clients `{}`",
@@ -56,17 +64,18 @@ impl Keys {
             authority,
             daemons,
             clients,
+            limits_names,
         } = self;
         let text = format!(
             "all:
   vars:
     ansible_user: ubuntu
-    dtls_ca_dir: /var/lib/ca-{authority}-{daemons}
+    dtls_ca_dir: /var/lib/ca-{authority}-{daemons}-{limits_names}
     dtls_take_over: true
     dtls_client_env: []
   children:
     ca:
-      vars: {{dtls_key_type: {authority}}}
+      vars: {{dtls_key_type: {authority}, dtls_ca_name_constraints: {limits_names}}}
       hosts:
         node2: {{ansible_host: 10.0.0.11}}
     daemons:
@@ -240,6 +249,45 @@ for i in 1 2 3 4 5 6 7 8 9; do ss -Hltn 'sport = :4433' | grep -q . && break; sl
     assert!(said.contains("CERTIFICATE_VERIFY_FAILED"), "{said}");
 }
 
+/// What the CA's key signs for a name that is not the inventory's, no tool accepts.
+fn limits_are_limits(lab: &Lab) {
+    let directory = "/var/lib/ca-ecdsa-p256-ecdsa-p256-true";
+    let sign = format!(
+        "rm -rf /tmp/limits && mkdir /tmp/limits && cd /tmp/limits
+echo '{}' >passphrase
+for name in node3 intranet.example; do
+    openssl req -new -newkey rsa:2048 -nodes -keyout $name.key -subj /CN=$name -out request 2>/dev/null
+    printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth\n' $name >extensions
+    openssl x509 -req -in request -CA {directory}/ca.pem -CAkey {directory}/ca-key.pem -passin file:passphrase \
+        -set_serial 7 -days 30 -extfile extensions -out $name.pem 2>/dev/null
+done
+rm passphrase; cat node3.pem node3.key intranet.example.pem intranet.example.key",
+        crate::lab::PASSPHRASE
+    );
+    let files = lab.file("limits.pem", &lab.exec("node2", &sign));
+    lab.put("node4", &files, "/tmp/limits.pem");
+    lab.exec(
+        "node4",
+        "cd /tmp && csplit -sz -f part limits.pem '/-----BEGIN CERT/' '{*}'
+systemd-run --quiet --unit=node3 -p WorkingDirectory=/tmp openssl s_server -www -accept 4443 -cert part00 -key part00
+systemd-run --quiet --unit=intranet -p WorkingDirectory=/tmp openssl s_server -www -accept 4444 -cert part01 -key part01
+for port in 4443 4444; do for i in 1 2 3 4 5 6 7 8 9; do ss -Hltn \"sport = :$port\" | grep -q . && break; sleep 0.1; done; done",
+    );
+    for client in ["node1", "node5"] {
+        let own = "cd ~/.docker && curl -sS --cacert ca.pem --connect-to node3:4443:node4:4443 https://node3:4443/";
+        lab.exec_as(client, "ubuntu", own);
+        let other = "cd ~/.docker && curl -sS --cacert ca.pem --connect-to intranet.example:4444:node4:4444 https://intranet.example:4444/";
+        let (accepted, said) = lab.try_exec_as(client, "ubuntu", other);
+        assert!(!accepted, "{said}");
+        assert!(said.contains("permitted subtree violation"), "{said}");
+        lab.exec(client, "echo '10.0.0.13 intranet.example' >>/etc/hosts");
+        let docker = "docker --tlsverify -H tcp://intranet.example:4444 version";
+        let (accepted, said) = lab.try_exec_as(client, "ubuntu", docker);
+        assert!(!accepted, "{said}");
+        assert!(said.contains("not permitted by any constraint"), "{said}");
+    }
+}
+
 #[test]
 fn every_key_type_works_with_every_tool_or_the_page_says_why_not() {
     let lab = Lab::with_two_releases();
@@ -261,10 +309,17 @@ fn every_key_type_works_with_every_tool_or_the_page_says_why_not() {
         authority: KeyType::Rsa3072,
         daemons: KeyType::EcdsaP384,
         clients: KeyType::Ed25519,
+        limits_names: false,
     };
     table.push_str(&row(&lab, mixed));
+    let limited = Keys {
+        limits_names: true,
+        ..Keys::all(KeyType::EcdsaP256)
+    };
+    table.push_str(&row(&lab, limited));
     table.push('\n');
     println!("{table}");
+    limits_are_limits(&lab);
     strict_is_strict(&lab);
     let command = "cargo nextest run --test e2e key_types";
     page::keep("key-types.md", "tried", &table, command);

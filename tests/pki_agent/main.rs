@@ -16,8 +16,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use dtls_deploy::pki::{
-    Agent, Certificate, DeliveredLeaf, ErrorKind, IssuedLeaf, KeyType, LeafName, LeafRequest,
-    Ledger, PROTOCOL, Request, Response, Role, Subject, sha256_hex,
+    Agent, AuthorityProfile, Certificate, DeliveredLeaf, ErrorKind, IssuedLeaf, KeyType, LeafName,
+    LeafRequest, Ledger, PROTOCOL, Request, Response, Role, Subject, sha256_hex,
 };
 use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
@@ -40,9 +40,7 @@ fn hello(directory: &Path, holder: &str) -> Request {
 
 fn ensure(key_type: KeyType) -> Request {
     Request::EnsureAuthority {
-        subject: Subject::named("lab CA"),
-        key_type,
-        validity_days: 730,
+        profile: AuthorityProfile::new(Subject::named("lab CA"), key_type, 730),
         passphrase: passphrase(),
     }
 }
@@ -302,9 +300,7 @@ fn the_authority_is_made_once_and_opened_by_its_passphrase_alone() {
     );
     assert_eq!(fs::read(ca.path().join("ca-key.pem")).unwrap(), before);
     let wrong = Request::EnsureAuthority {
-        subject: Subject::named("x"),
-        key_type: KeyType::EcdsaP256,
-        validity_days: 1,
+        profile: AuthorityProfile::new(Subject::named("x"), KeyType::EcdsaP256, 1),
         passphrase: Secret::from("hunter2".to_owned()),
     };
     let (kind, message) = ca.refused(wrong);

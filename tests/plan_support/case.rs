@@ -8,7 +8,9 @@ use std::sync::Arc;
 use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
-use dtls_deploy::pki::{Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
+use dtls_deploy::pki::{
+    AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject,
+};
 use dtls_deploy::plan::{Authority, Plan, Renewals, issued_names, leave_out_shared, plan, revoked};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
@@ -301,7 +303,8 @@ impl Case {
         let ca = inventory.ca();
         if self.written.another_ca {
             let subject = Subject::named("Another CA");
-            lab.create_authority(ca, &subject, ca.settings.key_type, 3650, now);
+            let profile = AuthorityProfile::new(subject, ca.settings.key_type, 3650);
+            lab.create_authority(ca, &profile, now);
         }
         if self.written.adopted {
             let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);

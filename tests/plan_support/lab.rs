@@ -8,8 +8,8 @@ use dtls_deploy::inventory::{Host, Inventory};
 use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{FactRequest, NodeFacts};
 use dtls_deploy::pki::{
-    Authority, Entry, Event, IssuedName, KeyType, LeafProfile, LeafRequest, Role, SignedLeaf,
-    Signer, Subject, sha256_hex,
+    Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Role,
+    SignedLeaf, Signer, sha256_hex,
 };
 use dtls_deploy::plan::{Action, Change, Content, FileChange, Forget, LeafPart, Plan};
 use dtls_deploy::playbook::Playbook;
@@ -73,22 +73,13 @@ impl Lab {
         let ca = inventory.ca();
         for change in plan.changes() {
             match &change.action {
-                Action::Authority {
-                    subject,
-                    key_type,
-                    validity_days,
-                } => {
-                    self.create_authority(ca, subject, *key_type, *validity_days, now);
-                }
-                Action::NextAuthority {
-                    subject,
-                    key_type,
-                    validity_days,
-                } => {
+                Action::Authority(profile) => self.create_authority(ca, profile, now),
+                Action::NextAuthority(profile) => {
                     let present = self.authority.take();
-                    let mut subject = subject.clone();
-                    subject.common_name = subject.common_name.map(|name| name + " 2");
-                    self.create_authority_in(ca, "/next", &subject, *key_type, *validity_days, now);
+                    let mut profile = profile.clone();
+                    let name = &mut profile.subject.common_name;
+                    *name = name.take().map(|name| name + " 2");
+                    self.create_authority_in(ca, "/next", &profile, now);
                     self.next = std::mem::replace(&mut self.authority, present);
                 }
                 Action::Promote => self.promote(ca, now),
@@ -203,29 +194,18 @@ impl Lab {
         self.authority = Some(next);
     }
 
-    pub fn create_authority(
-        &mut self,
-        ca: &Host,
-        subject: &Subject,
-        key_type: KeyType,
-        validity_days: u32,
-        now: OffsetDateTime,
-    ) {
-        self.create_authority_in(ca, "", subject, key_type, validity_days, now);
+    pub fn create_authority(&mut self, ca: &Host, profile: &AuthorityProfile, now: OffsetDateTime) {
+        self.create_authority_in(ca, "", profile, now);
     }
 
     fn create_authority_in(
         &mut self,
         ca: &Host,
         below: &str,
-        subject: &Subject,
-        key_type: KeyType,
-        validity_days: u32,
+        profile: &AuthorityProfile,
         now: OffsetDateTime,
     ) {
-        let authority =
-            Authority::create(subject, key_type, Duration::days(validity_days.into()), now)
-                .unwrap();
+        let authority = Authority::create(profile, now).unwrap();
         let directory = format!("{}{below}", ca.settings.ca_dir);
         let pem = authority.certificate().to_pem();
         let machine = self.machines.get_mut(&ca.name).unwrap();

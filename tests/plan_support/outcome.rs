@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use dtls_deploy::pki::Signer;
+use dtls_deploy::pki::{AuthorityProfile, Signer, Subject};
 use dtls_deploy::plan::{Action, Content, Forget, LeafPart, Plan};
 
 /// What came out, in the words of `expect:`.
@@ -77,18 +77,8 @@ pub fn describe(plan: &Plan) -> Outcome {
 
 fn action(action: &Action) -> String {
     match action {
-        Action::Authority {
-            key_type,
-            validity_days,
-            ..
-        } => {
-            format!("create {key_type} for {validity_days} days")
-        }
-        Action::NextAuthority {
-            subject,
-            key_type,
-            validity_days,
-        } => format!("create {subject} {key_type} for {validity_days} days"),
+        Action::Authority(profile) => created(profile, None),
+        Action::NextAuthority(profile) => created(profile, Some(&profile.subject)),
         Action::Promote => "promote".to_owned(),
         Action::EndRollover { destroy_old } => format!("end, destroy the old key: {destroy_old}"),
         Action::Issue(request) => format!(
@@ -149,4 +139,23 @@ fn without_serials(text: &str) -> String {
         let rest = part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
         text + "serial SERIAL" + rest
     })
+}
+
+fn created(profile: &AuthorityProfile, subject: Option<&Subject>) -> String {
+    let mut text = "create ".to_owned();
+    if let Some(subject) = subject {
+        write!(text, "{subject} ").unwrap();
+    }
+    let AuthorityProfile {
+        key_type,
+        validity_days,
+        permitted,
+        ..
+    } = profile;
+    write!(text, "{key_type} for {validity_days} days").unwrap();
+    if !permitted.is_empty() {
+        let names: Vec<_> = permitted.iter().map(ToString::to_string).collect();
+        write!(text, ", only {}", names.join(" ")).unwrap();
+    }
+    text
 }

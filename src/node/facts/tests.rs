@@ -597,9 +597,7 @@ fn mixes() -> Vec<String> {
     let certificate = |number: u8| {
         let subject = crate::pki::Subject::named(&format!("CA {number}"));
         let made = crate::pki::Authority::create(
-            &subject,
-            crate::pki::KeyType::EcdsaP256,
-            time::Duration::days(9),
+            &crate::pki::AuthorityProfile::new(subject, crate::pki::KeyType::EcdsaP256, 9),
             time::OffsetDateTime::now_utc(),
         );
         made.unwrap().certificate().to_pem()

@@ -1,4 +1,5 @@
 use super::*;
+use crate::pki::Subject;
 
 const SECRET: &str = "hunter2-hunter2";
 
@@ -27,9 +28,7 @@ fn requests() -> Vec<Request> {
             wait_seconds: 0,
         },
         Request::EnsureAuthority {
-            subject: Subject::named("lab"),
-            key_type: KeyType::Rsa4096,
-            validity_days: 730,
+            profile: AuthorityProfile::new(Subject::named("lab"), KeyType::Rsa4096, 730),
             passphrase: passphrase(),
         },
         Request::OpenAuthority {
@@ -53,9 +52,7 @@ fn requests() -> Vec<Request> {
             passphrase: passphrase(),
         },
         Request::BeginRollover {
-            subject: Subject::named("lab"),
-            key_type: KeyType::EcdsaP256,
-            validity_days: 730,
+            profile: AuthorityProfile::new(Subject::named("lab"), KeyType::EcdsaP256, 730),
             passphrase: passphrase(),
         },
         Request::Promote {},
