@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::history;
 use crate::journal::{self, Journal};
 use crate::passphrase;
+use crate::plan::Allowed;
 use crate::run::Options;
 
 mod arguments;
@@ -32,7 +33,7 @@ mod status;
 mod untrusted;
 mod version;
 
-use arguments::{AuthorityKey, Changing, Common, NamedFiles};
+use arguments::{AuthorityKey, Changing, Common, NamedFiles, Readmitting};
 use start::{Book, run};
 
 /// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
@@ -80,6 +81,8 @@ enum Command {
         common: Common,
         #[command(flatten)]
         change: Changing,
+        #[command(flatten)]
+        readmitting: Readmitting,
     },
     /// Takes everything away again: nodes as they were before, the CA stays
     Remove {
@@ -129,6 +132,12 @@ struct Deploy {
     playbook: Option<PathBuf>,
     #[command(flatten)]
     change: Changing,
+    /// Make a new CA although hosts carry certificates of another one: clients and
+    /// daemons that this run does not reach reject each other afterwards
+    #[arg(long)]
+    new_ca: bool,
+    #[command(flatten)]
+    readmitting: Readmitting,
     #[command(flatten)]
     authority: AuthorityKey,
 }
@@ -243,13 +252,17 @@ pub fn main() -> ExitCode {
                 inventory,
                 common,
                 change,
+                readmitting,
             }),
             _,
         ) => run(
             &inventory,
             &common,
             &Book::Shipped("rollback"),
-            &change.options(&common),
+            &Options {
+                allowed: readmitting.allowed(),
+                ..change.options(&common)
+            },
             &change.journal(),
         ),
         (
@@ -269,6 +282,10 @@ pub fn main() -> ExitCode {
         (None, deploy) => {
             let options = Options {
                 passphrase: deploy.authority.source(),
+                allowed: Allowed {
+                    new_authority: deploy.new_ca,
+                    ..deploy.readmitting.allowed()
+                },
                 ..deploy.change.options(&deploy.common)
             };
             let book = match deploy.playbook {

@@ -27,7 +27,7 @@ use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
 use crate::pki::{Bundle, Certificate, Request, Role};
-use crate::plan::{Action, Plan, leaf_location, leave_out_shared, plan};
+use crate::plan::{Action, Allowed, Plan, leaf_location, leave_out_shared, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
@@ -78,6 +78,8 @@ pub struct Options {
     pub deadlines: Deadlines,
     /// Plans are made and carried out until there is nothing left to do.
     pub until_done: bool,
+    /// What the command line allows by name.
+    pub allowed: Allowed,
 }
 
 /// The run itself.

@@ -11,6 +11,7 @@ use crate::inventory::Environment;
 use crate::journal::{self, Journal};
 use crate::node::HostKeyChecking;
 use crate::passphrase;
+use crate::plan::Allowed;
 use crate::run::Options;
 use crate::session::Deadlines;
 
@@ -85,6 +86,24 @@ pub(super) struct Checking {
     /// With --check: exit with 3 when something would change
     #[arg(long, requires = "check")]
     pub(super) exit_code: bool,
+}
+
+/// A CA that may be trusted again.
+#[derive(Debug, Default, Args)]
+pub(super) struct Readmitting {
+    /// A CA that was replaced and may be trusted again, revoked certificates of it
+    /// included: its subject or SHA-256; can be given several times
+    #[arg(long, value_name = "NAME")]
+    readmit_ca: Vec<String>,
+}
+
+impl Readmitting {
+    pub(super) fn allowed(self) -> Allowed {
+        Allowed {
+            readmitted: self.readmit_ca,
+            ..Allowed::default()
+        }
+    }
 }
 
 /// What every run takes that changes nodes.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::arguments::{AuthorityKey, Checking, Common, Locking};
+use super::arguments::{AuthorityKey, Checking, Common, Locking, Readmitting};
 use super::start::{Book, run};
 use crate::run::{AdoptOptions, BackupOptions, Exit, Options, RestoreOptions, Task};
 
@@ -73,6 +73,8 @@ pub struct Restore {
     locking: Locking,
     #[command(flatten)]
     passphrase: AuthorityKey,
+    #[command(flatten)]
+    readmitting: Readmitting,
     /// The file that `ca backup` wrote
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
@@ -129,6 +131,7 @@ fn restore(arguments: Restore) -> Exit {
     let (common, locking) = (&arguments.common, &arguments.locking);
     let options = Options {
         passphrase: arguments.passphrase.source(),
+        allowed: arguments.readmitting.allowed(),
         ..arguments.checking.options(locking.options(common))
     };
     let book = Book::Authority(Task::Restore(RestoreOptions {

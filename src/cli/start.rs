@@ -163,6 +163,7 @@ pub(super) fn run(
         Ok(playbook) => playbook,
         Err(exit) => return exit,
     };
+    playbook.allowed.clone_from(&options.allowed);
     if let Err(exit) = untrusted::refuse_templates(common, &playbook, &reports) {
         return exit;
     }

@@ -11,8 +11,8 @@ use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, San};
 use crate::plan::{
-    Action, LookedAt, Renewal, authority_warning, daemon_address, leaf_location, look_at_leaf,
-    renewal, revoked_reason,
+    Action, LookedAt, Renewal, authority_warning, daemon_address, is_older, leaf_location,
+    look_at_leaf, renewal, revoked_reason,
 };
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
@@ -81,10 +81,16 @@ pub(super) fn leaves(findings: &mut Findings, world: &World<'_>, host: &Host, fa
 
 fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts, role: Role) {
     // Without the CA nothing can be told of what it has issued.
-    if world.authority.problem.is_some() {
+    if world.authority.problem.is_some() || world.authority.certificate.is_none() {
         return;
     }
     let (directory, files) = leaf_location(host, role);
+    // What an older CA would say of it is no advice: that deployment is refused, with the reason.
+    let ca = facts.regular(&format!("{directory}/{}", files.ca));
+    let ca = ca.and_then(|file| file.content.as_deref());
+    if is_older(&world.authority, ca.unwrap_or_default()) {
+        return;
+    }
     let (path, key) = (
         facts.expand(&format!("{directory}/{}", files.cert)),
         facts.expand(&format!("{directory}/{}", files.key)),

@@ -45,6 +45,7 @@ impl Module for Ca {
         facts.account_for(&settings.ca_dir)?;
         let directory = facts.expand(&settings.ca_dir);
         if planner.authority.certificate.is_none() {
+            planner.refuse_lost_authority(&directory)?;
             planner.authority.planned = true;
             let mut subject = settings.ca_subject.clone();
             if subject.common_name.is_none() {

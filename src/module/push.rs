@@ -106,6 +106,7 @@ fn deliver_ca_alone(
     let (directory, files) = leaf_location(host, role);
     check_owner(planner.facts(&host.name)?, host, &directory)?;
     planner.note_readable(host, &directory);
+    planner.check_older(host, &format!("{directory}/{}", files.ca))?;
     let reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
     let ca = planner.compare(
         host,
@@ -153,6 +154,7 @@ fn deliver(
     let (directory, files) = leaf_location(host, role);
     check_owner(planner.facts(&host.name)?, host, &directory)?;
     planner.note_readable(host, &directory);
+    planner.check_older(host, &format!("{directory}/{}", files.ca))?;
     let leaf = |part| {
         if leaf_is_new {
             Content::Leaf {

@@ -98,6 +98,9 @@ impl Module for Rollback {
                 .is_none_or(|of| of == role.to_string())
                 && let Some(generation) = newest(planner, host, role, &last_here)?
             {
+                for text in readmitted(planner, host, &generation)? {
+                    planner.danger(host, text);
+                }
                 changes.extend(go_back(planner, host, task, &generation)?);
                 let place = (host.name.clone(), generation.kept.path);
                 planner.gone_back.insert(place);
@@ -253,6 +256,32 @@ fn parts(path: &str) -> Result<(String, String), Refusal> {
         }
         _ => Err(Refusal::new(format!("{path} is not a path to go back to"))),
     }
+}
+
+/// The CAs that going back makes the node trust again, where the command line names them.
+///
+/// # Errors
+/// When it does not.
+fn readmitted(
+    planner: &Planner<'_>,
+    host: &Host,
+    generation: &Generation,
+) -> Result<Vec<String>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut notes = Vec::new();
+    for file in &generation.files {
+        let Some(copy) = facts.regular(&file.copy) else {
+            continue;
+        };
+        let in_place = facts.regular(&file.path);
+        if in_place.is_some_and(|present| present.sha256 == copy.sha256) {
+            continue;
+        }
+        let kept = copy.content.as_deref().unwrap_or_default();
+        let in_place = in_place.and_then(|present| present.content.as_deref());
+        notes.extend(planner.check_readmitted(&file.path, kept, in_place)?);
+    }
+    Ok(notes)
 }
 
 /// Nobody goes back to a certificate that locks people out.

@@ -62,6 +62,9 @@ pub enum AuthorityProblem {
     NoLedger(String),
     #[error("{present} is there, but {missing} is not")]
     Half { present: String, missing: String },
+    /// There was a CA.
+    #[error("there is no CA in {directory}, and {seen}")]
+    Lost { directory: String, seen: String },
 }
 
 impl AuthorityProblem {
@@ -79,11 +82,12 @@ impl AuthorityProblem {
             Self::PrivateKey(path) => private_key_hint(path),
             Self::NoLedger(_) => "make it anew from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
+            Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
                 "put {missing} back from a backup: nodes may trust the next CA already"
             ),
             Self::Half { missing, .. } => format!(
-                "put {missing} back from a backup (dtls-deploy ca restore), or move the other file away to begin with a new CA"
+                "put {missing} back from a backup (dtls-deploy ca restore), or move the other file away and begin with a new CA: dtls-deploy INVENTORY --new-ca"
             ),
         }
     }

@@ -17,6 +17,7 @@ mod expiry;
 mod files;
 mod issued;
 mod leaf;
+mod lost;
 mod modes;
 mod others;
 mod outside;
@@ -24,6 +25,7 @@ mod owner;
 mod place;
 mod planned;
 mod preflight;
+mod readmission;
 mod refusal;
 mod renewal;
 pub mod revoked;
@@ -55,6 +57,7 @@ pub use outside::{Outside, outside_of};
 pub use owner::{OWNER, record as owner_record};
 pub use place::{Kind, Place};
 pub use planned::{Batch, Note, Plan, PlanProblem, PlannedHost, PlannedPlay};
+pub use readmission::{Allowed, InForce, is_older, judge_older};
 pub use refusal::Refusal;
 pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
@@ -104,13 +107,15 @@ pub struct Planner<'a> {
     pub last_of_authority: Vec<String>,
     /// Daemons are restarted inside of their maintenance windows alone.
     pub keeps_windows: bool,
+    /// What the command line allows by name.
+    pub allowed: &'a Allowed,
 }
 
 impl<'a> Planner<'a> {
     /// One that has planned nothing yet.
     fn new(
         inventory: &'a Inventory,
-        playbook: &Playbook,
+        playbook: &'a Playbook,
         facts: &'a BTreeMap<String, NodeFacts>,
         now: OffsetDateTime,
     ) -> Self {
@@ -134,6 +139,7 @@ impl<'a> Planner<'a> {
             problems: Vec::new(),
             last_of_authority: Vec::new(),
             keeps_windows: playbook.keeps_windows,
+            allowed: &playbook.allowed,
         }
     }
 }
@@ -210,6 +216,15 @@ impl Planner<'_> {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
+    }
+
+    /// A note that stands out.
+    pub fn danger(&mut self, host: &Host, text: impl Into<String>) {
+        self.notes.push(Note {
+            danger: true,
+            host: host.name.clone(),
+            text: text.into(),
+        });
     }
 
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::inventory::{BatchSize, Host, Inventory};
 use crate::module::Module;
 use crate::node::facts::FactRequest;
-use crate::plan::{Authority, Renewals};
+use crate::plan::{Allowed, Authority, Renewals};
 
 pub use argument::Argument;
 pub use list::{hosts_text, tasks_text};
@@ -47,6 +47,8 @@ pub struct Playbook {
     pub renewals: Renewals,
     /// Daemons are restarted inside of their maintenance windows alone.
     pub keeps_windows: bool,
+    /// What the command line allows by name.
+    pub allowed: Allowed,
     /// The playbook of which this one is a part: what else that one would
     /// change is said, and not done.
     pub whole: Option<Box<Playbook>>,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::inventory::Inventory;
 use crate::inventory::names::nearest;
 use crate::module::{self, Module};
-use crate::plan::Renewals;
+use crate::plan::{Allowed, Renewals};
 use crate::yaml;
 use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::problem::Problem;
@@ -87,6 +87,7 @@ fn read(
     Ok(Playbook {
         renewals: Renewals::default(),
         keeps_windows: false,
+        allowed: Allowed::default(),
         whole: None,
         name: name.to_owned(),
         plays,

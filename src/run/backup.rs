@@ -4,6 +4,7 @@
 //! path on this machine. Goes out: the file, or the CA that it holds. The CA's
 //! key is in it under its own passphrase, and everything under the backup's.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,11 +16,12 @@ use time::OffsetDateTime;
 
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
-use crate::event::{Event, PlannedChange};
+use crate::event::{Event, Events, PlannedChange};
 use crate::inventory::Host;
+use crate::node::facts::FactRequest;
 use crate::passphrase;
 use crate::pki::{CaFile, Certificate, Ledger, Request, Response, seal, unseal};
-use crate::plan::Authority;
+use crate::plan::{Authority, InForce, Refusal, judge_older, leaf_location, leaves_of};
 use crate::secret::Secret;
 
 /// What of the command line is `ca backup`'s own.
@@ -50,6 +52,7 @@ struct Content {
 
 const VERSION: u32 = 1;
 const BACK_UP: &str = "back up the CA";
+const NEXT_CERTIFICATE: &str = "next/ca.pem";
 const RESTORE: &str = "restore the CA";
 
 impl Content {
@@ -149,6 +152,7 @@ impl Run<'_> {
                 Some("a CA is never overwritten: name another dtls_ca_dir, or move the old files away".to_owned()),
             ));
         }
+        self.check_age(&content).await?;
         let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]");
         let made = content.made_at.format(&format).unwrap_or_default();
         let change = PlannedChange {
@@ -165,6 +169,12 @@ impl Run<'_> {
         if !self.options.check {
             self.put_back(&world, &program, content.files, &change.what)
                 .await?;
+            self.events.emit(Event::Warning {
+                host: Some(ca.name.clone()),
+                text: format!(
+                    "what was issued or revoked after {made} UTC is not in this backup: dtls-deploy adopt takes in certificates that hosts hold; revoke again what was revoked since"
+                ),
+            });
         }
         let exit = self.end_task(&hosts, &world, 1, begun);
         close(&world).await;
@@ -205,10 +215,77 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Refuses a backup of a CA that has been replaced since: what daemons and clients trust
+    /// says so. Those that cannot be reached are named; a deployment looks at them again.
+    async fn check_age(&self, content: &Content) -> Result<(), RunError> {
+        let in_force = InForce::read(
+            content.bytes(crate::pki::CA_CERTIFICATE),
+            content.bytes(NEXT_CERTIFICATE),
+        );
+        let mut wanted: BTreeMap<&str, (&Host, FactRequest)> = BTreeMap::new();
+        let paths: Vec<(&Host, String)> = leaves_of(self.inventory)
+            .into_iter()
+            .map(|(holder, role)| {
+                let (directory, files) = leaf_location(holder, role);
+                (holder, format!("{directory}/{}", files.ca))
+            })
+            .collect();
+        for (holder, path) in &paths {
+            if let Some(host) = self.inventory.host(&holder.name) {
+                let asked = wanted.entry(&host.name);
+                let (_, request) = asked.or_insert_with(|| (host, FactRequest::default()));
+                request.bundles.insert(path.clone());
+                request.accounts.extend(holder.owner().map(str::to_owned));
+            }
+        }
+        let wanted: Vec<(&Host, FactRequest)> = wanted.into_values().collect();
+        let gathered = self.unless(self.gather_quietly(&wanted)).await?;
+        for (holder, path) in paths {
+            let Some(facts) = gathered.facts.get(&holder.name) else {
+                continue;
+            };
+            let file = facts.regular(&path).and_then(|file| file.content.clone());
+            let bytes = file.unwrap_or_default();
+            let path = format!("{} on {}", facts.expand(&path), holder.name);
+            match judge_older(&in_force, &self.options.allowed, &bytes, &path) {
+                Ok(None) => {}
+                Ok(Some(text)) => self.warn(Some(&holder.name), text),
+                Err(Refusal { message, hint }) => {
+                    return Err(self.refused(RESTORE, message, hint));
+                }
+            }
+        }
+        for host in gathered.missing.keys() {
+            self.warn(Some(host), "it could not be reached: whether it trusts a newer CA than the one in this backup is not known".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Facts of hosts whose failures are no failures of this run.
+    async fn gather_quietly(&self, hosts: &[(&Host, FactRequest)]) -> crate::session::Gathered {
+        let (aside, _) = Events::aside();
+        let gathered = crate::session::gather(
+            hosts,
+            crate::session::Gathering {
+                context: self.context,
+                passwords: &self.options.passwords,
+                run: &self.id,
+                forks: self.options.forks,
+                deadlines: self.options.deadlines,
+                events: &aside,
+            },
+        )
+        .await;
+        for node in gathered.nodes.values() {
+            node.connection.close().await;
+        }
+        gathered
+    }
+
     /// The CA node's facts alone.
     async fn look_at_ca(&self, program: &Program) -> World {
         let ca: &Host = self.inventory.ca();
-        let mut request = crate::node::facts::FactRequest::default();
+        let mut request = FactRequest::default();
         Authority::request(self.inventory, &mut request);
         request.present.insert(program.path(ca.as_root));
         let gathered = crate::session::gather(

@@ -81,7 +81,7 @@ fn a_replaced_ca_replaces_everything_it_signed() {
         "node2",
         "cd /etc/dtls-deploy/ca && mkdir old && mv ca.pem ca-key.pem old/",
     );
-    let run = lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory, "--new-ca"]);
     assert!(run.stdout.contains("the CA is new"), "{}", run.stdout);
     assert_ne!(certificate(&lab, "node3"), before);
     let authority = lab.exec("node2", "sha256sum </etc/dtls-deploy/ca/ca.pem");

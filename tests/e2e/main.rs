@@ -34,6 +34,7 @@ mod hostile;
 mod identities;
 mod interoperation;
 mod interrupt;
+mod keeps_its_word;
 mod key_types;
 mod lab;
 mod lock;

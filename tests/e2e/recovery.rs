@@ -185,10 +185,18 @@ fn rollback_refuses_a_certificate_of_another_ca() {
     let inventory = lab.inventory("");
     lab.deploy(&[&inventory]);
     lab.exec("node2", "rm -r /etc/dtls-deploy/ca");
-    lab.deploy(&[&inventory]);
+    lab.deploy(&[&inventory, "--new-ca"]);
     let files = lab.exec("node3", DAEMON_FILES);
     let before = lab.invocation();
     let run = lab.run(&["rollback", &inventory, "--limit", "node3"]);
+    assert_eq!(run.code, 4, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("--readmit-ca 'CN=test CA 1'"),
+        "{}",
+        run.stdout
+    );
+    let named = ["--limit", "node3", "--readmit-ca", "CN=test CA 1"];
+    let run = lab.run(&[&["rollback", &inventory][..], &named].concat());
     assert_eq!(run.code, 4, "{}", run.stdout);
     assert!(
         run.stdout.contains("nobody would accept it"),

@@ -5,18 +5,18 @@ use serde_json::Value;
 use crate::lab::{Lab, Run};
 
 /// node2 is the CA's node and, as long as it is a client, the laptop.
-fn inventory(lab: &Lab, name: &str, laptop: bool) -> String {
+pub fn inventory(lab: &Lab, name: &str, laptop: bool) -> String {
     let text = std::fs::read_to_string(lab.inventory("")).unwrap();
     let clients = if laptop { "        node2: {}\n" } else { "" };
     lab.file(name, &(text + clients))
 }
 
-fn said(run: &Run) -> String {
+pub fn said(run: &Run) -> String {
     format!("{}{}", run.stdout, run.stderr)
 }
 
 /// Whether the laptop gets in, with the files that it has always had.
-fn is_let_in(lab: &Lab) -> bool {
+pub fn is_let_in(lab: &Lab) -> bool {
     // It has not heard of the new CA, and does not care.
     let command =
         "cd ~/.docker; curl -sSk --cert cert.pem --key key.pem https://10.0.0.12:2376/_ping 2>&1";

@@ -11,7 +11,9 @@ use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{
     AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject,
 };
-use dtls_deploy::plan::{Authority, Plan, Renewals, issued_names, leave_out_shared, plan, revoked};
+use dtls_deploy::plan::{
+    Allowed, Authority, Plan, Renewals, issued_names, leave_out_shared, plan, revoked,
+};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;
@@ -83,6 +85,15 @@ struct Written {
     /// Hosts whose certificates were revoked since.
     #[serde(default)]
     revoked: Vec<String>,
+    /// The CA directory is put back as it was after the deployment.
+    #[serde(default)]
+    restored: bool,
+    /// `--new-ca`.
+    #[serde(default)]
+    new_ca: bool,
+    /// `--readmit-ca`.
+    #[serde(default)]
+    readmit_ca: Vec<String>,
     /// The playbook is begun by a schedule: restarts keep to maintenance windows.
     #[serde(default)]
     keeps_windows: bool,
@@ -254,6 +265,7 @@ impl Case {
                 DEPLOYED,
             );
         }
+        let backup = lab.backup(deployed.ca());
         let now = DEPLOYED + Duration::days(written.days);
         let mut variables = written.deployed_with.clone();
         variables.extend(written.variables.clone());
@@ -273,8 +285,15 @@ impl Case {
             inventory = inventory_of(text, &variables);
         }
         self.happen(&mut lab, &inventory, now);
+        if written.restored {
+            lab.restore(inventory.ca(), backup);
+        }
         let mut playbook = self.playbook();
         playbook.keeps_windows = written.keeps_windows;
+        playbook.allowed = Allowed {
+            new_authority: written.new_ca,
+            readmitted: written.readmit_ca.clone(),
+        };
         let filter = Filter {
             limit: written.limit.clone(),
             tags: written.tags.clone(),

@@ -67,6 +67,22 @@ impl Lab {
         facts
     }
 
+    /// What lies in the CA directory.
+    pub fn backup(&self, ca: &Host) -> BTreeMap<String, Item> {
+        let below = format!("{}/", ca.settings.ca_dir);
+        let disk = self.machines[&ca.name].disk.iter();
+        disk.filter(|(path, _)| path.starts_with(&below))
+            .map(|(path, item)| (path.clone(), item.clone()))
+            .collect()
+    }
+
+    pub fn restore(&mut self, ca: &Host, backup: BTreeMap<String, Item>) {
+        let below = format!("{}/", ca.settings.ca_dir);
+        let disk = &mut self.machines.get_mut(&ca.name).unwrap().disk;
+        disk.retain(|path, _| !path.starts_with(&below));
+        disk.extend(backup);
+    }
+
     /// Does what a plan says, as apply and the agent would.
     pub fn carry_out(&mut self, inventory: &Inventory, plan: &Plan, now: OffsetDateTime) {
         assert_eq!(plan.problems, [], "the deployment that a case begins with");

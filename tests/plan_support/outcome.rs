@@ -53,7 +53,7 @@ pub fn describe(plan: &Plan) -> Outcome {
             format!(
                 "{} | {} | {hint}",
                 problem.host,
-                problem.message.replace('\n', " / ")
+                without_serials(&problem.message.replace('\n', " / "))
             )
         })
         .collect();

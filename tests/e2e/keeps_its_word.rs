@@ -1,0 +1,164 @@
+//! Recovery brings back nothing that was taken out of service, unless it is asked for by name.
+
+use crate::lab::{Lab, Run};
+use crate::revoke::{inventory, is_let_in, said};
+
+const CA: &str = "/etc/dtls-deploy/ca";
+/// As the inventory of [`inventory`] names its first CA.
+const FIRST: &str = "CN=test CA 1";
+
+/// Refused before anything is touched.
+fn refused(lab: &Lab, arguments: &[&str], texts: &[&str]) -> Run {
+    let before = state(lab);
+    let run = lab.run(arguments);
+    assert_eq!(run.code, 4, "{arguments:?}: {}", said(&run));
+    for text in texts {
+        assert!(said(&run).contains(text), "{text}: {}", said(&run));
+    }
+    assert_eq!(state(lab), before, "{arguments:?}: {}", said(&run));
+    run
+}
+
+/// What the daemon runs with, and what lies in the CA directory.
+fn state(lab: &Lab) -> (String, String, String) {
+    let files = "sha256sum /etc/docker/tls/* /etc/docker/daemon.json";
+    (
+        lab.invocation(),
+        lab.exec("node3", files),
+        lab.exec("node2", &format!("ls -A {CA} 2>/dev/null; true")),
+    )
+}
+
+struct Backup {
+    file: String,
+    pass: String,
+}
+
+impl Backup {
+    fn take(lab: &Lab, inventory: &str) -> Self {
+        let backup = Self {
+            file: lab.file("x", "").replace("/x", "/ca.backup"),
+            pass: lab.secret("backup-pass", "a passphrase of its own\n"),
+        };
+        let arguments = [
+            "ca",
+            "backup",
+            inventory,
+            "--to",
+            &backup.file,
+            "--backup-passphrase-file",
+            &backup.pass,
+        ];
+        lab.deploy(&arguments);
+        backup
+    }
+
+    fn restore<'a>(&'a self, inventory: &'a str) -> [&'a str; 7] {
+        [
+            "ca",
+            "restore",
+            inventory,
+            "--from",
+            &self.file,
+            "--backup-passphrase-file",
+            &self.pass,
+        ]
+    }
+}
+
+/// A laptop is revoked. Neither `rollback` nor a backup from before lets it in again.
+#[test]
+fn what_was_revoked_comes_back_only_by_name() {
+    let lab = Lab::fresh();
+    lab.deploy(&[&inventory(&lab, "test.yaml", true)]);
+    let one = inventory(&lab, "test.yaml", false);
+    let backup = Backup::take(&lab, &one);
+    lab.deploy(&["revoke", &one, "node2", "--yes"]);
+    assert!(!is_let_in(&lab));
+
+    let texts = [
+        "trust CN=test CA 1 again",
+        "REVOKED, the client certificate of node2",
+        "--readmit-ca 'CN=test CA 1'",
+    ];
+    let back = ["rollback", &one, "--limit", "node3"];
+    refused(&lab, &back, &texts);
+    refused(&lab, &[&back[..], &["--check"]].concat(), &texts);
+    let another = ["--readmit-ca", "CN=test CA"];
+    refused(&lab, &[&back[..], &another].concat(), &texts);
+    assert!(!is_let_in(&lab));
+
+    // The CA node is replaced, and the backup is older than the revocation.
+    lab.exec("node2", &format!("rm -r {CA}"));
+    let newer = [
+        "trusts CN=test CA 2",
+        "on node",
+        "--readmit-ca 'CN=test CA 1'",
+    ];
+    refused(&lab, &backup.restore(&one), &newer);
+    let checked = [&backup.restore(&one)[..], &["--check"]].concat();
+    refused(&lab, &checked, &newer);
+    let newer = [newer[0], newer[2]];
+    let named = ["--readmit-ca", FIRST];
+    let run = lab.deploy(&[&backup.restore(&one)[..], &named].concat());
+    assert!(
+        said(&run).contains("what was issued or revoked after"),
+        "{}",
+        said(&run)
+    );
+    // Nor does a deployment from it, and doctor does not say that one would.
+    refused(&lab, &[&one], &newer);
+    refused(&lab, &[&one, "--check"], &newer);
+    let doctor = lab.run(&["doctor", &one]);
+    assert!(
+        doctor.code == 6 && said(&doctor).contains(newer[0]),
+        "{}",
+        said(&doctor)
+    );
+    let promised = said(&doctor)
+        .lines()
+        .filter(|line| line.contains("node3") && line.contains("the next deploy"))
+        .count();
+    assert_eq!(promised, 0, "{}", said(&doctor));
+    assert!(!is_let_in(&lab));
+
+    // By name it does, as somebody may have no newer backup.
+    let run = lab.deploy(&[&[one.as_str()][..], &named].concat());
+    assert!(
+        said(&run).contains("is trusted again in place of the newer CN=test CA 2"),
+        "{}",
+        said(&run)
+    );
+    assert!(is_let_in(&lab));
+}
+
+/// A CA node replaced by an empty machine: a new CA would cut off whoever is not reached.
+#[test]
+fn a_lost_ca_is_not_replaced_without_a_word() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    // Nothing is lost yet: a first deployment asks nothing.
+    lab.deploy(&[&inventory]);
+    let backup = Backup::take(&lab, &inventory);
+    lab.control(&["reset", "node2"]);
+    let texts = [
+        "node1, node3 hold the certificate of CN=test CA 1",
+        "dtls-deploy ca restore",
+        "--new-ca",
+    ];
+    refused(&lab, &[&inventory], &texts);
+    refused(&lab, &[&inventory, "--check"], &texts);
+    refused(&lab, &[&inventory, "--limit", "node1"], &["--new-ca"]);
+    // Inventories cannot ask for it.
+    refused(&lab, &[&inventory, "-e", "new_ca=true"], &texts);
+    lab.deploy(&backup.restore(&inventory));
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+
+    // The ledger alone says that there was one, whoever answers.
+    lab.exec("node2", &format!("rm {CA}/ca.pem {CA}/ca-key.pem"));
+    let listed = ["its ledger lists 2 certificates"];
+    refused(&lab, &[&inventory, "--check"], &listed);
+    let run = lab.deploy(&[&inventory, "--new-ca"]);
+    assert!(run.stdout.contains("the CA is new"), "{}", run.stdout);
+}
