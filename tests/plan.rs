@@ -22,6 +22,8 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use dtls_deploy::module::MODULES;
+use dtls_deploy::pki::{Role, Signer};
+use dtls_deploy::plan::{Action, Content, FileChange};
 use plan_support::case::Case;
 use proptest::prelude::*;
 
@@ -85,6 +87,83 @@ drift:
     let gone = format!("{text}    /srv/ci/docker/ca.pem: {{content: nobody}}\n");
     let case = Case::read(&gone).unwrap();
     assert!(case.trusting().is_empty());
+}
+
+/// Whatever a rollover has done before somebody leaves the inventory, it does nothing from then
+/// on that cuts off a client or a daemon with a certificate of the old CA: see
+/// `Rollover::cut_off`.
+#[test]
+fn a_rollover_cuts_off_nobody_outside_the_inventory() {
+    const CLIENTS: [&str; 2] = [
+        "client: {ansible_host: 10.0.0.10}",
+        "desk: {ansible_host: 10.0.0.14}",
+    ];
+    const DAEMONS: [&str; 2] = [
+        "daemon: {ansible_host: 10.0.0.12}",
+        "other: {ansible_host: 10.0.0.13}",
+    ];
+    let inventory = |daemons: usize, clients: usize| {
+        let (daemons, clients) = (DAEMONS[..daemons].join(", "), CLIENTS[..clients].join(", "));
+        format!(
+            "  all: {{children: {{ca: {{hosts: {{authority: {{ansible_host: 10.0.0.11}}}}}}, daemons: {{hosts: {{{daemons}}}}}, clients: {{hosts: {{{clients}}}}}}}}}\n"
+        )
+    };
+    for outside in [Role::Client, Role::Daemon] {
+        let later = match outside {
+            Role::Client => inventory(2, 1),
+            Role::Daemon => inventory(1, 2),
+        };
+        // Who shows a certificate to them, and trusts theirs.
+        let ends = match outside {
+            Role::Client => Role::Daemon,
+            Role::Daemon => Role::Client,
+        };
+        for (passes, shipped) in
+            (0..=7).flat_map(|passes| [(passes, "rotate-ca"), (passes, "deploy")])
+        {
+            let text = format!(
+                "shipped: {shipped}\nrolled: {passes}\ninventory: |\n{}later_inventory: |\n{later}",
+                inventory(2, 2)
+            );
+            let plan = Case::read(&text).unwrap().plan();
+            let at = format!("{outside} outside, {shipped} after {passes} passes");
+            for change in plan.changes() {
+                match &change.action {
+                    Action::Issue(request) if request.signer == Signer::Next => {
+                        assert_ne!(request.role, ends, "{at}: {}", change.subject);
+                    }
+                    Action::File(FileChange {
+                        content: Content::Certificates(bundle),
+                        ..
+                    }) => {
+                        let is_concerned = match ends {
+                            Role::Daemon => DAEMONS,
+                            Role::Client => CLIENTS,
+                        };
+                        let is_concerned = is_concerned
+                            .iter()
+                            .any(|line| line.starts_with(&change.host));
+                        assert!(
+                            !is_concerned || bundle.matches("BEGIN").count() == 2,
+                            "{at}: {}",
+                            change.subject
+                        );
+                    }
+                    Action::Promote => panic!("{at}: the old CA retires"),
+                    _ => {}
+                }
+            }
+            let is_held = plan
+                .problems
+                .iter()
+                .any(|problem| problem.message.contains("cut off"));
+            let may_be_over = passes >= 7;
+            assert!(
+                shipped == "deploy" || is_held || may_be_over || plan.changes().count() > 0,
+                "{at}: nothing is planned, and nothing is said"
+            );
+        }
+    }
 }
 
 /// Everything of a plan and of the doctor's findings that anybody is shown.

@@ -100,6 +100,13 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
     )
 }
 
+const MODULE: &str = "ca_rollover";
+
+/// Says in the tasks of a rollover who is being revoked.
+pub(super) fn revoke(playbook: &mut Playbook, name: &str) {
+    playbook.give(MODULE, "revoking", &Argument::word(name));
+}
+
 /// Says in the tasks of a rollover what the command line asked for.
 pub(super) fn prepare(
     playbook: &mut Playbook,
@@ -107,7 +114,6 @@ pub(super) fn prepare(
     destroys_old: bool,
     abandon: &[String],
 ) {
-    const MODULE: &str = "ca_rollover";
     if !begins {
         playbook.give(MODULE, "begin", &Argument::word("never"));
     }

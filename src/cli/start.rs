@@ -108,8 +108,9 @@ pub(super) fn load_playbook(
     {
         rotate::prepare(&mut parsed, *begins, *destroys_old, abandon);
     }
-    if let Book::Revoke { abandon, .. } = book {
+    if let Book::Revoke { abandon, options } = book {
         rotate::prepare(&mut parsed, true, false, abandon);
+        rotate::revoke(&mut parsed, &options.name);
     }
     Ok(parsed)
 }

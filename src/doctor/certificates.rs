@@ -49,6 +49,21 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
     let Some(certificate) = &world.authority.certificate else {
         return;
     };
+    if !world.authority.knows_holders() {
+        let path = facts.expand(&format!("{}/{}", ca.settings.ca_dir, crate::pki::LEDGER));
+        let seen = format!(
+            "{path} is missing or lists no certificate: who holds certificates of this CA is not known, and the CA cannot be replaced"
+        );
+        let advice =
+            "make it again from the certificates that are in use: dtls-deploy adopt INVENTORY";
+        findings.add(finding(
+            Severity::Warning,
+            Topic::Ca,
+            &ca.name,
+            seen,
+            advice,
+        ));
+    }
     let warning = authority_warning(certificate, world.inventory, world.now);
     let (severity, seen) = if certificate.not_before() > world.now {
         let begin = certificate.not_before().truncate_to_second();

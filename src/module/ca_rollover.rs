@@ -9,7 +9,7 @@ use crate::inventory::{Host, Inventory, host_of};
 use crate::node::facts::FactRequest;
 use crate::pki::{LEDGER, RETIRED, ROLLED_OVER};
 use crate::plan::{
-    Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, revoked,
+    Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, outside_of, revoked,
 };
 use crate::playbook::Task;
 
@@ -35,6 +35,12 @@ impl Module for CaRollover {
                 kind: Kind::TextList,
                 required: false,
                 summary: "hosts outside the inventory whose certificates of the old CA may stop working",
+            },
+            Parameter {
+                name: "revoking",
+                kind: Kind::Text,
+                required: false,
+                summary: "a host or a serial that is being revoked: its certificates hold nothing back",
             },
             Parameter {
                 name: "old_key",
@@ -84,7 +90,7 @@ impl Module for CaRollover {
             return Err(Refusal::new("there is no CA yet that another could follow")
                 .hint("deploy first: dtls-deploy INVENTORY"));
         }
-        if !planner.authority.has_ledger && !is_idle(task) {
+        if !planner.authority.knows_holders() && !is_idle(task) {
             let problem = AuthorityProblem::NoLedger(format!("{}/{LEDGER}", host.settings.ca_dir));
             let refusal = Refusal::new(problem.to_string()).hint(problem.hint());
             // Nor is anything issued by the tasks that follow.
@@ -192,6 +198,12 @@ fn start_or_end(
         return Ok(Vec::new());
     }
     planner.rolls_over = true;
+    let declared = Declared::by(task);
+    let mut outside = outside_of(&planner.authority, planner.inventory, planner.now);
+    outside.retain(|outside| !declared.lets_go(outside));
+    if !outside.is_empty() {
+        return Err(held_by(&outside, "it does not begin"));
+    }
     let mut subject = host.settings.ca_subject.clone();
     if subject.common_name.is_none() {
         subject.common_name = Some(format!("{} CA", planner.inventory.name));
@@ -219,15 +231,15 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
         return Ok(Vec::new());
     };
     rollover.advances = true;
-    let abandoned = task.list("abandon");
-    rollover.outside.retain(|outside| {
-        let of_host = host_of(&outside.host);
-        !abandoned
-            .iter()
-            .any(|name| *name == outside.host || *name == of_host)
-    });
+    let declared = Declared::by(task);
+    rollover
+        .outside
+        .retain(|outside| !declared.lets_go(outside));
     let outside = rollover.outside.clone();
     let step = rollover.step;
+    // What is rejected already cannot be cut off.
+    let cuts_off = !rollover.expired && !rollover.cut_off().is_empty();
+    rollover.waits = cuts_off;
     let next = rollover.next().subject().to_owned();
     let unreachable: Vec<(String, String)> = rollover
         .held_back()
@@ -239,14 +251,7 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
             planner.note(host, text);
         }
     }
-    let described = |outside: &Outside| {
-        format!(
-            "the {} certificate of {} (valid until {})",
-            outside.role, outside.host, outside.until
-        )
-    };
-    let described: Vec<String> = outside.iter().map(described).collect();
-    if described.is_empty() {
+    if outside.is_empty() {
         if step < 6 {
             return Ok(Vec::new());
         }
@@ -258,14 +263,57 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
             Action::Promote,
         ));
     }
-    let text = format!(
-        "CA rollover: the old CA cannot be dropped as long as others hold certificates of it that are not in the inventory: {}",
-        described.join(", ")
-    );
-    let hint = "put these hosts into the inventory, or let them go: --abandon NAME";
-    if step >= 4 {
-        return Err(Refusal::new(text).hint(hint));
+    if cuts_off {
+        return Err(held_by(&outside, &format!("step {step} is not taken")));
     }
-    planner.note(host, format!("{text}; {hint}"));
+    let text = format!(
+        "CA rollover: it stops before it cuts off others that hold certificates of the old CA and are not in the inventory: {}; {LET_GO}",
+        listed(&outside)
+    );
+    planner.note(host, text);
     Ok(Vec::new())
+}
+
+const LET_GO: &str = "put these hosts into the inventory, or let them go: dtls-deploy rotate --ca INVENTORY --abandon NAME";
+
+fn listed(outside: &[Outside]) -> String {
+    let described: Vec<String> = outside.iter().map(Outside::described).collect();
+    described.join(", ")
+}
+
+/// The refusal of a step that would cut off others.
+fn held_by(outside: &[Outside], what: &str) -> Refusal {
+    Refusal::new(format!(
+        "CA rollover: {what}, because it would cut off others that hold certificates of the old CA and are not in the inventory: {}",
+        listed(outside)
+    ))
+    .hint(LET_GO)
+}
+
+/// Whose certificates of the old CA may stop working.
+struct Declared<'a> {
+    abandoned: Vec<String>,
+    revoking: Option<&'a str>,
+}
+
+impl<'a> Declared<'a> {
+    fn by(task: &'a Task) -> Self {
+        Self {
+            abandoned: task.list("abandon"),
+            revoking: task.argument("revoking"),
+        }
+    }
+
+    fn lets_go(&self, outside: &Outside) -> bool {
+        let of_host = host_of(&outside.host);
+        let is_abandoned = self
+            .abandoned
+            .iter()
+            .any(|name| *name == outside.host || *name == of_host);
+        let is_revoked = self.revoking.is_some_and(|name| {
+            let serial = name.replace(':', "").to_ascii_uppercase();
+            name == outside.host || outside.serials.iter().all(|of| *of == serial)
+        });
+        is_abandoned || is_revoked
+    }
 }

@@ -58,7 +58,9 @@ pub enum AuthorityProblem {
         hint: Option<String>,
     },
     /// Nobody knows who else holds certificates of the CA.
-    #[error("the CA's ledger {0} is missing: who holds certificates of this CA is not known")]
+    #[error(
+        "the CA's ledger {0} is missing or lists no certificate: who holds certificates of this CA is not known"
+    )]
     NoLedger(String),
     #[error("{present} is there, but {missing} is not")]
     Half { present: String, missing: String },
@@ -216,6 +218,13 @@ impl Authority {
             self.pem.as_deref() == Some(bundle) && self.file_sha256.as_ref() == Some(&file.sha256)
         };
         !holds_key(file) && (sha256_hex(bundle.as_bytes()) == file.sha256 || is_verbatim())
+    }
+
+    /// Whether the ledger says who holds certificates of the CA. One without a single
+    /// certificate, an empty file for instance, says as little as one that is not there.
+    #[must_use]
+    pub fn knows_holders(&self) -> bool {
+        self.has_ledger && !self.ledger.entries().is_empty()
     }
 
     /// What delivering the CA's certificate means: known certificates, or that of

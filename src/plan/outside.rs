@@ -17,6 +17,19 @@ pub struct Outside {
     pub role: Role,
     /// When it expires.
     pub until: time::Date,
+    /// Of its certificates.
+    pub serials: Vec<String>,
+}
+
+impl Outside {
+    /// For people: which certificate it is.
+    #[must_use]
+    pub fn described(&self) -> String {
+        format!(
+            "the {} certificate of {} (valid until {})",
+            self.role, self.host, self.until
+        )
+    }
 }
 
 /// Whose certificates the inventory speaks of: those that it wants, and those of
@@ -61,6 +74,7 @@ pub fn outside_of(
             host: entry.host.clone(),
             role: entry.role,
             until: entry.not_after.date(),
+            serials: vec![entry.serial.clone()],
         })
         .collect();
     outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
@@ -68,6 +82,7 @@ pub fn outside_of(
         let same = later.host == kept.host && later.role == kept.role;
         if same {
             kept.until = kept.until.max(later.until);
+            kept.serials.append(&mut later.serials);
         }
         same
     });

@@ -57,6 +57,8 @@ pub struct Rollover {
     begun: u8,
     /// Unexpired identities of the old CA that are not in the inventory.
     pub outside: Vec<Outside>,
+    /// The next step would cut off identities outside the inventory: it is not taken.
+    pub waits: bool,
     /// Bundles found on the nodes.
     found: BTreeMap<(String, Role), Trust>,
 }
@@ -93,6 +95,7 @@ impl Rollover {
             behind: Vec::new(),
             begun: 1,
             outside: Vec::new(),
+            waits: false,
             found: BTreeMap::new(),
         };
         rollover.outside = outside_of(authority, inventory, now);
@@ -246,6 +249,9 @@ impl Rollover {
         if self.expired && self.advances {
             return true;
         }
+        if self.waits {
+            return false;
+        }
         match role {
             // In the middle of it, a daemon that is left is taken along.
             Role::Daemon => self.step >= 2 && (self.advances || self.begun >= 2),
@@ -258,7 +264,7 @@ impl Rollover {
             Role::Daemon => 4,
             Role::Client => 5,
         };
-        self.advances && self.step >= step && self.outside.is_empty()
+        self.advances && self.step >= step && !self.waits && self.outside.is_empty()
     }
 
     /// Whom a node shall trust after this run.
@@ -328,6 +334,21 @@ impl Rollover {
             .into_iter()
             .filter(|step| self.lacks(*step, host, facts, inventory).is_some())
             .count()
+    }
+
+    /// Those outside the inventory whom the present step would cut off. They trust the old CA
+    /// alone and show leaves of it: clients reject a daemon that shows a leaf of the new CA (2),
+    /// and are rejected by one that has dropped the old (4); daemons reject a client with a leaf
+    /// of the new CA (3), and are rejected by one that has dropped the old (5).
+    #[must_use]
+    pub fn cut_off(&self) -> Vec<&Outside> {
+        let outside = self.outside.iter();
+        outside
+            .filter(|of| match of.role {
+                Role::Client => self.step >= 2,
+                Role::Daemon => self.step >= 3,
+            })
+            .collect()
     }
 
     /// Who holds the present step back, in words.

@@ -201,7 +201,7 @@ impl Run<'_> {
             let host = ca.name.clone();
             return Err(RunError::NoCertificate { host });
         }
-        if !authority.has_ledger {
+        if !authority.knows_holders() {
             let path = format!("{}/{}", ca.settings.ca_dir, crate::pki::LEDGER);
             let problem = AuthorityProblem::NoLedger(path);
             return Err(self.refused(STEP, problem.to_string(), Some(problem.hint())));
