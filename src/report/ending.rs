@@ -200,7 +200,7 @@ fn outages(hosts: &[HostRecap]) -> String {
 }
 
 fn went_wrong(host: &HostRecap) -> bool {
-    host.failed > 0 || host.unreachable || host.not_done > 0
+    host.failed > 0 || host.not_proved > 0 || host.unreachable || host.not_done > 0
 }
 
 /// A line a host while there are few; of many only those that failed, and
@@ -280,6 +280,30 @@ mod tests {
             restarts,
             away_milliseconds,
         }
+    }
+
+    #[test]
+    fn a_host_that_is_not_proved_is_shown_and_not_green() {
+        let mut hosts = vec![host("fine", 0, 0); 30];
+        for host in &mut hosts {
+            host.changed = 0;
+        }
+        hosts[7].host = "doubtful".to_owned();
+        hosts[7].not_proved = 1;
+        let style = Style {
+            colour: true,
+            verbosity: Verbosity::Normal,
+            width: None,
+            timings: false,
+        };
+        let lines = recap(style, &hosts, 10);
+        let shown: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("doubtful"))
+            .collect();
+        assert_eq!(shown.len(), 1, "{lines:?}");
+        assert!(shown[0].contains("\u{1b}[31m"), "{shown:?}");
+        assert!(!lines.iter().any(|line| line.contains("fine")), "{lines:?}");
     }
 
     #[test]

@@ -104,10 +104,17 @@ impl Run<'_> {
     ) -> Exit {
         let problems = world.plan.problems.iter();
         let refused: BTreeSet<&str> = problems.map(|problem| problem.host.as_str()).collect();
-        // Counted once for all hosts: each of many looks up its own.
+        // A check counts on the daemon it is about, unless --limit leaves that one out.
+        let listed: HashSet<&str> = self.hosts().iter().map(|host| host.name.as_str()).collect();
         let mut verdicts: HashMap<&str, Vec<Verdict>> = HashMap::new();
         for proof in proofs {
-            let own = verdicts.entry(host_of(&proof.from)).or_default();
+            let daemon = proof.to.as_str();
+            let about = if listed.contains(daemon) {
+                daemon
+            } else {
+                host_of(&proof.from)
+            };
+            let own = verdicts.entry(about).or_default();
             own.push(proof.verdict);
         }
         let mut issued_for: HashMap<&str, usize> = HashMap::new();
