@@ -101,7 +101,10 @@ impl Apply<'_> {
             Served::Socket => return answers_locally(node, host.as_root).await,
             Served::Issued(mode) | Served::Kept { mode, .. } => *mode,
         };
-        let address = daemon_address(host);
+        let address = match serves {
+            Served::Kept { address, .. } => address.clone(),
+            Served::Issued(_) | Served::Socket => daemon_address(host),
+        };
         let mut from: Vec<&Node> = self
             .inventory
             .clients()

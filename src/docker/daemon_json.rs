@@ -192,6 +192,14 @@ pub fn mode_of(text: &str) -> Option<DaemonMode> {
     }
 }
 
+/// The TLS files that a text names: CA, certificate, key.
+#[must_use]
+pub fn named_paths(text: &str) -> [Option<String>; 3] {
+    let settings: Value = serde_json::from_str(text).unwrap_or_default();
+    let text = |name: &str| settings.get(name)?.as_str().map(str::to_owned);
+    ["tlscacert", "tlscert", "tlskey"].map(text)
+}
+
 /// What [`merge`] sets is taken out, where it names these paths, and of `hosts` the
 /// addresses in `tcp`; everything else is kept. `None` when nothing is left, or
 /// nothing was there.

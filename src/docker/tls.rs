@@ -134,6 +134,15 @@ pub fn mode_of(arguments: &[String]) -> Option<DaemonMode> {
     }
 }
 
+/// The TLS files that these arguments name: CA, certificate, key. What is given last counts.
+#[must_use]
+pub fn named_paths(arguments: &[String]) -> [Option<String>; 3] {
+    ["--tlscacert=", "--tlscert=", "--tlskey="].map(|flag| {
+        let mut values = arguments.iter().rev();
+        values.find_map(|argument| argument.strip_prefix(flag).map(str::to_owned))
+    })
+}
+
 /// A word as systemd reads it: systemd.syntax(7), "QUOTING", and
 /// systemd.service(5), "COMMAND LINES".
 fn unit_word(text: &str) -> String {

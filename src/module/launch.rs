@@ -4,15 +4,19 @@
 //! for `dockerd --validate`, or a refusal where a flag and daemon.json collide.
 //! Called by `restart`.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::{daemon_json, systemd_override};
+use crate::docker::daemon_json::{TlsPaths, mode_of, named_paths as settings_paths, tcp_hosts};
 use crate::docker::flags::collisions;
-use crate::docker::unit::{UnitFile, command_line};
+use crate::docker::tls::{self, DaemonMode};
+use crate::docker::unit::{UnitFile, command_line, listeners};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::node::validation::{TlsFile, Validation};
-use crate::plan::{Action, Change, Content, Refusal};
+use crate::plan::{Action, Change, Content, DaemonAddress, Refusal, daemon_address};
 
 /// What dockerd is to be asked; nothing where its command line cannot be told.
 ///
@@ -52,7 +56,7 @@ pub(super) fn validation(
     if command_line.iter().any(elsewhere) {
         return Ok(None);
     }
-    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
+    let paths = launched(host, facts, planned).paths;
     let paths = [paths.ca, paths.certificate, paths.key];
     for (file, path) in TlsFile::ALL.into_iter().zip(&paths) {
         if let Some(value) = settings.get_mut(file.key())
@@ -88,7 +92,11 @@ pub(super) fn command_line_of(
 }
 
 /// A file as it will be.
-fn text_of<'a>(path: &str, facts: &'a NodeFacts, planned: &'a [Change]) -> Option<&'a str> {
+pub(super) fn text_of<'a>(
+    path: &str,
+    facts: &'a NodeFacts,
+    planned: &'a [Change],
+) -> Option<&'a str> {
     let planned = planned
         .iter()
         .rev()
@@ -104,27 +112,104 @@ fn text_of<'a>(path: &str, facts: &'a NodeFacts, planned: &'a [Change]) -> Optio
     }
 }
 
-/// The unit's files as they will be, in systemd's order.
+/// The unit's files as they will be, in systemd's order: our drop-in, and what else is changed in
+/// its directory, by going back to a time when ours had another name.
 pub(super) fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
     let mut files = systemd_override::unit_files(facts);
     let directory = systemd_override::directory(&host.settings.unit);
+    let changed = planned.iter().filter_map(|change| match &change.action {
+        Action::File(file) if file.directory == directory => Some(file.path()),
+        _ => None,
+    });
     let own = format!("{directory}/{}", host.settings.dropin);
-    let text = text_of(&own, facts, planned);
-    if text.is_none() {
-        files.retain(|file| file.path != own);
-    }
-    if let Some(text) = text {
-        let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
-        // It hides those of the same name in other directories.
-        files.retain(|file| name(&file.path) != name(&own));
-        let at = files
-            .iter()
-            .position(|file| file.path.contains(".d/") && name(&file.path) > name(&own))
-            .unwrap_or(files.len());
-        let text = text.to_owned();
-        files.insert(at, UnitFile { path: own, text });
+    let paths: BTreeSet<String> = changed.chain([own]).collect();
+    for path in paths {
+        let text = text_of(&path, facts, planned);
+        place_in(&mut files, path, text);
     }
     files
+}
+
+/// Puts a drop-in in its place among the others, or takes it away.
+fn place_in(files: &mut Vec<UnitFile>, own: String, text: Option<&str>) {
+    let Some(text) = text else {
+        files.retain(|file| file.path != own);
+        return;
+    };
+    let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+    // It hides those of the same name in other directories.
+    files.retain(|file| name(&file.path) != name(&own));
+    let at = files
+        .iter()
+        .position(|file| file.path.contains(".d/") && name(&file.path) > name(&own))
+        .unwrap_or(files.len());
+    let text = text.to_owned();
+    files.insert(at, UnitFile { path: own, text });
+}
+
+/// What dockerd will read and where it will be reached, by the node's own files as they will be:
+/// going back, they say something else than the inventory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Launched {
+    pub mode: Option<DaemonMode>,
+    pub paths: TlsPaths,
+    pub address: DaemonAddress,
+}
+
+pub(super) fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched {
+    let settings = text_of(daemon_json::PATH, facts, planned).unwrap_or_default();
+    let files = unit_files(host, facts, planned);
+    let directory = systemd_override::directory(&host.settings.unit);
+    let own = format!("{directory}/{}", host.settings.dropin);
+    // Where the command line as a whole cannot be told: one with specifiers such as `%H`.
+    let own_flags = || {
+        let text = files.iter().find(|file| file.path == own);
+        let words = text
+            .map_or("", |file| file.text.as_str())
+            .split_whitespace();
+        words.map(str::to_owned).collect()
+    };
+    let arguments = command_line_of(host, facts, planned).unwrap_or_else(own_flags);
+    let usual = daemon_json::tls_paths(host, |path| facts.expand(path));
+    let [ca, certificate, key] = settings_paths(settings);
+    let [flag_ca, flag_certificate, flag_key] = tls::named_paths(&arguments);
+    let addresses = if facts.systemd {
+        let unit = facts.unit.clone().unwrap_or_default();
+        let environment: Vec<(&str, &str)> = unit
+            .environment_files
+            .iter()
+            .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
+            .collect();
+        let (listeners, _) = listeners(&files, &environment);
+        listeners.into_iter().map(|found| found.address).collect()
+    } else {
+        tcp_hosts(settings)
+    };
+    Launched {
+        mode: mode_of(settings).or_else(|| tls::mode_of(&arguments)),
+        paths: TlsPaths {
+            ca: ca.or(flag_ca).unwrap_or(usual.ca),
+            certificate: certificate
+                .or(flag_certificate)
+                .unwrap_or(usual.certificate),
+            key: key.or(flag_key).unwrap_or(usual.key),
+        },
+        address: reached(host, &addresses),
+    }
+}
+
+/// Where clients reach a daemon that listens on these addresses: as the inventory says, where
+/// that is one of them.
+fn reached(host: &Host, addresses: &[String]) -> DaemonAddress {
+    let wanted = daemon_address(host);
+    let mut found = addresses
+        .iter()
+        .filter_map(|address| DaemonAddress::listened(address, &host.connection.address));
+    let first = found.next();
+    match first {
+        Some(first) if first != wanted && !found.any(|other| other == wanted) => first,
+        _ => wanted,
+    }
 }
 
 /// The file that a flag stands in, an operator's rather than our own.

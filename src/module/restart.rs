@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Kind, Module, Parameter, launch, socket_override};
 use crate::docker::daemon_json::{mode_of, tcp_hosts};
-use crate::docker::tls;
+use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::{listeners, socket::ports};
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
 use crate::plan::{
-    Action, Change, Containers, Content, Note, OWNER, Planner, Refusal, Restart as RestartAction,
-    Served, is_swarm_manager,
+    Action, Change, Containers, Content, Forget, Note, OWNER, Planner, Refusal,
+    Restart as RestartAction, Served, is_swarm_manager,
 };
 use crate::playbook::Task;
 
@@ -79,6 +79,9 @@ impl Module for Restart {
         if planner.earlier.iter().any(is_socket) {
             reads.insert(socket.clone());
         }
+        if goes_back(&planner.earlier) {
+            reads.extend(restored(host, facts, &planner.earlier));
+        }
         let mut reasons: Vec<String> = Vec::new();
         // What the daemon is told by a reload needs no restart.
         let reload = planner
@@ -105,7 +108,7 @@ impl Module for Restart {
         if reasons.is_empty() {
             return Ok(Vec::new());
         }
-        let serves = served(planner, host, facts);
+        let serves = served(planner, host, facts)?;
         let open = match &serves {
             Served::Socket => open_ports(planner, host, facts)?,
             _ => None,
@@ -172,7 +175,7 @@ fn open_ports(
         .map(|listener| (listener.address, listener.path))
         .collect();
     if !facts.systemd {
-        let text = settings(planner, facts).unwrap_or_default();
+        let text = launch::text_of(daemon_json::PATH, facts, &planner.earlier).unwrap_or_default();
         let hosts = tcp_hosts(text).into_iter();
         open.extend(hosts.map(|host| (host, daemon_json::PATH.to_owned())));
     }
@@ -207,63 +210,64 @@ fn open_ports(
     )))
 }
 
-/// The flags that our drop-in will have, where the command line as a whole cannot
-/// be told: one with specifiers such as `%H`.
-fn own_flags(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Vec<String> {
-    let own = format!(
-        "{}/{}",
-        systemd_override::directory(&host.settings.unit),
-        host.settings.dropin
-    );
-    let files = launch::unit_files(host, facts, &planner.earlier);
-    let text = files.iter().find(|file| file.path == own);
-    let words = text
-        .map_or("", |file| file.text.as_str())
-        .split_whitespace();
-    words.map(str::to_owned).collect()
-}
-
-/// daemon.json as it will be.
-fn settings<'a>(planner: &'a Planner<'_>, facts: &'a NodeFacts) -> Option<&'a str> {
-    match change_of(planner, daemon_json::PATH) {
-        Some(Content::Gone { .. }) => None,
-        Some(Content::Text(text)) => Some(text.as_str()),
-        Some(Content::Kept { copy, .. }) => facts.text(copy),
-        _ => facts.text(daemon_json::PATH),
-    }
-}
-
 /// What the daemon serves with the files as they will be.
-fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Served {
-    let change_of = |path: &str| change_of(planner, path);
-    let settings = settings(planner, facts);
-    let arguments = launch::command_line_of(host, facts, &planner.earlier)
-        .unwrap_or_else(|| own_flags(planner, host, facts));
-    let mode = settings
-        .and_then(mode_of)
-        .or_else(|| tls::mode_of(&arguments));
-    let Some(mode) = mode else {
-        return Served::Socket;
+fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<Served, Refusal> {
+    let launched = launch::launched(host, facts, &planner.earlier);
+    let Some(mode) = launched.mode else {
+        return Ok(Served::Socket);
     };
-    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
     let kept = |path: &str| {
-        let from = match change_of(path) {
+        let from = match change_of(planner, path) {
             Some(Content::Kept { copy, .. }) => copy,
+            Some(Content::Gone { .. }) => return None,
             _ => path,
         };
         facts.regular(from)?.content.clone()
     };
-    let goes_back = [&paths.ca, &paths.certificate]
-        .into_iter()
-        .any(|path| matches!(change_of(path), Some(Content::Kept { .. })));
-    match (kept(&paths.certificate), kept(&paths.ca)) {
-        (Some(certificate), Some(authorities)) if goes_back => Served::Kept {
-            mode,
-            certificate,
-            authorities,
-        },
-        _ => Served::Issued(mode),
+    if !goes_back(&planner.earlier) {
+        return Ok(Served::Issued(mode));
     }
+    let paths = launched.paths;
+    let unknown = |path: &str| {
+        Refusal::new(format!(
+            "docker would read {path} then, and what is in it is not known"
+        ))
+        .hint("deploy again instead")
+    };
+    let authorities = match (mode, kept(&paths.ca)) {
+        (_, Some(authorities)) => authorities,
+        (DaemonMode::Tls, None) => Vec::new(),
+        (DaemonMode::TlsVerify, None) => return Err(unknown(&paths.ca)),
+    };
+    Ok(Served::Kept {
+        mode,
+        certificate: kept(&paths.certificate).ok_or_else(|| unknown(&paths.certificate))?,
+        authorities,
+        address: launched.address,
+    })
+}
+
+/// What dockerd reads of the files that are put back, and of those that go, beside what the
+/// inventory names.
+fn restored(host: &Host, facts: &NodeFacts, planned: &[Change]) -> BTreeSet<String> {
+    let directory = systemd_override::directory(&host.settings.unit);
+    let units = planned.iter().filter_map(|change| match &change.action {
+        Action::File(file) if file.directory == directory => Some(file.path()),
+        _ => None,
+    });
+    let paths = launch::launched(host, facts, planned).paths;
+    units
+        .chain([paths.ca, paths.certificate, paths.key])
+        .collect()
+}
+
+/// Whether the files are those of a generation.
+fn goes_back(planned: &[Change]) -> bool {
+    planned.iter().any(|change| match &change.action {
+        Action::File(file) => matches!(file.content, Content::Kept { .. }),
+        Action::Forget(forget) => matches!(forget, Forget::Generation(_)),
+        _ => false,
+    })
 }
 
 /// Whether the daemon as it is now would speak TLS.

@@ -4,7 +4,7 @@
 //! out: where each file was, with its mode and what is kept of it. The prelude
 //! writes the form and describes it; `rollback` reads it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{KeptGeneration, NodeFacts};
 
@@ -106,6 +106,57 @@ impl Generation {
         Ok(generation)
     }
 
+    /// Every path that it is about.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let files = self.files.iter().map(|file| file.path.as_str());
+        files.chain(self.absent.iter().map(String::as_str))
+    }
+}
+
+/// What was there before all the changes that one run made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeforeRun {
+    pub run: String,
+    /// The run's generations, the oldest first.
+    pub generations: Vec<KeptGeneration>,
+    /// Each with the account that keeps it.
+    pub files: Vec<(KeptFile, String)>,
+    /// What was not there.
+    pub absent: Vec<String>,
+    missing: BTreeMap<String, String>,
+}
+
+impl BeforeRun {
+    /// Of a run's generations, the oldest first: what two of them are about was before the run
+    /// as the older one says. None of no generation.
+    #[must_use]
+    pub fn of(generations: Vec<Generation>) -> Option<Self> {
+        let mut before = Self {
+            run: generations.first()?.run.clone(),
+            generations: Vec::new(),
+            files: Vec::new(),
+            absent: Vec::new(),
+            missing: BTreeMap::new(),
+        };
+        let mut known = BTreeSet::new();
+        for generation in generations {
+            for file in generation.files {
+                if known.insert(file.path.clone()) {
+                    before.files.push((file, generation.kept.account.clone()));
+                }
+            }
+            let absent = generation.absent.into_iter();
+            before
+                .absent
+                .extend(absent.filter(|path| known.insert(path.clone())));
+            for (directory, top) in generation.missing {
+                before.missing.entry(directory).or_insert(top);
+            }
+            before.generations.push(generation.kept);
+        }
+        Some(before)
+    }
+
     /// How many levels of a directory were not there.
     #[must_use]
     pub fn levels(&self, directory: &str) -> u8 {
@@ -115,12 +166,6 @@ impl Generation {
             .get(directory)
             .map_or(0, |top| depth(directory).saturating_sub(depth(top)) + 1);
         u8::try_from(levels).unwrap_or(u8::MAX)
-    }
-
-    /// Every path that it is about.
-    pub fn paths(&self) -> impl Iterator<Item = &str> {
-        let files = self.files.iter().map(|file| file.path.as_str());
-        files.chain(self.absent.iter().map(String::as_str))
     }
 }
 
@@ -163,15 +208,30 @@ mod tests {
         assert_eq!(generation.absent, ["/d/new"]);
         let paths: Vec<&str> = generation.paths().collect();
         assert_eq!(paths, ["/d/key.pem", "/d/b", "/d/new"]);
-        assert_eq!(
-            (generation.levels("/a/b/c"), generation.levels("/d")),
-            (2, 0)
-        );
         assert_eq!(generation.files[0].mode, 0o400);
         assert_eq!(generation.files[1].copy, "/s/generations/000002-r.01/2");
         assert_eq!(generation.files[1].sha256, "bb");
         assert_eq!(generation.kept.name(), "000002-r.01");
         assert_eq!(generation.kept.run(), Some("r"));
+        let before = BeforeRun::of(vec![generation]).unwrap();
+        assert_eq!((before.levels("/a/b/c"), before.levels("/d")), (2, 0));
+    }
+
+    #[test]
+    fn what_two_changes_of_a_run_replaced_was_as_the_first_found_it() {
+        let first = read("run\tr\nabsent\t/d/b\nfile\t644\t0\t0\t/d/a\n", "aa  1\n");
+        let text = "run\tr\nabsent\t/d/c\nfile\t644\t0\t0\t/d/b\nfile\t600\t0\t0\t/d/a\n";
+        let second = read(text, "bb  1\ncc  2\n");
+        let before = BeforeRun::of(vec![first.unwrap(), second.unwrap()]).unwrap();
+        let files: Vec<(&str, &str)> = before
+            .files
+            .iter()
+            .map(|(file, _)| (file.path.as_str(), file.sha256.as_str()))
+            .collect();
+        assert_eq!(files, [("/d/a", "aa")]);
+        assert_eq!(before.absent, ["/d/b", "/d/c"]);
+        assert_eq!(before.generations.len(), 2);
+        assert_eq!(BeforeRun::of(Vec::new()), None);
     }
 
     #[test]

@@ -22,6 +22,25 @@ impl DaemonAddress {
     }
 }
 
+impl DaemonAddress {
+    /// Of an address as dockerd takes it, `tcp://0.0.0.0:2376` for instance, on a host that is
+    /// reached at `reached`; none of a local socket.
+    #[must_use]
+    pub fn listened(address: &str, reached: &str) -> Option<Self> {
+        let rest = address.strip_prefix("tcp://")?;
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+            _ => (rest, 2376),
+        };
+        let host = host.trim_matches(['[', ']']);
+        let host = if is_wildcard(host) { reached } else { host };
+        Some(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
 /// The first address that the daemon listens on; where that is every address
 /// of its host, the one the inventory reaches the host at.
 #[must_use]
@@ -44,4 +63,30 @@ fn is_wildcard(host: &str) -> bool {
         || host
             .parse::<IpAddr>()
             .is_ok_and(|address| address.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_where_clients_reach_it() {
+        for (address, expected) in [
+            ("tcp://0.0.0.0:2376", Some(("10.0.0.12", 2376))),
+            ("tcp://[::]:2377", Some(("10.0.0.12", 2377))),
+            ("tcp://:2376", Some(("10.0.0.12", 2376))),
+            ("tcp://node3:2400", Some(("node3", 2400))),
+            ("tcp://[2001:db8::1]:2376", Some(("2001:db8::1", 2376))),
+            ("tcp://[2001:db8::1]", Some(("2001:db8::1", 2376))),
+            ("tcp://node3:x", None),
+            ("unix:///run/docker.sock", None),
+            ("fd://", None),
+        ] {
+            let found = DaemonAddress::listened(address, "10.0.0.12");
+            let found = found
+                .as_ref()
+                .map(|found| (found.host.as_str(), found.port));
+            assert_eq!(found, expected, "{address}");
+        }
+    }
 }

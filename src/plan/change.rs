@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::DaemonAddress;
 use crate::docker::tls::DaemonMode;
 use crate::node::facts::KeptGeneration;
 use crate::node::validation::Validation;
@@ -274,6 +275,8 @@ pub enum Served {
         mode: DaemonMode,
         certificate: Vec<u8>,
         authorities: Vec<u8>,
+        /// Where it is reached, by the settings of the generation.
+        address: DaemonAddress,
     },
     /// No TLS: its local socket.
     Socket,

@@ -1,6 +1,7 @@
 //! Recovery brings back nothing that was taken out of service, unless it is asked for by name.
 
 use crate::lab::{Lab, Run};
+use crate::recovery::{CLIENT_FILES, DAEMON_FILES, serial};
 use crate::revoke::{inventory, is_let_in, said};
 
 const CA: &str = "/etc/dtls-deploy/ca";
@@ -161,4 +162,41 @@ fn a_lost_ca_is_not_replaced_without_a_word() {
     refused(&lab, &[&inventory, "--check"], &listed);
     let run = lab.deploy(&[&inventory, "--new-ca"]);
     assert!(run.stdout.contains("the CA is new"), "{}", run.stdout);
+}
+
+/// Whatever the last run changed, `rollback` takes it back as the node knows it: the inventory
+/// says something else by now.
+#[test]
+fn rollback_takes_back_what_the_inventory_does_not_say_any_more() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let all = |lab: &Lab| {
+        (
+            lab.exec("node3", DAEMON_FILES),
+            lab.exec_as("node1", "ubuntu", CLIENT_FILES),
+        )
+    };
+    let (files, before) = (all(&lab), serial(&lab));
+    for variables in [
+        "{dtls_listen: ['tcp://node3:2377']}",
+        "{dtls_daemon_dir: /etc/docker/other}",
+        "{dtls_daemon_files: {ca: one.pem, cert: two.pem, key: three.pem}}",
+        "{dtls_config_style: flags, dtls_daemon_dir: /etc/docker/other}",
+        // Two transactions of one run: live-restore is confirmed first.
+        "{dtls_live_restore: true, dtls_extra_sans: [DNS:more.example]}",
+        "{dtls_live_restore: true, dtls_listen: ['tcp://node3:2378'], dtls_daemon_dir: /etc/docker/third}",
+    ] {
+        lab.deploy(&[&inventory, "-e", variables]);
+        assert_ne!(all(&lab), files, "{variables}");
+        lab.deploy(&["rollback", &inventory, "-e", variables]);
+        assert_eq!(all(&lab), files, "{variables}");
+        assert_eq!(serial(&lab), before, "{variables}");
+        let run = lab.deploy(&[&inventory]);
+        assert!(
+            run.stdout.contains("Nothing to change."),
+            "{variables}: {}",
+            run.stdout
+        );
+    }
 }

@@ -5,12 +5,12 @@ use crate::interrupt::{Running, slow_restart};
 use crate::lab::Lab;
 
 /// Everything that a deployment touches on a daemon's node.
-const DAEMON_FILES: &str = "cd / && find etc/docker etc/systemd/system/docker.service.d -mindepth 1 -not -name key.json -not -name 90-slow.conf 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
+pub const DAEMON_FILES: &str = "cd / && find etc/docker etc/systemd/system/docker.service.d -mindepth 1 -not -name key.json -not -name 90-slow.conf 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
 
 /// The same for a client's account.
-const CLIENT_FILES: &str = "cd && find .docker .profile -mindepth 0 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
+pub const CLIENT_FILES: &str = "cd && find .docker .profile -mindepth 0 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
 
-fn serial(lab: &Lab) -> String {
+pub fn serial(lab: &Lab) -> String {
     lab.exec(
         "node1",
         "openssl s_client -connect node3:2376 </dev/null 2>/dev/null | openssl x509 -noout -serial",

@@ -49,6 +49,9 @@ struct Written {
     /// Variables for everybody when the plan is made.
     #[serde(default)]
     variables: BTreeMap<String, Value>,
+    /// Variables for everybody at a second deployment.
+    #[serde(default)]
+    redeployed_with: BTreeMap<String, Value>,
     /// Passes of `rotate --ca` between the deployment and what has happened since.
     #[serde(default)]
     rolled: usize,
@@ -265,9 +268,16 @@ impl Case {
                 DEPLOYED,
             );
         }
+        let mut variables = written.deployed_with.clone();
+        if !written.redeployed_with.is_empty() {
+            variables.extend(written.redeployed_with.clone());
+            let again = self.inventory(&variables);
+            let at = DEPLOYED + Duration::minutes(30);
+            let facts = lab.facts(&again, &deploy, at, &BTreeSet::new());
+            lab.carry_out(&again, &plan(&again, &deploy, &facts, at), at);
+        }
         let backup = lab.backup(deployed.ca());
         let now = DEPLOYED + Duration::days(written.days);
-        let mut variables = written.deployed_with.clone();
         variables.extend(written.variables.clone());
         let mut inventory = self.inventory(&variables);
         for pass in 0..written.rolled + written.rolled_later {

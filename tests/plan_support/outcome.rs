@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use dtls_deploy::pki::{AuthorityProfile, Signer, Subject};
-use dtls_deploy::plan::{Action, Content, Forget, LeafPart, Plan};
+use dtls_deploy::plan::{Action, Content, Forget, LeafPart, Plan, Served};
 
 /// What came out, in the words of `expect:`.
 pub struct Outcome {
@@ -112,7 +112,15 @@ fn action(action: &Action) -> String {
             };
             format!("{content}, {:04o} {}", file.mode, file.account)
         }
-        Action::Restart(restart) => format!("restart, {} files read", restart.reads.len()),
+        Action::Restart(restart) => {
+            let read = restart.reads.len();
+            match &restart.serves {
+                Served::Kept { address, .. } => {
+                    format!("restart, {read} files read, seen at {}", address.url())
+                }
+                _ => format!("restart, {read} files read"),
+            }
+        }
         Action::Forget(Forget::Generation(kept)) => format!("forget {}", kept.path),
         Action::Forget(Forget::Everything) => "forget everything".to_owned(),
         Action::Reload(reload) => match &reload.has_read {

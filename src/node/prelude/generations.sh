@@ -150,8 +150,8 @@ generation_drop() {
     rm -rf "$STATE/generations/.new-$RUN.$SEQUENCE" ${generation_found:+"$generation_found"}
 }
 
-# generations_keep COUNT: the newest stay; of what is older nothing, and no key
-# whose certificate has expired.
+# generations_keep COUNT: the newest stay, and all of this run, which goes back as a whole;
+# of what is older no part of a run, and no key whose certificate has expired.
 generations_keep() {
     own_state || return 0
     for generation_each in "$STATE/generations"/.new-*; do
@@ -163,8 +163,16 @@ generations_keep() {
         [ ! -d "$generation_each" ] || set -- "$@" "$generation_each"
     done
     while [ $# -gt "$generation_left" ]; do
-        rm -rf "$1"
-        shift
+        generation_run=${1##*/}
+        generation_run=${generation_run#*-}
+        generation_run=${generation_run%.*}
+        [ "$generation_run" != "$RUN" ] || break
+        while [ $# -gt 0 ]; do
+            case $1 in
+            */[0-9]*-"$generation_run".*) rm -rf "$1" && shift || return 0 ;;
+            *) break ;;
+            esac
+        done
     done
     generation_now=
     for generation_each in "$@"; do
