@@ -183,6 +183,7 @@ impl Run<'_> {
             self.consent(&world.plan).await?;
             materials = self.issue(world, &mut agent, &mut None).await?;
             (outcome, proofs) = self.apply_and_prove(world, pass, &materials).await;
+            outcome.placed.extend(world.plan.arrived.iter().cloned());
             self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
             // The agent gives the lock back and ends.
             if let Err(error) = self.call(&mut agent, Request::Bye).await {
@@ -191,6 +192,10 @@ impl Run<'_> {
         }
         if proofs.is_empty() && !self.options.check {
             proofs = self.proved(world, &materials).await;
+        }
+        if world.plan.is_empty() {
+            self.tell_arrived(world, program, &mut outcome, &proofs)
+                .await?;
         }
         Ok((outcome, proofs))
     }

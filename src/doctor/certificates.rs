@@ -12,7 +12,7 @@ use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, San};
 use crate::plan::{
     Action, LookedAt, Renewal, authority_warning, daemon_address, is_older, leaf_location,
-    look_at_leaf, renewal, revoked_reason,
+    left_keys, look_at_leaf, renewal, revoked_reason,
 };
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
@@ -45,6 +45,21 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         let found = finding(Severity::Error, Topic::Files, &ca.name, seen, advice);
         findings.add_mended(found, world.mends_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
+    }
+    for key in left_keys(&world.authority, world.inventory, &world.facts) {
+        let (advice, mended) = if key.has_arrived {
+            (
+                "it is removed when its host is proved: dtls-deploy INVENTORY",
+                true,
+            )
+        } else {
+            ("it waits there for its host: dtls-deploy INVENTORY", false)
+        };
+        let seen = key.described();
+        let mut found = finding(Severity::Warning, Topic::Files, &ca.name, seen, advice);
+        found.mended_by_deploy = mended;
+        findings.add(found);
+        findings.covers(&ca.name, &key.path);
     }
     let Some(certificate) = &world.authority.certificate else {
         return;

@@ -8,6 +8,7 @@
 mod address;
 mod adopted;
 mod anchor;
+mod arrived;
 mod authority;
 mod authority_profile;
 mod change;
@@ -39,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 pub use address::{DaemonAddress, daemon_address};
+pub use arrived::{LeftKey, left_keys};
 pub use authority::{Authority, AuthorityProblem};
 pub use change::{
     Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Reload, Restart, Served,
@@ -320,6 +322,17 @@ pub fn plan(
                 ((host.holder(), role), bundle)
             })
             .collect();
+    }
+    if playbook.issues() && planner.authority.problem.is_none() {
+        let left = left_keys(&planner.authority, inventory, facts).into_iter();
+        for key in left.filter(|key| key.has_arrived) {
+            let text = format!(
+                "{} although its host has it: it is removed once it is proved",
+                key.described()
+            );
+            planner.note(inventory.ca(), text);
+            plan.arrived.push(key.leaf);
+        }
     }
     plan.verify = planner.proves;
     plan.rollover_due = planner.rollover_due();

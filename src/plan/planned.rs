@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{Action, Change};
-use crate::pki::Role;
+use crate::pki::{DeliveredLeaf, Role};
 
 /// Everything that will be done, in the playbook's order.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub struct Plan {
     pub verify: bool,
     /// Whom each holder shall trust, in PEM, while the CA is rolled over.
     pub bundles: BTreeMap<(String, Role), String>,
+    /// Leaves that are in place, and that the CA has not heard of.
+    pub arrived: Vec<DeliveredLeaf>,
     /// Why the CA is to be replaced now, where it is and this run does not do so.
     pub rollover_due: Option<String>,
     /// The present CA has expired, and this run replaces it.

@@ -116,6 +116,15 @@ impl Playbook {
         }
     }
 
+    /// Whether it has certificates issued.
+    #[must_use]
+    pub fn issues(&self) -> bool {
+        let steps = self.plays.iter().flat_map(|play| &play.steps);
+        steps
+            .flat_map(Step::tasks)
+            .any(|task| task.module.name() == "certificate")
+    }
+
     /// The same playbook, besides which `deploy` has other things to do.
     #[must_use]
     pub fn as_part_of(mut self, mut deploy: Self, renewals: Renewals) -> Self {

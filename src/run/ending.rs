@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use super::{Exit, Run, RunError, World};
-use crate::agent::RunningAgent;
+use crate::agent::{Program, RunningAgent};
 use crate::apply::Outcome;
 use crate::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, StoppedHost, Verdict};
 use crate::inventory::{Host, host_of};
@@ -24,6 +24,38 @@ impl Run<'_> {
         if let Err(error) = self.delivered(agent, outcome, proofs).await {
             self.said_by_authority(&error, outcome);
         }
+    }
+
+    /// Tells the CA what an earlier run has put in place without telling it, in a run that has
+    /// nothing else to do.
+    ///
+    /// # Errors
+    /// When it is interrupted.
+    pub(super) async fn tell_arrived(
+        &self,
+        world: &World,
+        program: &Program,
+        outcome: &mut Outcome,
+        proofs: &[Proof],
+    ) -> Result<(), RunError> {
+        if self.options.check || world.plan.arrived.is_empty() {
+            return Ok(());
+        }
+        let mut agent = match self.unless(self.lock(world, program)).await? {
+            Ok(agent) => agent,
+            // Whoever holds it tells the CA the same.
+            Err(RunError::Locked(_)) => return Ok(()),
+            Err(error) => {
+                self.said_by_authority(&error, outcome);
+                return Ok(());
+            }
+        };
+        outcome.placed.extend(world.plan.arrived.iter().cloned());
+        self.tell_delivered(&mut agent, outcome, proofs).await;
+        if let Err(error) = self.call(&mut agent, Request::Bye).await {
+            self.said_by_authority(&error, outcome);
+        }
+        Ok(())
     }
 
     /// The daemons are done: what went wrong is the CA's alone.

@@ -232,6 +232,7 @@ impl Run<'_> {
         let materials = self.issue(world, agent, &mut state.passphrase).await?;
         let (mut done, proofs) = self.apply_and_prove(world, pass, &materials).await;
         state.proofs = proofs;
+        done.placed.extend(world.plan.arrived.iter().cloned());
         self.tell_delivered(agent, &mut done, &state.proofs).await;
         let mut goes_on = done.failed.is_empty() && !self.interrupt.is_asked();
         state.outcome.absorb(done);

@@ -17,8 +17,8 @@ use crate::module::restart::RECORD;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
-    Authority, Renewal, authority_warning, leaf_location, leaves_of, look_at_leaf, renewal,
-    request_leaf, revoked_reason,
+    Authority, LeftKey, Renewal, authority_warning, leaf_location, leaves_of, left_keys,
+    look_at_leaf, renewal, request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
@@ -156,6 +156,8 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     } else if certificate.is_none() {
         faults.broken.push("none present".to_owned());
     }
+    let left = left_keys(&world.authority, world.inventory, &world.facts);
+    faults.drift.extend(left.iter().map(LeftKey::described));
     let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
     let renewal = warning.map_or(Renewal::NotDue, Renewal::Due);
     let mut judged = judge(certificate, faults, renewal, world.now);

@@ -1,5 +1,8 @@
 //! Recovery brings back nothing that was taken out of service, unless it is asked for by name.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use crate::lab::{Lab, Run};
 use crate::recovery::{CLIENT_FILES, DAEMON_FILES, serial};
 use crate::revoke::{inventory, is_let_in, said};
@@ -199,4 +202,59 @@ fn rollback_takes_back_what_the_inventory_does_not_say_any_more() {
             run.stdout
         );
     }
+}
+
+const KEYS: &str = "find /etc/dtls-deploy/ca -name '*.pem' ! -name 'ca*' | sort";
+
+/// The controller dies after a client has its files: the key leaves the CA node all the same.
+#[test]
+fn a_key_that_has_arrived_leaves_the_ca_node() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let mut child = lab
+        .tool(&[&inventory, "--output", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let is_placed = lines.any(|line| {
+        let line = line.unwrap();
+        line.contains(r#""event":"changed""#) && line.contains(".docker/key.pem")
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_placed);
+    assert!(lab.exec("node2", KEYS).contains("node1"));
+    let doctor = said(&lab.run(&["doctor", &inventory]));
+    let left = "the key of the client certificate of node1 is still on the CA node";
+    assert!(doctor.contains(left), "{doctor}");
+    let status = lab.run(&["status", &inventory]);
+    assert!(said(&status).contains(left), "{}", said(&status));
+    lab.deploy(&[&inventory]);
+    assert_eq!(lab.exec("node2", KEYS), "");
+
+    // And when it dies with everything done but this: a run with nothing to change does it.
+    let kept = lab.inventory("dtls_keep_issued_keys: true");
+    lab.deploy(&[&kept, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    lab.exec("node1", "rm /home/ubuntu/.docker/key.pem");
+    lab.deploy(&[&kept, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    let keys = lab.exec("node2", KEYS);
+    assert!(keys.contains("node1") && keys.contains("node3"), "{keys}");
+    let forget = format!("sed -i '/\"event\":\"delivered\"/d' {CA}/.ledger.jsonl");
+    lab.exec("node2", &forget);
+    let before = lab.invocation();
+    let inventory = lab.inventory("dtls_extra_sans: [DNS:more.example]");
+    let run = lab.deploy(&[&inventory, "--check"]);
+    assert!(said(&run).contains(left), "{}", said(&run));
+    assert_eq!(lab.exec("node2", KEYS), keys);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+    assert_eq!(lab.exec("node2", KEYS), "");
+    assert_eq!(lab.invocation(), before);
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        !said(&run).contains("still on the CA node"),
+        "{}",
+        said(&run)
+    );
 }

@@ -175,7 +175,7 @@ impl Lab {
     fn forget(&mut self, inventory: &Inventory, host: &str, role: Role) {
         let ca = inventory.ca();
         // It may have left the inventory since.
-        let Some(host) = inventory.host(host) else {
+        let Some(host) = inventory.holder(host) else {
             return;
         };
         let names = dtls_deploy::plan::issued_names(&ca.settings.issued_name, host, role).unwrap();
