@@ -120,19 +120,18 @@ impl Module for LiveRestore {
     }
 }
 
-/// What the daemon has read after the reload. Known only where it had read
-/// everything before: a reload takes in a few settings of daemon.json.
+/// What the daemon has read after the reload, of daemon.json `text` where that is new. Known only
+/// where it had read everything before: a reload takes in a few settings of daemon.json. Where
+/// nothing else is to be done the record keeps the next run from reloading again.
 fn has_read_then(host: &Host, facts: &NodeFacts, text: Option<&str>) -> Option<String> {
-    let text = text?;
     let reads = restart::reads(host, facts);
     if !restart::stale(&reads, facts).is_empty() {
         return None;
     }
     let lines = reads.iter().filter_map(|path| {
-        let hash = if path == daemon_json::PATH {
-            sha256_hex(text.as_bytes())
-        } else {
-            facts.regular(path)?.sha256.clone()
+        let hash = match text {
+            Some(text) if path == daemon_json::PATH => sha256_hex(text.as_bytes()),
+            _ => facts.regular(path)?.sha256.clone(),
         };
         Some(format!("{hash}  {path}\n"))
     });
