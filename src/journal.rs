@@ -16,8 +16,9 @@ pub mod left;
 mod place;
 pub mod record;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -245,6 +246,8 @@ struct Writer {
     file: Option<File>,
     /// Lines that are not in the file yet.
     waiting: String,
+    /// Those that are: the file may be removed while the run goes on.
+    written: String,
     broken: Option<JournalError>,
 }
 
@@ -256,6 +259,7 @@ impl Writer {
             path: PathBuf::new(),
             file: None,
             waiting: String::new(),
+            written: String::new(),
             broken: None,
         }
     }
@@ -324,13 +328,40 @@ impl Writer {
         if let Some(error) = &self.broken {
             return Err(error.clone());
         }
+        if sync {
+            self.make_again()?;
+        }
         let Some(file) = &mut self.file else {
             return Ok(());
         };
         file.write_all(self.waiting.as_bytes())
             .and_then(|()| if sync { file.sync_data() } else { Ok(()) })
             .map_err(|error| JournalError::io(&self.path, &error))?;
+        self.written.push_str(&self.waiting);
         self.waiting.clear();
+        Ok(())
+    }
+
+    /// Makes the file again, with everything that was in it, where somebody has removed it or
+    /// its directory: a run that has changed something leaves a history.
+    fn make_again(&mut self) -> Answer {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let is = |found: &Metadata| (found.dev(), found.ino());
+        let own = file.metadata().map(|found| is(&found));
+        let there = std::fs::symlink_metadata(&self.path).map(|found| is(&found));
+        if matches!((&own, &there), (Ok(own), Ok(there)) if own == there) {
+            return Ok(());
+        }
+        let (Some(directory), Some((run, _))) = (&self.directory, &self.run) else {
+            return Err(JournalError::Closed);
+        };
+        let (path, file) = place::create(directory, run)?;
+        self.path = path;
+        self.file = Some(file);
+        self.waiting.insert_str(0, &self.written);
+        self.written.clear();
         Ok(())
     }
 }
@@ -385,6 +416,30 @@ mod tests {
         journal.finish();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.lines().last().unwrap().contains("act_ended"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_is_removed_meanwhile_is_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, events) = journal(directory.path());
+        begin(&events, "20260101T000000Z-me@here-4");
+        let act = journal.act(&events, "node3", "changing files", Vec::new());
+        drop(act.await.unwrap());
+        std::fs::remove_dir_all(directory.path().join("state")).unwrap();
+        let act = journal.act(&events, "node4", "changing files", Vec::new());
+        let act = act.await.unwrap();
+        let path = directory
+            .path()
+            .join("state/runs/20260101T000000Z-me@here-4.jsonl");
+        let acts = || {
+            let text = std::fs::read_to_string(&path).unwrap();
+            (text.matches("\"act\"").count(), text.lines().count())
+        };
+        assert_eq!(acts(), (2, 5));
+        std::fs::remove_file(&path).unwrap();
+        drop(act);
+        journal.finish();
+        assert_eq!(acts(), (2, 6));
     }
 
     #[tokio::test]

@@ -231,9 +231,14 @@ impl Record {
             .collect()
     }
 
+    /// Daemons whose proof of the last plan is not fine: a rollover makes many plans, and what
+    /// an earlier one could not show does not count when a later one does.
     fn unproved(&self) -> Vec<String> {
+        let is_plan = |(_, event): &(OffsetDateTime, Event)| matches!(event, Event::Plan { .. });
+        let last = self.events.iter().rposition(is_plan).unwrap_or(0);
         let daemons: BTreeSet<&String> = self
             .all()
+            .skip(last)
             .filter_map(|event| match event {
                 Event::Proof(Proof { to, verdict, .. }) if !verdict.is_fine() => Some(to),
                 _ => None,
@@ -269,7 +274,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Failure, FailureKind, HostRecap, SCHEMA};
+    use crate::event::{Check, Failure, FailureKind, HostRecap, SCHEMA, Verdict};
     use crate::report::json::line;
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
@@ -367,5 +372,30 @@ mod tests {
         }];
         assert_eq!(killed.ending(), Ending::Silent(open));
         assert_eq!(killed.about(), ("deploy", 1));
+    }
+
+    #[test]
+    fn what_the_last_plan_proved_counts() {
+        let plan = || Event::Plan {
+            changes: Vec::new(),
+            batches: Vec::new(),
+        };
+        let proof = |verdict| {
+            Event::Proof(Proof {
+                from: "node1".to_owned(),
+                to: "node3".to_owned(),
+                check: Check::Accepted,
+                verdict,
+                seen: String::new(),
+            })
+        };
+        let (good, bad) = (proof(Verdict::Proved), proof(Verdict::NotProved));
+        let later = record(
+            &[plan(), bad.clone(), plan(), good.clone(), recap("node3")],
+            "",
+        );
+        assert_eq!(later.ending(), Ending::Fine);
+        let now = record(&[plan(), good, plan(), bad, recap("node3")], "");
+        assert_eq!(now.ending(), Ending::NotProved(vec!["node3".to_owned()]));
     }
 }

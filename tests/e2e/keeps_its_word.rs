@@ -258,3 +258,38 @@ fn a_key_that_has_arrived_leaves_the_ca_node() {
         said(&run)
     );
 }
+
+/// Somebody restarts the daemon and touches daemon.json: one reload, and no more.
+#[test]
+fn live_restore_converges_whoever_restarted_the_daemon() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_live_restore: true");
+    lab.deploy(&[&inventory]);
+    lab.exec(
+        "node3",
+        "systemctl restart docker; sleep 2; touch /etc/docker/daemon.json",
+    );
+    let before = lab.invocation();
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("live-restore is not known to be on"),
+        "{}",
+        run.stdout
+    );
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+    assert_eq!(lab.invocation(), before);
+}
+
+/// The history says how a rollover ended, not what one of its steps could not show yet.
+#[test]
+fn a_rollover_that_ends_well_is_fine_in_the_history() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.deploy(&["rotate", "--ca", &inventory]);
+    let newest = &lab.journals()[0];
+    let record = dtls_deploy::journal::record::Record::read(newest);
+    let ending = record.unwrap().unwrap().ending();
+    assert_eq!(ending, dtls_deploy::journal::record::Ending::Fine);
+}
