@@ -71,6 +71,16 @@ pub enum Event {
         /// Plays whose hosts are not all taken at one time.
         batches: Vec<PlannedBatches>,
     },
+    /// A step of several begins, or is where the run stops.
+    Step {
+        number: u8,
+        /// How many there are.
+        of: u8,
+        /// What holds when it is done.
+        what: String,
+        /// The run ends before it is done.
+        stopped: bool,
+    },
     /// A host has begun to do something that takes a while.
     Started {
         host: String,

@@ -197,6 +197,13 @@ fn start_or_end(
     if is_idle(task) {
         return Ok(Vec::new());
     }
+    if let Some(daemon) = down(planner)
+        && !planner.authority_expired()
+    {
+        let text = "docker does not run here: it is started first, and the CA rollover begins when it runs";
+        planner.note(daemon, text);
+        return Ok(Vec::new());
+    }
     planner.rolls_over = true;
     let declared = Declared::by(task);
     let mut outside = outside_of(&planner.authority, planner.inventory, planner.now);
@@ -272,6 +279,17 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
     );
     planner.note(host, text);
     Ok(Vec::new())
+}
+
+/// A daemon that is down already: its step would fail, and the others would stay between two
+/// CAs.
+fn down<'a>(planner: &Planner<'a>) -> Option<&'a Host> {
+    let mut daemons = planner.inventory.daemons();
+    daemons.find(|host| {
+        let facts = planner.facts.get(&host.name);
+        let unit = facts.and_then(|facts| facts.unit.as_ref());
+        unit.is_some_and(|unit| matches!(unit.active_state(), "failed" | "inactive"))
+    })
 }
 
 const LET_GO: &str = "put these hosts into the inventory, or let them go: dtls-deploy rotate --ca INVENTORY --abandon NAME";

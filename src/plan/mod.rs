@@ -64,7 +64,7 @@ pub use refusal::Refusal;
 pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
 };
-pub use rollover::{Behind, Rollover, Trust};
+pub use rollover::{Behind, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
 pub use unsettled::by_hand;
 use unsettled::unsettled;
@@ -336,6 +336,7 @@ pub fn plan(
     }
     plan.verify = planner.proves;
     plan.rollover_due = planner.rollover_due();
+    plan.rollover_step = planner.rollover_step();
     plan.authority_expired = planner.rolls_over && planner.authority_expired();
     plan.notes = planner.notes;
     if let Some(whole) = &playbook.whole {

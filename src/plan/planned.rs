@@ -24,6 +24,8 @@ pub struct Plan {
     pub rollover_due: Option<String>,
     /// The present CA has expired, and this run replaces it.
     pub authority_expired: bool,
+    /// The step of the rollover that this plan is for, where it begins one or goes on with it.
+    pub rollover_step: Option<u8>,
     /// Some host was left alone because its last change is not settled: the
     /// run that made it may still be at work.
     pub unsettled: bool,

@@ -29,6 +29,17 @@ use crate::pki::{Certificate, Role, Signer};
 /// The step that everything is done after.
 const RETIRE: u8 = 6;
 
+/// What holds when a step is done, from 0 on.
+pub const STEPS: [&str; 7] = [
+    "the CA node has the next CA",
+    "clients trust both CAs",
+    "daemons trust both CAs and serve certificates of the new CA",
+    "clients hold certificates of the new CA",
+    "daemons trust the new CA alone",
+    "clients trust the new CA alone",
+    "the old CA has retired",
+];
+
 /// A node that has not reached a step, or that nobody could ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behind {
@@ -395,6 +406,13 @@ pub(super) fn client_files(
 }
 
 impl Planner<'_> {
+    /// The step that this run takes.
+    #[must_use]
+    pub fn rollover_step(&self) -> Option<u8> {
+        let step = self.rollover.as_ref().map_or(0, |rollover| rollover.step);
+        self.rolls_over.then_some(step)
+    }
+
     /// The CA certificates that a node shall trust.
     #[must_use]
     pub fn bundle(&self, host: &Host, role: Role) -> Content {

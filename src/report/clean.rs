@@ -26,6 +26,7 @@ pub(super) fn clean(event: &Event) -> Event {
             all(host);
             all([text]);
         }
+        Event::Step { what, .. } => all([what]),
         Event::Plan { changes, batches } => {
             changes.iter_mut().for_each(change);
             for play in batches {

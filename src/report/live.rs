@@ -162,6 +162,7 @@ impl Renderer for Live {
                 self.end(&failure.host);
             }
             Event::Plan { .. }
+            | Event::Step { .. }
             | Event::Stopped { .. }
             | Event::Abandoned { .. }
             | Event::Error(_)

@@ -49,6 +49,7 @@ fn masked(mut event: Event) -> Option<Event> {
         | Event::Waited { .. }
         | Event::Warning { host: None, .. }
         | Event::Danger { .. }
+        | Event::Step { .. }
         | Event::Started { .. }
         | Event::Changed { .. }
         | Event::Access { .. }

@@ -217,6 +217,27 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         self.said(0, colour, word, &format!("{host}{text}"));
     }
 
+    fn step(&mut self, event: &Event) {
+        let Event::Step {
+            number,
+            of,
+            what,
+            stopped,
+        } = event
+        else {
+            return;
+        };
+        if *stopped {
+            let text = format!(
+                "step {number} of {of} is not finished ({what}). Fix what stopped it, and run the \
+                 same command again to continue."
+            );
+            self.warned("33", "incomplete:", None, &text);
+        } else if self.style.verbosity != Verbosity::Quiet {
+            self.said(0, "1", &format!("Step {number} of {of}:"), what);
+        }
+    }
+
     fn planned(&mut self, changes: &[PlannedChange], batches: &[PlannedBatches]) {
         let style = self.style;
         if changes.is_empty() && !self.missing.is_empty() {
@@ -269,6 +290,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Warning { host, text } => self.warned("33", "warning:", host.as_deref(), text),
             Event::Danger { host, text } => self.warned("31", "danger:", host.as_deref(), text),
             Event::Plan { changes, batches } => self.planned(changes, batches),
+            step @ Event::Step { .. } => self.step(step),
             Event::Started { host, what } => self.verbosely(&format!("{host}: {what}")),
             Event::Changed { host, what } => self.changed(host, what),
             Event::Access { host, what } => {

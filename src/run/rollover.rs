@@ -14,7 +14,7 @@ use crate::event::{Check, Event, Failure, FailureKind, Proof, Verdict};
 use crate::inventory::{host_of, identity_of};
 use crate::journal::left::Left;
 use crate::pki::Request;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, STEPS};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 
@@ -44,6 +44,8 @@ pub(super) struct State {
     /// Of the last pass.
     proofs: Vec<Proof>,
     pub(super) passphrase: Option<Secret>,
+    /// The step that was not seen to be done.
+    pub(super) step: Option<u8>,
     /// What was said already: host and text.
     noted: BTreeSet<(String, String)>,
     /// How the run ends, where that is not what the recap says.
@@ -121,6 +123,10 @@ impl Run<'_> {
         }
         if self.interrupt.is_asked() {
             self.stopped(&state.outcome);
+        }
+        // Before the first one, no node has changed.
+        if let Some(step @ 1..) = state.step {
+            self.events.emit(at(step, true));
         }
         let exit = self.recap(&world, &state.outcome, &state.proofs, begun);
         for node in world.nodes.values() {
@@ -223,6 +229,12 @@ impl Run<'_> {
             let note = (note.host.clone(), note.text.clone());
             state.noted.insert(note)
         });
+        if let Some(step) = world.plan.rollover_step {
+            if state.step != Some(step) && !world.plan.is_empty() {
+                self.events.emit(at(step, false));
+            }
+            state.step = Some(step);
+        }
         self.show(&world.plan);
         if world.plan.is_empty() {
             state.proofs = self.proved(world, &self.materials(world)).await;
@@ -250,11 +262,27 @@ impl Run<'_> {
             .plan
             .changes()
             .any(|change| matches!(change.action, Action::EndRollover { .. }));
+        if is_over {
+            state.step = None;
+        }
         Ok(match (goes_on, is_over) {
             (false, _) => Pass::Stopped,
             (true, true) => Pass::Over,
             (true, false) => Pass::Again,
         })
+    }
+}
+
+fn at(step: u8, stopped: bool) -> Event {
+    Event::Step {
+        number: step,
+        of: u8::try_from(STEPS.len() - 1).unwrap_or(u8::MAX),
+        what: STEPS
+            .get(usize::from(step))
+            .copied()
+            .unwrap_or_default()
+            .to_owned(),
+        stopped,
     }
 }
 

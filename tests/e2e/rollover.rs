@@ -191,6 +191,35 @@ fn a_ca_is_replaced_and_no_client_is_rejected() {
 /// Kills the run after each of its plans; a deployment in between changes
 /// nothing; the same command goes on, and at the end the CA is the new one.
 #[test]
+fn a_rollover_begins_when_every_daemon_runs() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = lab.exec("node2", "ls -A /etc/dtls-deploy/ca");
+    lab.exec("node3", "systemctl stop docker.socket docker.service");
+    // It cannot be started.
+    lab.exec("node3", "chmod 000 /usr/sbin/dockerd");
+    let run = lab.run(&["rotate", "--ca", &inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(!run.stdout.contains("Step "), "{}", run.stdout);
+    assert_eq!(lab.exec("node2", "ls -A /etc/dtls-deploy/ca"), before);
+    lab.exec(
+        "node3",
+        "chmod 755 /usr/sbin/dockerd; systemctl reset-failed docker.service",
+    );
+    let run = lab.deploy(&["rotate", "--ca", &inventory]);
+    let steps: Vec<&str> = run
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("Step "))
+        .collect();
+    assert_eq!(steps.len(), 7, "{}", run.stdout);
+    assert!(steps[0].starts_with("Step 0 of 6: "), "{steps:?}");
+    assert!(steps[6].starts_with("Step 6 of 6: "), "{steps:?}");
+    assert!(!run.stdout.contains("incomplete:"), "{}", run.stdout);
+}
+
+#[test]
 fn a_killed_rollover_goes_on_where_it_was() {
     let lab = Lab::with_two_of_each();
     let inventory = inventory(&lab, "", &CLIENTS);
@@ -243,6 +272,8 @@ fn a_node_that_is_away_or_unknown_holds_the_old_ca() {
         "{}",
         run.stdout
     );
+    let incomplete = "incomplete: step 1 of 6 is not finished (clients trust both CAs)";
+    assert!(run.stdout.contains(incomplete), "{}", run.stdout);
     assert_eq!(lab.invocation(), restarts, "no daemon was touched");
 
     // Taken out of the inventory, its certificate is still one of the old CA: nothing happens

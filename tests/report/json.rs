@@ -99,6 +99,12 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             detail: list(),
             hint: Some(name()),
         }),
+        Event::Step {
+            number: 2,
+            of: 6,
+            what: name(),
+            stopped: true,
+        },
         Event::NotBegun {
             play: name(),
             hosts: list(),
@@ -215,6 +221,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Warning { .. }
             | Event::Danger { .. }
             | Event::Plan { .. }
+            | Event::Step { .. }
             | Event::Started { .. }
             | Event::Changed { .. }
             | Event::Access { .. }
