@@ -416,6 +416,13 @@ async fn tool_record(
     find_record(&output, word)
 }
 
+/// What a tool said, without curl's paragraph on how to switch verification off.
+fn on_one_line(said: &str) -> String {
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    let of_tool = lines.take_while(|line| !line.starts_with("More details here:"));
+    crate::node::visible(&of_tool.collect::<Vec<_>>().join("; "))
+}
+
 fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), String> {
     let report = Report::parse(output);
     report
@@ -423,7 +430,7 @@ fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), St
         .iter()
         .find_map(|fields| match fields.as_slice() {
             [first, outcome, tool, said] if first == word => {
-                Some((outcome.clone(), tool.clone(), crate::node::visible(said)))
+                Some((outcome.clone(), tool.clone(), on_one_line(said)))
             }
             _ => None,
         })
@@ -433,4 +440,18 @@ fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), St
                 |(step, message)| format!("{step}: {message}"),
             )
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::on_one_line;
+
+    #[test]
+    fn what_a_tool_says_is_one_line_without_its_advice() {
+        let said = "curl: (60) SSL certificate problem: certificate has expired\nMore details here: https://curl.se/docs/sslcerts.html\n\ncurl failed to verify the legitimacy of the server and therefore could not\nestablish a secure connection to it.";
+        let expected = "curl: (60) SSL certificate problem: certificate has expired";
+        assert_eq!(on_one_line(said), expected);
+        assert_eq!(on_one_line("one \n\n two\r\n"), "one; two");
+        assert_eq!(on_one_line("a\u{1b}[2J"), "a\\u{1b}[2J");
+    }
 }

@@ -328,6 +328,25 @@ fn status_of(text: &str) -> Answer {
     }
 }
 
+/// rustls and webpki name what they find by their own types: `CaUsedAsEndEntity`.
+fn described(fault: &CertificateError) -> String {
+    let name = match fault {
+        CertificateError::Other(error) => error.0.to_string(),
+        other => other.to_string(),
+    };
+    if name.contains(' ') {
+        return name;
+    }
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
+}
+
 fn classify(error: &std::io::Error) -> Answer {
     let tls = error
         .get_ref()
@@ -349,7 +368,7 @@ fn classify(error: &std::io::Error) -> Answer {
                 | CertificateError::NotValidForNameContext { .. } => ServerFault::WrongName,
                 CertificateError::InvalidPurpose
                 | CertificateError::InvalidPurposeContext { .. } => ServerFault::WrongUsage,
-                other => ServerFault::Other(other.to_string()),
+                other => ServerFault::Other(described(other)),
             })
         }
         Some(other) => Answer::Closed(other.to_string()),
@@ -388,5 +407,20 @@ pub fn is_refusal(answer: &Answer) -> bool {
         ]
         .contains(&alert.as_str()),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_a_certificate_is_in_words() {
+        let of_webpki = rustls::OtherError(Arc::new(std::io::Error::other("CaUsedAsEndEntity")));
+        assert_eq!(
+            described(&CertificateError::Other(of_webpki)),
+            "ca used as end entity"
+        );
+        assert_eq!(described(&CertificateError::Revoked), "revoked");
     }
 }
