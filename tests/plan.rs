@@ -17,6 +17,7 @@
 mod equivalent;
 mod plan_support;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,38 @@ drift:
     let gone = format!("{text}    /srv/ci/docker/ca.pem: {{content: nobody}}\n");
     let case = Case::read(&gone).unwrap();
     assert!(case.trusting().is_empty());
+}
+
+/// One file that is missing already, whichever it is, keeps `remove` from none of the others.
+#[test]
+fn whatever_is_missing_the_rest_is_removed() {
+    for text in [
+        "shipped: remove\ndeployed_with: {dtls_client_env: [context, profile]}\n",
+        "shipped: remove\ndeployed_with: {dtls_client_mode: tls-cert}\n",
+        "shipped: remove\ndeployed_with: {dtls_local_socket: false, dtls_config_style: flags}\n",
+    ] {
+        let removed = |case: &Case| -> BTreeSet<(String, String)> {
+            let plan = case.plan();
+            assert!(plan.problems.is_empty(), "{:?}", plan.problems);
+            let files = plan.changes().filter_map(|change| match &change.action {
+                Action::File(file) => Some((
+                    change.host.clone(),
+                    format!("{}/{}", file.directory, file.name),
+                )),
+                _ => None,
+            });
+            files.collect()
+        };
+        let all = removed(&Case::read(text).unwrap());
+        assert!(all.len() >= 6, "{all:?}");
+        for gone in &all {
+            let (host, path) = gone;
+            let text = format!("{text}drift:\n  {host}:\n    {path}: absent\n");
+            let mut rest = removed(&Case::read(&text).unwrap());
+            rest.insert(gone.clone());
+            assert_eq!(rest, all, "without {path} on {host}");
+        }
+    }
 }
 
 /// Whatever a rollover has done before somebody leaves the inventory, it does nothing from then

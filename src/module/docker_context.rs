@@ -306,8 +306,9 @@ fn remove(
         }
         let is_ours = match found(planner, host, daemon)? {
             Some(Keeper::Own) => true,
-            Some(Keeper::Inventory(_)) => shares_authority(planner, host, daemon)?,
-            None | Some(Keeper::Somebody) => false,
+            // Without its description, docker knows no context, and the key is still there.
+            None | Some(Keeper::Inventory(_)) => shares_authority(planner, host, daemon)?,
+            Some(Keeper::Somebody) => false,
         };
         if !is_ours {
             continue;

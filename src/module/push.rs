@@ -6,8 +6,8 @@
 use super::identity::{check_owner, check_places};
 use super::{BECAUSE, Module, Parameter, ROLE, STATE, holders, is_absent, role_of, waits_for_leaf};
 use crate::inventory::{Files, Host, Inventory};
-use crate::node::facts::{FactRequest, NodeFacts};
-use crate::pki::Role;
+use crate::node::facts::{FactRequest, File, NodeFacts};
+use crate::pki::{Certificate, Role};
 use crate::plan::{
     Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
     leaf_location, request_leaf,
@@ -213,30 +213,14 @@ fn place_of(files: &Files, name: &str) -> Place {
     }
 }
 
-/// The three files go, where the key is one that this CA has issued: others are
-/// somebody else's.
+/// What of the three files is this CA's goes.
 fn remove(
     planner: &mut Planner<'_>,
     host: &Host,
     task: &Task,
     role: Role,
 ) -> Result<Vec<Change>, Refusal> {
-    let (directory, files) = leaf_location(host, role);
-    let facts = planner.facts(&host.name)?;
-    let has_none = role == Role::Client && !host.settings.client_mode.shows_certificate();
-    let key = facts.regular(&format!("{directory}/{}", files.key));
-    if has_none && key.is_none() {
-        // By the CA itself: there is no key to tell it by.
-        let ca = format!("{directory}/{}", files.ca);
-        let is_ours = facts.regular(&ca).is_some_and(|found| {
-            matches!(planner.bundle(host, role), Content::Certificates(text) if planner.authority.is_delivered(found, &text))
-        });
-        let gone = is_ours.then(|| {
-            let at = (directory.as_str(), files.ca.as_str());
-            gone(planner, host, task, at, Place::Certificates, &[])
-        });
-        return Ok(gone.transpose()?.flatten().into_iter().collect());
-    }
+    let (_, files) = leaf_location(host, role);
     let names = [&files.key, &files.cert, &files.ca].map(String::as_str);
     remove_files(planner, host, task, role, &names, &[])
 }
@@ -264,7 +248,8 @@ fn gone(
     )
 }
 
-/// These files, where the key is one that this CA has issued.
+/// These files, where the key is one that this CA has issued; without a key, those that
+/// are this CA's by themselves.
 fn remove_files(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -275,35 +260,44 @@ fn remove_files(
 ) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let (directory, files) = leaf_location(host, role);
-    let mut changes = Vec::new();
-    let Some(key) = facts.regular(&format!("{directory}/{}", files.key)) else {
-        return Ok(changes);
-    };
-    if planner
-        .authority
-        .ledger
-        .by_key_sha256(&key.sha256)
-        .is_none()
-    {
-        let path = facts.expand(&format!("{directory}/{}", files.key));
+    let key = format!("{directory}/{}", files.key);
+    let ledger = &planner.authority.ledger;
+    let is_issued = facts
+        .regular(&key)
+        .map(|key| ledger.by_key_sha256(&key.sha256).is_some());
+    if is_issued == Some(false) {
+        let path = facts.expand(&key);
         planner.note(
             host,
             format!("{path} was not issued by this CA: it stays, and the certificates beside it"),
         );
-        return Ok(changes);
+        return Ok(Vec::new());
     }
+    let mut changes = Vec::new();
     for name in names {
-        let place = place_of(&files, name);
-        changes.extend(gone(
-            planner,
-            host,
-            task,
-            (&directory, name),
-            place,
-            reasons,
-        )?);
+        let path = format!("{directory}/{name}");
+        let is_ours = match facts.regular(&path) {
+            Some(found) if is_issued.is_none() => is_of_authority(planner, host, role, found),
+            found => found.is_some(),
+        };
+        if is_ours {
+            let (at, place) = ((directory.as_str(), *name), place_of(&files, name));
+            changes.extend(gone(planner, host, task, at, place, reasons)?);
+        }
     }
     Ok(changes)
+}
+
+/// Whether a certificate is one of this CA's, or a bundle the one that it delivers.
+fn is_of_authority(planner: &Planner<'_>, host: &Host, role: Role, found: &File) -> bool {
+    let authority = &planner.authority;
+    let bytes = found.content.as_deref().unwrap_or_default();
+    let is_leaf = Certificate::from_pem(bytes).is_ok_and(|leaf| {
+        let mut signers = authority.certificate.iter().chain(&authority.next);
+        !leaf.is_ca() && signers.any(|signer| leaf.is_signed_by(signer))
+    });
+    is_leaf
+        || matches!(planner.bundle(host, role), Content::Certificates(text) if authority.is_delivered(found, &text))
 }
 
 /// What interrupted runs have left on the host, wherever it is: it may hold an
