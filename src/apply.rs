@@ -8,6 +8,7 @@
 mod away;
 mod compose;
 mod confirm;
+mod followers;
 mod in_place;
 mod materials;
 mod outcome;
@@ -23,6 +24,7 @@ use futures::StreamExt as _;
 
 pub use away::Away;
 use compose::{Composed, compose};
+use followers::{Due, Followers};
 use in_place::Arrival;
 pub use in_place::InPlace;
 pub use materials::{Materials, issue};
@@ -37,9 +39,7 @@ use crate::journal::{Act, Journal, JournalError};
 use crate::node::facts::NodeFacts;
 use crate::node::transaction::Report;
 use crate::pki::DeliveredLeaf;
-use crate::plan::{
-    Action, Batch, Change, ForeignValues, Plan, PlannedHost, PlannedPlay, Served, owner_record,
-};
+use crate::plan::{Action, Batch, Change, ForeignValues, Plan, PlannedPlay, Served, owner_record};
 use crate::playbook::Playbook;
 use crate::session::Node;
 
@@ -74,6 +74,7 @@ impl Apply<'_> {
     pub async fn run(&self, plan: &Plan, materials: &Materials) -> Outcome {
         let mut outcome = Outcome::default();
         let gate = Gate::default();
+        let mut followers = Followers::new(plan);
         let last_play = plan.plays.iter().rposition(|play| !play.hosts.is_empty());
         for (index, planned) in plan.plays.iter().enumerate() {
             let own = self.playbook.plays.get(index);
@@ -83,17 +84,19 @@ impl Apply<'_> {
                 .into_iter()
                 .peekable();
             while let Some(batch) = batches.next() {
-                let hosts: Vec<&PlannedHost> = batch
+                let hosts: Vec<Due> = batch
                     .into_iter()
                     .filter(|host| !outcome.failed.contains(&host.host))
+                    .filter_map(|host| followers.in_place(index, host))
                     .collect();
-                let is_last = last_play == Some(index) && batches.peek().is_none();
+                let is_last =
+                    last_play == Some(index) && batches.peek().is_none() && !followers.is_waiting();
                 let expected = if is_last { hosts.len() } else { 0 };
                 let arrivals = self.in_place.expect(expected).into_iter().map(Some);
                 let arrivals = arrivals.chain(std::iter::repeat_with(|| None));
                 let done: Vec<HostDone> = futures::stream::iter(hosts.into_iter().zip(arrivals))
                     .map(|(host, arrival)| {
-                        self.host(index, planned, host, materials, &gate, arrival)
+                        self.host(planned, host, materials, Some(&gate), arrival)
                     })
                     .buffer_unordered(self.forks)
                     .collect()
@@ -110,9 +113,12 @@ impl Apply<'_> {
                         .filter(|host| host.held)
                         .map(|host| host.name.clone()),
                 );
+                followers.settle(planned, &done);
                 for host in done {
                     outcome.add(host);
                 }
+                self.follow(plan, &mut followers, materials, &mut outcome)
+                    .await;
             }
             if !held.is_empty() {
                 held.sort_unstable();
@@ -123,8 +129,35 @@ impl Apply<'_> {
                 });
             }
         }
+        for kept in followers.left(&mut outcome) {
+            self.events.emit(Event::Warning {
+                host: Some(kept.client.clone()),
+                text: kept.to_string(),
+            });
+        }
         self.in_place.end();
         outcome
+    }
+
+    /// Clients take the steps whose daemons are confirmed by now. They belong to what those
+    /// daemons have done: neither an interruption nor a failure elsewhere keeps them back.
+    async fn follow(
+        &self,
+        plan: &Plan,
+        followers: &mut Followers<'_>,
+        materials: &Materials,
+        outcome: &mut Outcome,
+    ) {
+        let due = followers.due().into_iter();
+        let due = due.filter_map(|due| Some((plan.plays.get(due.play)?, due)));
+        let done: Vec<HostDone> = futures::stream::iter(due)
+            .map(|(play, due)| self.host(play, due, materials, None, None))
+            .buffer_unordered(self.forks)
+            .collect()
+            .await;
+        for host in done {
+            outcome.add(host);
+        }
     }
 
     /// Whether the failure of this host holds back what comes after it.
@@ -136,15 +169,16 @@ impl Apply<'_> {
         }
     }
 
+    /// Carries out what is due on one host. Without a gate it is a follower's part.
     async fn host(
         &self,
-        index: usize,
         play: &PlannedPlay,
-        planned: &PlannedHost,
+        due: Due,
         materials: &Materials,
-        gate: &Gate,
+        gate: Option<&Gate>,
         mut arrival: Option<Arrival>,
     ) -> HostDone {
+        let planned = &due.planned;
         let mut done = HostDone {
             name: planned.host.clone(),
             ..HostDone::default()
@@ -155,14 +189,15 @@ impl Apply<'_> {
         ) else {
             return done;
         };
-        let own = self.playbook.plays.get(index);
+        let own = self.playbook.plays.get(due.play);
         let own_steps_as_root = own.is_some_and(|play| play.own_steps_as_root(host));
         // No two transactions of a run on a node have the same number.
         let earlier = self
             .pass
             .saturating_mul(100)
-            .saturating_add(index)
-            .saturating_mul(100);
+            .saturating_add(due.play)
+            .saturating_mul(1000)
+            .saturating_add(due.first);
         let mut begun = false;
         let last = planned.batches.len().saturating_sub(1);
         for (number, batch) in planned.batches.iter().enumerate() {
@@ -170,9 +205,12 @@ impl Apply<'_> {
             let subjects = batch.changes.iter().map(|change| change.subject.clone());
             // What the CA does was done before any play.
             let on_node = batch.changes.iter().any(Change::is_on_node);
-            let step = self.interrupt.begin(&host.name);
+            let step = match gate {
+                Some(_) => self.interrupt.begin(&host.name),
+                None => Some(self.interrupt.finish(&host.name)),
+            };
             // A host that has begun is not left half-way.
-            let held = on_node && !begun && gate.is_closed();
+            let held = on_node && !begun && gate.is_some_and(Gate::is_closed);
             if done.failed || held || (on_node && step.is_none()) {
                 done.held |= held;
                 done.not_done.extend(subjects);
@@ -208,15 +246,20 @@ impl Apply<'_> {
                     if stopped.failure.step.is_empty() {
                         stopped.failure.step.clone_from(&play.name);
                     }
+                    let kind = stopped.failure.kind;
                     self.events.emit(Event::Failed(stopped.failure));
-                    if self.fail_fast {
+                    if let Some(gate) = gate.filter(|_| self.fail_fast) {
                         gate.close([host.name.as_str()]);
                     }
                     done.failed = true;
+                    done.away.still |= kind == FailureKind::UndoFailed;
                     done.unreachable = stopped.unreachable;
                     done.not_done.extend(subjects);
                 }
             }
+        }
+        if !done.failed && done.not_done.is_empty() {
+            self.in_place.changed(&host.name);
         }
         done
     }
@@ -327,6 +370,7 @@ impl Apply<'_> {
             let is_well = seen.is_ok();
             if is_well {
                 // What is left is to keep it, which no proof looks at.
+                self.in_place.changed(&host.name);
                 drop(arrival);
             }
             let confirmed = self.confirm(host, node, &transaction, seen).await;
@@ -334,7 +378,7 @@ impl Apply<'_> {
             if !is_well {
                 self.count_away(host, node, None, away).await;
             } else if confirmed.is_err() {
-                self.in_place.withdraw();
+                self.in_place.withdraw(&host.name);
             }
             confirmed?;
         }

@@ -387,9 +387,12 @@ pub struct HostRecap {
     pub proved: usize,
     pub not_proved: usize,
     pub failed: usize,
-    /// Planned changes that were not made, because of a failure or an
+    /// Planned changes that were not made, because of a failure here or an
     /// interruption.
     pub not_done: usize,
+    /// Planned changes that were not begun, because another host failed.
+    #[serde(default)]
+    pub skipped: usize,
     pub unreachable: bool,
     /// How often its docker was restarted.
     #[serde(default)]
@@ -397,6 +400,9 @@ pub struct HostRecap {
     /// For how long it was away by that, in all.
     #[serde(default)]
     pub away_milliseconds: u64,
+    /// It did not come back.
+    #[serde(default)]
+    pub still_away: bool,
 }
 
 /// serde reads no `u128` out of a tagged enumeration.

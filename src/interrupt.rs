@@ -71,11 +71,23 @@ impl Interrupt {
         if self.is_asked() {
             return None;
         }
+        Some(self.count(&mut steps, host))
+    }
+
+    /// Begins a step that belongs to one which is done, so that an interruption waits for
+    /// it, too.
+    #[must_use]
+    pub fn finish(&self, host: &str) -> UnderWay {
+        let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        self.count(&mut steps, host)
+    }
+
+    fn count(&self, steps: &mut BTreeMap<String, usize>, host: &str) -> UnderWay {
         *steps.entry(host.to_owned()).or_default() += 1;
-        Some(UnderWay {
+        UnderWay {
             interrupt: self.clone(),
             host: host.to_owned(),
-        })
+        }
     }
 
     /// The result of work that changes nothing and may be cut anywhere; `None`

@@ -26,12 +26,11 @@ use crate::journal::{Act, Journal};
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
-use crate::pki::{Bundle, Certificate, Request, Role};
-use crate::plan::{Action, Allowed, Plan, leaf_location, leave_out_shared, plan};
+use crate::pki::{Bundle, Request};
+use crate::plan::{Action, Allowed, Plan, leave_out_shared, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
-use crate::verify::{Expectations, verify};
 
 mod access;
 mod adopt;
@@ -43,6 +42,7 @@ mod error;
 mod holder;
 mod left;
 mod lock;
+mod prove;
 mod revoke;
 mod rollover;
 mod show;
@@ -191,7 +191,7 @@ impl Run<'_> {
             }
         }
         if proofs.is_empty() && !self.options.check {
-            proofs = self.proved(world, &materials).await;
+            proofs = self.proved(world, &materials, &InPlace::default()).await;
         }
         if world.plan.is_empty() {
             self.tell_arrived(world, program, &mut outcome, &proofs)
@@ -266,12 +266,12 @@ impl Run<'_> {
         let (aside, told) = Events::aside();
         let early = async {
             in_place.reached().await;
-            let proving = self.prove(world, materials, &aside);
+            let proving = self.prove(world, materials, &in_place, &aside);
             self.interrupt.or(proving).await
         };
         let (outcome, proofs) = tokio::join!(applying, early);
         if in_place.is_withdrawn() {
-            return (outcome, self.proved(world, materials).await);
+            return (outcome, self.proved(world, materials, &in_place).await);
         }
         for event in told.take() {
             self.events.emit(event);
@@ -458,45 +458,5 @@ impl Run<'_> {
         let file = facts.get(&ca.name)?.regular(&path)?;
         let bundle = Bundle::read(file.content.as_deref()?).ok()?;
         Some(bundle.to_pem())
-    }
-
-    /// The proof, where the plan has one and no interruption comes first.
-    async fn proved(&self, world: &World, materials: &Materials) -> Vec<Proof> {
-        if !world.plan.verify {
-            return Vec::new();
-        }
-        let proving = self.prove(world, materials, self.events);
-        self.interrupt.or(proving).await.unwrap_or_default()
-    }
-
-    async fn prove(&self, world: &World, materials: &Materials, events: &Events) -> Vec<Proof> {
-        let mut expectations = Expectations {
-            authorities: materials.authorities(),
-            trusted: materials
-                .bundles
-                .keys()
-                .map(|(host, role)| {
-                    let trusted = materials.trusted_by(host, *role);
-                    ((host.clone(), *role), trusted)
-                })
-                .collect(),
-            ..Expectations::default()
-        };
-        for daemon in self.inventory.daemons() {
-            let issued = materials.certificate(&daemon.name, Role::Daemon);
-            let certificate = issued.or_else(|| {
-                let (directory, files) = leaf_location(daemon, Role::Daemon);
-                let facts = world.facts.get(&daemon.name)?;
-                let file = facts.regular(&format!("{directory}/{}", files.cert))?;
-                Certificate::from_pem(file.content.as_deref()?).ok()
-            });
-            if let Some(certificate) = certificate {
-                expectations
-                    .served
-                    .insert(daemon.name.clone(), certificate.der().to_vec());
-            }
-        }
-        let about = self.playbook.limited(self.inventory);
-        verify(&world.nodes, &about, &expectations, events).await
     }
 }

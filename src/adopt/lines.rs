@@ -3,13 +3,14 @@
 //! Comes in: a daemon and its facts. Goes out: variables, as lines of YAML, for
 //! what differs. Nothing of it is written anywhere: the operator decides.
 
-use super::found::{arguments, paths, values};
+use super::paths;
 use crate::docker::daemon_json::{TlsPaths, hosts};
 use crate::inventory::Host;
 use crate::module::daemon_json::{PATH, tls_paths};
 use crate::module::systemd_override::{directory, unit_files};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
+use crate::plan::{arguments, values};
 
 /// Lines for the host's own variables, or a sentence where no line would do.
 #[must_use]

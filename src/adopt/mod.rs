@@ -9,14 +9,13 @@
 //! Pure: facts in, candidates out. [`crate::run`] reads the facts, proves that
 //! keys belong to their certificates, and tells the CA agent.
 
-mod found;
 mod lines;
 
 use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-pub use found::{more_facts, paths};
+pub use crate::plan::{more_facts, paths_in_use as paths};
 pub use lines::lines;
 
 use crate::docker::daemon_json::TlsPaths;

@@ -16,6 +16,8 @@ pub struct Away {
     /// From the beginning of each stop until the daemon was ready again, added
     /// up, as the node's systemd has it; what it does not know is not in it.
     pub milliseconds: u64,
+    /// It is not back: its change failed, and so did the undo.
+    pub still: bool,
 }
 
 impl Away {
@@ -23,6 +25,7 @@ impl Away {
     pub fn add(&mut self, other: Self) {
         self.restarts += other.restarts;
         self.milliseconds += other.milliseconds;
+        self.still |= other.still;
     }
 }
 
@@ -53,6 +56,7 @@ impl Apply<'_> {
         away.add(Away {
             restarts: 1,
             milliseconds: microseconds.unwrap_or_default().div_ceil(1000),
+            still: false,
         });
     }
 }

@@ -5,8 +5,9 @@
 //! has, so that the proof is tried while the nodes still tidy up; and whether one
 //! of them has gone back afterwards.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
@@ -17,6 +18,8 @@ pub struct InPlace {
     awaited: Arc<AtomicUsize>,
     reached: Arc<watch::Sender<bool>>,
     withdrawn: AtomicBool,
+    /// Hosts that are as the plan wants them.
+    changed: Mutex<BTreeSet<String>>,
 }
 
 /// A host that is awaited; it arrives when this is dropped.
@@ -37,8 +40,24 @@ impl InPlace {
         std::iter::repeat_with(arrival).take(hosts).collect()
     }
 
+    /// Everything that is planned for a host is done there.
+    pub(super) fn changed(&self, host: &str) {
+        self.hosts().insert(host.to_owned());
+    }
+
+    /// Whether it is, and has not gone back since.
+    #[must_use]
+    pub fn has_changed(&self, host: &str) -> bool {
+        self.hosts().contains(host)
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A host that had arrived has gone back to what it had before.
-    pub(super) fn withdraw(&self) {
+    pub(super) fn withdraw(&self, host: &str) {
+        self.hosts().remove(host);
         self.withdrawn.store(true, Ordering::SeqCst);
     }
 

@@ -18,6 +18,8 @@ pub struct Outcome {
     pub done: BTreeMap<String, Vec<String>>,
     /// What was planned and not done, by host.
     pub not_done: BTreeMap<String, Vec<String>>,
+    /// What was planned and not begun, because another host failed, by host.
+    pub skipped: BTreeMap<String, Vec<String>>,
     /// Hosts on which a change failed.
     pub failed: BTreeSet<String>,
     /// Those of them whose connection was lost.
@@ -40,6 +42,9 @@ impl Outcome {
         for (host, not_done) in later.not_done {
             self.not_done.entry(host).or_default().extend(not_done);
         }
+        for (host, skipped) in later.skipped {
+            self.skipped.entry(host).or_default().extend(skipped);
+        }
         self.failed.extend(later.failed);
         self.unreachable.extend(later.unreachable);
         self.placed.extend(later.placed);
@@ -60,7 +65,13 @@ impl Outcome {
             .or_default()
             .extend(host.done);
         if !host.not_done.is_empty() {
-            let not_done = self.not_done.entry(host.name.clone()).or_default();
+            let skips = host.held && !host.failed;
+            let of = if skips {
+                &mut self.skipped
+            } else {
+                &mut self.not_done
+            };
+            let not_done = of.entry(host.name.clone()).or_default();
             not_done.extend(host.not_done);
         }
         if host.unreachable {

@@ -66,7 +66,12 @@ pub fn holds_back(host: &Host, planned: &PlannedHost, facts: &NodeFacts) -> bool
     }
     let (directory, files) = leaf_location(host, Role::Client);
     let authority = facts.expand(&format!("{directory}/{}", files.ca));
-    let changes = planned.batches.iter().flat_map(|batch| &batch.changes);
+    // What follows a daemon comes after it.
+    let first = planned
+        .batches
+        .iter()
+        .filter(|batch| batch.follows.is_empty());
+    let changes = first.flat_map(|batch| &batch.changes);
     let learns = changes
         .filter_map(|change| match &change.action {
             Action::File(file) => Some(file),

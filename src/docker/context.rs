@@ -54,6 +54,19 @@ pub fn metadata(name: &str, url: &str, inventory: &str, mode: ClientMode) -> Str
     .to_string()
 }
 
+/// Where a context leads: its address, and whether the daemon there is checked; `None` where
+/// the text is not that of a context.
+#[must_use]
+pub fn endpoint(text: &[u8]) -> Option<(String, bool)> {
+    let value: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let endpoint = value.pointer("/Endpoints/docker")?;
+    let skips = endpoint
+        .get("SkipTLSVerify")
+        .and_then(serde_json::Value::as_bool);
+    let host = endpoint.get("Host")?.as_str()?;
+    Some((host.to_owned(), !skips.unwrap_or(false)))
+}
+
 /// Who has written an existing meta.json.
 #[must_use]
 pub fn keeper(text: &[u8], inventory: &str) -> Keeper {

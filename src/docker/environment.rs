@@ -80,6 +80,30 @@ pub fn with_block(
     Ok(text)
 }
 
+/// What the block of `inventory` sets; `None` where there is none that leads anywhere.
+#[must_use]
+pub fn found(profile: &str, inventory: &str) -> Option<Environment> {
+    let (begin, end) = markers(inventory);
+    let mut lines = profile.lines().skip_while(|line| *line != begin);
+    lines.next()?;
+    let mut found = Environment {
+        host: String::new(),
+        certificate_path: None,
+        checks_daemon: false,
+    };
+    for line in lines.take_while(|line| *line != end) {
+        let words = line.strip_prefix("export ").and_then(shlex::split);
+        let set = words.and_then(|words| words.into_iter().next());
+        match set.as_deref().and_then(|set| set.split_once('=')) {
+            Some(("DOCKER_HOST", value)) => value.clone_into(&mut found.host),
+            Some(("DOCKER_CERT_PATH", value)) => found.certificate_path = Some(value.to_owned()),
+            Some(("DOCKER_TLS_VERIFY", _)) => found.checks_daemon = true,
+            _ => {}
+        }
+    }
+    (!found.host.is_empty()).then_some(found)
+}
+
 /// What the marked blocks of a profile set, of any inventory: everything else in
 /// the file is its owner's, and may be a secret.
 #[must_use]
@@ -244,6 +268,22 @@ mod tests {
             lines(Shell::Fish, None),
             "set -e DOCKER_HOST\nset -e DOCKER_TLS_VERIFY\nset -e DOCKER_TLS\nset -e DOCKER_CERT_PATH\n"
         );
+    }
+
+    #[test]
+    fn what_a_block_sets_is_read_back() {
+        for checks_daemon in [true, false] {
+            for path in [None, Some("/home/it's mine/.docker"), Some("/plain")] {
+                let written = Environment {
+                    host: "tcp://[2001:db8::1]:2376".to_owned(),
+                    certificate_path: path.map(str::to_owned),
+                    checks_daemon,
+                };
+                let profile = with_block("x=1\n", "lab", Some(&written)).unwrap();
+                assert_eq!(found(&profile, "lab"), Some(written));
+                assert_eq!(found(&profile, "prod"), None);
+            }
+        }
     }
 
     #[test]

@@ -315,9 +315,11 @@ mod tests {
                 not_proved: 0,
                 failed: 0,
                 not_done: 0,
+                skipped: 0,
                 unreachable: false,
                 restarts: 0,
                 away_milliseconds: 0,
+                still_away: false,
             }],
             milliseconds: 1,
         }

@@ -12,7 +12,7 @@ use crate::playbook::Task;
 pub struct Client;
 
 /// What a login shell reads: bash takes the first of these that exists.
-pub(super) const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
+pub(crate) const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
 
 impl Module for Client {
     fn name(&self) -> &'static str {

@@ -7,7 +7,7 @@
 mod ca;
 mod ca_rollover;
 mod certificate;
-mod client;
+pub(crate) mod client;
 mod command;
 pub(crate) mod daemon_json;
 pub(crate) mod docker_context;

@@ -53,6 +53,11 @@ impl Module for Push {
                 }
                 request_leaf(holder, role, request);
             }
+            if role == Role::Client {
+                // Where the login shell looks for them.
+                let profiles = super::client::PROFILES.map(|name| format!("~/{name}"));
+                request.content.extend(profiles);
+            }
         }
     }
 

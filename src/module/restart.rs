@@ -154,6 +154,24 @@ fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
         .map(|file| &file.content)
 }
 
+/// Whether dockerd listens where the inventory says once these changes are made on its host.
+#[must_use]
+pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -> bool {
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment: Vec<(&str, &str)> = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
+        .collect();
+    let files = launch::unit_files(host, facts, planned);
+    let (found, _) = listeners(&files, &environment);
+    let mut found: Vec<String> = found.into_iter().map(|one| one.address).collect();
+    let settings = launch::text_of(daemon_json::PATH, facts, planned);
+    found.extend(tcp_hosts(settings.unwrap_or_default()));
+    let declared = host.settings.listen.first();
+    declared.is_none_or(|declared| found.contains(&declared.text))
+}
+
 /// A daemon that will not speak TLS must not be left with a port that it did:
 /// everybody who reaches it would be root. Going back to a time when it had one
 /// is what was asked for, and is said.
@@ -273,9 +291,15 @@ fn goes_back(planned: &[Change]) -> bool {
 /// Whether the daemon as it is now would speak TLS.
 #[must_use]
 pub fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
+    mode_now(host, facts).is_some()
+}
+
+/// Whom the daemon as it is now would let in; `None` where it does not speak TLS.
+#[must_use]
+pub fn mode_now(host: &Host, facts: &NodeFacts) -> Option<tls::DaemonMode> {
     let settings = facts.text(daemon_json::PATH).and_then(mode_of);
     let flags = || tls::mode_of(&launch::command_line_of(host, facts, &[])?);
-    settings.or_else(flags).is_some()
+    settings.or_else(flags)
 }
 
 /// Everything that decides how dockerd runs.

@@ -16,7 +16,10 @@ mod engine;
 mod examine;
 mod expiry;
 mod files;
+mod follow;
+mod in_use;
 mod issued;
+mod kept;
 mod leaf;
 mod lost;
 mod modes;
@@ -26,12 +29,14 @@ mod owner;
 mod place;
 mod planned;
 mod preflight;
+mod reach;
 mod readmission;
 mod refusal;
 mod renewal;
 pub mod revoked;
 mod rollover;
 mod shown;
+mod undeployed;
 mod unsettled;
 mod window;
 
@@ -49,7 +54,10 @@ pub use change::{
 pub use engine::{Containers, is_swarm_manager};
 pub use examine::{About, Examined, Refused, examine};
 pub use files::{Desired, FileMode, readable_by_others};
+pub(crate) use in_use::{arguments, values};
+pub use in_use::{more_facts, paths as paths_in_use};
 pub use issued::{check_issued_names, issued_names, leaves_of};
+pub use kept::{Kept, Why};
 pub use leaf::{
     LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
@@ -313,6 +321,8 @@ pub fn plan(
     for play in &mut plan.plays {
         play.hosts.retain(|host| !given_up.contains(&host.host));
     }
+    let kept = follow::split(&planner, playbook, &mut plan);
+    planner.notes.extend(kept.iter().map(Kept::note));
     if let Some(rollover) = &planner.rollover {
         plan.bundles = leaves_of(inventory)
             .into_iter()
@@ -426,6 +436,8 @@ fn plan_host(
             _ => batches.push(Batch {
                 transaction,
                 changes,
+                follows: BTreeSet::new(),
+                called: Vec::new(),
             }),
         }
     }

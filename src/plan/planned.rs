@@ -2,7 +2,7 @@
 //!
 //! Made by [`super::plan`]; shown, carried out and proved by whoever has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Change};
 use crate::pki::{DeliveredLeaf, Role};
@@ -51,6 +51,11 @@ pub struct Batch {
     /// All of them succeed, or none of them stays.
     pub transaction: bool,
     pub changes: Vec<Change>,
+    /// Daemons whose own change has to be confirmed first; if one of them is not, what is
+    /// on the node stays. Empty for what waits for no daemon.
+    pub follows: BTreeSet<String>,
+    /// What a person calls the files of a follower, in the order of its changes.
+    pub called: Vec<String>,
 }
 
 /// Why nothing can be planned for a host.

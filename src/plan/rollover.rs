@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use super::expiry::has_expired;
 use super::leaf::location;
+use super::undeployed;
 use super::{Authority, Content, Outside, Planner, outside_of};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::module::docker_context::context_paths;
@@ -202,6 +203,11 @@ impl Rollover {
         facts: &NodeFacts,
         inventory: &Inventory,
     ) -> Option<String> {
+        if step == 1
+            && let Some(why) = undeployed::directory(host, facts, inventory)
+        {
+            return Some(why);
+        }
         match step {
             1 | 5 => {
                 let enough = |trust| trust == Trust::New || (step == 1 && trust == Trust::Both);
@@ -221,7 +227,7 @@ impl Rollover {
                 })
             }
             // There is no leaf to replace.
-            3 if !host.shows_certificate() => None,
+            3 if !host.shows_certificate() => undeployed::pair(host, facts),
             3 => {
                 let files = client_files(host, inventory, facts, "cert.pem");
                 files.into_iter().enumerate().find_map(|(index, path)| {

@@ -200,7 +200,11 @@ fn outages(hosts: &[HostRecap]) -> String {
 }
 
 fn went_wrong(host: &HostRecap) -> bool {
-    host.failed > 0 || host.not_proved > 0 || host.unreachable || host.not_done > 0
+    host.failed > 0
+        || host.not_proved > 0
+        || host.unreachable
+        || host.not_done > 0
+        || host.skipped > 0
 }
 
 /// A line a host while there are few; of many only those that failed, and
@@ -225,12 +229,17 @@ pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Ve
             0 => String::new(),
             count => format!(" not-done={count}"),
         };
+        let skipped = match host.skipped {
+            0 => String::new(),
+            count => format!(" skipped={count}"),
+        };
         let away = match host.restarts {
             0 => String::new(),
+            count if host.still_away => format!(" restarts={count} away=STILL"),
             count => format!(" restarts={count} away={}", seconds(host.away_milliseconds)),
         };
         let counts = format!(
-            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}{away}",
+            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}{skipped}{away}",
             host.changed,
             host.proved,
             host.not_proved,
@@ -276,9 +285,11 @@ mod tests {
             not_proved: 0,
             failed: 0,
             not_done: 0,
+            skipped: 0,
             unreachable: false,
             restarts,
             away_milliseconds,
+            still_away: false,
         }
     }
 

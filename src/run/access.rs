@@ -111,9 +111,11 @@ impl Run<'_> {
                     not_proved: 0,
                     failed: usize::from(missing.is_some() && !unreachable),
                     not_done: 0,
+                    skipped: 0,
                     unreachable,
                     restarts: 0,
                     away_milliseconds: 0,
+                    still_away: false,
                 }
             })
             .collect();

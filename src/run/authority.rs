@@ -141,9 +141,11 @@ impl Run<'_> {
             not_proved: 0,
             failed: missing(host).map_or(0, |kind| usize::from(*kind != FailureKind::Unreachable)),
             not_done: 0,
+            skipped: 0,
             unreachable: missing(host) == Some(&FailureKind::Unreachable),
             restarts: 0,
             away_milliseconds: 0,
+            still_away: false,
         });
         let recaps: Vec<HostRecap> = recaps.collect();
         let failed = recaps.iter().any(|host| host.failed > 0);

@@ -80,7 +80,7 @@ impl Run<'_> {
         let hosts = self.hosts().into_iter().map(|host| StoppedHost {
             host: host.name.clone(),
             done: of(&outcome.done, host),
-            not_done: of(&outcome.not_done, host),
+            not_done: [of(&outcome.not_done, host), of(&outcome.skipped, host)].concat(),
         });
         self.events.emit(Event::Stopped {
             hosts: hosts
@@ -177,9 +177,11 @@ impl Run<'_> {
                 not_proved: of(Verdict::NotProved),
                 failed: usize::from(failed && !unreachable) + of(Verdict::Failed),
                 not_done: outcome.not_done.get(name).map_or(0, Vec::len),
+                skipped: outcome.skipped.get(name).map_or(0, Vec::len),
                 unreachable,
                 restarts: outcome.away.get(name).map_or(0, |away| away.restarts),
                 away_milliseconds: outcome.away.get(name).map_or(0, |away| away.milliseconds),
+                still_away: outcome.away.get(name).is_some_and(|away| away.still),
             });
         }
         let unreachable = hosts.iter().any(|host| host.unreachable);

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::{Exit, Run, RunError, World};
 use crate::agent::{Program, RunningAgent};
-use crate::apply::Outcome;
+use crate::apply::{InPlace, Outcome};
 use crate::event::{Check, Event, Failure, FailureKind, Proof, Verdict};
 use crate::inventory::{host_of, identity_of};
 use crate::journal::left::Left;
@@ -237,7 +237,9 @@ impl Run<'_> {
         }
         self.show(&world.plan);
         if world.plan.is_empty() {
-            state.proofs = self.proved(world, &self.materials(world)).await;
+            state.proofs = self
+                .proved(world, &self.materials(world), &InPlace::default())
+                .await;
             return Ok(Pass::Idle);
         }
         self.consent(&world.plan).await?;

@@ -27,6 +27,7 @@ mod doctor;
 mod drift;
 mod equivalent;
 mod exit_codes;
+mod follow;
 mod guide_b;
 mod guide_c;
 mod history;

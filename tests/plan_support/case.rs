@@ -24,7 +24,7 @@ use super::lab::Lab;
 use super::outcome::{Outcome, describe};
 
 /// When every deployment happened.
-const DEPLOYED: OffsetDateTime = datetime!(2030-01-01 00:00 UTC);
+pub const DEPLOYED: OffsetDateTime = datetime!(2030-01-01 00:00 UTC);
 
 const INVENTORY: &str = "all:
   children:
@@ -178,12 +178,12 @@ impl Case {
     }
 }
 
-fn shipped(name: &str) -> &'static str {
+pub fn shipped(name: &str) -> &'static str {
     let found = SHIPPED.iter().find(|(shipped, _)| *shipped == name);
     found.unwrap_or_else(|| panic!("{name} is not shipped")).1
 }
 
-fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventory {
+pub fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventory {
     let path = Path::new("/case/test.yaml");
     let environment = Environment {
         home: None,
@@ -411,6 +411,11 @@ fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
     machine.write(&path, &text, now.unix_timestamp() - 100);
 }
 
-fn playbook(text: &str) -> Playbook {
+pub fn playbook(text: &str) -> Playbook {
     parse("case", text).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+/// `rotate --force`.
+pub fn rotation() -> Playbook {
+    playbook(shipped("rotate")).as_part_of(playbook(shipped("deploy")), Renewals::Forced)
 }

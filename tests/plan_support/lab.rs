@@ -11,7 +11,9 @@ use dtls_deploy::pki::{
     Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Role,
     SignedLeaf, Signer, sha256_hex,
 };
-use dtls_deploy::plan::{Action, Change, Content, FileChange, Forget, LeafPart, Plan};
+use dtls_deploy::plan::{
+    Action, Batch, Change, Content, FileChange, Forget, LeafPart, Plan, PlannedHost,
+};
 use dtls_deploy::playbook::Playbook;
 use time::{Duration, OffsetDateTime};
 
@@ -86,6 +88,18 @@ impl Lab {
     /// Does what a plan says, as apply and the agent would.
     pub fn carry_out(&mut self, inventory: &Inventory, plan: &Plan, now: OffsetDateTime) {
         assert_eq!(plan.problems, [], "the deployment that a case begins with");
+        self.carry_out_unless(inventory, plan, now, &BTreeSet::new());
+    }
+
+    /// The same, but the changes of these daemons do not hold. Returns the daemons that are
+    /// confirmed.
+    pub fn carry_out_unless(
+        &mut self,
+        inventory: &Inventory,
+        plan: &Plan,
+        now: OffsetDateTime,
+        fail: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
         let ca = inventory.ca();
         for change in plan.changes() {
             match &change.action {
@@ -113,7 +127,7 @@ impl Lab {
                 _ => {}
             }
         }
-        self.carry_out_on_nodes(inventory, plan, now);
+        let confirmed = self.carry_out_on_nodes(inventory, plan, now, fail);
         // Delivered keys leave the CA node.
         if !ca.settings.keep_issued_keys {
             let pairs: Vec<(String, Role)> = self.pairs.keys().cloned().collect();
@@ -121,14 +135,30 @@ impl Lab {
                 self.forget(inventory, &host, role);
             }
         }
+        confirmed
     }
 
-    fn carry_out_on_nodes(&mut self, inventory: &Inventory, plan: &Plan, now: OffsetDateTime) {
+    fn carry_out_on_nodes(
+        &mut self,
+        inventory: &Inventory,
+        plan: &Plan,
+        now: OffsetDateTime,
+        fail: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let mut confirmed = BTreeSet::new();
         let at = now.unix_timestamp();
         let run = format!("run{at}");
-        let hosts = plan.plays.iter().flat_map(|play| &play.hosts);
-        let batches = hosts.flat_map(|host| host.batches.iter().map(move |batch| (host, batch)));
-        for (sequence, (host, batch)) in batches.enumerate() {
+        for (sequence, (host, batch)) in in_order(plan).into_iter().enumerate() {
+            let restarts = |change: &Change| matches!(change.action, Action::Restart(_));
+            if batch.changes.iter().any(restarts) {
+                if fail.contains(&host.host) {
+                    continue;
+                }
+                confirmed.insert(host.host.clone());
+            }
+            if !batch.follows.is_subset(&confirmed) {
+                continue;
+            }
             let files: Vec<&FileChange> = batch
                 .changes
                 .iter()
@@ -147,6 +177,7 @@ impl Lab {
                 self.carry_out_change(change, at);
             }
         }
+        confirmed
     }
 
     fn carry_out_change(&mut self, change: &Change, at: i64) {
@@ -374,6 +405,15 @@ impl Lab {
         };
         machine.disk.insert(file.path(), Item::File(stored));
     }
+}
+
+/// The batches of a plan whose every daemon is confirmed, followers after all of them.
+fn in_order(plan: &Plan) -> Vec<(&PlannedHost, &Batch)> {
+    let hosts = plan.plays.iter().flat_map(|play| &play.hosts);
+    let batches = hosts.flat_map(|host| host.batches.iter().map(move |batch| (host, batch)));
+    let (follows, first): (Vec<_>, Vec<_>) =
+        batches.partition(|(_, batch)| !batch.follows.is_empty());
+    first.into_iter().chain(follows).collect()
 }
 
 fn put(

@@ -3,6 +3,7 @@
 
 pub mod case;
 mod drift;
+mod follow;
 mod generations;
 pub mod lab;
 pub mod machine;

@@ -120,9 +120,11 @@ pub fn recap(host: &str, changed: usize, proved: usize) -> HostRecap {
         not_proved: 0,
         failed: 0,
         not_done: 0,
+        skipped: 0,
         unreachable: false,
         restarts: 0,
         away_milliseconds: 0,
+        still_away: false,
     }
 }
 
@@ -224,6 +226,7 @@ pub fn three_hosts() -> Vec<Event> {
                 recap("node2", 2, 0),
                 HostRecap {
                     not_done: 5,
+                    skipped: 0,
                     unreachable: true,
                     restarts: 0,
                     away_milliseconds: 0,
@@ -282,6 +285,7 @@ pub fn many_hosts() -> Vec<Event> {
             recaps.push(HostRecap {
                 failed: 1,
                 not_done: 5,
+                skipped: 0,
                 ..recap(&host, 0, 0)
             });
         } else {

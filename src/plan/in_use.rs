@@ -6,6 +6,7 @@
 
 use serde_json::Value;
 
+use super::leaf_location;
 use crate::docker::daemon_json::TlsPaths;
 use crate::docker::unit::command_line;
 use crate::inventory::Host;
@@ -13,7 +14,6 @@ use crate::module::daemon_json::{PATH, tls_paths};
 use crate::module::systemd_override::{environment, unit_files};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
-use crate::plan::leaf_location;
 
 /// Where the three files of a role are.
 #[must_use]
@@ -69,7 +69,7 @@ pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
 }
 
 /// dockerd's arguments, as far as they can be told from the unit's files.
-pub(super) fn arguments(facts: &NodeFacts) -> Vec<String> {
+pub(crate) fn arguments(facts: &NodeFacts) -> Vec<String> {
     let Some(unit) = &facts.unit else {
         return Vec::new();
     };
@@ -83,7 +83,7 @@ pub(super) fn arguments(facts: &NodeFacts) -> Vec<String> {
 }
 
 /// The values of a flag: `--flag=VALUE` and `--flag VALUE`.
-pub(super) fn values(arguments: &[String], flag: &str) -> Vec<String> {
+pub(crate) fn values(arguments: &[String], flag: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {

@@ -1,0 +1,90 @@
+//! What a run leaves on a client as it is, and because of which daemon.
+//!
+//! Made by [`super::follow`] while the plan is made and by apply for daemons whose change
+//! did not hold; shown as a note of the client.
+
+use super::Note;
+
+/// Files of a client that stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kept {
+    /// The client's host.
+    pub client: String,
+    /// What stays: contexts, and paths of other files.
+    pub what: Vec<String>,
+    pub daemon: String,
+    pub why: Why,
+}
+
+/// Why a daemon is not followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It cannot be brought to its state.
+    Refused,
+    /// It did not answer.
+    Unreachable,
+    /// `--limit` or the playbook leaves it out.
+    NotInRun,
+    /// It is in service, and would reject what the client is to show it.
+    Rejects,
+    /// It is in service with a certificate that the client would not trust any more.
+    Untrusted,
+    /// It listens elsewhere, and this run does not change that.
+    Elsewhere,
+    /// Its change failed or was undone.
+    Failed,
+    /// Its change was not begun.
+    Skipped,
+}
+
+impl Kept {
+    /// What is named twice is said once.
+    #[must_use]
+    pub fn new(client: &str, mut what: Vec<String>, daemon: String, why: Why) -> Self {
+        let mut said = std::collections::BTreeSet::new();
+        what.retain(|one| said.insert(one.clone()));
+        Self {
+            client: client.to_owned(),
+            what,
+            daemon,
+            why,
+        }
+    }
+
+    /// For the report.
+    #[must_use]
+    pub fn note(&self) -> Note {
+        Note {
+            host: self.client.clone(),
+            text: self.to_string(),
+            danger: false,
+        }
+    }
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let daemon = &self.daemon;
+        let what = self.what.join(", ");
+        write!(formatter, "kept as it is: {what}, because ")?;
+        match self.why {
+            Why::Refused => write!(formatter, "{daemon} was refused"),
+            Why::Unreachable => write!(formatter, "{daemon} did not answer"),
+            Why::NotInRun => write!(formatter, "{daemon} is not part of this run"),
+            Why::Rejects => write!(
+                formatter,
+                "{daemon} is in service and rejects what would replace it"
+            ),
+            Why::Untrusted => write!(
+                formatter,
+                "{daemon} is in service with a certificate that only this CA file verifies"
+            ),
+            Why::Elsewhere => write!(
+                formatter,
+                "{daemon} does not listen at its new address yet: deploy first"
+            ),
+            Why::Failed => write!(formatter, "the change of {daemon} failed"),
+            Why::Skipped => write!(formatter, "the change of {daemon} was skipped"),
+        }
+    }
+}

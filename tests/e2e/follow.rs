@@ -1,0 +1,119 @@
+//! Clients follow their daemons: what a client reaches before a run that goes wrong, it
+//! reaches afterwards.
+
+use crate::lab::{Lab, Run};
+
+/// Two daemons, with variables of each.
+fn inventory(lab: &Lab, node3: &str, node4: &str) -> String {
+    let text = format!(
+        "all:
+  vars: {{ansible_user: ubuntu, ansible_timeout: 2, dtls_default_daemon: node3, dtls_client_env: [profile, context], dtls_serial: [1]}}
+  children:
+    ca: {{hosts: {{node2: {{ansible_host: 10.0.0.11}}}}}}
+    daemons:
+      hosts:
+        node3: {{ansible_host: 10.0.0.12{node3}}}
+        node4: {{ansible_host: 10.0.0.13{node4}}}
+    clients: {{hosts: {{node1: {{ansible_host: 10.0.0.10}}}}}}
+"
+    );
+    lab.file("test.yaml", &text)
+}
+
+const PORT: &str = ", dtls_listen: ['tcp://0.0.0.0:2377']";
+
+/// Every file by which the client reaches daemons.
+fn files(lab: &Lab) -> String {
+    lab.exec_as(
+        "node1",
+        "ubuntu",
+        "sha256sum ~/.profile; find ~/.docker -type f -exec sha256sum {} + | sort",
+    )
+}
+
+/// The version that a daemon answers with, by its context and, for the first, by the login
+/// shell's environment.
+fn reaches(lab: &Lab, context: &str) {
+    let by =
+        |word: &str| format!("timeout 20 docker {word} version --format '{{{{.Server.Version}}}}'");
+    lab.exec_as("node1", "ubuntu", &by(&format!("--context {context}")));
+    if context == "node3" {
+        lab.exec_as("node1", "ubuntu", &format!("bash -lc \"{}\"", by("")));
+    }
+}
+
+fn endpoint(lab: &Lab, context: &str) -> String {
+    let command =
+        format!("docker context inspect {context} --format '{{{{.Endpoints.docker.Host}}}}'");
+    lab.exec_as("node1", "ubuntu", &command)
+}
+
+fn fails(lab: &Lab, arguments: &[&str], code: i32, said: &[&str]) -> Run {
+    let run = lab.run(arguments);
+    assert_eq!(run.code, code, "{}\n{}", run.stdout, run.stderr);
+    for said in said {
+        assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
+    }
+    run
+}
+
+#[test]
+fn the_address_of_a_daemon_that_is_refused_is_not_written() {
+    let lab = Lab::with_two_daemons();
+    lab.deploy(&[&inventory(&lab, "", "")]);
+    let before = files(&lab);
+    let wrong = inventory(&lab, ", dtls_listen: ['tcp://10.9.9.9:2376']", "");
+    let said =
+        "node1: kept as it is: /home/ubuntu/.profile, context node3, because node3 was refused";
+    fails(&lab, &[&wrong], 4, &[said]);
+    assert_eq!(files(&lab), before);
+    reaches(&lab, "node3");
+
+    // Nor that of one that nobody reaches.
+    let typo = inventory(&lab, "", "").replace("10.0.0.12", "10.0.0.99");
+    let text = std::fs::read_to_string(&typo).unwrap();
+    let typo = lab.file("typo.yaml", &text.replace("10.0.0.12", "10.0.0.99"));
+    fails(&lab, &[&typo], 5, &["because node3 did not answer"]);
+    assert_eq!(files(&lab), before);
+    fails(
+        &lab,
+        &["remove", &typo],
+        5,
+        &["because node3 did not answer"],
+    );
+    reaches(&lab, "node3");
+}
+
+#[test]
+fn each_context_moves_with_its_daemon_and_stays_with_one_that_is_undone() {
+    let lab = Lab::with_two_daemons();
+    lab.deploy(&[&inventory(&lab, "", "")]);
+    lab.guard("node4", "2377");
+    let moved = inventory(&lab, PORT, PORT);
+    let said = "node1: kept as it is: context node4, because the change of node4 failed";
+    fails(&lab, &[&moved], 4, &[said]);
+    assert_eq!(endpoint(&lab, "node3"), "tcp://10.0.0.12:2377");
+    assert_eq!(endpoint(&lab, "node4"), "tcp://10.0.0.13:2376");
+    reaches(&lab, "node3");
+    reaches(&lab, "node4");
+
+    lab.unguard("node4");
+    lab.deploy(&[&moved]);
+    assert_eq!(endpoint(&lab, "node4"), "tcp://10.0.0.13:2377");
+    reaches(&lab, "node4");
+    let again = lab.deploy(&[&moved]);
+    assert!(
+        again.stdout.contains("Nothing to change"),
+        "{}",
+        again.stdout
+    );
+
+    // One that is skipped because another failed keeps its client, too.
+    lab.guard("node3", "2376");
+    let back = inventory(&lab, "", "");
+    let said = "node1: kept as it is: context node4, because the change of node4 was skipped";
+    let run = fails(&lab, &[&back], 4, &[said, "skipped="]);
+    assert!(!run.stdout.contains("FAILED       node4"), "{}", run.stdout);
+    reaches(&lab, "node3");
+    reaches(&lab, "node4");
+}

@@ -1,0 +1,355 @@
+//! Clients follow their daemons, over generated cases: in whatever way a daemon is refused,
+//! unreachable, failed, undone, skipped or another's, each client reaches afterwards every
+//! daemon that it reached before.
+//!
+//! What a daemon runs with is what was there when it was last restarted; what a client
+//! reaches follows from the files that it has, as the docker CLI reads them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dtls_deploy::docker::context;
+use dtls_deploy::docker::tls::DaemonMode;
+use dtls_deploy::inventory::{Host, Inventory};
+use dtls_deploy::module::restart::mode_now;
+use dtls_deploy::pki::{Certificate, Role};
+use dtls_deploy::plan::{OWNER, daemon_address, leaf_location, plan};
+use dtls_deploy::playbook::Playbook;
+use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
+
+use super::case::{DEPLOYED, inventory_of, playbook, rotation, shipped};
+use super::lab::Lab;
+
+const INVENTORY: &str = "all:
+  children:
+    ca: {hosts: {authority: {ansible_host: 10.0.0.11}}}
+    daemons:
+      hosts:
+        one: {ansible_host: 10.0.0.12}
+        two: {ansible_host: 10.0.0.13}
+    clients:
+      hosts:
+        client:
+          ansible_host: 10.0.0.10
+          ansible_user: ubuntu
+          dtls_client_env: [profile, context]
+          dtls_default_daemon: one
+          dtls_identities:
+            ci: {dir: /srv/ci/docker, owner: ci}
+";
+
+/// What becomes of a daemon in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Well,
+    /// Undone, failed or skipped: its old state stays.
+    Stays,
+    Unreachable,
+    /// Refused: a change of another run is not settled.
+    Unsettled,
+    /// Refused: another inventory has set it up since.
+    Anothers,
+}
+
+/// What a daemon was started with.
+#[derive(Debug, Clone)]
+struct Running {
+    mode: Option<DaemonMode>,
+    bundle: Vec<Certificate>,
+    leaf: Option<Certificate>,
+    url: String,
+}
+
+struct World {
+    lab: Lab,
+    running: BTreeMap<String, Running>,
+    now: OffsetDateTime,
+}
+
+impl World {
+    fn deployed(variables: &BTreeMap<String, Value>) -> Self {
+        let inventory = inventory_of(INVENTORY, variables);
+        let mut world = Self {
+            lab: Lab::fresh(&inventory, DEPLOYED),
+            running: BTreeMap::new(),
+            now: DEPLOYED,
+        };
+        world.run(&inventory, &playbook(shipped("deploy")), [End::Well; 2]);
+        world
+    }
+
+    /// Plans and carries out; whether there was something to do and it went well.
+    fn run(&mut self, inventory: &Inventory, playbook: &Playbook, ends: [End; 2]) -> bool {
+        self.now += Duration::minutes(1);
+        let is = |end: &[End]| {
+            let named = ["one", "two"].into_iter().zip(ends);
+            let named = named.filter(|(_, found)| end.contains(found));
+            named
+                .map(|(name, _)| name.to_owned())
+                .collect::<BTreeSet<_>>()
+        };
+        for name in is(&[End::Unsettled]) {
+            self.lab.machines.get_mut(&name).unwrap().unsettled = Some("armed".to_owned());
+        }
+        for name in is(&[End::Anothers]) {
+            let record = "inventory other.yaml\nca elsewhere:/ca\nauthority 00\n";
+            let machine = self.lab.machines.get_mut(&name).unwrap();
+            machine.write(OWNER, record, self.now.unix_timestamp() - 50);
+        }
+        let facts = self
+            .lab
+            .facts(inventory, playbook, self.now, &is(&[End::Unreachable]));
+        let plan = plan(inventory, playbook, &facts, self.now);
+        let fails = is(&[End::Stays]);
+        let confirmed = self
+            .lab
+            .carry_out_unless(inventory, &plan, self.now, &fails);
+        for name in &confirmed {
+            let daemon = inventory.host(name).unwrap();
+            let running = self.as_on_disk(daemon, inventory);
+            self.running.insert(name.clone(), running);
+        }
+        for machine in self.lab.machines.values_mut() {
+            machine.unsettled = None;
+        }
+        !plan.is_empty() && plan.problems.is_empty() && fails.is_empty()
+    }
+
+    fn file(&self, host: &str, path: &str) -> Option<Vec<u8>> {
+        let path = path
+            .replace("~ci/", "/home/ci/")
+            .replace("~/", "/home/ubuntu/");
+        let machine = &self.lab.machines[host];
+        machine.stored(&path).map(|stored| stored.bytes.clone())
+    }
+
+    fn bundle(&self, host: &str, path: &str) -> Vec<Certificate> {
+        let bytes = self.file(host, path).unwrap_or_default();
+        Certificate::bundle_from_pem(&bytes).unwrap_or_default()
+    }
+
+    fn leaf(&self, host: &str, path: &str) -> Option<Certificate> {
+        Certificate::from_pem(&self.file(host, path)?).ok()
+    }
+
+    fn as_on_disk(&self, daemon: &Host, inventory: &Inventory) -> Running {
+        let deploy = playbook(shipped("deploy"));
+        let facts = self
+            .lab
+            .facts(inventory, &deploy, self.now, &BTreeSet::new());
+        let (directory, files) = leaf_location(daemon, Role::Daemon);
+        let at = |name: &str| format!("{directory}/{name}");
+        Running {
+            mode: mode_now(daemon, &facts[&daemon.name]),
+            bundle: self.bundle(&daemon.name, &at(&files.ca)),
+            leaf: self.leaf(&daemon.name, &at(&files.cert)),
+            url: self.url(daemon).unwrap_or_default(),
+        }
+    }
+
+    /// Where it listens, as the drop-in has it.
+    fn url(&self, daemon: &Host) -> Option<String> {
+        let path = "/etc/systemd/system/docker.service.d/50-dtls-deploy.conf";
+        let text = String::from_utf8(self.file(&daemon.name, path)?).unwrap();
+        let (_, rest) = text.split_once("tcp://")?;
+        let port = rest.split_whitespace().next()?.rsplit_once(':')?.1;
+        Some(format!("tcp://{}:{port}", daemon_address(daemon).host))
+    }
+
+    /// Whether the docker CLI reaches this daemon with these three files.
+    fn connects(&self, daemon: &str, url: &str, checks: bool, directory: &str) -> bool {
+        let Some(running) = self.running.get(daemon) else {
+            return false;
+        };
+        let at = |name: &str| format!("{directory}/{name}");
+        let bundle = self.bundle("client", &at("ca.pem"));
+        let leaf = self.leaf("client", &at("cert.pem"));
+        let has_key = self.file("client", &at("key.pem")).is_some();
+        let signed = |leaf: &Certificate, by: &[Certificate]| {
+            by.iter().any(|authority| leaf.is_signed_by(authority))
+        };
+        let verified = running
+            .leaf
+            .as_ref()
+            .is_some_and(|leaf| signed(leaf, &bundle));
+        let accepted = match running.mode {
+            None => false,
+            Some(DaemonMode::Tls) => true,
+            Some(DaemonMode::TlsVerify) => {
+                has_key && leaf.is_some_and(|leaf| signed(&leaf, &running.bundle))
+            }
+        };
+        running.url == url && !bundle.is_empty() && (verified || !checks) && accepted
+    }
+
+    /// Each way in which somebody on the client reaches a daemon.
+    fn reached(&self) -> BTreeSet<(String, String)> {
+        let mut reached = BTreeSet::new();
+        for daemon in ["one", "two"] {
+            for cli in ["~/.docker", "~ci/.docker"] {
+                let paths = context::paths(cli, daemon);
+                let meta = self.file("client", &format!("{}/meta.json", paths.metadata));
+                let Some((url, checks)) = meta.and_then(|text| context::endpoint(&text)) else {
+                    continue;
+                };
+                if self.connects(daemon, &url, checks, &paths.tls) {
+                    reached.insert((daemon.to_owned(), format!("context of {cli}")));
+                }
+            }
+            let profile = self.file("client", "~/.profile").unwrap_or_default();
+            let profile = String::from_utf8(profile).unwrap();
+            let value = |name: &str| {
+                let prefix = format!("export {name}=");
+                let mut lines = profile.lines();
+                let value = lines.find_map(|line| line.strip_prefix(&prefix))?;
+                Some(value.trim_matches('\'').to_owned())
+            };
+            let directory = value("DOCKER_CERT_PATH").unwrap_or_else(|| "~/.docker".to_owned());
+            let checks = value("DOCKER_TLS_VERIFY").is_some();
+            let url = value("DOCKER_HOST").unwrap_or_default();
+            if self.connects(daemon, &url, checks, &directory) {
+                reached.insert((daemon.to_owned(), "the profile".to_owned()));
+            }
+            // Programs that are told where the files are.
+            if let Some(running) = self.running.get(daemon)
+                && self.connects(daemon, &running.url, true, "/srv/ci/docker")
+            {
+                reached.insert((daemon.to_owned(), "/srv/ci/docker".to_owned()));
+            }
+        }
+        reached
+    }
+}
+
+const COMMANDS: [&str; 5] = ["deploy", "rotate", "rotate-ca", "rollback", "remove"];
+
+fn changes() -> Vec<(&'static str, Value)> {
+    vec![
+        ("nothing", json!({})),
+        (
+            "another port",
+            json!({"dtls_listen": ["tcp://0.0.0.0:2377"]}),
+        ),
+        (
+            "another name",
+            json!({"dtls_extra_sans": ["DNS:more.example.com"]}),
+        ),
+        (
+            "another client directory",
+            json!({"dtls_client_dir": "~/.docker/other"}),
+        ),
+        (
+            "clients without a certificate",
+            json!({"dtls_client_mode": "tlsverify-ca"}),
+        ),
+        (
+            "nobody shows a certificate",
+            json!({
+                "dtls_client_mode": "tlsverify-ca",
+                "dtls_daemon_mode": "tls",
+                "dtls_i_understand_anyone_can_connect": true
+            }),
+        ),
+        (
+            "another daemon directory",
+            json!({"dtls_daemon_dir": "/etc/docker/other"}),
+        ),
+        (
+            "port and client directory",
+            json!({"dtls_listen": ["tcp://0.0.0.0:2377"], "dtls_client_dir": "~/.docker/other"}),
+        ),
+    ]
+}
+
+/// Passes of `rotate --ca` that were made before.
+const ROLLED: [usize; 4] = [0, 2, 3, 4];
+
+fn ends() -> Vec<[End; 2]> {
+    let bad = [End::Stays, End::Unreachable, End::Unsettled, End::Anothers];
+    let mut ends = vec![[End::Well; 2]];
+    for bad in bad {
+        ends.extend([[bad, End::Well], [End::Well, bad], [bad, bad]]);
+    }
+    ends
+}
+
+/// What was lost although nobody asked for it.
+fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<(String, String)> {
+    let mut world = World::deployed(&BTreeMap::new());
+    let variables = serde_json::from_value(variables.clone()).unwrap();
+    let (old, new) = (
+        inventory_of(INVENTORY, &BTreeMap::new()),
+        inventory_of(INVENTORY, &variables),
+    );
+    for _ in 0..rolled {
+        world.run(&old, &playbook(shipped("rotate-ca")), [End::Well; 2]);
+    }
+    let before = world.reached();
+    assert!(!before.is_empty());
+    match command {
+        "rotate" => {
+            world.run(&new, &rotation(), ends);
+        }
+        "rotate-ca" => {
+            let rotate = playbook(shipped("rotate-ca"));
+            for _ in 0..9 {
+                if !world.run(&new, &rotate, ends) {
+                    break;
+                }
+            }
+        }
+        named => {
+            world.run(&new, &playbook(shipped(named)), ends);
+        }
+    }
+    let after = world.reached();
+    let lost = before.difference(&after).filter(|(daemon, _)| {
+        let place = usize::from(daemon == "two");
+        // A daemon that has no TLS any more, or listens to nobody, is reached by nobody.
+        let running = &world.running[daemon];
+        !(matches!(command, "remove" | "rollback")
+            && (running.mode.is_none() || running.url.is_empty())
+            && ends[place] == End::Well)
+    });
+    lost.cloned().collect()
+}
+
+#[test]
+fn whatever_becomes_of_daemons_their_clients_reach_what_they_reached() {
+    let mut wrong = Vec::new();
+    let mut cases = 0;
+    for command in COMMANDS {
+        for (what, variables) in changes() {
+            for rolled in ROLLED {
+                // What is changed besides does not depend on where a rollover is.
+                if rolled > 0 && !matches!(what, "nothing" | "another client directory") {
+                    continue;
+                }
+                for ends in ends() {
+                    cases += 1;
+                    let mut lost = lost(command, &variables, rolled, ends);
+                    // A client that shows nothing to a daemon that asks: declared, where the
+                    // daemon could be asked.
+                    if what == "clients without a certificate" {
+                        lost.retain(|(daemon, _)| {
+                            let end = ends[usize::from(daemon == "two")];
+                            matches!(end, End::Unreachable | End::Unsettled)
+                        });
+                    }
+                    if !lost.is_empty() {
+                        wrong.push(format!(
+                            "{command}, {what}, rolled {rolled}, {ends:?}: {lost:?}"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    println!("{cases} cases");
+    assert!(
+        wrong.is_empty(),
+        "{} of {cases}\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
