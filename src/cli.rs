@@ -156,6 +156,9 @@ struct CheckAccess {
     /// Static build of this program for the CA node's architecture
     #[arg(long, value_name = "FILE")]
     agent_program: Option<PathBuf>,
+    /// Fail if there is no CA yet, as the runs of a schedule do
+    #[arg(long)]
+    needs_ca: bool,
 }
 
 impl CheckAccess {
@@ -229,7 +232,10 @@ pub fn main() -> ExitCode {
             let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));
             let options = access.options();
             let (inventory, common) = (&access.inventory, &access.common);
-            run(inventory, common, &Book::Access, &options, &journal)
+            let book = Book::Access {
+                needs_authority: access.needs_ca,
+            };
+            run(inventory, common, &book, &options, &journal)
         }
         (Some(Command::Adopt(arguments)), _) => authority::adopt(*arguments),
         (Some(Command::Ca(command)), _) => authority::ca(*command),

@@ -35,7 +35,10 @@ const LARGEST_SSH_CONFIG: u64 = 4 << 20;
 
 pub(super) enum Book {
     /// None: what the shipped deploy.yaml needs is tried.
-    Access,
+    Access {
+        /// Whether a CA that is not there yet is a failure.
+        needs_authority: bool,
+    },
     Shipped(&'static str),
     /// The shipped rotate.yaml, as a part of deploy.yaml.
     Rotate(Renewals),
@@ -59,7 +62,7 @@ pub(super) enum Book {
 impl Book {
     /// Whether something may be changed, this machine's `known_hosts` included.
     fn changes(&self, options: &Options) -> bool {
-        !options.check && !matches!(self, Self::Access | Self::Shipped("verify"))
+        !options.check && !matches!(self, Self::Access { .. } | Self::Shipped("verify"))
     }
 }
 
@@ -76,7 +79,7 @@ pub(super) fn load_playbook(
         (name.to_owned(), text.to_owned())
     };
     let (name, text) = match book {
-        Book::Access => ("check-access".to_owned(), shipped("deploy").1),
+        Book::Access { .. } => ("check-access".to_owned(), shipped("deploy").1),
         Book::Authority(_) => shipped("deploy"),
         Book::Rotate(renewals) => {
             let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
@@ -211,7 +214,7 @@ pub(super) fn run(
     };
     let result = runtime.block_on(async {
         match book {
-            Book::Access => run.check_access().await,
+            Book::Access { needs_authority } => run.check_access(*needs_authority).await,
             Book::Authority(task) => run.authority(task).await,
             Book::Revoke { options, .. } => run.revoke(options).await,
             Book::Shipped(_) | Book::File(_) | Book::Rotate(_) | Book::Rotation { .. } => {

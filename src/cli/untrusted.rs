@@ -30,7 +30,7 @@ pub(super) fn refuse(
             .hint("leave out --diff");
         return no(reports, refusal);
     }
-    if options.check && !matches!(book, Book::Access) {
+    if options.check && !matches!(book, Book::Access { .. }) {
         return Ok(());
     }
     refuse_command(common, reports)

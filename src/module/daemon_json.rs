@@ -126,6 +126,5 @@ fn desired(content: Content) -> Desired {
 /// The error, with the line and the column that it is about. The line itself may
 /// hold a secret.
 pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
-    Refusal::new(format!("{PATH} is not valid: {error}"))
-        .hint("fix the file on the node; dockerd does not start with it either")
+    Refusal::new(format!("{PATH} is not valid: {error}")).hint("fix the file on the node")
 }

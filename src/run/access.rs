@@ -17,12 +17,13 @@ use crate::pki::{Request, Response};
 use crate::plan::recorded_input;
 
 impl Run<'_> {
-    /// Tries everything that a run needs.
+    /// Tries everything that a run needs; before the first deployment there is no CA to
+    /// try, which `needs_authority` refuses.
     ///
     /// # Errors
     /// When the journal, the CA or its passphrase is what is missing. Hosts
     /// that cannot be worked on are told as events, and in the exit code.
-    pub async fn check_access(&self) -> Result<Exit, RunError> {
+    pub async fn check_access(&self, needs_authority: bool) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();
         let program = self.program()?;
@@ -39,7 +40,7 @@ impl Run<'_> {
             }
         }
         self.ask_sudo(&world).await;
-        let opened = self.open_authority(&world, &program).await;
+        let opened = self.open_authority(&world, &program, needs_authority).await;
         for node in world.nodes.values() {
             node.connection.close().await;
         }
@@ -78,11 +79,20 @@ impl Run<'_> {
     }
 
     /// Takes the lock, opens the CA's key, and gives the lock back.
-    async fn open_authority(&self, world: &World, program: &Program) -> Result<(), RunError> {
+    async fn open_authority(
+        &self,
+        world: &World,
+        program: &Program,
+        needs_authority: bool,
+    ) -> Result<(), RunError> {
         let ca = &self.inventory.ca().name;
         // The agent makes the directory of a CA that is not there.
         if world.facts.contains_key(ca) && self.ca_text(&world.facts, "ca.pem").is_none() {
-            return Err(RunError::NoCertificate { host: ca.clone() });
+            if needs_authority {
+                return Err(RunError::NoCertificate { host: ca.clone() });
+            }
+            self.may(ca, "there is no CA yet: the first deployment makes it");
+            return Ok(());
         }
         let mut agent = self.unless(self.lock(world, program)).await??;
         self.may(ca, "the CA's agent runs and holds the lock");

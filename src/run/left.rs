@@ -131,7 +131,7 @@ impl Run<'_> {
             "done now"
         };
         let text = if act.what.is_empty() || missing == 0 {
-            format!("{step}: finished, nothing of it is missing")
+            format!("{step}: nothing of it is left to do")
         } else if missing == act.what.len() {
             format!("{step}: nothing of it is there, it was not begun or was undone; it is {next}")
         } else {

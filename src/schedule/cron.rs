@@ -41,4 +41,20 @@ mod tests {
         assert!(line.contains("'/a b/50\\%.yaml' --wait 1800"), "{line}");
         assert!(advice("root", "/etc/p", "/d", "/a\nb", &[]).is_none());
     }
+
+    #[test]
+    fn the_line_of_the_documentation_is_this_one() {
+        let arguments = ["--wait".to_owned(), "1800".to_owned()];
+        let said = advice(
+            "root",
+            "/etc/dtls-deploy/schedule/lab/ca-passphrase",
+            "/usr/local/bin/dtls-deploy",
+            "/srv/lab.yaml",
+            &arguments,
+        )
+        .unwrap();
+        let line = said.lines().last().unwrap();
+        let page = include_str!("../../docs/schedule.md");
+        assert!(page.lines().any(|of_page| of_page == line), "{line}");
+    }
 }

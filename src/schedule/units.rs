@@ -128,7 +128,7 @@ impl Parts<'_> {
     }
 
     fn access(&self, limit: Option<&str>) -> String {
-        let words = [self.program, "check-access", self.inventory];
+        let words = [self.program, "check-access", self.inventory, "--needs-ca"];
         let mut words: Vec<String> = words.map(str::to_owned).into();
         words.extend(self.waiting());
         words.extend(self.common.iter().cloned());
@@ -248,9 +248,9 @@ mod tests {
             |_| {},
             |parts| {
                 let trial = parts.trial().unwrap();
-                assert!(
-                    trial.contains("\"check-access\" \"/srv/my lab.yaml\" \"--wait\" \"1800\"")
-                );
+                assert!(trial.contains(
+                    "\"check-access\" \"/srv/my lab.yaml\" \"--needs-ca\" \"--wait\" \"1800\""
+                ));
                 assert!(trial.contains("\"8\" \"--check\"\n"), "{trial}");
                 assert!(trial.contains("ca-passphrase.cred.new\n"), "{trial}");
                 assert_eq!(lines(trial, &skip), lines(parts.service().unwrap(), &skip));

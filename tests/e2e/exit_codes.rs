@@ -31,6 +31,22 @@ fn changes_needed_is_3_and_a_failed_proof_is_6() {
     assert!(run.stdout.contains("FAILED"), "{}", run.stdout);
 }
 
+/// The second step of docs/getting-started.md, on hosts that nothing was deployed to.
+#[test]
+fn check_access_passes_before_the_first_deployment() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let run = lab.run(&["check-access", &inventory]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("there is no CA yet"), "{}", run.stdout);
+    let run = lab.run(&["check-access", &inventory, "--needs-ca"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(!lab.try_exec("node2", "ls /etc/dtls-deploy").0);
+    lab.deploy(&[&inventory]);
+    let run = lab.run(&["check-access", &inventory, "--needs-ca"]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+}
+
 #[test]
 fn another_run_is_7_or_waited_for() {
     let lab = Lab::fresh();
