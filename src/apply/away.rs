@@ -6,7 +6,7 @@
 use super::Apply;
 use crate::inventory::Host;
 use crate::node::script::Script;
-use crate::node::transaction::Report;
+use crate::node::transaction::{Outage, Report};
 use crate::session::Node;
 
 /// Restarts of one daemon in one run.
@@ -18,6 +18,8 @@ pub struct Away {
     pub milliseconds: u64,
     /// It is not back: its change failed, and so did the undo.
     pub still: bool,
+    /// The outage that was counted last.
+    last: Option<Outage>,
 }
 
 impl Away {
@@ -26,6 +28,25 @@ impl Away {
         self.restarts += other.restarts;
         self.milliseconds += other.milliseconds;
         self.still |= other.still;
+        self.last = other.last.or(self.last);
+    }
+
+    /// Counts a restart. One that was counted before is not another one: the node that undoes a
+    /// change by itself may not have begun with it, and a daemon that has not come back is away
+    /// for longer each time it is asked.
+    fn count(&mut self, outage: Option<Outage>) {
+        let milliseconds = |outage: Outage| outage.microseconds.div_ceil(1000);
+        match (outage, self.last) {
+            (Some(now), Some(last)) if now.since == last.since => {
+                let longer = milliseconds(now).saturating_sub(milliseconds(last));
+                self.milliseconds += longer;
+            }
+            (outage, _) => {
+                self.restarts += 1;
+                self.milliseconds += outage.map(milliseconds).unwrap_or_default();
+            }
+        }
+        self.last = outage.or(self.last);
     }
 }
 
@@ -36,7 +57,7 @@ impl Apply<'_> {
         &self,
         host: &Host,
         node: &Node,
-        reported: Option<u64>,
+        reported: Option<Outage>,
         away: &mut Away,
     ) {
         let facts = self.facts.get(&host.name);
@@ -45,7 +66,7 @@ impl Apply<'_> {
         if unit.is_none_or(|unit| unit.active_state() != "active") {
             return;
         }
-        let microseconds = if reported.is_some() {
+        let outage = if reported.is_some() {
             reported
         } else {
             let mut script = Script::default();
@@ -53,10 +74,35 @@ impl Apply<'_> {
             let answer = node.run(host.as_root, &script, node.deadlines.step).await;
             answer.ok().and_then(|output| Report::parse(&output).away)
         };
-        away.add(Away {
-            restarts: 1,
-            milliseconds: microseconds.unwrap_or_default().div_ceil(1000),
-            still: false,
-        });
+        away.count(outage);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outage(milliseconds: u64, since: u64) -> Outage {
+        Outage {
+            microseconds: milliseconds * 1000,
+            since,
+        }
+    }
+
+    #[test]
+    fn one_outage_is_counted_once() {
+        let counted = |outages: &[Outage]| {
+            let mut away = Away::default();
+            for outage in outages {
+                away.count(Some(*outage));
+            }
+            (away.restarts, away.milliseconds)
+        };
+        // The change, and its undoing.
+        assert_eq!(counted(&[outage(500, 1), outage(700, 9)]), (2, 1200));
+        // The node undoes it by itself, and has not begun with that.
+        assert_eq!(counted(&[outage(500, 1), outage(500, 1)]), (1, 500));
+        // It has not come back.
+        assert_eq!(counted(&[outage(500, 1), outage(4000, 1)]), (1, 4000));
     }
 }

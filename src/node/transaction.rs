@@ -17,7 +17,7 @@ mod report;
 mod tests;
 
 pub use parts::{Bytes, Keep, StagedFile, UnitReload, UnitRestart};
-pub use report::Report;
+pub use report::{Outage, Report};
 
 use std::collections::BTreeMap;
 

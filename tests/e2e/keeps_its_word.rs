@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
 
+use crate::interrupt::{Running, slow_restart};
 use crate::lab::{Lab, Run};
 use crate::recovery::{CLIENT_FILES, DAEMON_FILES, serial};
 use crate::revoke::{inventory, is_let_in, said};
@@ -292,4 +293,36 @@ fn a_rollover_that_ends_well_is_fine_in_the_history() {
     let record = dtls_deploy::journal::record::Record::read(newest);
     let ending = record.unwrap().unwrap().ending();
     assert_eq!(ending, dtls_deploy::journal::record::Ending::Fine);
+}
+
+/// The node is rebooted, in good order, while docker restarts with its new files: it comes up with
+/// the old ones, and nobody says that they could not be put back.
+#[test]
+fn an_orderly_reboot_in_the_middle_is_undone_and_said_so() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let (before, files) = (serial(&lab), lab.exec("node3", DAEMON_FILES));
+    slow_restart(&lab, "node3");
+    let more = ["-e", "{dtls_extra_sans: [DNS:more.example]}"];
+    let mut run = Running::start(&lab, &[&[inventory.as_str(), "-v"][..], &more].concat());
+    run.until("node3: restarting docker");
+    lab.exec(
+        "node3",
+        "timeout 20 sh -c 'until [ -s /var/lib/dtls-deploy/pending ]; do sleep 0.05; done'",
+    );
+    lab.control(&["stop", "node3"]);
+    let run = run.end();
+    assert!([4, 5].contains(&run.code), "{}", said(&run));
+    println!("{}", run.stdout);
+    assert!(!said(&run).contains("NOT UNDONE"), "{}", said(&run));
+    // It has been away since, and that is more than nothing.
+    assert!(!run.stdout.contains("away=0.00s"), "{}", run.stdout);
+    lab.control(&["start", "node3"]);
+    let booted = "until systemctl is-active docker.service >/dev/null; do sleep 0.2; done";
+    lab.exec("node3", &format!("timeout 60 sh -c '{booted}'"));
+    assert_eq!(lab.exec("node3", DAEMON_FILES), files);
+    assert_eq!(serial(&lab), before);
+    lab.deploy(&[&[inventory.as_str()][..], &more].concat());
+    assert_ne!(serial(&lab), before);
 }

@@ -202,7 +202,8 @@ give_up() {
     unswap_all || undo_status=1
     if [ "$undo_status" = 0 ]; then
         case $UNIT:${1-} in
-        ?*:restart) restore_unit || undo_status=1 ;;
+        # A node that shuts down starts no unit; its next boot reads the old files.
+        ?*:restart) is_stopping || restore_unit || is_stopping || undo_status=1 ;;
         ?*:boot) ! has_systemd || systemctl daemon-reload </dev/null || undo_status=1 ;;
         *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
         esac
@@ -224,6 +225,13 @@ give_up() {
         record undo-failed
     fi
     exit 71
+}
+
+# is_stopping: the whole node shuts down or reboots.
+is_stopping() {
+    has_systemd || return 1
+    stopping_state=$(timeout 5 systemctl is-system-running </dev/null 2>/dev/null)
+    [ "$stopping_state" = stopping ] || [ "$stopping_state" = offline ]
 }
 
 # still_armed: ends the script where the node has put its old files back itself.

@@ -682,8 +682,14 @@ away_record() {
     case $away_from:$away_to in
     :* | *: | *[!0-9:]*) return 0 ;;
     esac
-    if [ "$away_from" -gt 0 ] && [ "$away_to" -gt "$away_from" ]; then
-        record away "$((away_to - away_from))"
+    [ "$away_from" -gt 0 ] || return 0
+    # One that has not come back has been away until now.
+    if [ "$away_to" -le "$away_from" ]; then
+        read -r away_to _ 2>/dev/null </proc/uptime || return 0
+        away_to=${away_to%%.*}000000
+    fi
+    if [ "$away_to" -gt "$away_from" ]; then
+        record away "$((away_to - away_from))" "$away_from"
     fi
     return 0
 }

@@ -5,6 +5,15 @@ use crate::node::answer::{self, Lines};
 /// Words that another account may answer with: what it tried with its own files.
 const OF_ACCOUNTS: [&str; 3] = ["identity", "pair", "keyfile"];
 
+/// A time for which a daemon was away, as its node's systemd has it: until it was ready again, or
+/// until it was asked where it has not come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    pub microseconds: u64,
+    /// When it began, in microseconds since the node's boot: tells one from another.
+    pub since: u64,
+}
+
 /// What a transaction's script reported.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -16,8 +25,8 @@ pub struct Report {
     pub restarted: Option<String>,
     /// Milliseconds that the restart took, unit files read anew included.
     pub restart_took: Option<u64>,
-    /// Microseconds for which the daemon was away by it, as systemd has it.
-    pub away: Option<u64>,
+    /// For how long the daemon was away by it.
+    pub away: Option<Outage>,
     /// Everything is as it was before.
     pub undone: bool,
     /// It is not: the daemon did not come back with its old files.
@@ -90,7 +99,13 @@ impl Report {
             }
             ["restarted", _, invocation] => self.restarted = Some((*invocation).to_owned()),
             ["took", milliseconds] => self.restart_took = milliseconds.parse().ok(),
-            ["away", microseconds] => self.away = microseconds.parse().ok(),
+            ["away", microseconds, since] => {
+                let outage = microseconds.parse().ok().zip(since.parse().ok());
+                self.away = outage.map(|(microseconds, since)| Outage {
+                    microseconds,
+                    since,
+                });
+            }
             ["undone"] => self.undone = true,
             ["undo-failed"] => self.undo_failed = true,
             ["undo-failed", by_hand] => {
