@@ -324,7 +324,7 @@ impl Apply<'_> {
             serves,
         } = composed;
         if let (Some(restart), Served::Issued(_)) = (&mut transaction.restart, &serves) {
-            restart.owner = Some(owner_record(self.inventory, &materials.signers()));
+            restart.owner = Some(owner_record(self.inventory, host, &materials.signers()));
         }
         if !sweeps.is_empty() {
             let output = node

@@ -2,11 +2,12 @@
 
 use super::{Module, Parameter, STATE, init_script, is_absent};
 use crate::docker::daemon_json::{
-    DaemonJsonError, Listening, TlsPaths, merge, merge_with_hosts, without, without_tls,
+    DaemonJsonError, Listening, TlsPaths, merge, merge_with_hosts, named_paths, without,
+    without_tls,
 };
 use crate::docker::tls::ConfigStyle;
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::FactRequest;
+use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
@@ -67,6 +68,7 @@ impl Module for DaemonJson {
             let Some(old) = old else {
                 return Ok(Vec::new());
             };
+            let paths = former_paths(facts, old, &paths).unwrap_or(paths);
             let left = without(old, &paths, &listen.unwrap_or_default())
                 .map_err(|error| refuse(&error))?;
             let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
@@ -109,6 +111,24 @@ impl Module for DaemonJson {
         }
         Ok(change.into_iter().collect())
     }
+}
+
+/// The paths that a daemon was last confirmed with, where daemon.json names them and the
+/// inventory names others.
+fn former_paths(facts: &NodeFacts, text: &[u8], usual: &TlsPaths) -> Option<TlsPaths> {
+    let named = named_paths(std::str::from_utf8(text).ok()?);
+    let [ca, Some(certificate), Some(key)] = named else {
+        return None;
+    };
+    let is_former = |path: &String| facts.claims.former.contains_key(path);
+    if !is_former(&certificate) || !is_former(&key) {
+        return None;
+    }
+    Some(TlsPaths {
+        ca: ca.filter(is_former).unwrap_or_else(|| usual.ca.clone()),
+        certificate,
+        key,
+    })
 }
 
 fn desired(content: Content) -> Desired {

@@ -12,6 +12,7 @@ mod command;
 pub(crate) mod daemon_json;
 pub(crate) mod docker_context;
 pub(crate) mod forget;
+mod former_drop_in;
 mod identity;
 pub(crate) mod init_script;
 mod launch;

@@ -227,7 +227,12 @@ fn remove(
 ) -> Result<Vec<Change>, Refusal> {
     let (_, files) = leaf_location(host, role);
     let names = [&files.key, &files.cert, &files.ca].map(String::as_str);
-    remove_files(planner, host, task, role, &names, &[])
+    let mut changes = remove_files(planner, host, task, role, &names, &[])?;
+    if role == Role::Daemon {
+        // Where they lie as long as no deployment has moved them.
+        changes.extend(planner.remove_former(host, task)?);
+    }
+    Ok(changes)
 }
 
 fn gone(

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Module, Parameter, STATE, daemon_json, init_script, is_absent, socket_override};
+use super::{
+    Module, Parameter, STATE, daemon_json, former_drop_in, init_script, is_absent, socket_override,
+};
 use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
     Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
 };
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
-use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use crate::plan::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 /// Where variants of docker show that are not supported.
@@ -95,6 +97,9 @@ impl Module for SystemdOverride {
         let own = format!("{directory}/{}", host.settings.dropin);
         request.drop_in = Some(own.clone());
         request.content.insert(own);
+        request.content.insert(OWNER.to_owned());
+        let default = former_drop_in::usual(host);
+        request.content.insert(default);
         request.directories.insert(directory);
         for listen in &host.settings.listen {
             if listen.host.parse::<IpAddr>().is_err() {
@@ -138,7 +143,7 @@ impl Module for SystemdOverride {
         }
         let directory = directory(unit_name);
         let own_path = format!("{directory}/{}", host.settings.dropin);
-        let mut files = unit_files(facts);
+        let mut files = former_drop_in::renamed(unit_files(facts), host, facts);
         // Written but not read by systemd yet: a run that died before the reload.
         if !files.iter().any(|file| file.path == own_path)
             && let Some(text) = facts.text(&own_path)
@@ -188,7 +193,8 @@ impl Module for SystemdOverride {
             change.reasons.append(&mut reasons);
         }
         let socket = socket_override::plan(planner, host, task)?;
-        Ok(change.into_iter().chain(socket).collect())
+        let former = former_drop_in::remove(planner, host, task, true)?;
+        Ok(change.into_iter().chain(former).chain(socket).collect())
     }
 }
 
@@ -198,8 +204,9 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
     let directory = directory(&host.settings.unit);
     let path = format!("{directory}/{}", host.settings.dropin);
     let socket = socket_override::remove(planner, host, task)?;
+    let former = former_drop_in::remove(planner, host, task, false)?;
     let Some(text) = facts.text(&path) else {
-        return Ok(socket.into_iter().collect());
+        return Ok(former.into_iter().chain(socket).collect());
     };
     let left = without_exec_start(text);
     let desired = Desired {
@@ -212,7 +219,7 @@ fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>
         reasons: Vec::new(),
     };
     let change = planner.compare(host, task, desired)?;
-    Ok(change.into_iter().chain(socket).collect())
+    Ok(change.into_iter().chain(former).chain(socket).collect())
 }
 
 /// Why there is nothing to override: other ways to install docker, by name.

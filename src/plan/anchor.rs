@@ -107,6 +107,10 @@ impl Planner<'_> {
             .filter_map(|(path, _)| Some(path.rsplit_once('/')?.0))
             .collect();
         let used = used(host, facts);
+        let moved: Vec<String> = (task.argument("state") != Some("absent"))
+            .then(|| "the daemon's files have moved".to_owned())
+            .into_iter()
+            .collect();
         let mut changes = Vec::new();
         for (path, hash) in former {
             let Some((directory, name)) = path.rsplit_once('/') else {
@@ -126,7 +130,7 @@ impl Planner<'_> {
                     place: Place::Kept,
                     mode: FileMode::IfMissing(0o400),
                     content: Content::Gone { prune: 1 },
-                    reasons: vec!["the daemon's files have moved".to_owned()],
+                    reasons: moved.clone(),
                 },
             )?);
         }

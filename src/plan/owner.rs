@@ -9,6 +9,7 @@
 use super::{Planner, Refusal};
 use crate::inventory::{Host, Inventory};
 use crate::module::restart::serves_tls;
+use crate::module::systemd_override;
 use crate::node::facts::NodeFacts;
 use crate::pki::Certificate;
 
@@ -18,13 +19,14 @@ pub const OWNER: &str = "/var/lib/dtls-deploy/owner";
 /// What this inventory leaves on a daemon whose clients' certificates are of
 /// these CAs: lines of a word and a value.
 #[must_use]
-pub fn record(inventory: &Inventory, authorities: &[Certificate]) -> String {
+pub fn record(inventory: &Inventory, host: &Host, authorities: &[Certificate]) -> String {
     use std::fmt::Write as _;
     let name = inventory.path.file_name().unwrap_or_default();
     let mut text = format!(
-        "inventory {}\nca {}\n",
+        "inventory {}\nca {}\ndropin {}\n",
         crate::node::visible(&name.to_string_lossy()),
-        place(inventory)
+        place(inventory),
+        systemd_override::path(host)
     );
     for authority in authorities {
         let _ = writeln!(text, "authority {}", authority.public_key_sha256());

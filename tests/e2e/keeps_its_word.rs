@@ -326,3 +326,31 @@ fn an_orderly_reboot_in_the_middle_is_undone_and_said_so() {
     lab.deploy(&[&[inventory.as_str()][..], &more].concat());
     assert_ne!(serial(&lab), before);
 }
+
+/// Other names leave nothing behind, whether a deployment or `remove` meets them first.
+#[test]
+fn other_names_leave_nothing_behind() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let untouched = lab.exec("node3", DAEMON_FILES);
+    lab.deploy(&[&inventory]);
+    let listed = "ls /etc/systemd/system/docker.service.d; find /etc/docker -name '*.pem' | sort";
+    for (name, directory) in [
+        ("40-other.conf", "/etc/docker/other"),
+        ("70-third.conf", "/etc/docker/third"),
+        ("30-fourth.conf", "/etc/docker/third"),
+    ] {
+        let variables = format!("{{dtls_dropin: {name}, dtls_daemon_dir: {directory}}}");
+        lab.deploy(&[&inventory, "-e", &variables]);
+        assert_eq!(
+            lab.exec("node3", listed),
+            format!("{name}\n{directory}/ca.pem\n{directory}/cert.pem\n{directory}/key.pem")
+        );
+        let run = lab.deploy(&[&inventory, "-e", &variables]);
+        assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
+    }
+    // The inventory says something else again, and nobody has deployed it.
+    lab.deploy(&["remove", &inventory]);
+    assert_eq!(lab.exec("node3", DAEMON_FILES), untouched);
+    assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");
+}
