@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AuthorityProblem, Planner, Refusal, leaf_location, leaves_of};
-use crate::pki::Certificate;
+use crate::pki::{Certificate, Role};
 
 /// So many hosts are named; the others are counted.
 const NAMED: usize = 5;
@@ -54,6 +54,10 @@ impl Planner<'_> {
             let (directory, files) = leaf_location(host, role);
             let path = format!("{directory}/{}", files.ca);
             let facts = self.facts.get(&host.name);
+            // What another inventory has set up says nothing of this one's CA.
+            let facts = facts.filter(|facts| {
+                role == Role::Client || !super::owner::is_of_another(self.inventory, facts)
+            });
             let file = facts.and_then(|facts| facts.regular(&path));
             let bytes = file.and_then(|file| file.content.as_deref());
             let found = Certificate::bundle_from_pem(bytes.unwrap_or_default());

@@ -45,6 +45,13 @@ fn place(inventory: &Inventory) -> String {
     format!("{}:{}", ca.name, ca.settings.ca_dir)
 }
 
+/// Whether the record on a daemon names the CA of another inventory.
+pub(super) fn is_of_another(inventory: &Inventory, facts: &NodeFacts) -> bool {
+    let record = facts.text(OWNER).filter(|record| is_whole(record));
+    let own = format!("ca {}", place(inventory));
+    record.is_some_and(|record| record.lines().all(|line| line != own))
+}
+
 /// Leaves a daemon alone that another inventory has set up, and that still
 /// speaks TLS.
 pub(super) fn refuse_foreign(

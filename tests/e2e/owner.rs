@@ -19,7 +19,8 @@ fn a_daemon_of_another_inventory_is_left_alone_until_it_is_taken_over() {
     let state = "systemctl show docker -p InvocationID; cat /var/lib/dtls-deploy/owner; sha256sum /etc/docker/tls/* /etc/docker/daemon.json";
     let before = lab.exec("node3", state);
     assert!(
-        before.contains("inventory first.yaml\nca node2:/etc/dtls-deploy/first\nauthority "),
+        before.contains("inventory first.yaml\nca node2:/etc/dtls-deploy/first\n")
+            && before.contains("\nauthority "),
         "{before}"
     );
 
