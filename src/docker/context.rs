@@ -54,6 +54,20 @@ pub fn metadata(name: &str, url: &str, inventory: &str, mode: ClientMode) -> Str
     .to_string()
 }
 
+/// An existing meta.json that leads to `url`; everything else that its owner has written there
+/// stays. `None` where it is not the text of a context.
+#[must_use]
+pub fn moved(text: &[u8], url: &str, mode: ClientMode) -> Option<String> {
+    if endpoint(text)? == (url.to_owned(), mode.checks_daemon()) {
+        return String::from_utf8(text.to_vec()).ok();
+    }
+    let mut value: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let endpoint = value.pointer_mut("/Endpoints/docker")?.as_object_mut()?;
+    endpoint.insert("Host".to_owned(), json!(url));
+    endpoint.insert("SkipTLSVerify".to_owned(), json!(!mode.checks_daemon()));
+    Some(value.to_string())
+}
+
 /// Where a context leads: its address, and whether the daemon there is checked; `None` where
 /// the text is not that of a context.
 #[must_use]
@@ -105,6 +119,21 @@ mod tests {
         ] {
             assert_eq!(keeper(text, "lab"), Keeper::Somebody);
         }
+    }
+
+    #[test]
+    fn what_an_operator_writes_into_a_context_stays() {
+        let text = metadata("node3", "tcp://node3:2376", "lab", ClientMode::TlsVerify);
+        let edited = text.replace("mutual TLS, kept by dtls-deploy (lab)", "ours at last");
+        let same = moved(edited.as_bytes(), "tcp://node3:2376", ClientMode::TlsVerify);
+        assert_eq!(same.as_deref(), Some(edited.as_str()));
+        let other = moved(edited.as_bytes(), "tcp://node3:2377", ClientMode::Tls).unwrap();
+        assert_eq!(
+            endpoint(other.as_bytes()),
+            Some(("tcp://node3:2377".to_owned(), false))
+        );
+        assert!(other.contains("ours at last"), "{other}");
+        assert_eq!(moved(b"{}", "tcp://node3:2376", ClientMode::Tls), None);
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use super::identity::check_owner;
 use super::{BECAUSE, Module, Parameter, STATE, is_absent, waits_for_leaf};
-use crate::docker::context::{ContextPaths, Keeper, keeper, metadata, paths};
+use crate::docker::context::{ContextPaths, Keeper, keeper, metadata, moved, paths};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
-use crate::pki::{Certificate, Role};
+use crate::pki::Role;
 use crate::plan::{
     Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
     daemon_address, leaf_location, request_leaf,
@@ -109,7 +109,7 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
         let facts = planner.facts(&host.name)?;
         let paths = context_paths(host, daemon);
         check_owner(facts, host, &paths.tls)?;
-        let inventory = kept_as(planner, host, daemon)?;
+        let text = wanted(planner, host, daemon)?;
         let copies = [
             ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
             (
@@ -183,12 +183,7 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 place: Place::Context,
                 name: "meta.json".to_owned(),
                 mode: FileMode::IfMissing(0o600),
-                content: Content::Text(metadata(
-                    &context_name(host, daemon),
-                    &daemon_address(daemon).url(),
-                    &inventory,
-                    host.settings.client_mode,
-                )),
+                content: Content::Text(text),
                 reasons: Vec::new(),
             },
         )?);
@@ -232,28 +227,64 @@ fn without(
     )
 }
 
-/// Under which inventory's name a context is kept: this one's, or another's that
-/// has the same CA. Any other context is not written over.
-fn kept_as(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String, Refusal> {
+/// The text of a context. What an operator has changed in it besides its address stays; one of
+/// another CA is not written over.
+fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String, Refusal> {
     let name = context_name(client, daemon);
     let own = &planner.inventory.name;
-    match found(planner, client, daemon)? {
-        None | Some(Keeper::Own) => Ok(own.clone()),
-        Some(Keeper::Inventory(other)) if shares_authority(planner, client, daemon)? => Ok(other),
-        Some(Keeper::Inventory(other)) => Err(Refusal::new(format!(
-            "the docker context {name} is kept by another inventory, {other}, with another CA"
-        ))
-        .hint(format!(
-            "give this one a zone (dtls_zone: {own}): its contexts are then named {own}-{}",
-            daemon.name
-        ))),
-        Some(Keeper::Somebody) => Err(Refusal::new(format!(
-            "the docker context {name} exists and is not ours"
-        ))
-        .hint(format!(
-            "remove it (docker context rm {name}), or leave `context` out of dtls_client_env"
-        ))),
-    }
+    let (url, mode) = (daemon_address(daemon).url(), client.settings.client_mode);
+    let text = |inventory: &str| Ok(metadata(&name, &url, inventory, mode));
+    let Some(keeper) = found(planner, client, daemon)? else {
+        return text(own);
+    };
+    let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
+    let file = planner.facts(&client.name)?.regular(&meta);
+    let content = file.and_then(|file| file.content.as_deref());
+    let is_ours = is_ours(planner, client, daemon, Some(&keeper))?;
+    let takes_over = client.settings.take_over || planner.allowed.new_authority;
+    let other = match keeper {
+        Keeper::Own if is_ours || takes_over => return text(own),
+        Keeper::Inventory(other) if is_ours => return text(&other),
+        Keeper::Inventory(_) if takes_over => return text(own),
+        Keeper::Somebody => {
+            let moved = content.and_then(|content| moved(content, &url, mode));
+            if let Some(moved) = moved.filter(|_| is_ours) {
+                return Ok(moved);
+            }
+            return Err(Refusal::new(format!(
+                "the docker context {name} exists and is not ours"
+            ))
+            .hint(format!(
+                "remove it (docker context rm {name}), or leave `context` out of dtls_client_env"
+            )));
+        }
+        Keeper::Own => own.clone(),
+        Keeper::Inventory(other) => other,
+    };
+    Err(Refusal::new(format!(
+        "the docker context {name} is kept by another inventory, {other}, with another CA"
+    ))
+    .hint(format!(
+        "give this one a zone (dtls_zone: {own}): its contexts are then named {own}-{}",
+        daemon.name
+    )))
+}
+
+/// Whether a context is of this CA: its certificates and its key tell, and where there are
+/// none, what is written in it. Without meta.json docker knows no context, and the key may
+/// still be there.
+fn is_ours(
+    planner: &Planner<'_>,
+    client: &Host,
+    daemon: &Host,
+    keeper: Option<&Keeper>,
+) -> Result<bool, Refusal> {
+    let facts = planner.facts(&client.name)?;
+    let tls = facts.expand(&context_paths(client, daemon).tls);
+    let [ca, certificate, key] =
+        ["ca.pem", "cert.pem", "key.pem"].map(|name| format!("{tls}/{name}"));
+    let is_own = planner.is_own_set(client, [&ca, &certificate, &key]);
+    Ok(is_own.unwrap_or(keeper == Some(&Keeper::Own)))
 }
 
 /// Who keeps the context, where there is one.
@@ -262,18 +293,6 @@ fn found(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<Option<K
     let file = planner.facts(&client.name)?.regular(&meta);
     let text = file.map(|file| file.content.as_deref().unwrap_or_default());
     Ok(text.map(|text| keeper(text, &planner.inventory.name)))
-}
-
-/// An inventory can have several names: the CA tells whose the context is.
-fn shares_authority(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<bool, Refusal> {
-    let path = format!("{}/ca.pem", context_paths(client, daemon).tls);
-    let file = planner.facts(&client.name)?.regular(&path);
-    let text = file.and_then(|file| file.content.as_deref());
-    let trusted = Certificate::bundle_from_pem(text.unwrap_or_default()).unwrap_or_default();
-    let authority = &planner.authority;
-    let ours = authority.certificate.iter().chain(&authority.next);
-    let ours: Vec<&[u8]> = ours.map(Certificate::der).collect();
-    Ok(trusted.iter().any(|trusted| ours.contains(&trusted.der())))
 }
 
 /// Whether somebody who stays has this context: several identities can be of one
@@ -304,12 +323,8 @@ fn remove(
         if !is_absent(task) && is_of_another(planner, machine, &paths, daemon)? {
             continue;
         }
-        let is_ours = match found(planner, host, daemon)? {
-            Some(Keeper::Own) => true,
-            // Without its description, docker knows no context, and the key is still there.
-            None | Some(Keeper::Inventory(_)) => shares_authority(planner, host, daemon)?,
-            Some(Keeper::Somebody) => false,
-        };
+        let keeper = found(planner, host, daemon)?;
+        let is_ours = is_ours(planner, host, daemon, keeper.as_ref())?;
         if !is_ours {
             continue;
         }

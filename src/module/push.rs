@@ -110,6 +110,7 @@ fn deliver_ca_alone(
     let role = Role::Client;
     let (directory, files) = leaf_location(host, role);
     check_owner(planner.facts(&host.name)?, host, &directory)?;
+    planner.check_client_directory(host)?;
     planner.note_readable(host, &directory);
     planner.check_older(host, &format!("{directory}/{}", files.ca))?;
     let reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
@@ -158,6 +159,9 @@ fn deliver(
     };
     let (directory, files) = leaf_location(host, role);
     check_owner(planner.facts(&host.name)?, host, &directory)?;
+    if role == Role::Client {
+        planner.check_client_directory(host)?;
+    }
     planner.note_readable(host, &directory);
     planner.check_older(host, &format!("{directory}/{}", files.ca))?;
     let leaf = |part| {

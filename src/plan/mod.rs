@@ -17,6 +17,7 @@ mod examine;
 mod expiry;
 mod files;
 mod follow;
+mod foreign;
 mod in_use;
 mod issued;
 mod kept;

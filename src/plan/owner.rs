@@ -61,7 +61,7 @@ pub(super) fn refuse_foreign(
 ) -> Result<(), Refusal> {
     let record = facts.text(OWNER).filter(|record| is_whole(record));
     let Some(record) = record.filter(|_| !host.settings.take_over) else {
-        return Ok(());
+        return planner.check_served_authority(host, facts);
     };
     let values = |word: &str| -> Vec<&str> {
         let lines = record.lines().filter_map(|line| line.split_once(' '));

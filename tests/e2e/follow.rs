@@ -117,3 +117,45 @@ fn each_context_moves_with_its_daemon_and_stays_with_one_that_is_undone() {
     reaches(&lab, "node3");
     reaches(&lab, "node4");
 }
+
+/// The lab with another CA, below the same name of an inventory.
+fn with_another_ca(lab: &Lab, inventory: &str) -> String {
+    let text = std::fs::read_to_string(inventory).unwrap();
+    let text = text.replace(
+        "ansible_user: ubuntu,",
+        "ansible_user: ubuntu, dtls_ca_dir: /etc/dtls-deploy/another,",
+    );
+    let directory = lab.directory("staging");
+    let path = format!("{directory}/test.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn what_another_ca_serves_is_not_replaced() {
+    let lab = Lab::with_two_daemons();
+    let first = inventory(&lab, "", "");
+    lab.deploy(&[&first]);
+    let before = files(&lab);
+    // Of the same name, in the same directories: it is another inventory all the same.
+    let second = with_another_ca(&lab, &first);
+    let run = fails(&lab, &[&second], 4, &[]);
+    assert!(!run.stdout.contains("changed node"), "{}", run.stdout);
+    assert_eq!(files(&lab), before);
+    reaches(&lab, "node3");
+    reaches(&lab, "node4");
+
+    // A description is its operator's.
+    let describe = "docker context update node3 --description 'the big one'";
+    lab.exec_as("node1", "ubuntu", describe);
+    lab.deploy(&["rotate", &first, "--force", "--clients-only"]);
+    let seen = lab.exec_as("node1", "ubuntu", "docker context ls");
+    assert!(seen.contains("the big one"), "{seen}");
+    let again = lab.deploy(&[&first]);
+    assert!(
+        again.stdout.contains("Nothing to change"),
+        "{}",
+        again.stdout
+    );
+    reaches(&lab, "node3");
+}
