@@ -52,7 +52,7 @@ impl Planner<'_> {
                 let mut reasons = self.faults(host, role, &certificate);
                 self.note_earlier(host, role, &certificate);
                 match self.renewal(host, &certificate) {
-                    Renewal::NotDue => {}
+                    Renewal::NotDue => reasons.extend(self.unfinished(host, role, &certificate)),
                     Renewal::EndsWithAuthority if !reasons.is_empty() => {}
                     // What is due is under way.
                     Renewal::EndsWithAuthority if self.rolls_over => {}
@@ -78,6 +78,23 @@ impl Planner<'_> {
         };
         self.leaves.insert((host.holder(), role), decision.clone());
         Ok(decision)
+    }
+
+    /// An earlier run was asked for a new pair in place of this one, issued it, and was
+    /// interrupted or undone before it arrived.
+    fn unfinished(&self, host: &Host, role: Role, present: &Certificate) -> Option<String> {
+        let ledger = &self.authority.ledger;
+        let waiting = ledger.current(&host.holder(), role)?;
+        let is_newer = waiting.certificate_sha256 != present.sha256()
+            && waiting.not_before > present.not_before()
+            && waiting.not_after > self.now;
+        // One that differs in more was for settings that may be others by now.
+        let is_same =
+            waiting.sans == *present.sans() && present.key_type() == Some(waiting.key_type);
+        let is_open =
+            !waiting.delivered && !waiting.adopted && ledger.revocation(&waiting.serial).is_none();
+        (is_newer && is_same && is_open)
+            .then(|| "its replacement was issued and has not arrived".to_owned())
     }
 
     /// Decides about the age of a leaf alone: a pair of the present CA that is
@@ -112,7 +129,10 @@ impl Planner<'_> {
             return Ok(None);
         }
         let reason = match self.renewal(host, &certificate) {
-            Renewal::NotDue => return Ok(None),
+            Renewal::NotDue => match self.unfinished(host, role, &certificate) {
+                Some(reason) => reason,
+                None => return Ok(None),
+            },
             Renewal::EndsWithAuthority => {
                 self.waits_for_authority(host, role);
                 return Ok(None);

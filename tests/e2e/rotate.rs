@@ -188,3 +188,31 @@ fn kept_keys_are_not_handed_out_again() {
     assert!(is_renewed(&before[0], &seen(&lab, "node1")));
     assert!(is_renewed(&before[1], &seen(&lab, "node3")));
 }
+
+/// A leaked key is to be replaced: whoever asked for it once need not ask again.
+#[test]
+fn a_forced_rotation_that_dies_is_completed_by_the_next() {
+    use std::io::{BufRead as _, BufReader};
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let key = "sha256sum /etc/docker/tls/key.pem";
+    let before = lab.exec("node3", key);
+    let mut child = lab
+        .tool(&["rotate", &inventory, "--force", "--output", "json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let is_restarted = lines.any(|line| line.unwrap().contains(r#""phase":"restart""#));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(is_restarted);
+
+    let run = lab.deploy(&["rotate", &inventory]);
+    let said = "its replacement was issued and has not arrived";
+    assert!(run.stdout.contains(said), "{}", run.stdout);
+    assert_ne!(lab.exec("node3", key), before);
+    let run = lab.deploy(&["rotate", &inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
