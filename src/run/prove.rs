@@ -4,12 +4,12 @@
 //! not made is measured by what it has, not by what it should have had.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
 use super::{Run, World};
 use crate::apply::{InPlace, Materials};
 use crate::event::{Event, Events, Proof};
 use crate::inventory::{Host, Inventory};
+use crate::module::restart::listens_as_declared;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
 use crate::plan::{Action, leaf_location};
@@ -116,22 +116,9 @@ impl InUse {
     }
 }
 
-/// Whether nothing listens at the address by which clients would call it.
+/// Whether its unit says another address than the one by which clients would call it.
 fn listens_elsewhere(daemon: &Host, facts: &NodeFacts) -> bool {
-    let (Some(network), Some(listen)) = (&facts.network, daemon.settings.listen.first()) else {
-        return false;
-    };
-    let host = listen.host.trim_matches(['[', ']']);
-    let resolved = facts.resolved.get(host).into_iter().flatten();
-    let addresses: Vec<IpAddr> = resolved
-        .map(String::as_str)
-        .chain([host])
-        .filter_map(|address| address.parse().ok())
-        .collect();
-    !addresses.is_empty()
-        && !addresses
-            .iter()
-            .any(|address| network.is_listened_to(*address, listen.port))
+    facts.unit.is_some() && !listens_as_declared(daemon, facts, &[])
 }
 
 /// The inventory without these daemons.

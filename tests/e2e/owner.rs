@@ -24,7 +24,11 @@ fn a_daemon_of_another_inventory_is_left_alone_until_it_is_taken_over() {
         "{before}"
     );
 
+    // The second has no CA yet, and the daemon holds a certificate of one.
     let refused = lab.run(&[&second]);
+    assert_eq!(refused.code, 4, "{}\n{}", refused.stdout, refused.stderr);
+    assert_eq!(lab.exec("node3", state), before);
+    let refused = lab.run(&[&second, "--new-ca"]);
     assert_eq!(refused.code, 4, "{}\n{}", refused.stdout, refused.stderr);
     let said = "its docker belongs to another inventory: it was set up from first.yaml, whose CA is node2:/etc/dtls-deploy/first";
     assert!(refused.stdout.contains(said), "{}", refused.stdout);

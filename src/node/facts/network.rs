@@ -66,20 +66,9 @@ impl Network {
     /// The listener that keeps another from `address` and `port`.
     #[must_use]
     pub fn in_the_way(&self, address: IpAddr, port: u16) -> Option<&Listener> {
-        let mut listeners = self.listeners_at(address, port);
-        listeners.find(|listener| listener.owner != Owner::Daemon)
-    }
-
-    /// Whether docker listens there, or somebody who cannot be told.
-    #[must_use]
-    pub fn is_listened_to(&self, address: IpAddr, port: u16) -> bool {
-        let mut listeners = self.listeners_at(address, port);
-        listeners.any(|listener| matches!(listener.owner, Owner::Daemon | Owner::Unknown))
-    }
-
-    fn listeners_at(&self, address: IpAddr, port: u16) -> impl Iterator<Item = &Listener> {
-        self.listeners.iter().filter(move |listener| {
+        self.listeners.iter().find(|listener| {
             listener.port == port
+                && listener.owner != Owner::Daemon
                 && (listener.address == address
                     || covers(listener.address, address)
                     || covers(address, listener.address))
