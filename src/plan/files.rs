@@ -148,6 +148,12 @@ impl Planner<'_> {
                 before = Some(file.sha256.clone());
                 self.check_kind(facts, &path, file, &desired.content, desired.place)?;
                 diff = difference(self, &desired, file, &mut reasons);
+                if file.link && is_operators(&desired) {
+                    if reasons.is_empty() {
+                        return Ok(None);
+                    }
+                    return Err(link(&path));
+                }
                 if account != "root" && file.uid == 0 && facts.uid == 0 {
                     return Err(Refusal::new(format!(
                         "{path} belongs to root, in a directory of {account}"
@@ -321,6 +327,28 @@ fn difference(
         }
         _ => None,
     }
+}
+
+/// Whether a link to the file is an operator's, who keeps it elsewhere. What it leads to is
+/// never written, and a file in its place would cut the two apart: going back would not
+/// bring the link back.
+fn is_operators(desired: &Desired) -> bool {
+    let is_settings = matches!(
+        desired.place,
+        Place::DaemonJson | Place::DropIn | Place::Profile
+    );
+    let is_text = matches!(desired.content, Content::Text(_) | Content::Certificates(_));
+    is_settings || (is_text && desired.place != Place::Kept)
+}
+
+fn link(path: &str) -> Refusal {
+    let path = word(path);
+    Refusal::new(format!(
+        "{path} is a symbolic link, and its content would have to change: dtls-deploy does not replace links"
+    ))
+    .hint(format!(
+        "make it a file of its own on the node: cp --remove-destination \"$(readlink -f {path})\" {path}"
+    ))
 }
 
 /// What is wrong with a file besides its bytes.
