@@ -24,6 +24,7 @@ use futures::StreamExt as _;
 
 pub use away::Away;
 use compose::{Composed, compose};
+pub(crate) use confirm::PROBE_CLIENTS;
 use followers::{Due, Followers};
 use in_place::Arrival;
 pub use in_place::InPlace;

@@ -260,7 +260,7 @@ fn daemon_json() {
     ]);
     let paths = paths();
     run("daemon_json", &seeds, |input| {
-        let _ = daemon_json::without(input, &paths, &[]);
+        let _ = daemon_json::without(input, &paths, &[], &[]);
         let _ = daemon_json::with_live_restore(Some(input));
         let _ = daemon_json::has_live_restore(Some(input));
         for mode in [DaemonMode::TlsVerify, DaemonMode::Tls] {
@@ -309,6 +309,8 @@ fn exec_start() {
             listen: vec!["tcp://0.0.0.0:2376".to_owned()],
             local_socket: true,
             tls: tls::flags(DaemonMode::TlsVerify, &paths()),
+            from_settings: Vec::new(),
+            own: unit::OwnDropIn::Unknown,
         };
         let dropin = "/etc/systemd/system/docker.service.d/50-dtls-deploy.conf";
         if let Ok(derived) = unit::derive(&files, dropin, &environment, &wanted) {

@@ -39,6 +39,7 @@ mod backup;
 mod consent;
 mod ending;
 mod error;
+mod forwarding;
 mod holder;
 mod left;
 mod lock;
@@ -374,7 +375,16 @@ impl Run<'_> {
             }
         }
         leave_out_shared(&mut facts);
-        let plan = self.plan(&facts);
+        let mut plan = self.plan(&facts);
+        let unheard = self.unheard(&plan, &nodes).await;
+        if !unheard.is_empty() {
+            for (daemon, clients) in unheard {
+                if let Some(facts) = facts.get_mut(&daemon) {
+                    facts.claims.unheard = clients;
+                }
+            }
+            plan = self.plan(&facts);
+        }
         World {
             nodes,
             facts,

@@ -77,6 +77,7 @@ pub(super) fn compose(
                         reads: restart.reads.clone(),
                         confirm_within: host.settings.confirm_within,
                         owner: None,
+                        changes: restart.changes.clone(),
                     });
                     transaction.validation.clone_from(&restart.validation);
                     serves = restart.serves.clone();

@@ -21,7 +21,7 @@ use crate::verify::{DEADLINE, asked_for, handshake, judge_shown};
 /// How often a daemon that has just been started is asked again.
 const PROBE_TRIES: usize = 24;
 /// From how many clients.
-const PROBE_CLIENTS: usize = 3;
+pub(crate) const PROBE_CLIENTS: usize = 3;
 const PROBE_PAUSE: Duration = Duration::from_millis(250);
 /// After this time no other try is begun.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
@@ -98,7 +98,7 @@ impl Apply<'_> {
         materials: &Materials,
     ) -> Result<(), String> {
         let mode = match serves {
-            Served::Socket => return answers_locally(node, host.as_root).await,
+            Served::Socket => return answers_locally(node, host).await,
             Served::Issued(mode) | Served::Kept { mode, .. } => *mode,
         };
         let address = match serves {
@@ -179,11 +179,11 @@ impl Apply<'_> {
 
 /// A daemon without TLS answers on its local socket, if there is anything to
 /// ask it with; its unit is active in any case.
-async fn answers_locally(node: &Node, as_root: bool) -> Result<(), String> {
+async fn answers_locally(node: &Node, host: &Host) -> Result<(), String> {
     let mut script = Script::default();
-    script.call("prove_socket", &[]);
+    script.call("prove_socket", &[&host.settings.unit]);
     let output = node
-        .run(as_root, &script, node.deadlines.step)
+        .run(host.as_root, &script, node.deadlines.step)
         .await
         .map_err(|error| error.to_string())?;
     let records = Report::parse(&output).records;

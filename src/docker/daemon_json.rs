@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use super::strict_json;
 use super::tls::{self, DaemonMode};
 
 /// The paths that dockerd shall read.
@@ -147,7 +148,9 @@ impl Listening<'_> {
     }
 }
 
-fn is_local(host: &str) -> bool {
+/// Whether an address is a socket of this machine.
+#[must_use]
+pub fn is_local(host: &str) -> bool {
     host.starts_with("unix:") || host.starts_with("fd:")
 }
 
@@ -201,8 +204,8 @@ pub fn named_paths(text: &str) -> [Option<String>; 3] {
 }
 
 /// What [`merge`] sets is taken out, where it names these paths, and of `hosts` the
-/// addresses in `tcp`; everything else is kept. `None` when nothing is left, or
-/// nothing was there.
+/// addresses in `tcp`; everything else is kept, and `hosts` is `put_back` unless it is set.
+/// `None` when nothing is left, or nothing was there.
 ///
 /// # Errors
 /// As [`merge`].
@@ -210,6 +213,7 @@ pub fn without(
     old: &[u8],
     paths: &TlsPaths,
     tcp: &[String],
+    put_back: &[String],
 ) -> Result<Option<String>, DaemonJsonError> {
     let (text, mut settings) = read(Some(old))?;
     let ours = [
@@ -232,6 +236,9 @@ pub fn without(
             if hosts.iter().all(|host| host.as_str() == Some(LOCAL_SOCKET)) {
                 settings.shift_remove("hosts");
             }
+        }
+        if !put_back.is_empty() && !settings.contains_key(HOSTS) {
+            settings.insert(HOSTS.to_owned(), Value::from(put_back));
         }
         if settings.is_empty() {
             return Ok(None);
@@ -275,7 +282,7 @@ fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), DaemonJsonErro
     if old.trim().is_empty() {
         return Ok((old, Map::new()));
     }
-    match serde_json::from_str(old) {
+    match strict_json::parse(old) {
         Ok(Value::Object(settings)) => Ok((old, settings)),
         Ok(_) => Err(DaemonJsonError::NotAnObject),
         Err(error) => Err(DaemonJsonError::Syntax {
@@ -356,18 +363,18 @@ mod tests {
 
     #[test]
     fn what_was_set_is_taken_out_again() {
-        assert_eq!(without(FRESH.as_bytes(), &paths(), &[]), Ok(None));
+        assert_eq!(without(FRESH.as_bytes(), &paths(), &[], &[]), Ok(None));
         let old = "{\n  \"dns\": [\n    \"1.1.1.1\"\n  ]\n}\n";
         let merged = merge(Some(old.as_bytes()), DaemonMode::TlsVerify, &paths())
             .unwrap()
             .text;
         assert_eq!(
-            without(merged.as_bytes(), &paths(), &[]),
+            without(merged.as_bytes(), &paths(), &[], &[]),
             Ok(Some(old.to_owned()))
         );
         let foreign = FRESH.replace("/d/", "/other/");
         assert_eq!(
-            without(foreign.as_bytes(), &paths(), &[]),
+            without(foreign.as_bytes(), &paths(), &[], &[]),
             Ok(Some(foreign.clone()))
         );
         assert_eq!(mode_of(FRESH), Some(DaemonMode::TlsVerify));
@@ -431,6 +438,16 @@ mod tests {
     }
 
     #[test]
+    fn hosts_is_put_back_unless_somebody_has_set_it() {
+        let sockets = ["unix:///a".to_owned(), "unix:///b".to_owned()];
+        let back = without(FRESH.as_bytes(), &paths(), &[], &sockets).unwrap();
+        assert_eq!(super::hosts(&back.unwrap()), sockets);
+        let set = FRESH.replace('{', "{\"hosts\": [\"unix:///c\"],");
+        let back = without(set.as_bytes(), &paths(), &[], &sockets).unwrap();
+        assert_eq!(super::hosts(&back.unwrap()), ["unix:///c"]);
+    }
+
+    #[test]
     fn without_systemd_hosts_says_where_to_listen() {
         let tcp = ["tcp://node3:2376".to_owned()];
         let listening = Listening {
@@ -446,7 +463,10 @@ mod tests {
         assert!(fresh.text.contains(hosts), "{}", fresh.text);
         assert_eq!(with(Some(fresh.text.as_bytes()), listening), fresh);
         assert_eq!(tcp_hosts(&fresh.text), tcp);
-        assert_eq!(without(fresh.text.as_bytes(), &paths(), &tcp), Ok(None));
+        assert_eq!(
+            without(fresh.text.as_bytes(), &paths(), &tcp, &[]),
+            Ok(None)
+        );
 
         let old = b"{\"hosts\": [\"tcp://0.0.0.0:2375\", \"unix:///x\", \"tcp://node3:2376\"]}";
         let merged = with(Some(old), listening);
@@ -456,7 +476,7 @@ mod tests {
             settings["hosts"],
             serde_json::json!(["unix:///x", "tcp://node3:2376"])
         );
-        let left = without(merged.text.as_bytes(), &paths(), &tcp)
+        let left = without(merged.text.as_bytes(), &paths(), &tcp, &[])
             .unwrap()
             .unwrap();
         assert_eq!(left, "{\n  \"hosts\": [\n    \"unix:///x\"\n  ]\n}\n");

@@ -8,5 +8,6 @@ pub mod context;
 pub mod daemon_json;
 pub mod environment;
 pub mod flags;
+mod strict_json;
 pub mod tls;
 pub mod unit;

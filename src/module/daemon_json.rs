@@ -1,11 +1,12 @@
 //! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
 
-use super::{Module, Parameter, STATE, init_script, is_absent};
+use super::{Module, Parameter, STATE, former_drop_in, init_script, is_absent, systemd_override};
 use crate::docker::daemon_json::{
     DaemonJsonError, Listening, TlsPaths, merge, merge_with_hosts, named_paths, without,
     without_tls,
 };
 use crate::docker::tls::ConfigStyle;
+use crate::docker::unit::remembered_hosts;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
@@ -48,9 +49,10 @@ impl Module for DaemonJson {
         true
     }
 
-    fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.directories.insert(DIRECTORY.to_owned());
         request.content.insert(PATH.to_owned());
+        request.content.insert(systemd_override::path(host));
     }
 
     fn plan(
@@ -69,7 +71,10 @@ impl Module for DaemonJson {
                 return Ok(Vec::new());
             };
             let paths = former_paths(facts, old, &paths).unwrap_or(paths);
-            let left = without(old, &paths, &listen.unwrap_or_default())
+            let own = facts.text(&systemd_override::path(host));
+            let own = own.or_else(|| former_drop_in::text(host, facts));
+            let hosts = own.map(remembered_hosts).unwrap_or_default();
+            let left = without(old, &paths, &listen.unwrap_or_default(), &hosts)
                 .map_err(|error| refuse(&error))?;
             let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
             return Ok(planner
@@ -95,7 +100,7 @@ impl Module for DaemonJson {
             planner.note(
                 host,
                 format!(
-                    "\"hosts\" ({}) leaves daemon.json: listeners are set in the unit, and both together keep dockerd from starting",
+                    "\"hosts\" ({}) leaves daemon.json: the drop-in names its sockets, because both together keep dockerd from starting; its TCP addresses are closed",
                     merged.hosts.join(" ")
                 ),
             );
@@ -146,5 +151,13 @@ fn desired(content: Content) -> Desired {
 /// The error, with the line and the column that it is about. The line itself may
 /// hold a secret.
 pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
-    Refusal::new(format!("{PATH} is not valid: {error}")).hint("fix the file on the node")
+    Refusal::new(format!("{PATH} is not valid: {error}"))
+        .hint(match error {
+            DaemonJsonError::Syntax { .. } => {
+                "fix the file on the node: one JSON object, with each key once. Releases of dockerd differ in what they make of anything else"
+            }
+            DaemonJsonError::NotText | DaemonJsonError::NotAnObject => {
+                "put one JSON object into the file on the node, as UTF-8 text"
+            }
+        })
 }

@@ -37,6 +37,11 @@ fn former(host: &Host, facts: &NodeFacts) -> Option<String> {
         .find(|found| *found != path(host) && facts.text(found).is_some())
 }
 
+/// Its text, where it is not where the inventory wants it.
+pub(super) fn text<'a>(host: &Host, facts: &'a NodeFacts) -> Option<&'a str> {
+    facts.text(&former(host, facts)?)
+}
+
 /// The unit's files as they are once it has its new name: what else stands in it is an
 /// operator's, and moves with it.
 pub(super) fn renamed(mut files: Vec<UnitFile>, host: &Host, facts: &NodeFacts) -> Vec<UnitFile> {

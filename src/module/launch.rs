@@ -5,16 +5,22 @@
 //! Called by `restart`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{daemon_json, systemd_override};
-use crate::docker::daemon_json::{TlsPaths, mode_of, named_paths as settings_paths, tcp_hosts};
+use super::{daemon_json, loaded_unit, systemd_override};
+use crate::docker::daemon_json::{
+    TlsPaths, hosts, mode_of, named_paths as settings_paths, tcp_hosts,
+};
 use crate::docker::flags::collisions;
 use crate::docker::tls::{self, DaemonMode};
-use crate::docker::unit::{UnitFile, command_line, listeners};
+use crate::docker::unit::{
+    LOADED, UnitFile, command_line, is_local, listeners, listens, others, sets_exec_start,
+};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
+use crate::node::transaction::RunningChanges;
 use crate::node::validation::{TlsFile, Validation};
 use crate::plan::{Action, Change, Content, DaemonAddress, Refusal, daemon_address};
 
@@ -78,6 +84,58 @@ pub(super) fn validation(
     }))
 }
 
+/// What the restart may change of the running daemon, and what else it brings with it: what
+/// somebody has changed since the daemon was started.
+pub(super) fn changes(
+    host: &Host,
+    facts: &NodeFacts,
+    planned: &[Change],
+) -> (RunningChanges, Option<String>) {
+    let Some(line) = command_line_of(host, facts, planned) else {
+        let takes_local_sockets = !host.settings.local_socket;
+        let changes = RunningChanges {
+            takes_local_sockets,
+            ..RunningChanges::default()
+        };
+        return (changes, None);
+    };
+    let text = text_of(daemon_json::PATH, facts, planned).unwrap_or_default();
+    let mut listens = listens(&line);
+    listens.extend(hosts(text));
+    let mut changes = RunningChanges {
+        takes_local_sockets: !listens.is_empty() && !listens.iter().any(|host| is_local(host)),
+        ..RunningChanges::default()
+    };
+    let running = facts.engine.iter().flat_map(|engine| &engine.command_line);
+    let running: Vec<String> = running.cloned().collect();
+    let (old, new) = (others(&running), others(&line));
+    if running.is_empty() || old == new {
+        return (changes, None);
+    }
+    changes.command_line = line;
+    // Values may be secrets.
+    let flags = |of: &[String], without: &[String]| {
+        let gone = of.iter().filter(|word| !without.contains(word));
+        let flags = gone.filter(|word| word.starts_with('-'));
+        // -lVALUE, or --name=VALUE.
+        let names = flags.filter_map(|word| match word.strip_prefix("--") {
+            Some(_) => word.split('=').next(),
+            None => word.get(..2),
+        });
+        names.collect::<Vec<&str>>().join(" ")
+    };
+    let (lost, gained) = (flags(&old, &new), flags(&new, &old));
+    let mut text =
+        "dockerd does not run with the command line that its unit gives: the restart brings that"
+            .to_owned();
+    for (word, flags) in [("without", lost), ("with", gained)] {
+        if !flags.is_empty() {
+            let _ = write!(text, ", {word} {flags}");
+        }
+    }
+    (changes, Some(text))
+}
+
 /// Program and arguments as systemd will pass them; none where that cannot be
 /// told.
 pub(super) fn command_line_of(
@@ -87,6 +145,15 @@ pub(super) fn command_line_of(
 ) -> Option<Vec<String>> {
     let files = unit_files(host, facts, planned);
     let unit = facts.unit.clone().unwrap_or_default();
+    // Without ours a file that cannot be read may set it.
+    let own = systemd_override::path(host);
+    let own = files.iter().find(|file| file.path == own);
+    if !own.is_some_and(|file| sets_exec_start(&file.text))
+        && !files.iter().any(|file| file.path == LOADED)
+        && !loaded_unit::unread(&unit, facts).is_empty()
+    {
+        return None;
+    }
     let environment = systemd_override::environment(&unit, facts, &files);
     command_line(&files, &environment)
 }
@@ -139,10 +206,11 @@ fn place_in(files: &mut Vec<UnitFile>, own: String, text: Option<&str>) {
     let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
     // It hides those of the same name in other directories.
     files.retain(|file| name(&file.path) != name(&own));
-    let at = files
-        .iter()
-        .position(|file| file.path.contains(".d/") && name(&file.path) > name(&own))
-        .unwrap_or(files.len());
+    let later = |file: &UnitFile| file.path.contains(".d/") && name(&file.path) > name(&own);
+    let at = files.iter().position(later).unwrap_or(files.len());
+    // It has the last word over what systemd has loaded.
+    let loaded = files.iter().position(|file| file.path == LOADED);
+    let at = at.max(loaded.map_or(0, |loaded| loaded + 1));
     let text = text.to_owned();
     files.insert(at, UnitFile { path: own, text });
 }

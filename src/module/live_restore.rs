@@ -67,6 +67,12 @@ impl Module for LiveRestore {
             )
             .hint("set dtls_live_restore: false for this host, or take it out of the swarm"));
         }
+        if engine.unknown {
+            return Err(Refusal::new(
+                "whether the node is in a swarm could not be told: the data root of the running dockerd is not known or cannot be read",
+            )
+            .hint("start docker on the node, or set dtls_live_restore: false for this host"));
+        }
         match engine.live_restore_flag {
             Some(true) => return Ok(Vec::new()),
             Some(false) => {

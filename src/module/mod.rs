@@ -17,6 +17,7 @@ mod identity;
 pub(crate) mod init_script;
 mod launch;
 mod live_restore;
+mod loaded_unit;
 mod push;
 pub mod restart;
 mod rollback;

@@ -13,7 +13,7 @@ use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::{listeners, socket::ports};
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
-use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
+use crate::node::facts::{FactRequest, FileFact, NodeFacts, UnitFact};
 use crate::plan::{
     Action, Change, Containers, Content, Forget, Note, OWNER, Planner, Refusal,
     Restart as RestartAction, Served, is_swarm_manager,
@@ -114,8 +114,10 @@ impl Module for Restart {
             _ => None,
         };
         let validation = launch::validation(host, facts, &planner.earlier)?;
+        let (mut changes, others) = launch::changes(host, facts, &planner.earlier);
         let containers = Containers::when_restarted(planner, host)?;
         reasons.extend(containers.said());
+        changes.keeps_containers = matches!(containers, Containers::GoOn(_));
         let (stops, swarm_manager) = (
             containers.stopped(),
             facts.engine.as_ref().is_some_and(is_swarm_manager),
@@ -123,6 +125,9 @@ impl Module for Restart {
         let script = facts.unit.as_ref().and_then(UnitFact::script);
         let subject = script.unwrap_or(&host.settings.unit).to_owned();
         planner.notes.extend(open);
+        if let Some(others) = others {
+            planner.note(host, others);
+        }
         planner.note_closed_window(host);
         Ok(vec![Change {
             host: host.name.clone(),
@@ -137,6 +142,7 @@ impl Module for Restart {
                 validation,
                 stops,
                 swarm_manager,
+                changes,
             }),
         }])
     }
@@ -327,6 +333,14 @@ pub(super) fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
         reads.extend(unit.all_drop_ins().into_iter().map(str::to_owned));
         reads.extend(unit.environment_files.iter().cloned());
     }
+    // Whether a file has changed is not known of one that cannot be read.
+    let is_known = |path: &String| {
+        !matches!(
+            facts.file(path),
+            Some(FileFact::Exposed | FileFact::Other | FileFact::Unreadable)
+        )
+    };
+    reads.retain(is_known);
     reads
 }
 
@@ -349,6 +363,13 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
         return record.hashes.get(path) == Some(&file.sha256);
     }
     started_at(facts).is_some_and(|started| file.changed < started)
+}
+
+/// Whether a file is as a confirmed restart has read it; `None` where none has.
+pub(super) fn is_recorded(path: &str, facts: &NodeFacts) -> Option<bool> {
+    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
+    let hash = record.hashes.get(path)?;
+    Some(facts.regular(path).is_some_and(|file| file.sha256 == *hash))
 }
 
 /// As [`has_read`], and also where somebody else has started the daemon since

@@ -4,6 +4,7 @@
 //! Comes in: the socket's facts. Goes out: the change, where there is a port to
 //! close.
 
+use super::loaded_unit;
 use crate::docker::unit::UnitFile;
 use crate::docker::unit::socket::{NAME, derive, unit_of};
 use crate::inventory::Host;
@@ -51,8 +52,15 @@ pub(super) fn plan(
     task: &Task,
 ) -> Result<Option<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
-    if facts.socket.is_none() {
+    let Some(socket) = &facts.socket else {
         return Ok(None);
+    };
+    if let Some((file, why)) = loaded_unit::unread(socket, facts).first() {
+        return Err(Refusal::new(format!(
+            "{file} belongs to {}, and dtls-deploy cannot read it: {why}",
+            unit_of(&host.settings.unit)
+        ))
+        .hint("put a regular file of root's in its place, or remove it: it may open a port, or name a socket that local users need"));
     }
     let closing = derive(&files(facts), &path(host)).map_err(|error| {
         Refusal::new(error.to_string())

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{
-    Module, Parameter, STATE, daemon_json, former_drop_in, init_script, is_absent, socket_override,
+    Module, Parameter, STATE, daemon_json, former_drop_in, init_script, is_absent, loaded_unit,
+    restart, socket_override,
 };
+use crate::docker::daemon_json::{hosts, is_local};
 use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
-    Listening, UnitFile, derive, parse_environment, unit_environment, without_exec_start,
+    LOADED, Listening, OwnDropIn, UnitFile, command_line, derive, is_own, others,
+    parse_environment, sets_exec_start, unit_environment, without_exec_start,
 };
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
@@ -40,7 +43,7 @@ pub(crate) fn path(host: &Host) -> String {
 }
 
 /// The unit's own files with their text: unit file, then drop-ins in systemd's
-/// order.
+/// order, then what systemd alone knows of the command.
 pub(crate) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     let Some(unit) = &facts.unit else {
         return Vec::new();
@@ -48,16 +51,9 @@ pub(crate) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     if let Some(script) = init_script::unit_file(unit, facts) {
         return vec![script];
     }
-    unit.fragment()
-        .into_iter()
-        .chain(unit.all_drop_ins())
-        .filter_map(|path| {
-            Some(UnitFile {
-                path: path.to_owned(),
-                text: facts.text(path)?.to_owned(),
-            })
-        })
-        .collect()
+    let mut files = loaded_unit::readable(unit, facts);
+    files.extend(loaded_unit::command_beside(unit, &files));
+    files
 }
 
 /// The variables that the unit's command line may use.
@@ -66,7 +62,7 @@ pub(crate) fn environment(
     facts: &NodeFacts,
     files: &[UnitFile],
 ) -> BTreeMap<String, String> {
-    let mut environment = unit_environment(files);
+    let mut environment = loaded_unit::environment(unit).unwrap_or_else(|| unit_environment(files));
     for path in &unit.environment_files {
         environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
     }
@@ -100,6 +96,8 @@ impl Module for SystemdOverride {
         request.content.insert(OWNER.to_owned());
         let default = former_drop_in::usual(host);
         request.content.insert(default);
+        request.content.insert(daemon_json::PATH.to_owned());
+        request.content.insert(restart::RECORD.to_owned());
         request.directories.insert(directory);
         for listen in &host.settings.listen {
             if listen.host.parse::<IpAddr>().is_err() {
@@ -143,6 +141,7 @@ impl Module for SystemdOverride {
         }
         let directory = directory(unit_name);
         let own_path = format!("{directory}/{}", host.settings.dropin);
+        loaded_unit::check(&unit, facts, &own_path)?;
         let mut files = former_drop_in::renamed(unit_files(facts), host, facts);
         // Written but not read by systemd yet: a run that died before the reload.
         if !files.iter().any(|file| file.path == own_path)
@@ -169,9 +168,22 @@ impl Module for SystemdOverride {
                     tls::flags(host.settings.daemon_mode, &paths)
                 }
             },
+            own: own_drop_in(&files, &own_path, facts),
+            from_settings: hosts(facts.text(daemon_json::PATH).unwrap_or_default())
+                .into_iter()
+                .filter(|host| is_local(host))
+                .collect(),
         };
         let drop_in = derive(&files, &own_path, &environment, &listening)
             .map_err(|error| Refusal::new(error.to_string()).hint(error.hint()))?;
+        if listening.own != OwnDropIn::Ours
+            && let Some(path) = without_effect(&files, &own_path, &environment)
+        {
+            planner.note(
+                host,
+                format!("ExecStart in {path} has no effect: {own_path} sets another one, which dtls-deploy keeps because an operator may have written it. Put the flags there, or remove that file and run again"),
+            );
+        }
         let mut reasons = Vec::new();
         for closed in &drop_in.closed {
             reasons.push(format!("{closed} is closed"));
@@ -196,6 +208,48 @@ impl Module for SystemdOverride {
         let former = former_drop_in::remove(planner, host, task, true)?;
         Ok(change.into_iter().chain(former).chain(socket).collect())
     }
+}
+
+/// Whether we wrote our drop-in, from files whose text is known, and whether it is as a
+/// confirmed restart has read it.
+fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDropIn {
+    let is_ours = |file: &UnitFile| file.path == own_path && is_own(&file.text);
+    let unit = facts.unit.clone().unwrap_or_default();
+    if !files.iter().any(is_ours) {
+        return OwnDropIn::Unknown;
+    }
+    match restart::is_recorded(own_path, facts) {
+        Some(false) => OwnDropIn::Edited,
+        Some(true)
+            if files.iter().all(|file| file.path != LOADED)
+                && loaded_unit::unread(&unit, facts).is_empty() =>
+        {
+            OwnDropIn::Ours
+        }
+        _ => OwnDropIn::Unknown,
+    }
+}
+
+/// The file whose command ours replaces, where it would start another dockerd but for what
+/// is ours.
+fn without_effect(
+    files: &[UnitFile],
+    own_path: &str,
+    environment: &BTreeMap<String, String>,
+) -> Option<String> {
+    let own = files.iter().find(|file| file.path == own_path)?;
+    if !sets_exec_start(&own.text) {
+        return None;
+    }
+    let (without, path): (Vec<UnitFile>, _) = {
+        let rest = files.iter().filter(|file| file.path != own_path);
+        let rest: Vec<UnitFile> = rest.cloned().collect();
+        let last = rest.iter().rev().find(|file| sets_exec_start(&file.text))?;
+        let path = last.path.clone();
+        (rest, path)
+    };
+    let line = |files: &[UnitFile]| command_line(files, environment).map(|line| others(&line));
+    (line(files)? != line(&without)?).then_some(path)
 }
 
 /// Our ExecStart goes, and the drop-in with it where it held nothing else.

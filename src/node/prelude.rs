@@ -12,11 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// Files whose functions only look.
-const LOOKING: [&str; 8] = [
+const LOOKING: [&str; 9] = [
     include_str!("prelude/base.sh"),
     include_str!("prelude/accounts.sh"),
     include_str!("prelude/init_script.sh"),
     include_str!("prelude/facts.sh"),
+    include_str!("prelude/running.sh"),
     include_str!("prelude/claims.sh"),
     include_str!("prelude/network.sh"),
     include_str!("prelude/health.sh"),
@@ -24,9 +25,10 @@ const LOOKING: [&str; 8] = [
 ];
 
 /// Files whose functions change something.
-const CHANGING: [&str; 6] = [
+const CHANGING: [&str; 7] = [
     include_str!("prelude/files.sh"),
     include_str!("prelude/daemon.sh"),
+    include_str!("prelude/same_daemon.sh"),
     include_str!("prelude/generations.sh"),
     include_str!("prelude/live_restore.sh"),
     include_str!("prelude/own_steps.sh"),

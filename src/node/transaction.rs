@@ -16,7 +16,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use parts::{Bytes, Keep, StagedFile, UnitReload, UnitRestart};
+pub use parts::{Bytes, Keep, RunningChanges, StagedFile, UnitReload, UnitRestart};
 pub use report::{Outage, Report};
 
 use std::collections::BTreeMap;
@@ -374,6 +374,7 @@ impl Transaction {
                 call("restart_new", &[unit, RESTART_SECONDS]),
                 call("journal_tail", &[unit]),
             ));
+            script.statement(format!("{} || give_up restart", restart.same_daemon()));
         } else {
             if let Some(reload) = &self.reload {
                 let unit = reload.unit.as_str();

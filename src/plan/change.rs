@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::DaemonAddress;
 use crate::docker::tls::DaemonMode;
 use crate::node::facts::KeptGeneration;
+use crate::node::transaction::RunningChanges;
 use crate::node::validation::Validation;
 use crate::pki::{AuthorityProfile, LeafRequest, Role, San};
 
@@ -245,14 +246,16 @@ pub struct Restart {
     pub unit: String,
     /// Paths of all files that dockerd and systemd read for it.
     pub reads: BTreeSet<String>,
-    /// Running containers that it stops.
-    pub stops: usize,
+    /// Running containers that it stops; `None` where that is not known.
+    pub stops: Option<usize>,
     /// The node is a manager of a swarm: two at one time could cost its quorum.
     pub swarm_manager: bool,
     /// What dockerd is asked before anything is renamed.
     pub validation: Option<Validation>,
     /// What it has to serve afterwards, or the old files come back.
     pub serves: Served,
+    /// What else of the running daemon it may change.
+    pub changes: RunningChanges,
 }
 
 /// A reload that turns live-restore on, seen to have worked or undone.

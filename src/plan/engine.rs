@@ -14,10 +14,10 @@ use crate::pki::Certificate;
 /// Running containers, when their daemon is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Containers {
-    /// They are shut down with the daemon.
-    Stop(usize),
+    /// They are shut down with the daemon. `None` where their number is not known.
+    Stop(Option<usize>),
     /// They outlive it: live-restore.
-    GoOn(usize),
+    GoOn(Option<usize>),
 }
 
 impl Containers {
@@ -41,7 +41,7 @@ impl Containers {
 
     fn with(facts: &NodeFacts, is_reloaded: bool, after: Option<&[u8]>) -> Self {
         let Some(engine) = &facts.engine else {
-            return Self::Stop(0);
+            return Self::Stop(Some(0));
         };
         let flag = engine.live_restore_flag;
         let text = facts.regular(PATH).and_then(|file| file.content.as_deref());
@@ -51,18 +51,18 @@ impl Containers {
         // One that starts without live-restore shuts down what it finds running.
         let then = flag == Some(true) || has_live_restore(after);
         if now && then && !engine.swarm {
-            Self::GoOn(engine.running)
+            Self::GoOn(engine.containers())
         } else {
-            Self::Stop(engine.running)
+            Self::Stop(engine.containers())
         }
     }
 
-    /// How many of them stop.
+    /// How many of them stop; `None` where that is not known, which is not none.
     #[must_use]
-    pub fn stopped(self) -> usize {
+    pub fn stopped(self) -> Option<usize> {
         match self {
             Self::Stop(running) => running,
-            Self::GoOn(_) => 0,
+            Self::GoOn(_) => Some(0),
         }
     }
 
@@ -74,10 +74,13 @@ impl Containers {
             running => format!("{running} running containers"),
         };
         match self {
-            Self::Stop(0) | Self::GoOn(0) => None,
-            Self::Stop(running) => Some(format!("stops {}", count(running))),
-            Self::GoOn(1) => Some("1 running container goes on: live-restore".to_owned()),
-            Self::GoOn(running) => Some(format!("{} go on: live-restore", count(running))),
+            Self::Stop(Some(0)) | Self::GoOn(Some(0) | None) => None,
+            Self::Stop(None) => {
+                Some("may stop running containers: what runs there could not be told".to_owned())
+            }
+            Self::Stop(Some(running)) => Some(format!("stops {}", count(running))),
+            Self::GoOn(Some(1)) => Some("1 running container goes on: live-restore".to_owned()),
+            Self::GoOn(Some(running)) => Some(format!("{} go on: live-restore", count(running))),
         }
     }
 }
@@ -88,7 +91,7 @@ impl Containers {
 #[must_use]
 pub fn is_swarm_manager(engine: &EngineFact) -> bool {
     if !engine.swarm {
-        return false;
+        return engine.unknown;
     }
     let pem = engine.swarm_certificate.as_bytes();
     Certificate::from_pem(pem).map_or(true, |certificate| {
@@ -168,15 +171,18 @@ IoyXqUrwAiBCMlIJLfh0XynCdDH3fsVTxymyN6x84FvjcQPq6qmrrw==
 
     #[test]
     fn the_plan_counts() {
-        assert_eq!(Containers::Stop(0).said(), None);
+        assert_eq!(Containers::Stop(Some(0)).said(), None);
         assert_eq!(
-            Containers::Stop(1).said().unwrap(),
+            Containers::Stop(Some(1)).said().unwrap(),
             "stops 1 running container"
         );
         assert_eq!(
-            Containers::GoOn(3).said().unwrap(),
+            Containers::GoOn(Some(3)).said().unwrap(),
             "3 running containers go on: live-restore"
         );
-        assert_eq!(Containers::GoOn(3).stopped(), 0);
+        assert_eq!(Containers::GoOn(Some(3)).stopped(), Some(0));
+        // Not known is not none.
+        assert_eq!(Containers::Stop(None).stopped(), None);
+        assert!(Containers::Stop(None).said().is_some());
     }
 }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 
 use super::owner::refuse_foreign;
-use super::{Action, Change, LeafDecision, Planner, Refusal};
+use super::{Action, Change, LeafDecision, Planner, Refusal, Served, daemon_address};
 use crate::inventory::{Host, Listen};
 use crate::node::facts::{Network, NodeFacts, Owner, STATE};
 use crate::pki::{BACKDATE, Certificate, Signer};
@@ -34,6 +34,11 @@ pub(super) fn check(
         .any(|change| matches!(change.action, Action::Restart(_)));
     if restarts {
         refuse_foreign(planner, host, facts)?;
+        let serves_tls = |change: &&Change| matches!(&change.action, Action::Restart(restart) if restart.serves != Served::Socket);
+        if changes.iter().any(serves_tls) {
+            heard(host, facts)?;
+            notes.extend(boot(host, facts)?);
+        }
         for listen in &host.settings.listen {
             notes.extend(listens(host, listen, facts)?);
         }
@@ -67,6 +72,10 @@ pub(super) fn everything(
     if host.is_daemon {
         let foreign = refuse_foreign(planner, host, facts).err();
         refusals.extend(foreign.map(|refusal| (Look::Owner, refusal)));
+        match boot(host, facts) {
+            Ok(note) => notes.extend(note),
+            Err(refusal) => refusals.push((Look::Listening, refusal)),
+        }
     }
     let listening = host.settings.listen.iter().filter(|_| host.is_daemon);
     for listen in listening {
@@ -188,6 +197,43 @@ fn invalid(
             seconds((there - end).whole_seconds())
         )
     })
+}
+
+/// Whether some client can be asked what the daemon serves.
+fn heard(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
+    if facts.claims.unheard.is_empty() {
+        return Ok(());
+    }
+    let clients = facts.claims.unheard.join(", ");
+    Err(Refusal::new(format!(
+        "sshd on {clients} forwards no connections to {}: no client could be asked what the daemon serves, and the change would be undone",
+        daemon_address(host).url()
+    ))
+    .hint(format!(
+        "allow it on {clients} for the account that logs in: AllowTcpForwarding local, and PermitOpen where it is set, in sshd_config"
+    )))
+}
+
+/// Whether the daemon will listen after a boot, too. docker.socket starts it only when a
+/// local user asks for something.
+fn boot(host: &Host, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
+    let unit = &host.settings.unit;
+    let (Some(service), socket) = (&facts.unit, &facts.socket) else {
+        return Ok(None);
+    };
+    if !service.waits_for_somebody() || !host.is_daemon {
+        return Ok(None);
+    }
+    let socket = socket.as_ref().filter(|socket| socket.is_enabled());
+    if socket.is_none() {
+        return Ok(Some(format!(
+            "{unit} is not enabled: after a boot nobody reaches the daemon before somebody starts it"
+        )));
+    }
+    Err(Refusal::new(format!(
+        "{unit} is not enabled: after a boot its socket starts it only for a local user, and until then no client reaches it"
+    ))
+    .hint(format!("run `systemctl enable {unit}` on {}", host.name)))
 }
 
 /// Whether dockerd will be able to listen there, where others reach it.

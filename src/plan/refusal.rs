@@ -36,6 +36,9 @@ impl From<crate::node::facts::FactError> for Refusal {
             FactError::LinkOfUser { path, .. } => Some(format!(
                 "put a directory there instead: whoever owns {path} could lead it anywhere"
             )),
+            FactError::NoAccount { path, uid } => Some(format!(
+                "make an account for it (useradd --uid {uid} --no-create-home NAME), or give the directory to one that is there: chown ACCOUNT: {path}"
+            )),
             FactError::OpenToOthers { path, .. } => Some(format!("chmod go-w {path}")),
             _ => None,
         };

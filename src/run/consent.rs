@@ -8,11 +8,12 @@ use std::io::{IsTerminal as _, Write as _};
 use super::RunError;
 use crate::plan::{Action, Plan};
 
-/// Running containers that the plan's restarts stop, by host, in its order.
-pub(super) fn stopping(plan: &Plan) -> Vec<(&str, usize)> {
+/// Running containers that the plan's restarts stop, by host, in its order; `None` for an
+/// unknown number.
+pub(super) fn stopping(plan: &Plan) -> Vec<(&str, Option<usize>)> {
     plan.changes()
         .filter_map(|change| match &change.action {
-            Action::Restart(restart) if restart.stops > 0 => {
+            Action::Restart(restart) if restart.stops != Some(0) => {
                 Some((change.host.as_str(), restart.stops))
             }
             _ => None,
@@ -21,21 +22,24 @@ pub(super) fn stopping(plan: &Plan) -> Vec<(&str, usize)> {
 }
 
 /// "3 containers on node3 and 1 on node4".
-pub(super) fn described(stopping: &[(&str, usize)]) -> String {
+pub(super) fn described(stopping: &[(&str, Option<usize>)]) -> String {
     const NAMED: usize = 4;
     let mut parts: Vec<String> = stopping
         .iter()
         .take(NAMED)
         .enumerate()
         .map(|(index, (host, count))| match (index, count) {
-            (0, 1) => format!("1 container on {host}"),
-            (0, _) => format!("{count} containers on {host}"),
-            _ => format!("{count} on {host}"),
+            (0, Some(1)) => format!("1 container on {host}"),
+            (0, Some(count)) => format!("{count} containers on {host}"),
+            (0, None) => format!("an unknown number of containers on {host}"),
+            (_, Some(count)) => format!("{count} on {host}"),
+            (_, None) => format!("an unknown number on {host}"),
         })
         .collect();
     let rest = stopping.get(NAMED..).unwrap_or_default();
     if !rest.is_empty() {
-        let count: usize = rest.iter().map(|(_, count)| count).sum();
+        let count: Option<usize> = rest.iter().map(|(_, count)| *count).sum();
+        let count = count.map_or_else(|| "an unknown number".to_owned(), |count| count.to_string());
         parts.push(format!("{count} on {} other hosts", rest.len()));
     }
     match parts.split_last() {
@@ -102,10 +106,16 @@ impl super::Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::described;
-
     #[test]
     fn hosts_are_named_and_many_are_counted() {
+        let described = |hosts: &[(&'static str, usize)]| {
+            let hosts = hosts.iter().map(|(host, count)| (*host, Some(*count)));
+            super::described(&hosts.collect::<Vec<_>>())
+        };
+        assert_eq!(
+            super::described(&[("node3", None), ("node4", None)]),
+            "an unknown number of containers on node3 and an unknown number on node4"
+        );
         assert_eq!(described(&[("node3", 1)]), "1 container on node3");
         assert_eq!(
             described(&[("node3", 3), ("node4", 1)]),

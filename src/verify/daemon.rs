@@ -35,7 +35,7 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
         );
     }
     if daemon.settings.local_socket {
-        script.call("prove_socket", &[]);
+        script.call("prove_socket", &[&daemon.settings.unit]);
     }
     let proof = |check, verdict, seen: String| Proof {
         from: daemon.name.clone(),

@@ -41,7 +41,7 @@ fn the_defaults_are_safe_and_keep_the_local_socket() {
             "node3",
             "cat /etc/systemd/system/docker.service.d/50-dtls-deploy.conf"
         ),
-        "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/containerd/containerd.sock $DOCKER_OPTS"
+        "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/containerd/containerd.sock $DOCKER_OPTS\n# Made by dtls-deploy from the unit's other files. Change those: this file follows them."
     );
     assert!(lab.exec("node3", "docker version").contains("Server:"));
 

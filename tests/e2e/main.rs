@@ -49,6 +49,7 @@ mod playbooks;
 mod preflight;
 #[path = "../equivalent/random.rs"]
 mod random;
+mod reality;
 mod recovery;
 mod revoke;
 mod rollover;

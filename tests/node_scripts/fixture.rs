@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::{Bytes, Keep, Report, StagedFile, Transaction, UnitRestart};
+use dtls_deploy::node::transaction::{
+    Bytes, Keep, Report, RunningChanges, StagedFile, Transaction, UnitRestart,
+};
 use dtls_deploy::secret::Secret;
 
 pub const RUN: &str = "20260101T000000Z-test@here-1";
@@ -138,6 +140,7 @@ impl Fixture {
                 unit: "docker.service".to_owned(),
                 reads,
                 confirm_within: 60,
+                changes: RunningChanges::default(),
                 owner: Some("inventory test.yaml\nca here:/ca\n".to_owned()),
             }),
             keep: Some(Keep {

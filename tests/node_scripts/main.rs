@@ -16,5 +16,6 @@ mod fixture;
 mod order;
 mod refusals;
 mod repeat;
+mod same_daemon;
 mod statements;
 mod without_systemd;

@@ -16,6 +16,13 @@ impl Machine {
                         .insert(name.clone(), value.as_str().unwrap().to_owned());
                 }
             }
+            ("unheard", value) => {
+                self.unheard = serde_json::from_value(value.clone()).unwrap();
+            }
+            ("socket_state", Value::String(state)) => self.socket_state.clone_from(state),
+            ("command", Value::String(words)) => {
+                self.command = Some(words.split(' ').map(str::to_owned).collect());
+            }
             ("services", Value::Object(services)) => {
                 for (name, properties) in services {
                     let properties = serde_json::from_value(properties.clone()).unwrap();
@@ -38,6 +45,7 @@ impl Machine {
             ("containers", Value::Number(running)) => {
                 self.engine.running = usize::try_from(running.as_u64().unwrap()).unwrap();
             }
+            ("containers", Value::String(word)) if word == "unknown" => self.engine.unknown = true,
             ("live_restore_flag", Value::Bool(flag)) => self.engine.live_restore_flag = Some(*flag),
             ("sudo_records", Value::String(word)) => self.sudo_records = Some(word.clone()),
             ("unsettled", Value::String(how)) => self.unsettled = Some(how.clone()),
@@ -48,6 +56,7 @@ impl Machine {
                     "absent" => None,
                     "unreadable" => Some(FileFact::Unreadable),
                     "other" => Some(FileFact::Other),
+                    "exposed" => Some(FileFact::Exposed),
                     word => panic!("{word} is not a state of a path"),
                 };
                 self.disk.remove(path);

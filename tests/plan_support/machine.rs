@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use dtls_deploy::inventory::Host;
 use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{
-    Component, EngineFact, FactRequest, File, FileFact, Network, NodeFacts, Space, UnitFact,
+    Component, EngineFact, FactRequest, File, FileFact, Loaded, LoadedCommand, Network, NodeFacts,
+    Space, UnitFact,
 };
 use dtls_deploy::pki::sha256_hex;
 use dtls_deploy::plan::Kind;
@@ -51,6 +52,12 @@ pub struct Machine {
     /// Root's links to directories.
     pub links: BTreeMap<String, String>,
     pub unit: BTreeMap<String, String>,
+    /// The words of the command that systemd has loaded.
+    pub command: Option<Vec<String>>,
+    /// Clients whose sshd forwards nothing to it.
+    pub unheard: Vec<String>,
+    /// Whether docker.socket is enabled.
+    pub socket_state: String,
     pub services: BTreeMap<String, BTreeMap<String, String>>,
     pub systemd: bool,
     pub tools: BTreeMap<String, String>,
@@ -94,6 +101,9 @@ impl Machine {
             directories: BTreeMap::new(),
             links: BTreeMap::new(),
             unit: BTreeMap::new(),
+            command: None,
+            unheard: Vec::new(),
+            socket_state: "enabled".to_owned(),
             services: BTreeMap::new(),
             systemd: true,
             tools: BTreeMap::from([("docker".to_owned(), "/usr/bin/docker".to_owned())]),
@@ -190,20 +200,16 @@ impl Machine {
     }
 
     /// The drop-ins that systemd would read now.
-    fn drop_ins(&self, unit: &str) -> String {
+    fn drop_ins(&self, unit: &str) -> Vec<String> {
         let directory = format!("/etc/systemd/system/{unit}.d/");
-        let found: Vec<&str> = self
-            .disk
-            .keys()
-            .filter(|path| path.starts_with(&directory))
-            .map(String::as_str)
-            .collect();
-        found.join(" ")
+        let paths = self.disk.keys();
+        let found = paths.filter(|path| path.starts_with(&directory));
+        found.cloned().collect()
     }
 
     /// daemon-reload, and a restart that nobody confirmed.
     pub fn restart(&mut self, invocation: &str, at: i64) {
-        let drop_ins = self.drop_ins("docker.service");
+        let drop_ins = self.drop_ins("docker.service").join(" ");
         self.unit.insert("DropInPaths".to_owned(), drop_ins);
         self.unit
             .insert("InvocationID".to_owned(), invocation.to_owned());
@@ -263,6 +269,7 @@ impl Machine {
             set.iter().map(|path| home.expand(path)).collect()
         };
         facts.claims.sudo_records.clone_from(&self.sudo_records);
+        facts.claims.unheard.clone_from(&self.unheard);
         if !request.former.is_empty() {
             self.former(request, &mut facts);
         }
@@ -361,7 +368,8 @@ impl Machine {
         }
         let unit = UnitFact {
             properties,
-            on_disk: on_disk.split_whitespace().map(str::to_owned).collect(),
+            loaded: self.loaded(&on_disk),
+            on_disk,
             environment_files: vec![ENVIRONMENT.to_owned()],
         };
         let read = unit
@@ -375,18 +383,33 @@ impl Machine {
         facts.unit = Some(unit);
     }
 
+    /// What its bus says, where a case gives it words.
+    fn loaded(&self, drop_ins: &[String]) -> Loaded {
+        let Some(words) = &self.command else {
+            return Loaded::default();
+        };
+        Loaded {
+            commands: Some(vec![LoadedCommand {
+                path: words[0].clone(),
+                arguments: words.clone(),
+                flags: Vec::new(),
+            }]),
+            drop_ins: Some(drop_ins.to_vec()),
+            ..Loaded::default()
+        }
+    }
+
     /// docker.socket, where it is installed.
     fn socket(&self, facts: &mut NodeFacts) {
         if !self.disk.contains_key(SOCKET) {
             return;
         }
         let socket = UnitFact {
-            properties: BTreeMap::from([("FragmentPath".to_owned(), SOCKET.to_owned())]),
-            on_disk: self
-                .drop_ins("docker.socket")
-                .split_whitespace()
-                .map(str::to_owned)
-                .collect(),
+            properties: BTreeMap::from([
+                ("FragmentPath".to_owned(), SOCKET.to_owned()),
+                ("UnitFileState".to_owned(), self.socket_state.clone()),
+            ]),
+            on_disk: self.drop_ins("docker.socket"),
             ..UnitFact::default()
         };
         for path in [SOCKET].into_iter().chain(socket.all_drop_ins()) {

@@ -61,7 +61,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// A word without its quotes and escapes.
-fn plain(word: &str) -> String {
+pub(super) fn plain(word: &str) -> String {
     let mut text = String::new();
     let mut quote = None;
     let mut characters = word.chars();
@@ -84,7 +84,7 @@ fn plain(word: &str) -> String {
 }
 
 /// `%%` is a percent sign; what other specifiers stand for only systemd knows.
-fn without_specifiers(word: &str) -> Option<String> {
+pub(super) fn without_specifiers(word: &str) -> Option<String> {
     let mut text = String::new();
     let mut characters = word.chars();
     while let Some(character) = characters.next() {

@@ -1,28 +1,30 @@
 //! The systemd drop-in that makes dockerd listen on TLS.
 //!
 //! Comes in: the unit file, its drop-ins and environment files as the node has
-//! them. Goes out: the text of our drop-in, whose `ExecStart` is the unit's own
-//! with nothing but its `-H` arguments changed, so that it fits docker-ce,
-//! Debian's docker.io and whatever an operator made of them.
-//! `systemctl show -p ExecStart` is of no use for this: it joins argv without
-//! quoting. Format: systemd.unit(5), systemd.service(5).
+//! them, and the command that systemd has loaded. Goes out: the text of our
+//! drop-in, whose `ExecStart` is the unit's own with nothing but its `-H`
+//! arguments changed, so that it fits docker-ce, Debian's docker.io and whatever
+//! an operator made of them. Format: systemd.unit(5), systemd.service(5).
 
 mod command_line;
+mod derive;
 mod listeners;
+mod loaded;
+mod own;
 mod shown;
 pub mod socket;
 mod syntax;
 
 pub use command_line::command_line;
+pub use derive::derive;
 pub use listeners::{Listener, listeners};
+pub use loaded::{Command, LOADED, as_file, says, says_joined};
+pub use own::{is_own, remembered_hosts, without_exec_start};
 pub use shown::shown;
 
 use std::collections::BTreeMap;
 
-use syntax::{file_name, logical_lines, settings, split_words, unquote, variable_of};
-
-/// What `systemctl edit` writes.
-const OPERATORS_DROP_IN: &str = "override.conf";
+use syntax::{logical_lines, settings, split_words, unquote, variable_of};
 
 /// One file of the unit, in the order in which systemd applies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,23 @@ pub struct Listening {
     /// Flags that set TLS up, as words of the unit file; none where daemon.json
     /// does.
     pub tls: Vec<String>,
+    /// The sockets that `hosts` in daemon.json names, which leaves that file: they are
+    /// listened on here instead, and remembered for the way back.
+    pub from_settings: Vec<String>,
+    pub own: OwnDropIn,
+}
+
+/// What is known of the drop-in at our path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OwnDropIn {
+    /// We wrote it, from the unit's other files, and nobody has changed it: it follows what
+    /// they say now.
+    Ours,
+    /// We wrote it, and somebody has changed it since: its ExecStart counts from now on.
+    Edited,
+    /// An operator may have written it: its ExecStart counts like any other.
+    #[default]
+    Unknown,
 }
 
 /// The derived drop-in, and what an operator should know of it.
@@ -96,172 +115,6 @@ impl UnitError {
     }
 }
 
-/// Derives our drop-in.
-///
-/// `files` are the unit file and its drop-ins in systemd's order, ours among
-/// them at `own_path` where it exists already: its `ExecStart` counts like any
-/// other (the `-H` arguments are replaced in any case), and everything else in
-/// it is an operator's (`systemctl edit` writes to override.conf) and is kept.
-/// Where the unit itself starts another dockerd than a drop-in of our own name,
-/// docker has been installed from another package since, and the unit counts.
-/// `environment` holds the variables of the unit's environment files.
-///
-/// # Errors
-/// When the unit is not one whose command line can be taken over.
-pub fn derive(
-    files: &[UnitFile],
-    own_path: &str,
-    environment: &BTreeMap<String, String>,
-    wanted: &Listening,
-) -> Result<DropIn, UnitError> {
-    let own_name = file_name(own_path);
-    let mut words = split_words(&effective_command(files, own_name)?);
-    let mut notes = Vec::new();
-    if let Some(unit) = another_package(files, own_path, &words) {
-        notes.push(format!(
-            "the unit starts {} now, and the drop-in had {}: it follows the unit",
-            unit.first().map_or("", String::as_str),
-            words.first().map_or("", String::as_str),
-        ));
-        words = unit;
-    }
-    let Some((program, arguments)) = words.split_first() else {
-        return Err(UnitError::NoExecStart);
-    };
-    // "@" makes the next word argv[0]: not a unit that is dockerd's own.
-    let executable = program.trim_start_matches(['-', ':', '+', '!']);
-    if executable.starts_with('@') || file_name(unquote(executable)) != "dockerd" {
-        return Err(UnitError::NotDockerd(unquote(executable).to_owned()));
-    }
-
-    let mut hosts = Vec::new();
-    let mut kept = Vec::new();
-    let mut taken = Vec::new();
-    for argument in arguments {
-        match variable_of(argument).and_then(|name| Some((name, environment.get(name)?))) {
-            Some((name, value)) => {
-                // systemd splits $NAME into words, and ${NAME} not.
-                let expanded = if unquote(argument).starts_with("${") {
-                    vec![value.clone()]
-                } else {
-                    split_words(value)
-                };
-                let before = hosts.len();
-                let rest = take_hosts(&expanded, &mut hosts);
-                let rest = take_tls(&rest, &mut taken)?;
-                if hosts.len() == before && rest.len() == expanded.len() {
-                    kept.push(argument.clone());
-                } else {
-                    notes.push(format!(
-                        "${name} names listeners of its own ({}): its other options were copied into the drop-in",
-                        hosts.get(before..).unwrap_or_default().join(" ")
-                    ));
-                    // In a unit file % and $ have meanings of their own.
-                    kept.extend(
-                        rest.iter()
-                            .map(|word| word.replace('%', "%%").replace('$', "$$")),
-                    );
-                }
-            }
-            None => kept.push(argument.clone()),
-        }
-    }
-    let kept = take_hosts(&kept, &mut hosts);
-    let kept = take_tls(&kept, &mut taken)?;
-    if !taken.is_empty() && wanted.tls.is_empty() {
-        notes.push(format!(
-            "{} leave the unit's command line: TLS is set in daemon.json",
-            taken.join(" ")
-        ));
-    }
-    for host in &mut hosts {
-        if let Some(name) = variable_of(host) {
-            *host = environment
-                .get(name)
-                .ok_or_else(|| UnitError::UnknownListener(host.clone()))?
-                .clone();
-        }
-    }
-
-    let mut line = vec![program.clone()];
-    if wanted.local_socket {
-        let local: Vec<&String> = hosts.iter().filter(|host| is_local(host)).collect();
-        if local.is_empty() {
-            line.extend(["-H".to_owned(), "unix:///var/run/docker.sock".to_owned()]);
-        }
-        for host in local {
-            line.extend(["-H".to_owned(), host.clone()]);
-        }
-    }
-    for address in &wanted.listen {
-        line.extend(["-H".to_owned(), address.clone()]);
-    }
-    line.extend(wanted.tls.iter().cloned());
-    line.extend(kept);
-    let exec_start = line.join(" ");
-
-    // A drop-in of the same name in /run or /usr/lib would be hidden by ours.
-    let own = files
-        .iter()
-        .find(|file| file.path == own_path)
-        .or_else(|| files.iter().find(|file| file_name(&file.path) == own_name));
-    let text = with_exec_start(own.map_or("", |file| &file.text), &exec_start);
-    let closed = hosts
-        .into_iter()
-        .filter(|host| !is_local(host) && !wanted.listen.contains(&with_scheme(host)))
-        .collect();
-    Ok(DropIn {
-        text,
-        exec_start,
-        closed,
-        notes,
-    })
-}
-
-/// The command line of the unit without our drop-in, where it starts another
-/// dockerd than `words`, which is the one with it. override.conf is an
-/// operator's, who may mean another dockerd.
-fn another_package(files: &[UnitFile], own_path: &str, words: &[String]) -> Option<Vec<String>> {
-    let own_name = file_name(own_path);
-    if own_name == OPERATORS_DROP_IN {
-        return None;
-    }
-    let others: Vec<UnitFile> = files
-        .iter()
-        .filter(|file| file.path != own_path)
-        .cloned()
-        .collect();
-    let unit = split_words(&effective_command(&others, own_name).ok()?);
-    let program = unit.first()?;
-    (Some(program) != words.first() && file_name(program) == "dockerd").then_some(unit)
-}
-
-/// The one ExecStart that counts once every file is read.
-fn effective_command(files: &[UnitFile], own_name: &str) -> Result<String, UnitError> {
-    let mut commands: Vec<String> = Vec::new();
-    for file in files {
-        let starts = exec_starts(&file.text);
-        let is_drop_in = file.path.contains(".service.d/");
-        if !starts.is_empty() && is_drop_in && file_name(&file.path) > own_name {
-            return Err(UnitError::Overridden {
-                path: file.path.clone(),
-            });
-        }
-        for start in starts {
-            if start.is_empty() {
-                commands.clear();
-            } else {
-                commands.push(start);
-            }
-        }
-    }
-    match commands.as_slice() {
-        [] => Err(UnitError::NoExecStart),
-        [command] => Ok(command.clone()),
-        several => Err(UnitError::SeveralExecStarts(several.len())),
-    }
-}
-
 /// The variables of an environment file, systemd.exec(5) `EnvironmentFile=`.
 #[must_use]
 pub fn parse_environment(text: &str) -> BTreeMap<String, String> {
@@ -274,8 +127,27 @@ pub fn parse_environment(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// `-H 0.0.0.0:2375` and `-H :2375` are TCP, too.
-fn is_local(host: &str) -> bool {
+/// Where a command line makes dockerd listen: the values of its `-H`.
+#[must_use]
+pub fn listens(line: &[String]) -> Vec<String> {
+    let mut hosts = Vec::new();
+    take_hosts(line, &mut hosts);
+    hosts
+}
+
+/// The words of a command line that say nothing of where dockerd listens and how it speaks
+/// TLS. The prelude's `other_words` does the same on the node.
+#[must_use]
+pub fn others(line: &[String]) -> Vec<String> {
+    let rest = take_hosts(line, &mut Vec::new());
+    // Another configuration file is refused elsewhere.
+    take_tls(&rest, &mut Vec::new()).unwrap_or(rest)
+}
+
+/// Whether an address is a socket of this machine. `-H 0.0.0.0:2375` and `-H :2375` are
+/// TCP, too.
+#[must_use]
+pub fn is_local(host: &str) -> bool {
     host.starts_with("unix:") || host.starts_with("fd:")
 }
 
@@ -338,6 +210,12 @@ pub fn unit_environment(files: &[UnitFile]) -> BTreeMap<String, String> {
     variables
 }
 
+/// Whether a file of the unit sets the command.
+#[must_use]
+pub fn sets_exec_start(text: &str) -> bool {
+    !exec_starts(text).is_empty()
+}
+
 /// The values of `ExecStart=` in the `[Service]` section, resets included.
 fn exec_starts(text: &str) -> Vec<String> {
     settings(text, "[Service]", "ExecStart")
@@ -363,78 +241,6 @@ fn take_hosts(words: &[String], hosts: &mut Vec<String>) -> Vec<String> {
         }
     }
     rest
-}
-
-/// A drop-in without its ExecStart: everything else in it is an operator's.
-/// `None` when nothing is left but headings.
-#[must_use]
-pub fn without_exec_start(own: &str) -> Option<String> {
-    let mut text = String::new();
-    let mut in_service = false;
-    let mut continued = false;
-    for line in own.lines() {
-        let trimmed = line.trim();
-        if continued {
-            continued = trimmed.ends_with('\\');
-            continue;
-        }
-        if trimmed.starts_with('[') {
-            in_service = trimmed == "[Service]";
-        }
-        let name = trimmed.split('=').next().unwrap_or_default().trim();
-        if in_service && name == "ExecStart" && trimmed.contains('=') {
-            continued = trimmed.ends_with('\\');
-            continue;
-        }
-        text.push_str(line);
-        text.push('\n');
-    }
-    let is_empty = text
-        .lines()
-        .all(|line| line.trim().is_empty() || line.trim().starts_with('['));
-    (!is_empty).then_some(text)
-}
-
-/// `own` with its ExecStart lines replaced by the reset and the new one.
-fn with_exec_start(own: &str, exec_start: &str) -> String {
-    let addition = format!("ExecStart=\nExecStart={exec_start}\n");
-    let mut lines: Vec<String> = Vec::new();
-    let mut in_service = false;
-    let mut continued = false;
-    let mut place = None;
-    for line in own.lines() {
-        let trimmed = line.trim();
-        if continued {
-            continued = trimmed.ends_with('\\');
-            continue;
-        }
-        if trimmed.starts_with('[') {
-            in_service = trimmed == "[Service]";
-            lines.push(format!("{line}\n"));
-            if in_service && place.is_none() {
-                place = Some((lines.len(), false));
-            }
-            continue;
-        }
-        let is_exec_start = in_service
-            && trimmed
-                .split_once('=')
-                .is_some_and(|(name, _)| name.trim() == "ExecStart");
-        if is_exec_start {
-            continued = trimmed.ends_with('\\');
-            // Where the first one stood, rather than right below the heading.
-            if !matches!(place, Some((_, true))) {
-                place = Some((lines.len(), true));
-            }
-            continue;
-        }
-        lines.push(format!("{line}\n"));
-    }
-    match place {
-        Some((at, _)) => lines.insert(at, addition),
-        None => lines.push(format!("[Service]\n{addition}")),
-    }
-    lines.concat()
 }
 
 #[cfg(test)]

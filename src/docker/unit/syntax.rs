@@ -3,11 +3,16 @@
 //! systemd.syntax(7) and systemd.service(5), "COMMAND LINES", as far as a
 //! docker unit uses them. Called by the derivation of the drop-in.
 
+/// A file's text without the byte order mark that systemd skips at its beginning.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
 /// Lines with continuations joined, comments and blank lines dropped.
 pub(super) fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut current = String::new();
-    for line in text.lines() {
+    for line in without_mark(text).lines() {
         let trimmed = line.trim();
         // A comment between continued lines does not end the continuation.
         if trimmed.starts_with('#') || trimmed.starts_with(';') {

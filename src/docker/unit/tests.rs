@@ -15,7 +15,76 @@ fn wanted(listen: &str, local_socket: bool) -> Listening {
         listen: vec![listen.to_owned()],
         local_socket,
         tls: Vec::new(),
+        from_settings: Vec::new(),
+        own: OwnDropIn::Unknown,
     }
+}
+
+/// A later edit of the unit's other files takes effect; one of ours counts itself.
+#[test]
+fn our_drop_in_follows_the_units_other_files() {
+    let later = |text: &str| UnitFile {
+        path: "/etc/systemd/system/docker.service.d/10-flags.conf".to_owned(),
+        text: format!("[Service]\nExecStart=\nExecStart={text}\n"),
+    };
+    let mut files = unit("ExecStart=/usr/bin/dockerd -H fd://");
+    let mut listening = wanted("tcp://a:2376", true);
+    let first = derive(&files, OWN, &none(), &listening).unwrap();
+    assert!(is_own(&first.text), "{}", first.text);
+    let own = |text: &str| UnitFile {
+        path: OWN.to_owned(),
+        text: text.to_owned(),
+    };
+    files.push(later("/usr/bin/dockerd -H fd:// --data-root /srv/docker"));
+    files.push(own(&first.text));
+    // Somebody has edited it, or may have.
+    let stays = derive(&files, OWN, &none(), &listening).unwrap();
+    assert_eq!(stays.text, first.text);
+    listening.own = OwnDropIn::Ours;
+    let follows = derive(&files, OWN, &none(), &listening).unwrap();
+    assert_eq!(
+        follows.exec_start,
+        "/usr/bin/dockerd -H fd:// -H tcp://a:2376 --data-root /srv/docker"
+    );
+    assert!(is_own(&follows.text));
+    *files.last_mut().unwrap() = own(&follows.text);
+    assert_eq!(derive(&files, OWN, &none(), &listening).unwrap(), follows);
+    assert_eq!(without_exec_start(&follows.text), None);
+    listening.own = OwnDropIn::Edited;
+    assert!(!is_own(
+        &derive(&files, OWN, &none(), &listening).unwrap().text
+    ));
+    // The operator's file keeps the guide's three lines.
+    let files = unit("ExecStart=/usr/bin/dockerd -H fd://");
+    let guide = derive(&files, OVERRIDE, &none(), &wanted("tcp://a:2376", false)).unwrap();
+    assert!(!is_own(&guide.text));
+}
+
+/// The sockets that `hosts` in daemon.json names go on, and come back to that file.
+#[test]
+fn sockets_of_daemon_json_are_listened_on_and_remembered() {
+    let sockets = [
+        "unix:///run/a.sock".to_owned(),
+        "unix:///run/b.sock".to_owned(),
+    ];
+    let mut listening = wanted("tcp://a:2376", true);
+    listening.from_settings = sockets.to_vec();
+    let mut files = unit("ExecStart=/usr/bin/dockerd --debug");
+    let first = derive(&files, OWN, &none(), &listening).unwrap();
+    assert_eq!(
+        first.exec_start,
+        "/usr/bin/dockerd -H unix:///run/a.sock -H unix:///run/b.sock -H tcp://a:2376 --debug"
+    );
+    assert_eq!(remembered_hosts(&first.text), sockets);
+    // daemon.json has them no more.
+    files.push(UnitFile {
+        path: OWN.to_owned(),
+        text: first.text.clone(),
+    });
+    let second = derive(&files, OWN, &none(), &wanted("tcp://b:2376", true)).unwrap();
+    assert_eq!(remembered_hosts(&second.text), sockets);
+    assert_eq!(second.text, first.text.replace("tcp://a", "tcp://b"));
+    assert_eq!(without_exec_start(&second.text), None);
 }
 
 fn none() -> BTreeMap<String, String> {

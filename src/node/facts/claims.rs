@@ -21,6 +21,9 @@ pub struct Claims {
     /// In a handshake the daemon has asked for certificates of a CA that is not in
     /// its bundle; set by whoever has seen it.
     pub foreign_authority: bool,
+    /// Clients that would be asked what a restarted daemon serves, where the sshd of each of
+    /// them forwards no connections to it; set by whoever has tried.
+    pub unheard: Vec<String>,
 }
 
 impl Claims {

@@ -1,14 +1,20 @@
 //! What the running dockerd has under its hands: containers, swarm.
 //!
-//! Comes in: the records of the prelude's `fact_engine`, read from dockerd's own
-//! files and its command line. Its API is not asked: with `fd://` gone from the
-//! flags the local socket takes connections and never answers.
+//! Comes in: the records of the prelude's `fact_engine`, from the running process, the
+//! files below the directory that it has open, and the containers' shims. Its API is not
+//! asked: with `fd://` gone from the flags the local socket takes connections and never
+//! answers.
 
 /// A dockerd as its files and its command line show it; only root sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineFact {
     /// Containers whose process is alive.
     pub running: usize,
+    /// There may be more, and a swarm: dockerd does not run, or its data root could not be
+    /// told or read, and containers are there.
+    pub unknown: bool,
+    /// The running daemon's command line.
+    pub command_line: Vec<String>,
     /// `--live-restore` on the command line of the running daemon.
     pub live_restore_flag: Option<bool>,
     /// The node is in a swarm.
@@ -18,6 +24,12 @@ pub struct EngineFact {
 }
 
 impl EngineFact {
+    /// How many containers run; `None` where that could not be told.
+    #[must_use]
+    pub fn containers(&self) -> Option<usize> {
+        (!self.unknown).then_some(self.running)
+    }
+
     /// Takes in one record; false when it is none.
     pub(super) fn record(&mut self, fields: &[&str]) -> bool {
         match fields {
@@ -29,6 +41,10 @@ impl EngineFact {
             ["live-restore", value] => {
                 let on = matches!(*value, "1" | "t" | "T" | "true" | "TRUE" | "True");
                 self.live_restore_flag = Some(on);
+            }
+            ["unknown"] => self.unknown = true,
+            ["command", words @ ..] => {
+                self.command_line = words.iter().map(|word| (*word).to_owned()).collect();
             }
             ["swarm"] => self.swarm = true,
             ["swarm-certificate", line] => {
@@ -53,10 +69,10 @@ mod tests {
 
     const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
 
-    fn look(shell: &[&str], configuration: &Path, arguments: &[&str]) -> EngineFact {
+    fn look(shell: &[&str], root: &Path, arguments: &[&str]) -> EngineFact {
         let mut script = Script::default();
-        let file = configuration.to_str().unwrap();
-        let words: Vec<&str> = std::iter::once(file)
+        let root = root.to_str().unwrap();
+        let words: Vec<&str> = std::iter::once(root)
             .chain(arguments.iter().copied())
             .collect();
         script.call("engine_records", &words);
@@ -103,29 +119,23 @@ mod tests {
             "\"Running\":true,\"Paused\":false,\"Pid\":4194399",
         );
         container(&data, "d", "\"Running\":false,\"Paused\":false,\"Pid\":0");
-        let configuration = root.path().join("daemon.json");
-        let path = data.to_str().unwrap();
-        let flag = format!("--data-root={path}");
         for shell in SHELLS {
-            for arguments in [
-                vec!["dockerd", &flag],
-                vec!["dockerd", "-g", path, "-H", "fd://"],
-                vec!["dockerd", "--graph", path],
-            ] {
-                let _ = std::fs::remove_file(&configuration);
-                let found = look(shell, &configuration, &arguments);
-                assert_eq!(found.running, 2, "{shell:?} {arguments:?}");
-                assert_eq!((found.live_restore_flag, found.swarm), (None, false));
-            }
-            std::fs::write(
-                &configuration,
-                format!("{{\n  \"debug\": true,\n  \"data-root\" : \"{path}\"}}"),
-            )
-            .unwrap();
-            let found = look(shell, &configuration, &["dockerd", "--live-restore"]);
-            assert_eq!((found.running, found.live_restore_flag), (2, Some(true)));
-            let found = look(shell, &configuration, &["dockerd", "--live-restore=false"]);
+            let found = look(shell, &data, &["dockerd", "--live-restore"]);
+            assert_eq!(found.containers(), Some(2), "{shell:?}");
+            assert_eq!((found.live_restore_flag, found.swarm), (Some(true), false));
+            assert_eq!(found.command_line, ["dockerd", "--live-restore"]);
+            let found = look(shell, &data, &["dockerd", "--live-restore=false"]);
             assert_eq!(found.live_restore_flag, Some(false));
+        }
+    }
+
+    /// A directory that is not there or cannot be read says nothing of containers.
+    #[test]
+    fn data_that_cannot_be_read_are_not_none() {
+        let root = tempfile::tempdir().unwrap();
+        for shell in SHELLS {
+            let found = look(shell, &root.path().join("gone"), &["dockerd"]);
+            assert_eq!(found.containers(), None, "{shell:?}");
         }
     }
 
@@ -134,16 +144,15 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let swarm = root.path().join("swarm/certificates");
         std::fs::create_dir_all(&swarm).unwrap();
-        let flag = format!("--data-root={}", root.path().display());
-        let configuration = root.path().join("daemon.json");
+        std::fs::create_dir(root.path().join("containers")).unwrap();
         // An empty directory is what `docker swarm leave` leaves.
-        let found = look(SHELLS[0], &configuration, &[&flag]);
+        let found = look(SHELLS[0], root.path(), &[]);
         assert_eq!(found, EngineFact::default());
         std::fs::write(root.path().join("swarm/docker-state.json"), "{}").unwrap();
         let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         std::fs::write(swarm.join("swarm-node.crt"), pem).unwrap();
         for shell in SHELLS {
-            let found = look(shell, &configuration, &[&flag]);
+            let found = look(shell, root.path(), &[]);
             assert!(found.swarm, "{shell:?}");
             assert_eq!(found.swarm_certificate, pem);
         }

@@ -7,6 +7,7 @@ mod claims;
 mod commands;
 mod engine;
 mod health;
+mod loaded;
 mod network;
 mod own_addresses;
 mod parse;
@@ -20,6 +21,7 @@ use std::net::IpAddr;
 pub use claims::Claims;
 pub use engine::EngineFact;
 pub use health::{Health, TOOLS};
+pub use loaded::{Loaded, LoadedCommand};
 pub use network::{Listener, Network, Owner};
 use parse::Parser;
 pub use request::FactRequest;
@@ -269,6 +271,12 @@ impl NodeFacts {
         let Some(first) = real().find(|component| component.uid != 0) else {
             return Ok("root".to_owned());
         };
+        if first.owner == NO_ACCOUNT {
+            return Err(FactError::NoAccount {
+                path: first.path.clone(),
+                uid: first.uid,
+            });
+        }
         let foreign = real()
             .skip_while(|component| component.uid == 0)
             .find(|component| component.uid != first.uid);
@@ -363,6 +371,9 @@ pub enum AccountFault {
     Failed(String),
 }
 
+/// What stat says of an owner without a name.
+const NO_ACCOUNT: &str = "UNKNOWN";
+
 const SLOW: &str = "a file there is a named pipe, or on a file system that does not answer";
 
 /// Why facts could not be had.
@@ -391,6 +402,8 @@ pub enum FactError {
     },
     #[error("{path} is a symbolic link of {owner}'s")]
     LinkOfUser { path: String, owner: String },
+    #[error("{path} belongs to the number {uid}, which no account there has")]
+    NoAccount { path: String, uid: u32 },
     #[error("{path} can be written by others than root (mode {mode:04o})")]
     OpenToOthers { path: String, mode: u32 },
     #[error("nothing was asked about the directory {0}")]

@@ -301,6 +301,14 @@ impl Parser<'_> {
     fn around_docker(&mut self, fields: &[&str]) -> bool {
         match fields {
             ["unit", property] => self.unit(property),
+            ["unit-loaded", property, json] => {
+                let unit = self.facts.unit.get_or_insert_default();
+                return unit.loaded.record(property, json);
+            }
+            ["socket-loaded", property, json] => {
+                let socket = self.facts.socket.get_or_insert_default();
+                return socket.loaded.record(property, json);
+            }
             ["armed", run] => self.facts.armed.extend(run_id(run)),
             ["undo-failed", run] => self.facts.undo_failed.extend(run_id(run)),
             ["generation", path, account] => self.facts.generations.push(KeptGeneration {

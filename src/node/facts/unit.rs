@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use super::Loaded;
+
 /// What systemd says of the daemon's unit; of an init script the node says the same
 /// with the same words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -12,6 +14,8 @@ pub struct UnitFact {
     pub environment_files: Vec<String>,
     /// Drop-ins in the administrator's directory, read by systemd or not yet.
     pub on_disk: Vec<String>,
+    /// What systemd says word by word, where its bus can be asked.
+    pub loaded: Loaded,
 }
 
 impl UnitFact {
@@ -54,7 +58,16 @@ impl UnitFact {
     /// Drop-ins in the order in which systemd applies them.
     #[must_use]
     pub fn drop_ins(&self) -> Vec<&str> {
-        self.property("DropInPaths").split_whitespace().collect()
+        match &self.loaded.drop_ins {
+            Some(paths) => paths.iter().map(String::as_str).collect(),
+            None => self.property("DropInPaths").split_whitespace().collect(),
+        }
+    }
+
+    /// `ExecStart` as systemctl shows it, its words joined with blanks.
+    #[must_use]
+    pub fn shown_command(&self) -> Option<&str> {
+        Some(self.property("ExecStart")).filter(|shown| !shown.is_empty())
     }
 
     /// Drop-ins as systemd will apply them once it reads them anew: by name,
@@ -75,6 +88,20 @@ impl UnitFact {
     #[must_use]
     pub fn needs_reload(&self) -> bool {
         self.property("NeedDaemonReload") == "yes"
+    }
+
+    /// Nothing starts it at boot: it is not enabled, and no other unit wants it.
+    #[must_use]
+    pub fn waits_for_somebody(&self) -> bool {
+        let wanted = ["WantedBy", "RequiredBy"];
+        self.property("UnitFileState") == "disabled"
+            && wanted.iter().all(|name| self.property(name).is_empty())
+    }
+
+    /// It is started at boot.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.property("UnitFileState").starts_with("enabled")
     }
 
     /// When the daemon's process was started, in seconds since boot.

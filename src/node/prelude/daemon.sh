@@ -66,6 +66,7 @@ arm() {
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
         printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
         arm_was "$2" >"$arm_directory/was" &&
+        running_seen "$2" >"$arm_directory/before" &&
         cat >"$arm_directory/rollback.sh" <<'ROLLBACK' &&
 # Puts back what an unconfirmed change of dtls-deploy replaced, and restarts the
 # daemon; may be run by hand, as root, and again. `timer` leaves alone what

@@ -476,7 +476,8 @@ fact_unit() {
     if has_systemd; then
         fact_shown=$(systemctl show "$@" --no-pager -p LoadState -p ActiveState -p SubState \
             -p FragmentPath -p DropInPaths -p EnvironmentFiles -p InvocationID -p MainPID \
-            -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState </dev/null) ||
+            -p ExecMainStartTimestampMonotonic -p NeedDaemonReload -p UnitFileState -p WantedBy -p RequiredBy \
+            -p ExecStart </dev/null) ||
             fail facts "systemctl show $1 failed"
     else
         fact_shown=$(init_show "$1")
@@ -490,12 +491,50 @@ fact_unit() {
 
 "*}
     fact_made_of unit drop-in "$fact_drop_ins"
+    if has_systemd; then
+        fact_loaded unit-loaded "$1" Service ExecStartEx Environment || fact_loaded unit-loaded "$1" Service ExecStart Environment
+        fact_loaded unit-loaded "$1" Unit DropInPaths
+    fi
     if [ -n "$fact_socket" ] && has_systemd; then
         fact_shown=$fact_shown_socket
         fact_made_of socket socket-drop-in "/etc/systemd/system/$fact_socket.d"
+        fact_loaded socket-loaded "$fact_socket" Socket Listen
+        fact_loaded socket-loaded "$fact_socket" Unit DropInPaths
     fi
     fact_armed
     return 0
+}
+
+# fact_loaded WORD UNIT INTERFACE PROPERTY...: what systemd has loaded of the unit, as JSON,
+# which tells one word from the next. Nothing where its bus cannot be asked.
+fact_loaded() {
+    command -v busctl >/dev/null 2>&1 || return 0
+    fact_word=$1
+    unit_object "$2"
+    fact_interface=org.freedesktop.systemd1.$3
+    shift 3
+    fact_said=$(timeout 10 busctl --json=short get-property org.freedesktop.systemd1 \
+        "$unit_object" "$fact_interface" "$@" 2>/dev/null </dev/null) || return 1
+    for fact_property in "$@"; do
+        record "$fact_word" "${fact_property%Ex}" "${fact_said%%"$NEWLINE"*}"
+        fact_said=${fact_said#*"$NEWLINE"}
+    done
+}
+
+# unit_object UNIT: sets $unit_object, the unit's path on the bus: letters and digits stay,
+# but for a digit at the beginning (sd_bus_path_encode(3)).
+unit_object() {
+    unit_object=
+    unit_left=$1
+    while [ -n "$unit_left" ]; do
+        unit_letter=${unit_left%"${unit_left#?}"}
+        unit_left=${unit_left#?}
+        case $unit_object$unit_letter in
+        [0-9] | *[!A-Za-z0-9]) unit_letter=$(printf '_%02x' "'$unit_letter") ;;
+        esac
+        unit_object=$unit_object$unit_letter
+    done
+    unit_object=/org/freedesktop/systemd1/unit/$unit_object
 }
 
 # fact_made_of WORD DROP-IN DIRECTORY: what $fact_shown says of a unit, a record WORD
@@ -516,7 +555,22 @@ fact_made_of() {
         case $fact_line in
         MainPID=*) fact_main_pid=${fact_line#MainPID=} ;;
         FragmentPath=/*) set -- "$@" "${fact_line#FragmentPath=}" ;;
-        DropInPaths=/*) for fact_file in ${fact_line#DropInPaths=}; do set -- "$@" "$fact_file"; done ;;
+        DropInPaths=*)
+            fact_left=${fact_line#DropInPaths=}
+            while [ -n "$fact_left" ]; do
+                case $fact_left in
+                # One with a blank in it is quoted.
+                '"'*)
+                    fact_left=${fact_left#'"'}
+                    fact_file=${fact_left%%'"'*}
+                    fact_left=${fact_left#*'"'}
+                    ;;
+                *) fact_file=${fact_left%% *} ;;
+                esac
+                case $fact_left in *' '*) fact_left=${fact_left#*' '} ;; *) fact_left= ;; esac
+                case $fact_file in /*[!\\].conf) set -- "$@" "$fact_file" ;; esac
+            done
+            ;;
         EnvironmentFiles=/*)
             fact_file=${fact_line#EnvironmentFiles=}
             set -- "$@" "${fact_file%% (*}"
@@ -550,53 +604,56 @@ fact_armed() {
 # fact_engine: containers and swarm of the daemon that fact_unit has found. The
 # API is not asked: with fd:// gone from the flags the local socket hangs.
 fact_engine() {
-    [ -r "/proc/${fact_main_pid:-0}/environ" ] || return 0
-    fact_arguments=$(tr '\000' '\n' <"/proc/$fact_main_pid/cmdline")
+    if [ "${fact_main_pid:-0}" = 0 ]; then
+        # One that has ended may have left its containers running.
+        [ -z "$(engine_shims)" ] || record engine unknown
+        return 0
+    fi
+    [ -r "/proc/$fact_main_pid/environ" ] || return 0
+    running_files "$fact_main_pid"
+    fact_arguments=$(running_words "$fact_main_pid")
     set -f
     fact_old_ifs=$IFS
-    IFS='
-'
+    IFS=$NEWLINE
     # shellcheck disable=SC2086 # one word a line
     set -- $fact_arguments
     IFS=$fact_old_ifs
     set +f
-    engine_records /etc/docker/daemon.json "$@"
+    engine_records "$running_root" "$@"
 }
 
-# engine_records FILE ARGUMENT...: what a dockerd with this daemon.json and this
-# command line has under its hands, from its own files.
-engine_records() {
-    engine_root=/var/lib/docker
-    # What an account's link leads to is not read here.
-    reader_of "$1"
-    if [ "$reader" = "$ACCOUNT" ] && [ -f "$1" ] && [ -r "$1" ]; then
-        while IFS= read -r engine_line || [ -n "$engine_line" ]; do
-            for engine_key in data-root graph; do
-                case $engine_line in
-                *"\"$engine_key\""*:*\"*\"*)
-                    engine_value=${engine_line#*"\"$engine_key\""}
-                    engine_value=${engine_value#*\"}
-                    engine_root=${engine_value%%\"*}
-                    ;;
-                esac
-            done
-        done <"$1"
-    fi
-    shift
-    engine_next=
-    for engine_argument in "$@"; do
-        if [ -n "$engine_next" ]; then
-            engine_root=$engine_argument
-            engine_next=
-            continue
-        fi
-        case $engine_argument in
-        --data-root=* | --graph=*) engine_root=${engine_argument#*=} ;;
-        --data-root | --graph | -g) engine_next=yes ;;
-        --live-restore) record engine live-restore true ;;
-        --live-restore=*) record engine live-restore "${engine_argument#*=}" ;;
+# engine_shims: the process of each of docker's running containers that keeps it, a
+# command line each. containerd starts one for a container, whatever the runtime.
+engine_shims() {
+    # shellcheck disable=SC2013 # paths without blanks
+    for engine_comm in $(grep -ls '^containerd-shim' /proc/[0-9]*/comm); do
+        engine_words=$(tr '\000' ' ' 2>/dev/null <"${engine_comm%comm}cmdline")
+        case " $engine_words" in
+        *' -namespace moby '* | *' --namespace moby '* | *' -namespace=moby '*) printf '%s\n' "$engine_words" ;;
         esac
     done
+}
+
+# engine_records ROOT [WORD...]: what a dockerd with its data in ROOT, which is empty where
+# it is not known, and with this command line has under its hands.
+engine_records() {
+    engine_root=$1
+    shift
+    [ $# = 0 ] || record engine command "$@"
+    for engine_word in "$@"; do
+        case $engine_word in
+        --live-restore) record engine live-restore true ;;
+        --live-restore=*) record engine live-restore "${engine_word#*=}" ;;
+        esac
+    done
+    if [ -z "$engine_root" ] || [ ! -r "$engine_root/containers" ]; then
+        if [ -n "$engine_root" ] || [ -n "$(engine_shims)" ]; then
+            record engine unknown
+        else
+            record engine containers 0
+        fi
+        return 0
+    fi
     engine_count=0
     # shellcheck disable=SC2013 # numbers
     for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' \
@@ -605,6 +662,18 @@ engine_records() {
         *'"Pid":'*) [ -d "/proc/${engine_pid##*:}" ] && engine_count=$((engine_count + 1)) ;;
         esac
     done
+    engine_shim_count=0
+    for engine_directory in "$engine_root"/containers/*/; do
+        [ -d "$engine_directory" ] || break
+        engine_found=${engine_found-$(engine_shims)}
+        engine_id=${engine_directory%/}
+        case "$engine_found " in
+        *[=/\ ]"${engine_id##*/}"[/\ ]*) engine_shim_count=$((engine_shim_count + 1)) ;;
+        esac
+    done
+    # Whoever knows of more is right: what a file says of a container may be of another
+    # form, and an old shim may not name it.
+    [ "$engine_shim_count" -le "$engine_count" ] || engine_count=$engine_shim_count
     record engine containers "$engine_count"
     if [ -e "$engine_root/swarm/docker-state.json" ]; then
         record engine swarm

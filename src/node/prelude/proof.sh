@@ -162,20 +162,60 @@ key_file_here() {
     fi
 }
 
-# prove_socket: the daemon still answers on the socket that local users have.
+# prove_socket UNIT: the unit's daemon still answers on the socket that local users have.
+# Root knows from the kernel which sockets are that daemon's: another program may have
+# taken the usual path.
 prove_socket() {
     unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_TLS DOCKER_CERT_PATH
+    prove_path=/var/run/docker.sock
+    prove_pid=$(unit_property "$1" MainPID)
+    if [ -n "$prove_pid" ] && [ "$prove_pid" != 0 ] && [ -r "/proc/$prove_pid/fd" ]; then
+        prove_own || return 0
+    fi
     if command -v docker >/dev/null 2>&1; then
         prove_tool=docker
-        prove_said=$(timeout 10 docker -H unix:///var/run/docker.sock version --format '{{.Server.Version}}' 2>&1 </dev/null)
+        prove_said=$(timeout 10 docker -H "unix://$prove_path" version --format '{{.Server.Version}}' 2>&1 </dev/null)
         prove_status=$?
     elif command -v curl >/dev/null 2>&1; then
         prove_tool=curl
-        prove_said=$(timeout 10 curl -sS --unix-socket /var/run/docker.sock http://localhost/_ping 2>&1 </dev/null)
+        prove_said=$(timeout 10 curl -sS --unix-socket "$prove_path" http://localhost/_ping 2>&1 </dev/null)
         prove_status=$?
     else
         record socket unproved none "neither docker nor curl is there"
         return 0
     fi
     prove_outcome socket 10
+}
+
+# prove_own: sets $prove_path to a socket of the process $prove_pid. Fails with a record
+# where it has none, or where another program has bound the same path.
+prove_own() {
+    running_files "$prove_pid"
+    prove_paths=$(running_listens "$prove_pid")
+    case $NEWLINE$prove_paths$NEWLINE in
+    *"$NEWLINE/run/docker.sock$NEWLINE"*) prove_path=/run/docker.sock ;;
+    *) prove_path=${prove_paths%%"$NEWLINE"*} ;;
+    esac
+    if [ -z "$prove_path" ]; then
+        record socket refused kernel "the daemon listens on no local socket"
+        return 1
+    fi
+    prove_bound=0
+    while read -r _ _ _ prove_flags _ _ _ prove_each; do
+        case $prove_flags:${prove_each#/var} in
+        "00010000:$prove_path") prove_bound=$((prove_bound + 1)) ;;
+        esac
+    done <"/proc/$prove_pid/net/unix"
+    [ "$prove_bound" -gt 1 ] || return 0
+    # Whoever has bound it last answers, and systemd's socket of that name may be the other.
+    if command -v docker >/dev/null 2>&1; then
+        prove_said=$(timeout 10 docker -H "unix://$prove_path" info --format '{{.DockerRootDir}}' 2>/dev/null </dev/null)
+    else
+        prove_said=$(timeout 10 curl -sS --unix-socket "$prove_path" http://localhost/info 2>/dev/null </dev/null)
+        prove_said=${prove_said#*'"DockerRootDir":"'}
+        prove_said=${prove_said%%'"'*}
+    fi
+    [ "$prove_said" != "$running_root" ] || return 0
+    record socket refused kernel "another program answers on $prove_path in place of the daemon"
+    return 1
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::script::call;
 use crate::secret::Secret;
 
 /// A file to put in place.
@@ -55,6 +56,43 @@ pub struct UnitRestart {
     pub confirm_within: u32,
     /// Whose daemon it is from then on; none leaves that as it is.
     pub owner: Option<String>,
+    /// What the restart may change.
+    pub changes: RunningChanges,
+}
+
+impl UnitRestart {
+    /// The call that compares the restarted daemon with the one before.
+    pub(super) fn same_daemon(&self) -> String {
+        let local = if self.changes.takes_local_sockets {
+            "taken"
+        } else {
+            "kept"
+        };
+        let words = self.changes.command_line.iter().map(String::as_str);
+        let containers = if self.changes.keeps_containers {
+            "go-on"
+        } else {
+            "stop"
+        };
+        let arguments: Vec<&str> = [self.unit.as_str(), local, containers]
+            .into_iter()
+            .chain(words)
+            .collect();
+        call("same_daemon", &arguments)
+    }
+}
+
+/// What a restart may change of the running daemon, besides TCP addresses and TLS. Any other
+/// difference undoes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunningChanges {
+    /// The sockets that local users have may go.
+    pub takes_local_sockets: bool,
+    /// Containers go on while it restarts (live-restore): if there are some, not all may end.
+    pub keeps_containers: bool,
+    /// The command line, where it is not the one that runs now: somebody has changed the
+    /// unit since. Empty otherwise.
+    pub command_line: Vec<String>,
 }
 
 /// A reload that turns live-restore on, once the files are in place. The node

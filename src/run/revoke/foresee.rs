@@ -140,14 +140,14 @@ impl Run<'_> {
                 self.warn(Some(&host.name), "it could not be looked at: the rollover waits for it, and what is revoked is let in meanwhile".to_owned());
             }
         }
-        let stopping: Vec<(&str, usize)> = self
+        let stopping: Vec<(&str, Option<usize>)> = self
             .inventory
             .daemons()
             .filter_map(|daemon| {
                 let facts = world.facts.get(&daemon.name)?;
                 Some((daemon.name.as_str(), Containers::now(facts).stopped()))
             })
-            .filter(|(_, count)| *count > 0)
+            .filter(|(_, count)| *count != Some(0))
             .collect();
         let may_ask = self.options.check || options.mark_only || consent::can_ask();
         if !stopping.is_empty() && !self.options.allow_container_restart && !may_ask {

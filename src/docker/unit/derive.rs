@@ -1,0 +1,261 @@
+//! The derivation of our drop-in from the unit's files.
+
+use std::collections::BTreeMap;
+
+use super::own::{OPERATORS_DROP_IN, OWN_MARK, remembered_hosts, with_exec_start};
+use super::syntax::{file_name, split_words, unquote, variable_of};
+use super::{
+    DropIn, Listening, OwnDropIn, UnitError, UnitFile, exec_starts, is_local, take_hosts, take_tls,
+    with_scheme,
+};
+
+/// Derives our drop-in.
+///
+/// `files` are the unit file and its drop-ins in systemd's order, ours among
+/// them at `own_path` where it exists already: its `ExecStart` counts like any
+/// other (the `-H` arguments are replaced in any case), and everything else in
+/// it is an operator's (`systemctl edit` writes to override.conf) and is kept.
+/// Where the unit itself starts another dockerd than a drop-in of our own name,
+/// docker has been installed from another package since, and the unit counts.
+/// `environment` holds the variables of the unit's environment files.
+///
+/// # Errors
+/// When the unit is not one whose command line can be taken over.
+pub fn derive(
+    files: &[UnitFile],
+    own_path: &str,
+    environment: &BTreeMap<String, String>,
+    wanted: &Listening,
+) -> Result<DropIn, UnitError> {
+    let own_name = file_name(own_path);
+    let Base {
+        words,
+        former,
+        mut notes,
+    } = base(files, own_path, wanted)?;
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(UnitError::NoExecStart);
+    };
+    // "@" makes the next word argv[0]: not a unit that is dockerd's own.
+    let executable = program.trim_start_matches(['-', ':', '+', '!']);
+    if executable.starts_with('@') || file_name(unquote(executable)) != "dockerd" {
+        return Err(UnitError::NotDockerd(unquote(executable).to_owned()));
+    }
+    let Taken {
+        mut hosts,
+        kept,
+        tls: taken,
+    } = take(arguments, environment, &mut notes)?;
+    if !taken.is_empty() && wanted.tls.is_empty() {
+        notes.push(format!(
+            "{} leave the unit's command line: TLS is set in daemon.json",
+            taken.join(" ")
+        ));
+    }
+
+    // A drop-in of the same name in /run or /usr/lib would be hidden by ours.
+    let own = files
+        .iter()
+        .find(|file| file.path == own_path)
+        .or_else(|| files.iter().find(|file| file_name(&file.path) == own_name));
+    let own = own.map(|file| file.text.as_str());
+    let remembered = if wanted.from_settings.is_empty() {
+        remembered_hosts(own.unwrap_or_default())
+    } else {
+        wanted.from_settings.clone()
+    };
+    let mut line = vec![program.clone()];
+    line.extend(listening_flags(&hosts, &remembered, wanted));
+    line.extend(wanted.tls.iter().cloned());
+    line.extend(kept);
+    let exec_start = line.join(" ");
+
+    let mut text = with_exec_start(own.unwrap_or_default(), &exec_start, &remembered);
+    if wanted.own == OwnDropIn::Edited {
+        text = text.replace(&format!("{OWN_MARK}\n"), "");
+    }
+    if own.is_none() && own_name != OPERATORS_DROP_IN {
+        text.push_str(OWN_MARK);
+        text.push('\n');
+    }
+    hosts.extend(former);
+    hosts.dedup();
+    let closed = hosts
+        .into_iter()
+        .filter(|host| !is_local(host) && !wanted.listen.contains(&with_scheme(host)))
+        .collect();
+    Ok(DropIn {
+        text,
+        exec_start,
+        closed,
+        notes,
+    })
+}
+
+/// The command from which ours is derived.
+struct Base {
+    words: Vec<String>,
+    /// Where ours made dockerd listen before, if it follows another one now.
+    former: Vec<String>,
+    notes: Vec<String>,
+}
+
+fn base(files: &[UnitFile], own_path: &str, wanted: &Listening) -> Result<Base, UnitError> {
+    let own_name = file_name(own_path);
+    let words = split_words(&effective_command(files, own_name)?);
+    let mut former = Vec::new();
+    let unit = if wanted.own == OwnDropIn::Ours {
+        take_hosts(&words, &mut former);
+        let others: Vec<UnitFile> = files
+            .iter()
+            .filter(|file| file.path != own_path)
+            .cloned()
+            .collect();
+        Some(split_words(&effective_command(&others, own_name)?))
+    } else {
+        another_package(files, own_path, &words)
+    };
+    let note = unit
+        .as_ref()
+        .and_then(|unit| program_note(unit.first(), words.first()));
+    Ok(Base {
+        words: unit.unwrap_or(words),
+        former,
+        notes: note.into_iter().collect(),
+    })
+}
+
+/// The arguments of a command, by what they are about.
+struct Taken {
+    hosts: Vec<String>,
+    kept: Vec<String>,
+    tls: Vec<String>,
+}
+
+/// Takes listeners and TLS flags out of the arguments, those of variables included.
+fn take(
+    arguments: &[String],
+    environment: &BTreeMap<String, String>,
+    notes: &mut Vec<String>,
+) -> Result<Taken, UnitError> {
+    let (mut hosts, mut kept, mut tls) = (Vec::new(), Vec::new(), Vec::new());
+    for argument in arguments {
+        match variable_of(argument).and_then(|name| Some((name, environment.get(name)?))) {
+            Some((name, value)) => {
+                // systemd splits $NAME into words, and ${NAME} not.
+                let expanded = if unquote(argument).starts_with("${") {
+                    vec![value.clone()]
+                } else {
+                    split_words(value)
+                };
+                let before = hosts.len();
+                let rest = take_hosts(&expanded, &mut hosts);
+                let rest = take_tls(&rest, &mut tls)?;
+                if hosts.len() == before && rest.len() == expanded.len() {
+                    kept.push(argument.clone());
+                } else {
+                    notes.push(format!(
+                        "${name} names listeners of its own ({}): its other options were copied into the drop-in",
+                        hosts.get(before..).unwrap_or_default().join(" ")
+                    ));
+                    // In a unit file % and $ have meanings of their own.
+                    kept.extend(
+                        rest.iter()
+                            .map(|word| word.replace('%', "%%").replace('$', "$$")),
+                    );
+                }
+            }
+            None => kept.push(argument.clone()),
+        }
+    }
+    let kept = take_hosts(&kept, &mut hosts);
+    let kept = take_tls(&kept, &mut tls)?;
+    for host in &mut hosts {
+        if let Some(name) = variable_of(host) {
+            *host = environment
+                .get(name)
+                .ok_or_else(|| UnitError::UnknownListener(host.clone()))?
+                .clone();
+        }
+    }
+    Ok(Taken { hosts, kept, tls })
+}
+
+/// The `-H` flags of the new command: local sockets, then what the inventory says.
+fn listening_flags(hosts: &[String], remembered: &[String], wanted: &Listening) -> Vec<String> {
+    let mut line = Vec::new();
+    if wanted.local_socket {
+        let mut local: Vec<&String> = hosts.iter().filter(|host| is_local(host)).collect();
+        let comes_along = !wanted.from_settings.is_empty() || wanted.own == OwnDropIn::Ours;
+        for host in remembered.iter().filter(|_| comes_along) {
+            if !local.contains(&host) {
+                local.push(host);
+            }
+        }
+        if local.is_empty() {
+            line.extend(["-H".to_owned(), "unix:///var/run/docker.sock".to_owned()]);
+        }
+        for host in local {
+            line.extend(["-H".to_owned(), host.clone()]);
+        }
+    }
+    for address in &wanted.listen {
+        line.extend(["-H".to_owned(), address.clone()]);
+    }
+    line
+}
+
+/// That the unit starts another program than our drop-in did.
+fn program_note(unit: Option<&String>, drop_in: Option<&String>) -> Option<String> {
+    (unit != drop_in).then(|| {
+        format!(
+            "the unit starts {} now, and the drop-in had {}: it follows the unit",
+            unit.map_or("", String::as_str),
+            drop_in.map_or("", String::as_str),
+        )
+    })
+}
+
+/// The command line of the unit without our drop-in, where it starts another
+/// dockerd than `words`, which is the one with it. override.conf is an
+/// operator's, who may mean another dockerd.
+fn another_package(files: &[UnitFile], own_path: &str, words: &[String]) -> Option<Vec<String>> {
+    let own_name = file_name(own_path);
+    if own_name == OPERATORS_DROP_IN {
+        return None;
+    }
+    let others: Vec<UnitFile> = files
+        .iter()
+        .filter(|file| file.path != own_path)
+        .cloned()
+        .collect();
+    let unit = split_words(&effective_command(&others, own_name).ok()?);
+    let program = unit.first()?;
+    (Some(program) != words.first() && file_name(program) == "dockerd").then_some(unit)
+}
+
+/// The one ExecStart that counts once every file is read.
+fn effective_command(files: &[UnitFile], own_name: &str) -> Result<String, UnitError> {
+    let mut commands: Vec<String> = Vec::new();
+    for file in files {
+        let starts = exec_starts(&file.text);
+        let is_drop_in = file.path.contains(".d/");
+        if !starts.is_empty() && is_drop_in && file_name(&file.path) > own_name {
+            return Err(UnitError::Overridden {
+                path: file.path.clone(),
+            });
+        }
+        for start in starts {
+            if start.is_empty() {
+                commands.clear();
+            } else {
+                commands.push(start);
+            }
+        }
+    }
+    match commands.as_slice() {
+        [] => Err(UnitError::NoExecStart),
+        [command] => Ok(command.clone()),
+        several => Err(UnitError::SeveralExecStarts(several.len())),
+    }
+}

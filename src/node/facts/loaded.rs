@@ -1,0 +1,105 @@
+//! What systemd itself has loaded of a unit, word by word.
+//!
+//! Comes in: values as `busctl --json=short get-property` prints them. Goes out: typed
+//! lists. `systemctl show` prints the words of a command without quotes.
+
+use serde_json::Value;
+
+/// One command of a unit, as systemd has loaded it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadedCommand {
+    pub path: String,
+    pub arguments: Vec<String>,
+    /// Names of `ExecStartEx`: `no-env-expand` and others.
+    pub flags: Vec<String>,
+}
+
+/// What systemd said; `None` for what it was not or could not be asked about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// The commands of `ExecStart`.
+    pub commands: Option<Vec<LoadedCommand>>,
+    /// `NAME=VALUE` of `Environment`.
+    pub environment: Option<Vec<String>>,
+    /// Paths of drop-ins, in systemd's order.
+    pub drop_ins: Option<Vec<String>>,
+    /// What a socket listens on, TCP and other addresses.
+    pub listens: Option<Vec<String>>,
+}
+
+impl Loaded {
+    /// Takes in one property; false when it is none that is known.
+    pub(super) fn record(&mut self, property: &str, json: &str) -> bool {
+        let value: Value = serde_json::from_str(json).unwrap_or_default();
+        let data = value.get("data").and_then(Value::as_array);
+        match property {
+            "ExecStart" => self.commands = data.and_then(|list| all(list, command)),
+            "Environment" => self.environment = data.and_then(|list| all(list, text)),
+            "DropInPaths" => self.drop_ins = data.and_then(|list| all(list, text)),
+            "Listen" => self.listens = data.and_then(|list| all(list, |each| text(each.get(1)?))),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Each of a list, or nothing: half a list is no answer.
+fn all<T>(list: &[Value], of: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
+    list.iter().map(of).collect()
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// `(path, argv, flags, ...)` of `ExecStartEx`; before systemd 243 `ExecStart` has
+/// whether failure is ignored in the flags' place.
+fn command(value: &Value) -> Option<LoadedCommand> {
+    let flags = match value.get(2)? {
+        Value::Bool(true) => vec!["ignore-failure".to_owned()],
+        Value::Bool(false) => Vec::new(),
+        flags => all(flags.as_array()?, text)?,
+    };
+    Some(LoadedCommand {
+        path: text(value.get(0)?)?,
+        arguments: all(value.get(1)?.as_array()?, text)?,
+        flags,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busctls_answers_are_read() {
+        let mut loaded = Loaded::default();
+        let newer = r#"{"type":"a(sasasttttuii)","data":[["/usr/sbin/dockerd",["/usr/sbin/dockerd","-H","fd://","a b"],["ignore-failure"],0,0,0,0,44,0,0]]}"#;
+        assert!(loaded.record("ExecStart", newer));
+        let commands = loaded.commands.clone().unwrap();
+        assert_eq!(commands[0].path, "/usr/sbin/dockerd");
+        assert_eq!(commands[0].arguments.last().unwrap(), "a b");
+        assert_eq!(commands[0].flags, ["ignore-failure"]);
+        let older = newer.replace(r#"["ignore-failure"]"#, "true");
+        assert!(loaded.record("ExecStart", &older));
+        assert_eq!(loaded.commands, Some(commands));
+        let drop_ins = r#"{"type":"as","data":["/etc/systemd/system/docker.service.d/10 a.conf"]}"#;
+        assert!(loaded.record("DropInPaths", drop_ins));
+        assert_eq!(
+            loaded.drop_ins.clone().unwrap(),
+            ["/etc/systemd/system/docker.service.d/10 a.conf"]
+        );
+        let listen = r#"{"type":"a(ss)","data":[["Stream","/run/docker.sock"],["Stream","2375"]]}"#;
+        assert!(loaded.record("Listen", listen));
+        assert_eq!(
+            loaded.listens.clone().unwrap(),
+            ["/run/docker.sock", "2375"]
+        );
+        // What is no such answer is no answer.
+        for broken in ["", "{}", r#"{"data":[["/x",["/x",1],[]]]}"#] {
+            assert!(loaded.record("ExecStart", broken));
+            assert_eq!(loaded.commands, None, "{broken}");
+        }
+        assert!(!loaded.record("Other", "{}"));
+    }
+}
