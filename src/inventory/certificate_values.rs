@@ -160,8 +160,8 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
             }
             Some(San::Dns(name.to_owned()))
         }
-        Some(("IP", address)) => match address.parse() {
-            Ok(address) => Some(San::Ip(address)),
+        Some(("IP", address)) => match address.parse::<IpAddr>() {
+            Ok(address) => Some(San::Ip(address.to_canonical())),
             Err(_) if names::is_certificate_name(address) => {
                 let message = format!("{} is a name, not an IP address", quoted(address));
                 value.refuse(message, format!("write DNS:{address}"), context)
@@ -173,8 +173,8 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
             ),
         },
         _ => {
-            if let Ok(address) = text.parse() {
-                return Some(San::Ip(address));
+            if let Ok(address) = text.parse::<IpAddr>() {
+                return Some(San::Ip(address.to_canonical()));
             }
             if names::is_certificate_name(text) {
                 return Some(San::Dns(text.to_owned()));

@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Written `DNS:name` or `IP:address`, as OpenSSL's `subjectAltName` is; read
 /// from that, or from the bare name or address. DNS names are kept in lower
 /// case, because they are compared without regard to case (RFC 4343).
+/// An IPv4 address in IPv6 notation is the IPv4 address, as which Go takes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum San {
     Dns(String),
@@ -39,12 +40,12 @@ impl FromStr for San {
         }
         if let Some(address) = text.strip_prefix("IP:") {
             return address
-                .parse()
-                .map(Self::Ip)
+                .parse::<IpAddr>()
+                .map(|address| Self::Ip(address.to_canonical()))
                 .map_err(|_| SanError::Address(address.to_owned()));
         }
         match text.parse() {
-            Ok(address) => Ok(Self::Ip(address)),
+            Ok(address) => Ok(Self::Ip(IpAddr::to_canonical(&address))),
             Err(_) => dns_name(text).map(Self::Dns),
         }
     }

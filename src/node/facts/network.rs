@@ -109,7 +109,12 @@ pub(super) fn prefix(text: &str) -> Option<(IpAddr, u8)> {
 /// An address of `/proc/net/if_inet6`: 32 hexadecimal digits.
 pub(super) fn inet6(text: &str) -> Option<(IpAddr, u8)> {
     let bits = u128::from_str_radix(text, 16).ok()?;
-    (text.len() == 32).then(|| (Ipv6Addr::from(bits).into(), 128))
+    if text.len() != 32 {
+        return None;
+    }
+    // Go takes ::ffff:10.0.0.12 in a certificate for 10.0.0.12.
+    let address = Ipv6Addr::from(bits).to_canonical();
+    Some((address, if address.is_ipv4() { 32 } else { 128 }))
 }
 
 /// An address of `/proc/net/tcp` or `tcp6`: words of 32 bits in the machine's
@@ -170,6 +175,10 @@ mod tests {
             Some((address("fe80::1"), 128))
         );
         assert_eq!(inet6("fe80"), None);
+        assert_eq!(
+            inet6("00000000000000000000ffff0a00000c"),
+            Some((address("10.0.0.12"), 32))
+        );
         assert_eq!(prefix("127.0.0.0/8"), Some((address("127.0.0.0"), 8)));
     }
 
