@@ -717,3 +717,38 @@ fn answers_are_fuzzed() {
         assert!(facts.working.values().flatten().all(asked));
     });
 }
+
+/// An account can copy its descriptors into a process that outlives its deadline: none of
+/// them is the connection's.
+#[test]
+fn an_account_holds_no_descriptor_of_the_connection() {
+    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        let mut script = crate::node::script::Script::default();
+        script.call("account_way", &["nobody"]);
+        let look = "for one in /proc/self/fd/*; do readlink \"$one\"; done; :";
+        script.call("as_account", &["nobody", look]);
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .env_remove("SUDO_USER")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let of_connection: Vec<_> = (0..3)
+            .map(|number| std::fs::read_link(format!("/proc/{}/fd/{number}", child.id())).unwrap())
+            .collect();
+        let text = script.text("test");
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.expose()).unwrap();
+        let answer = child.wait_with_output().unwrap().stdout;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains("/dev/null"), "{shell:?}: {answer}");
+        for descriptor in of_connection {
+            let descriptor = descriptor.to_string_lossy();
+            assert!(
+                !answer.contains(&*descriptor),
+                "{shell:?}: {descriptor} in {answer}"
+            );
+        }
+    }
+}

@@ -96,13 +96,15 @@ DTLS_ACCOUNT_ID=$in_account_uid
 DTLS_ACCOUNT='$in_account_name'
 $DTLS_PRELUDE
 $as_script"
+    # The account can take copies of its descriptors into a process that outlives the deadline:
+    # none of them may be the connection's, which ends with its last copy.
     # 4 takes the status and 5 what is printed past the reader, whose end does not depend
     # on who still holds the other end of its pipe.
     exec 5>&1
     as_status=$(
         {
             {
-                as_feed | (cd / && exec timeout -k 2 "$ACCOUNT_SECONDS" "$@") 4>&- 5>&- 6>&- 7>&- 9>&-
+                as_feed | (cd / && exec timeout -k 2 "$ACCOUNT_SECONDS" "$@") 2>/dev/null 4>&- 5>&- 6>&- 7>&- 9>&-
                 printf '%s' "$?" >&4
             } | timeout -k 1 "$((ACCOUNT_SECONDS + 3))" head -c "$ACCOUNT_OUTPUT" >&5 4>&-
         } 4>&1
