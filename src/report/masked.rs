@@ -4,7 +4,7 @@
 //! with each text that may hold something of a node replaced. Decided on the
 //! fields of an event, so that no sentence has to be looked at.
 
-use crate::event::{Error, ErrorKind, Event, Failure, FailureKind, Renderer};
+use crate::event::{Error, ErrorKind, Event, Failure, Renderer};
 
 /// What stands where a text was.
 const MASKED: &str = "masked by --untrusted";
@@ -67,13 +67,10 @@ fn masked(mut event: Event) -> Option<Event> {
     Some(event)
 }
 
-/// Why a host could not be reached is this machine's own observation; all
-/// other failures are told in a node's words.
+/// All failures are told in a node's words. Why a host could not be reached quotes whatever
+/// answers at an address of the inventory's choice, and tells open ports from closed ones.
 fn mask_failure(failure: &mut Failure) {
     failure.detail.clear();
-    if failure.kind == FailureKind::Unreachable {
-        return;
-    }
     MASKED.clone_into(&mut failure.message);
     failure.causes.clear();
     failure.hint = None;
@@ -100,7 +97,7 @@ fn mask_error(error: &mut Error) {
 mod tests {
     use super::*;
     use crate::event::{
-        Check, Event, Finding, Place, PlannedChange, Proof, Severity, Topic, Verdict,
+        Check, Event, FailureKind, Finding, Place, PlannedChange, Proof, Severity, Topic, Verdict,
     };
 
     /// A text that a node has said, in every field that may hold one.
@@ -178,6 +175,7 @@ mod tests {
         ];
         events.extend(
             [
+                FailureKind::Unreachable,
                 FailureKind::TimedOut,
                 FailureKind::Refused,
                 FailureKind::Undone,
@@ -198,7 +196,6 @@ mod tests {
     #[test]
     fn what_this_machine_has_seen_is_told() {
         for event in [
-            failure(FailureKind::Unreachable),
             error(ErrorKind::Inventory),
             error(ErrorKind::Usage),
             Event::Danger {
