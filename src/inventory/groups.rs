@@ -42,6 +42,9 @@ pub(super) struct Groups {
     pub(super) damaged: BTreeSet<usize>,
     /// There are more hosts than can be: no more are taken in.
     pub(super) full: bool,
+    /// The parent that a child was last added to, and what is above it: children come one
+    /// after the other.
+    last_parent: Option<(usize, BTreeSet<usize>)>,
     group_places: HashMap<String, usize>,
     host_places: HashMap<String, usize>,
 }
@@ -100,7 +103,10 @@ impl Groups {
         span: Span,
         context: &mut Context,
     ) {
-        let above = self.ancestors(parent);
+        let above = match self.last_parent.take() {
+            Some((of, above)) if of == parent => above,
+            _ => self.ancestors(parent),
+        };
         if above.len() > MOST_ABOVE {
             let message = format!("more than {MOST_ABOVE} groups are above this one");
             context.problems.error(
@@ -124,6 +130,8 @@ impl Groups {
         } else if let Some(group) = self.list.get_mut(child) {
             group.parents.insert(parent);
         }
+        // No child that was accepted is above it, and so it stays what is above it.
+        self.last_parent = Some((parent, above));
     }
 
     /// Every group above a group.

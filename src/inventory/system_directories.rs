@@ -8,7 +8,7 @@ use super::names::tidy_path;
 
 /// These, and everything below them: programs, the kernel's own, what other
 /// programs read their rights, keys and trust from.
-const TREES: [&str; 59] = [
+const TREES: [&str; 62] = [
     "/bin",
     "/boot",
     "/dev",
@@ -37,7 +37,9 @@ const TREES: [&str; 59] = [
     // CAs and client certificates of registries: moby, registry/config_unix.go.
     "/etc/docker/certs.d",
     "/etc/init.d",
+    "/etc/kubernetes",
     "/etc/ld.so.conf.d",
+    "/etc/logrotate.d",
     "/etc/modprobe.d",
     "/etc/netplan",
     "/etc/network",
@@ -57,6 +59,7 @@ const TREES: [&str; 59] = [
     "/etc/sysctl.d",
     "/etc/systemd",
     "/etc/udev",
+    "/etc/update-motd.d",
     "/etc/yum.repos.d",
     "/var/backups",
     "/var/cache",

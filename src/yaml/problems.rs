@@ -7,6 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+/// Problems of one file that are shown; an inventory may have any number of them.
+const MOST_SHOWN: usize = 40;
+/// Bytes of a line that is shown: each of its errors repeats it.
+const LONGEST_LINE: usize = 600;
+
 use miette::{NamedSource, SourceSpan};
 
 use super::problem::{Piece, Problem};
@@ -229,8 +234,15 @@ impl Problems {
         self.drafts
             .sort_by_key(|draft| draft.span.map(|span| (span.source, span.start)));
         let mut texts = HashMap::new();
-        let mut problems = Vec::with_capacity(self.drafts.len());
-        for mut draft in std::mem::take(&mut self.drafts) {
+        let mut drafts = std::mem::take(&mut self.drafts);
+        let left_out = drafts.len().saturating_sub(MOST_SHOWN);
+        if left_out > 0 {
+            // An error decides about the run: warnings go first.
+            drafts.sort_by_key(|draft| draft.warning);
+            drafts.truncate(MOST_SHOWN);
+        }
+        let mut problems = Vec::with_capacity(drafts.len());
+        for mut draft in drafts {
             draft.message = self.sources.without_secrets(draft.message);
             draft.help = draft.help.map(|help| self.sources.without_secrets(help));
             let place = draft
@@ -269,13 +281,40 @@ impl Problems {
                 help: draft.help,
                 warning: draft.warning,
                 label: draft.label,
-                shown: source.is_recognized().then(|| Piece {
-                    source: Arc::clone(&text.0),
-                    span: SourceSpan::from(start..end),
-                    column,
+                shown: (source.is_recognized() && is_readable(text.0.inner(), start)).then(|| {
+                    Piece {
+                        source: Arc::clone(&text.0),
+                        span: SourceSpan::from(start..end),
+                        column,
+                    }
                 }),
+            });
+        }
+        if left_out > 0 {
+            problems.push(Problem {
+                file: problems
+                    .first()
+                    .map(|of| of.file.clone())
+                    .unwrap_or_default(),
+                line: 0,
+                column: 0,
+                message: format!("{left_out} more problems are not shown"),
+                help: Some("fix the first ones".to_owned()),
+                warning: problems.iter().all(|of| of.warning),
+                label: "",
+                shown: None,
             });
         }
         problems
     }
+}
+
+/// Whether the line is short enough to be shown with its error.
+fn is_readable(text: &str, at: usize) -> bool {
+    let bytes = text.as_bytes();
+    let (before, after) = bytes.split_at(at.min(bytes.len()));
+    let ends = |byte: &u8| *byte == b'\n';
+    let before = before.iter().rev().take_while(|byte| !ends(byte));
+    let after = after.iter().take_while(|byte| !ends(byte));
+    before.chain(after).take(LONGEST_LINE + 1).count() <= LONGEST_LINE
 }
