@@ -115,7 +115,7 @@ impl Account {
         // The mode of a link means nothing. In a sticky directory only the
         // owner of a file can rename it.
         let is_open = !found.is_symlink()
-            && open_to(&found) != 0
+            && (open_to(&found) != 0 || is_open_by_list(place, &found))
             && (is_last || !found.is_dir() || found.mode() & 0o1000 == 0);
         let why = if found.uid() != 0 && found.uid() != self.uid {
             format!("it belongs to the account number {}", found.uid())
@@ -154,6 +154,12 @@ fn parts(path: &Path) -> Vec<OsString> {
         _ => None,
     });
     parts.collect()
+}
+
+/// Whether an access list lets others write. The group's bits are its mask then (acl(5)).
+fn is_open_by_list(place: &Path, found: &Metadata) -> bool {
+    let size = rustix::fs::getxattr(place, "system.posix_acl_access", &mut [0_u8; 0][..]);
+    found.mode() & 0o020 != 0 && size.is_ok_and(|size| size > 0)
 }
 
 /// The bits by which others may write. Debian's group staff owns /usr/local,

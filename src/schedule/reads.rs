@@ -100,6 +100,17 @@ impl Reads {
         for file in &self.ssh_configs {
             check_ssh_config(file, account, 0)?;
         }
+        let own = account.home().join(".ssh");
+        for name in ["known_hosts", "id_ed25519", "id_ecdsa", "id_rsa"] {
+            let file = own.join(name);
+            if file.exists() {
+                account.check(&file)?;
+            }
+        }
+        let config = own.join("config");
+        if config.exists() {
+            check_ssh_config(&config, account, 0)?;
+        }
         Ok(())
     }
 }
@@ -113,13 +124,20 @@ fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), 
     }
     let text =
         file::read_text(path, LARGEST).map_err(|fault| ScheduleError::file(path)(fault.into()))?;
-    for word in text.lines().flat_map(included) {
-        let whole = match word.strip_prefix("~/") {
-            Some(rest) => account.home().join(rest),
-            // A relative one begins there also in a file of `-F`.
-            None => account.home().join(".ssh").join(&word),
-        };
-        let plain = |part: &Path| !part.to_string_lossy().contains(['*', '?', '[', '%', '$']);
+    let plain = |part: &Path| !part.to_string_lossy().contains(['*', '?', '[', '%', '$']);
+    let in_home = |word: &str| match word.strip_prefix("~/") {
+        Some(rest) => account.home().join(rest),
+        // A relative one begins there also in a file of `-F`.
+        None => account.home().join(".ssh").join(word),
+    };
+    for word in text.lines().flat_map(|line| behind(&FILES_OF_SSH, line)) {
+        let whole = in_home(&word);
+        if plain(&whole) && whole.exists() {
+            account.check(&whole)?;
+        }
+    }
+    for word in text.lines().flat_map(|line| behind(&["include"], line)) {
+        let whole = in_home(&word);
         if plain(&whole) {
             if whole.exists() {
                 check_ssh_config(&whole, account, depth + 1)?;
@@ -142,12 +160,21 @@ fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), 
     Ok(())
 }
 
-/// The words behind `Include` on a line of an SSH configuration.
-fn included(line: &str) -> Vec<String> {
+/// Keywords of ssh_config(5) that name files whose content decides whom ssh trusts, and as
+/// whom it logs in.
+const FILES_OF_SSH: [&str; 4] = [
+    "identityfile",
+    "certificatefile",
+    "userknownhostsfile",
+    "globalknownhostsfile",
+];
+
+/// The words behind one of these keywords on a line of an SSH configuration.
+fn behind(keywords: &[&str], line: &str) -> Vec<String> {
     let line = line.trim();
     let end = line.find([' ', '\t', '=']).unwrap_or(line.len());
     let (word, rest) = line.split_at_checked(end).unwrap_or((line, ""));
-    if !word.eq_ignore_ascii_case("include") {
+    if !keywords.iter().any(|of| word.eq_ignore_ascii_case(of)) {
         return Vec::new();
     }
     shlex::split(rest.trim_start_matches([' ', '\t', '='])).unwrap_or_default()
@@ -172,7 +199,7 @@ clients: {hosts: {c: }}
 
     /// Everything that a run can read, each in a directory of its own: by its
     /// path from the root of the scene.
-    const FILES: [&str; 9] = [
+    const FILES: [&str; 11] = [
         "i/inventory.yaml",
         "i/group_vars/all.yaml",
         "i/group_vars/ca/one.yaml",
@@ -182,6 +209,8 @@ clients: {hosts: {c: }}
         "agent/program",
         "ssh/config",
         "more/included",
+        "known/hosts",
+        "own/id",
     ];
 
     fn scene() -> tempfile::TempDir {
@@ -193,7 +222,7 @@ clients: {hosts: {c: }}
         }
         std::fs::write(root.path().join("i/inventory.yaml"), INVENTORY).unwrap();
         let include = format!(
-            "Host *\n Include {0}/more/inc* {0}/none\n",
+            "Host *\n Include {0}/more/inc* {0}/none\n UserKnownHostsFile {0}/known/hosts\n IdentityFile={0}/own/id\n",
             root.path().display()
         );
         std::fs::write(root.path().join("ssh/config"), include).unwrap();
