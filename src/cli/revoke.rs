@@ -34,7 +34,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     mark_only: bool,
     /// Another host outside the inventory whose certificate of the old CA may
-    /// stop working; can be given several times
+    /// stop working, or a client of the inventory (HOST or NAME@HOST) that is not
+    /// waited for; can be given several times
     #[arg(long, value_name = "NAME", conflicts_with = "mark_only")]
     abandon: Vec<String>,
     #[command(flatten)]

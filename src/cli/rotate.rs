@@ -44,7 +44,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     destroy_old_ca: bool,
     /// A host outside the inventory whose certificate of the old CA may stop
-    /// working; can be given several times
+    /// working, or a client of the inventory (HOST or NAME@HOST) that the rollover
+    /// does not wait for; can be given several times
     #[arg(long, value_name = "NAME", requires = "ca")]
     abandon: Vec<String>,
     #[command(flatten)]

@@ -159,10 +159,15 @@ pub(super) fn run(
     if let Err(exit) = untrusted::refuse(common, book, options, &reports) {
         return exit;
     }
-    let inventory = match load_inventory(path, common, &reports) {
+    let mut inventory = match load_inventory(path, common, &reports) {
         Ok(inventory) => inventory,
         Err(exit) => return exit,
     };
+    if let Book::Rotation { abandon, .. } | Book::Revoke { abandon, .. } = book {
+        for name in abandon {
+            inventory.leave_out(name);
+        }
+    }
     let mut playbook = match load_playbook(book, &inventory, &reports) {
         Ok(playbook) => playbook,
         Err(exit) => return exit,

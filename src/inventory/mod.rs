@@ -80,6 +80,18 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Leaves a client out of this run: by the name of a host, with all its identities, or
+    /// one identity by NAME@HOST.
+    pub fn leave_out(&mut self, name: &str) {
+        for host in &mut self.hosts {
+            if host.name == name {
+                host.is_client = false;
+                host.identities.clear();
+            }
+            host.identities.retain(|identity| identity.holder() != name);
+        }
+    }
+
     /// The one host that keeps the certificate authority.
     #[must_use]
     pub fn ca(&self) -> &Host {

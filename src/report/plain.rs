@@ -230,7 +230,8 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         if *stopped {
             let text = format!(
                 "step {number} of {of} is not finished ({what}). Fix what stopped it, and run the \
-                 same command again to continue."
+                 same command again to continue; --abandon NAME continues without a client that \
+                 cannot be served."
             );
             self.warned("33", "incomplete:", None, &text);
         } else if self.style.verbosity != Verbosity::Quiet {

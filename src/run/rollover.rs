@@ -317,9 +317,10 @@ fn held(proof: &Proof) -> Failure {
         ),
         causes: Vec::new(),
         detail: Vec::new(),
-        hint: Some(
-            "the rollover stops here, and nothing of it is undone: mend this and run the same again, it goes on from here".to_owned(),
-        ),
+        hint: Some(format!(
+            "The rollover stops here, and nothing is undone. Fix this and run the same command again to continue, or continue without this client: --abandon {}",
+            proof.from
+        )),
     }
 }
 

@@ -190,6 +190,39 @@ fn a_ca_is_replaced_and_no_client_is_rejected() {
 
 /// Kills the run after each of its plans; a deployment in between changes
 /// nothing; the same command goes on, and at the end the CA is the new one.
+/// An account that points its own directory elsewhere holds nobody up: it can be left behind.
+#[test]
+fn an_account_that_spoils_its_own_files_is_let_go() {
+    let lab = Lab::fresh();
+    lab.exec("node1", "useradd -m alice; useradd -m mallory");
+    let two =
+        lab.inventory("dtls_identities:\n  alice: {owner: alice}\n  mallory: {owner: mallory}");
+    lab.deploy(&[&two]);
+    lab.exec(
+        "node1",
+        "cp -a /home/mallory/.docker /home/mallory/kept
+mv /home/alice/.docker /home/alice/real; ln -s /home/mallory/kept /home/alice/.docker",
+    );
+    let one = lab.inventory("dtls_identities:\n  alice: {owner: alice}");
+    let run = lab.run(&["revoke", &one, "mallory@node1", "--yes"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let hint = "--abandon alice@node1";
+    assert!(run.stdout.contains(hint), "{}{}", run.stdout, run.stderr);
+    let run = lab.run(&[
+        "revoke",
+        &one,
+        "mallory@node1",
+        "--yes",
+        "--abandon",
+        "alice@node1",
+    ]);
+    let ask = "cd ~/kept; curl -sS --cacert ca.pem --cert cert.pem --key key.pem https://10.0.0.12:2376/_ping 2>&1";
+    let (is_in, said) = lab.try_exec_as("node1", "mallory", ask);
+    assert!(!is_in, "{said}{}{}", run.stdout, run.stderr);
+    let own = "cd ~/.docker; curl -sS --cacert ca.pem --cert cert.pem --key key.pem https://10.0.0.12:2376/_ping 2>&1";
+    assert_eq!(lab.exec_as("node1", "ubuntu", own), "OK");
+}
+
 #[test]
 fn a_rollover_begins_when_every_daemon_runs() {
     let lab = Lab::fresh();
