@@ -160,7 +160,7 @@ fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), 
     Ok(())
 }
 
-/// Keywords of ssh_config(5) that name files whose content decides whom ssh trusts, and as
+/// Keywords of `ssh_config(5)` that name files whose content decides whom ssh trusts, and as
 /// whom it logs in.
 const FILES_OF_SSH: [&str; 4] = [
     "identityfile",
