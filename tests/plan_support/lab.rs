@@ -8,7 +8,7 @@ use dtls_deploy::inventory::{Host, Inventory};
 use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{FactRequest, NodeFacts};
 use dtls_deploy::pki::{
-    Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Role,
+    Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Ledger, Role,
     SignedLeaf, Signer, sha256_hex,
 };
 use dtls_deploy::plan::{
@@ -128,6 +128,9 @@ impl Lab {
             }
         }
         let confirmed = self.carry_out_on_nodes(inventory, plan, now, fail);
+        if fail.is_empty() {
+            self.deliver(ca, plan, now);
+        }
         // Delivered keys leave the CA node.
         if !ca.settings.keep_issued_keys {
             let pairs: Vec<(String, Role)> = self.pairs.keys().cloned().collect();
@@ -136,6 +139,33 @@ impl Lab {
             }
         }
         confirmed
+    }
+
+    /// The CA hears what has arrived.
+    fn deliver(&mut self, ca: &Host, plan: &Plan, now: OffsetDateTime) {
+        let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
+        let machine = self.machines.get_mut(&ca.name).unwrap();
+        let Some(file) = machine.stored(&path) else {
+            return;
+        };
+        let mut text = String::from_utf8(file.bytes.clone()).unwrap();
+        let ledger = Ledger::parse(&text).unwrap();
+        for change in plan.changes() {
+            let arrived = match &change.action {
+                Action::Issue(request) => ledger.current(&request.host, request.role),
+                Action::Fetch { holder, role, .. } => ledger.current(holder, *role),
+                _ => None,
+            };
+            if let Some(entry) = arrived {
+                let event = Event::Delivered {
+                    serial: entry.serial.clone(),
+                    at: now,
+                    kept: ca.settings.keep_issued_keys,
+                };
+                text += &(serde_json::to_string(&event).unwrap() + "\n");
+            }
+        }
+        machine.write(&path, &text, now.unix_timestamp());
     }
 
     fn carry_out_on_nodes(
