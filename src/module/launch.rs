@@ -109,7 +109,8 @@ pub(super) fn changes(
     let running = facts.engine.iter().flat_map(|engine| &engine.command_line);
     let running: Vec<String> = running.cloned().collect();
     let (old, new) = (others(&running), others(&line));
-    if running.is_empty() || old == new {
+    // What an init script passes besides DOCKER_OPTS only the running daemon shows.
+    if !facts.systemd || running.is_empty() || old == new {
         return (changes, None);
     }
     changes.command_line = line;
