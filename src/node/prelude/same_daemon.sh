@@ -13,7 +13,7 @@ same_daemon() {
     same_containers=$3
     shift 3
     # Its files are open when it says that it is ready; an init script may be earlier.
-    for same_try in 1 2 3 4 5 6 7 8 9 10; do
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
         same_after=$(running_seen "$same_unit")
         same_compare "$@" && return 0
         case $same_what in "its command line "*) break ;; esac
