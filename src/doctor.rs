@@ -217,7 +217,7 @@ impl World<'_> {
         let is_it = |change: &Change| change.host == host && is_it(change);
         if self.examined.plan.changes().any(is_it) {
             Mending::Now
-        } else if self.examined.is_refused(host) && self.examined.changes.iter().any(is_it) {
+        } else if self.examined.changes.iter().any(is_it) {
             Mending::Later
         } else {
             Mending::Never

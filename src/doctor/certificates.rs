@@ -5,7 +5,7 @@
 //! [`super`].
 
 use super::World;
-use super::findings::{Findings, finding};
+use super::findings::{Findings, Mending, finding};
 use crate::event::{Severity, Topic};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
@@ -148,9 +148,13 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         None => format!("{role} certificate"),
     };
     let seen = format!("{whose} {path}: {}", faults.join("; "));
-    let mending = world.mends(&host.name, |change| {
+    let mut mending = world.mends(&host.name, |change| {
         issues(&change.action, &host.holder(), role)
     });
+    // Issued, it waits for a daemon that is not confirmed.
+    if mending == Mending::Now && world.mends_file(&host.name, &key) != Mending::Now {
+        mending = Mending::Later;
+    }
     let found = finding(
         severity,
         Topic::Certificate,

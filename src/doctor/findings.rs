@@ -11,7 +11,8 @@ use crate::event::{Finding, FindingCounts, Severity, Topic};
 pub(super) enum Mending {
     /// The next one mends it.
     Now,
-    /// It would, if it did not refuse the host for another reason.
+    /// It would, if it did not refuse the host for another reason, or keep a client as it is
+    /// because of a daemon.
     Later,
     /// Nothing.
     Never,

@@ -145,10 +145,4 @@ impl Examined {
             });
         }
     }
-
-    /// Whether a run would refuse this host.
-    #[must_use]
-    pub fn is_refused(&self, host: &str) -> bool {
-        self.plan.problems.iter().any(|known| known.host == host)
-    }
 }
