@@ -23,8 +23,6 @@ pub struct Loaded {
     pub environment: Option<Vec<String>>,
     /// Paths of drop-ins, in systemd's order.
     pub drop_ins: Option<Vec<String>>,
-    /// What a socket listens on, TCP and other addresses.
-    pub listens: Option<Vec<String>>,
 }
 
 impl Loaded {
@@ -36,7 +34,6 @@ impl Loaded {
             "ExecStart" => self.commands = data.and_then(|list| all(list, command)),
             "Environment" => self.environment = data.and_then(|list| all(list, text)),
             "DropInPaths" => self.drop_ins = data.and_then(|list| all(list, text)),
-            "Listen" => self.listens = data.and_then(|list| all(list, |each| text(each.get(1)?))),
             _ => return false,
         }
         true
@@ -88,12 +85,6 @@ mod tests {
         assert_eq!(
             loaded.drop_ins.clone().unwrap(),
             ["/etc/systemd/system/docker.service.d/10 a.conf"]
-        );
-        let listen = r#"{"type":"a(ss)","data":[["Stream","/run/docker.sock"],["Stream","2375"]]}"#;
-        assert!(loaded.record("Listen", listen));
-        assert_eq!(
-            loaded.listens.clone().unwrap(),
-            ["/run/docker.sock", "2375"]
         );
         // What is no such answer is no answer.
         for broken in ["", "{}", r#"{"data":[["/x",["/x",1],[]]]}"#] {

@@ -493,13 +493,12 @@ fact_unit() {
     fact_made_of unit drop-in "$fact_drop_ins"
     if has_systemd; then
         fact_loaded unit-loaded "$1" Service ExecStartEx Environment || fact_loaded unit-loaded "$1" Service ExecStart Environment
-        fact_loaded unit-loaded "$1" Unit DropInPaths
+        [ -z "$fact_odd" ] || fact_loaded unit-loaded "$1" Unit DropInPaths
     fi
     if [ -n "$fact_socket" ] && has_systemd; then
         fact_shown=$fact_shown_socket
         fact_made_of socket socket-drop-in "/etc/systemd/system/$fact_socket.d"
-        fact_loaded socket-loaded "$fact_socket" Socket Listen
-        fact_loaded socket-loaded "$fact_socket" Unit DropInPaths
+        [ -z "$fact_odd" ] || fact_loaded socket-loaded "$fact_socket" Unit DropInPaths
     fi
     fact_armed
     return 0
@@ -538,12 +537,14 @@ unit_object() {
 }
 
 # fact_made_of WORD DROP-IN DIRECTORY: what $fact_shown says of a unit, a record WORD
-# a line, and the files that it is made of. Of the directory those are named that
+# a line, and the files that it is made of; sets $fact_odd where a name among them cannot be
+# told from the next, and systemd has to be asked again. Of the directory those are named that
 # systemd may not have read yet: it will at the next reload.
 fact_made_of() {
     fact_word=$1
     fact_drop_in=$2
     fact_drop_ins=$3
+    fact_odd=
     set --
     fact_old_ifs=$IFS
     IFS='
@@ -561,6 +562,7 @@ fact_made_of() {
                 case $fact_left in
                 # One with a blank in it is quoted.
                 '"'*)
+                    fact_odd=yes
                     fact_left=${fact_left#'"'}
                     fact_file=${fact_left%%'"'*}
                     fact_left=${fact_left#*'"'}
@@ -568,6 +570,7 @@ fact_made_of() {
                 *) fact_file=${fact_left%% *} ;;
                 esac
                 case $fact_left in *' '*) fact_left=${fact_left#*' '} ;; *) fact_left= ;; esac
+                [ -e "$fact_file" ] || fact_odd=yes
                 case $fact_file in /*[!\\].conf) set -- "$@" "$fact_file" ;; esac
             done
             ;;
