@@ -228,11 +228,16 @@ give_up() {
     exit 71
 }
 
-# is_stopping: the whole node shuts down or reboots.
+# is_stopping: the whole node shuts down or reboots. In the last moments systemd has given its
+# place to systemd-shutdown, and nothing answers any more.
 is_stopping() {
     has_systemd || return 1
     stopping_state=$(timeout 5 systemctl is-system-running </dev/null 2>/dev/null)
-    [ "$stopping_state" = stopping ] || [ "$stopping_state" = offline ]
+    read -r stopping_first 2>/dev/null </proc/1/comm
+    case $stopping_state,$stopping_first in
+    stopping,* | offline,* | *,systemd-shutdow*) ;;
+    *) return 1 ;;
+    esac
 }
 
 # still_armed: ends the script where the node has put its old files back itself.
