@@ -16,7 +16,7 @@ pub struct Away {
     /// From the beginning of each stop until the daemon was ready again, added
     /// up, as the node's systemd has it; what it does not know is not in it.
     pub milliseconds: u64,
-    /// It is not back: its change failed, and so did the undo.
+    /// It is not back: its change failed, and so did the undo; or its node went down with it.
     pub still: bool,
     /// The outage that was counted last.
     last: Option<Outage>,
@@ -71,8 +71,14 @@ impl Apply<'_> {
         } else {
             let mut script = Script::default();
             script.call("fact_away", &[&host.settings.unit]);
-            let answer = node.run(host.as_root, &script, node.deadlines.step).await;
-            answer.ok().and_then(|output| Report::parse(&output).away)
+            match node.run(host.as_root, &script, node.deadlines.step).await {
+                Ok(output) => Report::parse(&output).away,
+                // Down with its node, as far as can be told.
+                Err(_) => {
+                    away.still = true;
+                    None
+                }
+            }
         };
         away.count(outage);
     }

@@ -19,8 +19,8 @@ use super::reach::{Bundle, Daemon, Leaf, Serving, bundle_after, leaf_after};
 use super::{Action, Batch, Change, Content, Forget, Plan, Planner, daemon_address, leaf_location};
 use crate::docker::tls::DaemonMode;
 use crate::docker::{context, environment};
-use crate::inventory::Host;
-use crate::node::facts::NodeFacts;
+use crate::inventory::{Files, Host};
+use crate::node::facts::{FileFact, NodeFacts};
 use crate::pki::{Certificate, Role};
 use crate::playbook::Playbook;
 
@@ -230,6 +230,20 @@ impl Scene<'_> {
         }
     }
 
+    /// Whether the key beside a certificate is missing, or known to be another one's.
+    fn lacks_its_key(&self, certificate: &str, leaf: &Certificate) -> bool {
+        let Some((directory, _)) = certificate.rsplit_once('/') else {
+            return false;
+        };
+        let path = format!("{directory}/{}", Files::default().key);
+        let Some(key) = self.facts.regular(&path) else {
+            return matches!(self.facts.file(&path), Some(FileFact::Absent));
+        };
+        let ledger = &self.planner.authority.ledger;
+        let entry = ledger.by_key_sha256(&key.sha256);
+        entry.is_some_and(|entry| entry.public_key_sha256 != leaf.public_key_sha256())
+    }
+
     fn pair(&self, scope: &Scope, Set { ca, certificate }: &Set) -> Verdict {
         let bytes = self.facts.regular(certificate);
         let bytes = bytes.and_then(|file| file.content.as_deref());
@@ -237,7 +251,7 @@ impl Scene<'_> {
             return Verdict::default();
         };
         // Nobody lets it in.
-        if old.not_after() <= self.planner.now {
+        if old.not_after() <= self.planner.now || self.lacks_its_key(certificate, &old) {
             return Verdict::default();
         }
         let old = self.known(Leaf::This(Box::new(old)));

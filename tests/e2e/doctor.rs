@@ -152,9 +152,8 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
     assert_eq!(
         summary(&found),
         [
-            // Kept, because a daemon of this client is refused.
-            "error node1 certificate left",
-            "error node1 files left",
+            "error node1 certificate mended",
+            "error node1 files mended",
             "error node1 name left",
             "error node1 reach left",
             "error node2 files mended",
