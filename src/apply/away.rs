@@ -71,14 +71,10 @@ impl Apply<'_> {
         } else {
             let mut script = Script::default();
             script.call("fact_away", &[&host.settings.unit]);
-            match node.run(host.as_root, &script, node.deadlines.step).await {
-                Ok(output) => Report::parse(&output).away,
-                // Down with its node, as far as can be told.
-                Err(_) => {
-                    away.still = true;
-                    None
-                }
-            }
+            let answer = node.run(host.as_root, &script, node.deadlines.step).await;
+            // Down with its node, as far as can be told.
+            away.still |= answer.is_err();
+            answer.ok().and_then(|output| Report::parse(&output).away)
         };
         away.count(outage);
     }
