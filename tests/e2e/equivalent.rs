@@ -218,6 +218,13 @@ struct World<'a> {
     count: usize,
 }
 
+/// The tests after this one use the same controller.
+impl Drop for World<'_> {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.lab.state("ssh/config"));
+    }
+}
+
 impl World<'_> {
     /// Fresh nodes, and nothing of an earlier run in `ssh_config`.
     fn reset(&mut self) {
