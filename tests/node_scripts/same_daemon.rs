@@ -2,7 +2,7 @@
 
 use crate::fixture::Fixture;
 
-const BEFORE: &str = "word\tdockerd\nword\t--data-root\nword\t/srv/x\nroot\t/srv/x\nsocket\t/run/docker.sock\nsocket\t/run/b.sock\nenabled\tenabled\nenabled\tenabled\ndriver\toverlay2\ncontainer\tshim a\ncontainer\tshim b\n";
+const BEFORE: &str = "word\tdockerd\nword\t--data-root\nword\t/srv/x\nroot\t/srv/x\nsocket\t/run/docker.sock\nsocket\t/run/b.sock\nenabled\tenabled\nenabled\tenabled\ncontainer\tshim a\ncontainer\tshim b\n";
 
 /// What is said of a restart after which the daemon is like that.
 fn said(shell: &[&str], after: &str, arguments: &str) -> Option<String> {
@@ -46,11 +46,6 @@ fn a_restart_changes_listeners_and_nothing_else() {
                 "its data root was \"/srv/x\" and is \"\"",
             ),
             (
-                "overlay2",
-                "vfs",
-                "its storage driver was \"overlay2\" and is \"vfs\"",
-            ),
-            (
                 "enabled\tenabled\nenabled\tenabled",
                 "enabled\tdisabled\nenabled\tenabled",
                 "its start at boot",
@@ -77,8 +72,6 @@ fn a_restart_changes_listeners_and_nothing_else() {
             None
         );
         assert_eq!(changed("container\tshim a\n", "", "kept go-on"), None);
-        // The storage driver of a daemon that listens on no local socket is not asked.
-        assert_eq!(changed("driver\toverlay2\n", "", "kept go-on"), None);
         // Somebody has changed the unit since: what it gives now is expected.
         let expected = "kept go-on dockerd -H tcp://a:1 --tlsverify --debug --tlscacert /x";
         let line = "word\t--data-root\nword\t/srv/x\n";

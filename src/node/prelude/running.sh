@@ -80,24 +80,5 @@ running_seen() {
         systemctl show "$1" "${1%.service}.socket" --no-pager -p UnitFileState </dev/null |
             sed -n "s/^UnitFileState=/enabled$TAB/p"
     fi
-    running_info | sed "s/^/driver$TAB/"
     engine_shims | sed "s/^/container$TAB/"
-}
-
-# running_info: the storage driver, as the daemon says on its local socket where it
-# serves it. After running_files. systemd hands docker.socket's over also to a dockerd
-# whose words name TCP alone, which then holds the socket and never answers.
-running_info() {
-    command -v curl >/dev/null 2>&1 || return 0
-    case $(running_words "$seen_pid") in
-    *fd://* | *unix://*) ;;
-    *tcp://*) return 0 ;;
-    esac
-    for running_path in $(running_listens "$seen_pid"); do
-        case $running_path in /run/docker.sock) ;; *) continue ;; esac
-        running_said=$(timeout 2 curl -sS --unix-socket "$running_path" http://localhost/info 2>/dev/null </dev/null) || return 0
-        # Quotes within values have a backslash before them.
-        running_said=${running_said#*'"Driver":"'}
-        printf '%s\n' "${running_said%%'"'*}"
-    done
 }
