@@ -365,13 +365,6 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
     started_at(facts).is_some_and(|started| file.changed < started)
 }
 
-/// Whether a file is as a confirmed restart has read it; `None` where none has.
-pub(super) fn is_recorded(path: &str, facts: &NodeFacts) -> Option<bool> {
-    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
-    let hash = record.hashes.get(path)?;
-    Some(facts.regular(path).is_some_and(|file| file.sha256 == *hash))
-}
-
 /// As [`has_read`], and also where somebody else has started the daemon since
 /// and the file is what a confirmed restart has read: what counts for a restart.
 #[must_use]

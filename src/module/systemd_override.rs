@@ -10,7 +10,7 @@ use super::{
 use crate::docker::daemon_json::{hosts, is_local};
 use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
-    LOADED, Listening, OwnDropIn, UnitFile, command_line, derive, is_own, others,
+    LOADED, Listening, OwnDropIn, UnitFile, command_line, derive, is_own, is_unedited, others,
     parse_environment, sets_exec_start, unit_environment, without_exec_start,
 };
 use crate::inventory::{Host, Inventory};
@@ -210,23 +210,20 @@ impl Module for SystemdOverride {
     }
 }
 
-/// Whether we wrote our drop-in, from files whose text is known, and whether it is as a
-/// confirmed restart has read it.
+/// Whether we wrote our drop-in, from files whose text is known, and whether it is as we
+/// wrote it.
 fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDropIn {
-    let is_ours = |file: &UnitFile| file.path == own_path && is_own(&file.text);
-    let unit = facts.unit.clone().unwrap_or_default();
-    if !files.iter().any(is_ours) {
+    let is_ours = |file: &&UnitFile| file.path == own_path && is_own(&file.text);
+    let Some(own) = files.iter().find(is_ours) else {
         return OwnDropIn::Unknown;
-    }
-    match restart::is_recorded(own_path, facts) {
-        Some(false) => OwnDropIn::Edited,
-        Some(true)
-            if files.iter().all(|file| file.path != LOADED)
-                && loaded_unit::unread(&unit, facts).is_empty() =>
-        {
-            OwnDropIn::Ours
-        }
-        _ => OwnDropIn::Unknown,
+    };
+    let unit = facts.unit.clone().unwrap_or_default();
+    let is_whole = files.iter().all(|file| file.path != LOADED)
+        && loaded_unit::unread(&unit, facts).is_empty();
+    match (is_unedited(&own.text), is_whole) {
+        (false, _) => OwnDropIn::Edited,
+        (true, true) => OwnDropIn::Ours,
+        (true, false) => OwnDropIn::Unknown,
     }
 }
 

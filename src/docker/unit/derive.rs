@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::own::{OPERATORS_DROP_IN, OWN_MARK, remembered_hosts, with_exec_start};
+use super::own::{OPERATORS_DROP_IN, is_own, marked, remembered_hosts, unmarked, with_exec_start};
 use super::syntax::{file_name, split_words, unquote, variable_of};
 use super::{
     DropIn, Listening, OwnDropIn, UnitError, UnitFile, exec_starts, is_local, take_hosts, take_tls,
@@ -70,13 +70,11 @@ pub fn derive(
     line.extend(kept);
     let exec_start = line.join(" ");
 
-    let mut text = with_exec_start(own.unwrap_or_default(), &exec_start, &remembered);
-    if wanted.own == OwnDropIn::Edited {
-        text = text.replace(&format!("{OWN_MARK}\n"), "");
-    }
-    if own.is_none() && own_name != OPERATORS_DROP_IN {
-        text.push_str(OWN_MARK);
-        text.push('\n');
+    let own = own.unwrap_or_default();
+    let mut text = with_exec_start(&unmarked(own), &exec_start, &remembered);
+    let is_new = own.is_empty() && own_name != OPERATORS_DROP_IN;
+    if is_new || (is_own(own) && wanted.own != OwnDropIn::Edited) {
+        text = marked(&text);
     }
     hosts.extend(former);
     hosts.dedup();

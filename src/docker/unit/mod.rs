@@ -19,7 +19,7 @@ pub use command_line::command_line;
 pub use derive::derive;
 pub use listeners::{Listener, listeners};
 pub use loaded::{Command, LOADED, as_file, says, says_joined};
-pub use own::{is_own, remembered_hosts, without_exec_start};
+pub use own::{is_own, is_unedited, remembered_hosts, without_exec_start};
 pub use shown::shown;
 
 use std::collections::BTreeMap;

@@ -3,18 +3,37 @@
 //! Comes in: the text that is there. Goes out: the text with our ExecStart, or without.
 
 use super::syntax::without_mark;
+use crate::pki::sha256_hex;
 
 /// What `systemctl edit` writes.
 pub(super) const OPERATORS_DROP_IN: &str = "override.conf";
 
-/// The last line of a drop-in that is wholly ours.
-pub(super) const OWN_MARK: &str =
-    "# Made by dtls-deploy from the unit's other files. Change those: this file follows them.";
+/// How the last line of a drop-in begins that is wholly ours; the SHA-256 of the lines
+/// before it follows, so that the file itself tells whether somebody has edited it.
+const OWN_MARK: &str =
+    "# Made by dtls-deploy from the unit's other files. Change those: this file follows them. ";
 
 /// Whether we wrote this drop-in where there was none.
 #[must_use]
 pub fn is_own(text: &str) -> bool {
-    text.lines().any(|line| line == OWN_MARK)
+    text.lines().any(|line| line.starts_with(OWN_MARK))
+}
+
+/// Whether a drop-in that we wrote is as we wrote it.
+#[must_use]
+pub fn is_unedited(text: &str) -> bool {
+    is_own(text) && marked(&unmarked(text)) == text
+}
+
+/// The drop-in with the line that makes it ours.
+pub(super) fn marked(text: &str) -> String {
+    format!("{text}{OWN_MARK}{}\n", sha256_hex(text.as_bytes()))
+}
+
+/// The drop-in without that line.
+pub(super) fn unmarked(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with(OWN_MARK)).collect()
 }
 
 /// A comment in our drop-in: the sockets that `hosts` in daemon.json had.
@@ -44,7 +63,7 @@ pub fn without_exec_start(own: &str) -> Option<String> {
         if trimmed.starts_with('[') {
             in_service = trimmed == "[Service]";
         }
-        if line.starts_with(HOSTS_MARK) || line == OWN_MARK {
+        if line.starts_with(HOSTS_MARK) || line.starts_with(OWN_MARK) {
             continue;
         }
         let name = trimmed.split('=').next().unwrap_or_default().trim();

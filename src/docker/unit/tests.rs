@@ -30,7 +30,16 @@ fn our_drop_in_follows_the_units_other_files() {
     let mut files = unit("ExecStart=/usr/bin/dockerd -H fd://");
     let mut listening = wanted("tcp://a:2376", true);
     let first = derive(&files, OWN, &none(), &listening).unwrap();
-    assert!(is_own(&first.text), "{}", first.text);
+    assert!(is_unedited(&first.text), "{}", first.text);
+    // Whatever is changed in it, the file itself tells.
+    for edited in [
+        first.text.replace("tcp://a", "tcp://b"),
+        format!("{}# a note\n", first.text),
+        format!("# a note\n{}", first.text),
+        first.text.replace("ExecStart=\n", ""),
+    ] {
+        assert!(is_own(&edited) && !is_unedited(&edited), "{edited}");
+    }
     let own = |text: &str| UnitFile {
         path: OWN.to_owned(),
         text: text.to_owned(),
@@ -46,7 +55,7 @@ fn our_drop_in_follows_the_units_other_files() {
         follows.exec_start,
         "/usr/bin/dockerd -H fd:// -H tcp://a:2376 --data-root /srv/docker"
     );
-    assert!(is_own(&follows.text));
+    assert!(is_unedited(&follows.text));
     *files.last_mut().unwrap() = own(&follows.text);
     assert_eq!(derive(&files, OWN, &none(), &listening).unwrap(), follows);
     assert_eq!(without_exec_start(&follows.text), None);
@@ -83,7 +92,8 @@ fn sockets_of_daemon_json_are_listened_on_and_remembered() {
     });
     let second = derive(&files, OWN, &none(), &wanted("tcp://b:2376", true)).unwrap();
     assert_eq!(remembered_hosts(&second.text), sockets);
-    assert_eq!(second.text, first.text.replace("tcp://a", "tcp://b"));
+    let moved = own::unmarked(&first.text).replace("tcp://a", "tcp://b");
+    assert_eq!(second.text, own::marked(&moved));
     assert_eq!(without_exec_start(&second.text), None);
 }
 
