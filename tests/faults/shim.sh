@@ -30,7 +30,7 @@ for argument in "$@"; do
     text="$text $argument"
 done
 case $text in
-*[0-9]T[0-9]*Z-* | *ports=* | *127.0.0.1:239* | */tmp.* | *.new.* | *[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*)
+*[0-9]T[0-9]*Z-* | */proc/[0-9]* | *ports=* | *127.0.0.1:239* | */tmp.* | *.new.* | *[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]*)
     text=$(printf '%s' "$text" | /usr/bin/sed \
         -e 's/[0-9]\{8\}T[0-9]\{6\}Z-[A-Za-z0-9_-]*\(@[A-Za-z0-9_-]*\)\{0,1\}/RUN/g' \
         -e 's/tmp\.[A-Za-z0-9]\{10\}/TMP/g' -e 's/\.new\.[0-9]*/.new.PID/g' -e 's/[0-9a-f]\{64\}/HASH/g' \
