@@ -38,7 +38,7 @@ use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::journal::{Act, Journal, JournalError};
 use crate::node::facts::NodeFacts;
-use crate::node::transaction::Report;
+use crate::node::transaction::{Report, Undo};
 use crate::pki::DeliveredLeaf;
 use crate::plan::{Action, Batch, Change, ForeignValues, Plan, PlannedPlay, Served, owner_record};
 use crate::playbook::Playbook;
@@ -359,6 +359,7 @@ impl Apply<'_> {
         let restarts = transaction.restart.is_some();
         if restarts && (is_whole || report.failed.iter().any(|(step, _)| step == "restart")) {
             self.count_away(host, node, report.away, away).await;
+            away.still |= report.stopping;
         }
         if !is_whole {
             return Err(Box::new(
@@ -432,9 +433,9 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
             "the script on the node ended without a word".to_owned(),
         )
     });
-    let kind = if report.undo_failed {
+    let kind = if report.undo == Undo::Failed {
         FailureKind::UndoFailed
-    } else if report.undone {
+    } else if report.undo == Undo::Done {
         FailureKind::Undone
     } else {
         FailureKind::Failed
@@ -449,6 +450,10 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
         FailureKind::Undone if step == "validate" => Some(
             "mend /etc/docker/daemon.json or the unit's flags there and run again; nothing was renamed or restarted".to_owned(),
         ),
+        FailureKind::Undone if report.stopping => Some(format!(
+            "{} shuts down; its next boot starts the daemon with the old files; run again then",
+            host.name
+        )),
         FailureKind::Undone => {
             Some("mend what is said above and run again; nothing of the change is left".to_owned())
         }

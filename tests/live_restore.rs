@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::{Bytes, Report, StagedFile, Transaction, UnitReload};
+use dtls_deploy::node::transaction::{Bytes, Report, StagedFile, Transaction, Undo, UnitReload};
 use dtls_deploy::pki::sha256_hex;
 use dtls_deploy::secret::Secret;
 
@@ -150,7 +150,7 @@ fn without_a_word_from_dockerd_the_old_file_comes_back_and_is_read() {
             let report = turn_on(shell, root.path(), said, info);
             let (step, message) = report.failed.clone().unwrap();
             assert!(
-                step == "reload" && message.contains("live-restore") && report.undone,
+                step == "reload" && message.contains("live-restore") && report.undo == Undo::Done,
                 "{shell:?}: {report:?}"
             );
             assert_eq!(report.journal, ["the journal"]);

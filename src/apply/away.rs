@@ -46,6 +46,9 @@ impl Away {
                 self.milliseconds += outage.map(milliseconds).unwrap_or_default();
             }
         }
+        if let Some(outage) = outage {
+            self.still = outage.still;
+        }
         self.last = outage.or(self.last);
     }
 }
@@ -73,7 +76,7 @@ impl Apply<'_> {
             script.call("fact_away", &[&host.settings.unit]);
             let answer = node.run(host.as_root, &script, node.deadlines.step).await;
             // Down with its node, as far as can be told.
-            away.still |= answer.is_err();
+            away.still = answer.is_err();
             answer.ok().and_then(|output| Report::parse(&output).away)
         };
         away.count(outage);
@@ -88,6 +91,7 @@ mod tests {
         Outage {
             microseconds: milliseconds * 1000,
             since,
+            still: false,
         }
     }
 

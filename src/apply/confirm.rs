@@ -10,7 +10,7 @@ use crate::docker::tls::DaemonMode;
 use crate::event::{FailureKind, Verdict};
 use crate::inventory::Host;
 use crate::node::script::Script;
-use crate::node::transaction::{Report, Transaction};
+use crate::node::transaction::{Report, Transaction, Undo};
 use crate::node::visible;
 use crate::pki::{Certificate, Role};
 use crate::plan::{Served, daemon_address};
@@ -75,7 +75,7 @@ impl Apply<'_> {
             )),
             Err(seen) => {
                 let mut failure = failure(host, self.facts.get(&host.name), &report);
-                if !report.undone {
+                if report.undo != Undo::Done {
                     failure.kind = FailureKind::UndoFailed;
                 }
                 "check the restarted daemon".clone_into(&mut failure.step);

@@ -17,7 +17,7 @@ mod report;
 mod tests;
 
 pub use parts::{Bytes, Keep, RunningChanges, StagedFile, UnitReload, UnitRestart};
-pub use report::{Outage, Report};
+pub use report::{Outage, Report, Undo};
 
 use std::collections::BTreeMap;
 

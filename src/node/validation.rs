@@ -67,7 +67,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-    use crate::node::transaction::{Bytes, Report, StagedFile, Transaction};
+    use crate::node::transaction::{Bytes, Report, StagedFile, Transaction, Undo};
     use crate::secret::Secret;
 
     /// What was reported, and whether the file was renamed.
@@ -156,7 +156,10 @@ mod tests {
             for (dockerd, said) in cases {
                 let root = tempfile::tempdir().unwrap();
                 let (report, renamed) = outcome(shell, root.path(), dockerd);
-                assert!(report.undone && !renamed, "{shell:?} {report:?}");
+                assert!(
+                    report.undo == Undo::Done && !renamed,
+                    "{shell:?} {report:?}"
+                );
                 let failed = ("validate".to_owned(), said.to_owned());
                 assert_eq!(report.failed, Some(failed), "{shell:?}");
                 assert!(!root.path().join("tls").exists(), "{shell:?}");

@@ -36,13 +36,17 @@ fn the_defaults_are_safe_and_keep_the_local_socket() {
         assert!(text.contains(san), "{san}: {text}");
     }
     assert!(text.contains("prime256v1"), "{text}");
+    let drop_in = lab.exec(
+        "node3",
+        "cat /etc/systemd/system/docker.service.d/50-dtls-deploy.conf",
+    );
+    // The last word is the file's own hash, by which an edit is found.
+    let (text, hash) = drop_in.rsplit_once(' ').expect("a hash at the end");
     assert_eq!(
-        lab.exec(
-            "node3",
-            "cat /etc/systemd/system/docker.service.d/50-dtls-deploy.conf"
-        ),
+        text,
         "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --containerd=/run/containerd/containerd.sock $DOCKER_OPTS\n# Made by dtls-deploy from the unit's other files. Change those: this file follows them."
     );
+    assert_eq!(hash.len(), 64, "{drop_in}");
     assert!(lab.exec("node3", "docker version").contains("Server:"));
 
     // A context, and nothing in the profile.

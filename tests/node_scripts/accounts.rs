@@ -7,6 +7,7 @@ use std::path::Path;
 use dtls_deploy::node::transaction::Transaction;
 
 use crate::fixture::Fixture;
+use dtls_deploy::node::transaction::Undo;
 
 const NOBODY: u32 = 65534;
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
@@ -66,7 +67,7 @@ fn what_an_account_removes_comes_back_from_roots_copies() {
         std::fs::write(fixture.path("node/tls/cert.pem"), "forged\n").unwrap();
         let before = restarts(&fixture);
         let ended = fixture.run(shell, &transaction.undo().body());
-        assert!(ended.undone && !ended.undo_failed, "{shell:?} {ended:?}");
+        assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
         assert_eq!(restarts(&fixture), before + 1, "{shell:?}");
         assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
         assert_eq!(text(&fixture, "cert.pem"), "old certificate\n", "{shell:?}");
@@ -87,7 +88,7 @@ fn what_an_account_prevents_keeps_the_daemon_from_nothing() {
         std::fs::set_permissions(fixture.path("node/tls"), none).unwrap();
         let before = restarts(&fixture);
         let ended = fixture.run(shell, &transaction.undo().body());
-        assert!(!ended.undone && ended.undo_failed, "{shell:?} {ended:?}");
+        assert!(ended.undo == Undo::Failed, "{shell:?} {ended:?}");
         let (_, message) = ended.failed.clone().expect("a failure");
         assert!(message.contains("node/tls"), "{message}");
         assert_eq!(restarts(&fixture), before + 1, "{shell:?}");
@@ -107,7 +108,7 @@ fn what_an_account_prevents_keeps_the_daemon_from_nothing() {
                     .unwrap()
             ),
         );
-        assert!(again.undone && !again.undo_failed, "{shell:?} {again:?}");
+        assert!(again.undo == Undo::Done, "{shell:?} {again:?}");
         assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
     }
 }
@@ -125,7 +126,7 @@ fn an_undo_whose_process_died_is_taken_over_by_the_timer() {
         let definitions = transaction.undo().body();
         let definitions = definitions.split("\nstill_armed").next().unwrap();
         let ended = fixture.run(shell, &format!("{definitions}\nroll_back timer"));
-        assert!(ended.undone, "{shell:?} {ended:?}");
+        assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
         assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
         assert!(!armed.exists(), "{shell:?}");
     }

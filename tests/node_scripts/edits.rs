@@ -2,6 +2,7 @@
 //! else changes.
 
 use crate::fixture::Fixture;
+use dtls_deploy::node::transaction::Undo;
 
 /// Before the first rename, this is done to files that the transaction replaces or makes.
 fn edited_before_the_swap(shell: &[&str], edit: &str, edited: &str, text: &str) {
@@ -16,7 +17,10 @@ fn edited_before_the_swap(shell: &[&str], edit: &str, edited: &str, text: &str) 
     let what = format!("{shell:?} {edit}: {report:?}");
     let (step, _) = report.failed.clone().expect("a failure");
     assert_eq!(step, "expect", "{what}");
-    assert!(report.undone && report.restarted.is_none(), "{what}");
+    assert!(
+        report.undo == Undo::Done && report.restarted.is_none(),
+        "{what}"
+    );
     let found = std::fs::read_to_string(tls.join(edited)).unwrap();
     assert_eq!(found, text, "{what}");
     // But for the edit everything is as before.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::fixture::{Fixture, RUN};
+use dtls_deploy::node::transaction::Undo;
 
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["busybox", "ash"]];
 
@@ -98,7 +99,7 @@ fn a_daemon_that_ends_at_once_is_put_back() {
         std::fs::write(fixture.path("bin/dockerd"), broken).unwrap();
         let transaction = fixture.transaction();
         let report = fixture.run(shell, &transaction.execute().body());
-        assert!(report.undone, "{shell:?}: {report:?}");
+        assert!(report.undo == Undo::Done, "{shell:?}: {report:?}");
         assert!(
             report.journal.iter().any(|line| line == "cannot start"),
             "{shell:?}: {report:?}"

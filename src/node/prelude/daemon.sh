@@ -204,7 +204,7 @@ give_up() {
     if [ "$undo_status" = 0 ]; then
         case $UNIT:${1-} in
         # A node that shuts down starts no unit; its next boot reads the old files.
-        ?*:restart) is_stopping || restore_unit || is_stopping || undo_status=1 ;;
+        ?*:restart) shuts_down || restore_unit || shuts_down || undo_status=1 ;;
         ?*:boot) ! has_systemd || systemctl daemon-reload </dev/null || undo_status=1 ;;
         *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
         esac
@@ -226,6 +226,12 @@ give_up() {
         record undo-failed
     fi
     exit 71
+}
+
+# shuts_down: is_stopping, and says so.
+shuts_down() {
+    is_stopping || return 1
+    record stopping
 }
 
 # is_stopping: the whole node shuts down or reboots. In the last moments systemd has given its

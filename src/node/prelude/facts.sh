@@ -755,13 +755,13 @@ away_record() {
     :* | *: | *[!0-9:]*) return 0 ;;
     esac
     [ "$away_from" -gt 0 ] || return 0
-    # One that has not come back has been away until now.
-    if [ "$away_to" -le "$away_from" ]; then
-        read -r away_to _ 2>/dev/null </proc/uptime || return 0
-        away_to=${away_to%%.*}000000
-    fi
     if [ "$away_to" -gt "$away_from" ]; then
         record away "$((away_to - away_from))" "$away_from"
+    elif read -r away_to _ 2>/dev/null </proc/uptime; then
+        # It has not come back: away until now, which has hundredths of a second.
+        away_to=${away_to%.*}${away_to#*.}0000
+        [ "$away_to" -gt "$away_from" ] || away_to=$away_from
+        record away "$((away_to - away_from))" "$away_from" still
     fi
     return 0
 }

@@ -12,6 +12,19 @@ pub struct Outage {
     pub microseconds: u64,
     /// When it began, in microseconds since the node's boot: tells one from another.
     pub since: u64,
+    /// It has not come back.
+    pub still: bool,
+}
+
+/// What came of taking a change back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Undo {
+    #[default]
+    NotTried,
+    /// Everything is as it was before.
+    Done,
+    /// It is not: the daemon did not come back with its old files.
+    Failed,
 }
 
 /// What a transaction's script reported.
@@ -27,10 +40,9 @@ pub struct Report {
     pub restart_took: Option<u64>,
     /// For how long the daemon was away by it.
     pub away: Option<Outage>,
-    /// Everything is as it was before.
-    pub undone: bool,
-    /// It is not: the daemon did not come back with its old files.
-    pub undo_failed: bool,
+    pub undo: Undo,
+    /// The node shuts down, and its daemon with it.
+    pub stopping: bool,
     /// The script on the node that tries it again.
     pub by_hand: Option<String>,
     /// Last lines of the unit's journal.
@@ -99,17 +111,19 @@ impl Report {
             }
             ["restarted", _, invocation] => self.restarted = Some((*invocation).to_owned()),
             ["took", milliseconds] => self.restart_took = milliseconds.parse().ok(),
-            ["away", microseconds, since] => {
+            ["away", microseconds, since, rest @ ..] => {
                 let outage = microseconds.parse().ok().zip(since.parse().ok());
                 self.away = outage.map(|(microseconds, since)| Outage {
                     microseconds,
                     since,
+                    still: rest == ["still"],
                 });
             }
-            ["undone"] => self.undone = true,
-            ["undo-failed"] => self.undo_failed = true,
+            ["undone"] => self.undo = Undo::Done,
+            ["stopping"] => self.stopping = true,
+            ["undo-failed"] => self.undo = Undo::Failed,
             ["undo-failed", by_hand] => {
-                self.undo_failed = true;
+                self.undo = Undo::Failed;
                 self.by_hand = Some((*by_hand).to_owned());
             }
             ["journal", line] => self.journal.push((*line).to_owned()),

@@ -148,11 +148,11 @@ fn undo_leaves_no_trace() {
         assert_ne!(tree(root.path()), before);
         transaction.restart = None;
         let report = run(shell, &transaction.undo());
-        assert!(report.undone && !report.undo_failed, "{shell:?} {report:?}");
+        assert!(report.undo == Undo::Done, "{shell:?} {report:?}");
         assert_eq!(tree(root.path()), before, "{shell:?}");
         // What is not there any more cannot have been put back.
         let report = run(shell, &transaction.undo());
-        assert!(report.undo_failed && !report.undone, "{shell:?} {report:?}");
+        assert!(report.undo == Undo::Failed, "{shell:?} {report:?}");
     }
 }
 
@@ -167,7 +167,7 @@ fn a_file_that_changed_since_the_plan_stops_everything() {
             let before = tree(root.path());
             let report = run(shell, &change(root.path()).execute());
             assert_eq!(report.failed.clone().unwrap().0, "expect", "{shell:?}");
-            assert!(report.undone, "{shell:?} {report:?}");
+            assert!(report.undo == Undo::Done, "{shell:?} {report:?}");
             assert_eq!(tree(root.path()), before, "{shell:?}");
         }
     }
@@ -199,7 +199,7 @@ fn a_directory_in_the_way_stops_everything() {
             "expect",
             "{shell:?} {report:?}"
         );
-        assert!(report.undone, "{shell:?} {report:?}");
+        assert!(report.undo == Undo::Done, "{shell:?} {report:?}");
         let left = tree(root.path());
         assert!(
             left.iter().any(|(name, _, _)| name == "tls/taken"),
