@@ -1,13 +1,13 @@
 //! daemon.json, with the TLS settings merged into whatever it holds.
 //!
 //! Comes in: the file's text as the node has it, or none. Goes out: the new
-//! text, every other setting and the order of keys kept. Settings:
+//! text, every byte that is about another setting kept. Settings:
 //! docs.docker.com/reference/cli/dockerd, "daemon configuration file".
 
 use serde_json::{Map, Value};
 
-use super::strict_json;
 use super::tls::{self, DaemonMode};
+use super::{json_text, strict_json};
 
 /// The paths that dockerd shall read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,8 +94,8 @@ fn rewrite(
     wanted: &[(&str, Value)],
     listening: Option<Listening<'_>>,
 ) -> Result<Merged, DaemonJsonError> {
-    let (old, mut settings) = read(old)?;
-    let mut hosts = match settings.get("hosts") {
+    let (old, settings) = read(old)?;
+    let mut hosts = match settings.get(HOSTS) {
         None => Vec::new(),
         Some(Value::Array(hosts)) => hosts
             .iter()
@@ -106,31 +106,27 @@ fn rewrite(
             .collect(),
         Some(other) => vec![other.to_string()],
     };
-    let mut changes;
+    let mut wanted = wanted.to_vec();
     if let Some(listening) = listening {
-        let wanted = listening.beside(&hosts);
-        changes = settings.get("hosts") != Some(&wanted);
+        wanted.push((HOSTS, listening.beside(&hosts)));
         hosts.retain(|host| !is_local(host) && !listening.tcp.contains(host));
-        settings.insert("hosts".to_owned(), wanted);
-    } else {
-        changes = settings.shift_remove("hosts").is_some();
     }
-    for name in TLS {
-        let is_wanted = wanted.iter().any(|(wanted, _)| *wanted == name);
-        changes |= !is_wanted && settings.shift_remove(name).is_some();
+    let mut text = old.to_owned();
+    for (name, value) in &wanted {
+        if settings.get(*name) != Some(value) {
+            text = json_text::set(&text, name, value);
+        }
     }
-    for (name, value) in wanted {
-        changes |= settings.get(*name) != Some(value);
-        settings.insert((*name).to_owned(), value.clone());
-    }
-    let text = if !changes {
-        old.to_owned()
-    } else if settings.is_empty() {
-        String::new()
-    } else {
-        pretty(&settings, indentation(old))
-    };
+    let unwanted = TLS.iter().chain([&HOSTS]);
+    let unwanted = unwanted.filter(|name| wanted.iter().all(|(wanted, _)| wanted != *name));
+    let text = removed(text, unwanted.copied()).unwrap_or_default();
     Ok(Merged { text, hosts })
+}
+
+/// The text without these settings; `None` when nothing is left.
+fn removed<'a>(text: String, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut names = names;
+    names.try_fold(text, |text, name| json_text::remove(&text, name))
 }
 
 impl Listening<'_> {
@@ -205,7 +201,7 @@ pub fn named_paths(text: &str) -> [Option<String>; 3] {
 
 /// What [`merge`] sets is taken out, where it names these paths, and of `hosts` the
 /// addresses in `tcp`; everything else is kept, and `hosts` is `put_back` unless it is set.
-/// `None` when nothing is left, or nothing was there.
+/// `None` when nothing is left.
 ///
 /// # Errors
 /// As [`merge`].
@@ -215,7 +211,7 @@ pub fn without(
     tcp: &[String],
     put_back: &[String],
 ) -> Result<Option<String>, DaemonJsonError> {
-    let (text, mut settings) = read(Some(old))?;
+    let (text, settings) = read(Some(old))?;
     let ours = [
         ("tlscacert", &paths.ca),
         ("tlscert", &paths.certificate),
@@ -224,28 +220,34 @@ pub fn without(
     let is_ours = ours
         .iter()
         .any(|(name, path)| settings.get(*name).and_then(Value::as_str) == Some(path));
-    if is_ours {
-        for name in TLS {
-            settings.shift_remove(name);
-        }
-        if let Some(Value::Array(hosts)) = settings.get_mut("hosts")
-            && !tcp.is_empty()
-        {
-            hosts.retain(|host| !tcp.iter().any(|ours| host.as_str() == Some(ours)));
-            // What is left is what dockerd does when nothing is said.
-            if hosts.iter().all(|host| host.as_str() == Some(LOCAL_SOCKET)) {
-                settings.shift_remove("hosts");
-            }
-        }
-        if !put_back.is_empty() && !settings.contains_key(HOSTS) {
-            settings.insert(HOSTS.to_owned(), Value::from(put_back));
-        }
-        if settings.is_empty() {
-            return Ok(None);
-        }
-        return Ok(Some(pretty(&settings, indentation(text))));
+    if !is_ours {
+        return Ok(Some(text.to_owned()));
     }
-    Ok((!text.trim().is_empty()).then(|| text.to_owned()))
+    let mut text = text.to_owned();
+    let mut ours = TLS.to_vec();
+    if let Some(Value::Array(hosts)) = settings.get(HOSTS)
+        && !tcp.is_empty()
+    {
+        let is_kept = |host: &&Value| !tcp.iter().any(|ours| host.as_str() == Some(ours));
+        let left: Vec<Value> = hosts.iter().filter(is_kept).cloned().collect();
+        // What is left is what dockerd does when nothing is said.
+        if left.iter().all(|host| host.as_str() == Some(LOCAL_SOCKET)) {
+            ours.push(HOSTS);
+        } else if left != *hosts {
+            text = json_text::set(&text, HOSTS, &Value::from(left));
+        }
+    }
+    let is_set = settings.contains_key(HOSTS) && !ours.contains(&HOSTS);
+    let left = removed(text, ours.into_iter());
+    if put_back.is_empty() || is_set {
+        return Ok(left);
+    }
+    let put_back = Value::from(put_back);
+    Ok(Some(json_text::set(
+        &left.unwrap_or_default(),
+        HOSTS,
+        &put_back,
+    )))
 }
 
 /// The file with `live-restore` on; `None` where it says so already.
@@ -253,12 +255,12 @@ pub fn without(
 /// # Errors
 /// As [`merge`].
 pub fn with_live_restore(old: Option<&[u8]>) -> Result<Option<String>, DaemonJsonError> {
-    let (old, mut settings) = read(old)?;
+    let (old, settings) = read(old)?;
     if is_live_restore(&settings) {
         return Ok(None);
     }
-    settings.insert(LIVE_RESTORE.to_owned(), Value::Bool(true));
-    Ok(Some(pretty(&settings, indentation(old))))
+    let on = Value::Bool(true);
+    Ok(Some(json_text::set(old, LIVE_RESTORE, &on)))
 }
 
 /// Whether a daemon that starts with this file leaves running containers
@@ -293,30 +295,11 @@ fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), DaemonJsonErro
     }
 }
 
-/// The indentation of the first indented line, two spaces where there is none.
-fn indentation(text: &str) -> &str {
-    text.lines()
-        .filter(|line| !line.trim().is_empty())
-        .filter_map(|line| line.get(..line.len() - line.trim_start().len()))
-        .find(|indent| !indent.is_empty())
-        .unwrap_or("  ")
-}
-
-fn pretty(settings: &Map<String, Value>, indent: &str) -> String {
-    use serde::Serialize as _;
-    let mut bytes = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    // Writing a JSON value to memory cannot fail.
-    if settings.serialize(&mut serializer).is_err() {
-        return String::new();
-    }
-    bytes.push(b'\n');
-    String::from_utf8(bytes).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::json_text::tests::object;
     use super::*;
 
     fn paths() -> TlsPaths {
@@ -331,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_missing_or_empty_file_gets_the_five_settings() {
-        for old in [None, Some(&b""[..]), Some(b" \n"), Some(b"{}")] {
+        for old in [None, Some(&b""[..])] {
             assert_eq!(
                 merge(old, DaemonMode::TlsVerify, &paths()).unwrap().text,
                 FRESH
@@ -346,8 +329,10 @@ mod tests {
         let text = merge(Some(old), DaemonMode::TlsVerify, &paths())
             .unwrap()
             .text;
-        assert!(text.starts_with("{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\n\t\t\"1.1.1.1\"\n\t],\n"), "{text}");
-        assert!(text.contains("\t\"tlscacert\": \"/d/ca.pem\""));
+        assert_eq!(
+            text,
+            "{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\"1.1.1.1\"],\n\t\"tlsverify\": true,\n\t\"tlscacert\": \"/d/ca.pem\",\n\t\"tlscert\": \"/d/cert.pem\",\n\t\"tlskey\": \"/d/key.pem\"\n}"
+        );
     }
 
     #[test]
@@ -359,6 +344,36 @@ mod tests {
                 .text,
             odd
         );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// In whatever layout a file is, with whatever an inventory sets in between.
+        #[test]
+        fn a_file_is_given_back_to_the_byte(
+            old in object(),
+            modes in prop::collection::vec(prop::sample::select(vec![DaemonMode::TlsVerify, DaemonMode::Tls]), 1..4),
+            by_flags in any::<bool>(),
+            tcp in prop::collection::vec("tcp://n[1-9]:2376", 0..2),
+        ) {
+            let mut text = old.clone();
+            for mode in modes {
+                let listening = Listening { tcp: &tcp, local_socket: true };
+                let bytes = Some(text.as_bytes());
+                text = if tcp.is_empty() {
+                    merge(bytes, mode, &paths())
+                } else {
+                    merge_with_hosts(bytes, mode, &paths(), listening)
+                }
+                .unwrap()
+                .text;
+            }
+            if by_flags {
+                prop_assert_eq!(without_tls(Some(text.as_bytes())).unwrap().text, old.as_str());
+            }
+            prop_assert_eq!(without(text.as_bytes(), &paths(), &tcp, &[]), Ok(Some(old)));
+        }
     }
 
     #[test]
@@ -390,7 +405,7 @@ mod tests {
         );
         assert_eq!(
             with("{\n\t\"live-restore\": false,\n\t\"debug\": true\n}").unwrap(),
-            "{\n\t\"live-restore\": true,\n\t\"debug\": true\n}\n"
+            "{\n\t\"live-restore\": true,\n\t\"debug\": true\n}"
         );
         assert_eq!(with("{ \"live-restore\":true }"), None);
         assert!(has_live_restore(Some(b"{\"live-restore\": true}")));
@@ -412,7 +427,7 @@ mod tests {
         let old = "{\"tlskey\": \"/other\", \"debug\": true}";
         assert_eq!(
             without_tls(Some(old.as_bytes())).unwrap().text,
-            "{\n  \"debug\": true\n}\n"
+            "{\"debug\": true}"
         );
         let plain = "{ \"debug\":true }";
         assert_eq!(without_tls(Some(plain.as_bytes())).unwrap().text, plain);
@@ -427,14 +442,14 @@ mod tests {
         )
         .unwrap();
         assert_eq!(merged.hosts, ["tcp://0.0.0.0:2375"]);
-        let with_empty = FRESH.replace('{', "{\"hosts\": [],");
+        assert!(!merged.text.contains("hosts"), "{}", merged.text);
+        let with_empty = FRESH.replace('{', "{\n  \"hosts\": [],");
         assert_eq!(
             merge(Some(with_empty.as_bytes()), DaemonMode::TlsVerify, &paths())
                 .unwrap()
                 .text,
             FRESH
         );
-        assert_eq!(merged.text, FRESH);
     }
 
     #[test]
@@ -458,8 +473,7 @@ mod tests {
             merge_with_hosts(old, DaemonMode::TlsVerify, &paths(), listening).unwrap()
         };
         let fresh = with(None, listening);
-        let hosts =
-            "\"hosts\": [\n    \"unix:///var/run/docker.sock\",\n    \"tcp://node3:2376\"\n  ]";
+        let hosts = "\"hosts\": [\"unix:///var/run/docker.sock\", \"tcp://node3:2376\"]";
         assert!(fresh.text.contains(hosts), "{}", fresh.text);
         assert_eq!(with(Some(fresh.text.as_bytes()), listening), fresh);
         assert_eq!(tcp_hosts(&fresh.text), tcp);
@@ -479,7 +493,7 @@ mod tests {
         let left = without(merged.text.as_bytes(), &paths(), &tcp, &[])
             .unwrap()
             .unwrap();
-        assert_eq!(left, "{\n  \"hosts\": [\n    \"unix:///x\"\n  ]\n}\n");
+        assert_eq!(left, "{\"hosts\": [\"unix:///x\"]}");
 
         let remote = Listening {
             tcp: &tcp,

@@ -8,6 +8,7 @@ pub mod context;
 pub mod daemon_json;
 pub mod environment;
 pub mod flags;
+mod json_text;
 mod strict_json;
 pub mod tls;
 pub mod unit;

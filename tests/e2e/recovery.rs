@@ -264,7 +264,7 @@ fn remove_leaves_nothing_of_ours_and_everything_of_others() {
     let lab = Lab::fresh();
     lab.exec(
         "node3",
-        "printf '{\\n  \"log-level\": \"warn\"\\n}\\n' >/etc/docker/daemon.json; systemctl restart docker",
+        "printf ' {\"log-level\":\"warn\",\\r\\n\\n\\t\"dns\" : [\"1.1.1.1\"]\\n }' >/etc/docker/daemon.json; systemctl restart docker",
     );
     lab.exec_as(
         "node1",
