@@ -31,9 +31,9 @@ vagrant-test: prepare
 	cargo build
 	tests/vagrant/run $(PROGRAM)
 
-# Without the lab.
+# Without the lab. TESTS="pki:: plan::" takes those whose names have one of these parts.
 unit:
-	tests/run --lib
+	tests/run --lib $(TESTS)
 
 # Mutated input for every parser, FUZZ_SECONDS each; FUZZ=exec_start is one of
 # them. Every test run does the same for a second.

@@ -1,5 +1,5 @@
 //! Every exit code of docs/exit-codes.md that needs nodes. 2 and 5 without
-//! nodes are in tests/report, 4 is in `daemon`, 130 in `interrupt`.
+//! nodes are in tests/fast/report, 4 is in `daemon`, 130 in `interrupt`.
 
 use crate::interrupt::{Running, slow_restart};
 use crate::lab::Lab;

@@ -43,11 +43,11 @@ mod modes;
 mod output;
 mod owner;
 mod package;
-#[path = "../page/mod.rs"]
+#[path = "../support/page.rs"]
 mod page;
 mod playbooks;
 mod preflight;
-#[path = "../equivalent/random.rs"]
+#[path = "../support/random.rs"]
 mod random;
 mod reality;
 mod recovery;
@@ -56,7 +56,7 @@ mod rollover;
 mod rotate;
 mod schedule;
 mod secrets;
-#[path = "../equivalent/spelling.rs"]
+#[path = "../support/spelling.rs"]
 mod spelling;
 mod status;
 mod sysv;

@@ -1,0 +1,138 @@
+//! Pages that are made from the program: stale ones fail here.
+//! `UPDATE_DOCS=1 cargo test --test fast docs::` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use dtls_deploy::inventory::{ReadBy, variable_table};
+use dtls_deploy::module::MODULES;
+use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
+
+use crate::page;
+
+/// A part of a page that is made from the program.
+fn keep(page: &str, mark: &str, made: &str) {
+    page::keep(page, mark, made, "cargo test --test fast docs::");
+}
+
+fn upper(text: &str) -> String {
+    let mut characters = text.chars();
+    characters
+        .next()
+        .map(|first| first.to_uppercase().chain(characters).collect())
+        .unwrap_or_default()
+}
+
+fn modules() -> String {
+    let mut text = String::new();
+    for module in MODULES {
+        writeln!(
+            text,
+            "\n### {}\n\n{}.",
+            module.name(),
+            upper(module.summary())
+        )
+        .unwrap();
+        if module.is_reversible() {
+            text.push_str("May stand in a `transaction:`.\n");
+        }
+        if !module.parameters().is_empty() {
+            text.push_str("\n| parameter | what it may be | |\n|---|---|---|\n");
+        }
+        for parameter in module.parameters() {
+            let required = if parameter.required {
+                "**needed**; "
+            } else {
+                ""
+            };
+            writeln!(
+                text,
+                "| `{}` | {} | {required}{} |",
+                parameter.name,
+                parameter.kind.described(),
+                parameter.summary
+            )
+            .unwrap();
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Text of a cell: one line, and no border in it.
+fn cell(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace('|', "\\|")
+}
+
+#[test]
+fn the_reference_of_variables_is_the_table() {
+    let mut text = String::new();
+    for (title, about, ours) in [
+        ("What is to become of a host", "", true),
+        (
+            "How a host is reached",
+            "Ansible's own; they mean what they mean there. What is left out, `~/.ssh/config` decides: see\n[ssh.md](ssh.md).\n\n",
+            false,
+        ),
+    ] {
+        writeln!(text, "\n### {title}\n\n{about}| variable | what it may be | default | read for | |\n|---|---|---|---|---|").unwrap();
+        for variable in variable_table().filter(|one| one.name.starts_with("dtls_") == ours) {
+            let mut names = format!("`{}`", variable.name);
+            for alias in variable.aliases {
+                write!(names, ", `{alias}`").unwrap();
+            }
+            let default = match variable.default {
+                "" => String::new(),
+                default => format!("`{}`", cell(default)),
+            };
+            let read_by = match variable.read_by {
+                ReadBy::Every => "every host",
+                ReadBy::Ca => "the CA",
+                ReadBy::Daemons => "daemons",
+                ReadBy::Clients => "clients",
+            };
+            let (expected, meaning) = (cell(variable.expected), cell(variable.doc));
+            writeln!(
+                text,
+                "| {names} | {expected} | {default} | {read_by} | {meaning} |"
+            )
+            .unwrap();
+        }
+    }
+    text.push('\n');
+    keep("inventory.md", "variables", &text);
+}
+
+#[test]
+fn the_reference_of_modules_is_the_registry() {
+    keep("playbooks.md", "modules", &modules());
+}
+
+#[test]
+fn the_reference_of_facts_is_the_table() {
+    let mut text = String::from("\n| fact | what it says |\n|---|---|\n");
+    for (name, meaning) in FACTS {
+        writeln!(text, "| `facts.{name}` | {meaning} |").unwrap();
+    }
+    text.push('\n');
+    keep("playbooks.md", "facts", &text);
+}
+
+#[test]
+fn every_playbook_in_the_page_is_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/playbooks.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut count = 0;
+    for block in text.split("```yaml\n").skip(1) {
+        let (yaml, _) = block.split_once("```").unwrap();
+        if yaml.starts_with("- hosts") || yaml.starts_with("- name") {
+            parse("docs", yaml).unwrap_or_else(|problems| panic!("{yaml}: {problems:?}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "{count}");
+    for (name, _) in SHIPPED {
+        assert!(text.contains(&format!("{name}.yaml")), "{name}");
+    }
+}

@@ -1,0 +1,290 @@
+//! Inventories as operators write them: good ones, and how broken ones are
+//! explained.
+//!
+//! `tests/inventory/good/` and `tests/inventory/broken/` hold one file a case, or one
+//! directory with `inventory.yaml` where a case needs files beside it. A first
+//! line `# -e ARGUMENT` is given to the program; there may be several.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use dtls_deploy::inventory::{
+    DiskFiles, Environment, Inventory, InventoryErrors, load, render, variable_table,
+};
+use serde_json::Value;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What people copy: the lab's, Vagrant's, the commented one.
+fn shipped() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("inventory")).unwrap();
+    let mut shipped: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    shipped.push(root().join("vagrant/inventory.yaml"));
+    shipped
+}
+
+fn cases(folder: &str) -> PathBuf {
+    root().join("tests/inventory").join(folder)
+}
+
+/// The surroundings of every case: the folder of the case, and a made-up home.
+fn environment(directory: &Path) -> Environment {
+    Environment {
+        home: Some(cases("home")),
+        user: Some("operator".to_owned()),
+        directory: directory.to_owned(),
+        files: Arc::new(DiskFiles),
+        untrusted: false,
+    }
+}
+
+fn extra_vars(inventory: &Path) -> Vec<String> {
+    let text = String::from_utf8_lossy(&std::fs::read(inventory).unwrap()).into_owned();
+    let lines = text.lines().map_while(|line| line.strip_prefix("# -e "));
+    lines.map(str::to_owned).collect()
+}
+
+/// Loads a case, seen from its own folder so that no path of this machine is
+/// in a message.
+fn load_case(inventory: &Path) -> Result<Inventory, InventoryErrors> {
+    let directory = inventory.parent().unwrap();
+    let name = Path::new(inventory.file_name().unwrap());
+    load(name, &extra_vars(inventory), &environment(directory))
+}
+
+/// Every case of a folder: files, and directories with an inventory in them.
+fn all_cases(folder: &str) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(cases(folder))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| {
+            if path.is_dir() {
+                path.join("inventory.yaml")
+            } else {
+                path
+            }
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn case_name(inventory: &Path) -> String {
+    let named = if inventory.ends_with("inventory.yaml") {
+        inventory.parent().unwrap()
+    } else {
+        inventory
+    };
+    named.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("../inventory/snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings
+}
+
+#[test]
+fn broken_inventories_are_explained() {
+    let inventories = all_cases("broken");
+    assert!(
+        inventories.len() >= 100,
+        "only {} broken inventories",
+        inventories.len()
+    );
+    for inventory in inventories {
+        let name = case_name(&inventory);
+        let Err(errors) = load_case(&inventory) else {
+            panic!("{name} was accepted");
+        };
+        assert!(errors.errors().count() > 0, "{name}");
+        let text = format!("{errors}\n\n{}", render(&errors.problems, 100));
+        assert!(!text.contains("hunter2"), "{name} shows a secret:\n{text}");
+        assert!(
+            !text.contains(env!("CARGO_MANIFEST_DIR")),
+            "{name} shows a path of this machine"
+        );
+        assert!(
+            !text.contains('\u{1b}'),
+            "{name} lets an escape sequence through"
+        );
+        for problem in errors.errors() {
+            assert!(
+                !problem.file.is_empty(),
+                "{name}: {problem:?} names no file"
+            );
+        }
+        let text: Vec<&str> = text.lines().map(str::trim_end).collect();
+        settings().bind(|| insta::assert_snapshot!(format!("broken-{name}"), text.join("\n")));
+    }
+}
+
+#[test]
+fn good_inventories_resolve() {
+    for inventory in all_cases("good") {
+        let name = case_name(&inventory);
+        let loaded = match load_case(&inventory) {
+            Ok(loaded) => loaded,
+            Err(errors) => panic!("{name}: {errors}\n{}", render(&errors.problems, 100)),
+        };
+        let text = format!("{}\n{:#?}", render(&loaded.warnings, 100), loaded.hosts);
+        assert!(!text.contains("hunter2"), "{name} shows a secret:\n{text}");
+        let text = text.replace(env!("CARGO_MANIFEST_DIR"), "[root]");
+        settings().bind(|| insta::assert_snapshot!(format!("good-{name}"), text));
+    }
+}
+
+#[test]
+fn shipped_inventories_load_without_a_warning() {
+    let mut count = 0;
+    for path in shipped() {
+        let relative = path.strip_prefix(root()).unwrap();
+        match load(relative, &[], &environment(root())) {
+            Ok(loaded) => assert!(
+                loaded.warnings.is_empty(),
+                "{}",
+                render(&loaded.warnings, 100)
+            ),
+            Err(errors) => panic!("{errors}\n{}", render(&errors.problems, 100)),
+        }
+        count += 1;
+    }
+    assert!(count >= 4);
+}
+
+/// The commented example is the reference for people: it names every variable.
+#[test]
+fn the_example_names_every_variable() {
+    let text = std::fs::read_to_string(root().join("inventory/example.yaml")).unwrap();
+    for variable in variable_table() {
+        assert!(
+            text.contains(&format!("{}:", variable.name)),
+            "{} is missing",
+            variable.name
+        );
+    }
+}
+
+/// What Ansible itself makes of an inventory, as `ansible-inventory --list`.
+fn ansible_list(inventory: &Path) -> Value {
+    let mut command = Command::new("ansible-inventory");
+    command.arg("-i").arg(inventory).arg("--list");
+    for argument in extra_vars(inventory) {
+        command.arg("-e").arg(argument);
+    }
+    command.current_dir(inventory.parent().unwrap());
+    command
+        .env("ANSIBLE_CONFIG", cases("home").join("ansible.cfg"))
+        .env("ANSIBLE_LOCALHOST_WARNING", "false");
+    let output = command
+        .output()
+        .expect("ansible-inventory of the Debian package ansible-core is needed");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}: {}",
+        inventory.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The variables of each host.
+fn hostvars(list: &Value) -> BTreeMap<String, Value> {
+    let hostvars = list["_meta"]["hostvars"].as_object().unwrap();
+    let chosen = hostvars.iter();
+    chosen
+        .map(|(host, variables)| (host.clone(), relevant(variables.as_object().unwrap())))
+        .collect()
+}
+
+/// The hosts of a group and of the groups in it.
+fn members(list: &Value, group: &str) -> BTreeSet<String> {
+    let names = |part: &str| -> Vec<String> {
+        let names = list[group][part].as_array().into_iter().flatten();
+        names
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut found: BTreeSet<String> = names("hosts").into_iter().collect();
+    for child in names("children") {
+        found.extend(members(list, &child));
+    }
+    found
+}
+
+fn relevant(variables: &serde_json::Map<String, Value>) -> Value {
+    let ours = |name: &str| {
+        matches!(name, "ansible_host" | "ansible_port" | "ansible_user")
+            || name.starts_with("dtls_")
+            || name.starts_with("own_")
+    };
+    // What was tagged !unsafe, in ansible-inventory's own spelling.
+    let plain = |value: &Value| value.get("__ansible_unsafe").unwrap_or(value).clone();
+    let chosen = variables.iter().filter(|(name, _)| ours(name));
+    let mut chosen: Vec<_> = chosen
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect();
+    chosen.sort_by(|one, other| one.0.cmp(&other.0));
+    Value::Object(chosen.into_iter().collect())
+}
+
+/// Precedence, ranges, merge keys, booleans and numbers: the real Ansible sees
+/// the same values.
+#[test]
+fn ansible_sees_the_same() {
+    let mut inventories = all_cases("good");
+    // Ansible shows what is encrypted in a form of its own, and needs its password.
+    inventories.retain(|inventory| !case_name(inventory).contains("vault"));
+    inventories.extend(shipped());
+    for inventory in inventories {
+        let loaded = load_case(&inventory).unwrap_or_else(|errors| panic!("{errors}"));
+        let list = ansible_list(&inventory);
+        let theirs = hostvars(&list);
+        let shown = inventory.display();
+        for host in &loaded.hosts {
+            let nothing = Value::Object(serde_json::Map::new());
+            let theirs = theirs.get(&host.name).unwrap_or(&nothing);
+            assert_eq!(
+                &relevant(&host.variables),
+                theirs,
+                "{} in {shown}",
+                host.name
+            );
+        }
+        // Ansible leaves groups without hosts out of its list.
+        let all: BTreeSet<String> = loaded.hosts.iter().map(|host| host.name.clone()).collect();
+        assert_eq!(all, members(&list, "all"), "{shown}");
+        let groups: BTreeSet<&String> = loaded.hosts.iter().flat_map(|host| &host.groups).collect();
+        for group in groups {
+            let ours: BTreeSet<String> = loaded
+                .group(group)
+                .into_iter()
+                .map(|host| host.name.clone())
+                .collect();
+            assert_eq!(ours, members(&list, group), "the group {group} in {shown}");
+        }
+    }
+}
+
+/// A snapshot whose case is gone would never be compared again.
+#[test]
+fn every_snapshot_has_its_case() {
+    let mut expected: Vec<String> = Vec::new();
+    for folder in ["broken", "good"] {
+        let names = all_cases(folder)
+            .into_iter()
+            .map(|inventory| case_name(&inventory));
+        expected.extend(names.map(|name| format!("{folder}-{name}.snap")));
+    }
+    for entry in std::fs::read_dir(cases("snapshots")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(expected.contains(&name), "{name} belongs to no case");
+    }
+}

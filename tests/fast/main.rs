@@ -1,0 +1,34 @@
+//! What needs neither the lab nor an sshd: pure functions, tables of cases,
+//! files in temporary directories, and the built program on its own.
+//!
+//! One binary, so that the library is linked once. Names of tests begin with
+//! their module: `cargo nextest run --test fast pki::crash`.
+
+// Helpers of tests are tests: what is not as expected ends them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+mod docs;
+mod inventory;
+mod inventory_hostile;
+mod memory;
+mod packaging;
+#[path = "../support/page.rs"]
+mod page;
+mod pages;
+mod pki;
+mod plan;
+#[path = "../support/plan/mod.rs"]
+mod plan_support;
+mod playbook;
+mod properties;
+#[path = "../support/random.rs"]
+mod random;
+mod report;
+mod schema;
+#[path = "../support/spelling.rs"]
+mod spelling;

@@ -1,0 +1,220 @@
+//! The text, at several widths and verbosities.
+
+use std::sync::{Arc, Mutex};
+
+use dtls_deploy::event::{Event, FailureKind, Renderer as _, StoppedHost};
+use dtls_deploy::report::plain::{Channel, Text};
+use dtls_deploy::report::{Style, Verbosity};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::events;
+
+pub fn style(width: Option<usize>, verbosity: Verbosity) -> Style {
+    Style {
+        timings: false,
+        colour: false,
+        verbosity,
+        width,
+    }
+}
+
+fn draw(style: Style, events: &[Event]) -> String {
+    let drawn = Arc::new(Mutex::new(String::new()));
+    let sink = Arc::clone(&drawn);
+    let mut text = Text::new(style, move |channel, line: &str| {
+        let mut sink = sink.lock().unwrap();
+        if channel == Channel::Error {
+            sink.push_str("stderr: ");
+        }
+        sink.push_str(line);
+        sink.push('\n');
+    });
+    for event in events {
+        text.event(event);
+    }
+    drop(text);
+    Arc::into_inner(drawn).unwrap().into_inner().unwrap()
+}
+
+#[test]
+fn three_hosts() {
+    insta::assert_snapshot!(draw(style(None, Verbosity::Normal), &events::three_hosts()));
+}
+
+#[test]
+fn three_hosts_at_80_columns() {
+    insta::assert_snapshot!(draw(
+        style(Some(80), Verbosity::Normal),
+        &events::three_hosts()
+    ));
+}
+
+#[test]
+fn three_hosts_at_40_columns() {
+    let text = draw(style(Some(40), Verbosity::Normal), &events::three_hosts());
+    assert!(text.lines().all(|line| line.width() <= 40), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn three_hosts_verbosely() {
+    insta::assert_snapshot!(draw(
+        style(None, Verbosity::Verbose),
+        &events::three_hosts()
+    ));
+}
+
+#[test]
+fn three_hosts_quietly() {
+    insta::assert_snapshot!(draw(style(None, Verbosity::Quiet), &events::three_hosts()));
+}
+
+#[test]
+fn of_300_hosts_those_that_failed_are_shown() {
+    let text = draw(style(Some(80), Verbosity::Normal), &events::many_hosts());
+    assert!(text.lines().count() < 60, "{text}");
+    insta::assert_snapshot!(text);
+    let text = draw(style(None, Verbosity::Verbose), &events::many_hosts());
+    assert!(text.contains("\nweb250  changed=5"), "{text}");
+}
+
+#[test]
+fn an_interruption_says_what_is_done_and_what_not() {
+    let hosts = vec![
+        StoppedHost {
+            host: "node3".to_owned(),
+            done: vec![
+                "/etc/docker/tls/key.pem".to_owned(),
+                "docker.service".to_owned(),
+            ],
+            not_done: Vec::new(),
+        },
+        StoppedHost {
+            host: "node4".to_owned(),
+            done: Vec::new(),
+            not_done: vec!["docker.service".to_owned()],
+        },
+    ];
+    let waiting = vec!["node3".to_owned()];
+    let events = [
+        Event::Interrupted {
+            waiting: waiting.clone(),
+        },
+        Event::Stopped { hosts },
+        Event::Abandoned { hosts: waiting },
+        Event::Interrupted {
+            waiting: Vec::new(),
+        },
+        Event::Stopped { hosts: Vec::new() },
+    ];
+    insta::assert_snapshot!(draw(style(Some(60), Verbosity::Normal), &events));
+}
+
+/// A node, or whoever writes to its journal, chooses names and texts.
+#[test]
+fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
+    let hostile = "\u{1b}[2J\u{1b}]0;title\u{7}\rok: forged\n\u{9b}31m\u{202e}\u{200b}\u{8}";
+    let mut failure = events::failure(hostile, FailureKind::Failed);
+    for text in [&mut failure.step, &mut failure.message] {
+        hostile.clone_into(text);
+    }
+    failure.causes.push(hostile.to_owned());
+    failure.detail.push(hostile.to_owned());
+    failure.hint = Some(hostile.to_owned());
+    let mut change = events::change(hostile, hostile, hostile, &[hostile]);
+    change.diff = Some(format!("-\told\n+{hostile}\n"));
+    let mut list = super::json::samples();
+    list.push(Event::Failed(failure));
+    list.push(Event::Plan {
+        changes: vec![change],
+        batches: vec![dtls_deploy::event::PlannedBatches {
+            play: hostile.to_owned(),
+            restarts: false,
+            hosts: vec![vec![hostile.to_owned()], vec![hostile.to_owned()]],
+        }],
+    });
+    list.push(events::proof(
+        hostile,
+        hostile,
+        dtls_deploy::event::Check::Accepted,
+        dtls_deploy::event::Verdict::Failed,
+        hostile,
+    ));
+    list.push(events::changed(hostile, hostile));
+    list.push(Event::Recap {
+        hosts: vec![events::recap(hostile, 1, 1)],
+        milliseconds: 1,
+    });
+    // Every text of every event.
+    let list: Vec<Event> = list
+        .into_iter()
+        .chain(super::json::hostile_samples(hostile))
+        .collect();
+    for verbosity in [Verbosity::Quiet, Verbosity::Normal, Verbosity::Verbose] {
+        for width in [None, Some(40)] {
+            let text = draw(style(width, verbosity), &list);
+            for line in text.lines() {
+                assert!(line.chars().all(dtls_deploy::node::is_visible), "{line:?}");
+                assert!(!line.starts_with("ok: forged"), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn certificates() {
+    insta::assert_snapshot!(draw(style(None, Verbosity::Normal), &events::status()));
+}
+
+#[test]
+fn certificates_at_80_columns() {
+    let text = draw(style(Some(80), Verbosity::Verbose), &events::status());
+    assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn certificates_quietly() {
+    insta::assert_snapshot!(draw(style(None, Verbosity::Quiet), &events::status()));
+}
+
+#[test]
+fn findings() {
+    let text = draw(style(None, Verbosity::Verbose), &events::doctor());
+    insta::assert_snapshot!(text);
+    let quiet = draw(style(None, Verbosity::Quiet), &events::doctor());
+    assert!(
+        !quiet.contains("AppArmor") && quiet.contains("trailing comma"),
+        "{quiet}"
+    );
+}
+
+#[test]
+fn findings_in_little_room() {
+    for width in [30, 80] {
+        let text = draw(style(Some(width), Verbosity::Normal), &events::doctor());
+        assert!(text.lines().all(|line| line.width() <= width), "{text}");
+        assert!(!text.contains("\n\n"), "{text}");
+    }
+    let text = draw(style(Some(80), Verbosity::Normal), &events::doctor());
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn nothing_found_is_said() {
+    let doctor = |notes| Event::Doctor {
+        found: dtls_deploy::event::FindingCounts {
+            notes,
+            hosts: 3,
+            checks: 41,
+            ..dtls_deploy::event::FindingCounts::default()
+        },
+        milliseconds: 500,
+    };
+    let draw = |notes| draw(style(None, Verbosity::Quiet), &[doctor(notes)]);
+    assert_eq!(draw(0), "Nothing found: 3 hosts, 41 checks; took 0.50 s\n");
+    assert_eq!(
+        draw(2),
+        "Nothing found but 2 notes: 3 hosts, 41 checks; took 0.50 s\n"
+    );
+}
