@@ -1,29 +1,23 @@
 //! The node's part of `adopt`, in every shell that a node may have: whether a
 //! key belongs to a certificate, and whether a key file is encrypted.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
 use dtls_deploy::node::transaction::Report;
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+use crate::shell::{self, in_every_shell};
+
+in_every_shell! {
+    pairs_and_key_files_are_told_apart,
+}
 
 /// The second word of the record that the call prints.
 fn said(shell: &[&str], function: &str, arguments: &[&str]) -> String {
     let mut script = Script::default();
     script.call(function, arguments);
-    let mut child = Command::new(shell[0])
-        .args(&shell[1..])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("apt-get install dash bash busybox");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(script.text("test").expose()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap().stdout;
+    let output = shell::run(shell, &script, "test", Vec::new());
     let text = String::from_utf8_lossy(&output).into_owned();
     assert!(!text.contains("PRIVATE"), "{text}");
     let report = Report::parse(&output);
@@ -45,8 +39,7 @@ fn openssl(directory: &Path, script: &str) {
     assert!(status.success(), "{script}");
 }
 
-#[test]
-fn pairs_and_key_files_are_told_apart() {
+fn pairs_and_key_files_are_told_apart(shell: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     // A name that a shell would take apart.
     let at = directory.path().join("it's a $HOME");
@@ -61,34 +54,32 @@ fn pairs_and_key_files_are_told_apart() {
         echo rubbish >rubbish; mkfifo pipe",
     );
     let file = |name: &str| at.join(name).to_str().unwrap().to_owned();
-    for shell in SHELLS {
-        for (certificate, key, expected) in [
-            ("rsa.pem", "rsa.key", "fits"),
-            ("ec.pem", "ec.key", "fits"),
-            ("rsa.pem", "ec.key", "differs"),
-            ("rsa.pem", "old.key", "unknown"),
-            ("rsa.pem", "rubbish", "unknown"),
-            ("rsa.pem", "missing", "unknown"),
-            ("rsa.pem", "pipe", "unknown"),
-        ] {
-            assert_eq!(
-                said(shell, "fact_pair", &[&file(certificate), &file(key)]),
-                expected,
-                "{shell:?} {certificate} {key}"
-            );
-        }
-        for (key, expected) in [
-            ("rsa.key", "plain"),
-            ("ec.key", "plain"),
-            ("old.key", "encrypted"),
-            ("new.key", "encrypted"),
-            ("missing", "absent"),
-        ] {
-            assert_eq!(
-                said(shell, "fact_key_file", &[&file(key)]),
-                expected,
-                "{shell:?} {key}"
-            );
-        }
+    for (certificate, key, expected) in [
+        ("rsa.pem", "rsa.key", "fits"),
+        ("ec.pem", "ec.key", "fits"),
+        ("rsa.pem", "ec.key", "differs"),
+        ("rsa.pem", "old.key", "unknown"),
+        ("rsa.pem", "rubbish", "unknown"),
+        ("rsa.pem", "missing", "unknown"),
+        ("rsa.pem", "pipe", "unknown"),
+    ] {
+        assert_eq!(
+            said(shell, "fact_pair", &[&file(certificate), &file(key)]),
+            expected,
+            "{shell:?} {certificate} {key}"
+        );
+    }
+    for (key, expected) in [
+        ("rsa.key", "plain"),
+        ("ec.key", "plain"),
+        ("old.key", "encrypted"),
+        ("new.key", "encrypted"),
+        ("missing", "absent"),
+    ] {
+        assert_eq!(
+            said(shell, "fact_key_file", &[&file(key)]),
+            expected,
+            "{shell:?} {key}"
+        );
     }
 }

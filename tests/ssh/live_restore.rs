@@ -1,16 +1,19 @@
 //! The node's part of `live_restore`, in every shell that a node may have:
 //! reloaded and seen to be on, or put back.
 
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
 use dtls_deploy::node::transaction::{Bytes, Report, StagedFile, Transaction, Undo, UnitReload};
 use dtls_deploy::pki::sha256_hex;
 use dtls_deploy::secret::Secret;
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+use crate::shell::{self, in_every_shell};
+
+in_every_shell! {
+    what_dockerd_says_keeps_the_file,
+    without_a_word_from_dockerd_the_old_file_comes_back_and_is_read,
+}
 
 const OLD: &str = "{\"debug\": true}\n";
 const NEW: &str = "{\"debug\": true, \"live-restore\": true}\n";
@@ -58,22 +61,14 @@ fn turn_on(shell: &[&str], root: &Path, said: &str, info: &str) -> Report {
     let mut script = Script::default();
     script.statement(STUBS.to_owned());
     script.statement(transaction.execute().body());
-    let mut child = Command::new(shell[0])
-        .args(&shell[1..])
-        .env("DTLS_STATE", root.join("state"))
-        .env("DTLS_SYSTEMD", "/")
-        .env("LOG", root.join("log"))
-        .env("SAID", said)
-        .env("INFO", info)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("apt-get install dash bash busybox");
-    let text = script.text("test");
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(text.expose()).unwrap();
-    drop(stdin);
-    Report::parse(&child.wait_with_output().unwrap().stdout)
+    let variables = vec![
+        ("DTLS_STATE", root.join("state").into()),
+        ("DTLS_SYSTEMD", "/".into()),
+        ("LOG", root.join("log").into()),
+        ("SAID", said.into()),
+        ("INFO", info.into()),
+    ];
+    Report::parse(&shell::run(shell, &script, "test", variables))
 }
 
 fn root() -> tempfile::TempDir {
@@ -95,8 +90,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// As docker 20.10 and later ones write it, and where the journal has nothing.
-#[test]
-fn what_dockerd_says_keeps_the_file() {
+fn what_dockerd_says_keeps_the_file(shell: &[&str]) {
     let lines = [
         (
             r#"time="2026" level=info msg="Reloaded configuration: {\"live-restore\":true,\"mtu\":1500}""#,
@@ -108,27 +102,24 @@ fn what_dockerd_says_keeps_the_file() {
         ),
         ("API listen on /run/docker.sock", "true"),
     ];
-    for shell in SHELLS {
-        for (said, info) in lines {
-            let root = root();
-            let report = turn_on(shell, root.path(), said, info);
-            assert!(
-                report.done && report.failed.is_none(),
-                "{shell:?} {said}: {report:?}"
-            );
-            assert_eq!(text(root.path(), "docker/daemon.json").unwrap(), NEW);
-            assert_eq!(text(root.path(), "log").unwrap(), "reload\n");
-            assert_eq!(
-                text(root.path(), "state/confirmed").unwrap(),
-                format!("invocation\n{HAS_READ}")
-            );
-            assert_eq!(names(&root.path().join("docker")), ["daemon.json"]);
-        }
+    for (said, info) in lines {
+        let root = root();
+        let report = turn_on(shell, root.path(), said, info);
+        assert!(
+            report.done && report.failed.is_none(),
+            "{shell:?} {said}: {report:?}"
+        );
+        assert_eq!(text(root.path(), "docker/daemon.json").unwrap(), NEW);
+        assert_eq!(text(root.path(), "log").unwrap(), "reload\n");
+        assert_eq!(
+            text(root.path(), "state/confirmed").unwrap(),
+            format!("invocation\n{HAS_READ}")
+        );
+        assert_eq!(names(&root.path().join("docker")), ["daemon.json"]);
     }
 }
 
-#[test]
-fn without_a_word_from_dockerd_the_old_file_comes_back_and_is_read() {
+fn without_a_word_from_dockerd_the_old_file_comes_back_and_is_read(shell: &[&str]) {
     let lines = [
         (
             r#"msg="Reloaded configuration: {\"live-restore\":false}""#,
@@ -136,20 +127,18 @@ fn without_a_word_from_dockerd_the_old_file_comes_back_and_is_read() {
         ),
         ("unable to configure the Docker daemon with file", ""),
     ];
-    for shell in SHELLS {
-        for (said, info) in lines {
-            let root = root();
-            let report = turn_on(shell, root.path(), said, info);
-            let (step, message) = report.failed.clone().unwrap();
-            assert!(
-                step == "reload" && message.contains("live-restore") && report.undo == Undo::Done,
-                "{shell:?}: {report:?}"
-            );
-            assert_eq!(report.journal, ["the journal"]);
-            assert_eq!(text(root.path(), "docker/daemon.json").unwrap(), OLD);
-            assert_eq!(text(root.path(), "log").unwrap(), "reload\nreload\n");
-            assert_eq!(text(root.path(), "state/confirmed"), None);
-            assert_eq!(names(&root.path().join("docker")), ["daemon.json"]);
-        }
+    for (said, info) in lines {
+        let root = root();
+        let report = turn_on(shell, root.path(), said, info);
+        let (step, message) = report.failed.clone().unwrap();
+        assert!(
+            step == "reload" && message.contains("live-restore") && report.undo == Undo::Done,
+            "{shell:?}: {report:?}"
+        );
+        assert_eq!(report.journal, ["the journal"]);
+        assert_eq!(text(root.path(), "docker/daemon.json").unwrap(), OLD);
+        assert_eq!(text(root.path(), "log").unwrap(), "reload\nreload\n");
+        assert_eq!(text(root.path(), "state/confirmed"), None);
+        assert_eq!(names(&root.path().join("docker")), ["daemon.json"]);
     }
 }

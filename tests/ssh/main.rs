@@ -24,6 +24,7 @@ mod node_scripts;
 mod own_steps;
 mod scale;
 mod settle;
+mod shell;
 mod ssh_support;
 mod sshd_versions;
 mod sudo_versions;

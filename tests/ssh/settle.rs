@@ -1,14 +1,24 @@
 //! What a dead run left on a node is settled by the node's own rollback, in
 //! every shell that a node may have.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use dtls_deploy::node::settle::Leftover;
 use dtls_deploy::node::transaction::Report;
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+use crate::shell::{self, in_every_shell};
+
+in_every_shell! {
+    the_nodes_own_rollback_is_run_and_what_it_said_is_told,
+    a_script_that_is_still_at_work_is_waited_for_and_not_for_ever,
+    a_stage_that_does_not_say_whose_it_is_holds_nobody_up,
+    what_was_not_armed_yet_is_removed,
+    what_cannot_be_undone_is_said,
+    a_name_that_is_no_run_leads_nowhere,
+    at_boot_nothing_waits_for_an_undo_that_is_under_way,
+}
+
 const RUN: &str = "20260101T000000Z-me@here-1";
 
 /// Calls `settle` for a run, with at most two seconds for a node at work.
@@ -22,21 +32,8 @@ fn settle_with(shell: &[&str], state: &Path, run: &str, directories: &[&str]) ->
     let directories = directories.iter().map(|path| (*path).to_owned()).collect();
     left.directories.insert("root".to_owned(), directories);
     let script = left.settle(run, 2);
-    let mut child = Command::new(shell[0])
-        .args(&shell[1..])
-        .env("DTLS_STATE", state)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("apt-get install dash bash busybox");
-    let text = script.text("next");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.expose())
-        .unwrap();
-    Report::parse(&child.wait_with_output().unwrap().stdout)
+    let state = vec![("DTLS_STATE", state.into())];
+    Report::parse(&shell::run(shell, &script, "next", state))
 }
 
 /// A change that is armed; `rollback` is its script.
@@ -58,21 +55,18 @@ fn how(report: &Report) -> Option<&str> {
     Some(&settled[1])
 }
 
-#[test]
-fn the_nodes_own_rollback_is_run_and_what_it_said_is_told() {
-    for shell in SHELLS {
-        for (said, expected) in [
-            ("undone", "undone"),
-            ("journal\tit is broken\\nundo-failed", "undo-failed"),
-        ] {
-            let state = tempfile::tempdir().unwrap();
-            let rollback = format!("printf '{said}\\n'; rm -rf \"${{0%/*}}\"; exit 71");
-            armed(state.path(), &rollback);
-            let report = settle(shell, state.path(), RUN);
-            assert_eq!(how(&report), Some(expected), "{shell:?} {report:?}");
-            assert_eq!(report.journal.len(), usize::from(expected == "undo-failed"));
-            assert!(report.done);
-        }
+fn the_nodes_own_rollback_is_run_and_what_it_said_is_told(shell: &[&str]) {
+    for (said, expected) in [
+        ("undone", "undone"),
+        ("journal\tit is broken\\nundo-failed", "undo-failed"),
+    ] {
+        let state = tempfile::tempdir().unwrap();
+        let rollback = format!("printf '{said}\\n'; rm -rf \"${{0%/*}}\"; exit 71");
+        armed(state.path(), &rollback);
+        let report = settle(shell, state.path(), RUN);
+        assert_eq!(how(&report), Some(expected), "{shell:?} {report:?}");
+        assert_eq!(report.journal.len(), usize::from(expected == "undo-failed"));
+        assert!(report.done);
     }
 }
 
@@ -89,105 +83,89 @@ fn owner(directory: &Path, pid: u32) {
     std::fs::write(directory.join("owner"), format!("{pid} {start}\n")).unwrap();
 }
 
-#[test]
-fn a_script_that_is_still_at_work_is_waited_for_and_not_for_ever() {
-    for shell in SHELLS {
-        let state = tempfile::tempdir().unwrap();
-        let directory = armed(state.path(), "echo undone; rm -rf \"${0%/*}\"");
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        owner(&directory, child.id());
-        let report = settle(shell, state.path(), RUN);
-        assert!(report.failed.is_some() && !report.done, "{report:?}");
-        assert!(directory.join("pending").exists());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let report = settle(shell, state.path(), RUN);
-        assert_eq!(how(&report), Some("undone"), "{shell:?} {report:?}");
-        // Nothing is there any more.
-        assert_eq!(how(&settle(shell, state.path(), RUN)), Some("by-itself"));
-    }
+fn a_script_that_is_still_at_work_is_waited_for_and_not_for_ever(shell: &[&str]) {
+    let state = tempfile::tempdir().unwrap();
+    let directory = armed(state.path(), "echo undone; rm -rf \"${0%/*}\"");
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    owner(&directory, child.id());
+    let report = settle(shell, state.path(), RUN);
+    assert!(report.failed.is_some() && !report.done, "{report:?}");
+    assert!(directory.join("pending").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let report = settle(shell, state.path(), RUN);
+    assert_eq!(how(&report), Some("undone"), "{shell:?} {report:?}");
+    // Nothing is there any more.
+    assert_eq!(how(&settle(shell, state.path(), RUN)), Some("by-itself"));
 }
 
 /// The power went while a stage was made: whose it is was not written yet, or not
 /// when that process was started.
-#[test]
-fn a_stage_that_does_not_say_whose_it_is_holds_nobody_up() {
-    for shell in SHELLS {
-        for owner in ["", "4194303 \n"] {
-            let state = tempfile::tempdir().unwrap();
-            let left = state.path().join(format!(".dtls-deploy.{RUN}"));
-            std::fs::create_dir(&left).unwrap();
-            std::fs::write(left.join("owner"), owner).unwrap();
-            let report = settle_with(shell, state.path(), RUN, &[state.path().to_str().unwrap()]);
-            assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
-            assert!(!left.exists(), "{shell:?}");
-            let done = state.path().join(format!(".dtls-deploy.done.{RUN}"));
-            assert!(done.exists(), "{shell:?}");
-        }
+fn a_stage_that_does_not_say_whose_it_is_holds_nobody_up(shell: &[&str]) {
+    for owner in ["", "4194303 \n"] {
+        let state = tempfile::tempdir().unwrap();
+        let left = state.path().join(format!(".dtls-deploy.{RUN}"));
+        std::fs::create_dir(&left).unwrap();
+        std::fs::write(left.join("owner"), owner).unwrap();
+        let report = settle_with(shell, state.path(), RUN, &[state.path().to_str().unwrap()]);
+        assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
+        assert!(!left.exists(), "{shell:?}");
+        let done = state.path().join(format!(".dtls-deploy.done.{RUN}"));
+        assert!(done.exists(), "{shell:?}");
     }
 }
 
 /// The power went before it was armed: nothing was renamed yet.
-#[test]
-fn what_was_not_armed_yet_is_removed() {
-    for shell in SHELLS {
-        let state = tempfile::tempdir().unwrap();
-        let directory = armed(state.path(), "");
-        std::fs::remove_file(directory.join("armed")).unwrap();
-        let report = settle(shell, state.path(), RUN);
-        assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
-        assert!(!directory.exists());
-    }
+fn what_was_not_armed_yet_is_removed(shell: &[&str]) {
+    let state = tempfile::tempdir().unwrap();
+    let directory = armed(state.path(), "");
+    std::fs::remove_file(directory.join("armed")).unwrap();
+    let report = settle(shell, state.path(), RUN);
+    assert_eq!(how(&report), Some("by-itself"), "{shell:?} {report:?}");
+    assert!(!directory.exists());
 }
 
-#[test]
-fn what_cannot_be_undone_is_said() {
-    for shell in SHELLS {
-        let state = tempfile::tempdir().unwrap();
-        let directory = armed(state.path(), "exit 1");
-        let report = settle(shell, state.path(), RUN);
-        assert!(
-            report.failed.is_some() && !report.done,
-            "{shell:?} {report:?}"
-        );
-        assert!(directory.exists());
-    }
+fn what_cannot_be_undone_is_said(shell: &[&str]) {
+    let state = tempfile::tempdir().unwrap();
+    let directory = armed(state.path(), "exit 1");
+    let report = settle(shell, state.path(), RUN);
+    assert!(
+        report.failed.is_some() && !report.done,
+        "{shell:?} {report:?}"
+    );
+    assert!(directory.exists());
 }
 
-#[test]
-fn a_name_that_is_no_run_leads_nowhere() {
+fn a_name_that_is_no_run_leads_nowhere(shell: &[&str]) {
     let state = tempfile::tempdir().unwrap();
     for name in ["", "..", "../x", "a/b", ".hidden"] {
-        let report = settle(SHELLS[0], state.path(), name);
+        let report = settle(shell, state.path(), name);
         assert!(report.failed.is_some(), "{name}");
     }
 }
 
 /// Whoever undoes a change restarts docker, and docker's start comes after the
 /// unit that undoes it at boot: that one must not wait in its turn.
-#[test]
-fn at_boot_nothing_waits_for_an_undo_that_is_under_way() {
-    for shell in SHELLS {
-        let state = tempfile::tempdir().unwrap();
-        let directory = armed(state.path(), "");
-        std::fs::write(directory.join("undo.sh"), "").unwrap();
-        let held = std::fs::File::open(directory.join("undo.sh")).unwrap();
-        held.lock().unwrap();
-        let text = format!(
-            "{}\nRUN={RUN}\nUNIT=docker.service\nunswap_all() {{ echo unswapped; }}\nroll_back boot\n",
-            dtls_deploy::node::prelude::whole()
-        );
-        let script = state.path().join("boot.sh");
-        std::fs::write(&script, text).unwrap();
-        let output = Command::new("timeout")
-            .arg("20")
-            .args(shell)
-            .arg(&script)
-            .env("DTLS_STATE", state.path())
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(0), "{shell:?} {output:?}");
-        assert!(output.stdout.is_empty(), "{shell:?} {output:?}");
-        assert!(directory.join("undo.sh").exists());
-    }
+fn at_boot_nothing_waits_for_an_undo_that_is_under_way(shell: &[&str]) {
+    let state = tempfile::tempdir().unwrap();
+    let directory = armed(state.path(), "");
+    std::fs::write(directory.join("undo.sh"), "").unwrap();
+    let held = std::fs::File::open(directory.join("undo.sh")).unwrap();
+    held.lock().unwrap();
+    let text = format!(
+        "{}\nRUN={RUN}\nUNIT=docker.service\nunswap_all() {{ echo unswapped; }}\nroll_back boot\n",
+        dtls_deploy::node::prelude::whole()
+    );
+    let script = state.path().join("boot.sh");
+    std::fs::write(&script, text).unwrap();
+    let output = Command::new("timeout")
+        .arg("20")
+        .args(shell)
+        .arg(&script)
+        .env("DTLS_STATE", state.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{shell:?} {output:?}");
+    assert!(output.stdout.is_empty(), "{shell:?} {output:?}");
+    assert!(directory.join("undo.sh").exists());
 }

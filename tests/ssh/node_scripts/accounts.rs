@@ -5,13 +5,18 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use dtls_deploy::node::transaction::Transaction;
-
-use super::fixture::Fixture;
 use dtls_deploy::node::transaction::Undo;
 
-const NOBODY: u32 = 65534;
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+use super::fixture::Fixture;
+use crate::shell::in_every_shell;
 
+in_every_shell! {
+    what_an_account_removes_comes_back_from_roots_copies,
+    what_an_account_prevents_keeps_the_daemon_from_nothing,
+    an_undo_whose_process_died_is_taken_over_by_the_timer,
+}
+
+const NOBODY: u32 = 65534;
 /// A daemon whose TLS files lie in nobody's directory, and its transaction.
 fn of_nobody() -> (Fixture, Transaction) {
     let fixture = Fixture::new();
@@ -53,81 +58,72 @@ fn stages(directory: &Path) -> Vec<std::path::PathBuf> {
         .collect()
 }
 
-#[test]
-fn what_an_account_removes_comes_back_from_roots_copies() {
-    for shell in SHELLS {
-        let (fixture, transaction) = of_nobody();
-        let begun = fixture.run(shell, &transaction.execute().body());
-        assert!(begun.done && begun.failed.is_none(), "{shell:?} {begun:?}");
-        assert_eq!(text(&fixture, "key.pem"), "new key\n");
-        // The account removes what its own undo would need, and exchanges a file.
-        for stage in stages(&fixture.path("node/tls")) {
-            std::fs::remove_dir_all(stage).unwrap();
-        }
-        std::fs::write(fixture.path("node/tls/cert.pem"), "forged\n").unwrap();
-        let before = restarts(&fixture);
-        let ended = fixture.run(shell, &transaction.undo().body());
-        assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
-        assert_eq!(restarts(&fixture), before + 1, "{shell:?}");
-        assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
-        assert_eq!(text(&fixture, "cert.pem"), "old certificate\n", "{shell:?}");
-        assert!(!fixture.path("node/tls/ca.pem").exists(), "{shell:?}");
-        assert!(!fixture.path("node/made").exists(), "{shell:?}");
+fn what_an_account_removes_comes_back_from_roots_copies(shell: &[&str]) {
+    let (fixture, transaction) = of_nobody();
+    let begun = fixture.run(shell, &transaction.execute().body());
+    assert!(begun.done && begun.failed.is_none(), "{shell:?} {begun:?}");
+    assert_eq!(text(&fixture, "key.pem"), "new key\n");
+    // The account removes what its own undo would need, and exchanges a file.
+    for stage in stages(&fixture.path("node/tls")) {
+        std::fs::remove_dir_all(stage).unwrap();
     }
+    std::fs::write(fixture.path("node/tls/cert.pem"), "forged\n").unwrap();
+    let before = restarts(&fixture);
+    let ended = fixture.run(shell, &transaction.undo().body());
+    assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
+    assert_eq!(restarts(&fixture), before + 1, "{shell:?}");
+    assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
+    assert_eq!(text(&fixture, "cert.pem"), "old certificate\n", "{shell:?}");
+    assert!(!fixture.path("node/tls/ca.pem").exists(), "{shell:?}");
+    assert!(!fixture.path("node/made").exists(), "{shell:?}");
 }
 
 /// The account's files cannot be put back: root's are, the daemon is restarted, and the
 /// report says what is left.
-#[test]
-fn what_an_account_prevents_keeps_the_daemon_from_nothing() {
-    for shell in SHELLS {
-        let (fixture, transaction) = of_nobody();
-        let begun = fixture.run(shell, &transaction.execute().body());
-        assert!(begun.done && begun.failed.is_none(), "{shell:?} {begun:?}");
-        let none = std::fs::Permissions::from_mode(0o0);
-        std::fs::set_permissions(fixture.path("node/tls"), none).unwrap();
-        let before = restarts(&fixture);
-        let ended = fixture.run(shell, &transaction.undo().body());
-        assert!(ended.undo == Undo::Failed, "{shell:?} {ended:?}");
-        let (_, message) = ended.failed.clone().expect("a failure");
-        assert!(message.contains("node/tls"), "{message}");
-        assert_eq!(restarts(&fixture), before + 1, "{shell:?}");
-        assert!(!fixture.path("node/made").exists(), "{shell:?}");
-        // Tried again later, it succeeds.
-        let all = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(fixture.path("node/tls"), all).unwrap();
-        let again = fixture.run(
-            shell,
-            &format!(
-                "{}\nroll_back",
-                transaction
-                    .undo()
-                    .body()
-                    .split("\nstill_armed")
-                    .next()
-                    .unwrap()
-            ),
-        );
-        assert!(again.undo == Undo::Done, "{shell:?} {again:?}");
-        assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
-    }
+fn what_an_account_prevents_keeps_the_daemon_from_nothing(shell: &[&str]) {
+    let (fixture, transaction) = of_nobody();
+    let begun = fixture.run(shell, &transaction.execute().body());
+    assert!(begun.done && begun.failed.is_none(), "{shell:?} {begun:?}");
+    let none = std::fs::Permissions::from_mode(0o0);
+    std::fs::set_permissions(fixture.path("node/tls"), none).unwrap();
+    let before = restarts(&fixture);
+    let ended = fixture.run(shell, &transaction.undo().body());
+    assert!(ended.undo == Undo::Failed, "{shell:?} {ended:?}");
+    let (_, message) = ended.failed.clone().expect("a failure");
+    assert!(message.contains("node/tls"), "{message}");
+    assert_eq!(restarts(&fixture), before + 1, "{shell:?}");
+    assert!(!fixture.path("node/made").exists(), "{shell:?}");
+    // Tried again later, it succeeds.
+    let all = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(fixture.path("node/tls"), all).unwrap();
+    let again = fixture.run(
+        shell,
+        &format!(
+            "{}\nroll_back",
+            transaction
+                .undo()
+                .body()
+                .split("\nstill_armed")
+                .next()
+                .unwrap()
+        ),
+    );
+    assert!(again.undo == Undo::Done, "{shell:?} {again:?}");
+    assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
 }
 
 /// Who acts on an undo may die at any moment: another takes it over.
-#[test]
-fn an_undo_whose_process_died_is_taken_over_by_the_timer() {
-    for shell in SHELLS {
-        let (fixture, transaction) = of_nobody();
-        let begun = fixture.run(shell, &transaction.execute().body());
-        assert!(begun.done, "{shell:?} {begun:?}");
-        let armed = fixture.path("node/state/armed").join(super::fixture::RUN);
-        // It had begun, and nothing more.
-        std::fs::rename(armed.join("pending"), armed.join("undone")).unwrap();
-        let definitions = transaction.undo().body();
-        let definitions = definitions.split("\nstill_armed").next().unwrap();
-        let ended = fixture.run(shell, &format!("{definitions}\nroll_back timer"));
-        assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
-        assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
-        assert!(!armed.exists(), "{shell:?}");
-    }
+fn an_undo_whose_process_died_is_taken_over_by_the_timer(shell: &[&str]) {
+    let (fixture, transaction) = of_nobody();
+    let begun = fixture.run(shell, &transaction.execute().body());
+    assert!(begun.done, "{shell:?} {begun:?}");
+    let armed = fixture.path("node/state/armed").join(super::fixture::RUN);
+    // It had begun, and nothing more.
+    std::fs::rename(armed.join("pending"), armed.join("undone")).unwrap();
+    let definitions = transaction.undo().body();
+    let definitions = definitions.split("\nstill_armed").next().unwrap();
+    let ended = fixture.run(shell, &format!("{definitions}\nroll_back timer"));
+    assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
+    assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
+    assert!(!armed.exists(), "{shell:?}");
 }

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
 use dtls_deploy::node::transaction::{
     Bytes, Keep, Report, RunningChanges, StagedFile, Transaction, UnitRestart,
 };
 use dtls_deploy::secret::Secret;
+
+use crate::shell;
 
 pub const RUN: &str = "20260101T000000Z-test@here-1";
 
@@ -159,34 +159,24 @@ impl Fixture {
         // After the prelude has set its own.
         script.statement(format!("PATH={}:$PATH", self.text("bin")));
         script.statement(body.to_owned());
-        let mut command = Command::new(shell[0]);
+        let mut variables = vec![
+            ("DTLS_STATE", "node/state"),
+            ("DTLS_UNITS", "node/units"),
+            ("DTLS_RUNTIME", "node/run"),
+        ];
         if self.systemd {
-            command.env("DTLS_SYSTEMD", self.path("bin"));
+            variables.push(("DTLS_SYSTEMD", "bin"));
         } else {
-            command
-                .env("DTLS_SYSTEMD", self.path("none"))
-                .env("DTLS_ETC", self.path("etc"))
-                .env("DTLS_RUN", self.path("run"))
-                .env("DTLS_LOGS", self.path("log"));
+            variables.extend([
+                ("DTLS_SYSTEMD", "none"),
+                ("DTLS_ETC", "etc"),
+                ("DTLS_RUN", "run"),
+                ("DTLS_LOGS", "log"),
+            ]);
         }
-        let mut child = command
-            .args(&shell[1..])
-            .env("DTLS_STATE", self.path("node/state"))
-            .env("DTLS_UNITS", self.path("node/units"))
-            .env("DTLS_RUNTIME", self.path("node/run"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("apt-get install dash bash busybox strace");
-        let text = script.text(RUN);
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.expose())
-            .unwrap();
-        Report::parse(&child.wait_with_output().unwrap().stdout)
+        let variables = variables.into_iter();
+        let variables = variables.map(|(name, at)| (name, self.path(at).into()));
+        Report::parse(&shell::run(shell, &script, RUN, variables.collect()))
     }
 
     /// Every name on the node with its mode and its text; how often the unit

@@ -1,17 +1,20 @@
 //! A refusal whose alert is lost on the way: with TLS 1.3 the client's request
 //! may reset the connection before the alert is read.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
 
 use dtls_deploy::node::script::Script;
 
 use super::fixture::RUN;
+use crate::shell::{self, in_every_shell};
+
+in_every_shell! {
+    a_connection_that_is_reset_is_tried_again_until_the_alert_is_read,
+}
 
 /// What the proof says of a curl that says `said` so many times and is refused
 /// with an alert after that; and how often it was asked.
-fn proof(shell: &str, said: &str, times: u32) -> (String, u32) {
+fn proof(shell: &[&str], said: &str, times: u32) -> (String, u32) {
     let root = tempfile::tempdir().unwrap();
     let (curl, count) = (root.path().join("curl"), root.path().join("count"));
     let text = format!(
@@ -41,42 +44,29 @@ exit 56
             "/key.pem",
         ],
     );
-    let words: Vec<&str> = shell.split(' ').collect();
-    let mut child = Command::new(words[0])
-        .args(&words[1..])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("apt-get install dash bash busybox");
-    let mut input = child.stdin.take().unwrap();
-    input.write_all(script.text(RUN).expose()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
+    let answer = shell::run(shell, &script, RUN, Vec::new());
     let tries = std::fs::read_to_string(&count).unwrap().lines().count();
     (
-        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&answer).into_owned(),
         u32::try_from(tries).unwrap(),
     )
 }
 
-#[test]
-fn a_connection_that_is_reset_is_tried_again_until_the_alert_is_read() {
-    for shell in ["dash", "bash", "busybox ash"] {
-        for lost in [
-            "(55) Send failure: Connection reset by peer",
-            "(55) Send failure: Broken pipe",
-            "(56) OpenSSL SSL_read: Connection reset by peer, errno 104",
-        ] {
-            let (said, tries) = proof(shell, lost, 2);
-            assert!(said.contains("alert bad certificate"), "{shell}: {said}");
-            assert_eq!(tries, 3, "{shell}: {lost}");
-        }
-        // Not for ever; and what is no such thing is asked once.
-        let (said, tries) = proof(shell, "(55) Send failure: Connection reset by peer", 99);
-        assert!(said.contains("reset by peer"), "{shell}: {said}");
-        assert_eq!(tries, 6, "{shell}");
-        let (said, tries) = proof(shell, "(7) Connection refused", 99);
-        assert!(said.contains("Connection refused"), "{shell}: {said}");
-        assert_eq!(tries, 1, "{shell}");
+fn a_connection_that_is_reset_is_tried_again_until_the_alert_is_read(shell: &[&str]) {
+    for lost in [
+        "(55) Send failure: Connection reset by peer",
+        "(55) Send failure: Broken pipe",
+        "(56) OpenSSL SSL_read: Connection reset by peer, errno 104",
+    ] {
+        let (said, tries) = proof(shell, lost, 2);
+        assert!(said.contains("alert bad certificate"), "{shell:?}: {said}");
+        assert_eq!(tries, 3, "{shell:?}: {lost}");
     }
+    // Not for ever; and what is no such thing is asked once.
+    let (said, tries) = proof(shell, "(55) Send failure: Connection reset by peer", 99);
+    assert!(said.contains("reset by peer"), "{shell:?}: {said}");
+    assert_eq!(tries, 6, "{shell:?}");
+    let (said, tries) = proof(shell, "(7) Connection refused", 99);
+    assert!(said.contains("Connection refused"), "{shell:?}: {said}");
+    assert_eq!(tries, 1, "{shell:?}");
 }

@@ -1,9 +1,15 @@
 //! A call that is made twice has the result of one that is made once: on the
 //! node's files, and in what the product keeps there.
 
+use dtls_deploy::node::transaction::Undo;
+
 use super::fixture::Fixture;
 use super::statements::variants;
-use dtls_deploy::node::transaction::Undo;
+use crate::shell::in_every_shell;
+
+in_every_shell! {
+    a_call_made_twice_is_as_if_made_once,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Ending {
@@ -48,20 +54,7 @@ fn every_call_twice(shell: &[&str], ending: Ending) {
     }
 }
 
-#[test]
-fn a_call_made_twice_is_as_if_made_once_in_dash() {
-    every_call_twice(&["dash"], Ending::Confirm);
-    every_call_twice(&["dash"], Ending::Undo);
-}
-
-#[test]
-fn a_call_made_twice_is_as_if_made_once_in_bash() {
-    every_call_twice(&["bash", "--posix"], Ending::Confirm);
-    every_call_twice(&["bash", "--posix"], Ending::Undo);
-}
-
-#[test]
-fn a_call_made_twice_is_as_if_made_once_in_busybox() {
-    every_call_twice(&["busybox", "ash"], Ending::Confirm);
-    every_call_twice(&["busybox", "ash"], Ending::Undo);
+fn a_call_made_twice_is_as_if_made_once(shell: &[&str]) {
+    every_call_twice(shell, Ending::Confirm);
+    every_call_twice(shell, Ending::Undo);
 }
