@@ -15,12 +15,14 @@ use dtls_deploy::inventory::{
 };
 use serde_json::Value;
 
+use crate::harness::Case;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What people copy: the lab's, Vagrant's, the commented one.
-fn shipped() -> Vec<PathBuf> {
+fn shipped_inventories() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("inventory")).unwrap();
     let mut shipped: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     shipped.push(root().join("vagrant/inventory.yaml"));
@@ -90,76 +92,98 @@ fn settings() -> insta::Settings {
     settings
 }
 
-#[test]
-fn broken_inventories_are_explained() {
-    let inventories = all_cases("broken");
+/// One test for each of some inventories.
+fn table(name: &str, inventories: Vec<PathBuf>, test: fn(&Path)) -> Vec<Case> {
+    let inventories = inventories.into_iter();
+    inventories
+        .map(|inventory| {
+            let name = format!("inventory::{name}::{}", case_name(&inventory));
+            Case::new(name, move || test(&inventory))
+        })
+        .collect()
+}
+
+pub fn broken() -> Vec<Case> {
+    table("broken", all_cases("broken"), is_explained)
+}
+
+pub fn good() -> Vec<Case> {
+    table("good", all_cases("good"), resolves)
+}
+
+pub fn shipped() -> Vec<Case> {
+    table("shipped", shipped_inventories(), loads_without_a_warning)
+}
+
+pub fn ansible() -> Vec<Case> {
+    let mut inventories = all_cases("good");
+    // Ansible shows what is encrypted in a form of its own, and needs its password.
+    inventories.retain(|inventory| !case_name(inventory).contains("vault"));
+    inventories.extend(shipped_inventories());
+    table("ansible", inventories, ansible_sees_the_same)
+}
+
+pub fn single() -> Vec<Case> {
+    vec![
+        Case::new(
+            "inventory::the_example_names_every_variable",
+            the_example_names_every_variable,
+        ),
+        Case::new(
+            "inventory::every_snapshot_has_its_case",
+            every_snapshot_has_its_case,
+        ),
+    ]
+}
+
+fn is_explained(inventory: &Path) {
+    let name = case_name(inventory);
+    let Err(errors) = load_case(inventory) else {
+        panic!("it was accepted");
+    };
+    assert!(errors.errors().count() > 0);
+    let text = format!("{errors}\n\n{}", render(&errors.problems, 100));
+    assert!(!text.contains("hunter2"), "it shows a secret:\n{text}");
     assert!(
-        inventories.len() >= 100,
-        "only {} broken inventories",
-        inventories.len()
+        !text.contains(env!("CARGO_MANIFEST_DIR")),
+        "it shows a path of this machine"
     );
-    for inventory in inventories {
-        let name = case_name(&inventory);
-        let Err(errors) = load_case(&inventory) else {
-            panic!("{name} was accepted");
-        };
-        assert!(errors.errors().count() > 0, "{name}");
-        let text = format!("{errors}\n\n{}", render(&errors.problems, 100));
-        assert!(!text.contains("hunter2"), "{name} shows a secret:\n{text}");
-        assert!(
-            !text.contains(env!("CARGO_MANIFEST_DIR")),
-            "{name} shows a path of this machine"
-        );
-        assert!(
-            !text.contains('\u{1b}'),
-            "{name} lets an escape sequence through"
-        );
-        for problem in errors.errors() {
-            assert!(
-                !problem.file.is_empty(),
-                "{name}: {problem:?} names no file"
-            );
-        }
-        let text: Vec<&str> = text.lines().map(str::trim_end).collect();
-        settings().bind(|| insta::assert_snapshot!(format!("broken-{name}"), text.join("\n")));
+    assert!(
+        !text.contains('\u{1b}'),
+        "it lets an escape sequence through"
+    );
+    for problem in errors.errors() {
+        assert!(!problem.file.is_empty(), "{problem:?} names no file");
     }
+    let text: Vec<&str> = text.lines().map(str::trim_end).collect();
+    settings().bind(|| insta::assert_snapshot!(format!("broken-{name}"), text.join("\n")));
 }
 
-#[test]
-fn good_inventories_resolve() {
-    for inventory in all_cases("good") {
-        let name = case_name(&inventory);
-        let loaded = match load_case(&inventory) {
-            Ok(loaded) => loaded,
-            Err(errors) => panic!("{name}: {errors}\n{}", render(&errors.problems, 100)),
-        };
-        let text = format!("{}\n{:#?}", render(&loaded.warnings, 100), loaded.hosts);
-        assert!(!text.contains("hunter2"), "{name} shows a secret:\n{text}");
-        let text = text.replace(env!("CARGO_MANIFEST_DIR"), "[root]");
-        settings().bind(|| insta::assert_snapshot!(format!("good-{name}"), text));
-    }
+fn resolves(inventory: &Path) {
+    let name = case_name(inventory);
+    let loaded = match load_case(inventory) {
+        Ok(loaded) => loaded,
+        Err(errors) => panic!("{errors}\n{}", render(&errors.problems, 100)),
+    };
+    let text = format!("{}\n{:#?}", render(&loaded.warnings, 100), loaded.hosts);
+    assert!(!text.contains("hunter2"), "it shows a secret:\n{text}");
+    let text = text.replace(env!("CARGO_MANIFEST_DIR"), "[root]");
+    settings().bind(|| insta::assert_snapshot!(format!("good-{name}"), text));
 }
 
-#[test]
-fn shipped_inventories_load_without_a_warning() {
-    let mut count = 0;
-    for path in shipped() {
-        let relative = path.strip_prefix(root()).unwrap();
-        match load(relative, &[], &environment(root())) {
-            Ok(loaded) => assert!(
-                loaded.warnings.is_empty(),
-                "{}",
-                render(&loaded.warnings, 100)
-            ),
-            Err(errors) => panic!("{errors}\n{}", render(&errors.problems, 100)),
-        }
-        count += 1;
+fn loads_without_a_warning(inventory: &Path) {
+    let relative = inventory.strip_prefix(root()).unwrap();
+    match load(relative, &[], &environment(root())) {
+        Ok(loaded) => assert!(
+            loaded.warnings.is_empty(),
+            "{}",
+            render(&loaded.warnings, 100)
+        ),
+        Err(errors) => panic!("{errors}\n{}", render(&errors.problems, 100)),
     }
-    assert!(count >= 4);
 }
 
 /// The commented example is the reference for people: it names every variable.
-#[test]
 fn the_example_names_every_variable() {
     let text = std::fs::read_to_string(root().join("inventory/example.yaml")).unwrap();
     for variable in variable_table() {
@@ -237,44 +261,30 @@ fn relevant(variables: &serde_json::Map<String, Value>) -> Value {
 
 /// Precedence, ranges, merge keys, booleans and numbers: the real Ansible sees
 /// the same values.
-#[test]
-fn ansible_sees_the_same() {
-    let mut inventories = all_cases("good");
-    // Ansible shows what is encrypted in a form of its own, and needs its password.
-    inventories.retain(|inventory| !case_name(inventory).contains("vault"));
-    inventories.extend(shipped());
-    for inventory in inventories {
-        let loaded = load_case(&inventory).unwrap_or_else(|errors| panic!("{errors}"));
-        let list = ansible_list(&inventory);
-        let theirs = hostvars(&list);
-        let shown = inventory.display();
-        for host in &loaded.hosts {
-            let nothing = Value::Object(serde_json::Map::new());
-            let theirs = theirs.get(&host.name).unwrap_or(&nothing);
-            assert_eq!(
-                &relevant(&host.variables),
-                theirs,
-                "{} in {shown}",
-                host.name
-            );
-        }
-        // Ansible leaves groups without hosts out of its list.
-        let all: BTreeSet<String> = loaded.hosts.iter().map(|host| host.name.clone()).collect();
-        assert_eq!(all, members(&list, "all"), "{shown}");
-        let groups: BTreeSet<&String> = loaded.hosts.iter().flat_map(|host| &host.groups).collect();
-        for group in groups {
-            let ours: BTreeSet<String> = loaded
-                .group(group)
-                .into_iter()
-                .map(|host| host.name.clone())
-                .collect();
-            assert_eq!(ours, members(&list, group), "the group {group} in {shown}");
-        }
+fn ansible_sees_the_same(inventory: &Path) {
+    let loaded = load_case(inventory).unwrap_or_else(|errors| panic!("{errors}"));
+    let list = ansible_list(inventory);
+    let theirs = hostvars(&list);
+    for host in &loaded.hosts {
+        let nothing = Value::Object(serde_json::Map::new());
+        let theirs = theirs.get(&host.name).unwrap_or(&nothing);
+        assert_eq!(&relevant(&host.variables), theirs, "{}", host.name);
+    }
+    // Ansible leaves groups without hosts out of its list.
+    let all: BTreeSet<String> = loaded.hosts.iter().map(|host| host.name.clone()).collect();
+    assert_eq!(all, members(&list, "all"));
+    let groups: BTreeSet<&String> = loaded.hosts.iter().flat_map(|host| &host.groups).collect();
+    for group in groups {
+        let ours: BTreeSet<String> = loaded
+            .group(group)
+            .into_iter()
+            .map(|host| host.name.clone())
+            .collect();
+        assert_eq!(ours, members(&list, group), "the group {group}");
     }
 }
 
 /// A snapshot whose case is gone would never be compared again.
-#[test]
 fn every_snapshot_has_its_case() {
     let mut expected: Vec<String> = Vec::new();
     for folder in ["broken", "good"] {
