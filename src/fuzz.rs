@@ -191,7 +191,7 @@ fn files(folder: &str) -> Vec<Vec<u8>> {
         for path in paths {
             if path.is_dir() {
                 collect(&path, found);
-            } else {
+            } else if !path.to_string_lossy().contains(".snap") {
                 found.push(std::fs::read(path).unwrap());
             }
         }

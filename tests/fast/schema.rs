@@ -59,6 +59,7 @@ fn inventories(folder: &str) -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(root().join(folder)).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
+        .filter(|path| !path.to_string_lossy().contains(".snap"))
         .map(|path| {
             if path.is_dir() {
                 path.join("inventory.yaml")
