@@ -25,7 +25,29 @@ pub struct Loaded {
     pub drop_ins: Option<Vec<String>>,
 }
 
+impl LoadedCommand {
+    /// From `{ path=PATH ; argv[]=WORD WORD ; ignore_errors=no ; ... }`, where no word has a
+    /// blank in it and `ExecStart` no prefix.
+    pub(super) fn of_shown(shown: &str) -> Option<Self> {
+        let (path, rest) = shown.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
+        let (arguments, _) = rest.split_once(" ; ignore_errors=no ; ")?;
+        Some(Self {
+            path: path.to_owned(),
+            arguments: arguments.split(' ').map(str::to_owned).collect(),
+            flags: Vec::new(),
+        })
+    }
+}
+
 impl Loaded {
+    /// From `NAME=VALUE NAME=VALUE`, where no value has a blank in it. systemctl writes
+    /// `[unprintable]` for one that has.
+    pub(super) fn environment_of_shown(shown: &str) -> Option<Vec<String>> {
+        let variables: Vec<_> = shown.split_whitespace().map(str::to_owned).collect();
+        let is_one = |variable: &String| variable.contains('=');
+        variables.iter().all(is_one).then_some(variables)
+    }
+
     /// Takes in one property; false when it is none that is known.
     pub(super) fn record(&mut self, property: &str, json: &str) -> bool {
         let value: Value = serde_json::from_str(json).unwrap_or_default();
@@ -92,5 +114,27 @@ mod tests {
             assert_eq!(loaded.commands, None, "{broken}");
         }
         assert!(!loaded.record("Other", "{}"));
+    }
+
+    /// The same words from systemctl's text.
+    #[test]
+    fn words_without_blanks_are_read_from_text() {
+        let shown = "{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $OPTS ; ignore_errors=no ; start_time=[n/a] ; stop_time=[n/a] ; pid=0 ; code=(null) ; status=0/0 }";
+        let command = LoadedCommand::of_shown(shown).unwrap();
+        assert_eq!(command.path, "/usr/sbin/dockerd");
+        assert_eq!(
+            command.arguments,
+            ["/usr/sbin/dockerd", "-H", "fd://", "$OPTS"]
+        );
+        for other in ["", "{ path=/x }", &shown.replace("=no", "=yes")] {
+            assert_eq!(LoadedCommand::of_shown(other), None, "{other}");
+        }
+        let environment = |shown| Loaded::environment_of_shown(shown);
+        assert_eq!(environment(""), Some(Vec::new()));
+        assert_eq!(
+            environment("A=b C=--x=y"),
+            Some(vec!["A=b".to_owned(), "C=--x=y".to_owned()])
+        );
+        assert_eq!(environment("A=b [unprintable]"), None);
     }
 }

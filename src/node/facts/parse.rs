@@ -301,6 +301,7 @@ impl Parser<'_> {
     fn around_docker(&mut self, fields: &[&str]) -> bool {
         match fields {
             ["unit", property] => self.unit(property),
+            ["unit-plain"] => self.facts.unit.get_or_insert_default().words_are_plain(),
             ["unit-loaded", property, json] => {
                 let unit = self.facts.unit.get_or_insert_default();
                 return unit.loaded.record(property, json);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Loaded;
+use super::{Loaded, LoadedCommand};
 
 /// What systemd says of the daemon's unit; of an init script the node says the same
 /// with the same words.
@@ -68,6 +68,14 @@ impl UnitFact {
     #[must_use]
     pub fn shown_command(&self) -> Option<&str> {
         Some(self.property("ExecStart")).filter(|shown| !shown.is_empty())
+    }
+
+    /// Takes what systemctl shows as what systemd has loaded: no word has a blank in it, as the
+    /// node has seen.
+    pub(super) fn words_are_plain(&mut self) {
+        self.loaded.commands =
+            LoadedCommand::of_shown(self.property("ExecStart")).map(|one| vec![one]);
+        self.loaded.environment = Loaded::environment_of_shown(self.property("Environment"));
     }
 
     /// Drop-ins as systemd will apply them once it reads them anew: by name,

@@ -68,10 +68,21 @@ account_ended() {
 account_way() {
     [ "$ACCOUNT_ID" = 0 ] || fail account "cannot act as $1 without root: set ansible_become for this host"
     [ "$1" != "$in_account_name" ] || return 0
-    in_account_uid=$(id -u "$1") && in_account_gid=$(id -g "$1") ||
-        fail account "there is no account $1"
+    # uid=1000(NAME) gid=1000(NAME) groups=...
+    in_account_ids=$(id "$1") || fail account "there is no account $1"
+    in_account_uid=${in_account_ids#uid=}
+    in_account_uid=${in_account_uid%%[!0-9]*}
+    in_account_gid=${in_account_ids#*" gid="}
+    in_account_gid=${in_account_gid%%[!0-9]*}
+    case $in_account_uid:$in_account_gid in
+    :* | *:) fail account "id $1 says no number" ;;
+    esac
     in_account_name=$1
-    if setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
+    in_account_tool=$(command -v setpriv)
+    # util-linux's; busybox has a link of that name, which knows less.
+    if [ -f "$in_account_tool" ] && [ ! -L "$in_account_tool" ]; then
+        in_account_how=setpriv
+    elif setpriv --reuid="$in_account_uid" --regid="$in_account_gid" --init-groups true 2>/dev/null; then
         in_account_how=setpriv
     elif chroot --userspec="$in_account_uid:$in_account_gid" / true 2>/dev/null; then
         in_account_how=chroot
