@@ -4,35 +4,23 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dtls_deploy::pki::{
-    Agent, AuthorityProfile, Certificate, DeliveredLeaf, KeyType, LeafName, LeafRequest, Ledger,
-    PROTOCOL, Request, Response, Role, Subject, sha256_hex,
+    Agent, Certificate, DeliveredLeaf, KeyType, LeafName, LeafRequest, Ledger, Request, Response,
+    Role, sha256_hex,
 };
-use dtls_deploy::secret::Secret;
+
+use super::{ensure, given_directory, has_begun, hello, passphrase, start};
 
 const HOSTS: usize = 4;
 
-fn passphrase() -> Secret {
-    Secret::from("correct horse battery staple".to_owned())
-}
-
 fn begin(directory: &Path) -> Agent {
     let mut agent = Agent::new();
-    let response = agent.handle(Request::Hello {
-        protocol: PROTOCOL,
-        directory: directory.to_owned(),
-        holder: "test".to_owned(),
-        wait_seconds: 0,
-    });
+    let response = agent.handle(hello(directory, "test"));
     assert!(matches!(response, Response::Hello { .. }), "{response:?}");
-    let response = agent.handle(Request::EnsureAuthority {
-        profile: AuthorityProfile::new(Subject::named("lab CA"), KeyType::EcdsaP256, 730),
-        passphrase: passphrase(),
-    });
+    let response = agent.handle(ensure(KeyType::EcdsaP256));
     assert!(
         matches!(response, Response::Authority { .. }),
         "{response:?}"
@@ -116,12 +104,11 @@ fn check(directory: &Path, agent: &mut Agent) {
 #[test]
 #[ignore = "started by a_kill_at_any_moment_leaves_a_directory_to_work_with"]
 fn issue_until_killed() {
-    let Some(directory) = std::env::var_os("PKI_TEST_DIRECTORY") else {
+    let Some(directory) = given_directory() else {
         return;
     };
-    let started = std::env::var_os("PKI_TEST_STARTED").unwrap();
-    fs::write(started, "").unwrap();
-    let mut agent = begin(Path::new(&directory));
+    has_begun();
+    let mut agent = begin(&directory);
     let mut keep_keys = false;
     loop {
         round(&mut agent, keep_keys);
@@ -134,22 +121,7 @@ fn a_kill_at_any_moment_leaves_a_directory_to_work_with() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("ca");
     for attempt in 0_u64..16 {
-        let started = root.path().join(format!("started-{attempt}"));
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "pki::crash::issue_until_killed", "--ignored"])
-            .env("PKI_TEST_DIRECTORY", &directory)
-            .env("PKI_TEST_STARTED", &started)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let waiting = Instant::now();
-        while !started.exists() {
-            assert!(
-                waiting.elapsed() < Duration::from_secs(60),
-                "it did not start"
-            );
-            sleep(Duration::from_millis(1));
-        }
+        let mut child = start(module_path!(), "issue_until_killed", &directory);
         // The first ones fall into the making of the authority, which takes
         // about 0.2 s, the others into issuing and delivering.
         sleep(Duration::from_millis(20 + attempt * 31));

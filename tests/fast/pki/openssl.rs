@@ -14,7 +14,7 @@ use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
-const PASSPHRASE: &str = "correct horse battery staple";
+use super::{PASSPHRASE, passphrase};
 
 /// A directory to work in, with the passphrase in the file `pass`.
 fn directory() -> TempDir {
@@ -40,10 +40,6 @@ fn openssl(directory: &Path, arguments: &str) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn passphrase() -> Secret {
-    Secret::from(PASSPHRASE.to_owned())
 }
 
 fn now() -> OffsetDateTime {

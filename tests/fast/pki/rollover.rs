@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dtls_deploy::pki::{
     Agent, AuthorityProfile, Certificate, ErrorKind, IssuedLeaf, KeyType, LeafRequest, Ledger,
@@ -14,11 +14,7 @@ use dtls_deploy::pki::{
 };
 use dtls_deploy::secret::Secret;
 
-const PASSPHRASE: &str = "correct horse battery staple";
-
-fn passphrase() -> Secret {
-    Secret::from(PASSPHRASE.to_owned())
-}
+use super::{PASSPHRASE, given_directory, has_begun, passphrase, start};
 
 fn agent(directory: &Path) -> Agent {
     let mut agent = Agent::new();
@@ -402,11 +398,11 @@ fn a_promotion_is_finished_wherever_it_was_cut() {
 #[test]
 #[ignore = "started by a_kill_at_any_moment_leaves_one_ca_or_two"]
 fn roll_over_until_killed() {
-    let Some(directory) = std::env::var_os("PKI_TEST_DIRECTORY") else {
+    let Some(directory) = given_directory() else {
         return;
     };
-    fs::write(std::env::var_os("PKI_TEST_STARTED").unwrap(), "").unwrap();
-    let mut agent = agent(Path::new(&directory));
+    has_begun();
+    let mut agent = agent(&directory);
     loop {
         ok(&mut agent, begin("lab CA", passphrase()));
         issue(
@@ -419,27 +415,11 @@ fn roll_over_until_killed() {
 
 #[test]
 fn a_kill_at_any_moment_leaves_one_ca_or_two() {
-    let (root, directory) = ca();
+    let (_root, directory) = ca();
     create(&mut agent(&directory), "lab CA");
     let mut moments = BTreeSet::new();
     for attempt in 0_u64..12 {
-        let started = root.path().join(format!("started-{attempt}"));
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "pki::rollover::roll_over_until_killed",
-                "--ignored",
-            ])
-            .env("PKI_TEST_DIRECTORY", &directory)
-            .env("PKI_TEST_STARTED", &started)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let waiting = Instant::now();
-        while !started.exists() {
-            assert!(waiting.elapsed() < Duration::from_secs(60));
-            sleep(Duration::from_millis(1));
-        }
+        let mut child = start(module_path!(), "roll_over_until_killed", &directory);
         sleep(Duration::from_millis(150 + attempt * 57));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -4,37 +4,25 @@ use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dtls_deploy::pki::{
-    Agent, AgentClient, AgentError, AuthorityProfile, DeliveredLeaf, ErrorKind, KeyType,
-    LeafRequest, PROTOCOL, Request, Response, Role, Subject, serve_with,
+    Agent, AgentClient, AgentError, DeliveredLeaf, ErrorKind, KeyType, LeafRequest, Request,
+    Response, Role, serve_with,
 };
-use dtls_deploy::secret::Secret;
 use tempfile::tempdir;
+
+use super::{given_directory, has_begun, passphrase, start};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn passphrase() -> Secret {
-    Secret::from("correct horse battery staple".to_owned())
-}
-
 fn hello(directory: &Path) -> Request {
-    Request::Hello {
-        protocol: PROTOCOL,
-        directory: directory.to_owned(),
-        holder: "test".to_owned(),
-        wait_seconds: 0,
-    }
+    super::hello(directory, "test")
 }
 
 fn ensure() -> Request {
-    Request::EnsureAuthority {
-        profile: AuthorityProfile::new(Subject::named("lab CA"), KeyType::EcdsaP256, 730),
-        passphrase: passphrase(),
-    }
+    super::ensure(KeyType::EcdsaP256)
 }
 
 fn issue(count: usize, key_type: KeyType) -> Request {
@@ -272,36 +260,22 @@ fn what_is_no_request_is_answered_without_repeating_it() {
 #[test]
 #[ignore = "started by a_killed_agent_frees_its_lock_at_once"]
 fn hold_the_lock() {
-    let Some(directory) = std::env::var_os("PKI_TEST_DIRECTORY") else {
+    let Some(directory) = given_directory() else {
         return;
     };
-    let directory = Path::new(&directory);
     let mut agent = Agent::new();
     assert!(matches!(
-        agent.handle(hello(directory)),
+        agent.handle(hello(&directory)),
         Response::Hello { .. }
     ));
-    std::fs::write(directory.join(".held"), "").unwrap();
+    has_begun();
     sleep(MINUTE);
 }
 
 #[test]
 fn a_killed_agent_frees_its_lock_at_once() {
     let directory = tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "pki::serve::hold_the_lock", "--ignored"])
-        .env("PKI_TEST_DIRECTORY", directory.path())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let started = Instant::now();
-    while !directory.path().join(".held").exists() {
-        assert!(
-            started.elapsed() < MINUTE,
-            "the other process did not get the lock"
-        );
-        sleep(Duration::from_millis(10));
-    }
+    let mut child = start(module_path!(), "hold_the_lock", directory.path());
     assert!(!is_free(directory.path()));
     child.kill().unwrap();
     child.wait().unwrap();

@@ -124,7 +124,7 @@ fn comments_other_blocks_and_repetitions_stay_where_they_are() {
     let mut second = super::agent(there.path());
     refused(second.handle(Request::AdoptAuthority {
         files: Some(files),
-        passphrase: secret(),
+        passphrase: passphrase(),
     }))
     .unwrap();
     assert_eq!(
@@ -147,7 +147,7 @@ fn a_key_in_a_backup_is_left_out_and_said() {
     certificate.content = Secret::new(mixed);
     let answer = refused(agent(to.path()).handle(Request::Import {
         files,
-        passphrase: secret(),
+        passphrase: passphrase(),
     }));
     let Response::Authority { warnings, .. } = answer.unwrap() else {
         panic!("another answer");

@@ -280,7 +280,7 @@ fn what_a_ca_excludes_is_known_before_it_is_issued() {
                 key_name: "node3/key.pem".to_owned(),
                 certificate_name: "node3/cert.pem".to_owned(),
             }],
-            passphrase: secret(),
+            passphrase: passphrase(),
         }));
         agrees(&what, issued.map(drop), case.refused);
     }

@@ -12,13 +12,13 @@ use std::process::Command;
 
 use dtls_deploy::pki::{
     AdoptedLeaf, Agent, AuthorityFiles, CaFile, Certificate, ErrorKind, KeyType, LeafRequest,
-    Ledger, PROTOCOL, Request, Response, Role, is_encrypted, sha256_hex,
+    Ledger, Request, Response, Role, is_encrypted, sha256_hex,
 };
 use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
-const PASSPHRASE: &str = "correct horse battery staple";
+use super::{PASSPHRASE, given_directory, has_begun, passphrase, start};
 
 fn directory() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
@@ -42,10 +42,6 @@ fn shell(directory: &Path, script: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn secret() -> Secret {
-    Secret::from(PASSPHRASE.to_owned())
-}
-
 fn agent_at(directory: &Path, clock: fn() -> OffsetDateTime) -> Agent {
     let mut agent = Agent::with_clock(clock);
     hello(&mut agent, directory).unwrap();
@@ -57,13 +53,7 @@ fn agent(directory: &Path) -> Agent {
 }
 
 fn hello(agent: &mut Agent, directory: &Path) -> Result<(), String> {
-    refused(agent.handle(Request::Hello {
-        protocol: PROTOCOL,
-        directory: directory.to_owned(),
-        holder: "test".to_owned(),
-        wait_seconds: 0,
-    }))
-    .map(|_| ())
+    refused(agent.handle(super::hello(directory, "test"))).map(|_| ())
 }
 
 /// The message and hint of an error.
@@ -128,7 +118,7 @@ fn issue(agent: &mut Agent, host: &str) -> Response {
             key_name: format!("{host}/key.pem"),
             certificate_name: format!("{host}/cert.pem"),
         }],
-        passphrase: secret(),
+        passphrase: passphrase(),
     })
 }
 
@@ -472,7 +462,7 @@ fn files_of_the_controller_become_the_ca_of_an_empty_directory() {
     let mut agent = agent(there.path());
     let request = || Request::AdoptAuthority {
         files: Some(files()),
-        passphrase: secret(),
+        passphrase: passphrase(),
     };
     assert!(matches!(
         agent.handle(request()),

@@ -1,8 +1,7 @@
 //! Keys that earlier versions or OpenSSL have encrypted for less work.
 
-use std::process::Stdio;
 use std::thread::sleep;
-use std::time::{Duration as Wait, Instant};
+use std::time::Duration as Wait;
 
 use super::*;
 
@@ -44,7 +43,7 @@ fn an_older_key_is_encrypted_again_when_it_is_used_and_openssl_opens_it() {
         let (before, public_before) = (file(), shell(path, public));
         let mut agent = agent(path);
         assert!(reencrypt(&mut agent, "another").is_err());
-        let passphrase = secret();
+        let passphrase = passphrase();
         refused(agent.handle(Request::OpenAuthority { passphrase })).unwrap();
         assert_eq!(file(), before, "{command}: opening it changes nothing");
         let said = reencrypt(&mut agent, PASSPHRASE).unwrap();
@@ -87,12 +86,11 @@ fn an_older_key_is_encrypted_again_when_it_is_used_and_openssl_opens_it() {
 #[test]
 #[ignore = "started by a_kill_while_it_is_encrypted_again_leaves_a_key_that_opens"]
 fn reencrypt_until_killed() {
-    let Some(path) = std::env::var_os("PKI_TEST_DIRECTORY") else {
+    let Some(path) = given_directory() else {
         return;
     };
-    let path = Path::new(&path);
-    let mut agent = agent(path);
-    fs::write(path.join(".started"), "").unwrap();
+    let mut agent = agent(&path);
+    has_begun();
     loop {
         reencrypt(&mut agent, PASSPHRASE).unwrap();
         fs::copy(path.join("older.pem"), path.join(".older")).unwrap();
@@ -107,22 +105,7 @@ fn a_kill_while_it_is_encrypted_again_leaves_a_key_that_opens() {
     older(path, OLDER[1]);
     shell(path, "cp ca-key.pem older.pem");
     for attempt in 0_u64..8 {
-        let _ = fs::remove_file(path.join(".started"));
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "pki::adopt::reencrypt::reencrypt_until_killed",
-                "--ignored",
-            ])
-            .env("PKI_TEST_DIRECTORY", path)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let waiting = Instant::now();
-        while !path.join(".started").exists() {
-            assert!(waiting.elapsed() < Wait::from_secs(60), "it did not start");
-            sleep(Wait::from_millis(1));
-        }
+        let mut child = start(module_path!(), "reencrypt_until_killed", path);
         sleep(Wait::from_millis(150 + attempt * 97));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -5,7 +5,7 @@ mod crashes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use dtls_deploy::pki::{
     Agent, AuthorityProfile, Certificate, DeliveredLeaf, ErrorKind, IssuedLeaf, KeyType, LeafName,
@@ -15,27 +15,7 @@ use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
-const PASSPHRASE: &str = "correct horse battery staple";
-
-fn passphrase() -> Secret {
-    Secret::from(PASSPHRASE.to_owned())
-}
-
-fn hello(directory: &Path, holder: &str) -> Request {
-    Request::Hello {
-        protocol: PROTOCOL,
-        directory: directory.to_owned(),
-        holder: holder.to_owned(),
-        wait_seconds: 0,
-    }
-}
-
-fn ensure(key_type: KeyType) -> Request {
-    Request::EnsureAuthority {
-        profile: AuthorityProfile::new(Subject::named("lab CA"), key_type, 730),
-        passphrase: passphrase(),
-    }
-}
+use super::{PASSPHRASE, ensure, hello, passphrase};
 
 fn leaf(host: &str, role: Role, prefix: &str) -> LeafRequest {
     LeafRequest {
