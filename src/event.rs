@@ -336,6 +336,10 @@ pub enum Check {
     ServerAsClient,
     /// The local socket answers.
     LocalSocket,
+    /// A daemon without TLS does not listen on its TCP port any more.
+    Closed,
+    /// Nothing that was deployed is left on the host.
+    Removed,
 }
 
 impl Check {
@@ -356,6 +360,8 @@ impl Check {
             Self::Port2375 => "port 2375 closed",
             Self::ServerAsClient => "server certificate refused as client",
             Self::LocalSocket => "local socket answers",
+            Self::Closed => "TCP port closed",
+            Self::Removed => "nothing left of the deployment",
         }
     }
 }

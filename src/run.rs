@@ -23,6 +23,7 @@ use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::journal::left::Left;
 use crate::journal::{Act, Journal};
+use crate::module::verify::after;
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
@@ -40,6 +41,7 @@ mod consent;
 mod ending;
 mod error;
 mod forwarding;
+mod found;
 mod holder;
 mod left;
 mod lock;
@@ -183,7 +185,7 @@ impl Run<'_> {
             self.show(&world.plan);
             self.consent(&world.plan).await?;
             materials = self.issue(world, &mut agent, &mut None).await?;
-            (outcome, proofs) = self.apply_and_prove(world, pass, &materials).await;
+            (outcome, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
             outcome.placed.extend(world.plan.arrived.iter().cloned());
             self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
             // The agent gives the lock back and ends.
@@ -192,7 +194,9 @@ impl Run<'_> {
             }
         }
         if proofs.is_empty() && !self.options.check {
-            proofs = self.proved(world, &materials, &InPlace::default()).await;
+            proofs = self
+                .proved(world, &materials, &InPlace::default(), program)
+                .await;
         }
         if world.plan.is_empty() {
             self.tell_arrived(world, program, &mut outcome, &proofs)
@@ -215,7 +219,8 @@ impl Run<'_> {
             .filter(|proof| proof.check == Check::Authorities && proof.verdict == Verdict::Failed)
             .map(|proof| proof.to.as_str())
             .collect();
-        if foreign.is_empty() || self.options.check || self.interrupt.is_asked() {
+        let declared = after(self.playbook).is_none();
+        if foreign.is_empty() || !declared || self.options.check || self.interrupt.is_asked() {
             return Ok(false);
         }
         let nodes = world.nodes.clone();
@@ -256,12 +261,15 @@ impl Run<'_> {
         world: &World,
         pass: usize,
         materials: &Materials,
+        program: &Program,
     ) -> (Outcome, Vec<Proof>) {
         let in_place = InPlace::default();
         let apply = self.apply(world, pass, &in_place);
         let applying = apply.run(&world.plan, materials);
-        if !world.plan.verify {
-            return (applying.await, Vec::new());
+        if !world.plan.verify || after(self.playbook).is_some() {
+            let outcome = applying.await;
+            let proofs = self.proved(world, materials, &in_place, program).await;
+            return (outcome, proofs);
         }
         // It is told after what was done.
         let (aside, told) = Events::aside();
@@ -272,7 +280,8 @@ impl Run<'_> {
         };
         let (outcome, proofs) = tokio::join!(applying, early);
         if in_place.is_withdrawn() {
-            return (outcome, self.proved(world, materials, &in_place).await);
+            let proofs = self.proved(world, materials, &in_place, program).await;
+            return (outcome, proofs);
         }
         for event in told.take() {
             self.events.emit(event);
@@ -351,28 +360,15 @@ impl Run<'_> {
             mut facts,
             mut missing,
         } = gather(&fresh, how).await;
-        let again = again.iter().filter_map(|(host, request)| {
-            let node = known.get(&host.name)?;
-            Some(async move {
-                let begun = Instant::now();
-                let read = node.facts(host.as_root, request).await;
-                self.events.waited(&host.name, Phase::Facts, begun);
-                (host, node, read)
-            })
-        });
-        let mut again = futures::stream::iter(again).buffer_unordered(self.options.forks);
-        while let Some((host, node, read)) = again.next().await {
-            match read {
-                Ok(fact) => {
-                    facts.insert(host.name.clone(), fact);
-                    nodes.insert(host.name.clone(), Arc::clone(node));
-                }
-                Err(error) => {
-                    let failure = error.failure(&host.name, "read facts");
-                    missing.insert(host.name.clone(), failure.kind);
-                    self.events.emit(Event::Failed(failure));
+        if !again.is_empty() {
+            let (read, failed) = self.read_again(program, &known).await;
+            for host in read.keys() {
+                if let Some(node) = known.get(host) {
+                    nodes.insert(host.clone(), Arc::clone(node));
                 }
             }
+            facts.extend(read);
+            missing.extend(failed);
         }
         leave_out_shared(&mut facts);
         let mut plan = self.plan(&facts);
@@ -391,6 +387,39 @@ impl Run<'_> {
             missing,
             plan,
         }
+    }
+
+    /// The facts of nodes that are connected, and which of them did not say theirs.
+    async fn read_again(
+        &self,
+        program: &Program,
+        nodes: &BTreeMap<String, Arc<Node>>,
+    ) -> (BTreeMap<String, NodeFacts>, BTreeMap<String, FailureKind>) {
+        let reading = self.hosts().into_iter().filter_map(|host| {
+            let node = nodes.get(&host.name)?;
+            Some(async move {
+                let begun = Instant::now();
+                let request = self.request(host, program);
+                let read = node.facts(host.as_root, &request).await;
+                self.events.waited(&host.name, Phase::Facts, begun);
+                (host, read)
+            })
+        });
+        let (mut facts, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        let mut reading = futures::stream::iter(reading).buffer_unordered(self.options.forks);
+        while let Some((host, read)) = reading.next().await {
+            match read {
+                Ok(fact) => {
+                    facts.insert(host.name.clone(), fact);
+                }
+                Err(error) => {
+                    let failure = error.failure(&host.name, "read facts");
+                    missing.insert(host.name.clone(), failure.kind);
+                    self.events.emit(Event::Failed(failure));
+                }
+            }
+        }
+        (facts, missing)
     }
 
     fn plan(&self, facts: &BTreeMap<String, NodeFacts>) -> Plan {

@@ -219,13 +219,13 @@ fn place_in(files: &mut Vec<UnitFile>, own: String, text: Option<&str>) {
 /// What dockerd will read and where it will be reached, by the node's own files as they will be:
 /// going back, they say something else than the inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Launched {
+pub(crate) struct Launched {
     pub mode: Option<DaemonMode>,
     pub paths: TlsPaths,
     pub address: DaemonAddress,
 }
 
-pub(super) fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched {
+pub(crate) fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched {
     let settings = text_of(daemon_json::PATH, facts, planned).unwrap_or_default();
     let files = unit_files(host, facts, planned);
     let directory = systemd_override::directory(&host.settings.unit);

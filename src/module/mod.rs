@@ -15,7 +15,7 @@ pub(crate) mod forget;
 mod former_drop_in;
 mod identity;
 pub(crate) mod init_script;
-mod launch;
+pub(crate) mod launch;
 mod live_restore;
 mod loaded_unit;
 mod push;
@@ -24,7 +24,7 @@ mod rollback;
 mod service;
 pub(crate) mod socket_override;
 pub(crate) mod systemd_override;
-mod verify;
+pub(crate) mod verify;
 mod wait_for;
 
 use std::fmt::Debug;

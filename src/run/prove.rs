@@ -6,10 +6,12 @@
 use std::borrow::Cow;
 
 use super::{Run, World};
+use crate::agent::Program;
 use crate::apply::{InPlace, Materials};
 use crate::event::{Event, Events, Proof};
 use crate::inventory::{Host, Inventory};
 use crate::module::restart::listens_as_declared;
+use crate::module::verify::after;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
 use crate::plan::{Action, leaf_location};
@@ -22,9 +24,14 @@ impl Run<'_> {
         world: &World,
         materials: &Materials,
         in_place: &InPlace,
+        program: &Program,
     ) -> Vec<Proof> {
         if !world.plan.verify {
             return Vec::new();
+        }
+        if let Some(after) = after(self.playbook) {
+            let proving = self.prove_found(world, program, in_place, after);
+            return self.interrupt.or(proving).await.unwrap_or_default();
         }
         let proving = self.prove(world, materials, in_place, self.events);
         self.interrupt.or(proving).await.unwrap_or_default()

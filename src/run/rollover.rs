@@ -238,13 +238,13 @@ impl Run<'_> {
         self.show(&world.plan);
         if world.plan.is_empty() {
             state.proofs = self
-                .proved(world, &self.materials(world), &InPlace::default())
+                .proved(world, &self.materials(world), &InPlace::default(), program)
                 .await;
             return Ok(Pass::Idle);
         }
         self.consent(&world.plan).await?;
         let materials = self.issue(world, agent, &mut state.passphrase).await?;
-        let (mut done, proofs) = self.apply_and_prove(world, pass, &materials).await;
+        let (mut done, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
         state.proofs = proofs;
         done.placed.extend(world.plan.arrived.iter().cloned());
         self.tell_delivered(agent, &mut done, &state.proofs).await;

@@ -69,17 +69,22 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
         proofs.push(proof(Check::ServerAsClient, verdict, seen));
     }
     if daemon.settings.local_socket {
-        let (verdict, seen) = match find_record(&output, "socket") {
-            Ok((outcome, tool, said)) => match outcome.as_str() {
-                "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
-                "unproved" => (Verdict::NotProved, said),
-                _ => (Verdict::Failed, format!("{tool}: {said}")),
-            },
-            Err(seen) => (Verdict::NotProved, seen),
-        };
+        let (verdict, seen) = judge_socket(&output);
         proofs.push(proof(Check::LocalSocket, verdict, seen));
     }
     proofs
+}
+
+/// What `prove_socket` saw.
+pub(super) fn judge_socket(output: &[u8]) -> (Verdict, String) {
+    match find_record(output, "socket") {
+        Ok((outcome, tool, said)) => match outcome.as_str() {
+            "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
+            "unproved" => (Verdict::NotProved, said),
+            _ => (Verdict::Failed, format!("{tool}: {said}")),
+        },
+        Err(seen) => (Verdict::NotProved, seen),
+    }
 }
 
 /// Only an alert that the daemon sent is a refusal. docker words it "remote

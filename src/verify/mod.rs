@@ -8,6 +8,7 @@
 //! from here, through the client's SSH connection.
 
 mod as_client;
+mod closed;
 mod daemon;
 mod judge;
 mod names;
@@ -15,6 +16,7 @@ pub mod pair;
 pub mod probe;
 mod selection;
 
+pub use closed::closed;
 pub use judge::{asked_for, foreign_authorities, judge_shown};
 pub use selection::VerifyScope;
 

@@ -154,11 +154,18 @@ fn rollback_goes_back_one_run_at_a_time() {
     assert_eq!(lab.exec("node3", DAEMON_FILES), first);
     assert_eq!(serial(&lab), first_serial);
     assert_eq!(lab.exec_as("node1", "ubuntu", CLIENT_FILES), client);
-    let verified = lab.deploy(&["verify", &inventory]);
-    assert!(verified.stdout.contains("own certificate accepted"));
+    proves(
+        &run.stdout,
+        &[
+            "own certificate accepted",
+            "daemon serves the issued certificate",
+            "local socket answers",
+        ],
+    );
 
     // Back to before the first one: no TLS, and the local socket answers.
-    lab.deploy(&["rollback", &inventory]);
+    let run = lab.deploy(&["rollback", &inventory]);
+    proves(&run.stdout, &["TCP port closed", "local socket answers"]);
     assert_eq!(lab.exec("node3", DAEMON_FILES), untouched);
     assert_eq!(
         lab.exec_as("node1", "ubuntu", CLIENT_FILES),
@@ -283,7 +290,15 @@ fn remove_leaves_nothing_of_ours_and_everything_of_others() {
         "{}",
         checked.stdout
     );
-    lab.deploy(&["remove", &inventory]);
+    let run = lab.deploy(&["remove", &inventory]);
+    proves(
+        &run.stdout,
+        &[
+            "TCP port closed",
+            "local socket answers",
+            "nothing left of the deployment",
+        ],
+    );
     assert_eq!(lab.exec("node3", DAEMON_FILES), daemon);
     assert_eq!(lab.exec_as("node1", "ubuntu", CLIENT_FILES), client);
     assert!(lab.exec("node3", "docker version").contains("Server:"));
@@ -348,4 +363,36 @@ fn an_undo_that_is_killed_is_taken_over() {
     lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
     assert_eq!(serial(&lab), before);
     nothing_of_ours(&lab, "node3");
+}
+
+fn proves(stdout: &str, checks: &[&str]) {
+    for check in checks {
+        let line = stdout.lines().find(|line| line.contains(check));
+        assert!(
+            line.is_some_and(|line| line.starts_with("proved")),
+            "{check}: {stdout}"
+        );
+    }
+}
+
+/// Somebody else takes the port as soon as docker leaves it.
+#[test]
+fn remove_says_that_the_port_still_answers() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.exec(
+        "node3",
+        "systemd-run --quiet --unit=other perl -MIO::Socket::INET -e \
+         'select(undef, undef, undef, 0.02) until $s = IO::Socket::INET->new(Listen => 5, LocalPort => 2376, ReuseAddr => 1); sleep 600'",
+    );
+    let run = lab.run(&["remove", &inventory]);
+    lab.exec("node3", "systemctl stop other");
+    assert_eq!(run.code, 6, "{}{}", run.stdout, run.stderr);
+    assert!(
+        run.stdout
+            .contains("something listens on tcp://10.0.0.12:2376"),
+        "{}",
+        run.stdout
+    );
 }

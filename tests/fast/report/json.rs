@@ -357,6 +357,8 @@ fn the_page_names_every_word() {
         Check::Port2375,
         Check::ServerAsClient,
         Check::LocalSocket,
+        Check::Closed,
+        Check::Removed,
     ] {
         words.push(serde_json::to_value(check).unwrap());
     }

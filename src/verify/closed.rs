@@ -1,0 +1,64 @@
+//! A daemon that has no TLS any more: its port is closed, and its local socket answers.
+//!
+//! Comes in: the nodes from which it was reached. Goes out: proofs. Called after `remove` and
+//! `rollback`.
+
+use futures::future::join_all;
+
+use super::daemon::judge_socket;
+use super::{DEADLINE, TOOL_DEADLINE, classify_dial};
+use crate::event::{Check, Proof, Verdict};
+use crate::inventory::Host;
+use crate::node::DialError;
+use crate::node::script::Script;
+use crate::plan::DaemonAddress;
+use crate::session::Node;
+
+/// Tries each address from each of the nodes, and the local socket from the daemon's own.
+pub async fn closed(
+    daemon: &Host,
+    own: &Node,
+    from: &[&Node],
+    addresses: &[DaemonAddress],
+) -> Vec<Proof> {
+    let ports = addresses
+        .iter()
+        .flat_map(|address| from.iter().map(move |node| port(daemon, node, address)));
+    let mut proofs = join_all(ports).await;
+    let mut script = Script::default();
+    script.call("prove_socket", &[&daemon.settings.unit]);
+    let (verdict, seen) = match own.run(daemon.as_root, &script, TOOL_DEADLINE).await {
+        Ok(output) => judge_socket(&output),
+        Err(error) => (Verdict::NotProved, error.to_string()),
+    };
+    proofs.push(Proof {
+        from: daemon.name.clone(),
+        to: daemon.name.clone(),
+        check: Check::LocalSocket,
+        verdict,
+        seen,
+    });
+    proofs
+}
+
+async fn port(daemon: &Host, node: &Node, address: &DaemonAddress) -> Proof {
+    let dialled = node.connection.dial(&address.host, address.port, DEADLINE);
+    let (verdict, seen) = match dialled.await {
+        Ok(_) => (
+            Verdict::Failed,
+            format!("something listens on {}", address.url()),
+        ),
+        Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
+        // Whoever answers nobody is not reached either.
+        Err(DialError::Timeout { .. }) => (Verdict::Proved, "no answer".to_owned()),
+        Err(error @ DialError::Forbidden { .. }) => classify_dial(&error.into()),
+        Err(error) => (Verdict::NotProved, error.to_string()),
+    };
+    Proof {
+        from: node.name.clone(),
+        to: daemon.name.clone(),
+        check: Check::Closed,
+        verdict,
+        seen,
+    }
+}
