@@ -388,7 +388,7 @@ impl Case {
 }
 
 /// Marks every leaf of these hosts in the ledger.
-fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
+pub fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
     let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
     let machine = lab.machines.get_mut(&ca.name).unwrap();
     let mut text = String::from_utf8(machine.stored(&path).unwrap().bytes.clone()).unwrap();

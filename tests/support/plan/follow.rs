@@ -17,7 +17,7 @@ use dtls_deploy::playbook::Playbook;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
-use super::case::{DEPLOYED, inventory_of, playbook, rotation, shipped};
+use super::case::{DEPLOYED, inventory_of, playbook, revoke, rotation, shipped};
 use super::lab::Lab;
 
 const INVENTORY: &str = "all:
@@ -113,6 +113,32 @@ impl World {
             machine.unsettled = None;
         }
         !plan.is_empty() && plan.problems.is_empty() && fails.is_empty()
+    }
+
+    /// The CA's part of a command. The others follow with the next plans.
+    fn change_ledger(&mut self, inventory: &Inventory, command: &str, ends: [End; 2]) {
+        let ca = inventory.ca();
+        if let Some((_, name)) = command.split_once(' ') {
+            revoke(&mut self.lab, ca, &[name.to_owned()], self.now);
+            return;
+        }
+        // As it is without us, and then with what is found on the hosts that answer.
+        let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
+        let machine = self.lab.machines.get_mut(&ca.name).unwrap();
+        let ledger = String::from_utf8(machine.stored(&path).unwrap().bytes.clone()).unwrap();
+        let is_silent = |line: &str| {
+            let named = ["one", "two"].into_iter().zip(ends);
+            let mut silent = named.filter(|(_, end)| *end == End::Unreachable);
+            silent.any(|(name, _)| line.contains(&format!("\"host\":\"{name}\"")))
+        };
+        let found = ledger
+            .lines()
+            .filter(|line| line.contains(r#""event":"issued""#) && !is_silent(line));
+        let found: String = found
+            .map(|line| line.replace(r#""event":"issued""#, r#""event":"adopted""#) + "\n")
+            .collect();
+        assert_ne!(found, "");
+        machine.write(&path, &found, self.now.unix_timestamp());
     }
 
     fn file(&self, host: &str, path: &str) -> Option<Vec<u8>> {
@@ -223,6 +249,17 @@ impl World {
 
 const COMMANDS: [&str; 5] = ["deploy", "rotate", "rotate-ca", "rollback", "remove"];
 
+/// Commands after which the ledger says something else: whose certificates are revoked, or
+/// that all were made by hand.
+const LEDGERS: [&str; 6] = [
+    "revoke client",
+    "revoke ci@client",
+    "revoke one",
+    "mark client",
+    "mark one",
+    "adopt",
+];
+
 fn changes() -> Vec<(&'static str, Value)> {
     vec![
         ("nothing", json!({})),
@@ -286,11 +323,20 @@ fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<
     }
     let before = world.reached();
     assert!(!before.is_empty());
+    let own = |world: &World| world.leaf("client", "~/.docker/cert.pem");
+    let first = own(&world);
     match command {
         "rotate" => {
             world.run(&new, &rotation(), ends);
         }
-        "rotate-ca" => {
+        named if named.starts_with("mark") || named == "adopt" => {
+            world.change_ledger(&new, named, ends);
+            world.run(&new, &playbook(shipped("deploy")), ends);
+        }
+        "rotate-ca" | "revoke client" | "revoke ci@client" | "revoke one" => {
+            if command != "rotate-ca" {
+                world.change_ledger(&new, command, ends);
+            }
             let rotate = playbook(shipped("rotate-ca"));
             for _ in 0..9 {
                 if !world.run(&new, &rotate, ends) {
@@ -303,6 +349,9 @@ fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<
         }
     }
     let after = world.reached();
+    if command == "revoke client" && ends == [End::Well; 2] && variables.is_empty() {
+        assert_ne!(own(&world), first, "the revoked certificate is replaced");
+    }
     let lost = before.difference(&after).filter(|(daemon, _)| {
         let place = usize::from(daemon == "two");
         // A daemon that has no TLS any more, or listens to nobody, is reached by nobody.
@@ -318,8 +367,12 @@ fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<
 fn whatever_becomes_of_daemons_their_clients_reach_what_they_reached() {
     let mut wrong = Vec::new();
     let mut cases = 0;
-    for command in COMMANDS {
+    for command in COMMANDS.into_iter().chain(LEDGERS) {
         for (what, variables) in changes() {
+            let plain = ["nothing", "another name", "port and client directory"];
+            if LEDGERS.contains(&command) && !plain.contains(&what) {
+                continue;
+            }
             for rolled in ROLLED {
                 // What is changed besides does not depend on where a rollover is.
                 if rolled > 0 && !matches!(what, "nothing" | "another client directory") {
