@@ -15,9 +15,6 @@ use super::resolve::Resolved;
 use super::values::ClientEnv;
 use crate::yaml::source::quoted;
 
-/// Characters of a CN (RFC 5280, appendix A.1: ub-common-name).
-const LONGEST_NAME: usize = 64;
-
 pub(super) fn of_the_client(resolved: &Resolved, ca_days: Option<u32>, context: &mut Context) {
     let host = &resolved.host;
     if host.identities.is_empty() {
@@ -41,19 +38,6 @@ pub(super) fn of_the_client(resolved: &Resolved, ca_days: Option<u32>, context: 
     }
     for identity in &host.identities {
         let holder = identity.holder();
-        let length = holder.chars().count();
-        if length > LONGEST_NAME {
-            refuse(
-                format!(
-                    "{} is too long for a certificate: {length} characters",
-                    quoted(&holder)
-                ),
-                format!(
-                    "name and host may have {} characters together",
-                    LONGEST_NAME - 1
-                ),
-            );
-        }
         let settings = &identity.settings;
         if let Some(renew) = settings.renew_before {
             let whose = format!("certificates of {}", quoted(&holder));

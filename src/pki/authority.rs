@@ -65,7 +65,7 @@ impl AuthorityProfile {
 /// What a leaf is asked to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeafProfile {
-    /// At most 64 characters (RFC 5280, appendix A.1).
+    /// The host or the identity that it is for: [`Subject::of_leaf`].
     pub common_name: String,
     pub role: Role,
     pub sans: BTreeSet<San>,
@@ -236,7 +236,7 @@ impl Authority {
         if now < self.certificate.not_before() {
             return Err(AuthorityError::NotYetValid(self.certificate.not_before()));
         }
-        let subject = Subject::named(&profile.common_name);
+        let subject = Subject::of_leaf(&profile.common_name);
         subject.check()?;
         Chain::known(std::slice::from_ref(&self.certificate))?.check_leaf(
             profile.role,

@@ -16,11 +16,8 @@ use super::session::{Session, certificate_name, key_name};
 use super::store::{
     CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE, NewFile, RETIRED, ROLLED_OVER,
 };
-use super::subject::Subject;
+use super::subject::{LONGEST_COMMON_NAME, Subject};
 use crate::secret::Secret;
-
-/// Longest common name in characters (RFC 5280, appendix A.1).
-const LONGEST_NAME: usize = 64;
 
 impl Session {
     /// The key is written before its certificate. A key without one has signed
@@ -74,7 +71,10 @@ impl Session {
         let mut generation = retired.len() + 2;
         loop {
             let number = format!(" {generation}");
-            let base: String = base.chars().take(LONGEST_NAME - number.len()).collect();
+            let base: String = base
+                .chars()
+                .take(LONGEST_COMMON_NAME - number.len())
+                .collect();
             let numbered = Subject {
                 common_name: Some(base + &number),
                 ..subject.clone()

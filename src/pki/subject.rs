@@ -9,6 +9,10 @@ use rcgen::{DistinguishedName, DnType, DnValue};
 use serde::{Deserialize, Serialize};
 
 use super::name::escape_value;
+use super::sha256_hex;
+
+/// In characters (RFC 5280, appendix A.1: ub-common-name).
+pub(super) const LONGEST_COMMON_NAME: usize = 64;
 
 /// A distinguished name, one value per attribute (RFC 5280, section 4.1.2.4).
 ///
@@ -44,6 +48,21 @@ impl Subject {
         }
     }
 
+    /// The subject of a certificate for a host or an identity. A name that is longer than a
+    /// common name may be is cut and ends in the beginning of its SHA-256, so that two of them
+    /// differ for whatever reads common names, such as authorization plugins of dockerd. The
+    /// whole name is in the subjectAltName, which docker and OpenSSL go by.
+    #[must_use]
+    pub fn of_leaf(holder: &str) -> Self {
+        if holder.chars().count() <= LONGEST_COMMON_NAME {
+            return Self::named(holder);
+        }
+        let hash = sha256_hex(holder.as_bytes());
+        let hash = hash.get(..16).unwrap_or(&hash);
+        let cut: String = holder.chars().take(LONGEST_COMMON_NAME - 17).collect();
+        Self::named(&format!("{}-{hash}", cut.trim_end_matches(['.', '-'])))
+    }
+
     /// The attributes that are set, in the order OpenSSL asks for them, which
     /// is the order they are encoded in, with the upper bound of each in
     /// characters (RFC 5280, appendix A.1).
@@ -54,7 +73,7 @@ impl Subject {
             ("L", &self.locality, 128),
             ("O", &self.organization, 64),
             ("OU", &self.organizational_unit, 64),
-            ("CN", &self.common_name, 64),
+            ("CN", &self.common_name, LONGEST_COMMON_NAME),
             ("emailAddress", &self.email_address, 255),
         ]
         .into_iter()
@@ -157,6 +176,19 @@ mod tests {
         assert_eq!(order, ["C", "O", "CN", "emailAddress"]);
         assert_eq!(subject.check(), Ok(()));
         assert!(serde_json::from_str::<Subject>(r#"{"cn":"lab"}"#).is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_cut_and_stays_its_own() {
+        let name = |last: char| format!("{}.{}.example.{last}", "a".repeat(63), "b".repeat(63));
+        let (one, other) = (Subject::of_leaf(&name('x')), Subject::of_leaf(&name('y')));
+        assert_eq!((one.check(), other.check()), (Ok(()), Ok(())));
+        assert_ne!(one, other);
+        assert_eq!(one, Subject::of_leaf(&name('x')));
+        let longest = "x".repeat(LONGEST_COMMON_NAME);
+        assert_eq!(Subject::of_leaf(&longest), Subject::named(&longest));
+        let edge = Subject::of_leaf(&format!("{}.{}", "a".repeat(46), "b".repeat(20)));
+        assert!(edge.to_string().contains("a-"), "{edge}");
     }
 
     #[test]

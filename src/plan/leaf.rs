@@ -17,9 +17,7 @@ use super::renewal::{Renewal, renewal, usable};
 use super::{Planner, Refusal};
 use crate::inventory::Host;
 use crate::node::facts::FileFact;
-use crate::pki::{
-    AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer, Subject,
-};
+use crate::pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer};
 
 /// What shall happen about one leaf.
 #[derive(Debug, Clone)]
@@ -377,12 +375,6 @@ impl Planner<'_> {
             key_name,
             certificate_name,
         };
-        Subject::named(&request.common_name)
-            .check()
-            .map_err(|error| {
-                Refusal::new(format!("the name of its certificate: {error}"))
-                    .hint("give the host a shorter name in the inventory, and its address as ansible_host")
-            })?;
         self.check_authority(signer, &request)?;
         Ok(LeafDecision::Issue {
             reasons,

@@ -148,7 +148,7 @@ pub(super) fn mismatches(
     // The client's own is told by its key alone; those of several people on one
     // host are for one person each.
     if host.identity.is_some() {
-        let wanted = Subject::named(&host.holder()).to_string();
+        let wanted = Subject::of_leaf(&host.holder()).to_string();
         if certificate.subject() != wanted {
             faults.push(format!(
                 "it is that of {}, want {wanted}",

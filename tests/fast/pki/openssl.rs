@@ -137,6 +137,43 @@ fn openssl_verifies_every_leaf_type_under_every_ca_type() {
     }
 }
 
+/// A CN has 64 characters at most.
+#[test]
+fn a_long_name_is_verified_as_a_whole() {
+    let directory = directory();
+    let path = directory.path();
+    let ca = authority(KeyType::EcdsaP256);
+    fs::write(path.join("ca.pem"), ca.certificate().to_pem()).unwrap();
+    let key = generate(KeyType::EcdsaP256).unwrap();
+    let host = format!("{}.{}.example.com", "a".repeat(50), "b".repeat(50));
+    let identity = format!("alice@{host}");
+    for (role, name, sans) in [
+        (Role::Daemon, &host, sans(&[&host])),
+        (Role::Client, &host, BTreeSet::new()),
+        (Role::Client, &identity, BTreeSet::new()),
+    ] {
+        let profile = LeafProfile {
+            common_name: name.clone(),
+            sans,
+            ..profile(KeyType::EcdsaP256, role)
+        };
+        let serial = dtls_deploy::pki::Serial::random().unwrap();
+        let leaf = ca.sign(&profile, &key, serial, now()).unwrap();
+        fs::write(path.join("leaf.pem"), leaf.certificate.to_pem()).unwrap();
+        let named = if name == &host {
+            format!("-verify_hostname {host}")
+        } else {
+            String::new()
+        };
+        openssl(
+            path,
+            &format!("verify -x509_strict -CAfile ca.pem {named} leaf.pem"),
+        );
+        let text = openssl(path, "x509 -in leaf.pem -noout -ext subjectAltName");
+        assert!(text.contains(name.as_str()), "{text}");
+    }
+}
+
 /// PROCEDURE, guide C, rows 1 to 3.
 #[test]
 fn the_profile_is_what_openssl_shows() {
