@@ -2,10 +2,12 @@
 //! shell's profile.
 
 use super::{Module, Parameter, STATE, is_absent};
-use crate::docker::environment::{Environment, with_block};
+use crate::docker::environment::{Environment, found, with_block};
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal, daemon_address};
+use crate::plan::{
+    Change, Content, DaemonAddress, Desired, FileMode, Place, Planner, Refusal, daemon_address,
+};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -58,6 +60,17 @@ impl Module for Client {
             })?,
             None => "",
         };
+        if is_of_another(planner, host, facts, old) && !host.settings.take_over {
+            if environment.is_none() {
+                return Ok(Vec::new());
+            }
+            return Err(Refusal::new(format!(
+                "the block in {} is of another inventory called {}: it leads to a daemon that is not one of this inventory's, with another client's files",
+                facts.expand(&path),
+                planner.inventory.name
+            ))
+            .hint("leave `profile` out of dtls_client_env in one of the two inventories, or take the block over with -e dtls_take_over=true"));
+        }
         let text =
             with_block(old, &planner.inventory.name, environment.as_ref()).map_err(|error| {
                 Refusal::new(format!("{}: {error}", facts.expand(&path)))
@@ -87,6 +100,30 @@ impl Module for Client {
             .into_iter()
             .collect())
     }
+}
+
+/// Whether the block of this inventory's name is another inventory's, whose file has the same
+/// name: it names other files than this client's, and a daemon on no host of this inventory.
+/// The files of one directory are told apart by their certificates, where they are delivered.
+fn is_of_another(planner: &Planner<'_>, host: &Host, facts: &NodeFacts, profile: &str) -> bool {
+    let Some(block) = found(profile, &planner.inventory.name) else {
+        return false;
+    };
+    let directory = block
+        .certificate_path
+        .unwrap_or_else(|| "~/.docker".to_owned());
+    if facts.expand(&directory) == facts.expand(&host.settings.client_dir) {
+        return false;
+    }
+    let leads_to = DaemonAddress::listened(&block.host, "");
+    planner.inventory.daemons().all(|daemon| {
+        let listens = daemon.settings.listen.iter();
+        let listens = listens.map(|listen| listen.host.trim_matches(['[', ']']));
+        let mut own = listens.chain([&*daemon.name, &*daemon.connection.address]);
+        leads_to
+            .as_ref()
+            .is_none_or(|address| own.all(|name| name != address.host))
+    })
 }
 
 fn environment(
