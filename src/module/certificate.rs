@@ -7,7 +7,7 @@ use super::{Kind, Module, Parameter, ROLE, leaf_holders, role_of};
 use crate::inventory::{Host, Inventory, host_of, identity_of};
 use crate::node::facts::FactRequest;
 use crate::pki::{Entry, Role};
-use crate::plan::{Action, Change, LeafDecision, Planner, Refusal, request_leaf};
+use crate::plan::{Action, Change, LeafDecision, Planner, Refusal, request_leaf, revoked};
 use crate::playbook::Task;
 
 #[derive(Debug)]
@@ -111,6 +111,8 @@ fn note_undeclared(planner: &mut Planner<'_>, host: &Host) {
     for entry in entries
         .filter(of_host)
         .filter(|entry| !entry.superseded && entry.not_after > planner.now)
+        // What a CA has signed that is not in force lets nobody in.
+        .filter(|entry| revoked::is_of_present(&planner.authority, entry))
     {
         let end = until.entry(entry.host.clone()).or_insert(entry.not_after);
         *end = entry.not_after.max(*end);

@@ -243,7 +243,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         let style = self.style;
         if changes.is_empty() && !self.missing.is_empty() {
             if self.hosts.is_subset(&self.missing) {
-                let why = "no host could be looked at";
+                let why = "every host was refused or could not be reached";
                 self.said(0, "31", "nothing was changed:", why);
             } else {
                 self.said(0, "33", "nothing to change", "on the other hosts");

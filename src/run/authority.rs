@@ -99,7 +99,7 @@ impl Run<'_> {
         self.events.emit(Event::Warning {
             host: Some(self.inventory.ca().name.clone()),
             text: format!(
-                "the CA key's passphrase is easy to guess (fewer than {guesses} guesses): change it on the CA node with openssl pkcs8 -topk8, or begin with a new CA"
+                "the passphrase given for the CA key is easy to guess (fewer than {guesses} guesses). If it opens the key, change it on the CA node with openssl pkcs8 -topk8, or begin with a new CA"
             ),
         });
         Ok(())

@@ -20,7 +20,7 @@ fn an_account_that_no_node_knows_is_said_of_each_and_nothing_is_changed() {
         "{said}"
     );
     assert!(
-        said.contains("nothing was changed: no host could be looked at"),
+        said.contains("nothing was changed: every host was refused or could not be reached"),
         "{said}"
     );
     assert!(!said.contains("other hosts"), "{said}");

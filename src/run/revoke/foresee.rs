@@ -115,8 +115,13 @@ impl Run<'_> {
         };
         if let Some(entry) = found.entries.iter().find(listed) {
             let host = &entry.host;
+            let comes = if options.mark_only {
+                "the CA's next rollover gives it new certificates"
+            } else {
+                "its old certificates stop working, and it gets new ones"
+            };
             self.warn(Some(ca), format!(
-                "{host} is in the inventory: its old certificates stop working, and it gets new ones and goes on being let in. If it shall be kept out, take it out of the inventory first"
+                "{host} is in the inventory: {comes} and goes on being let in. To keep it out, remove it from the inventory first"
             ));
         }
         let now = OffsetDateTime::now_utc();
