@@ -169,6 +169,9 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFault> {
     Ok(text)
 }
 
+/// The crate `ssh-key` takes an ECDSA key only if its secret number fills all its bytes.
+const UNREADABLE: &str = "it is damaged, of a kind that is not supported, or one of the few ECDSA keys (1 in 256) whose secret number begins with zeros: make another with ssh-keygen";
+
 fn classify(text: &Zeroizing<String>) -> Result<(Private, Option<PublicKey>), KeyFault> {
     let unusable = |reason: &str| Err(KeyFault::Unusable(reason.to_owned()));
     if text.contains("Proc-Type: 4,ENCRYPTED") {
@@ -178,7 +181,7 @@ fn classify(text: &Zeroizing<String>) -> Result<(Private, Option<PublicKey>), Ke
     }
     if text.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
         let Ok(key) = PrivateKey::from_openssh(text.trim()) else {
-            return unusable("it is damaged, or of a kind that is not supported");
+            return unusable(UNREADABLE);
         };
         let public = key.public_key().clone();
         return Ok(if key.is_encrypted() {
@@ -192,7 +195,7 @@ fn classify(text: &Zeroizing<String>) -> Result<(Private, Option<PublicKey>), Ke
     }
     if text.contains("PRIVATE KEY-----") {
         let Ok(key) = decode_secret_key(text, None) else {
-            return unusable("it is damaged, or of a kind that is not supported");
+            return unusable(UNREADABLE);
         };
         let public = key.public_key().clone();
         return Ok((Private::Plain(Arc::new(key)), Some(public)));

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dtls_deploy::node::{ConnectError, Connection, Limits, SshContext, Target, connect};
+use russh::keys::PrivateKey;
 use tempfile::TempDir;
 
 pub const LIMITS: Limits = Limits {
@@ -59,14 +60,30 @@ pub fn sh(program: &str, args: &[&str]) -> String {
 }
 
 /// Makes a key pair with ssh-keygen and returns the private half's path.
+///
+/// The crate `ssh-key` refuses one ECDSA key in 256: its secret number is a byte shorter than
+/// others. Such a key is made again.
 pub fn keygen(directory: &Path, name: &str, kind: &str, passphrase: &str) -> PathBuf {
     let path = directory.join(name);
     let file = path.to_str().expect("UTF-8");
-    let mut args = vec!["-q", "-N", passphrase, "-C", name, "-f", file, "-t", kind];
+    let mut args = vec!["-q", "-N", "", "-C", name, "-f", file, "-t", kind];
     if kind == "rsa" {
         args.extend(["-b", "2048"]);
     }
-    sh("ssh-keygen", &args);
+    for _ in 0..4 {
+        sh("ssh-keygen", &args);
+        let text = fs::read_to_string(&path).expect("a private key");
+        if kind != "ecdsa" || PrivateKey::from_openssh(text.trim()).is_ok() {
+            break;
+        }
+        fs::remove_file(&path).expect("to make it again");
+    }
+    if !passphrase.is_empty() {
+        sh(
+            "ssh-keygen",
+            &["-q", "-p", "-P", "", "-N", passphrase, "-f", file],
+        );
+    }
     path
 }
 
