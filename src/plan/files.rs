@@ -10,7 +10,7 @@ use super::change::{Action, Change, Content, FileChange, TextDiff};
 use super::place::{Kind, Place};
 use super::shown::shown;
 use super::{Planner, Refusal};
-use crate::inventory::Host;
+use crate::inventory::{Host, system_directory};
 use crate::module::daemon_json::DIRECTORY;
 use crate::node::facts::{File, FileFact, NodeFacts};
 use crate::pki::{Bundle, private_key_hint, sha256_hex};
@@ -269,11 +269,16 @@ fn word(path: &str) -> Cow<'_, str> {
 }
 
 /// What is worth knowing of a directory with keys that others may read: each key
-/// in it is its owner's alone, but the guides make the directory so, too.
+/// in it is its owner's alone, but the guides make the directory so, too. Where a link
+/// is on the way nothing is said: chmod would follow it to what is another's.
 #[must_use]
 pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal> {
     let mode = facts.directory(directory)?.mode;
     let path = facts.expand(directory);
+    let mut way = facts.directories.get(&path)?.iter();
+    if way.any(|component| component.link) || system_directory(&path).is_some() {
+        return None;
+    }
     // /etc/docker is Docker's own; one that others may write to is refused.
     let is_told = mode & 0o077 != 0 && mode & 0o022 == 0 && path != DIRECTORY;
     is_told.then(|| {
