@@ -36,6 +36,7 @@ pub(super) fn check(
         refuse_foreign(planner, host, facts)?;
         let serves_tls = |change: &&Change| matches!(&change.action, Action::Restart(restart) if restart.serves != Served::Socket);
         if changes.iter().any(serves_tls) {
+            reached(planner, host)?;
             heard(host, facts)?;
             notes.extend(boot(host, facts)?);
         }
@@ -72,6 +73,8 @@ pub(super) fn everything(
     if host.is_daemon {
         let foreign = refuse_foreign(planner, host, facts).err();
         refusals.extend(foreign.map(|refusal| (Look::Owner, refusal)));
+        let unreached = reached(planner, host).err();
+        refusals.extend(unreached.map(|refusal| (Look::Listening, refusal)));
         match boot(host, facts) {
             Ok(note) => notes.extend(note),
             Err(refusal) => refusals.push((Look::Listening, refusal)),
@@ -266,6 +269,28 @@ fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<Str
             "somebody listens on {place} already, and only root can tell who; dockerd does not start if it is another program"
         ))),
         Owner::Daemon => Ok(None),
+    }
+}
+
+/// Whether clients reach what the inventory spells out: they use the first that the daemon
+/// listens on.
+fn reached(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
+    let is_loopback = |listen: &&Listen| match listen.host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => listen.host == "localhost",
+    };
+    let first = host.settings.listen.first().filter(is_loopback);
+    let mut clients = planner.inventory.clients();
+    let other = clients.find(|client| client.name != host.name);
+    match (first, other) {
+        (Some(listen), Some(client)) => Err(Refusal::new(format!(
+            "{} in dtls_listen is loopback, where no other machine reaches it, and {} is a client",
+            listen.text, client.name
+        ))
+        .hint(
+            "let dtls_listen begin with an address that clients reach, or with tcp://0.0.0.0:2376",
+        )),
+        _ => Ok(()),
     }
 }
 
