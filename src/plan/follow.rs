@@ -11,7 +11,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use targets::{Scope, Set, Target, targets};
+use targets::{Context, Scope, Set, Target, targets};
 use verdict::{Fits, Verdict, gives_way};
 
 use super::kept::{Kept, Why};
@@ -198,8 +198,16 @@ impl Scene<'_> {
         let path = file.path();
         match self.targets.get(&path) {
             None => Verdict::default(),
-            Some(Target::Trust(holder, scope)) => self.trust(holder, scope, &path),
-            Some(Target::Pair(scope, set)) => self.pair(scope, set),
+            Some(Target::Trust(holder, scope)) => {
+                let mut verdict = self.first_context(scope, &file.content);
+                verdict.join(self.trust(holder, scope, &path));
+                verdict
+            }
+            Some(Target::Pair(scope, set)) => {
+                let mut verdict = self.first_context(scope, &file.content);
+                verdict.join(self.pair(scope, set));
+                verdict
+            }
             Some(Target::Endpoint(scope)) => self.endpoint(scope, &path, &file.content),
             Some(Target::Profile) => self.profile(&path, &file.content),
         }
@@ -342,6 +350,25 @@ impl Scene<'_> {
             // Nobody uses one that is new.
             verdict.after.retain(|_| old.is_some());
             verdict
+        })
+    }
+
+    /// A context that is not made gets no certificates and no key either: without its meta.json
+    /// nothing would find them again.
+    fn first_context(&self, scope: &Scope, content: &Content) -> Verdict {
+        let Scope::One(Context { metadata, .. }) = scope else {
+            return Verdict::default();
+        };
+        let is_there = !matches!(self.facts.file(metadata), Some(FileFact::Absent));
+        if is_there || matches!(content, Content::Gone { .. }) {
+            return Verdict::default();
+        }
+        let made = self.changes.iter().find_map(|change| match &change.action {
+            Action::File(file) if file.path() == *metadata => Some(&file.content),
+            _ => None,
+        });
+        made.map_or_else(Verdict::default, |made| {
+            self.endpoint(scope, metadata, made)
         })
     }
 

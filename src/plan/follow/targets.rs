@@ -35,15 +35,24 @@ pub(super) struct Set {
 #[derive(Debug, Clone)]
 pub(super) enum Scope {
     All,
-    /// One daemon, by its name, and the name of the context.
-    One(String, String),
+    /// The one that this context leads to.
+    One(Context),
+}
+
+/// What a client has of one daemon.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub daemon: String,
+    pub name: String,
+    /// Its meta.json: docker knows no context without.
+    pub metadata: String,
 }
 
 impl Scope {
     pub(super) fn has(&self, daemon: &Host) -> bool {
         match self {
             Self::All => true,
-            Self::One(name, _) => *name == daemon.name,
+            Self::One(context) => context.daemon == daemon.name,
         }
     }
 }
@@ -52,9 +61,9 @@ impl Target<'_> {
     /// What a person calls it: its context, or the path.
     pub(super) fn called(&self, path: &str) -> String {
         match self {
-            Self::Trust(_, Scope::One(_, context))
-            | Self::Pair(Scope::One(_, context), _)
-            | Self::Endpoint(Scope::One(_, context)) => format!("context {context}"),
+            Self::Trust(_, Scope::One(context))
+            | Self::Pair(Scope::One(context), _)
+            | Self::Endpoint(Scope::One(context)) => format!("context {}", context.name),
             _ => path.to_owned(),
         }
     }
@@ -75,12 +84,16 @@ pub(super) fn targets<'a>(
         put(&mut targets, holder, own, &Scope::All);
         for daemon in planner.inventory.daemons() {
             let paths = context_paths(holder, daemon);
-            let scope = Scope::One(daemon.name.clone(), context_name(holder, daemon));
+            let metadata = facts.expand(&format!("{}/meta.json", paths.metadata));
+            let scope = Scope::One(Context {
+                daemon: daemon.name.clone(),
+                name: context_name(holder, daemon),
+                metadata: metadata.clone(),
+            });
             let copies = ["ca.pem", "cert.pem", "key.pem"]
                 .map(|name| facts.expand(&format!("{}/{name}", paths.tls)));
             put(&mut targets, holder, copies, &scope);
-            let meta = facts.expand(&format!("{}/meta.json", paths.metadata));
-            targets.insert(meta, Target::Endpoint(scope));
+            targets.insert(metadata, Target::Endpoint(scope));
         }
     }
     for profile in PROFILES {
