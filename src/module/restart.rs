@@ -15,7 +15,7 @@ use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, FileFact, NodeFacts, UnitFact};
 use crate::plan::{
-    Action, Change, Containers, Content, Forget, Note, OWNER, Planner, Refusal,
+    Action, Change, Containers, Content, DaemonAddress, Forget, Note, OWNER, Planner, Refusal,
     Restart as RestartAction, Served, is_swarm_manager,
 };
 use crate::playbook::Task;
@@ -111,7 +111,8 @@ impl Module for Restart {
         let serves = served(planner, host, facts)?;
         let open = match &serves {
             Served::Socket => open_ports(planner, host, facts)?,
-            _ => None,
+            Served::Kept { mode, address, .. } => opened(host, *mode, address),
+            Served::Issued(_) => None,
         };
         let validation = launch::validation(host, facts, &planner.earlier)?;
         let (mut changes, others) = launch::changes(host, facts, &planner.earlier);
@@ -198,40 +199,57 @@ fn open_ports(
         .into_iter()
         .map(|listener| (listener.address, listener.path))
         .collect();
-    if !facts.systemd {
-        let text = launch::text_of(daemon_json::PATH, facts, &planner.earlier).unwrap_or_default();
-        let hosts = tcp_hosts(text).into_iter();
-        open.extend(hosts.map(|host| (host, daemon_json::PATH.to_owned())));
-    }
+    let text = launch::text_of(daemon_json::PATH, facts, &planner.earlier).unwrap_or_default();
+    let hosts = tcp_hosts(text).into_iter();
+    open.extend(hosts.map(|host| (host, daemon_json::PATH.to_owned())));
     let own = socket_override::path(host);
     let ours_goes = matches!(change_of(planner, &own), Some(Content::Gone { .. }));
     let mut socket = socket_override::files(facts);
     socket.retain(|file| !(ours_goes && file.path == own));
     let ports = ports(&socket).into_iter();
     open.extend(ports.map(|port| (port.stream, port.path)));
-    let Some((address, path)) = open.first() else {
+    let Some((_, path)) = open.first() else {
         return Ok(None);
     };
-    let text = format!(
-        "without TLS docker would listen on {address} ({path}) in plain: everybody who reaches it would be root on this host"
-    );
-    let mut contents = planner
-        .earlier
+    let listed = open
         .iter()
-        .filter_map(|change| match &change.action {
-            Action::File(file) => Some(&file.content),
-            _ => None,
-        });
-    if host.settings.anyone_can_connect || contents.any(|of| matches!(of, Content::Kept { .. })) {
-        return Ok(Some(Note {
-            host: host.name.clone(),
-            text,
-            danger: true,
-        }));
+        .map(|(address, path)| format!("{address} ({path})"));
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "without TLS docker would listen on {listed} in plain: everybody who reaches it would be root on this host"
+    );
+    // With systemd, `hosts` stands there only where it stood before the first deployment.
+    let is_restored = |(_, path): &(String, String)| facts.systemd && path == daemon_json::PATH;
+    if host.settings.anyone_can_connect
+        || goes_back(&planner.earlier)
+        || open.iter().all(is_restored)
+    {
+        return Ok(Some(danger(host, text)));
     }
     Err(Refusal::new(text).hint(format!(
         "take it out of {path} on the node first, or stop docker there; dtls_i_understand_anyone_can_connect: true if it is meant"
     )))
+}
+
+/// Going back to a daemon that asks nobody for a certificate, where the inventory says otherwise:
+/// what it declares itself every plan says.
+fn opened(host: &Host, mode: DaemonMode, address: &DaemonAddress) -> Option<Note> {
+    let is_news = mode == DaemonMode::Tls && host.settings.daemon_mode != mode;
+    is_news.then(|| {
+        let text = format!(
+            "docker would listen on {} and ask nobody for a certificate: everybody who reaches it would be root on this host",
+            address.url()
+        );
+        danger(host, text)
+    })
+}
+
+fn danger(host: &Host, text: String) -> Note {
+    Note {
+        host: host.name.clone(),
+        text,
+        danger: true,
+    }
 }
 
 /// What the daemon serves with the files as they will be.
