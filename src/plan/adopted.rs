@@ -53,8 +53,9 @@ pub(super) fn is_adopted(authority: &Authority, certificate: &Certificate) -> bo
 }
 
 impl Planner<'_> {
-    /// A node that went back to an older disk has an older pair: as long as that
-    /// is good nothing has to be done, but somebody should know.
+    /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
+    /// that is good nothing has to be done, but somebody should know. Which of the two it was is
+    /// not known: a generation that was gone back to is not kept.
     pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {
         let ledger = &self.authority.ledger;
         let is_earlier = ledger
@@ -64,7 +65,7 @@ impl Planner<'_> {
             self.note(
                 host,
                 format!(
-                    "{} is an earlier one than was last delivered (serial {}): the node may have gone back to a backup; it is kept until it is due, on the rules of any other",
+                    "{} is an earlier one than was last delivered (serial {}): a rollback has put it back, or a backup; it is kept until it is due, on the rules of any other",
                     host.certificate_of(role),
                     certificate.serial()
                 ),
