@@ -244,7 +244,7 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
     // The guide's four, of which one is an address that only the node itself has.
     lab.in_network(
         "node3",
-        "ip address replace 10.0.2.15/32 dev lo; ip address replace 10.0.0.112/24 dev eth0",
+        "ip address replace 10.0.2.15/32 dev lo; ip address replace 10.0.0.112/24 dev eth0; ip address replace 10.99.0.1/32 dev docker0",
     );
     lab.exec(
         "node1",
@@ -279,7 +279,9 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
     );
     let proved = line(&run, "proved");
     assert!(proved.contains("10.0.0.112, "), "{}", run.stdout);
-    assert!(!run.stdout.contains("172.17.0.1"), "{}", run.stdout);
+    for address in ["172.17.0.1", "10.99.0.1"] {
+        assert!(!run.stdout.contains(address), "{}", run.stdout);
+    }
     assert!(
         line(&run, "not reached").contains("nowhere.example.com"),
         "{}",
@@ -297,7 +299,10 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
     );
     lab.exec("node1", "echo 10.0.0.10 nowhere.example.com >>/etc/hosts; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -addext basicConstraints=critical,CA:FALSE -keyout /root/other.pem 2>/dev/null >>/root/other.pem; systemd-run -q openssl s_server -www -accept 2376 -cert /root/other.pem -key /root/other.pem; until openssl s_client -connect 127.0.0.1:2376 </dev/null 2>/dev/null | grep -q CN; do sleep 0.1; done");
     let elsewhere = lab.run(&["verify", &own]);
-    lab.in_network("node3", "ip address del 10.0.2.15/32 dev lo");
+    lab.in_network(
+        "node3",
+        "ip address del 10.0.2.15/32 dev lo; ip address del 10.99.0.1/32 dev docker0",
+    );
     assert_eq!(elsewhere.code, 6, "{}", elsewhere.stdout);
     assert!(
         line(&elsewhere, "FAILED").contains(

@@ -4,13 +4,13 @@
 //! writes them in `/proc/net`. Goes out: the addresses of global scope, without
 //! those of docker's own networks. Called by the facts' parser.
 //!
-//! `/proc/net/fib_trie` has the IPv4 addresses and not their interfaces; the
-//! interface is that of the narrowest network in `/proc/net/route` that is reached
-//! without a gateway and holds the address. docker's interfaces are told by the
+//! `/proc/net/fib_trie` has the IPv4 addresses and not their interfaces: `ip` tells
+//! them. Where there is none, the interface is that of the narrowest network in
+//! `/proc/net/route` that is reached without a gateway and holds the address. docker's interfaces are told by the
 //! names that it gives them: `docker0`, `docker_gwbridge`, `br-` with twelve
 //! hexadecimal digits, `veth` (moby/moby, libnetwork/drivers/bridge).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::network::{inet6, socket_address};
@@ -22,6 +22,8 @@ pub(super) struct OwnAddresses {
     v6: BTreeSet<Ipv6Addr>,
     /// Networks that are reached without a gateway: network, mask, interface.
     networks: Vec<(u32, u32, String)>,
+    /// Interfaces that have an address, as `ip` names them.
+    on: BTreeMap<Ipv4Addr, BTreeSet<String>>,
 }
 
 /// `IFA_F_TEMPORARY`, `IFA_F_DADFAILED`, `IFA_F_DEPRECATED`, `IFA_F_TENTATIVE`
@@ -36,6 +38,14 @@ impl OwnAddresses {
             ["v4", address] => match address.parse() {
                 Ok(address) => {
                     self.v4.insert(address);
+                    true
+                }
+                Err(_) => false,
+            },
+            ["on", interface, address] => match address.parse() {
+                Ok(address) => {
+                    let interfaces = self.on.entry(address).or_default();
+                    interfaces.insert((*interface).to_owned());
                     true
                 }
                 Err(_) => false,
@@ -77,10 +87,18 @@ impl OwnAddresses {
             !address.is_loopback()
                 && !address.is_link_local()
                 && !address.is_unspecified()
-                && !self.interface(**address).is_some_and(is_dockers)
+                && !self.is_on_dockers(**address)
         });
         let v4 = v4.copied().map(IpAddr::V4);
         v4.chain(self.v6.iter().copied().map(IpAddr::V6)).collect()
+    }
+
+    fn is_on_dockers(&self, address: Ipv4Addr) -> bool {
+        match self.on.get(&address) {
+            // One that another interface has, too, is the node's.
+            Some(interfaces) => interfaces.iter().all(|interface| is_dockers(interface)),
+            None => self.interface(address).is_some_and(is_dockers),
+        }
     }
 
     fn interface(&self, address: Ipv4Addr) -> Option<&str> {
@@ -143,6 +161,24 @@ mod tests {
     }
 
     #[test]
+    fn an_address_in_no_network_is_where_ip_says() {
+        let found = of(&[
+            &["v4", "10.99.0.1"],
+            &["v4", "10.0.0.12"],
+            &["v4", "192.0.2.7"],
+            &["v4", "172.17.0.3"],
+            &["route", "eth0", "0000000A", "00FFFFFF"],
+            &["route", "docker0", "000011AC", "0000FFFF"],
+            &["on", "docker0", "10.99.0.1"],
+            &["on", "docker0", "192.0.2.7"],
+            &["on", "lo", "192.0.2.7"],
+            &["on", "eth0", "10.0.0.12"],
+            &["on", "eth0", "172.17.0.3"],
+        ]);
+        assert_eq!(found, ["10.0.0.12", "172.17.0.3", "192.0.2.7"]);
+    }
+
+    #[test]
     fn of_ipv6_those_stay_that_others_use_tomorrow() {
         let found = of(&[
             &["v6", "fe800000000000000000000000000001", "20", "80", "eth0"],
@@ -175,6 +211,7 @@ mod tests {
             &["v4", "10.0.0"][..],
             &["v6", "fe80", "20", "80", "eth0"],
             &["route", "eth0", "0000000A"],
+            &["on", "eth0", "10.0.0"],
             &["route", "eth0", "0000000A", "zz"],
         ] {
             assert!(!own.record(record, "x86_64"), "{record:?}");

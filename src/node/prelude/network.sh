@@ -73,8 +73,8 @@ fact_network() {
 }
 
 # fact_own_addresses: the node's addresses, and the networks that it reaches without
-# a gateway, which tell the interface of an IPv4 address. Without an awk or the
-# kernel's tables nothing is said.
+# a gateway, which tell the interface of an IPv4 address where there is no ip: one of
+# its own, a /32, is in none. Without an awk or the kernel's tables nothing is said.
 fact_own_addresses() {
     command -v awk >/dev/null 2>&1 || return 0
     [ -r /proc/net/fib_trie ] && [ -r /proc/net/route ] || return 0
@@ -98,6 +98,10 @@ fact_own_addresses() {
             next
         }
         { print "own-address\tv6\t" $1 "\t" $4 "\t" $5 "\t" $6 }' "$@"
+    command -v ip >/dev/null 2>&1 || return 0
+    # shellcheck disable=SC2016 # the program is awk's
+    ip -o -4 address show 2>/dev/null | awk '
+        $3 == "inet" { sub("/.*", "", $4); print "own-address\ton\t" $2 "\t" $4 }'
 }
 
 # fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
