@@ -152,6 +152,7 @@ impl Node {
             Err(FactError::Changed(_)) => NodeFacts::parse(&ask().await?, request)?,
             facts => facts?,
         };
+        facts.claims.reached = self.connection.address();
         facts.compare_clock(begun, OffsetDateTime::now_utc().unix_timestamp());
         Ok(facts)
     }

@@ -24,6 +24,7 @@ pub mod validation;
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,6 +86,11 @@ pub trait Connection: Send + Sync + Debug {
 
     /// For messages: `ubuntu@node3 (10.0.0.12:22)`.
     fn description(&self) -> String;
+
+    /// The address that was connected to, where it is known.
+    fn address(&self) -> Option<IpAddr> {
+        None
+    }
 
     /// How long logging in took, once there was a connection; none where
     /// nobody logs in.

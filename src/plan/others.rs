@@ -1,8 +1,8 @@
 //! Addresses of other hosts, which none may claim for its own certificate.
 //!
-//! Comes in: the inventory, and what nodes say of their own addresses
-//! (`dtls_own_addresses`). Goes out: a refusal where one claims an address that the
-//! inventory gives to another host, and the addresses that several nodes claim, which
+//! Comes in: the inventory, where the nodes were connected to, and what they say of
+//! their own addresses (`dtls_own_addresses`). Goes out: a refusal where one claims an
+//! address that another host is known by, and the addresses that several nodes claim, which
 //! are nobody's. Pure.
 
 use std::collections::BTreeMap;
@@ -59,8 +59,14 @@ pub fn leave_out_shared(facts: &mut BTreeMap<String, NodeFacts>) {
 }
 
 impl Planner<'_> {
-    /// Refuses a node that says of an address that it is its own, and the inventory
-    /// knows another host by it.
+    /// Where this run is connected to a host that the inventory may know by name only.
+    fn reached(&self, host: &Host) -> Option<IpAddr> {
+        let address = self.facts.get(&host.name)?.claims.reached?.to_canonical();
+        (!address.is_loopback()).then_some(address)
+    }
+
+    /// Refuses a node that says of an address that it is its own, and another host is
+    /// known by it.
     pub(super) fn check_own_addresses(
         &self,
         host: &Host,
@@ -68,18 +74,22 @@ impl Planner<'_> {
     ) -> Result<(), Refusal> {
         let own = facts.own_addresses.iter().flatten();
         let own: Vec<&IpAddr> = own.chain(facts.claims.shared.keys()).collect();
-        let mine: Vec<IpAddr> = declared(host).collect();
+        let mine: Vec<IpAddr> = declared(host).chain(self.reached(host)).collect();
         let others = self
             .inventory
             .hosts
             .iter()
             .filter(|other| other.name != host.name);
         for other in others {
-            let theirs =
-                declared(other).find(|address| own.contains(&address) && !mine.contains(address));
-            if let Some(address) = theirs {
+            let declared = declared(other).map(|address| (address, "in the inventory that is"));
+            let reached = self.reached(other);
+            let reached = reached.map(|address| (address, "at that address this run reached"));
+            let theirs = declared
+                .chain(reached)
+                .find(|(address, _)| own.contains(&address) && !mine.contains(address));
+            if let Some((address, whose)) = theirs {
                 return Err(Refusal::new(format!(
-                    "it says that {address} is its own, and in the inventory that is {}",
+                    "it says that {address} is its own, and {whose} {}",
                     other.name
                 ))
                 .hint(format!(

@@ -16,6 +16,8 @@ pub struct Claims {
     /// Addresses of its own that other nodes claim, too, by whom; set by whoever has
     /// the facts of all of them.
     pub shared: BTreeMap<IpAddr, Vec<String>>,
+    /// Where the node was connected to, as far as the connection knows.
+    pub reached: Option<IpAddr>,
     /// Why sudo records what the account sends, in sudo's own word.
     pub sudo_records: Option<String>,
     /// In a handshake the daemon has asked for certificates of a CA that is not in

@@ -4,6 +4,7 @@
 //! channel of its own. Made by [`super::connect`], used by everything above.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(super) struct SshConnection {
     endpoint: Endpoint,
     sessions: Arc<Semaphore>,
     login_took: Duration,
+    address: Option<IpAddr>,
     is_verified: bool,
     /// What this connection runs through must outlive it.
     _jump: Option<Arc<SshConnection>>,
@@ -67,6 +69,7 @@ impl SshConnection {
     ) -> Self {
         Self {
             is_verified: session.trust == Trust::Identified,
+            address: session.address,
             handle: session.handle,
             remarks: session.remarks,
             written: session.written,
@@ -334,6 +337,10 @@ impl Connection for SshConnection {
 
     fn description(&self) -> String {
         self.node()
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        self.address
     }
 
     fn login_took(&self) -> Option<Duration> {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ pub(super) struct Session {
     pub remarks: Arc<Remarks>,
     pub trust: Trust,
     pub written: Arc<Written>,
+    pub address: Option<IpAddr>,
 }
 
 /// Up to three tries within the connect timeout, for transient failures only.
@@ -67,8 +68,12 @@ async fn try_once(
         phase,
         after: settings.connect_timeout,
     };
-    let stream: Box<dyn Stream> = match via {
-        Some((jump, which)) => through(jump, which, settings, end).await?,
+    let (stream, address): (Box<dyn Stream>, _) = match via {
+        // Who resolves a name is the jump host.
+        Some((jump, which)) => (
+            through(jump, which, settings, end).await?,
+            settings.endpoint.host.parse().ok(),
+        ),
         None => tokio::time::timeout_at(end, tcp(settings, end))
             .await
             .map_err(|_| timeout(Phase::Tcp))??,
@@ -97,6 +102,7 @@ async fn try_once(
                 remarks,
                 trust,
                 written,
+                address,
             })
         }
         (Ok(_), None) => Err(ConnectError::Protocol {
@@ -137,7 +143,10 @@ fn failure(settings: &Settings, error: &russh::Error, heard: &[u8]) -> ConnectEr
 
 /// Resolves and connects, one address after the other, each with its share of
 /// what is left of the time.
-async fn tcp(settings: &Settings, end: Instant) -> Result<Box<dyn Stream>, ConnectError> {
+async fn tcp(
+    settings: &Settings,
+    end: Instant,
+) -> Result<(Box<dyn Stream>, Option<IpAddr>), ConnectError> {
     let endpoint = &settings.endpoint;
     let unresolved = |reason: String| ConnectError::NameNotResolved {
         endpoint: Box::new(endpoint.clone()),
@@ -163,7 +172,7 @@ async fn tcp(settings: &Settings, end: Instant) -> Result<Box<dyn Stream>, Conne
             Ok(Ok(stream)) => {
                 // Otherwise Nagle's algorithm and delayed ACKs cost 40 ms a command.
                 let _ = stream.set_nodelay(true);
-                return Ok(Box::new(Prompt::new(stream)));
+                return Ok((Box::new(Prompt::new(stream)), Some(address.ip())));
             }
             Ok(Err(error)) => last = tcp_failure(settings, &error),
             Err(_) => {

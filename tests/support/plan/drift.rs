@@ -31,7 +31,7 @@ impl Machine {
             }
             (
                 "skew" | "resolved" | "addresses" | "own_addresses" | "nonlocal_bind" | "listeners"
-                | "space",
+                | "space" | "reached",
                 value,
             ) => self.surroundings(what, value),
             ("systemd", Value::Bool(systemd)) => self.systemd = *systemd,
@@ -122,6 +122,9 @@ impl Machine {
                     let length = if address.is_ipv4() { 32 } else { 128 };
                     network.addresses.push((address, length));
                 }
+            }
+            ("reached", value) => {
+                self.reached = serde_json::from_value(value.clone()).unwrap();
             }
             ("own_addresses", value) => {
                 self.own_addresses = serde_json::from_value(value.clone()).unwrap();

@@ -68,6 +68,7 @@ pub struct Machine {
     pub network: Option<Network>,
     /// What the node finds of its own addresses; none without an awk.
     pub own_addresses: Option<BTreeSet<std::net::IpAddr>>,
+    pub reached: Option<std::net::IpAddr>,
     pub space: BTreeMap<String, Space>,
     pub engine: EngineFact,
     /// How the change of another run stands: armed, working, undo-failed.
@@ -110,6 +111,7 @@ impl Machine {
             skew: 0,
             resolved: BTreeMap::new(),
             network: None,
+            reached: None,
             own_addresses: Some(["10.0.0.12".parse().unwrap()].into()),
             space: BTreeMap::new(),
             engine: EngineFact::default(),
@@ -270,6 +272,7 @@ impl Machine {
         };
         facts.claims.sudo_records.clone_from(&self.sudo_records);
         facts.claims.unheard.clone_from(&self.unheard);
+        facts.claims.reached = self.reached;
         if !request.former.is_empty() {
             self.former(request, &mut facts);
         }
