@@ -208,6 +208,7 @@ async fn the_users_configuration_counts_and_the_target_wins() {
         connection.description(),
         format!("root@node1 (127.0.0.1:{})", sshd.port)
     );
+    assert_eq!(connection.address(), "127.0.0.1".parse().ok());
 
     let mut target = sshd.bare_target(known);
     target.address = "wrong".to_owned();
