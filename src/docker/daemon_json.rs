@@ -230,7 +230,7 @@ pub fn without(
     {
         let is_kept = |host: &&Value| !tcp.iter().any(|ours| host.as_str() == Some(ours));
         let left: Vec<Value> = hosts.iter().filter(is_kept).cloned().collect();
-        // What is left is what dockerd does when nothing is said.
+        // The rest is what dockerd does by default.
         if left.iter().all(|host| host.as_str() == Some(LOCAL_SOCKET)) {
             ours.push(HOSTS);
         } else if left != *hosts {

@@ -111,7 +111,7 @@ fn note_undeclared(planner: &mut Planner<'_>, host: &Host) {
     for entry in entries
         .filter(of_host)
         .filter(|entry| !entry.superseded && entry.not_after > planner.now)
-        // What a CA has signed that is not in force lets nobody in.
+        // Daemons reject what a CA has signed that is not in force.
         .filter(|entry| revoked::is_of_present(&planner.authority, entry))
     {
         let end = until.entry(entry.host.clone()).or_insert(entry.not_after);

@@ -231,13 +231,13 @@ fn open_ports(
     )))
 }
 
-/// Going back to a daemon that asks nobody for a certificate, where the inventory says otherwise:
+/// Going back to a daemon that asks for no client certificate, where the inventory says otherwise:
 /// what it declares itself every plan says.
 fn opened(host: &Host, mode: DaemonMode, address: &DaemonAddress) -> Option<Note> {
     let is_news = mode == DaemonMode::Tls && host.settings.daemon_mode != mode;
     is_news.then(|| {
         let text = format!(
-            "docker would listen on {} and ask nobody for a certificate: everybody who reaches it would be root on this host",
+            "docker would listen on {} without asking for a client certificate: every client that reaches it would be root on this host",
             address.url()
         );
         danger(host, text)

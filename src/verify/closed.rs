@@ -49,9 +49,8 @@ async fn port(daemon: &Host, node: &Node, address: &DaemonAddress) -> Proof {
             format!("something listens on {}", address.url()),
         ),
         Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
-        // Whoever answers nobody is not reached either.
-        Err(DialError::Timeout { .. }) => (Verdict::Proved, "no answer".to_owned()),
         Err(error @ DialError::Forbidden { .. }) => classify_dial(&error.into()),
+        // A firewall or a dead host says nothing about the port itself.
         Err(error) => (Verdict::NotProved, error.to_string()),
     };
     Proof {

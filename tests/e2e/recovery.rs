@@ -396,3 +396,17 @@ fn remove_says_that_the_port_still_answers() {
         run.stdout
     );
 }
+
+/// A firewall that drops packets does not show that the port is closed.
+#[test]
+fn remove_does_not_take_silence_for_a_closed_port() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let rule = "INPUT -i eth0 -p tcp --dport 2376 -j DROP";
+    lab.exec("node3", &format!("iptables -I {rule}"));
+    let run = lab.run(&["remove", &inventory]);
+    lab.exec("node3", &format!("iptables -D {rule}"));
+    assert_eq!(run.code, 6, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("not-proved=1"), "{}", run.stdout);
+}
