@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::keys::KeyFault;
+
 /// The destination as it was finally understood, for messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -82,6 +84,30 @@ impl fmt::Display for Phase {
     }
 }
 
+/// Why a server ends a connection before anybody has logged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// `PerSourcePenalties`: every further attempt lengthens the penalty.
+    Penalty,
+    /// `MaxStartups`.
+    TooManyLogins,
+    /// It has not said why.
+    Unexplained,
+}
+
+impl HangUp {
+    /// From what OpenSSH says in place of its greeting (`sshd.c`, `drop_connection`).
+    pub(super) fn of(said: &str) -> Self {
+        if said.contains("Not allowed at this time") {
+            Self::Penalty
+        } else if said.contains("MaxStartups") {
+            Self::TooManyLogins
+        } else {
+            Self::Unexplained
+        }
+    }
+}
+
 /// A key that a `known_hosts` file has on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedKey {
@@ -146,6 +172,8 @@ pub enum ConnectError {
         endpoint: Box<Endpoint>,
         reason: String,
     },
+    /// EMFILE or ENFILE: this machine opens no more files.
+    NoMoreFiles { endpoint: Box<Endpoint> },
     /// A deadline passed.
     Timeout {
         endpoint: Box<Endpoint>,
@@ -156,6 +184,7 @@ pub enum ConnectError {
     Closed {
         endpoint: Box<Endpoint>,
         phase: Phase,
+        why: HangUp,
         reason: String,
     },
     /// No `known_hosts` file has a key for this host.
@@ -200,7 +229,7 @@ pub enum ConnectError {
     IdentityFile {
         endpoint: Box<Endpoint>,
         path: PathBuf,
-        reason: String,
+        fault: KeyFault,
     },
     /// A jump host could not be connected to or would not pass us on.
     JumpHost {
@@ -234,6 +263,7 @@ impl ConnectError {
             Self::NameNotResolved { endpoint, .. }
             | Self::Refused { endpoint }
             | Self::Unreachable { endpoint, .. }
+            | Self::NoMoreFiles { endpoint }
             | Self::Timeout { endpoint, .. }
             | Self::Closed { endpoint, .. }
             | Self::HostKeyUnknown { endpoint, .. }
@@ -257,9 +287,8 @@ impl ConnectError {
         match self {
             Self::Refused { .. } => true,
             Self::Timeout { phase, .. } => *phase != Phase::Authentication,
-            // PerSourcePenalties: every further attempt lengthens the penalty.
-            Self::Closed { phase, reason, .. } => {
-                *phase != Phase::Authentication && !reason.contains("Not allowed at this time")
+            Self::Closed { phase, why, .. } => {
+                *phase != Phase::Authentication && *why != HangUp::Penalty
             }
             _ => false,
         }
@@ -295,6 +324,10 @@ impl fmt::Display for ConnectError {
             }
             Self::Refused { .. } => write!(out, "nothing listens on port {}", to.port),
             Self::Unreachable { reason, .. } => write!(out, "{reason}"),
+            Self::NoMoreFiles { .. } => write!(
+                out,
+                "this machine allows no more open files, and each connection is one"
+            ),
             Self::Timeout { phase, after, .. } => {
                 write!(out, "{phase} did not finish within {after:?}")
             }
@@ -355,10 +388,10 @@ impl fmt::Display for ConnectError {
                     None => Ok(()),
                 }
             }
-            Self::IdentityFile { path, reason, .. } => {
+            Self::IdentityFile { path, fault, .. } => {
                 write!(
                     out,
-                    "the key file {} cannot be used: {reason}",
+                    "the key file {} cannot be used: {fault}",
                     path.display()
                 )
             }
@@ -378,4 +411,30 @@ impl fmt::Display for ConnectError {
 fn list<T: fmt::Display>(items: &[T]) -> String {
     let items: Vec<String> = items.iter().map(ToString::to_string).collect();
     items.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_penalty_is_not_lengthened_whatever_the_message_says() {
+        let closed = |why, reason: &str| ConnectError::Closed {
+            endpoint: Box::new(Endpoint {
+                name: "node".to_owned(),
+                user: "ubuntu".to_owned(),
+                host: "10.0.0.1".to_owned(),
+                port: 22,
+                known_as: "10.0.0.1".to_owned(),
+                via: None,
+            }),
+            phase: Phase::Handshake,
+            why,
+            reason: reason.to_owned(),
+        };
+        let said = "Not allowed at this time\r\n";
+        assert_eq!(HangUp::of(said), HangUp::Penalty);
+        assert!(!closed(HangUp::Penalty, "reworded").is_transient());
+        assert!(closed(HangUp::Unexplained, said).is_transient());
+    }
 }

@@ -5,8 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::{ConnectError, Phase};
-use super::transport::NO_MORE_FILES;
+use super::error::{ConnectError, HangUp, Phase};
+use super::keys::KeyFault;
 
 pub(super) fn hint(error: &ConnectError) -> Option<String> {
     let to = error.endpoint();
@@ -19,7 +19,7 @@ pub(super) fn hint(error: &ConnectError) -> Option<String> {
             "is sshd running on {}, and is {} its port (ansible_port)?",
             to.host, to.port
         ),
-        ConnectError::Unreachable { reason, .. } if reason == NO_MORE_FILES => {
+        ConnectError::NoMoreFiles { .. } => {
             "raise the hard limit (ulimit -Hn), or take fewer hosts with --limit".to_owned()
         }
         ConnectError::Unreachable { .. }
@@ -35,7 +35,7 @@ pub(super) fn hint(error: &ConnectError) -> Option<String> {
                 to.host
             )
         }
-        ConnectError::Closed { reason, .. } => closed(reason),
+        ConnectError::Closed { why, .. } => closed(*why).to_owned(),
         ConnectError::HostKeyUnknown { files, .. } => format!(
             "compare the fingerprint with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` \
              on the node's console, then record it: {} >> {}",
@@ -68,7 +68,7 @@ pub(super) fn hint(error: &ConnectError) -> Option<String> {
              and the private one in the agent (ssh-add -l) or named by ansible_ssh_private_key_file?",
             to.port, to.user, to.host, to.user
         ),
-        ConnectError::IdentityFile { path, reason, .. } => identity(path, reason),
+        ConnectError::IdentityFile { path, fault, .. } => identity(path, fault),
         ConnectError::JumpHost { source, .. } => return source.hint(),
         ConnectError::JumpRefused { which, .. } => format!(
             "on {which}: does sshd allow it (AllowTcpForwarding, PermitOpen), and does \
@@ -82,31 +82,33 @@ pub(super) fn hint(error: &ConnectError) -> Option<String> {
     })
 }
 
-fn closed(reason: &str) -> String {
-    if reason.contains("Not allowed at this time") {
-        "sshd penalises this source after failed logins (PerSourcePenalties): wait, then fix the cause \
-         of those failures before trying again"
-            .to_owned()
-    } else if reason.contains("MaxStartups") {
-        "its sshd has too many unauthenticated connections (MaxStartups): lower --forks or raise it"
-            .to_owned()
-    } else {
-        "look at sshd's log there; MaxStartups, PerSourcePenalties, a firewall or fail2ban end \
-         connections like this"
-            .to_owned()
+fn closed(why: HangUp) -> &'static str {
+    match why {
+        HangUp::Penalty => {
+            "sshd penalises this source after failed logins (PerSourcePenalties): wait, then fix the cause \
+             of those failures before trying again"
+        }
+        HangUp::TooManyLogins => {
+            "its sshd has too many unauthenticated connections (MaxStartups): lower --forks or raise it"
+        }
+        HangUp::Unexplained => {
+            "look at sshd's log there; MaxStartups, PerSourcePenalties, a firewall or fail2ban end \
+             connections like this"
+        }
     }
 }
 
-fn identity(path: &Path, reason: &str) -> String {
+fn identity(path: &Path, fault: &KeyFault) -> String {
     let path = path.display();
-    if reason.contains("Proc-Type") {
-        format!("convert it to OpenSSH's format: ssh-keygen -p -f {path}")
-    } else if reason.contains("readable by others") {
-        format!("chmod 600 {path}")
-    } else if reason.contains("passphrase") {
-        format!("put it into the agent: ssh-add {path}")
-    } else {
-        format!("look at it: ssh-keygen -yf {path}")
+    match fault {
+        KeyFault::TraditionalPem => {
+            format!("convert it to OpenSSH's format: ssh-keygen -p -f {path}")
+        }
+        KeyFault::OpenToOthers(_) => format!("chmod 600 {path}"),
+        KeyFault::Locked => format!("put it into the agent: ssh-add {path}"),
+        KeyFault::Missing | KeyFault::File(_) | KeyFault::Unreadable | KeyFault::NotAKey => {
+            format!("look at it: ssh-keygen -yf {path}")
+        }
     }
 }
 

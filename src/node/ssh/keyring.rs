@@ -72,9 +72,7 @@ impl Keyring {
                         ring.files.push(file);
                         continue;
                     }
-                    KeyFault::Unusable(
-                        "it is encrypted and its passphrase was not given".to_owned(),
-                    )
+                    KeyFault::Locked
                 }
                 Err(fault) => fault,
             };
@@ -82,7 +80,7 @@ impl Keyring {
                 return Err(ConnectError::IdentityFile {
                     endpoint: Box::new(settings.endpoint.clone()),
                     path: identity.path.clone(),
-                    reason: fault.to_string(),
+                    fault,
                 });
             }
             if fault != KeyFault::Missing {

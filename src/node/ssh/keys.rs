@@ -49,21 +49,45 @@ impl std::fmt::Debug for Private {
     }
 }
 
-/// A file that is no usable key.
+/// Why a file is no usable key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum KeyFault {
+pub enum KeyFault {
     /// Not there at all, which is normal for the default names.
     Missing,
-    /// Anything else, as a sentence part.
-    Unusable(String),
+    /// It cannot be read, as a sentence part.
+    File(String),
+    /// Its permission bits, with which others can read it.
+    OpenToOthers(u32),
+    /// It has `Proc-Type: 4,ENCRYPTED`.
+    TraditionalPem,
+    /// It is encrypted, and nobody has given its passphrase.
+    Locked,
+    /// The crate `ssh-key` does not read it.
+    Unreadable,
+    NotAKey,
 }
 
 impl std::fmt::Display for KeyFault {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing => formatter.write_str("no such file"),
-            Self::Unusable(reason) => formatter.write_str(reason),
-        }
+        formatter.write_str(match self {
+            Self::Missing => "no such file",
+            Self::File(reason) => reason,
+            Self::OpenToOthers(mode) => {
+                return write!(
+                    formatter,
+                    "its mode {mode:04o} makes it readable by others"
+                );
+            }
+            Self::TraditionalPem => {
+                "it is encrypted in the traditional PEM format (Proc-Type: 4,ENCRYPTED), which is not supported"
+            }
+            Self::Locked => "it is encrypted and its passphrase was not given",
+            // The crate takes an ECDSA key only if its secret number fills all its bytes.
+            Self::Unreadable => {
+                "it is damaged, of a kind that is not supported, or one of the few ECDSA keys (1 in 256) whose secret number begins with zeros: make another with ssh-keygen"
+            }
+            Self::NotAKey => "it is not a key file",
+        })
     }
 }
 
@@ -148,7 +172,7 @@ impl KeyFile {
 fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFault> {
     let unusable = |fault: FileFault| match fault {
         FileFault::Missing => KeyFault::Missing,
-        fault => KeyFault::Unusable(fault.to_string()),
+        fault => KeyFault::File(fault.to_string()),
     };
     let opened = file::open(path, LARGEST).map_err(unusable)?;
     let metadata = opened
@@ -156,32 +180,24 @@ fn read_secret(path: &Path) -> Result<Zeroizing<String>, KeyFault> {
         .map_err(|error| unusable(FileFault::Io(error)))?;
     let bytes = file::read_all(opened, LARGEST).map_err(unusable)?;
     let Ok(text) = String::from_utf8(bytes).map(Zeroizing::new) else {
-        return Err(KeyFault::Unusable("it is not a key file".to_owned()));
+        return Err(KeyFault::NotAKey);
     };
     // OpenSSH's own rule (authfile.c, sshkey_perm_ok).
     let mode = metadata.mode() & 0o777;
     let own = metadata.uid() == rustix::process::getuid().as_raw();
     if own && mode & 0o077 != 0 && text.contains("PRIVATE KEY-----") {
-        return Err(KeyFault::Unusable(format!(
-            "its mode {mode:04o} makes it readable by others"
-        )));
+        return Err(KeyFault::OpenToOthers(mode));
     }
     Ok(text)
 }
 
-/// The crate `ssh-key` takes an ECDSA key only if its secret number fills all its bytes.
-const UNREADABLE: &str = "it is damaged, of a kind that is not supported, or one of the few ECDSA keys (1 in 256) whose secret number begins with zeros: make another with ssh-keygen";
-
 fn classify(text: &Zeroizing<String>) -> Result<(Private, Option<PublicKey>), KeyFault> {
-    let unusable = |reason: &str| Err(KeyFault::Unusable(reason.to_owned()));
     if text.contains("Proc-Type: 4,ENCRYPTED") {
-        return unusable(
-            "it is encrypted in the traditional PEM format (Proc-Type: 4,ENCRYPTED), which is not supported",
-        );
+        return Err(KeyFault::TraditionalPem);
     }
     if text.contains("-----BEGIN OPENSSH PRIVATE KEY-----") {
         let Ok(key) = PrivateKey::from_openssh(text.trim()) else {
-            return unusable(UNREADABLE);
+            return Err(KeyFault::Unreadable);
         };
         let public = key.public_key().clone();
         return Ok(if key.is_encrypted() {
@@ -195,13 +211,13 @@ fn classify(text: &Zeroizing<String>) -> Result<(Private, Option<PublicKey>), Ke
     }
     if text.contains("PRIVATE KEY-----") {
         let Ok(key) = decode_secret_key(text, None) else {
-            return unusable(UNREADABLE);
+            return Err(KeyFault::Unreadable);
         };
         let public = key.public_key().clone();
         return Ok((Private::Plain(Arc::new(key)), Some(public)));
     }
     match PublicKey::from_openssh(text.trim()) {
         Ok(public) => Ok((Private::Elsewhere, Some(public))),
-        Err(_) => unusable("it is not a key file"),
+        Err(_) => Err(KeyFault::NotAKey),
     }
 }

@@ -39,7 +39,8 @@ use self::settings::Settings;
 use super::{BoxFuture, Connection, HostKeyChecking, Target};
 
 pub use self::context::{Prompt, PromptRequest, SshContext, Weakened};
-pub use self::error::{ConnectError, Endpoint, Phase, RecordedKey, TriedMethod};
+pub use self::error::{ConnectError, Endpoint, HangUp, Phase, RecordedKey, TriedMethod};
+pub use self::keys::KeyFault;
 
 /// For all authentication attempts of one connection. sshd itself waits 120 s
 /// (`LoginGraceTime`).

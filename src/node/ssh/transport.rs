@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::SshConnection;
-use super::error::{ConnectError, Phase};
+use super::error::{ConnectError, HangUp, Phase};
 use super::handler::{Remarks, Watcher, describe};
 use super::host_key::{self, Trust};
 use super::known_hosts::Records;
@@ -134,6 +134,7 @@ fn failure(settings: &Settings, error: &russh::Error, heard: &[u8]) -> ConnectEr
         ConnectError::Closed {
             endpoint,
             phase: Phase::Handshake,
+            why: HangUp::of(before),
             reason,
         }
     } else {
@@ -199,28 +200,22 @@ fn tcp_failure(settings: &Settings, error: &io::Error) -> ConnectError {
         io::ErrorKind::ConnectionReset => ConnectError::Closed {
             endpoint,
             phase: Phase::Tcp,
+            why: HangUp::Unexplained,
             reason: "connection reset".to_owned(),
         },
+        _ if is_full(error) => ConnectError::NoMoreFiles { endpoint },
         _ => ConnectError::Unreachable {
             endpoint,
-            reason: unreachable_because(error),
+            reason: error.to_string(),
         },
     }
 }
 
-/// What is said of EMFILE and ENFILE.
-pub(super) const NO_MORE_FILES: &str =
-    "this machine allows no more open files, and each connection is one";
-
 /// EMFILE and ENFILE are about this machine, and no word of the system says so.
-fn unreachable_because(error: &io::Error) -> String {
-    let full = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
+fn is_full(error: &io::Error) -> bool {
+    [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE]
         .iter()
-        .any(|full| error.raw_os_error() == Some(full.raw_os_error()));
-    if full {
-        return NO_MORE_FILES.to_owned();
-    }
-    error.to_string()
+        .any(|full| error.raw_os_error() == Some(full.raw_os_error()))
 }
 
 async fn through(
@@ -312,8 +307,7 @@ mod tests {
 
     #[test]
     fn a_full_table_of_open_files_is_said_to_be_here() {
-        let said = |errno: rustix::io::Errno| unreachable_because(&errno.into());
-        assert!(said(rustix::io::Errno::MFILE).contains("this machine allows no more open files"));
-        assert!(said(rustix::io::Errno::HOSTUNREACH).contains("No route to host"));
+        assert!(is_full(&rustix::io::Errno::MFILE.into()));
+        assert!(!is_full(&rustix::io::Errno::HOSTUNREACH.into()));
     }
 }
