@@ -13,13 +13,12 @@ use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
 use crate::plan::{
-    About, Action, AuthorityProblem, Change, Content, FileChange, Refusal, leaf_location,
-    readable_by_others,
+    About, Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind,
+    leaf_location, readable_by_others,
 };
 
 pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
     let problem = world.authority.problem.as_ref();
-    let of_authority = problem.map(ToString::to_string);
     if let Some(problem) = problem.filter(|one| !matches!(one, AuthorityProblem::Unreachable(_))) {
         let ca = &world.inventory.ca().name;
         let (seen, hint) = (problem.to_string(), problem.hint());
@@ -28,17 +27,24 @@ pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
         findings.add(found);
     }
     for refused in &world.examined.refusals {
+        let Refusal {
+            kind,
+            message,
+            hint,
+        } = &refused.refusal;
         // The CA is one host's finding, and keeps back all.
-        let of_ca = refused.message.starts_with("the CA has expired")
-            || refused.message.starts_with("the CA is valid only");
-        if of_authority.as_ref() == Some(&refused.message) || of_ca {
+        let is_said = match kind {
+            RefusalKind::Authority(of) => problem == Some(&**of),
+            RefusalKind::AuthorityDates => true,
+            RefusalKind::NoDocker | RefusalKind::Other => false,
+        };
+        if is_said {
             continue;
         }
-        let advice = refused.hint.clone();
+        let advice = hint.clone();
         let advice = advice.unwrap_or_else(|| format!("look at {}", refused.host));
-        let topic = topic(refused.about, &refused.message);
-        let seen = refused.message.clone();
-        let mut found = finding(Severity::Error, topic, &refused.host, seen, advice);
+        let topic = topic(refused.about, kind);
+        let mut found = finding(Severity::Error, topic, &refused.host, message, advice);
         found.refused_by_deploy = true;
         findings.add(found);
     }
@@ -49,18 +55,14 @@ pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
     }
 }
 
-fn topic(about: About, message: &str) -> Topic {
+fn topic(about: About, kind: &RefusalKind) -> Topic {
     match about {
         About::Clock => Topic::Clock,
         About::Listening => Topic::Listen,
         About::Space => Topic::Disk,
         About::Owner | About::Unsettled => Topic::Run,
         About::Module("daemon_json" | "live_restore") => Topic::DaemonJson,
-        About::Module("systemd_override")
-            if message.starts_with("there is no unit") || message.starts_with("systemd is not") =>
-        {
-            Topic::Docker
-        }
+        About::Module("systemd_override") if *kind == RefusalKind::NoDocker => Topic::Docker,
         About::Module("systemd_override" | "restart") => Topic::Unit,
         About::Module("ca") => Topic::Ca,
         About::Module("certificate") => Topic::Certificate,
@@ -110,7 +112,7 @@ fn open_directories(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
         .collect();
     directories.extend(host.is_ca.then(|| host.settings.ca_dir.clone()));
     for directory in directories {
-        if let Some(Refusal { message, hint }) = readable_by_others(facts, &directory) {
+        if let Some(Refusal { message, hint, .. }) = readable_by_others(facts, &directory) {
             let advice = hint.unwrap_or_default();
             findings.add(finding(
                 Severity::Warning,

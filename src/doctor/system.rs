@@ -20,7 +20,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
             versions(findings, host, health);
         }
     }
-    if let Some(Refusal { message, hint }) = recorded_input(facts) {
+    if let Some(Refusal { message, hint, .. }) = recorded_input(facts) {
         let advice = hint.unwrap_or_default();
         findings.add(finding(
             Severity::Warning,

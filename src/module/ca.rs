@@ -37,9 +37,7 @@ impl Module for Ca {
         host: &Host,
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
-        if let Some(problem) = &planner.authority.problem {
-            return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
-        }
+        planner.authority.usable()?;
         let settings = &host.settings;
         let facts = planner.facts(&host.name)?;
         facts.account_for(&settings.ca_dir)?;

@@ -80,9 +80,7 @@ impl Module for CaRollover {
         host: &Host,
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
-        if let Some(problem) = &planner.authority.problem {
-            return Err(Refusal::new(problem.to_string()).hint(problem.hint()));
-        }
+        planner.authority.usable()?;
         if !host.is_ca {
             return Err(Refusal::new("it is not the CA's node").hint("give the play `hosts: ca`"));
         }
@@ -92,10 +90,9 @@ impl Module for CaRollover {
         }
         if !planner.authority.knows_holders() && !is_idle(task) {
             let problem = AuthorityProblem::NoLedger(format!("{}/{LEDGER}", host.settings.ca_dir));
-            let refusal = Refusal::new(problem.to_string()).hint(problem.hint());
             // Nor is anything issued by the tasks that follow.
-            planner.authority.problem = Some(problem);
-            return Err(refusal);
+            planner.authority.problem = Some(problem.clone());
+            return Err(problem.into());
         }
         if !is_idle(task) {
             planner.agree_on_expiry()?;

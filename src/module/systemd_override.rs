@@ -15,7 +15,9 @@ use crate::docker::unit::{
 };
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
-use crate::plan::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};
+use crate::plan::{
+    Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal, RefusalKind,
+};
 use crate::playbook::Task;
 
 /// Where variants of docker show that are not supported.
@@ -284,11 +286,12 @@ fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
     }
     let script = init_script::path(name);
     let refusal = |what: &str| {
-        Refusal::new(if facts.systemd {
+        let seen = if facts.systemd {
             format!("there is no unit {name}: {what}")
         } else {
             format!("systemd is not running there, and there is no init script {script}: {what}")
-        })
+        };
+        Refusal::of(RefusalKind::NoDocker, seen)
     };
     if is_there(SNAP) || is_there(SNAP_STATE) || cli.is_some_and(|path| path.starts_with("/snap/"))
     {

@@ -1,5 +1,6 @@
 //! The CA as the facts of its node show it, and as the plan will leave it.
 
+use super::Refusal;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, File, FileFact, NodeFacts};
 use crate::pki::{Bundle, Certificate, Ledger, has_private_key, private_key_hint, sha256_hex};
@@ -117,6 +118,17 @@ impl Authority {
                 request.hashed.insert(format!("{directory}/{key}"));
                 request.bundles.insert(format!("{directory}/{certificate}"));
             }
+        }
+    }
+
+    /// Whether it can be used to look at certificates.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(crate) fn usable(&self) -> Result<(), Refusal> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone().into()),
+            None => Ok(()),
         }
     }
 

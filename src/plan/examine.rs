@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use super::preflight::{self, Look};
-use super::{Change, Note, Plan, PlanProblem, Planner, plan, plan_task, unsettled};
-use crate::inventory::Inventory;
+use super::{Change, Note, Plan, Planner, Refusal, plan, plan_task, unsettled};
+use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::playbook::{Playbook, scope};
 
@@ -33,8 +33,7 @@ pub enum About {
 pub struct Refused {
     pub host: String,
     pub about: About,
-    pub message: String,
-    pub hint: Option<String>,
+    pub refusal: Refusal,
 }
 
 /// A plan, and what keeps it from being more.
@@ -71,7 +70,7 @@ pub fn examine(
             };
             planner.earlier.clear();
             if let Err(problem) = unsettled(&planner, play, host) {
-                examined.refuse(About::Unsettled, problem);
+                examined.refuse(host, About::Unsettled, problem.refusal);
             }
             let known = scope(host, Some(known));
             let mut is_refused = false;
@@ -88,7 +87,7 @@ pub fn examine(
                     }
                     Err(problem) => {
                         is_refused = true;
-                        examined.refuse(About::Module(module), problem);
+                        examined.refuse(host, About::Module(module), problem.refusal);
                     }
                 }
             }
@@ -110,13 +109,7 @@ pub fn examine(
                 Look::Listening => About::Listening,
                 Look::Space => About::Space,
             };
-            let problem = PlanProblem {
-                host: host.name.clone(),
-                task: String::new(),
-                message: refusal.message,
-                hint: refusal.hint,
-            };
-            examined.refuse(about, problem);
+            examined.refuse(host, about, refusal);
         }
         examined.notes.extend(notes.into_iter().map(|text| Note {
             danger: false,
@@ -128,20 +121,16 @@ pub fn examine(
 }
 
 impl Examined {
-    fn refuse(&mut self, about: About, problem: PlanProblem) {
-        let PlanProblem {
-            host,
-            task: _,
-            message,
-            hint,
-        } = problem;
+    fn refuse(&mut self, host: &Host, about: About, refusal: Refusal) {
         let mut refusals = self.refusals.iter();
-        if !refusals.any(|known| known.host == host && known.message == message) {
+        // Several tasks may be refused for one reason.
+        if !refusals
+            .any(|known| known.host == host.name && known.refusal.message == refusal.message)
+        {
             self.refusals.push(Refused {
-                host,
+                host: host.name.clone(),
                 about,
-                message,
-                hint,
+                refusal,
             });
         }
     }

@@ -13,8 +13,8 @@ pub use pair::{LookedAt, look_at};
 pub use wanted::{location, request, wanted_sans};
 
 use super::issued::issued_names;
-use super::renewal::{Renewal, renewal, usable};
-use super::{Planner, Refusal};
+use super::renewal::{Renewal, renewal};
+use super::{Planner, Refusal, RefusalKind};
 use crate::inventory::Host;
 use crate::node::facts::FileFact;
 use crate::pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer};
@@ -159,7 +159,7 @@ impl Planner<'_> {
     }
 
     fn pair(&self, host: &Host, role: Role) -> Result<Found, Refusal> {
-        usable(&self.authority)?;
+        self.authority.usable()?;
         let facts = self.facts(&host.name)?;
         if role == Role::Daemon && host.settings.own_addresses && facts.own_addresses.is_none() {
             return Err(Refusal::new(
@@ -272,16 +272,19 @@ impl Planner<'_> {
         };
         if authority.not_after() <= self.now {
             let end = authority.not_after().date();
-            return Err(
-                Refusal::new(format!("the CA has expired on {end}: it signs nothing")).hint(
-                    "replace it: dtls-deploy rotate --ca; or check the clock of this machine",
-                ),
-            );
+            return Err(Refusal::of(
+                RefusalKind::AuthorityDates,
+                format!("the CA has expired on {end}: it signs nothing"),
+            )
+            .hint("replace it: dtls-deploy rotate --ca; or check the clock of this machine"));
         }
         if authority.not_before() > self.now {
             let begin = authority.not_before().truncate_to_second();
-            return Err(Refusal::new(format!("the CA is valid only from {begin}"))
-                .hint("check the clock of this machine and of the CA node"));
+            return Err(Refusal::of(
+                RefusalKind::AuthorityDates,
+                format!("the CA is valid only from {begin}"),
+            )
+            .hint("check the clock of this machine and of the CA node"));
         }
         let bundle = match (signer, &self.authority.next) {
             (Signer::Next, Some(next)) => std::slice::from_ref(next),

@@ -41,10 +41,9 @@ impl Planner<'_> {
             directory: directory.to_owned(),
             seen: seen.join(", and "),
         };
-        let refusal = Refusal::new(problem.to_string()).hint(problem.hint());
         // Nor is anything issued by the tasks that follow.
-        self.authority.problem = Some(problem);
-        Err(refusal)
+        self.authority.problem = Some(problem.clone());
+        Err(problem.into())
     }
 
     /// The CAs in the files of daemons and clients, with the hosts that hold them.

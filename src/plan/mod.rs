@@ -69,7 +69,7 @@ pub use owner::{OWNER, record as owner_record};
 pub use place::{Kind, Place};
 pub use planned::{Batch, Note, Plan, PlanProblem, PlannedHost, PlannedPlay};
 pub use readmission::{Allowed, InForce, is_older, judge_older};
-pub use refusal::Refusal;
+pub use refusal::{Refusal, RefusalKind};
 pub use renewal::{
     Renewal, Renewals, authority_warning, clocks, renewal, revoked as revoked_reason,
 };
@@ -188,7 +188,7 @@ impl Planner<'_> {
     /// Says that sudo on the node records what is sent to it.
     fn note_recorded_input(&mut self, host: &Host) {
         let facts = self.facts.get(&host.name);
-        if let Some(Refusal { message, hint }) = facts.and_then(recorded_input) {
+        if let Some(Refusal { message, hint, .. }) = facts.and_then(recorded_input) {
             self.notes.push(Note {
                 danger: true,
                 host: host.name.clone(),
@@ -201,7 +201,7 @@ impl Planner<'_> {
     pub fn note_readable(&mut self, host: &Host, directory: &str) {
         let facts = self.facts.get(&host.name);
         let open = facts.and_then(|facts| files::readable_by_others(facts, directory));
-        if let Some(Refusal { message, hint }) = open {
+        if let Some(Refusal { message, hint, .. }) = open {
             self.note(host, format!("{message}: {}", hint.unwrap_or_default()));
         }
     }
@@ -215,13 +215,12 @@ impl Planner<'_> {
         let problem = PlanProblem {
             host: ca.name.clone(),
             task: "look at the CA".to_owned(),
-            message: format!(
+            refusal: Refusal::new(format!(
                 "there is no CA in {}: no certificate can be renewed",
                 known.map_or_else(|| directory.clone(), |facts| facts.expand(directory))
-            ),
-            hint: Some(
-                "set dtls_ca_dir to the directory of the CA; if there never was one, run dtls-deploy INVENTORY; if it is lost, run dtls-deploy ca restore"
-                    .to_owned(),
+            ))
+            .hint(
+                "set dtls_ca_dir to the directory of the CA; if there never was one, run dtls-deploy INVENTORY; if it is lost, run dtls-deploy ca restore",
             ),
         };
         if !self.problems.contains(&problem) {
@@ -270,7 +269,7 @@ pub fn plan(
 ) -> Plan {
     let mut planner = Planner::new(inventory, playbook, facts, now);
     if planner.authority.problem.is_none()
-        && let Err(Refusal { message, hint }) = check_issued_names(inventory)
+        && let Err(Refusal { message, hint, .. }) = check_issued_names(inventory)
     {
         planner.authority.problem = Some(AuthorityProblem::Names { message, hint });
     }
@@ -394,11 +393,10 @@ fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProble
                 host: host.name.clone(),
                 text,
             })),
-            Err(Refusal { message, hint }) => problems.push(PlanProblem {
+            Err(refusal) => problems.push(PlanProblem {
                 host: host.name.clone(),
                 task: "look before anything is changed".to_owned(),
-                message,
-                hint,
+                refusal,
             }),
         }
     }
@@ -459,8 +457,7 @@ fn plan_task(
     changes.map_err(|refusal| PlanProblem {
         host: host.name.clone(),
         task: task.name.clone(),
-        message: refusal.message,
-        hint: refusal.hint,
+        refusal,
     })
 }
 

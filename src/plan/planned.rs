@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Change};
+use super::{Action, Change, Refusal};
 use crate::pki::{DeliveredLeaf, Role};
 
 /// Everything that will be done, in the playbook's order.
@@ -63,8 +63,7 @@ pub struct Batch {
 pub struct PlanProblem {
     pub host: String,
     pub task: String,
-    pub message: String,
-    pub hint: Option<String>,
+    pub refusal: Refusal,
 }
 
 /// Something to know that changes nothing.

@@ -7,7 +7,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Note, Planner, Refusal, issued::leaves_of, modes};
+use super::{Authority, Note, Planner, issued::leaves_of, modes};
 use crate::docker::tls::DaemonMode;
 use crate::inventory::{Host, Inventory, Settings};
 use crate::node::facts::NodeFacts;
@@ -394,15 +394,4 @@ pub(super) fn left_to_deploy(
             })
         })
         .collect()
-}
-
-/// The CA of a run, where it can be used to look at certificates.
-///
-/// # Errors
-/// When it cannot.
-pub(super) fn usable(authority: &Authority) -> Result<(), Refusal> {
-    match &authority.problem {
-        Some(problem) => Err(Refusal::new(problem.to_string()).hint(problem.hint())),
-        None => Ok(()),
-    }
 }

@@ -3,7 +3,7 @@
 //! Comes in: a node's facts. Goes out: a problem that keeps its host out of the
 //! plan, or nothing. Called by [`super::plan`].
 
-use super::{PlanProblem, Planner};
+use super::{PlanProblem, Planner, Refusal};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::playbook::{Play, Step};
@@ -31,10 +31,10 @@ pub(super) fn unsettled(
         return Err(PlanProblem {
             host: host.name.clone(),
             task: "look at what is there".to_owned(),
-            message: format!(
+            refusal: Refusal::new(format!(
                 "the change of the run {run} failed, and its old files could not be put back"
-            ),
-            hint: Some(by_hand(host, Some(facts), Some(&script))),
+            ))
+            .hint(by_hand(host, Some(facts), Some(&script))),
         });
     }
     // A script that is at work keeps everything away, also where nothing is
@@ -45,8 +45,10 @@ pub(super) fn unsettled(
         Some(run) => Err(PlanProblem {
             host: host.name.clone(),
             task: "look at what is there".to_owned(),
-            message: format!("the change of the run {run} is not settled there yet"),
-            hint: Some(format!(
+            refusal: Refusal::new(format!(
+                "the change of the run {run} is not settled there yet"
+            ))
+            .hint(format!(
                 "the node keeps or undoes it by itself, within {} s at most: run again then",
                 u64::from(host.settings.confirm_within) + 180
             )),

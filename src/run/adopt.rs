@@ -67,7 +67,7 @@ impl Run<'_> {
             &source.ledger,
             OffsetDateTime::now_utc(),
         )
-        .map_err(|Refusal { message, hint }| self.refused(STEP, message, hint))?;
+        .map_err(|Refusal { message, hint, .. }| self.refused(STEP, message, hint))?;
         self.unless(self.prove_keys(&world, &source, &mut found))
             .await?;
         let changes = self.changes(&source, &found);

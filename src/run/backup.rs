@@ -250,7 +250,7 @@ impl Run<'_> {
             match judge_older(&in_force, &self.options.allowed, &bytes, &path) {
                 Ok(None) => {}
                 Ok(Some(text)) => self.warn(Some(&holder.name), text),
-                Err(Refusal { message, hint }) => {
+                Err(Refusal { message, hint, .. }) => {
                     return Err(self.refused(RESTORE, message, hint));
                 }
             }

@@ -160,7 +160,7 @@ impl Run<'_> {
             let left: Vec<&str> = left.map(|change| change.subject.as_str()).collect();
             let refused = again.problems.iter().find(|found| found.host == host.name);
             let (verdict, seen) = match refused {
-                Some(refused) => (Verdict::NotProved, refused.message.clone()),
+                Some(refused) => (Verdict::NotProved, refused.refusal.message.clone()),
                 None if left.is_empty() => (Verdict::Proved, "nothing to remove".to_owned()),
                 None => (Verdict::Failed, left.join(", ")),
             };

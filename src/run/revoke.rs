@@ -346,7 +346,7 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
 #[cfg(test)]
 mod tests {
     use super::{Exit, RunError, exit_after_marks, judged};
-    use crate::plan::{Plan, PlanProblem, PlannedPlay};
+    use crate::plan::{Plan, PlanProblem, PlannedPlay, Refusal};
 
     #[test]
     fn after_a_mark_no_code_says_that_nothing_was_changed() {
@@ -374,8 +374,7 @@ mod tests {
             problems: vec![PlanProblem {
                 host: "daemon".to_owned(),
                 task: "restart".to_owned(),
-                message: "no".to_owned(),
-                hint: None,
+                refusal: Refusal::new("no"),
             }],
             ..Plan::default()
         }

@@ -346,7 +346,7 @@ pub(super) fn waits(world: &World, what: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::State;
-    use crate::plan::{Plan, PlanProblem};
+    use crate::plan::{Plan, PlanProblem, Refusal};
 
     #[test]
     fn what_a_rollover_was_refused_is_a_failure_after_the_next_plan() {
@@ -357,8 +357,7 @@ mod tests {
             problems: vec![PlanProblem {
                 host: "authority".to_owned(),
                 task: "the next step".to_owned(),
-                message: "others hold certificates of the old CA".to_owned(),
-                hint: None,
+                refusal: Refusal::new("others hold certificates of the old CA"),
             }],
             ..Plan::default()
         });

@@ -40,10 +40,10 @@ impl Run<'_> {
                 host: problem.host.clone(),
                 kind: FailureKind::Refused,
                 step: problem.task.clone(),
-                message: problem.message.clone(),
+                message: problem.refusal.message.clone(),
                 causes: Vec::new(),
                 detail: Vec::new(),
-                hint: problem.hint.clone(),
+                hint: problem.refusal.hint.clone(),
             }));
         }
     }

@@ -147,7 +147,7 @@ fn a_rollover_cuts_off_nobody_outside_the_inventory() {
             let is_held = plan
                 .problems
                 .iter()
-                .any(|problem| problem.message.contains("cut off"));
+                .any(|problem| problem.refusal.message.contains("cut off"));
             let may_be_over = passes >= 7;
             assert!(
                 shipped == "deploy" || is_held || may_be_over || plan.changes().count() > 0,

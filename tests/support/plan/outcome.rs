@@ -49,11 +49,11 @@ pub fn describe(plan: &Plan) -> Outcome {
         .problems
         .iter()
         .map(|problem| {
-            let hint = problem.hint.as_deref().unwrap_or("-");
+            let hint = problem.refusal.hint.as_deref().unwrap_or("-");
             format!(
                 "{} | {} | {hint}",
                 problem.host,
-                without_serials(&problem.message.replace('\n', " / "))
+                without_serials(&problem.refusal.message.replace('\n', " / "))
             )
         })
         .collect();
