@@ -11,8 +11,8 @@ use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, San};
 use crate::plan::{
-    Action, LookedAt, Renewal, authority_warning, daemon_address, is_older, leaf_location,
-    left_keys, look_at_leaf, renewal, revoked_reason,
+    Action, LookedAt, PairFault, Renewal, authority_warning, daemon_address, is_older,
+    leaf_location, left_keys, look_at_leaf, renewal, revoked_reason,
 };
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
@@ -196,9 +196,9 @@ fn judge(world: &World<'_>, host: &Host, role: Role, looked: &LookedAt) -> (Seve
             severity = Severity::Error;
         }
     }
-    faults.extend(looked.broken.iter().cloned());
+    faults.extend(looked.broken.iter().map(ToString::to_string));
     // A stranger's has nothing in common with what is wanted.
-    let is_strange = |text: &String| text.starts_with("issued by another CA");
+    let is_strange = |fault: &PairFault| matches!(fault, PairFault::Stranger(_));
     if !looked.broken.iter().any(is_strange) {
         faults.extend(looked.drift.iter().cloned());
     }
@@ -238,8 +238,7 @@ fn lacks_used_name(host: &Host, certificate: &Certificate) -> bool {
 }
 
 fn advice(looked: &LookedAt) -> String {
-    let adopts = |text: &String| text.contains("dtls-deploy adopt");
-    if looked.broken.iter().any(adopts) {
+    if looked.broken.contains(&PairFault::Adoptable) {
         return "dtls-deploy adopt INVENTORY keeps it, deploy replaces it".to_owned();
     }
     "let a new one be issued: dtls-deploy INVENTORY".to_owned()

@@ -8,8 +8,8 @@
 mod pair;
 mod wanted;
 
-use pair::{Found, UNKNOWN_KEY, examine, mismatches, stranger};
-pub use pair::{LookedAt, look_at};
+use pair::{Found, examine, mismatches, stranger};
+pub use pair::{LookedAt, PairFault, look_at};
 pub use wanted::{location, request, wanted_sans};
 
 use super::issued::issued_names;
@@ -72,7 +72,7 @@ impl Planner<'_> {
                     self.replace(host, role, reasons, Some(&certificate))?
                 }
             }
-            Found::Nothing(reason) => self.replace(host, role, vec![reason], None)?,
+            Found::Nothing(fault) => self.replace(host, role, vec![fault.to_string()], None)?,
         };
         self.leaves.insert((host.holder(), role), decision.clone());
         Ok(decision)
@@ -113,11 +113,11 @@ impl Planner<'_> {
         }
         let certificate = match pair {
             Found::Pair(certificate) => certificate,
-            Found::Nothing(reason) => {
-                if reason.starts_with(UNKNOWN_KEY) {
+            Found::Nothing(fault) => {
+                if matches!(fault, PairFault::UnknownKey | PairFault::Adoptable) {
                     self.note(
                         host,
-                        format!("whether its {role} certificate is due is not known: {reason}"),
+                        format!("whether its {role} certificate is due is not known: {fault}"),
                     );
                 }
                 return Ok(None);
@@ -193,11 +193,11 @@ impl Planner<'_> {
     /// rollover where there is one.
     fn issuer_fault(&self, role: Role, certificate: &Certificate) -> Option<String> {
         let Some(rollover) = &self.rollover else {
-            return stranger(&self.authority, certificate);
+            return stranger(&self.authority, certificate).map(|fault| fault.to_string());
         };
         let is_of_next = certificate.is_signed_by(rollover.next());
         if !is_of_next && rollover.signer_of(certificate).is_none() {
-            return Some(format!("issued by another CA ({})", certificate.issuer()));
+            return Some(PairFault::Stranger(certificate.issuer().to_owned()).to_string());
         }
         (!is_of_next && rollover.needs_new_leaf(role)).then(|| {
             format!(

@@ -60,7 +60,7 @@ pub use in_use::{more_facts, paths as paths_in_use};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use kept::{Kept, Why};
 pub use leaf::{
-    LeafDecision, LookedAt, location as leaf_location, look_at as look_at_leaf,
+    LeafDecision, LookedAt, PairFault, location as leaf_location, look_at as look_at_leaf,
     request as request_leaf, wanted_sans,
 };
 pub use others::leave_out_shared;

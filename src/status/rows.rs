@@ -214,7 +214,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
     let looked = look_at_leaf(facts, host, role, &world.authority);
     let certificate = looked.certificate.as_deref();
     let mut faults = Faults {
-        broken: looked.broken,
+        broken: looked.broken.iter().map(ToString::to_string).collect(),
         drift: looked.drift,
     };
     let key = facts.regular(&format!("{directory}/{}", files.key));

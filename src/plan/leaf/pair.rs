@@ -13,11 +13,31 @@ use crate::pki::{Certificate, ExtendedKeyUsage, Role, Subject};
 use crate::plan::adopted;
 use crate::plan::authority::Authority;
 
-pub(super) const UNKNOWN_KEY: &str = "its key is not one the ledger knows";
+/// Why a pair does not work. Displayed, each is a reason in a few words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairFault {
+    #[error("none present")]
+    Absent,
+    #[error("the file present is not a certificate")]
+    NotACertificate,
+    #[error("its key is missing")]
+    NoKey,
+    #[error("key and certificate do not belong together")]
+    Unpaired,
+    #[error("its key is not one the ledger knows")]
+    UnknownKey,
+    /// The CA that is there issued it, and its ledger has no word of it.
+    #[error("its key is not one the ledger knows (`dtls-deploy adopt` takes it in)")]
+    Adoptable,
+    #[error("issued by another CA ({0})")]
+    Stranger(String),
+    #[error("the CA is new")]
+    NewAuthority,
+}
 
 pub(super) enum Found {
     Pair(Box<Certificate>),
-    Nothing(String),
+    Nothing(PairFault),
 }
 
 /// Is there a certificate, and beside it the key that the ledger knows for it?
@@ -28,24 +48,22 @@ pub(super) fn examine(
     authority: &Authority,
 ) -> Found {
     let Some(file) = facts.regular(certificate) else {
-        return Found::Nothing("none present".to_owned());
+        return Found::Nothing(PairFault::Absent);
     };
     let Ok(parsed) = Certificate::from_pem(file.content.as_deref().unwrap_or_default()) else {
-        return Found::Nothing("the file present is not a certificate".to_owned());
+        return Found::Nothing(PairFault::NotACertificate);
     };
     let Some(key) = facts.regular(key) else {
-        return Found::Nothing("its key is missing".to_owned());
+        return Found::Nothing(PairFault::NoKey);
     };
     match authority.ledger.by_key_sha256(&key.sha256) {
         Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
         Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
             Found::Pair(Box::new(parsed))
         }
-        Some(_) => Found::Nothing("key and certificate do not belong together".to_owned()),
-        None if is_unknown(&parsed, authority) => {
-            Found::Nothing(format!("{UNKNOWN_KEY} (`dtls-deploy adopt` takes it in)"))
-        }
-        None => Found::Nothing(UNKNOWN_KEY.to_owned()),
+        Some(_) => Found::Nothing(PairFault::Unpaired),
+        None if is_unknown(&parsed, authority) => Found::Nothing(PairFault::Adoptable),
+        None => Found::Nothing(PairFault::UnknownKey),
     }
 }
 
@@ -67,7 +85,7 @@ pub struct LookedAt {
     /// Where there is one, whether it is the right one or not.
     pub certificate: Option<Box<Certificate>>,
     /// Why it does not work.
-    pub broken: Vec<String>,
+    pub broken: Vec<PairFault>,
     /// What else is not as the inventory wants it; its age is not looked at.
     pub drift: Vec<String>,
 }
@@ -104,16 +122,16 @@ pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority
 }
 
 /// Why a certificate is not the present CA's.
-pub(super) fn stranger(authority: &Authority, certificate: &Certificate) -> Option<String> {
+pub(super) fn stranger(authority: &Authority, certificate: &Certificate) -> Option<PairFault> {
     match &authority.certificate {
         Some(current) if !authority.planned => {
             let is_own = [Some(current), authority.next.as_ref()]
                 .into_iter()
                 .flatten()
                 .any(|own| certificate.is_signed_by(own));
-            (!is_own).then(|| format!("issued by another CA ({})", certificate.issuer()))
+            (!is_own).then(|| PairFault::Stranger(certificate.issuer().to_owned()))
         }
-        _ => Some("the CA is new".to_owned()),
+        _ => Some(PairFault::NewAuthority),
     }
 }
 
