@@ -169,8 +169,9 @@ fn one(
     };
     let path = file.path();
     let mending = world.mends_file(name, &path);
-    let (of_file, content): (Vec<&String>, Vec<&String>) =
-        change.reasons.iter().partition(|reason| is_of_file(reason));
+    let of_file: Vec<String> = file.attributes.iter().map(ToString::to_string).collect();
+    let content = change.reasons.iter().filter(|one| !of_file.contains(one));
+    let content: Vec<&str> = content.map(String::as_str).collect();
     if !of_file.is_empty() && !findings.is_covered(name, &path) {
         let is_key = is_key(host, facts, &path);
         let open = facts
@@ -184,7 +185,7 @@ fn one(
         } else {
             (Severity::Warning, "chmod, chown")
         };
-        let seen = format!("{path}: {}", list(&of_file));
+        let seen = format!("{path}: {}", of_file.join("; "));
         findings.add_mended(finding(severity, Topic::Files, name, seen, advice), mending);
     }
     if content.is_empty() || findings.is_covered(name, &path) || follows(world, name, file) {
@@ -195,21 +196,9 @@ fn one(
     } else {
         (Severity::Warning, Topic::Drift)
     };
-    let seen = format!("{path}: {}", list(&content));
+    let seen = format!("{path}: {}", content.join("; "));
     let advice = "the inventory or somebody on the node has changed it: dtls-deploy INVENTORY --check --diff shows how";
     findings.add_mended(finding(severity, topic, name, seen, advice), mending);
-}
-
-fn list(reasons: &[&String]) -> String {
-    let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
-    reasons.join("; ")
-}
-
-/// The reasons of `plan::files::faults`.
-fn is_of_file(reason: &str) -> bool {
-    ["mode ", "owner ", "a symbolic link"]
-        .iter()
-        .any(|begin| reason.starts_with(begin))
 }
 
 /// A new pair brings its files, and copies of them, with it.

@@ -188,7 +188,22 @@ pub struct FileChange {
     pub account: String,
     /// SHA-256 of the file that the plan was made from; `None` for no file.
     pub before: Option<String>,
+    /// What is wrong with that file besides its bytes; in words these are reasons, too.
+    pub attributes: Vec<AttributeFault>,
     pub content: Content,
+}
+
+/// What is wrong with a file besides its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttributeFault {
+    /// Permission bits.
+    #[error("mode {found:04o}, want {want:04o}")]
+    Mode { found: u32, want: u32 },
+    /// Names of accounts.
+    #[error("owner {found}, want {want}")]
+    Owner { found: String, want: String },
+    #[error("a symbolic link, want a file")]
+    Link,
 }
 
 impl FileChange {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use super::anchor::check_resolved;
-use super::change::{Action, Change, Content, FileChange, TextDiff};
+use super::change::{Action, AttributeFault, Change, Content, FileChange, TextDiff};
 use super::place::{Kind, Place};
 use super::shown::shown;
 use super::{Planner, Refusal};
@@ -110,27 +110,11 @@ impl Planner<'_> {
         let mut reasons = std::mem::take(&mut desired.reasons);
         let mut mode = desired.mode.bits();
         let mut before = None;
+        let mut attributes = Vec::new();
         let mut diff = None;
         let found = self.found(host, &path)?;
-        match found.as_deref() {
-            None => return Err(Refusal::new(format!("nothing was asked about {path}"))),
-            Some(FileFact::Unreadable) => {
-                return Err(
-                    Refusal::new(format!("{path} cannot be read as {}", facts.account))
-                        .hint("set ansible_become for this host"),
-                );
-            }
-            Some(FileFact::Exposed) => {
-                return Err(Refusal::new(format!(
-                    "the way to {path} leads through a directory that others than root can write"
-                ))
-                .hint("give that directory to root alone (chmod go-w), or use another path"));
-            }
-            Some(FileFact::Other) => {
-                return Err(Refusal::new(format!("{path} is not a regular file"))
-                    .hint("look at what it is and move it away"));
-            }
-            Some(FileFact::Absent) => {
+        match comparable(found.as_deref(), &path, facts)? {
+            None => {
                 if matches!(desired.content, Content::Gone { .. }) {
                     return Ok(None);
                 }
@@ -144,7 +128,7 @@ impl Planner<'_> {
                     diff = drawn(desired.place, "", text);
                 }
             }
-            Some(FileFact::File(file)) => {
+            Some(file) => {
                 before = Some(file.sha256.clone());
                 self.check_kind(facts, &path, file, &desired.content, desired.place)?;
                 diff = difference(self, &desired, file, &mut reasons);
@@ -166,7 +150,8 @@ impl Planner<'_> {
                     mode = file.mode;
                 }
                 if !matches!(desired.content, Content::Gone { .. }) {
-                    reasons.extend(faults(file, desired.mode, &account));
+                    attributes = faults(file, desired.mode, &account);
+                    reasons.extend(attributes.iter().map(ToString::to_string));
                 }
             }
         }
@@ -196,6 +181,7 @@ impl Planner<'_> {
                 mode,
                 account,
                 before,
+                attributes,
                 content: if same { Content::Same } else { desired.content },
             }),
         }))
@@ -234,6 +220,29 @@ impl Planner<'_> {
             .then_some(())
             .ok_or_else(|| not_of_kind(path, kind, place))
     }
+}
+
+/// The file at a path, where one is; none where nothing is.
+fn comparable<'a>(
+    found: Option<&'a FileFact>,
+    path: &str,
+    facts: &NodeFacts,
+) -> Result<Option<&'a File>, Refusal> {
+    Err(match found {
+        Some(FileFact::File(file)) => return Ok(Some(file)),
+        Some(FileFact::Absent) => return Ok(None),
+        None => Refusal::new(format!("nothing was asked about {path}")),
+        Some(FileFact::Unreadable) => {
+            Refusal::new(format!("{path} cannot be read as {}", facts.account))
+                .hint("set ansible_become for this host")
+        }
+        Some(FileFact::Exposed) => Refusal::new(format!(
+            "the way to {path} leads through a directory that others than root can write"
+        ))
+        .hint("give that directory to root alone (chmod go-w), or use another path"),
+        Some(FileFact::Other) => Refusal::new(format!("{path} is not a regular file"))
+            .hint("look at what it is and move it away"),
+    })
 }
 
 /// Why a path is left alone: what is there, and never its content.
@@ -356,19 +365,24 @@ fn link(path: &str) -> Refusal {
     ))
 }
 
-/// What is wrong with a file besides its bytes.
-fn faults(file: &File, mode: FileMode, account: &str) -> Vec<String> {
+fn faults(file: &File, mode: FileMode, account: &str) -> Vec<AttributeFault> {
     let mut faults = Vec::new();
     if let FileMode::Exact(want) = mode
         && file.mode != want
     {
-        faults.push(format!("mode {:04o}, want {want:04o}", file.mode));
+        faults.push(AttributeFault::Mode {
+            found: file.mode,
+            want,
+        });
     }
     if file.owner != account {
-        faults.push(format!("owner {}, want {account}", file.owner));
+        faults.push(AttributeFault::Owner {
+            found: file.owner.clone(),
+            want: account.to_owned(),
+        });
     }
     if file.link {
-        faults.push("a symbolic link, want a file".to_owned());
+        faults.push(AttributeFault::Link);
     }
     faults
 }

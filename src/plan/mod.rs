@@ -49,8 +49,8 @@ pub use address::{DaemonAddress, daemon_address};
 pub use arrived::{LeftKey, left_keys};
 pub use authority::{Authority, AuthorityProblem};
 pub use change::{
-    Action, Awaited, Change, Content, FileChange, Forget, LeafPart, Reload, Restart, Served,
-    ServiceVerb, TextDiff,
+    Action, AttributeFault, Awaited, Change, Content, FileChange, Forget, LeafPart, Reload,
+    Restart, Served, ServiceVerb, TextDiff,
 };
 pub use engine::{Containers, is_swarm_manager};
 pub use examine::{About, Examined, Refused, examine};
