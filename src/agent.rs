@@ -14,7 +14,7 @@ use push::push;
 
 use crate::node::facts::NodeFacts;
 use crate::node::script::quote;
-use crate::node::{ExitFuture, visible};
+use crate::node::{ExitFuture, ExitStatus, visible};
 use crate::pki::{Agent, AgentClient, AgentError};
 use crate::session::{Node, NodeError};
 
@@ -48,7 +48,7 @@ pub enum StartError {
     #[error("{0}")]
     Agent(#[from] AgentError),
     #[error("the CA agent did not start ({status}): {said}")]
-    Start { status: String, said: String },
+    Start { status: ExitStatus, said: String },
 }
 
 impl StartError {
@@ -61,11 +61,18 @@ impl StartError {
             Self::Version(_) => Some(format!(
                 "install dtls-deploy and {COMPANION} of one release, or name the program with --agent-program FILE"
             )),
-            Self::Start { status, .. } if status == "exit code 126" => Some(
+            // A shell's, of a file that it may not execute.
+            Self::Start {
+                status: ExitStatus::Code(126),
+                ..
+            } => Some(
                 "the file system that holds it is mounted noexec: use another one, or ansible_become"
                     .to_owned(),
             ),
-            Self::Start { status, .. } if *status == format!("exit code {WRONG_FILE}") => Some(
+            Self::Start {
+                status: ExitStatus::Code(WRONG_FILE),
+                ..
+            } => Some(
                 "the file there was not the program that was put there, and has been removed: run again"
                     .to_owned(),
             ),
@@ -136,7 +143,7 @@ impl RunningAgent {
         };
         match tokio::time::timeout(Duration::from_secs(5), exit).await {
             Ok(Ok((status, stderr))) if !status.success() => StartError::Start {
-                status: status.to_string(),
+                status,
                 said: visible(
                     String::from_utf8_lossy(&stderr)
                         .trim()

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::place::newest;
@@ -62,6 +63,17 @@ pub fn left_behind(directory: &Path, inventory: &Path) -> Vec<Left> {
     found
 }
 
+/// A journal's last line, as far as it tells whether the run came to its end.
+#[derive(Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Last {
+    Recap,
+    Adopted,
+    Error,
+    #[serde(other)]
+    Other,
+}
+
 /// Whether the last line says so; most journals need no more than that.
 fn is_done_with(path: &Path) -> std::io::Result<bool> {
     let mut file = File::open(path)?;
@@ -71,9 +83,11 @@ fn is_done_with(path: &Path) -> std::io::Result<bool> {
     file.read_to_end(&mut bytes)?;
     let text = String::from_utf8_lossy(&bytes);
     let last = text.lines().next_back().unwrap_or_default();
-    Ok(["recap", "adopted", "error"]
-        .iter()
-        .any(|word| last.starts_with(&format!("{{\"event\":\"{word}\""))))
+    let last = serde_json::from_str(last);
+    Ok(matches!(
+        last,
+        Ok(Last::Recap | Last::Adopted | Last::Error)
+    ))
 }
 
 impl Left {
@@ -102,6 +116,28 @@ mod tests {
     use super::*;
     use crate::event::{Event, Events, SCHEMA};
     use crate::journal::Journal;
+
+    #[test]
+    fn the_last_line_is_read_as_json_and_not_as_text() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (last, is_done) in [
+            (r#"{"event":"recap","hosts":[]}"#, true),
+            (
+                r#"{"time":"2026-01-01T00:00:00Z", "by":"next", "event":"adopted"}"#,
+                true,
+            ),
+            (r#"{ "event" : "error", "kind":"locked" }"#, true),
+            (
+                r#"{"event":"act","host":"a","step":"{\"event\":\"recap\""}"#,
+                false,
+            ),
+            (r#"{"event":"changed","host":"recap"}"#, false),
+            (r#"{"event":"recap","hosts":[{"#, false),
+        ] {
+            std::fs::write(file.path(), format!("{{}}\n{last}")).unwrap();
+            assert_eq!(is_done_with(file.path()).unwrap(), is_done, "{last}");
+        }
+    }
 
     #[tokio::test]
     async fn a_run_that_is_gone_is_told_of_once_and_one_at_work_never() {
