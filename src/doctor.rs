@@ -21,12 +21,12 @@ mod reach;
 mod system;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::event::{Event, Events, Failure, FailureKind, Finding, FindingCounts, Renderer, Topic};
+use crate::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
 use crate::inventory::{Host, Inventory};
 use crate::look::{Look, hosts};
 use crate::node::facts::{FactRequest, NodeFacts};
@@ -91,14 +91,12 @@ impl Doctor<'_> {
     }
 
     async fn gather<'a>(&'a self, hosts: &[&Host], findings: &mut Findings) -> World<'a> {
-        let kept = Kept::new(self.0.events.clone());
-        let events = Events::new(Box::new(kept.clone()));
+        let events = Events::new(Box::new(ButFailures(self.0.events.clone())));
         let request = |host: &Host, request: &mut FactRequest| self.request(host, request);
-        let Gathered {
-            nodes,
-            facts,
-            missing,
-        } = self.0.gather(hosts, request, &events).await;
+        let gathered = self.0.gather(hosts, request, &events).await;
+        connection::check(findings, gathered.missing.values());
+        let missing = gathered.kinds();
+        let Gathered { nodes, facts, .. } = gathered;
         for host in hosts.iter().filter(|host| facts.contains_key(&host.name)) {
             if let Some(node) = nodes.get(&host.name) {
                 let what = format!("connected to {}", node.connection.description());
@@ -108,7 +106,6 @@ impl Doctor<'_> {
                 findings.fine(&host.name, Topic::Sudo, "became root");
             }
         }
-        connection::check(findings, &kept.taken());
         let ca = self.0.inventory.ca();
         let now = OffsetDateTime::now_utc();
         World {
@@ -256,35 +253,13 @@ impl World<'_> {
 }
 
 /// Passes events on, but for failures: they become findings.
-#[derive(Debug, Clone)]
-struct Kept {
-    events: Events,
-    failures: Arc<Mutex<Vec<Failure>>>,
-}
+#[derive(Debug)]
+struct ButFailures(Events);
 
-impl Kept {
-    fn new(events: Events) -> Self {
-        Self {
-            events,
-            failures: Arc::default(),
-        }
-    }
-
-    fn taken(&self) -> Vec<Failure> {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = std::mem::take(&mut *failures);
-        taken.sort_by(|left, right| left.host.cmp(&right.host));
-        taken
-    }
-}
-
-impl Renderer for Kept {
+impl Renderer for ButFailures {
     fn event(&mut self, event: &Event) {
-        if let Event::Failed(failure) = event {
-            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            failures.push(failure.clone());
-        } else {
-            self.events.emit(event.clone());
+        if !matches!(event, Event::Failed(_)) {
+            self.0.emit(event.clone());
         }
     }
 }

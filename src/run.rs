@@ -355,11 +355,13 @@ impl Run<'_> {
             deadlines: self.options.deadlines,
             events: self.events,
         };
+        let gathered = gather(&fresh, how).await;
+        let mut missing = gathered.kinds();
         let Gathered {
             mut nodes,
             mut facts,
-            mut missing,
-        } = gather(&fresh, how).await;
+            ..
+        } = gathered;
         if !again.is_empty() {
             let (read, failed) = self.read_again(program, &known).await;
             for host in read.keys() {

@@ -212,6 +212,18 @@ impl NodeError {
         }
     }
 
+    /// There are no facts of the host.
+    pub(crate) fn missing(&self, host: &str) -> Missing {
+        Missing {
+            barrier: match self {
+                Self::Connection(_) => Barrier::Connection,
+                Self::Become(_) => Barrier::Become,
+                Self::Shell { .. } | Self::Facts(_) => Barrier::Answer,
+            },
+            failure: self.failure(host, "read facts"),
+        }
+    }
+
     /// Before a change: nothing is different on the node.
     #[must_use]
     pub fn failure(&self, host: &str, step: &str) -> Failure {
@@ -385,7 +397,36 @@ pub struct Gathered {
     pub nodes: BTreeMap<String, Arc<Node>>,
     pub facts: BTreeMap<String, NodeFacts>,
     /// Why the others are missing.
-    pub missing: BTreeMap<String, FailureKind>,
+    pub missing: BTreeMap<String, Missing>,
+}
+
+/// Why there are no facts of a host.
+#[derive(Debug)]
+pub struct Missing {
+    pub barrier: Barrier,
+    pub failure: Failure,
+}
+
+/// How far one gets with a host of which there are no facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Barrier {
+    /// It is not reached, or the connection breaks.
+    Connection,
+    /// Nothing is started as root there.
+    Become,
+    /// There is no shell, or what it answers cannot be understood.
+    Answer,
+}
+
+impl Gathered {
+    /// Of each host that is missing, how.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeMap<String, FailureKind> {
+        let missing = self.missing.iter();
+        missing
+            .map(|(host, missing)| (host.clone(), missing.failure.kind))
+            .collect()
+    }
 }
 
 /// Connects to all hosts at once and reads the facts of each as soon as it is
@@ -395,11 +436,9 @@ pub async fn gather(hosts: &[(&Host, FactRequest)], how: Gathering<'_>) -> Gathe
     let mut found = futures::stream::iter(hosts.iter().map(|(host, request)| async move {
         let password = shared.get(&host.name).cloned();
         let found = gather_one(host, request, password, how).await;
-        let found = found.map_err(|failure| {
-            let kind = failure.kind;
-            how.events.emit(Event::Failed(*failure));
-            kind
-        });
+        if let Err(missing) = &found {
+            how.events.emit(Event::Failed(missing.failure.clone()));
+        }
         (host.name.clone(), found)
     }))
     .buffer_unordered(how.forks);
@@ -410,8 +449,8 @@ pub async fn gather(hosts: &[(&Host, FactRequest)], how: Gathering<'_>) -> Gathe
                 gathered.facts.insert(name.clone(), facts);
                 gathered.nodes.insert(name, node);
             }
-            Err(kind) => {
-                gathered.missing.insert(name, kind);
+            Err(missing) => {
+                gathered.missing.insert(name, *missing);
             }
         }
     }
@@ -444,9 +483,13 @@ async fn gather_one(
     request: &FactRequest,
     password: Option<Arc<SudoPassword>>,
     how: Gathering<'_>,
-) -> Result<(Arc<Node>, NodeFacts), Box<Failure>> {
+) -> Result<(Arc<Node>, NodeFacts), Box<Missing>> {
     let begun = Instant::now();
-    let connection = open(host, how.passwords, how.context).await?;
+    let connection = open(host, how.passwords, how.context).await;
+    let connection = connection.map_err(|failure| Missing {
+        barrier: Barrier::Connection,
+        failure: *failure,
+    })?;
     let took = begun.elapsed();
     how.events.emit(Event::Connected {
         host: host.name.clone(),
@@ -479,7 +522,7 @@ async fn gather_one(
     let facts = node
         .facts(host.as_root, request)
         .await
-        .map_err(|error| Box::new(error.failure(&host.name, "read facts")))?;
+        .map_err(|error| error.missing(&host.name))?;
     how.events.emit(Event::Facts {
         host: host.name.clone(),
         milliseconds: begun.elapsed().as_millis(),

@@ -125,11 +125,9 @@ impl Status<'_> {
         let request = |host: &Host, request: &mut FactRequest| {
             rows::request(self.0.inventory, host, request);
         };
-        let Gathered {
-            nodes,
-            facts,
-            missing,
-        } = self.0.gather(hosts, request, self.0.events).await;
+        let gathered = self.0.gather(hosts, request, self.0.events).await;
+        let missing = gathered.kinds();
+        let Gathered { nodes, facts, .. } = gathered;
         let ca = self.0.inventory.ca();
         World {
             inventory: self.0.inventory,

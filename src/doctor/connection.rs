@@ -4,15 +4,15 @@
 //! finding a host. Pure; called by [`super`].
 
 use super::findings::{Findings, finding};
-use crate::event::{Failure, FailureKind, Severity, Topic};
+use crate::event::{Severity, Topic};
+use crate::session::{Barrier, Missing};
 
-pub(super) fn check(findings: &mut Findings, failures: &[Failure]) {
-    for failure in failures {
-        let topic = match failure.kind {
-            _ if failure.step == "connect" => Topic::Ssh,
-            FailureKind::Unreachable | FailureKind::TimedOut => Topic::Ssh,
-            _ if is_of_sudo(&failure.message) => Topic::Sudo,
-            _ => Topic::Tools,
+pub(super) fn check<'a>(findings: &mut Findings, missing: impl Iterator<Item = &'a Missing>) {
+    for Missing { barrier, failure } in missing {
+        let topic = match barrier {
+            Barrier::Connection => Topic::Ssh,
+            Barrier::Become => Topic::Sudo,
+            Barrier::Answer => Topic::Tools,
         };
         let mut seen = failure.message.clone();
         for cause in &failure.causes {
@@ -27,20 +27,17 @@ pub(super) fn check(findings: &mut Findings, failures: &[Failure]) {
     }
 }
 
-/// All of `BecomeError`'s sentences begin with it but one.
-fn is_of_sudo(message: &str) -> bool {
-    message.starts_with("sudo ") || message.starts_with("the password for sudo ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::BecomeError;
+    use crate::node::{BecomeError, ConnectionError};
     use crate::session::NodeError;
 
-    fn topic_of(failure: Failure) -> (Topic, String) {
+    fn topic_of(error: &NodeError) -> (Topic, String) {
         let mut findings = Findings::default();
-        check(&mut findings, &[failure]);
+        let mut missing = error.missing("a");
+        "reworded".clone_into(&mut missing.failure.message);
+        check(&mut findings, std::iter::once(&missing));
         let found = &findings.sorted(&[])[0];
         assert!(found.refused_by_deploy && !found.mended_by_deploy);
         (found.topic, found.advice.clone())
@@ -56,8 +53,7 @@ mod tests {
                 said: "x".to_owned(),
             },
         ] {
-            let failure = NodeError::Become(error).failure("a", "read facts");
-            let (topic, advice) = topic_of(failure);
+            let (topic, advice) = topic_of(&NodeError::Become(error));
             assert_eq!(topic, Topic::Sudo);
             assert!(!advice.is_empty());
         }
@@ -65,12 +61,11 @@ mod tests {
             status: "exit code 1".to_owned(),
             said: "no".to_owned(),
         };
-        assert_eq!(topic_of(shell.failure("a", "read facts")).0, Topic::Tools);
-        let connect = Failure {
-            step: "connect".to_owned(),
-            kind: FailureKind::Unreachable,
-            ..NodeError::Become(BecomeError::NoPassword).failure("a", "")
-        };
-        assert_eq!(topic_of(connect).0, Topic::Ssh);
+        assert_eq!(topic_of(&shell).0, Topic::Tools);
+        let closed = NodeError::Connection(ConnectionError::Closed {
+            node: "a".to_owned(),
+            reason: "it was closed".to_owned(),
+        });
+        assert_eq!(topic_of(&closed).0, Topic::Ssh);
     }
 }

@@ -301,9 +301,9 @@ impl Run<'_> {
         )
         .await;
         World {
+            missing: gathered.kinds(),
             nodes: gathered.nodes,
             facts: gathered.facts,
-            missing: gathered.missing,
             plan: crate::plan::Plan::default(),
         }
     }

@@ -32,7 +32,8 @@ pub enum Undo {
 pub struct Report {
     /// The script ran to its end.
     pub done: bool,
-    /// Step and message of the first failure.
+    /// Step and message of the first failure. The step is a word that the prelude has for it
+    /// (`fail STEP MESSAGE`), and decided on; the message is for people.
     pub failed: Option<(String, String)>,
     /// The unit's new InvocationID.
     pub restarted: Option<String>,
