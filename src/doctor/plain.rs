@@ -12,7 +12,7 @@ use crate::docker::unit::{listeners, socket};
 use crate::event::{Severity, Topic};
 use crate::inventory::Host;
 use crate::module::{daemon_json, socket_override, systemd_override};
-use crate::node::facts::{NodeFacts, Owner};
+use crate::node::facts::{Holder, NodeFacts, Owner};
 
 /// The port that plain docker uses by convention.
 pub(super) const PORT: u16 = 2375;
@@ -148,7 +148,7 @@ fn running(findings: &mut Findings, host: &Host, facts: &NodeFacts, has_socket: 
                 ));
             }
             // It holds the port for docker.
-            Owner::Other(process) if has_socket && process.starts_with("systemd ") => {}
+            Owner::Other(Holder::Process { name, .. }) if has_socket && name == "systemd" => {}
             Owner::Other(process) => findings.add(finding(
                 Severity::Warning,
                 Topic::PlainTcp,

@@ -22,7 +22,7 @@ pub use claims::Claims;
 pub use engine::EngineFact;
 pub use health::{Health, TOOLS};
 pub use loaded::{Loaded, LoadedCommand};
-pub use network::{Listener, Network, Owner};
+pub use network::{Holder, Listener, Network, Owner};
 use parse::Parser;
 pub use request::FactRequest;
 pub use space::Space;

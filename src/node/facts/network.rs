@@ -4,6 +4,7 @@
 //! them in `/proc/net`. Goes out: addresses and listeners. Called by the facts'
 //! parser; judged by the preflight of the plan.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Addresses of a node, and who listens on the ports that were asked about.
@@ -31,10 +32,30 @@ pub struct Listener {
 pub enum Owner {
     /// The unit's main process.
     Daemon,
-    /// Another process, by name and number where they could be seen.
-    Other(String),
+    Other(Holder),
     /// Only root can tell.
     Unknown,
+}
+
+/// Who holds a socket, if it is not the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    Process {
+        /// As the process calls itself.
+        name: String,
+        pid: u32,
+    },
+    /// No process that can be seen.
+    Hidden,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process { name, pid } => write!(formatter, "{name} (process {pid})"),
+            Self::Hidden => formatter.write_str("the kernel or a process that cannot be seen"),
+        }
+    }
 }
 
 impl Network {
@@ -205,7 +226,7 @@ mod tests {
             listeners: vec![Listener {
                 address: address(text),
                 port: 2376,
-                owner: Owner::Other("nc".to_owned()),
+                owner: Owner::Other(Holder::Hidden),
             }],
             ..Network::default()
         };

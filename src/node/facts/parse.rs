@@ -11,8 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use super::network::{inet6, prefix, socket_address};
 use super::own_addresses::OwnAddresses;
 use super::{
-    AccountFault, Component, FactError, FactRequest, File, FileFact, KeptGeneration, Listener,
-    Network, NodeFacts, Owner, Space,
+    AccountFault, Component, FactError, FactRequest, File, FileFact, Holder, KeptGeneration,
+    Listener, Network, NodeFacts, Owner, Space,
 };
 use crate::node::answer::{self, Lines};
 use crate::pki::sha256_hex;
@@ -278,7 +278,7 @@ impl Parser<'_> {
                     network.addresses.push(address);
                 }
             }
-            ["listener", address, port, owner] => {
+            ["listener", address, port, owner @ ..] => {
                 let listener = self.listener(address, port, owner);
                 let listener = listener.ok_or_else(|| FactError::Malformed(line.to_owned()))?;
                 self.network().listeners.push(listener);
@@ -370,14 +370,19 @@ impl Parser<'_> {
         self.facts.network.get_or_insert_default()
     }
 
-    fn listener(&self, address: &str, port: &str, owner: &str) -> Option<Listener> {
+    fn listener(&self, address: &str, port: &str, owner: &[&str]) -> Option<Listener> {
         Some(Listener {
             address: socket_address(address, &self.facts.machine)?,
             port: u16::from_str_radix(port, 16).ok()?,
             owner: match owner {
-                "daemon" => Owner::Daemon,
-                "unknown" => Owner::Unknown,
-                process => Owner::Other(process.to_owned()),
+                ["daemon"] => Owner::Daemon,
+                ["unknown"] => Owner::Unknown,
+                ["hidden"] => Owner::Other(Holder::Hidden),
+                ["process", pid, name] => Owner::Other(Holder::Process {
+                    name: (*name).to_owned(),
+                    pid: pid.parse().ok()?,
+                }),
+                _ => return None,
             },
         })
     }

@@ -114,9 +114,9 @@ fn every_shell_reports_the_same_files() {
             panic!("{shell:?}: {:?}", network.listeners);
         };
         assert_eq!((listener.address, listener.port), (own, port));
-        let me = format!("(process {})", std::process::id());
+        let me = std::process::id();
         assert!(
-            matches!(&listener.owner, Owner::Other(name) if name.ends_with(&me)),
+            matches!(&listener.owner, Owner::Other(Holder::Process { pid, .. }) if *pid == me),
             "{listener:?}"
         );
         let found = &facts.accounts;

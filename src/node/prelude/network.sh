@@ -62,8 +62,7 @@ fact_network() {
         *)
             # shellcheck disable=SC2086 # three words
             set -- $fact_line
-            fact_holder "$3"
-            record listener "$1" "$2" "$fact_owner"
+            fact_listener "$1" "$2" "$3"
             ;;
         esac
     done
@@ -104,28 +103,30 @@ fact_own_addresses() {
         $3 == "inet" { sub("/.*", "", $4); print "own-address\ton\t" $2 "\t" $4 }'
 }
 
-# fact_holder INODE: sets $fact_owner, whose a socket is. Only root can tell.
-fact_holder() {
-    fact_owner=unknown
-    [ "$ACCOUNT_ID" = 0 ] || return 0
+# fact_listener ADDRESS PORT INODE: whose a socket is. Only root can tell.
+fact_listener() {
+    if [ "$ACCOUNT_ID" != 0 ]; then
+        record listener "$1" "$2" unknown
+        return 0
+    fi
     if [ "${fact_main_pid:-0}" != 0 ]; then
         case $(ls -l "/proc/$fact_main_pid/fd" 2>/dev/null) in
-        *"socket:[$1]"*)
-            fact_owner=daemon
+        *"socket:[$3]"*)
+            record listener "$1" "$2" daemon
             return 0
             ;;
         esac
     fi
-    # A socket that no process holds is the kernel's: NFS, for instance.
-    fact_owner="the kernel or a process that cannot be seen"
     set +f
     # shellcheck disable=SC2012,SC2016 # names are numbers; the program is awk's
-    fact_pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v socket="socket:[$1]" '
+    fact_pid=$(ls -l /proc/[0-9]*/fd 2>/dev/null | awk -v socket="socket:[$3]" '
         /^\/proc\// { split($1, part, "/"); next }
         index($0, socket) { print part[3]; exit }')
     set -f
     if [ -n "$fact_pid" ] && read -r fact_name 2>/dev/null <"/proc/$fact_pid/comm"; then
-        fact_owner="$fact_name (process $fact_pid)"
+        record listener "$1" "$2" process "$fact_pid" "$fact_name"
+    else
+        # One that no process holds is the kernel's: NFS, for instance.
+        record listener "$1" "$2" hidden
     fi
-    return 0
 }

@@ -1,6 +1,6 @@
 //! What a case changes on a machine by hand, in the words of its `drift:`.
 
-use dtls_deploy::node::facts::{FileFact, Listener, Owner, Space};
+use dtls_deploy::node::facts::{FileFact, Holder, Listener, Owner, Space};
 use serde_json::Value;
 
 use super::machine::{Item, Machine};
@@ -139,7 +139,13 @@ impl Machine {
                     let owner = match owner.as_str().unwrap() {
                         "daemon" => Owner::Daemon,
                         "unknown" => Owner::Unknown,
-                        process => Owner::Other(process.to_owned()),
+                        process => {
+                            let (name, rest) = process.split_once(" (process ").unwrap();
+                            Owner::Other(Holder::Process {
+                                name: name.to_owned(),
+                                pid: rest.trim_end_matches(')').parse().unwrap(),
+                            })
+                        }
                     };
                     let network = self.network.get_or_insert_default();
                     network.listeners.push(Listener {
