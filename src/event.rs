@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 mod certificate;
 mod finding;
+mod repeated;
 mod timing;
 
 pub use certificate::{
@@ -16,6 +17,7 @@ pub use certificate::{
     CertificateText,
 };
 pub use finding::{Finding, FindingCounts, Severity, Topic};
+pub use repeated::Repeated;
 pub use timing::Phase;
 
 /// The version of the JSON form; a field that changes its meaning raises it.

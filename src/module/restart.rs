@@ -11,6 +11,7 @@ use super::{Kind, Module, Parameter, launch, socket_override};
 use crate::docker::daemon_json::{mode_of, tcp_hosts};
 use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::{listeners, socket::ports};
+use crate::event::Repeated;
 use crate::inventory::{Host, Inventory};
 use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{FactRequest, FileFact, NodeFacts, UnitFact};
@@ -99,7 +100,7 @@ impl Module for Restart {
                 && reads.contains(&file.path())
                 && file.content != Content::Same
             {
-                reasons.push(format!("{} changes", change.subject));
+                reasons.push(Repeated::Changes.of(&change.subject));
             }
         }
         if reasons.is_empty() && task.argument("because") != Some("changes") {
@@ -417,7 +418,7 @@ pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> 
             let now = facts.regular(path).map(|file| file.sha256.as_str());
             record.hashes.get(path.as_str()).map(String::as_str) != now
         })
-        .map(|path| format!("{path} differs from what dockerd last read"))
+        .map(|path| Repeated::DiffersFromRead.of(path))
         .collect();
     if record.invocation == unit.invocation() || differing.is_empty() {
         return differing;
@@ -434,7 +435,7 @@ pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> 
                 .regular(path)
                 .is_some_and(|file| file.changed >= started)
         })
-        .map(|path| format!("{path} has changed since dockerd was started"))
+        .map(|path| Repeated::ChangedSinceStart.of(path))
         .collect();
     if unit.needs_reload() && reasons.is_empty() {
         reasons.push("systemd has not read the unit's files anew".to_owned());

@@ -3,7 +3,7 @@
 
 use super::layout::{self, Cell, plural, shorten, some_of};
 use super::{Style, Verbosity};
-use crate::event::{PlannedBatches, PlannedChange};
+use crate::event::{PlannedBatches, PlannedChange, Repeated};
 
 /// Hosts named in a heading before the rest are only counted.
 const NAMES: usize = 3;
@@ -193,27 +193,13 @@ fn rows(style: Style, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<V
 
 /// Reasons that say the same of many files say it once.
 fn folded(reasons: &[String]) -> String {
-    const SAME: [(&str, &str); 3] = [
-        (" changes", "files change"),
-        (
-            " differs from what dockerd last read",
-            "files differ from what dockerd last read",
-        ),
-        (
-            " has changed since dockerd was started",
-            "files have changed since dockerd was started",
-        ),
-    ];
     let mut left: Vec<&str> = reasons.iter().map(String::as_str).collect();
     let mut said = Vec::new();
-    for (ending, together) in SAME {
-        let count = left
-            .iter()
-            .filter(|reason| reason.ends_with(ending))
-            .count();
+    for same in Repeated::ALL {
+        let count = left.iter().filter(|reason| same.is(reason)).count();
         if count > 2 {
-            left.retain(|reason| !reason.ends_with(ending));
-            said.push(format!("{count} {together}"));
+            left.retain(|reason| !same.is(reason));
+            said.push(same.of_many(count));
         }
     }
     said.extend(left.into_iter().map(str::to_owned));
