@@ -170,12 +170,14 @@ fn on_disk(findings: &mut Findings, world: &World<'_>) {
     deploy::drift(findings, world);
 }
 
-/// What can be found in facts alone, without a connection; the worst first.
+/// What can be found in facts and a plan that was made from them, without a connection; the
+/// worst first.
 #[must_use]
 pub fn examine_facts(
     inventory: &Inventory,
     playbook: &Playbook,
     facts: &BTreeMap<String, NodeFacts>,
+    examined: Examined,
     now: OffsetDateTime,
 ) -> Vec<Finding> {
     let world = World {
@@ -184,7 +186,7 @@ pub fn examine_facts(
         nodes: BTreeMap::new(),
         facts: facts.clone(),
         missing: BTreeMap::new(),
-        examined: examine(inventory, playbook, facts, now),
+        examined,
         authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
         now,
     };

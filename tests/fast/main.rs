@@ -33,3 +33,4 @@ mod report;
 mod schema;
 #[path = "../support/spelling.rs"]
 mod spelling;
+mod wording;

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dtls_deploy::doctor::examine_facts;
+use dtls_deploy::event::Finding;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
 use dtls_deploy::pki::{
     AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject,
 };
 use dtls_deploy::plan::{
-    Allowed, Authority, Plan, Renewals, issued_names, leave_out_shared, plan, revoked,
+    Allowed, Authority, Plan, Renewals, examine, issued_names, leave_out_shared, plan, revoked,
 };
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
@@ -22,6 +23,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::lab::Lab;
 use super::outcome::{Outcome, describe};
+use super::reworded::reworded;
 
 /// When every deployment happened.
 pub const DEPLOYED: OffsetDateTime = datetime!(2030-01-01 00:00 UTC);
@@ -217,7 +219,22 @@ impl Case {
     /// The same, and lets the doctor look; in the words of `expect:`.
     pub fn findings(&self) -> String {
         let (inventory, playbook, facts, now) = self.scene();
-        let found = examine_facts(&inventory, &playbook, &facts, now);
+        let examined = || examine(&inventory, &playbook, &facts, now);
+        let look = |examined| examine_facts(&inventory, &playbook, &facts, examined, now);
+        let found = look(examined());
+        let decided = |found: &[Finding]| -> Vec<_> {
+            let decided = found.iter().map(|one| Finding {
+                seen: String::new(),
+                advice: String::new(),
+                ..one.clone()
+            });
+            decided.collect()
+        };
+        assert_eq!(
+            decided(&look(reworded(examined()))),
+            decided(&found),
+            "what is found depends on the words of the plan"
+        );
         found.iter().fold(String::new(), |mut text, finding| {
             let deploy = match (finding.mended_by_deploy, finding.refused_by_deploy) {
                 (true, _) => "mended",

@@ -8,3 +8,4 @@ mod generations;
 pub mod lab;
 pub mod machine;
 pub mod outcome;
+mod reworded;
