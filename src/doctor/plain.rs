@@ -147,8 +147,8 @@ fn running(findings: &mut Findings, host: &Host, facts: &NodeFacts, has_socket: 
                     format!("restart it: {restart}"),
                 ));
             }
-            // It holds the port for docker.
-            Owner::Other(Holder::Process { name, .. }) if has_socket && name == "systemd" => {}
+            // systemd holds the port for docker.
+            Owner::Other(Holder::Process { pid: 1, .. }) if has_socket => {}
             Owner::Other(process) => findings.add(finding(
                 Severity::Warning,
                 Topic::PlainTcp,
