@@ -259,9 +259,8 @@ impl Apply<'_> {
                 }
             }
         }
-        if !done.failed && done.not_done.is_empty() {
-            self.in_place.changed(&host.name);
-        }
+        let is_done = !done.failed && done.not_done.is_empty();
+        self.in_place.played(&host.name, is_done);
         done
     }
 
@@ -372,7 +371,7 @@ impl Apply<'_> {
             let is_well = seen.is_ok();
             if is_well {
                 // What is left is to keep it, which no proof looks at.
-                self.in_place.changed(&host.name);
+                self.in_place.restarted(&host.name);
                 drop(arrival);
             }
             let confirmed = self.confirm(host, node, &transaction, seen).await;

@@ -374,6 +374,9 @@ pub enum Verdict {
     Proved,
     /// It could not be tried. Not a pass.
     NotProved,
+    /// It could not be tried, because the daemon or the node it is tried from was not reached.
+    /// Not a pass, and counted with those that are not proved.
+    Unreachable,
     Failed,
     /// A name of a certificate that leads nowhere from here, and that nobody has
     /// to use: said, and not counted.

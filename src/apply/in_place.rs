@@ -18,8 +18,17 @@ pub struct InPlace {
     awaited: Arc<AtomicUsize>,
     reached: Arc<watch::Sender<bool>>,
     withdrawn: AtomicBool,
-    /// Hosts that are as the plan wants them.
-    changed: Mutex<BTreeSet<String>>,
+    hosts: Mutex<Hosts>,
+}
+
+#[derive(Debug, Default)]
+struct Hosts {
+    /// Everything that some play had for them is done.
+    changed: BTreeSet<String>,
+    /// Something of what some play had for them is not.
+    left: BTreeSet<String>,
+    /// Daemons that were restarted and seen to serve what they should.
+    restarted: BTreeSet<String>,
 }
 
 /// A host that is awaited; it arrives when this is dropped.
@@ -40,24 +49,42 @@ impl InPlace {
         std::iter::repeat_with(arrival).take(hosts).collect()
     }
 
-    /// Everything that is planned for a host is done there.
-    pub(super) fn changed(&self, host: &str) {
-        self.hosts().insert(host.to_owned());
+    /// What a play has for a host is done there, or is not.
+    pub(super) fn played(&self, host: &str, is_done: bool) {
+        let mut hosts = self.hosts();
+        let of = if is_done {
+            &mut hosts.changed
+        } else {
+            &mut hosts.left
+        };
+        of.insert(host.to_owned());
     }
 
-    /// Whether it is, and has not gone back since.
+    /// Whether all that was planned for it is done, as far as its plays have begun.
     #[must_use]
     pub fn has_changed(&self, host: &str) -> bool {
-        self.hosts().contains(host)
+        let hosts = self.hosts();
+        hosts.changed.contains(host) && !hosts.left.contains(host)
     }
 
-    fn hosts(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The daemon of a host was restarted, and serves what it should.
+    pub(super) fn restarted(&self, host: &str) {
+        self.hosts().restarted.insert(host.to_owned());
+    }
+
+    /// Whether it has, and has not gone back since.
+    #[must_use]
+    pub fn has_restarted(&self, host: &str) -> bool {
+        self.hosts().restarted.contains(host)
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A host that had arrived has gone back to what it had before.
     pub(super) fn withdraw(&self, host: &str) {
-        self.hosts().remove(host);
+        self.hosts().restarted.remove(host);
         self.withdrawn.store(true, Ordering::SeqCst);
     }
 
@@ -104,6 +131,24 @@ mod tests {
         assert_eq!(in_place.reached().now_or_never(), None);
         arrivals.pop();
         assert_eq!(in_place.reached().now_or_never(), Some(()));
+    }
+
+    /// Certificates are issued for a daemon in a play before the one that changes it.
+    #[test]
+    fn a_daemon_whose_change_failed_is_as_it_was_whatever_its_other_plays_did() {
+        let in_place = InPlace::default();
+        in_place.played("undone", true);
+        in_place.played("undone", false);
+        assert!(!in_place.has_restarted("undone") && !in_place.has_changed("undone"));
+        in_place.restarted("withdrawn");
+        assert!(in_place.has_restarted("withdrawn"));
+        in_place.withdraw("withdrawn");
+        assert!(!in_place.has_restarted("withdrawn") && in_place.is_withdrawn());
+        // Its client failed, and its daemon did not.
+        in_place.restarted("both");
+        in_place.played("both", true);
+        in_place.played("both", false);
+        assert!(in_place.has_restarted("both") && !in_place.has_changed("both"));
     }
 
     #[test]

@@ -348,6 +348,13 @@ async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host
             ),
             // Said of its tools.
             Verdict::NotProved | Verdict::NotReached => {}
+            Verdict::Unreachable => findings.add(finding(
+                Severity::Warning,
+                Topic::Reach,
+                &from,
+                format!("whether {to} accepts its certificate could not be tried: {seen}"),
+                "run doctor again".to_owned(),
+            )),
             Verdict::Failed => {
                 let advice = format!(
                     "compare the CAs that {to} trusts with the client's certificate: dtls-deploy status INVENTORY"

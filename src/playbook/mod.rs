@@ -125,6 +125,15 @@ impl Playbook {
             .any(|task| task.module.name() == "certificate")
     }
 
+    /// Whether it changes nothing, whatever is found: every task of it is a proof.
+    #[must_use]
+    pub fn only_proves(&self) -> bool {
+        let steps = self.plays.iter().flat_map(|play| &play.steps);
+        steps
+            .flat_map(Step::tasks)
+            .all(|task| task.module.is_proof())
+    }
+
     /// The same playbook, besides which `deploy` has other things to do.
     #[must_use]
     pub fn as_part_of(mut self, mut deploy: Self, renewals: Renewals) -> Self {

@@ -68,14 +68,14 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sampl
             names.join(", ")
         };
         rows.push(vec![
-            match first.verdict {
-                Verdict::Proved => Cell::painted("proved", "32"),
-                Verdict::NotProved => Cell::painted("not proved", "33"),
-                Verdict::Failed => Cell::painted("FAILED", "31"),
-                Verdict::NotReached => "not reached".into(),
-            },
+            verdict(first.verdict),
             first.to.as_str().into(),
-            Check::title(first.check).into(),
+            match group.len() {
+                names @ 2.. if first.check == Check::Name => {
+                    format!("the same under {names} of its other names").into()
+                }
+                _ => Check::title(first.check).into(),
+            },
             format!("from {from}").into(),
             if first.check == Check::Name {
                 let seen: Vec<&str> = group.iter().map(|proof| proof.seen.as_str()).collect();
@@ -100,7 +100,7 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sampl
         lines.push(format!(
             "{} proved, {} not proved, {} failed, on {}",
             of(Verdict::Proved),
-            of(Verdict::NotProved),
+            of(Verdict::NotProved) + of(Verdict::Unreachable),
             of(Verdict::Failed),
             plural(daemons, "daemon")
         ));
@@ -111,6 +111,16 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sampl
         }
     }
     lines
+}
+
+fn verdict(verdict: Verdict) -> Cell {
+    match verdict {
+        Verdict::Proved => Cell::painted("proved", "32"),
+        Verdict::NotProved => Cell::painted("not proved", "33"),
+        Verdict::Unreachable => Cell::painted("unreachable", "33"),
+        Verdict::Failed => Cell::painted("FAILED", "31"),
+        Verdict::NotReached => "not reached".into(),
+    }
 }
 
 fn left_out(sample: &Sample) -> Vec<String> {
@@ -363,6 +373,7 @@ mod tests {
             width: None,
         };
         let name = "node3  the same under another of its names  from";
+        let names = "node3  the same under 2 of its other names  from";
         let sample = crate::event::Sample {
             tried: 2,
             all: 400,
@@ -373,7 +384,7 @@ mod tests {
         let expected = [
             "Proof:".to_owned(),
             format!("FAILED       {name} node1         other: another machine answers there"),
-            format!("proved       {name} node1, node3  node3, 127.0.0.1"),
+            format!("proved       {names} node1, node3  node3, 127.0.0.1"),
             format!("not reached  {name} node1         nowhere: no such name"),
             "2 of 400 pairs of a client and a daemon were tried; dtls_verify: full tries them all"
                 .to_owned(),

@@ -174,7 +174,7 @@ impl Run<'_> {
                 host: name.to_owned(),
                 changed: placed.max(only_issued),
                 proved: of(Verdict::Proved),
-                not_proved: of(Verdict::NotProved),
+                not_proved: of(Verdict::NotProved) + of(Verdict::Unreachable),
                 failed: usize::from(failed && !unreachable) + of(Verdict::Failed),
                 not_done: outcome.not_done.get(name).map_or(0, Vec::len),
                 skipped: outcome.skipped.get(name).map_or(0, Vec::len),

@@ -75,7 +75,11 @@ impl Run<'_> {
     }
 
     /// Daemons may read other certificates than the inventory names.
-    async fn look_at_certificates(&self, world: &World, facts: &mut BTreeMap<String, NodeFacts>) {
+    pub(super) async fn look_at_certificates(
+        &self,
+        world: &World,
+        facts: &mut BTreeMap<String, NodeFacts>,
+    ) {
         for daemon in self.inventory.daemons() {
             let (Some(facts), Some(node)) =
                 (facts.get_mut(&daemon.name), world.nodes.get(&daemon.name))
@@ -178,7 +182,11 @@ impl Run<'_> {
 
 /// Makes the settings of a daemon those by which it runs, and what is expected of it what it
 /// has; whether it speaks TLS.
-fn as_found(daemon: &mut Host, facts: &NodeFacts, expectations: &mut Expectations) -> bool {
+pub(super) fn as_found(
+    daemon: &mut Host,
+    facts: &NodeFacts,
+    expectations: &mut Expectations,
+) -> bool {
     let found = launched(daemon, facts, &[]);
     let Some(mode) = found.mode else {
         return false;

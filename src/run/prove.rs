@@ -3,14 +3,14 @@
 //! Comes in: what was planned, issued and done. Goes out: proofs. A daemon whose change was
 //! not made is measured by what it has, not by what it should have had.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use super::found::as_found;
 use super::{Run, World};
 use crate::agent::Program;
 use crate::apply::{InPlace, Materials};
 use crate::event::{Event, Events, Proof};
-use crate::inventory::{Host, Inventory};
-use crate::module::restart::listens_as_declared;
+use crate::inventory::Host;
 use crate::module::verify::after;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
@@ -56,38 +56,45 @@ impl Run<'_> {
                 .collect(),
             ..Expectations::default()
         };
-        let mut left_out = Vec::new();
+        let mut about = self.playbook.limited(self.inventory);
+        let left = self.left(world, in_place).await;
         for daemon in self.inventory.daemons() {
-            let is_left = is_left(world, in_place, daemon);
-            let facts = world.facts.get(&daemon.name);
             let issued = materials.certificate(&daemon.name, Role::Daemon);
-            let in_use = || InUse::of(daemon, facts?);
-            let certificate = issued
-                .filter(|_| !is_left)
-                .or_else(|| in_use()?.certificate);
-            if let Some(certificate) = certificate {
-                expectations
-                    .served
-                    .insert(daemon.name.clone(), certificate.der().to_vec());
-            }
-            if !is_left {
-                continue;
-            }
-            if let Some(bundle) = in_use().map(|found| found.bundle) {
-                let key = (daemon.name.clone(), Role::Daemon);
-                expectations.trusted.insert(key, bundle);
-            }
-            if facts.is_some_and(|facts| listens_elsewhere(daemon, facts)) {
-                left_out.push(daemon.name.clone());
-                events.emit(Event::Warning {
-                    host: Some(daemon.name.clone()),
-                    text: "not verified: docker does not listen at the address in the inventory, and this run has not changed that".to_owned(),
-                });
+            if !left.contains_key(&daemon.name)
+                && let Some(certificate) = issued.or_else(|| on_disk(world, daemon))
+            {
+                let der = certificate.der().to_vec();
+                expectations.served.insert(daemon.name.clone(), der);
             }
         }
-        let about = self.playbook.limited(self.inventory);
-        let about = without(about, &left_out);
+        if !left.is_empty() {
+            for host in &mut about.to_mut().hosts {
+                let Some(facts) = left.get(&host.name) else {
+                    continue;
+                };
+                host.is_daemon = as_found(host, facts, &mut expectations);
+                if !host.is_daemon {
+                    events.emit(Event::Warning {
+                        host: Some(host.name.clone()),
+                        text: "not verified: docker does not speak TLS there, and this run has not changed that".to_owned(),
+                    });
+                }
+            }
+        }
         verify(&world.nodes, &about, &expectations, events).await
+    }
+
+    /// Daemons whose change was to be made and was not, with what they had before.
+    async fn left(&self, world: &World, in_place: &InPlace) -> BTreeMap<String, NodeFacts> {
+        let daemons = self.inventory.daemons();
+        let left = daemons.filter(|daemon| is_left(world, in_place, daemon));
+        let facts = left.filter_map(|daemon| {
+            let facts = world.facts.get(&daemon.name)?;
+            Some((daemon.name.clone(), facts.clone()))
+        });
+        let mut facts = facts.collect();
+        self.look_at_certificates(world, &mut facts).await;
+        facts
     }
 }
 
@@ -99,43 +106,13 @@ fn is_left(world: &World, in_place: &InPlace, daemon: &Host) -> bool {
         .changes()
         .any(|change| change.host == *name && matches!(change.action, Action::Restart(_)));
     let mut problems = world.plan.problems.iter();
-    problems.any(|problem| problem.host == *name) || (restarts && !in_place.has_changed(name))
+    problems.any(|problem| problem.host == *name) || (restarts && !in_place.has_restarted(name))
 }
 
-/// The files of a daemon as they were before the run.
-struct InUse {
-    certificate: Option<Certificate>,
-    bundle: Vec<Certificate>,
-}
-
-impl InUse {
-    fn of(daemon: &Host, facts: &NodeFacts) -> Option<Self> {
-        let (directory, files) = leaf_location(daemon, Role::Daemon);
-        let bytes = |name: &str| {
-            let file = facts.regular(&format!("{directory}/{name}"))?;
-            file.content.as_deref()
-        };
-        let certificate = bytes(&files.cert);
-        Some(Self {
-            certificate: certificate.and_then(|bytes| Certificate::from_pem(bytes).ok()),
-            bundle: Certificate::bundle_from_pem(bytes(&files.ca)?).ok()?,
-        })
-    }
-}
-
-/// Whether its unit says another address than the one by which clients would call it.
-fn listens_elsewhere(daemon: &Host, facts: &NodeFacts) -> bool {
-    facts.unit.is_some() && !listens_as_declared(daemon, facts, &[])
-}
-
-/// The inventory without these daemons.
-fn without<'a>(inventory: Cow<'a, Inventory>, daemons: &[String]) -> Cow<'a, Inventory> {
-    if daemons.is_empty() {
-        return inventory;
-    }
-    let mut inventory = inventory.into_owned();
-    for host in &mut inventory.hosts {
-        host.is_daemon &= !daemons.contains(&host.name);
-    }
-    Cow::Owned(inventory)
+/// The certificate that the inventory's file of a daemon held before the run.
+fn on_disk(world: &World, daemon: &Host) -> Option<Certificate> {
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let facts = world.facts.get(&daemon.name)?;
+    let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+    Certificate::from_pem(file.content.as_deref()?).ok()
 }

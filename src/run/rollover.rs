@@ -288,10 +288,11 @@ fn at(step: u8, stopped: bool) -> Event {
     }
 }
 
-/// A client that is not let in, or a daemon that does not show what it should:
-/// the next step could make it worse. A port that should be closed could not.
+/// A client that is not let in, or a daemon that does not show what it should, or which of the
+/// two it is was not seen: the next step could make it worse. A port that should be closed could
+/// not.
 fn rejects(proof: &Proof) -> bool {
-    proof.verdict == Verdict::Failed
+    matches!(proof.verdict, Verdict::Failed | Verdict::Unreachable)
         && matches!(
             proof.check,
             Check::Accepted | Check::LetInWithout | Check::Served | Check::Authorities

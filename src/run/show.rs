@@ -19,6 +19,9 @@ impl Run<'_> {
             });
         }
         self.show_refusals(plan);
+        if self.playbook.only_proves() {
+            return;
+        }
         self.events.emit(Event::Plan {
             changes: plan
                 .changes()

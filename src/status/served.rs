@@ -72,11 +72,9 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         Ok((answer, shown)) => fill(world, daemon, &authorities, &answer, &shown, &mut row),
         Err(error) => {
             row.state = match &error {
-                // sshd does not forward, or there is nothing to compare with.
-                Unreached::Dial(DialError::Forbidden { .. }) | Unreached::Probe(_) => {
-                    CertificateState::Unknown
-                }
-                Unreached::Dial(_) => CertificateState::Broken,
+                Unreached::Dial(DialError::Refused { .. }) => CertificateState::Broken,
+                // Nothing is known of the daemon.
+                Unreached::Dial(_) | Unreached::Probe(_) => CertificateState::Unknown,
             };
             row.drift.push(format!("seen from {from}: {error}"));
         }

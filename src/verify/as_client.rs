@@ -6,8 +6,9 @@
 //! Called by [`super::verify`] and by `doctor`.
 
 use super::daemon::{refused_by_tls, tls_words};
-use super::{Attempt, tool_record};
+use super::{Attempt, DEADLINE, tool_record};
 use crate::event::{Check, Proof, Verdict};
+use crate::node::DialError;
 use crate::node::script::Script;
 use crate::pki::Role;
 use crate::plan::leaf_location;
@@ -42,9 +43,24 @@ impl Attempt<'_> {
         let record = tool_record(self.node, self.client.as_root, &script, "identity").await;
         let (verdict, seen) = match record {
             Ok((outcome, tool, said)) => judge(is_let_in, &outcome, &tool, said),
-            Err(seen) => (Verdict::Failed, seen),
+            // The client did not answer.
+            Err(seen) => (Verdict::Unreachable, seen),
         };
+        if is_let_in && verdict == Verdict::Failed {
+            return self.if_reached(check, seen).await;
+        }
         self.proof(check, verdict, seen)
+    }
+
+    /// A tool that fails does not say in a form that can be relied on whether it has reached the
+    /// daemon: a connection from the same node does.
+    async fn if_reached(&self, check: Check, seen: String) -> Proof {
+        let (host, port) = (&self.address.host, self.address.port);
+        match self.node.connection.dial(host, port, DEADLINE).await {
+            // Where sshd does not forward, the tool's word is all there is.
+            Ok(_) | Err(DialError::Forbidden { .. }) => self.proof(check, Verdict::Failed, seen),
+            Err(error) => self.unreached(check, &error.into()),
+        }
     }
 }
 

@@ -5,12 +5,11 @@
 
 use futures::future::join_all;
 
-use super::daemon::judge_socket;
-use super::{DEADLINE, TOOL_DEADLINE, classify_dial};
+use super::DEADLINE;
+use super::daemon::local_socket;
 use crate::event::{Check, Proof, Verdict};
 use crate::inventory::Host;
 use crate::node::DialError;
-use crate::node::script::Script;
 use crate::plan::DaemonAddress;
 use crate::session::Node;
 
@@ -25,12 +24,7 @@ pub async fn closed(
         .iter()
         .flat_map(|address| from.iter().map(move |node| port(daemon, node, address)));
     let mut proofs = join_all(ports).await;
-    let mut script = Script::default();
-    script.call("prove_socket", &[&daemon.settings.unit]);
-    let (verdict, seen) = match own.run(daemon.as_root, &script, TOOL_DEADLINE).await {
-        Ok(output) => judge_socket(&output),
-        Err(error) => (Verdict::NotProved, error.to_string()),
-    };
+    let (verdict, seen) = local_socket(own, daemon).await;
     proofs.push(Proof {
         from: daemon.name.clone(),
         to: daemon.name.clone(),
@@ -49,7 +43,6 @@ async fn port(daemon: &Host, node: &Node, address: &DaemonAddress) -> Proof {
             format!("something listens on {}", address.url()),
         ),
         Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
-        Err(error @ DialError::Forbidden { .. }) => classify_dial(&error.into()),
         // A firewall or a dead host says nothing about the port itself.
         Err(error) => (Verdict::NotProved, error.to_string()),
     };

@@ -75,8 +75,18 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
     proofs
 }
 
+/// Whether the daemon answers on the socket that local users have.
+pub async fn local_socket(node: &Node, daemon: &Host) -> (Verdict, String) {
+    let mut script = Script::default();
+    script.call("prove_socket", &[&daemon.settings.unit]);
+    match node.run(daemon.as_root, &script, TOOL_DEADLINE).await {
+        Ok(output) => judge_socket(&output),
+        Err(error) => (Verdict::NotProved, error.to_string()),
+    }
+}
+
 /// What `prove_socket` saw.
-pub(super) fn judge_socket(output: &[u8]) -> (Verdict, String) {
+fn judge_socket(output: &[u8]) -> (Verdict, String) {
     match find_record(output, "socket") {
         Ok((outcome, tool, said)) => match outcome.as_str() {
             "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),

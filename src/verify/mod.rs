@@ -17,6 +17,7 @@ pub mod probe;
 mod selection;
 
 pub use closed::closed;
+pub use daemon::local_socket;
 pub use judge::{asked_for, foreign_authorities, judge_shown};
 pub use selection::VerifyScope;
 
@@ -253,32 +254,29 @@ impl Attempt<'_> {
                 });
             }
             Err(error) => {
-                let (verdict, seen) = classify_dial(&error);
                 let check = if is_open {
                     Check::Open
                 } else {
                     Check::NoCertificate
                 };
-                proofs.push(self.proof(Check::Served, verdict, seen.clone()));
-                proofs.push(self.proof(check, verdict, seen));
+                proofs.push(self.unreached(Check::Served, &error));
+                proofs.push(self.unreached(check, &error));
             }
         }
         proofs.extend(stranger.map(|stranger| match stranger {
             Ok((answer, _)) => self.refusal(Check::MadeUp, &answer),
-            Err(error) => {
-                let (verdict, seen) = classify_dial(&error);
-                self.proof(Check::MadeUp, verdict, seen)
-            }
+            Err(error) => self.unreached(Check::MadeUp, &error),
         }));
         proofs.push(match plain {
             Ok(answer) => self.refusal(Check::PlainHttp, &answer),
-            Err(error) => {
-                let (verdict, seen) = classify_dial(&error);
-                self.proof(Check::PlainHttp, verdict, seen)
-            }
+            Err(error) => self.unreached(Check::PlainHttp, &error),
         });
         proofs.push(closed);
         proofs
+    }
+
+    fn unreached(&self, check: Check, error: &Unreached) -> Proof {
+        self.proof(check, unreached(check, error), error.to_string())
     }
 
     fn refusal(&self, check: Check, answer: &Answer) -> Proof {
@@ -330,8 +328,7 @@ impl Attempt<'_> {
             Ok(_) => (Verdict::Failed, "something listens there".to_owned()),
             Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
             // A firewall or a dead host: nothing is known of the port itself.
-            Err(DialError::Timeout { .. }) => (Verdict::NotProved, "no answer".to_owned()),
-            Err(error) => classify_dial(&error.into()),
+            Err(error) => (Verdict::NotProved, error.to_string()),
         };
         self.proof(Check::Port2375, verdict, seen)
     }
@@ -394,13 +391,18 @@ pub async fn handshake(
     Ok(probe::https(stream, host, &authorities, identity, deadline).await?)
 }
 
-fn classify_dial(error: &Unreached) -> (Verdict, String) {
+/// What follows for a check from a daemon that no byte reached. A closed port is an answer, and
+/// the wrong one, where the daemon must serve; everything else is a check that was not tried.
+/// Where sshd does not forward, nothing is known of the daemon.
+fn unreached(check: Check, error: &Unreached) -> Verdict {
+    let must_serve = matches!(
+        check,
+        Check::Accepted | Check::LetInWithout | Check::Served | Check::Open
+    );
     match error {
-        // sshd does not forward: nothing is known of the daemon.
-        Unreached::Dial(DialError::Forbidden { .. }) | Unreached::Probe(_) => {
-            (Verdict::NotProved, error.to_string())
-        }
-        Unreached::Dial(_) => (Verdict::Failed, error.to_string()),
+        Unreached::Dial(DialError::Refused { .. }) if must_serve => Verdict::Failed,
+        Unreached::Dial(DialError::Forbidden { .. }) | Unreached::Probe(_) => Verdict::NotProved,
+        Unreached::Dial(_) => Verdict::Unreachable,
     }
 }
 
@@ -446,7 +448,59 @@ fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), St
 
 #[cfg(test)]
 mod tests {
-    use super::on_one_line;
+    use super::{DialError, Unreached, on_one_line, unreached};
+    use crate::event::{Check, Verdict};
+
+    #[test]
+    fn only_an_answer_fails_a_check() {
+        let (node, host) = ("node1".to_owned(), "node3".to_owned());
+        let (port, reason) = (2376, "No route to host".to_owned());
+        let timeout = DialError::Timeout {
+            node: node.clone(),
+            host: host.clone(),
+            port,
+        };
+        let unknown = DialError::NameNotResolved {
+            node: node.clone(),
+            host: host.clone(),
+        };
+        let no_route = DialError::Other {
+            node: node.clone(),
+            host: host.clone(),
+            port,
+            reason: reason.clone(),
+        };
+        let forbidden = DialError::Forbidden {
+            node: node.clone(),
+            host: host.clone(),
+            port,
+            reason: reason.clone(),
+        };
+        for (error, verdict) in [
+            (timeout, Verdict::Unreachable),
+            (unknown, Verdict::Unreachable),
+            (no_route, Verdict::Unreachable),
+            (forbidden, Verdict::NotProved),
+        ] {
+            let error = Unreached::from(error);
+            for check in [Check::Accepted, Check::Served, Check::NoCertificate] {
+                assert_eq!(unreached(check, &error), verdict, "{error}");
+            }
+        }
+        let closed = Unreached::from(DialError::Refused { node, host, port });
+        for (check, verdict) in [
+            (Check::Accepted, Verdict::Failed),
+            (Check::LetInWithout, Verdict::Failed),
+            (Check::Served, Verdict::Failed),
+            (Check::Open, Verdict::Failed),
+            (Check::KeptOut, Verdict::Unreachable),
+            (Check::NoCertificate, Verdict::Unreachable),
+            (Check::MadeUp, Verdict::Unreachable),
+            (Check::PlainHttp, Verdict::Unreachable),
+        ] {
+            assert_eq!(unreached(check, &closed), verdict, "{check:?}");
+        }
+    }
 
     #[test]
     fn what_a_tool_says_is_one_line_without_its_advice() {

@@ -236,3 +236,49 @@ fn a_restart_that_was_lost_is_made_up_for() {
     );
     assert_ne!(lab.invocation(), before);
 }
+
+/// Certificates of a daemon are issued before its own change: the proof takes none of them for
+/// what it serves after that was undone.
+#[test]
+fn a_daemon_whose_change_was_undone_is_proved_by_what_it_serves_then() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = crate::recovery::serial(&lab);
+    // docker starts with this certificate, and in no other place, alone.
+    lab.exec("node3", "sha256sum /etc/docker/tls/cert.pem >/root/sums; mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nExecStartPre=sha256sum -c /root/sums\\n' >/etc/systemd/system/docker.service.d/10-guard.conf; systemctl daemon-reload");
+    for (arguments, undone) in [
+        (
+            vec!["rotate", &inventory, "--force"],
+            "everything is as it was",
+        ),
+        // The files' own place is another one, too.
+        (
+            vec![
+                &inventory as &str,
+                "-e",
+                "dtls_daemon_dir=/etc/docker/other",
+                "-e",
+                "dtls_extra_sans=['DNS:more.example.com']",
+            ],
+            "everything is as it was",
+        ),
+    ] {
+        lab.exec(
+            "node3",
+            "systemctl reset-failed docker.service docker.socket",
+        );
+        let run = lab.run(&arguments);
+        let said = &run.stdout;
+        assert_eq!(run.code, 4, "{said}{}", run.stderr);
+        assert!(said.contains(undone), "{said}");
+        assert_eq!(crate::recovery::serial(&lab), before);
+        let line = said
+            .lines()
+            .find(|line| line.contains("daemon serves the issued certificate"));
+        let line = line.unwrap_or_else(|| panic!("{said}"));
+        assert!(line.starts_with("proved"), "{said}");
+        assert!(!said.contains("FAILED  node3"), "{said}");
+        assert!(said.contains("own certificate accepted"), "{said}");
+    }
+}

@@ -207,3 +207,78 @@ fn a_power_cut_in_the_middle_of_a_change_is_one_node_down() {
     assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
     assert!(lab.exec("node3", "docker version").contains("Server:"));
 }
+
+/// Whether the output has a line that begins so.
+fn has_line(said: &str, begin: &str) -> bool {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    said.lines().any(|line| words(line).starts_with(begin))
+}
+
+/// `verify` changes nothing, and does not say that there was nothing to change. A check has
+/// failed only if it was tried and the answer was wrong.
+#[test]
+fn a_check_that_could_not_be_tried_has_not_failed() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let run = lab.run(&["verify", &inventory]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert!(!run.stdout.contains("to change"), "{}", run.stdout);
+
+    // A firewall drops what comes from the client.
+    let drop = "INPUT -p tcp --dport 2376 -j DROP";
+    lab.exec("node3", &format!("iptables -I {drop}"));
+    let run = lab.run(&["verify", &inventory]);
+    let status = lab.run(&["status", &inventory]);
+    lab.exec("node3", &format!("iptables -D {drop}"));
+    let said = &run.stdout;
+    assert_eq!(run.code, 6, "{said}");
+    let own = "unreachable node3 own certificate accepted from node1 10.0.0.12:2376 did not answer";
+    assert!(has_line(said, own), "{said}");
+    for check in [
+        "daemon serves the issued certificate",
+        "no certificate refused",
+        "unknown CA refused",
+        "plain HTTP refused",
+    ] {
+        assert!(
+            has_line(said, &format!("unreachable node3 {check}")),
+            "{said}"
+        );
+    }
+    assert!(!said.contains("FAILED"), "{said}");
+    assert!(said.contains("not-proved=5 failed=0"), "{said}");
+    assert_eq!(status.code, 6, "{}", status.stdout);
+    assert!(
+        has_line(&status.stdout, "unknown node3 daemon served"),
+        "{}",
+        status.stdout
+    );
+
+    // A name that nothing resolves.
+    let listen = "dtls_listen: ['tcp://nowhere.invalid:2376']";
+    let run = lab.run(&["verify", &lab.inventory(listen)]);
+    let said = &run.stdout;
+    assert_eq!(run.code, 6, "{said}");
+    let own = "unreachable node3 own certificate accepted from node1";
+    assert!(has_line(said, own), "{said}");
+    assert!(
+        said.contains("cannot resolve the name nowhere.invalid"),
+        "{said}"
+    );
+    assert!(!said.contains("FAILED"), "{said}");
+
+    // A closed port is an answer.
+    lab.exec("node3", "systemctl stop docker.socket docker.service");
+    let run = lab.run(&["verify", &lab.inventory("")]);
+    let said = &run.stdout;
+    assert_eq!(run.code, 6, "{said}");
+    assert!(
+        has_line(said, "FAILED node3 own certificate accepted"),
+        "{said}"
+    );
+    assert!(
+        has_line(said, "unreachable node3 no certificate refused"),
+        "{said}"
+    );
+}

@@ -365,6 +365,7 @@ fn the_page_names_every_word() {
     for verdict in [
         Verdict::Proved,
         Verdict::NotProved,
+        Verdict::Unreachable,
         Verdict::Failed,
         Verdict::NotReached,
     ] {
