@@ -261,8 +261,8 @@ fn daemon_json() {
     let paths = paths();
     run("daemon_json", &seeds, |input| {
         let _ = daemon_json::without(input, &paths, &[], &[]);
-        let _ = daemon_json::with_live_restore(Some(input));
-        let _ = daemon_json::has_live_restore(Some(input));
+        let _ = crate::docker::live_restore::with_live_restore(Some(input));
+        let _ = crate::docker::live_restore::has_live_restore(Some(input));
         for mode in [DaemonMode::TlsVerify, DaemonMode::Tls] {
             let Ok(merged) = daemon_json::merge(Some(input), mode, &paths) else {
                 return;

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use super::live_restore::LIVE_RESTORE;
 use super::tls::{self, DaemonMode};
 use super::{json_text, strict_json};
 
@@ -250,35 +251,10 @@ pub fn without(
     )))
 }
 
-/// The file with `live-restore` on; `None` where it says so already.
-///
-/// # Errors
-/// As [`merge`].
-pub fn with_live_restore(old: Option<&[u8]>) -> Result<Option<String>, DaemonJsonError> {
-    let (old, settings) = read(old)?;
-    if is_live_restore(&settings) {
-        return Ok(None);
-    }
-    let on = Value::Bool(true);
-    Ok(Some(json_text::set(old, LIVE_RESTORE, &on)))
-}
-
-/// Whether a daemon that starts with this file leaves running containers
-/// alone; not with a file that it cannot read.
-#[must_use]
-pub fn has_live_restore(text: Option<&[u8]>) -> bool {
-    read(text).is_ok_and(|(_, settings)| is_live_restore(&settings))
-}
-
 const HOSTS: &str = "hosts";
-const LIVE_RESTORE: &str = "live-restore";
-
-fn is_live_restore(settings: &Map<String, Value>) -> bool {
-    settings.get(LIVE_RESTORE) == Some(&Value::Bool(true))
-}
 
 /// The text and what it says; a missing or an empty file says nothing.
-fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), DaemonJsonError> {
+pub(super) fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), DaemonJsonError> {
     let old = old.unwrap_or_default();
     let old = std::str::from_utf8(old).map_err(|_| DaemonJsonError::NotText)?;
     if old.trim().is_empty() {
@@ -394,23 +370,6 @@ mod tests {
         );
         assert_eq!(mode_of(FRESH), Some(DaemonMode::TlsVerify));
         assert_eq!((mode_of(old), mode_of("")), (None, None));
-    }
-
-    #[test]
-    fn live_restore_is_added_and_nothing_else_touched() {
-        let with = |text: &str| with_live_restore(Some(text.as_bytes())).unwrap();
-        assert_eq!(
-            with_live_restore(None).unwrap().unwrap(),
-            "{\n  \"live-restore\": true\n}\n"
-        );
-        assert_eq!(
-            with("{\n\t\"live-restore\": false,\n\t\"debug\": true\n}").unwrap(),
-            "{\n\t\"live-restore\": true,\n\t\"debug\": true\n}"
-        );
-        assert_eq!(with("{ \"live-restore\":true }"), None);
-        assert!(has_live_restore(Some(b"{\"live-restore\": true}")));
-        assert!(!has_live_restore(Some(b"{\"live-restore\": true,}")));
-        assert!(!has_live_restore(None));
     }
 
     #[test]

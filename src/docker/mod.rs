@@ -9,6 +9,7 @@ pub mod daemon_json;
 pub mod environment;
 pub mod flags;
 mod json_text;
+pub mod live_restore;
 mod strict_json;
 pub mod tls;
 pub mod unit;

@@ -5,6 +5,7 @@ use crate::docker::daemon_json::{
     DaemonJsonError, Listening, TlsPaths, merge, merge_with_hosts, named_paths, without,
     without_tls,
 };
+use crate::docker::live_restore::{has_live_restore, without_live_restore};
 use crate::docker::tls::ConfigStyle;
 use crate::docker::unit::remembered_hosts;
 use crate::inventory::{Host, Inventory};
@@ -16,6 +17,8 @@ use crate::playbook::Task;
 pub const DIRECTORY: &str = "/etc/docker";
 pub const NAME: &str = "daemon.json";
 pub const PATH: &str = "/etc/docker/daemon.json";
+/// What daemon.json says of live-restore without the setting that `live_restore` has made.
+pub const LIVE_RESTORE_RECORD: &str = "/var/lib/dtls-deploy/live-restore";
 
 #[derive(Debug)]
 pub struct DaemonJson;
@@ -49,7 +52,10 @@ impl Module for DaemonJson {
         true
     }
 
-    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+    fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        if is_absent(task) {
+            request.content.insert(LIVE_RESTORE_RECORD.to_owned());
+        }
         request.directories.insert(DIRECTORY.to_owned());
         request.content.insert(PATH.to_owned());
         request.content.insert(systemd_override::path(host));
@@ -71,16 +77,16 @@ impl Module for DaemonJson {
                 return Ok(Vec::new());
             };
             let paths = former_paths(facts, old, &paths).unwrap_or(paths);
-            let own = facts.text(&systemd_override::path(host));
-            let own = own.or_else(|| former_drop_in::text(host, facts));
-            let hosts = own.map(remembered_hosts).unwrap_or_default();
-            let left = without(old, &paths, &listen.unwrap_or_default(), &hosts)
-                .map_err(|error| refuse(&error))?;
+            let left = without_ours(host, facts, old, &paths)?;
+            let goes = has_live_restore(Some(old))
+                && !has_live_restore(left.as_deref().map(str::as_bytes));
             let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
-            return Ok(planner
-                .compare(host, task, desired(content))?
-                .into_iter()
-                .collect());
+            let mut change = planner.compare(host, task, desired(content))?;
+            if let Some(change) = change.as_mut().filter(|_| goes) {
+                let text = "live-restore goes, too: a deployment has turned it on";
+                change.reasons.push(text.to_owned());
+            }
+            return Ok(change.into_iter().collect());
         }
         let mode = host.settings.daemon_mode;
         let merged = match (host.settings.config_style, &listen) {
@@ -115,6 +121,29 @@ impl Module for DaemonJson {
             change.reasons.append(&mut closed);
         }
         Ok(change.into_iter().collect())
+    }
+}
+
+/// What is left of the file once everything is out that deployments have put in; `None` when
+/// nothing is.
+fn without_ours(
+    host: &Host,
+    facts: &NodeFacts,
+    old: &[u8],
+    paths: &TlsPaths,
+) -> Result<Option<String>, Refusal> {
+    let listen = init_script::listen(host, facts).unwrap_or_default();
+    let own = facts.text(&systemd_override::path(host));
+    let own = own.or_else(|| former_drop_in::text(host, facts));
+    let hosts = own.map(remembered_hosts).unwrap_or_default();
+    let left = without(old, paths, &listen, &hosts).map_err(|error| refuse(&error))?;
+    let record = facts.regular(LIVE_RESTORE_RECORD);
+    let record = record.and_then(|file| file.content.as_deref());
+    match (left, record) {
+        (Some(left), Some(before)) => {
+            without_live_restore(&left, before).map_err(|error| refuse_record(&error))
+        }
+        (left, _) => Ok(left),
     }
 }
 
@@ -160,4 +189,10 @@ pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
                 "put one JSON object into the file on the node, as UTF-8 text"
             }
         })
+}
+
+fn refuse_record(error: &DaemonJsonError) -> Refusal {
+    Refusal::new(format!("{LIVE_RESTORE_RECORD} is not valid: {error}")).hint(format!(
+        "write {{}} into it if {PATH} had no live-restore before the first deployment"
+    ))
 }

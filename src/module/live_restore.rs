@@ -6,12 +6,15 @@
 //! starts without it shuts surviving containers down.
 
 use super::{Module, daemon_json, restart, systemd_override};
-use crate::docker::daemon_json::with_live_restore;
+use crate::docker::live_restore::with_live_restore;
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::facts::{FactRequest, NodeFacts, STATE};
 use crate::pki::sha256_hex;
 use crate::plan::{Action, Change, Content, Desired, FileMode, Place, Planner, Refusal, Reload};
 use crate::playbook::Task;
+
+/// The name of [`daemon_json::LIVE_RESTORE_RECORD`].
+const RECORD_NAME: &str = "live-restore";
 
 #[derive(Debug)]
 pub struct LiveRestore;
@@ -31,15 +34,15 @@ impl Module for LiveRestore {
         }
         request.unit = Some(host.settings.unit.clone());
         request.engine = true;
-        request
-            .directories
-            .insert(daemon_json::DIRECTORY.to_owned());
+        let directories = [daemon_json::DIRECTORY, STATE];
+        request.directories.extend(directories.map(str::to_owned));
         // What else dockerd has read goes into the record of the reload.
         let paths = daemon_json::tls_paths(host, str::to_owned);
         request.hashed.insert(paths.key);
         request.content.extend([
             daemon_json::PATH.to_owned(),
             restart::RECORD.to_owned(),
+            daemon_json::LIVE_RESTORE_RECORD.to_owned(),
             paths.ca,
             paths.certificate,
             format!(
@@ -87,7 +90,17 @@ impl Module for LiveRestore {
         let wanted =
             with_live_restore(old.as_deref()).map_err(|error| daemon_json::refuse(&error))?;
         let mut changes = Vec::new();
-        if let Some(text) = &wanted {
+        if let Some((text, before)) = &wanted {
+            let record = Desired {
+                directory: STATE.to_owned(),
+                directory_mode: 0o700,
+                place: Place::Kept,
+                name: RECORD_NAME.to_owned(),
+                mode: FileMode::Exact(0o600),
+                content: Content::Text(before.clone()),
+                reasons: vec!["what daemon.json says without it".to_owned()],
+            };
+            changes.extend(planner.compare(host, task, record)?);
             let desired = Desired {
                 directory: daemon_json::DIRECTORY.to_owned(),
                 directory_mode: 0o755,
@@ -118,7 +131,11 @@ impl Module for LiveRestore {
                 diff: None,
                 action: Action::Reload(Reload {
                     unit: host.settings.unit.clone(),
-                    has_read: has_read_then(host, facts, wanted.as_deref()),
+                    has_read: has_read_then(
+                        host,
+                        facts,
+                        wanted.as_ref().map(|(text, _)| text.as_str()),
+                    ),
                 }),
             });
         }

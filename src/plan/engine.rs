@@ -4,7 +4,7 @@
 //! Goes out: how many containers stop, or go on. Called by the `restart` module.
 
 use super::{Planner, Refusal};
-use crate::docker::daemon_json::has_live_restore;
+use crate::docker::live_restore::has_live_restore;
 use crate::inventory::Host;
 use crate::module::daemon_json::PATH;
 use crate::module::restart::has_read;

@@ -6,6 +6,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use super::RunError;
+use crate::module::verify::after;
 use crate::plan::{Action, Plan};
 
 /// Running containers that the plan's restarts stop, by host, in its order; `None` for an
@@ -81,6 +82,7 @@ impl super::Run<'_> {
         Err(RunError::ContainersRunning {
             what: described(&stopping),
             asked: false,
+            goes_back: after(self.playbook).is_some(),
         })
     }
 
@@ -99,7 +101,11 @@ impl super::Run<'_> {
         match self.unless(asking).await?.map_err(RunError::Prompt)? {
             Ok(true) => Ok(()),
             Err(_) if self.interrupt.is_asked() => Err(RunError::Interrupted),
-            Ok(false) | Err(_) => Err(RunError::ContainersRunning { what, asked: true }),
+            Ok(false) | Err(_) => Err(RunError::ContainersRunning {
+                what,
+                asked: true,
+                goes_back: after(self.playbook).is_some(),
+            }),
         }
     }
 }

@@ -41,6 +41,8 @@ pub enum RunError {
         what: String,
         /// The operator said no.
         asked: bool,
+        /// Earlier changes are taken back: no setting of the inventory keeps containers running.
+        goes_back: bool,
     },
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -87,6 +89,12 @@ impl RunError {
             Self::NoCertificate { .. } => {
                 Some("deploy once by hand: dtls-deploy INVENTORY".to_owned())
             }
+            Self::ContainersRunning {
+                goes_back: true, ..
+            } => Some(
+                "--allow-container-restart agrees to it; live-restore itself may be among what is taken back here"
+                    .to_owned(),
+            ),
             Self::ContainersRunning { asked: true, .. } => Some(
                 "dtls_live_restore: true in the inventory keeps containers running through a restart"
                     .to_owned(),

@@ -361,6 +361,7 @@ mod tests {
         let asked = RunError::ContainersRunning {
             what: "1 container".to_owned(),
             asked: true,
+            goes_back: false,
         };
         assert_eq!(exit_after_marks(&asked), Exit::ContainersRunning);
     }

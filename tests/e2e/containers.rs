@@ -295,3 +295,70 @@ fn live_restore_is_refused_in_a_swarm() {
     let touched = "ls -d /etc/docker/tls /etc/docker/daemon.json 2>/dev/null; true";
     assert_eq!(lab.exec("node3", touched), "");
 }
+
+/// `remove` takes out what a deployment has put in, and says what that stops.
+#[test]
+fn remove_takes_live_restore_out_again_and_says_what_stops() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_live_restore: true");
+    let settings = "cat /etc/docker/daemon.json";
+    for before in [
+        "{ \"log-level\":\"warn\",\n\t\"live-restore\" : false }",
+        "{\n    \"log-level\": \"warn\"\n}\n",
+    ] {
+        lab.exec(
+            "node3",
+            &format!("printf '%s' '{before}' >/etc/docker/daemon.json; systemctl restart docker"),
+        );
+        let before = lab.exec("node3", &format!("{settings} | sha256sum"));
+        lab.deploy(&[&inventory]);
+        assert!(is_live_restore(&lab));
+        lab.exec("node3", "docker rm -f kept 2>/dev/null; true");
+        start_container(&lab);
+        let alive = process(&lab);
+
+        let run = lab.run(&["remove", &inventory]);
+        assert_eq!(run.code, 8, "{}{}", run.stdout, run.stderr);
+        assert!(
+            run.stdout.contains("stops 1 running container"),
+            "{}",
+            run.stdout
+        );
+        assert!(
+            run.stdout.contains("live-restore goes, too"),
+            "{}",
+            run.stdout
+        );
+        assert!(
+            !run.stderr.contains("dtls_live_restore: true"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(process(&lab), alive);
+
+        let run = lab.deploy(&["remove", &inventory, "--allow-container-restart"]);
+        assert!(
+            run.stdout.contains("nothing left of the deployment"),
+            "{}",
+            run.stdout
+        );
+        assert_eq!(
+            lab.exec("node3", &format!("{settings} | sha256sum")),
+            before
+        );
+        assert!(!is_live_restore(&lab));
+        assert_eq!(
+            lab.exec("node3", "ls -d /var/lib/dtls-deploy 2>/dev/null; true"),
+            ""
+        );
+    }
+
+    // An operator's own stays, and containers with it.
+    lab.exec("node3", "docker rm -f kept; printf '{\"live-restore\": true}' >/etc/docker/daemon.json; systemctl restart docker");
+    lab.deploy(&[&inventory]);
+    start_container(&lab);
+    let alive = process(&lab);
+    lab.deploy(&["remove", &inventory]);
+    assert_eq!(lab.exec("node3", settings), "{\"live-restore\": true}");
+    assert_eq!(process(&lab), alive);
+}

@@ -199,7 +199,7 @@ generation_forget() { rm -rf "$1"; }
 # remove.
 forget() {
     own_state || return 0
-    rm -rf "$STATE/generations" "$STATE/confirmed" "$STATE/pending" "$STATE/owner"
+    rm -rf "$STATE/generations" "$STATE/confirmed" "$STATE/pending" "$STATE/owner" "$STATE/live-restore"
     rmdir "$STATE/armed" "$STATE" 2>/dev/null
     return 0
 }

@@ -159,6 +159,7 @@ impl Run<'_> {
             return Err(RunError::ContainersRunning {
                 what: consent::described(&stopping),
                 asked: false,
+                goes_back: false,
             });
         }
         Ok(())
