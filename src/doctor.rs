@@ -29,9 +29,12 @@ use time::OffsetDateTime;
 use crate::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
 use crate::inventory::{Host, Inventory};
 use crate::look::{Look, hosts};
+use crate::module::restart::RECORD;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
-use crate::plan::{Action, Authority, Change, Examined, daemon_address, examine, leaf_location};
+use crate::plan::{
+    Action, Authority, Change, Examined, LeftKey, daemon_address, examine, leaf_location,
+};
 use crate::playbook::Playbook;
 use crate::run::Exit;
 use crate::session::{Gathered, Node};
@@ -123,6 +126,7 @@ impl Doctor<'_> {
     /// What deploy has to know, and some more.
     fn request(&self, host: &Host, request: &mut FactRequest) {
         request.health = true;
+        request.generations = true;
         request.sudo = true;
         for role in roles(host) {
             let (directory, files) = leaf_location(host, role);
@@ -230,12 +234,19 @@ impl World<'_> {
         )
     }
 
+    /// Whether the next deployment removes a key that waits on the CA node.
+    fn has_unwanted(&self, key: &LeftKey) -> bool {
+        let mut arrived = self.examined.plan.arrived.iter();
+        arrived.any(|leaf| leaf.replaces.contains(&key.leaf.serial))
+    }
+
     fn has_new_leaf(&self, host: &str, role: Role) -> bool {
         let mut changes = self.examined.changes.iter();
         changes.any(|change| certificates::issues(&change.action, host, role))
     }
 
-    /// Whether anything of ours is on a host, or should be by now.
+    /// Whether anything of ours is on a host, or should be: `remove` leaves neither files nor what
+    /// the node keeps of earlier changes.
     fn is_deployed(&self, host: &Host) -> bool {
         let ledger = &self.authority.ledger;
         if roles(host).next().is_none() {
@@ -243,15 +254,22 @@ impl World<'_> {
         }
         roles(host).any(|role| {
             let (directory, files) = leaf_location(host, role);
-            let facts = self.facts.get(&host.name);
+            let is_delivered = ledger.delivered(&host.name, role).is_some();
+            let Some(facts) = self.facts.get(&host.name) else {
+                return is_delivered;
+            };
             // A client that shows no certificate has the CA alone.
             let has_leaf = role == Role::Daemon || host.shows_certificate();
             let name = if has_leaf { &files.cert } else { &files.ca };
-            let is_there =
-                |facts: &NodeFacts| facts.regular(&format!("{directory}/{name}")).is_some();
-            facts.is_some_and(is_there) || ledger.delivered(&host.name, role).is_some()
+            let is_there = |path: &str| facts.regular(path).is_some();
+            is_there(&format!("{directory}/{name}")) || (is_delivered && keeps_record(facts))
         })
     }
+}
+
+/// Whether a node keeps something of a deployment: `remove` leaves nothing of it.
+fn keeps_record(facts: &NodeFacts) -> bool {
+    facts.regular(RECORD).is_some() || !facts.generations.is_empty()
 }
 
 /// Passes events on, but for failures: they become findings.

@@ -145,6 +145,20 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if new { strong(found) } else { Ok(found) }
 }
 
+/// Whether [`obtain`] asks on the terminal.
+#[must_use]
+pub fn is_asked_for(source: &Source) -> bool {
+    let is_given = source.file.is_some() || source.command.is_some() || TAKEN.get().is_some();
+    !is_given && credential().is_none() && std::io::stdin().is_terminal()
+}
+
+/// systemd's credential, where there is one.
+fn credential() -> Option<PathBuf> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let path = PathBuf::from(directory).join("ca-passphrase");
+    path.exists().then_some(path)
+}
+
 fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if let Some(path) = &source.file {
         return from_file(path.clone());
@@ -152,11 +166,8 @@ fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if let Some(command) = &source.command {
         return from_command(command);
     }
-    if let Some(directory) = std::env::var_os("CREDENTIALS_DIRECTORY") {
-        let path = PathBuf::from(directory).join("ca-passphrase");
-        if path.exists() {
-            return from_file(path);
-        }
+    if let Some(path) = credential() {
+        return from_file(path);
     }
     if let Some(secret) = TAKEN.get() {
         return check(Secret::new(first_line(secret.expose()).to_vec()));

@@ -9,7 +9,7 @@
 //! with what the plan was made from; where the CA has moved on meanwhile, it
 //! reads and plans again, under the lock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,21 +18,21 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::agent::{Program, RunningAgent};
 use crate::apply::{Apply, InPlace, Materials, Outcome, issue};
-use crate::event::{Check, Event, Events, FailureKind, Phase, Proof, SCHEMA, Verdict};
+use crate::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
-use crate::journal::left::Left;
 use crate::journal::{Act, Journal};
 use crate::module::verify::after;
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::passphrase;
-use crate::pki::{Bundle, Request};
+use crate::pki::Bundle;
 use crate::plan::{Action, Allowed, Plan, leave_out_shared, plan};
 use crate::playbook::Playbook;
 use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
 
+mod abandoned;
 mod access;
 mod adopt;
 mod authority;
@@ -48,6 +48,7 @@ mod lock;
 mod prove;
 mod revoke;
 mod rollover;
+mod round;
 mod show;
 
 pub use adopt::AdoptOptions;
@@ -124,6 +125,7 @@ impl Run<'_> {
         let left = self.left_behind();
         let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        self.refuse_unknown_abandoned(&world)?;
         if let Some(rotation) = self.rotation
             && let Some(why) = world.plan.rollover_due.clone()
         {
@@ -145,91 +147,6 @@ impl Run<'_> {
         let closing = world.nodes.values().map(|node| node.connection.close());
         futures::future::join_all(closing).await;
         Ok(exit)
-    }
-
-    /// What is planned is shown, carried out and proved.
-    async fn round(
-        &self,
-        world: &mut World,
-        pass: usize,
-        program: &Program,
-        left: &[Left],
-    ) -> Result<(Outcome, Vec<Proof>), RunError> {
-        let mut outcome = Outcome::default();
-        let mut proofs = Vec::new();
-        let mut materials = self.materials(world);
-        // A run that is still at work holds the lock.
-        let unsettled = world.plan.unsettled;
-        if self.options.check || (world.plan.is_empty() && !unsettled) {
-            self.say_found(left, world);
-            self.show(&world.plan);
-        } else {
-            if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
-                self.show(&world.plan);
-                return Err(refused);
-            }
-            let asked = Instant::now();
-            let mut agent = self.unless(self.lock(world, program)).await??;
-            // Whoever held the lock may have changed nodes, too.
-            let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
-            let moved = self.unless(self.moved_on(&mut agent, &world.facts));
-            if unsettled {
-                // Whoever had begun it would hold the lock if it were at work.
-                self.settle(world).await?;
-            }
-            if moved.await?? || waited || unsettled {
-                let nodes = world.nodes.clone();
-                *world = self.unless(self.look(program, nodes)).await?;
-            }
-            self.say_found(left, world);
-            self.show(&world.plan);
-            self.consent(&world.plan).await?;
-            materials = self.issue(world, &mut agent, &mut None).await?;
-            (outcome, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
-            outcome.placed.extend(world.plan.arrived.iter().cloned());
-            self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
-            // The agent gives the lock back and ends.
-            if let Err(error) = self.call(&mut agent, Request::Bye).await {
-                self.said_by_authority(&error, &mut outcome);
-            }
-        }
-        if proofs.is_empty() && !self.options.check {
-            proofs = self
-                .proved(world, &materials, &InPlace::default(), program)
-                .await;
-        }
-        if world.plan.is_empty() {
-            self.tell_arrived(world, program, &mut outcome, &proofs)
-                .await?;
-        }
-        Ok((outcome, proofs))
-    }
-
-    /// Whether the proof has seen daemons that accept clients of another CA although
-    /// nothing was to be changed: they have read another bundle than lies there. Then
-    /// the plan is made again, with their restarts in it.
-    async fn marks_foreign(
-        &self,
-        world: &mut World,
-        program: &Program,
-        proofs: &[Proof],
-    ) -> Result<bool, RunError> {
-        let foreign: BTreeSet<&str> = proofs
-            .iter()
-            .filter(|proof| proof.check == Check::Authorities && proof.verdict == Verdict::Failed)
-            .map(|proof| proof.to.as_str())
-            .collect();
-        let declared = after(self.playbook).is_none();
-        if foreign.is_empty() || !declared || self.options.check || self.interrupt.is_asked() {
-            return Ok(false);
-        }
-        let nodes = world.nodes.clone();
-        *world = self.unless(self.look(program, nodes)).await?;
-        for (host, facts) in &mut world.facts {
-            facts.claims.foreign_authority = foreign.contains(host.as_str());
-        }
-        world.plan = self.plan(&world.facts);
-        Ok(!world.plan.is_empty())
     }
 
     /// The first event.
@@ -437,10 +354,7 @@ impl Run<'_> {
         passphrase: &mut Option<Secret>,
     ) -> Result<Materials, RunError> {
         if passphrase.is_none() && world.plan.needs_authority_key() {
-            let new = world
-                .plan
-                .changes()
-                .any(|change| matches!(change.action, Action::Authority(_)));
+            let new = world.plan.creates_authority();
             *passphrase = Some(self.ca_passphrase(new).await?);
         }
         let ca = &self.inventory.ca().name;

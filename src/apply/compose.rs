@@ -63,6 +63,7 @@ pub(super) fn compose(
                             host: holder.clone(),
                             role: *role,
                             serial: leaf.serial.clone(),
+                            replaces: Vec::new(),
                         });
                     }
                     transaction

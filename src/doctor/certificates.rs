@@ -4,8 +4,8 @@
 //! Comes in: facts, the CA, the time. Goes out: findings. Pure; called by
 //! [`super`].
 
-use super::World;
 use super::findings::{Findings, Mending, finding};
+use super::{World, keeps_record};
 use crate::event::{Severity, Topic};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
@@ -47,9 +47,14 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         findings.covers(&ca.name, &path);
     }
     for key in left_keys(&world.authority, world.inventory, &world.facts) {
-        let (advice, mended) = if key.has_arrived {
+        let (advice, mended) = if key.has_arrived() {
             (
                 "it is removed when its host is proved: dtls-deploy INVENTORY",
+                true,
+            )
+        } else if world.has_unwanted(&key) {
+            (
+                "no host wants it any more; it is removed when its host is proved: dtls-deploy INVENTORY",
                 true,
             )
         } else {
@@ -126,13 +131,9 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         facts.expand(&format!("{directory}/{}", files.key)),
     );
     if facts.regular(&path).is_none() && facts.regular(&key).is_none() {
-        // Nothing was ever there: deploy makes it.
-        if world
-            .authority
-            .ledger
-            .delivered(&host.holder(), role)
-            .is_none()
-        {
+        // Nothing was ever there, or it was taken away: deploy makes it.
+        let delivered = world.authority.ledger.delivered(&host.holder(), role);
+        if delivered.is_none() || !keeps_record(facts) {
             return;
         }
     }

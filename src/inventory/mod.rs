@@ -41,6 +41,7 @@ mod values;
 mod variables;
 mod window_values;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 pub use crate::yaml::problem::{Problem, render};
@@ -76,6 +77,8 @@ pub struct Inventory {
     pub hosts: Vec<Host>,
     /// What is doubtful, but no error.
     pub warnings: Vec<Problem>,
+    /// The clients and identities that are left out of this run.
+    pub left_out: BTreeSet<String>,
     ca: Host,
 }
 
@@ -84,11 +87,15 @@ impl Inventory {
     /// one identity by NAME@HOST.
     pub fn leave_out(&mut self, name: &str) {
         for host in &mut self.hosts {
+            let before = (host.is_client, host.identities.len());
             if host.name == name {
                 host.is_client = false;
                 host.identities.clear();
             }
             host.identities.retain(|identity| identity.holder() != name);
+            if before != (host.is_client, host.identities.len()) {
+                self.left_out.insert(name.to_owned());
+            }
         }
     }
 
@@ -166,6 +173,7 @@ pub fn load(
                 .unwrap_or_default(),
             hosts,
             warnings: problems,
+            left_out: BTreeSet::new(),
             ca,
         }),
         _ => Err(InventoryErrors {

@@ -58,13 +58,30 @@ impl Bundle {
     }
 }
 
-/// How an operator takes a private key out of a CA file; `path` is absolute.
+/// How an operator takes a private key out of a file of CA certificates on a daemon or a client;
+/// `path` is absolute.
 #[must_use]
 pub fn private_key_hint(path: &str) -> String {
     format!(
+        "{}; if others could read the file and the key is this host's own, renew it then: \
+         dtls-deploy rotate --force INVENTORY",
+        certificates_alone(path)
+    )
+}
+
+/// The same of the CA's own file: the key in it is taken for the CA's.
+#[must_use]
+pub fn ca_key_hint(path: &str) -> String {
+    format!(
+        "{}; if others could read the file, replace the CA then: dtls-deploy rotate --ca INVENTORY",
+        certificates_alone(path)
+    )
+}
+
+fn certificates_alone(path: &str) -> String {
+    format!(
         "keep the certificates alone: sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END \
-         CERTIFICATE-----/p' {path} >{path}.new && chmod 0444 {path}.new && mv {path}.new {path}; \
-         if others could read the file, replace the CA then: dtls-deploy rotate --ca INVENTORY"
+         CERTIFICATE-----/p' {path} >{path}.new && chmod 0444 {path}.new && mv {path}.new {path}"
     )
 }
 

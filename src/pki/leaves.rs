@@ -145,17 +145,19 @@ impl Session {
                     kept: keep_keys,
                 });
             }
-            // Leaves issued after this one are not older and stay.
-            let older = self.ledger.live(&leaf.host, leaf.role);
-            events.extend(
-                older
-                    .take_while(|older| older.serial != entry.serial)
-                    .map(|older| Event::Superseded {
-                        serial: older.serial.clone(),
-                        by: entry.serial.clone(),
-                        at: now,
-                    }),
-            );
+            // Leaves issued after this one are not older and stay, unless they are named.
+            let mut is_newer = false;
+            let live = self.ledger.live(&leaf.host, leaf.role);
+            let others = live.filter(|other| {
+                let is_same = other.serial == entry.serial;
+                is_newer |= is_same;
+                !is_same && (!is_newer || leaf.replaces.contains(&other.serial))
+            });
+            events.extend(others.map(|other| Event::Superseded {
+                serial: other.serial.clone(),
+                by: entry.serial.clone(),
+                at: now,
+            }));
         }
         let touched: BTreeSet<String> = events
             .iter()

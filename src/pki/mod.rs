@@ -52,7 +52,7 @@ pub use agent::Agent;
 pub use authority::{
     Authority, AuthorityError, AuthorityProfile, BACKDATE, LeafProfile, SignedLeaf, client_name,
 };
-pub use bundle::{Bundle, has_private_key, private_key_hint};
+pub use bundle::{Bundle, ca_key_hint, has_private_key, private_key_hint};
 pub use certificate::{Certificate, CertificateError};
 pub use chain::Chain;
 pub use client::{AgentClient, AgentError};

@@ -212,6 +212,10 @@ pub struct DeliveredLeaf {
     pub role: Role,
     /// Upper-case hexadecimal.
     pub serial: String,
+    /// Serials of newer leaves of the same holder that were never delivered, and that it does not
+    /// want any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replaces: Vec<String>,
 }
 
 /// From the agent to the controller.

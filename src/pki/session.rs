@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use time::{Duration, OffsetDateTime};
 
 use super::authority::{Authority, AuthorityError, AuthorityProfile};
-use super::bundle::{Bundle, private_key_hint};
+use super::bundle::{Bundle, ca_key_hint};
 use super::certificate::Certificate;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
@@ -164,7 +164,8 @@ impl Session {
         })
     }
 
-    /// Whether this passphrase opens an authority that can still sign.
+    /// Whether this passphrase opens an authority that can still sign, and the next one, too,
+    /// while a rollover is under way.
     pub(crate) fn open_authority(
         &mut self,
         passphrase: &Secret,
@@ -174,8 +175,12 @@ impl Session {
         if now > certificate.not_after() {
             return Err(AuthorityError::Expired(certificate.not_after()).into());
         }
+        let certificate_pem = certificate.to_pem();
+        if self.store.read(&certificate_name(Signer::Next))?.is_some() {
+            self.authority(Signer::Next, passphrase)?;
+        }
         Ok(Response::Authority {
-            certificate_pem: certificate.to_pem(),
+            certificate_pem,
             created: false,
             warnings: Vec::new(),
         })
@@ -355,7 +360,7 @@ impl Session {
             return Ok(());
         }
         let path = self.store.path(name).display().to_string();
-        let hint = private_key_hint(&path);
+        let hint = ca_key_hint(&path);
         Err(Failure::from(AuthorityError::PrivateKey(path)).hint(hint))
     }
 

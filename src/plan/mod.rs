@@ -39,6 +39,7 @@ mod rollover;
 mod shown;
 mod undeployed;
 mod unsettled;
+mod unused;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +65,7 @@ pub use leaf::{
     request as request_leaf, wanted_sans,
 };
 pub use others::leave_out_shared;
-pub use outside::{Outside, outside_of};
+pub use outside::{Outside, declared, outside_of};
 pub use owner::{OWNER, record as owner_record};
 pub use place::{Kind, Place};
 pub use planned::{Batch, Note, Plan, PlanProblem, PlannedHost, PlannedPlay};
@@ -321,6 +322,9 @@ pub fn plan(
     for play in &mut plan.plays {
         play.hosts.retain(|host| !given_up.contains(&host.host));
     }
+    if playbook.issues() {
+        planner.drop_unused_authority(&mut plan, &given_up);
+    }
     let kept = follow::split(&planner, playbook, &mut plan);
     planner.notes.extend(kept.iter().map(Kept::note));
     if let Some(rollover) = &planner.rollover {
@@ -333,17 +337,7 @@ pub fn plan(
             })
             .collect();
     }
-    if playbook.issues() && planner.authority.problem.is_none() {
-        let left = left_keys(&planner.authority, inventory, facts).into_iter();
-        for key in left.filter(|key| key.has_arrived) {
-            let text = format!(
-                "{} although its host has it: it is removed once it is proved",
-                key.described()
-            );
-            planner.note(inventory.ca(), text);
-            plan.arrived.push(key.leaf);
-        }
-    }
+    planner.note_left_keys(&mut plan, playbook);
     plan.verify = planner.proves;
     plan.rollover_due = planner.rollover_due();
     plan.rollover_step = planner.rollover_step();

@@ -34,7 +34,8 @@ impl Outside {
 
 /// Whose certificates the inventory speaks of: those that it wants, and those of
 /// identities that it has taken away, which hold nothing back.
-fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
+#[must_use]
+pub fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
     let wanted = super::leaves_of(inventory).into_iter();
     let identities = inventory.hosts.iter().flat_map(|host| &host.identities);
     wanted

@@ -95,6 +95,27 @@ impl Plan {
         self.changes().next().is_none()
     }
 
+    /// Leaves the making of a CA out.
+    pub(super) fn drop_authority(&mut self) {
+        let is_made = |change: &Change| matches!(change.action, Action::Authority(_));
+        for play in &mut self.plays {
+            for host in &mut play.hosts {
+                for batch in &mut host.batches {
+                    batch.changes.retain(|change| !is_made(change));
+                }
+                host.batches.retain(|batch| !batch.changes.is_empty());
+            }
+            play.hosts.retain(|host| !host.batches.is_empty());
+        }
+    }
+
+    /// Whether there is no CA yet, and this plan makes one.
+    #[must_use]
+    pub fn creates_authority(&self) -> bool {
+        let mut changes = self.changes();
+        changes.any(|change| matches!(change.action, Action::Authority(_)))
+    }
+
     /// Whether the CA's key is needed, and so its passphrase.
     #[must_use]
     pub fn needs_authority_key(&self) -> bool {

@@ -13,6 +13,7 @@ use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
 use crate::event::{Event, HostRecap};
 use crate::node::facts::FactRequest;
+use crate::passphrase;
 use crate::pki::{Request, Response};
 use crate::plan::recorded_input;
 
@@ -91,8 +92,7 @@ impl Run<'_> {
             if needs_authority {
                 return Err(RunError::NoCertificate { host: ca.clone() });
             }
-            self.may(ca, "there is no CA yet: the first deployment makes it");
-            return Ok(());
+            return self.try_new_passphrase(ca).await;
         }
         let mut agent = self.unless(self.lock(world, program)).await??;
         self.may(ca, "the CA's agent runs and holds the lock");
@@ -104,6 +104,20 @@ impl Run<'_> {
             self.may(ca, "the passphrase opens the CA's key");
         }
         self.call(&mut agent, Request::Bye).await?;
+        Ok(())
+    }
+
+    /// There is no key yet that a passphrase could open: it is one that may encrypt it.
+    async fn try_new_passphrase(&self, ca: &str) -> Result<(), RunError> {
+        if passphrase::is_asked_for(&self.options.passphrase) {
+            let text =
+                "there is no CA yet: the first deployment makes it, and asks for a passphrase";
+            self.may(ca, text);
+            return Ok(());
+        }
+        self.may(ca, "there is no CA yet: the first deployment makes it");
+        self.ca_passphrase(true).await?;
+        self.may(ca, "the passphrase may encrypt the key of a new CA");
         Ok(())
     }
 

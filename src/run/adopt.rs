@@ -18,7 +18,7 @@ use crate::inventory::Host;
 use crate::node::facts::{NodeFacts, UnitFact};
 use crate::pki::{
     AuthorityError, AuthorityFiles, Bundle, Certificate, Chain, Ledger, Request, Response, Role,
-    is_encrypted, private_key_hint, readable,
+    ca_key_hint, is_encrypted, readable,
 };
 use crate::plan::{
     Authority, AuthorityProblem, DaemonAddress, Refusal, daemon_address, leaves_of, wanted_sans,
@@ -186,7 +186,7 @@ impl Run<'_> {
             .map_err(|error| self.refused(STEP, format!("{path}: {error}"), None))?;
         if bundle.has_private_key() {
             let message = format!("{path} holds a private key");
-            return Err(self.refused(STEP, message, Some(private_key_hint(&path))));
+            return Err(self.refused(STEP, message, Some(ca_key_hint(&path))));
         }
         Ok(bundle.to_pem())
     }

@@ -92,6 +92,7 @@ impl Run<'_> {
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
         let authority = self.usable_authority(&world)?;
         let found = named(&authority, &options.name)?;
+        self.refuse_unknown_abandoned(&world)?;
         let rolls = found.rolls && !options.mark_only;
         let planned = self.foresee(&world, &authority, &found, options)?;
         let nothing = planned.is_empty();

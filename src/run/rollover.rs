@@ -70,6 +70,7 @@ impl Run<'_> {
         let left = self.left_behind();
         let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        self.refuse_unknown_abandoned(&world)?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         let mut state = State::default();
         self.passes(&mut world, &mut agent, &mut state, &program, &left)

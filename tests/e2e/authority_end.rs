@@ -97,6 +97,7 @@ fn age(lab: &Lab, inventory: &str, clock: fn() -> OffsetDateTime, ca_days: u32) 
         host: leaf.host.clone(),
         role: leaf.role,
         serial: leaf.serial.clone(),
+        replaces: Vec::new(),
     };
     ask(Request::Delivered {
         leaves: leaves.iter().map(delivered).collect(),

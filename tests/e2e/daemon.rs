@@ -282,3 +282,48 @@ fn a_daemon_whose_change_was_undone_is_proved_by_what_it_serves_then() {
         assert!(said.contains("own certificate accepted"), "{said}");
     }
 }
+
+/// The change that it was issued for was undone, and the inventory has changed its mind.
+#[test]
+fn a_pair_that_no_host_wants_any_more_leaves_the_ca_node() {
+    let lab = Lab::fresh();
+    lab.deploy(&[&lab.inventory("")]);
+    let before = crate::recovery::serial(&lab);
+    lab.guard("node3", "9376");
+    let wanted = lab.inventory(
+        "dtls_listen: ['tcp://0.0.0.0:9376']\ndtls_extra_sans: ['DNS:more.example.com']",
+    );
+    let run = lab.run(&[&wanted]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let keys = "cd /etc/dtls-deploy/ca && find . -name '*key*' ! -name ca-key.pem ! -path './.*/*'";
+    assert!(!lab.exec("node2", keys).is_empty());
+
+    let inventory = lab.inventory("");
+    let doctor = lab.run(&["doctor", &inventory]);
+    assert!(
+        doctor.stdout.contains("no host wants it any more"),
+        "{}",
+        doctor.stdout
+    );
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("no host wants it any more"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(lab.exec("node2", keys), "");
+    assert_eq!(crate::recovery::serial(&lab), before);
+    let doctor = lab.run(&["doctor", &inventory]);
+    assert!(
+        !doctor.stdout.contains("still on the CA node"),
+        "{}",
+        doctor.stdout
+    );
+    let again = lab.deploy(&[&inventory]);
+    assert!(
+        again.stdout.contains("Nothing to change."),
+        "{}",
+        again.stdout
+    );
+    assert!(!again.stdout.contains("no host wants"), "{}", again.stdout);
+}

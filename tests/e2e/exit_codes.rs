@@ -41,7 +41,21 @@ fn check_access_passes_before_the_first_deployment() {
     assert!(run.stdout.contains("there is no CA yet"), "{}", run.stdout);
     let run = lab.run(&["check-access", &inventory, "--needs-ca"]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    // A passphrase that no key may have is refused, and leaves nothing.
+    let weak = lab.secret("weak", "password1\n");
+    for command in [&["check-access", &inventory][..], &[&inventory]] {
+        let run = lab.run(&[command, &["--ca-passphrase-file", &weak]].concat());
+        assert_eq!(run.code, 2, "{}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("too easy to guess"), "{}", run.stderr);
+        assert!(!lab.try_exec("node2", "ls /etc/dtls-deploy").0);
+    }
+    // Nor is a CA made that nobody would have a certificate of.
+    lab.exec("node3", "echo '[]' >/etc/docker/daemon.json");
+    let run = lab.run(&[&inventory, "--limit", "node2:node3"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("the CA is not made"), "{}", run.stdout);
     assert!(!lab.try_exec("node2", "ls /etc/dtls-deploy").0);
+    lab.exec("node3", "rm /etc/docker/daemon.json");
     lab.deploy(&[&inventory]);
     let run = lab.run(&["check-access", &inventory, "--needs-ca"]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);

@@ -347,6 +347,23 @@ fn a_rollover_that_would_cut_off_others_does_not_begin() {
     let run = lab.run(&["rotate", "--ca", &one]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("it does not begin"), "{}", run.stdout);
+    // A name that means nobody lets nobody go, and says so.
+    for check in [&[][..], &["--check"]] {
+        for (name, hint) in [
+            ("nod5", "did you mean node5?"),
+            ("node3", "did you mean node5?"),
+        ] {
+            let command = ["rotate", "--ca", &one, "--abandon", name];
+            let run = lab.run(&[&command[..], check].concat());
+            assert_eq!(run.code, 2, "{}{}", run.stdout, run.stderr);
+            assert!(
+                run.stderr.contains(&format!("--abandon {name}: ")),
+                "{}",
+                run.stderr
+            );
+            assert!(run.stderr.contains(hint), "{}", run.stderr);
+        }
+    }
     // By itself it does not begin either, and what is due is renewed as ever.
     lab.deploy(&["revoke", &one, "node1", "--mark-only", "--yes"]);
     let serial = "openssl x509 -noout -serial -in /home/ubuntu/.docker/cert.pem";

@@ -52,6 +52,7 @@ fn round(agent: &mut Agent, keep_keys: bool) {
         host: leaf.host,
         role: leaf.role,
         serial: leaf.serial,
+        replaces: Vec::new(),
     });
     let leaves = leaves.collect();
     let response = agent.handle(Request::Delivered { leaves, keep_keys });

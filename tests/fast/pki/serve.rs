@@ -85,6 +85,7 @@ async fn conversation(mut client: AgentClient, directory: &Path) {
         host: leaf.host.clone(),
         role: leaf.role,
         serial: leaf.serial.clone(),
+        replaces: Vec::new(),
     });
     let delivered = Request::Delivered {
         leaves: delivered.collect(),
@@ -96,6 +97,7 @@ async fn conversation(mut client: AgentClient, directory: &Path) {
             host: "node0".to_owned(),
             role: Role::Client,
             serial: leaves[0].serial.clone(),
+            replaces: Vec::new(),
         }],
         keep_keys: false,
     };

@@ -386,6 +386,7 @@ fn what_was_adopted_is_never_removed_from_the_ca_directory() {
             host: "node3".to_owned(),
             role: Role::Daemon,
             serial: leaves[0].serial.clone(),
+            replaces: Vec::new(),
         }],
         keep_keys: false,
     });

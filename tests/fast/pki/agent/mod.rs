@@ -118,6 +118,7 @@ impl Ca {
             host: leaf.host.clone(),
             role: leaf.role,
             serial: leaf.serial.clone(),
+            replaces: Vec::new(),
         }];
         assert_eq!(
             self.ok(Request::Delivered { leaves, keep_keys }),
@@ -180,6 +181,7 @@ fn many_pairs_come_and_go_together() {
             host: leaf.host.clone(),
             role: leaf.role,
             serial: leaf.serial.clone(),
+            replaces: Vec::new(),
         })
         .collect();
     ca.ok(Request::Delivered {

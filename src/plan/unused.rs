@@ -1,0 +1,21 @@
+//! A CA that nobody would have a certificate of.
+//!
+//! Comes in: a plan that makes one, and the hosts that are left as they are. Goes out: the plan
+//! without it, where no daemon and no client is planned for. Called once all refusals are known.
+
+use super::{Plan, Planner, leaves_of};
+
+impl Planner<'_> {
+    pub(super) fn drop_unused_authority(&mut self, plan: &mut Plan, given_up: &[String]) {
+        let mut holders = leaves_of(self.inventory).into_iter();
+        let is_used = holders
+            .any(|(host, _)| self.facts.contains_key(&host.name) && !given_up.contains(&host.name));
+        if is_used || !plan.creates_authority() {
+            return;
+        }
+        plan.drop_authority();
+        let text =
+            "the CA is not made: every daemon and every client was refused or could not be reached";
+        self.note(self.inventory.ca(), text);
+    }
+}
