@@ -18,6 +18,8 @@ mod deploy;
 mod findings;
 mod plain;
 mod reach;
+mod rollover;
+mod socket;
 mod system;
 
 use std::collections::BTreeMap;
@@ -66,6 +68,7 @@ impl Doctor<'_> {
         let mut findings = Findings::default();
         let world = self.gather(&hosts, &mut findings).await;
         on_disk(&mut findings, &world);
+        socket::check(&mut findings, &world).await;
         reach::check(&mut findings, &world).await;
         for node in world.nodes.values() {
             node.connection.close().await;
@@ -155,6 +158,7 @@ impl Doctor<'_> {
 fn on_disk(findings: &mut Findings, world: &World<'_>) {
     deploy::refusals(findings, world);
     certificates::authority(findings, world);
+    rollover::check(findings, world);
     for host in hosts(world.inventory, world.playbook) {
         let Some(facts) = world.facts.get(&host.name) else {
             continue;

@@ -7,7 +7,7 @@
 use super::{Kind, Module, Parameter};
 use crate::inventory::{Host, Inventory, host_of};
 use crate::node::facts::FactRequest;
-use crate::pki::{LEDGER, RETIRED, ROLLED_OVER};
+use crate::pki::{LEDGER, RETIRED};
 use crate::plan::{
     Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, outside_of, revoked,
 };
@@ -66,7 +66,6 @@ impl Module for CaRollover {
         if host.is_ca {
             Authority::request(inventory, request);
             let directory = &host.settings.ca_dir;
-            request.hashed.insert(format!("{directory}/{ROLLED_OVER}"));
             for number in 1..=GENERATIONS {
                 let key = format!("{directory}/{RETIRED}/{number}/ca-key.pem");
                 request.hashed.insert(key);
@@ -157,7 +156,7 @@ fn start_or_end(
     let keys = (1..=GENERATIONS)
         .filter(|number| is_there(&format!("{RETIRED}/{number}/ca-key.pem")))
         .count();
-    let is_over = is_there(ROLLED_OVER);
+    let is_over = planner.authority.is_rolled_over;
     let destroy_old = task.argument("old_key") == Some("destroy");
     let end = |reason: String| {
         let what = if destroy_old && keys > 0 {
@@ -175,6 +174,8 @@ fn start_or_end(
         )
     };
     if is_over {
+        // What this run leaves.
+        planner.authority.is_rolled_over = false;
         let mut reason = "the rollover is over: every node trusts the new CA alone".to_owned();
         let gone: Vec<_> = revoked::revoked(&planner.authority, planner.now)
             .map(|(entry, _)| entry)

@@ -3,7 +3,9 @@
 use super::Refusal;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, File, FileFact, NodeFacts};
-use crate::pki::{Bundle, Certificate, Ledger, has_private_key, private_key_hint, sha256_hex};
+use crate::pki::{
+    Bundle, Certificate, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex,
+};
 
 /// Names inside the CA directory.
 pub const KEY: &str = "ca-key.pem";
@@ -14,6 +16,8 @@ pub const NEXT_KEY: &str = "next/ca-key.pem";
 pub const NEXT_CERTIFICATE: &str = "next/ca.pem";
 
 /// The state of the CA.
+// What its node shows; each is independent of the others.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Authority {
     /// The certificate of the CA; none when there is no CA yet.
@@ -28,6 +32,8 @@ pub struct Authority {
     pub next: Option<Certificate>,
     /// The certificates of its file, as they are delivered.
     pub next_pem: Option<String>,
+    /// The last rollover has taken its last step, and what it left is still there.
+    pub is_rolled_over: bool,
     /// What was issued so far.
     pub ledger: Ledger,
     /// A key file is there.
@@ -82,7 +88,7 @@ impl AuthorityProblem {
                 "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY --rebuild-ledger; or put {path} back from a backup; nothing was changed"
             ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
-            Self::PrivateKey(path) => private_key_hint(path),
+            Self::PrivateKey(path) => ca_key_hint(path),
             Self::NoLedger(_) => "make it anew from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
@@ -107,7 +113,7 @@ impl Authority {
         for name in [CERTIFICATE, NEXT_CERTIFICATE] {
             request.certificates.insert(format!("{directory}/{name}"));
         }
-        for name in [KEY, NEXT_KEY] {
+        for name in [KEY, NEXT_KEY, ROLLED_OVER] {
             request.hashed.insert(format!("{directory}/{name}"));
         }
         for (subject, role) in super::leaves_of(inventory) {
@@ -142,6 +148,7 @@ impl Authority {
             file_sha256: None,
             next: None,
             next_pem: None,
+            is_rolled_over: false,
             ledger: Ledger::default(),
             has_key: false,
             has_ledger: false,
@@ -175,6 +182,8 @@ impl Authority {
         }
         self.has_key = facts.regular(&key).is_some();
         self.has_ledger = facts.regular(&ledger).is_some();
+        let rolled_over = format!("{directory}/{ROLLED_OVER}");
+        self.is_rolled_over = facts.regular(&rolled_over).is_some();
         let file = facts.regular(&certificate);
         match (self.has_key, file) {
             (true, None) => {

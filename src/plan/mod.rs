@@ -38,6 +38,7 @@ pub mod revoked;
 mod rollover;
 mod shown;
 mod undeployed;
+mod under_way;
 mod unsettled;
 mod unused;
 mod window;
@@ -76,6 +77,7 @@ pub use renewal::{
 };
 pub use rollover::{Behind, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
+pub use under_way::UnderWay;
 pub use unsettled::by_hand;
 use unsettled::unsettled;
 

@@ -7,7 +7,7 @@
 
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Note, Planner, issued::leaves_of, modes};
+use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes};
 use crate::docker::tls::DaemonMode;
 use crate::inventory::{Host, Inventory, Settings};
 use crate::node::facts::NodeFacts;
@@ -175,19 +175,19 @@ impl Planner<'_> {
 
     /// What a run says of a rollover that it does not go on with.
     fn note_under_way(&self) -> Option<Note> {
-        let is_said = !self.waiting_for_authority.is_empty() || !self.last_of_authority.is_empty();
-        if self.rollover.is_none() || self.rolls_over || is_said {
+        if self.rolls_over {
             return None;
         }
-        let text = if self.inventory.ca().settings.auto_ca_rollover {
-            "dtls-deploy rotate of the whole inventory goes on with it (dtls_auto_ca_rollover)"
+        let found = UnderWay::read(&self.authority, self.rollover.as_ref(), self.inventory)?;
+        let auto = if self.inventory.ca().settings.auto_ca_rollover {
+            "dtls-deploy rotate of the whole inventory does so, too (dtls_auto_ca_rollover)"
         } else {
-            "dtls-deploy rotate --ca goes on with it; with dtls_auto_ca_rollover: true in the inventory, a schedule does so"
+            "with dtls_auto_ca_rollover: true in the inventory, a schedule does so"
         };
         Some(Note {
             danger: false,
             host: self.inventory.ca().name.clone(),
-            text: format!("A ROLLOVER OF THE CA IS UNDER WAY: {text}"),
+            text: format!("{}; {auto}", found.said()),
         })
     }
 

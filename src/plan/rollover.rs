@@ -22,9 +22,10 @@ use super::leaf::location;
 use super::undeployed;
 use super::{Authority, Content, Outside, Planner, outside_of};
 use crate::inventory::{ClientEnv, Host, Inventory};
+use crate::module::client::PROFILES;
 use crate::module::docker_context::context_paths;
-use crate::module::restart::runs_with;
-use crate::node::facts::NodeFacts;
+use crate::module::restart::{RECORD, runs_with};
+use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Role, Signer};
 
 /// The step that everything is done after.
@@ -118,6 +119,33 @@ impl Rollover {
         }
         rollover.find_step(inventory, facts);
         Some(rollover)
+    }
+
+    /// What has to be known of a host to tell the step.
+    pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+        for (holder, role) in super::leaves_of(inventory) {
+            if holder.name == host.name {
+                super::request_leaf(holder, role, request);
+            }
+        }
+        if host.is_daemon {
+            request.unit = Some(host.settings.unit.clone());
+            request.content.insert(RECORD.to_owned());
+        }
+        if host.is_client {
+            let profiles = PROFILES.iter().map(|name| format!("~/{name}"));
+            request.content.extend(profiles);
+        }
+        for holder in host.client_holders() {
+            if holder.settings.client_env.contains(&ClientEnv::Context) {
+                for daemon in inventory.daemons() {
+                    let tls = context_paths(holder, daemon).tls;
+                    for name in ["ca.pem", "cert.pem"] {
+                        request.bundles.insert(format!("{tls}/{name}"));
+                    }
+                }
+            }
+        }
     }
 
     /// The subject of the CA that is to come.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::inventory::{BatchSize, Host, Inventory};
 use crate::module::Module;
 use crate::node::facts::FactRequest;
-use crate::plan::{Allowed, Authority, Renewals};
+use crate::plan::{Allowed, Authority, Renewals, Rollover};
 
 pub use argument::Argument;
 pub use list::{hosts_text, tasks_text};
@@ -104,6 +104,9 @@ impl Playbook {
     pub fn request(&self, inventory: &Inventory, host: &Host, request: &mut FactRequest) {
         if host.is_ca {
             Authority::request(inventory, request);
+        }
+        if !self.only_proves() {
+            Rollover::request(inventory, host, request);
         }
         for play in self.plays.iter().filter(|play| play.includes(host)) {
             for task in play.tasks(host) {

@@ -276,7 +276,7 @@ impl Run<'_> {
     }
 }
 
-fn at(step: u8, stopped: bool) -> Event {
+pub(super) fn at(step: u8, stopped: bool) -> Event {
     Event::Step {
         number: step,
         of: u8::try_from(STEPS.len() - 1).unwrap_or(u8::MAX),

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use super::rollover::at;
 use super::{Run, RunError, World};
 use crate::agent::{Program, RunningAgent};
 use crate::apply::{InPlace, Materials, Outcome};
@@ -30,6 +31,9 @@ impl Run<'_> {
         let unsettled = world.plan.unsettled;
         if self.options.check || (world.plan.is_empty() && !unsettled) {
             self.say_found(left, world);
+            if let Some(step) = world.plan.rollover_step {
+                self.events.emit(at(step, false));
+            }
             self.show(&world.plan);
         } else {
             let mut agent = self.begin(world, program, left, &mut materials).await?;

@@ -13,12 +13,11 @@ use crate::event::{
 };
 use crate::inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
 use crate::module::docker_context::{context_name, context_paths};
-use crate::module::restart::RECORD;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
-    Authority, LeftKey, Renewal, authority_warning, leaf_location, leaves_of, left_keys,
-    look_at_leaf, renewal, request_leaf, revoked_reason,
+    Authority, LeftKey, Renewal, Rollover, UnderWay, authority_warning, leaf_location, leaves_of,
+    left_keys, look_at_leaf, renewal, request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
@@ -26,11 +25,8 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     for (holder, role) in leaves(host) {
         request_leaf(holder, role, request);
     }
-    if host.is_daemon {
-        // Whether it has read whom it shall trust.
-        request.unit = Some(host.settings.unit.clone());
-        request.content.insert(RECORD.to_owned());
-    }
+    // Whether a daemon has read whom it shall trust, and how far a rollover is.
+    Rollover::request(inventory, host, request);
     for holder in host.certificate_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {
             let tls = context_paths(holder, daemon).tls;
@@ -159,7 +155,13 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     let left = left_keys(&world.authority, world.inventory, &world.facts);
     faults.drift.extend(left.iter().map(LeftKey::described));
     let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
-    let renewal = warning.map_or(Renewal::NotDue, Renewal::Due);
+    let under_way = under_way(world).map(|found| found.said());
+    let due: Vec<String> = under_way.into_iter().chain(warning).collect();
+    let renewal = if due.is_empty() {
+        Renewal::NotDue
+    } else {
+        Renewal::Due(due.join("; "))
+    };
     let mut judged = judge(certificate, faults, renewal, world.now);
     if facts.is_none() {
         judged.state = CertificateState::Unknown;
@@ -176,6 +178,13 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
         due: judged.due,
         certificate: certificate.map(|certificate| text(certificate, world.now)),
     }
+}
+
+/// A rollover that was not finished.
+fn under_way(world: &World<'_>) -> Option<UnderWay> {
+    let (authority, inventory) = (&world.authority, world.inventory);
+    let rollover = Rollover::read(authority, inventory, &world.facts, world.now);
+    UnderWay::read(authority, rollover.as_ref(), inventory)
 }
 
 fn unknown() -> String {

@@ -217,3 +217,36 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
     let found = doctor(&lab, &[&inventory, limit[0], limit[1]], 4);
     assert_eq!(summary(&found), ["error node2 sudo refused"], "{found:#?}");
 }
+
+/// What `remove` has taken is no drift, and a socket that does not answer is found.
+#[test]
+fn a_host_after_remove_is_not_set_up_and_a_silent_socket_is_an_error() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.exec("node3", "kill -STOP $(pidof dockerd)");
+    let run = lab.run(&["doctor", &inventory]);
+    lab.exec("node3", "kill -CONT $(pidof dockerd)");
+    assert_eq!(run.code, 6, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("does not answer on its local socket"),
+        "{}",
+        run.stdout
+    );
+    let run = lab.run(&["doctor", &inventory, "-v"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("the local socket answers"),
+        "{}",
+        run.stdout
+    );
+
+    lab.deploy(&["remove", &inventory]);
+    let run = lab.run(&["doctor", &inventory]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("nothing is deployed there"),
+        "{}",
+        run.stdout
+    );
+}

@@ -391,3 +391,38 @@ fn a_rollover_that_would_cut_off_others_does_not_begin() {
     }
     assert_eq!(lab.exec_as("node5", "ubuntu", ask), "OK");
 }
+
+/// Whoever asks is told the same step, and the same command.
+#[test]
+fn a_rollover_that_was_not_finished_is_named_by_every_command() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.exec("node3", "sha256sum /etc/docker/tls/cert.pem >/root/sums; mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nExecStartPre=sha256sum -c /root/sums\\n' >/etc/systemd/system/docker.service.d/10-guard.conf; systemctl daemon-reload");
+    let run = lab.run(&["rotate", "--ca", &inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let next = format!("dtls-deploy rotate --ca {inventory}");
+    for command in ["status", "doctor", "rollback"] {
+        let check = if command == "rollback" {
+            &["--check"][..]
+        } else {
+            &[]
+        };
+        let run = lab.run(&[&[command, &inventory], check].concat());
+        let said = &run.stdout;
+        assert!(
+            said.contains("under way, and step 2 of 6 is next"),
+            "{command}: {said}"
+        );
+        assert!(said.contains(&next), "{command}: {said}");
+    }
+    let run = lab.run(&["rotate", "--ca", &inventory, "--check"]);
+    assert!(run.stdout.contains("Step 2 of 6:"), "{}", run.stdout);
+    lab.unguard("node3");
+    lab.deploy(&["rotate", "--ca", &inventory]);
+    for command in ["status", "doctor"] {
+        let run = lab.run(&[command, &inventory]);
+        assert_eq!(run.code, 0, "{}", run.stdout);
+        assert!(!run.stdout.contains("rollover"), "{}", run.stdout);
+    }
+}

@@ -1,0 +1,20 @@
+//! A rollover of the CA that was not finished.
+//!
+//! Comes in: the facts of every node. Goes out: a finding of the CA's node. Pure; called by
+//! [`super`].
+
+use super::World;
+use super::findings::{Findings, finding};
+use crate::event::{Severity, Topic};
+use crate::plan::{Rollover, UnderWay};
+
+pub(super) fn check(findings: &mut Findings, world: &World<'_>) {
+    let (authority, inventory) = (&world.authority, world.inventory);
+    let rollover = Rollover::read(authority, inventory, &world.facts, world.now);
+    if let Some(UnderWay { seen, command }) =
+        UnderWay::read(authority, rollover.as_ref(), inventory)
+    {
+        let ca = &inventory.ca().name;
+        findings.add(finding(Severity::Warning, Topic::Ca, ca, seen, command));
+    }
+}
