@@ -70,6 +70,13 @@ enum InitError {
         one: String,
         other: String,
     },
+    #[error("{} is there already, and it is not overwritten", .0.display())]
+    IsThere(PathBuf),
+    #[error("{} cannot be written: {source}", path.display())]
+    Write {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Terminal(#[from] std::io::Error),
 }
@@ -89,7 +96,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         }
     };
     if let Err(error) = write(&file, &text(&hosts)) {
-        let message = format!("{} cannot be written", file.display());
+        let message = "no inventory was written".to_owned();
         reports.error(ErrorKind::Usage, "write the inventory", message, &error);
         return Exit::Usage;
     }
@@ -137,12 +144,19 @@ fn one_address_each(hosts: &Hosts) -> Result<(), InitError> {
 }
 
 /// Never over a file that is there.
-fn write(file: &Path, text: &str) -> std::io::Result<()> {
-    let mut opened = std::fs::OpenOptions::new()
+fn write(file: &Path, text: &str) -> Result<(), InitError> {
+    let opened = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
-        .open(file)?;
-    opened.write_all(text.as_bytes())
+        .open(file);
+    let written = opened.and_then(|mut opened| opened.write_all(text.as_bytes()));
+    written.map_err(|source| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => InitError::IsThere(file.to_owned()),
+        _ => InitError::Write {
+            path: file.to_owned(),
+            source,
+        },
+    })
 }
 
 fn hosts(arguments: Arguments) -> Result<Hosts, InitError> {

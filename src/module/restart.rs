@@ -209,6 +209,9 @@ fn open_ports(
     socket.retain(|file| !(ours_goes && file.path == own));
     let ports = ports(&socket).into_iter();
     open.extend(ports.map(|port| (port.stream, port.path)));
+    // The unit may give the same one twice.
+    let mut named = BTreeSet::new();
+    open.retain(|one| named.insert(one.clone()));
     let Some((_, path)) = open.first() else {
         return Ok(None);
     };

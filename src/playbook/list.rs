@@ -48,7 +48,11 @@ pub fn hosts_text(playbook: &Playbook, inventory: &Inventory) -> String {
     let mut text = format!("playbook: {}\n", playbook.name);
     for play in &playbook.plays {
         let hosts: Vec<&Host> = hosts(play, inventory);
-        let _ = writeln!(text, "\n{} ({} hosts)", play.name, hosts.len());
+        let count = match hosts.len() {
+            1 => "1 host".to_owned(),
+            count => format!("{count} hosts"),
+        };
+        let _ = writeln!(text, "\n{} ({count})", play.name);
         for host in hosts {
             let _ = writeln!(text, "  {}", host.name);
         }

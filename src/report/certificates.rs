@@ -14,16 +14,18 @@ const BAR: usize = 10;
 /// with `-v` only, and with `-q` nothing that is.
 pub(super) fn certificates(style: Style, certificates: &[CertificateStatus]) -> Vec<String> {
     let verbose = style.verbosity == Verbosity::Verbose;
-    let shown = certificates.iter().filter(|one| {
-        let calm = one.state == CertificateState::Fine;
-        match style.verbosity {
-            Verbosity::Quiet => !calm,
-            Verbosity::Normal => !calm || one.source != CertificateSource::Context,
-            Verbosity::Verbose => true,
-        }
-    });
+    let shown = certificates.iter().filter(|one| is_shown(style, one));
     let rows: Vec<Vec<Cell>> = shown.map(|one| row(one, verbose)).collect();
     table(&rows, style.width, 0, style.colour)
+}
+
+fn is_shown(style: Style, one: &CertificateStatus) -> bool {
+    let calm = one.state == CertificateState::Fine;
+    match style.verbosity {
+        Verbosity::Quiet => !calm,
+        Verbosity::Normal => !calm || one.source != CertificateSource::Context,
+        Verbosity::Verbose => true,
+    }
 }
 
 fn row(one: &CertificateStatus, verbose: bool) -> Vec<Cell> {
@@ -86,8 +88,19 @@ fn said(one: &CertificateStatus, verbose: bool) -> String {
     parts.join("; ")
 }
 
-/// How many there are in each state.
-pub(super) fn counts(style: Style, counts: &CertificateCounts, milliseconds: u128) -> Vec<String> {
+/// How many there are in each state, and how many of them the table leaves out.
+pub(super) fn counts(
+    style: Style,
+    certificates: &[CertificateStatus],
+    counts: &CertificateCounts,
+    milliseconds: u128,
+) -> Vec<String> {
+    let hidden = certificates.iter().filter(|one| !is_shown(style, one));
+    let fine = match hidden.count() {
+        0 => "fine".to_owned(),
+        _ if style.verbosity == Verbosity::Quiet => "fine".to_owned(),
+        hidden => format!("fine ({hidden} not shown without -v)"),
+    };
     let words = [
         (counts.revoked, "revoked and still let in"),
         (counts.expired, "expired"),
@@ -95,7 +108,7 @@ pub(super) fn counts(style: Style, counts: &CertificateCounts, milliseconds: u12
         (counts.unknown, "unknown"),
         (counts.due, "due"),
         (counts.unlisted, "not in the inventory any more"),
-        (counts.fine, "fine"),
+        (counts.fine, &fine),
     ];
     let said: Vec<String> = words
         .iter()

@@ -9,8 +9,8 @@ use super::layout::{plural, shorten, some_of, wrap};
 use super::timings::Timings;
 use super::{Style, Verbosity, certificates, clean, ending, findings, plan};
 use crate::event::{
-    CertificateStatus, Error, Event, Failure, FailureKind, Finding, PlannedBatches, PlannedChange,
-    Proof, Renderer, Sample,
+    CertificateCounts, CertificateStatus, Error, Event, Failure, FailureKind, Finding,
+    PlannedBatches, PlannedChange, Proof, Renderer, Sample,
 };
 
 /// Where a line belongs.
@@ -239,6 +239,18 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
+    fn status(&mut self, counts: &CertificateCounts, milliseconds: u128) {
+        let rows = std::mem::take(&mut self.certificates);
+        let mut lines = certificates::certificates(self.style, &rows);
+        lines.extend(certificates::counts(
+            self.style,
+            &rows,
+            counts,
+            milliseconds,
+        ));
+        self.last(&lines);
+    }
+
     fn planned(&mut self, changes: &[PlannedChange], batches: &[PlannedBatches]) {
         let style = self.style;
         if changes.is_empty() && !self.missing.is_empty() {
@@ -321,12 +333,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Status {
                 certificates,
                 milliseconds,
-            } => {
-                let rows = std::mem::take(&mut self.certificates);
-                let mut lines = certificates::certificates(style, &rows);
-                lines.extend(certificates::counts(style, certificates, *milliseconds));
-                self.last(&lines);
-            }
+            } => self.status(certificates, *milliseconds),
             Event::Checked { host, topic, what } => {
                 self.verbosely(&format!("ok {host} {}: {what}", topic.word()));
             }

@@ -234,7 +234,8 @@ impl Run<'_> {
         }
         let daemons = self.inventory.daemons().count();
         let what = if rolls {
-            format!("Revoke, and replace the CA ({daemons} daemons restarted).")
+            let plural = if daemons == 1 { "" } else { "s" };
+            format!("Revoke, and replace the CA ({daemons} daemon{plural} restarted).")
         } else {
             "Mark as revoked.".to_owned()
         };

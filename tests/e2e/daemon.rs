@@ -259,7 +259,7 @@ fn a_daemon_whose_change_was_undone_is_proved_by_what_it_serves_then() {
                 "-e",
                 "dtls_daemon_dir=/etc/docker/other",
                 "-e",
-                "dtls_extra_sans=['DNS:more.example.com']",
+                "{dtls_extra_sans: ['DNS:more.example.com']}",
             ],
             "everything is as it was",
         ),

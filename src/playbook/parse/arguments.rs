@@ -7,6 +7,46 @@ use crate::playbook::{Argument, Template};
 use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::source::quoted;
 
+/// What was written in place of a mapping, as the value of the parameter that it must be:
+/// `command: {argv: [touch, x]}`.
+fn example(module: &dyn Module, node: &Node) -> Option<String> {
+    let parameters = module.parameters().iter();
+    let parameter = parameters.clone().find(|parameter| parameter.required);
+    let parameter = parameter.or_else(|| parameters.clone().next())?;
+    let words: Vec<String> = match &node.value {
+        Value::Scalar(scalar) => match parameter.kind {
+            Kind::TextList => shlex::split(&scalar.text)?,
+            _ => vec![scalar.text.clone()],
+        },
+        Value::Sequence(items) => items.iter().map(text_of).collect::<Option<_>>()?,
+        Value::Mapping(_) => return None,
+    };
+    let words: Vec<String> = words.iter().map(|word| in_flow(word)).collect();
+    let value = match parameter.kind {
+        Kind::TextList => format!("[{}]", words.join(", ")),
+        _ => words.concat(),
+    };
+    let (module, name) = (module.name(), parameter.name);
+    Some(format!("`{module}: {{{name}: {value}}}`"))
+}
+
+fn text_of(node: &Node) -> Option<String> {
+    match &node.value {
+        Value::Scalar(scalar) => Some(scalar.text.clone()),
+        _ => None,
+    }
+}
+
+/// A text as it may stand between brackets in YAML.
+fn in_flow(text: &str) -> String {
+    let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._".contains(character);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text.to_owned()
+    } else {
+        serde_json::Value::from(text).to_string()
+    }
+}
+
 impl Reader<'_> {
     pub(super) fn arguments(
         &mut self,
@@ -20,7 +60,8 @@ impl Reader<'_> {
             _ if entry.node.is_null() => &none,
             _ => {
                 let message = format!("the parameters of {} are a mapping", quoted(module.name()));
-                self.wrong(&entry.node, &message);
+                let help = example(module, &entry.node);
+                self.problems.error(entry.node.span, message, "here", help);
                 return None;
             }
         };
