@@ -210,7 +210,12 @@ impl Session {
         self.opened.insert(signer, opened);
         let passphrase = passphrase.clone();
         self.read_back = Some(std::thread::spawn(move || {
-            let key = keyfile::decrypt(key_file.expose(), &passphrase)?;
+            let open = || keyfile::decrypt(key_file.expose(), &passphrase);
+            // On one core: the others make the leaves meanwhile.
+            let key = match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+                Ok(one) => one.install(open),
+                Err(_) => open(),
+            }?;
             if key.public_key_sha256() == expected {
                 Ok(())
             } else {
