@@ -90,8 +90,9 @@ impl Apply<'_> {
                     .filter(|host| !outcome.failed.contains(&host.host))
                     .filter_map(|host| followers.in_place(index, host))
                     .collect();
-                let is_last =
-                    last_play == Some(index) && batches.peek().is_none() && !followers.is_waiting();
+                let is_last = last_play == Some(index)
+                    && batches.peek().is_none()
+                    && !followers.concern_proof();
                 let expected = if is_last { hosts.len() } else { 0 };
                 let arrivals = self.in_place.expect(expected).into_iter().map(Some);
                 let arrivals = arrivals.chain(std::iter::repeat_with(|| None));

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{HostDone, Outcome};
-use crate::plan::{Action, Batch, Change, Kept, Plan, PlannedHost, PlannedPlay, Why};
+use crate::plan::{Action, Batch, Change, Content, Kept, Plan, PlannedHost, PlannedPlay, Why};
 
 /// Numbers of transactions, from here on those of followers.
 const FIRST: usize = 100;
@@ -54,8 +54,13 @@ impl<'a> Followers<'a> {
         }
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether something waits that a proof looks at. Texts of a client that is no daemon are
+    /// not: they say by which name and in which shell its people reach a daemon.
+    pub(super) fn concern_proof(&self) -> bool {
+        let is_text = |change: &Change| matches!(&change.action, Action::File(file) if matches!(file.content, Content::Text(_)));
+        self.waiting.iter().any(|waiting| {
+            self.daemons.contains_key(waiting.host) || !waiting.batch.changes.iter().all(is_text)
+        })
     }
 
     /// What a host does in its own play: all that follows no daemon, or only daemons that
@@ -202,4 +207,62 @@ fn merged(batches: &[&Batch]) -> Vec<Batch> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::Role;
+    use crate::plan::{FileChange, LeafPart};
+
+    fn batch(content: Content) -> Batch {
+        let change = Change {
+            host: "desk".to_owned(),
+            task: "Clients".to_owned(),
+            subject: "a file".to_owned(),
+            reasons: Vec::new(),
+            diff: None,
+            action: Action::File(FileChange {
+                directory: "/home/a".to_owned(),
+                directory_mode: 0o700,
+                name: ".profile".to_owned(),
+                mode: 0o644,
+                account: "a".to_owned(),
+                before: None,
+                attributes: Vec::new(),
+                content,
+            }),
+        };
+        Batch {
+            transaction: false,
+            changes: vec![change],
+            follows: BTreeSet::from(["node".to_owned()]),
+            called: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_proof_waits_for_certificates_and_not_for_texts() {
+        let text = batch(Content::Text("export DOCKER_HOST=x\n".to_owned()));
+        let key = batch(Content::Leaf {
+            holder: "desk".to_owned(),
+            role: Role::Client,
+            part: LeafPart::Key,
+        });
+        let waiting = |host, batch| {
+            let plan = Plan::default();
+            let mut followers = Followers::new(&plan);
+            followers.daemons.insert("node", State::Pending);
+            followers.waiting.push(Waiting {
+                play: 0,
+                host,
+                batch,
+            });
+            followers.concern_proof()
+        };
+        assert!(!waiting("desk", &text));
+        assert!(waiting("desk", &key));
+        assert!(waiting("node", &text), "a daemon's own settings");
+        assert!(!Followers::new(&Plan::default()).concern_proof());
+    }
 }
