@@ -51,10 +51,10 @@ pub struct Become {
 }
 
 /// The command line that runs `program`, a shell command, as root without a
-/// question, whatever family the login shell is of.
+/// question, whatever family the login shell is of. The kernel says who this is, or `id`.
 fn quiet_command(program: &str) -> String {
     format!(
-        "exec /bin/sh -c 'p=$(printf \"$1\"); [ \"$(id -u)\" = 0 ] && exec /bin/sh -c \"$p\"; LC_ALL=C; export LC_ALL; exec sudo -n -- /bin/sh -c \"$p\"' sh {}",
+        "exec /bin/sh -c 'p=$(printf \"$1\"); e=; while read -r w _ e _; do case $w in Uid:) break ;; esac; done </proc/self/status; [ \"${{e:-$(id -u)}}\" = 0 ] && exec /bin/sh -c \"$p\"; LC_ALL=C; export LC_ALL; exec sudo -n -- /bin/sh -c \"$p\"' sh {}",
         word(program)
     )
 }

@@ -14,6 +14,7 @@ mod parse;
 mod request;
 mod space;
 mod unit;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,6 +1,6 @@
 //! Which addresses of a node others may reach it under.
 //!
-//! Comes in: fields of the records that `fact_own_addresses` prints, as the kernel
+//! Comes in: fields of the records that `fact_network` prints, as the kernel
 //! writes them in `/proc/net`. Goes out: the addresses of global scope, without
 //! those of docker's own networks. Called by the facts' parser.
 //!

@@ -10,9 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::network::{inet6, prefix, socket_address};
 use super::own_addresses::OwnAddresses;
+use super::ways::Ways;
 use super::{
-    AccountFault, Component, FactError, FactRequest, File, FileFact, Holder, KeptGeneration,
-    Listener, Network, NodeFacts, Owner, Space,
+    AccountFault, FactError, FactRequest, File, FileFact, Holder, KeptGeneration, Listener,
+    Network, NodeFacts, Owner, Space,
 };
 use crate::node::answer::{self, Lines};
 use crate::pki::sha256_hex;
@@ -23,6 +24,7 @@ pub(super) struct Parser<'a> {
     own: OwnAddresses,
     /// Directories that `df` is about to be asked about.
     space_of: Vec<String>,
+    ways: Ways,
     /// Paths about which another account alone may answer, by its name.
     asked: BTreeMap<String, BTreeSet<String>>,
     /// Runs of which a script of root's is at work, as root says.
@@ -50,6 +52,7 @@ impl<'a> Parser<'a> {
             facts: NodeFacts::default(),
             own: OwnAddresses::default(),
             space_of: Vec::new(),
+            ways: Ways::default(),
             asked: BTreeMap::new(),
             at_work: BTreeSet::new(),
             said: BTreeMap::new(),
@@ -89,6 +92,7 @@ impl Parser<'_> {
                 }
             }
         }
+        self.facts.directories = self.ways.told().map_err(FactError::Malformed)?;
         self.hear_accounts();
         request.answered_by(&self.facts)?;
         Ok(self.facts)
@@ -137,6 +141,7 @@ impl Parser<'_> {
                 },
             }
         }
+        self.facts.directories = self.ways.told().map_err(|_| AccountFault::Malformed)?;
         let facts = &self.facts;
         let named = facts
             .files
@@ -203,7 +208,14 @@ impl Parser<'_> {
             ["unreadable", path] => self.insert(path, FileFact::Unreadable),
             ["other", path] => self.insert(path, FileFact::Other),
             ["exposed", path] => self.insert(path, FileFact::Exposed),
-            ["path", asked, paths @ ..] => self.components(asked, paths)?,
+            ["path", asked, paths @ ..] => self.ways.walked(asked, paths),
+            ["directories", paths @ ..] => {
+                for path in paths {
+                    let line = self.line()?;
+                    let seen = self.ways.seen(path, &line);
+                    seen.ok_or(FactError::Malformed(line))?;
+                }
+            }
             ["file", path, mark @ ..] => self.file_set(path, mark)?,
             ["declared", fields @ ..] => return Ok(self.facts.claims.record(fields)),
             ["certificates", path, key @ ..] => {
@@ -420,26 +432,6 @@ impl Parser<'_> {
         } else {
             unit.properties.insert(name.to_owned(), value.to_owned());
         }
-    }
-
-    fn components(&mut self, asked: &str, paths: &[&str]) -> Result<(), FactError> {
-        let mut components = Vec::new();
-        for path in paths {
-            let line = self.line()?;
-            let fields: Vec<&str> = line.split('\t').collect();
-            let [uid, owner, mode, kind] = fields.as_slice() else {
-                return Err(FactError::Malformed(line));
-            };
-            components.push(Component {
-                path: (*path).to_owned(),
-                uid: number(uid, &line)?,
-                owner: (*owner).to_owned(),
-                mode: octal(mode, &line)?,
-                link: *kind == "symbolic link",
-            });
-        }
-        self.facts.directories.insert(asked.to_owned(), components);
-        Ok(())
     }
 
     /// The files that were read together, of which this record names the first: a record

@@ -103,37 +103,6 @@ impl FactRequest {
         for name in self.lookups.difference(&self.names) {
             script.call("fact_lookup", &[name]);
         }
-        if self.engine {
-            // After the unit, which knows the daemon's process.
-            script.call("fact_engine", &[]);
-        }
-        for unit in &self.services {
-            script.call("fact_service", &[unit]);
-        }
-        if !self.exists.is_empty() {
-            let paths: Vec<&str> = self.exists.iter().map(String::as_str).collect();
-            script.call("fact_exists", &paths);
-        }
-        for name in &self.names {
-            script.call("fact_resolve", &[name]);
-        }
-        if !self.ports.is_empty() {
-            let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
-            let arguments: Vec<&str> = std::iter::once(self.drop_in.as_deref().unwrap_or_default())
-                .chain(ports.iter().map(String::as_str))
-                .collect();
-            script.call("fact_network", &arguments);
-        }
-        if self.own_addresses {
-            script.call("fact_own_addresses", &[]);
-        }
-        if !self.directories.is_empty() {
-            let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
-            if self.unit.is_some() {
-                directories.push(STATE);
-            }
-            script.call("fact_space", &directories);
-        }
         let hashed = self.hashed.difference(&self.keys).cloned().collect();
         // Before the files: of what is asked about there more is known.
         if !self.former.is_empty() {
@@ -158,7 +127,49 @@ impl FactRequest {
                 script.call("fact_files", &arguments);
             }
         }
-        script.call("fact_read", &[]);
+        let beside = self.beside();
+        if beside.is_empty() {
+            script.call("fact_read", &[]);
+        } else {
+            script.statement(format!("beside() {{\n{}\n}}", beside.body()));
+            script.call("fact_read", &["beside"]);
+        }
+        script
+    }
+
+    /// What needs no account's answer, and is looked at while they answer.
+    fn beside(&self) -> Script {
+        let mut script = Script::default();
+        if self.engine {
+            // After the unit, which knows the daemon's process.
+            script.call("fact_engine", &[]);
+        }
+        for unit in &self.services {
+            script.call("fact_service", &[unit]);
+        }
+        if !self.exists.is_empty() {
+            let paths: Vec<&str> = self.exists.iter().map(String::as_str).collect();
+            script.call("fact_exists", &paths);
+        }
+        for name in &self.names {
+            script.call("fact_resolve", &[name]);
+        }
+        if self.own_addresses || !self.ports.is_empty() {
+            let own = if self.own_addresses { "own" } else { "no" };
+            let ports: Vec<String> = self.ports.iter().map(u16::to_string).collect();
+            let arguments: Vec<&str> = [own, self.drop_in.as_deref().unwrap_or_default()]
+                .into_iter()
+                .chain(ports.iter().map(String::as_str))
+                .collect();
+            script.call("fact_network", &arguments);
+        }
+        if !self.directories.is_empty() {
+            let mut directories: Vec<&str> = self.directories.iter().map(String::as_str).collect();
+            if self.unit.is_some() {
+                directories.push(STATE);
+            }
+            script.call("fact_space", &directories);
+        }
         script
     }
 

@@ -136,6 +136,8 @@ as_feed() {
 
 # The account whose word it is what lies at a path, by directory; see reader_of.
 reader_cache=$NEWLINE
+# The owner of each directory that is the first on a way that is not root's.
+reader_owners=$NEWLINE
 # Directories on the way to what was asked about, all of them root's, one a line.
 reader_way=
 
@@ -194,8 +196,7 @@ reader_walk() {
         reader_at=$reader_at/$reader_name
         [ -d "$reader_at" ] || return 0
         if [ ! -O "$reader_at" ]; then
-            reader=$(stat -c %U "$reader_at") || reader=
-            [ "$reader" != UNKNOWN ] || reader=
+            reader_owner
             return 0
         fi
         case $NEWLINE$reader_way in
@@ -203,6 +204,22 @@ reader_walk() {
         *) reader_way=$reader_way$reader_at$NEWLINE ;;
         esac
     done
+}
+
+# reader_owner: sets $reader to the account whose $reader_at is. Asked once: all above it is
+# root's, and nobody else can put another one there.
+reader_owner() {
+    case $reader_owners in
+    *"$NEWLINE$reader_at$TAB"*)
+        reader=${reader_owners#*"$NEWLINE$reader_at$TAB"}
+        reader=${reader%%"$NEWLINE"*}
+        ;;
+    *)
+        reader=$(stat -c %U "$reader_at") || reader=
+        [ "$reader" != UNKNOWN ] || reader=
+        reader_owners=$reader_owners$reader_at$TAB$reader$NEWLINE
+        ;;
+    esac
 }
 
 # reader_exposed: sets $reader_exposed to those of $reader_way that others than root can

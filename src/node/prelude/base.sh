@@ -20,7 +20,7 @@ umask 077
 trap '' PIPE
 # A redirection that fails ends the shell where a special builtin has it: files
 # are made with printf, never with a colon.
-TAB=$(printf '\t')
+TAB='	'
 NEWLINE='
 '
 # A shell that holds keys leaves no core file.
@@ -44,7 +44,11 @@ else
         done </proc/self/status
     fi
     [ -n "$ACCOUNT_ID" ] || ACCOUNT_ID=$(id -u)
-    [ -n "$ACCOUNT_ID" ] && ACCOUNT=$(id -un) || {
+    # Its first line is root's.
+    ACCOUNT=
+    if [ "$ACCOUNT_ID" = 0 ] && [ -r /etc/passwd ]; then IFS=: read -r ACCOUNT _ id_word _ </etc/passwd; fi
+    case $ACCOUNT:${id_word-} in root:0) ;; *) ACCOUNT= ;; esac
+    [ -n "$ACCOUNT_ID" ] && [ -n "${ACCOUNT:=$(id -un)}" ] || {
         printf 'failed\taccount\tid does not say who this is\n'
         exit 70
     }
@@ -71,11 +75,22 @@ record() {
     shift
     for record_field in "$@"; do
         case $record_field in
-        *[!\ -\$\&-~]*) record_field=%$(printf '%s' "$record_field" | od -An -v -tx1 | tr -d ' \n') ;;
+        *[!\ -\$\&-~]*) record_hex ;;
         esac
         record_line=$record_line$TAB$record_field
     done
     printf '%s\n' "$record_line"
+}
+
+# record_hex: $record_field as % and its bytes in hex, which od separates by blanks.
+record_hex() {
+    record_ifs=$IFS
+    IFS=" $NEWLINE"
+    # shellcheck disable=SC2046 # words are what is wanted
+    set -- $(printf '%s' "$record_field" | od -An -v -tx1)
+    IFS=
+    record_field="%$*"
+    IFS=$record_ifs
 }
 
 # quoted TEXT: sets $quoted, one word of a shell.

@@ -65,8 +65,8 @@ arm() {
         process_start "$DTLS_OWNER" && printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$arm_directory/owner" &&
         printf '%s\n' "$DTLS_PRELUDE" >"$arm_directory/prelude.sh" &&
         printf '%s\n' "$4" >"$arm_directory/undo.sh" &&
-        arm_was "$2" >"$arm_directory/was" &&
-        running_seen "$2" >"$arm_directory/before" &&
+        unit_look "$2" && printf '%s\n' "${unit_shown%%"$NEWLINE$NEWLINE"*}" >"$arm_directory/was" &&
+        running_seen >"$arm_directory/before" &&
         cat >"$arm_directory/rollback.sh" <<'ROLLBACK' &&
 # Puts back what an unconfirmed change of dtls-deploy replaced, and restarts the
 # daemon; may be run by hand, as root, and again. `timer` leaves alone what
@@ -87,15 +87,6 @@ ROLLBACK
             arm_process "$arm_directory" "$1"
     fi
     printf '' >"$arm_directory/armed" || fail arm "cannot write in $STATE (disk full or read-only?)"
-}
-
-# arm_was UNIT: whether it runs, and as which invocation.
-arm_was() {
-    if has_systemd; then
-        systemctl show "$1" --no-pager -p ActiveState -p InvocationID </dev/null
-    else
-        printf 'ActiveState=%s\n' "$(unit_property "$1" ActiveState)"
-    fi
 }
 
 # arm_units SECONDS UNIT PATHS: a unit for the next boot, and a transient timer.
@@ -421,7 +412,8 @@ restart_unit() {
     systemctl daemon-reload </dev/null || return 1
     wait "$restart_reset"
     if timeout "$2" systemctl restart "$1" </dev/null; then :; else return 1; fi
-    restart_shown=$(systemctl show "$1" --no-pager -p InvocationID -p ActiveState -p "$AWAY_FROM" -p "$AWAY_TO" </dev/null)
+    unit_look "$1"
+    restart_shown=${unit_shown%%"$NEWLINE$NEWLINE"*}
     case $restart_shown in
     *ActiveState=active*) ;;
     *) return 1 ;;

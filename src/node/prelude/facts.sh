@@ -13,14 +13,25 @@ fact_system() {
     record account "$ACCOUNT_ID" "$ACCOUNT"
     record home "$login_home"
     if has_systemd; then record init systemd; else record init other; fi
-    for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do
-        command -v "$fact_tool" >/dev/null 2>&1 && record tool "$fact_tool" "$(command -v "$fact_tool")"
-    done
+    for fact_tool in docker dockerd dockerd-rootless.sh curl openssl; do fact_tool "$fact_tool"; done
     return 0
 }
 
-# What fact_path has seen last.
-fact_way=
+# fact_tool NAME: where it is, as command -v says it, without a process.
+fact_tool() {
+    fact_left=$PATH:
+    while [ -n "$fact_left" ]; do
+        fact_at=${fact_left%%:*}
+        fact_left=${fact_left#*:}
+        if [ -f "$fact_at/$1" ] && [ -x "$fact_at/$1" ]; then
+            record tool "$1" "$fact_at/$1"
+            return 0
+        fi
+    done
+}
+
+# Directories and links on the ways that fact_path has named, one a line.
+fact_ways=
 
 # fact_path PATH: owner and mode of everything on the way to PATH that exists,
 # from / downwards, links as themselves and where they lead; who owns the first
@@ -67,8 +78,8 @@ fact_path_of_root() {
     esac
 }
 
-# fact_names PATH REAL: a record of the directories on both ways, and what stat says of
-# each.
+# fact_names PATH REAL: a record of the directories on both ways; what stat says of them
+# comes with fact_read.
 fact_names() {
     fact_one=$1
     fact_other=$2
@@ -87,12 +98,56 @@ fact_names() {
         done
     done
     record path "$fact_asked" "$@"
-    # Paths that follow each other often lead through the same directories.
-    if [ "$*" != "$fact_way" ]; then
-        fact_way_seen=$(stat -c "%u$TAB%U$TAB%a$TAB%F" "$@") || fail facts "cannot stat the directories of $fact_asked"
-        fact_way=$*
-    fi
-    printf '%s\n' "$fact_way_seen"
+    case "$*" in
+    *"$NEWLINE"*)
+        fact_directories "$@"
+        return 0
+        ;;
+    esac
+    for fact_each in "$@"; do
+        case $NEWLINE$fact_ways in
+        *"$NEWLINE$fact_each$NEWLINE"*) ;;
+        *) fact_ways=$fact_ways$fact_each$NEWLINE ;;
+        esac
+    done
+}
+
+# fact_directories PATH...: what stat says of each, links as themselves.
+fact_directories() {
+    fact_seen=$(stat -c "%u$TAB%U$TAB%a$TAB%F" "$@") || fail facts "cannot stat the directories on a way"
+    record directories "$@"
+    printf '%s\n' "$fact_seen"
+}
+
+# fact_see_ways: the same of $fact_ways, and of $reader_way which of them others than root
+# can write, as reader_exposed says it; all in one process.
+fact_see_ways() {
+    fact_old_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    # shellcheck disable=SC2086 # a path a line
+    set -- $reader_way
+    fact_number=$#
+    for fact_each in $fact_ways; do
+        case $NEWLINE$reader_way in *"$NEWLINE$fact_each$NEWLINE"*) ;; *) set -- "$@" "$fact_each" ;; esac
+    done
+    set +f
+    IFS=$fact_old_ifs
+    reader_exposed=
+    [ $# -gt 0 ] || return 0
+    fact_directories "$@"
+    while [ "$fact_number" -gt 0 ]; do
+        fact_number=$((fact_number - 1))
+        fact_line=${fact_seen%%"$NEWLINE"*}
+        fact_seen=${fact_seen#*"$NEWLINE"}
+        fact_line=${fact_line%"$TAB"*}
+        case ${fact_line##*"$TAB"} in
+        # Sticky: nobody replaces what is another's.
+        [1357][0-7][0-7][0-7]) ;;
+        *[2367][0-7] | *[2367]) reader_exposed=$reader_exposed${reader_exposed:+$NEWLINE}$1 ;;
+        esac
+        shift
+    done
 }
 
 # fact_stages: what runs have left in the directory $expanded, or are at work on.
@@ -135,10 +190,11 @@ fact_for_reader() {
     fact_calls=$fact_calls$reader$TAB$fact_call$NEWLINE
 }
 
-# fact_ask_accounts: each account is asked once. One that gives no answer in time keeps
-# nobody else from being looked at.
+# fact_ask_accounts: each account is asked once, the first while this one reads what is its
+# own. One that gives no answer in time keeps nobody else from being looked at.
 fact_ask_accounts() {
     [ -z "$fact_calls" ] || fact_at_work
+    fact_meanwhile=fact_own
     while [ -n "$fact_calls" ]; do
         fact_account=${fact_calls%%"$TAB"*}
         fact_left=$fact_calls
@@ -155,7 +211,6 @@ fact_ask_accounts() {
         account_way "$fact_account"
         ACCOUNT_SECONDS=10
         ACCOUNT_OUTPUT=$((FACT_BYTES * 2))
-        record as "$fact_account"
         exec 7>&1
         fact_status=$(
             {
@@ -163,12 +218,18 @@ fact_ask_accounts() {
                     as_account "$fact_account" "${fact_script}fact_read
 record done"
                     printf '%s' "$?" >&6
-                } | base64 >&7 6>&-
+                } | {
+                    $fact_meanwhile </dev/null
+                    record as "$fact_account"
+                    base64
+                } >&7 6>&-
             } 6>&1
         )
         exec 7>&-
         record end "$fact_status"
+        fact_meanwhile=:
     done
+    $fact_meanwhile
 }
 
 # fact_real DIRECTORY: sets $fact_real, where its links lead. Without a link on the
@@ -276,9 +337,11 @@ fact_files() {
     done
 }
 
-# fact_read: all that was asked for: as root what lies on ways that root alone can change,
-# and as their owners what does not. One process for each kind of fact, however many files.
+# fact_read [FUNCTION]: all that was asked for: as root what lies on ways that root alone can
+# change, and as their owners what does not. One process for each kind of fact, however many
+# files. FUNCTION is what else is to be looked at here: accounts answer meanwhile.
 fact_read() {
+    fact_beside=${1-}
     fact_content=
     fact_hash=
     fact_key=
@@ -286,9 +349,14 @@ fact_read() {
     fact_bundle=
     fact_mixed=
     fact_each_wanted reader_known
-    reader_exposed
+    fact_see_ways
     fact_each_wanted fact_choose
     fact_wanted=
+    fact_ask_accounts
+}
+
+# fact_own: what this account reads itself.
+fact_own() {
     fact_old_ifs=$IFS
     IFS=$NEWLINE
     set -f
@@ -310,7 +378,7 @@ fact_read() {
     for fact_each in $fact_mixed; do fact_certificates "$fact_each"; done
     set +f
     IFS=$fact_old_ifs
-    fact_ask_accounts
+    [ -z "$fact_beside" ] || "$fact_beside"
 }
 
 # fact_find_keys: of $fact_bundle, what has no private key in it is printed, and the rest
@@ -658,14 +726,14 @@ fact_engine() {
     engine_records "$running_root" "$@"
 }
 
-# engine_shims: the process of each of docker's running containers that keeps it, a
-# command line each. containerd starts one for a container, whatever the runtime.
+# engine_shims [PREFIX]: the process of each of docker's running containers that keeps it, a
+# command line each, behind PREFIX. containerd starts one for a container, whatever the runtime.
 engine_shims() {
     # shellcheck disable=SC2013 # paths without blanks
     for engine_comm in $(grep -ls '^containerd-shim' /proc/[0-9]*/comm); do
         engine_words=$(tr '\000' ' ' 2>/dev/null <"${engine_comm%comm}cmdline")
         case " $engine_words" in
-        *' -namespace moby '* | *' --namespace moby '* | *' -namespace=moby '*) printf '%s\n' "$engine_words" ;;
+        *' -namespace moby '* | *' --namespace moby '* | *' -namespace=moby '*) printf '%s\n' "${1-}$engine_words" ;;
         esac
     done
 }
@@ -692,8 +760,9 @@ engine_records() {
     fi
     engine_count=0
     # shellcheck disable=SC2013 # numbers
-    for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' \
-        "$engine_root"/containers/*/config.v2.json 2>/dev/null); do
+    set -- "$engine_root"/containers/*/config.v2.json
+    [ -e "$1" ] || set --
+    [ $# = 0 ] || for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' "$@" 2>/dev/null); do
         case $engine_pid in
         *'"Pid":'*) [ -d "/proc/${engine_pid##*:}" ] && engine_count=$((engine_count + 1)) ;;
         esac

@@ -14,7 +14,10 @@ same_daemon() {
     shift 3
     # Its files are open when it says that it is ready; an init script may be earlier.
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        same_after=$(running_seen "$same_unit")
+        # The restart has looked already.
+        [ -n "${unit_shown-}" ] || unit_look "$same_unit"
+        same_after=$(running_seen)
+        unit_shown=
         same_compare "$@" && return 0
         case $same_what in "its command line "*) break ;; esac
         sleep 0.3 2>/dev/null || sleep 1
@@ -27,17 +30,15 @@ same_daemon() {
 # named: they may be secrets.
 same_compare() {
     same_what=
-    same_old=$(same_lines word "$same_before")
+    same_both word
     [ $# = 0 ] || same_old=$(printf '%s\n' "$@" | other_words)
-    same_new=$(same_lines word "$same_after")
     if [ "$same_old" != "$same_new" ]; then
         same_flags "$same_old" "$same_new"
         same_what="its command line $same_flags"
         return 1
     fi
     for same_each in root:'data root' enabled:'start at boot'; do
-        same_old=$(same_lines "${same_each%%:*}" "$same_before")
-        same_new=$(same_lines "${same_each%%:*}" "$same_after")
+        same_both "${same_each%%:*}"
         if [ -n "$same_old" ] && [ "$same_old" != "$same_new" ]; then
             same_what="its ${same_each#*:} was \"$(printf '%s' "$same_old" | tr '\n' ' ')\" and is \"$(printf '%s' "$same_new" | tr '\n' ' ')\""
             return 1
@@ -46,27 +47,26 @@ same_compare() {
     if [ "$same_containers" = go-on ]; then
         # The command line of a container's shim is the same as long as it lives. One may end
         # by itself meanwhile, but not all of them.
-        same_new=$NEWLINE$(same_lines container "$same_after")$NEWLINE
+        same_both container
         same_what="no container that ran before still runs"
         same_old_ifs=$IFS
         IFS=$NEWLINE
         set -f
-        for same_each in $(same_lines container "$same_before"); do
-            case $same_new in *"$NEWLINE$same_each$NEWLINE"*) same_what= ;; esac
+        for same_each in $same_old; do
+            case $NEWLINE$same_new$NEWLINE in *"$NEWLINE$same_each$NEWLINE"*) same_what= ;; esac
         done
         set +f
         IFS=$same_old_ifs
-        [ -n "$(same_lines container "$same_before")" ] || same_what=
+        [ -n "$same_old" ] || same_what=
         [ -z "$same_what" ] || return 1
     fi
     [ "$same_local" != taken ] || return 0
-    same_new=$NEWLINE$(same_lines socket "$same_after")$NEWLINE
-    same_old=$(same_lines socket "$same_before")
+    same_both socket
     same_old_ifs=$IFS
     IFS=$NEWLINE
     set -f
     for same_each in $same_old; do
-        case $same_new in
+        case $NEWLINE$same_new$NEWLINE in
         *"$NEWLINE$same_each$NEWLINE"*) ;;
         *) same_what="it does not listen on $same_each any more" ;;
         esac
@@ -76,8 +76,28 @@ same_compare() {
     [ -z "$same_what" ]
 }
 
-# same_lines WORD TEXT: what stands behind that word.
-same_lines() { printf '%s\n' "$2" | sed -n "s/^$1$TAB//p"; }
+# same_both WORD: sets $same_old and $same_new, what stood and stands behind that word.
+same_both() {
+    same_lines "$1" "$same_before"
+    same_old=$same_lines
+    same_lines "$1" "$same_after"
+    same_new=$same_lines
+}
+
+# same_lines WORD TEXT: sets $same_lines, what stands behind that word.
+same_lines() {
+    same_lines=
+    same_lines_ifs=$IFS
+    IFS=$NEWLINE
+    set -f
+    for same_line in $2; do
+        case $same_line in
+        "$1$TAB"*) same_lines=$same_lines${same_lines:+$NEWLINE}${same_line#*"$TAB"} ;;
+        esac
+    done
+    set +f
+    IFS=$same_lines_ifs
+}
 
 # same_flags OLD NEW: sets $same_flags, the flags that are only in one of them.
 same_flags() {

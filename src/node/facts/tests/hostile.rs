@@ -168,7 +168,7 @@ fn an_account_answers_for_its_own_paths_and_for_nothing_else() {
         use base64::Engine as _;
         let said = base64::engine::general_purpose::STANDARD.encode(said);
         let output = format!(
-            "dtls-deploy answers\nhome\t/home/u\npath\t/home/u/.docker\t/\t/home\t/home/u\n0\troot\t755\tdirectory\n0\troot\t755\tdirectory\n1000\tu\t755\tdirectory\nasked\tu\t/home/u/.docker\nasked\tu\t{own}\nas\tu\n{said}\nend\t0\ndone\n"
+            "dtls-deploy answers\nhome\t/home/u\npath\t/home/u/.docker\t/\t/home\t/home/u\ndirectories\t/\t/home\t/home/u\n0\troot\t755\tdirectory\n0\troot\t755\tdirectory\n1000\tu\t755\tdirectory\nasked\tu\t/home/u/.docker\nasked\tu\t{own}\nas\tu\n{said}\nend\t0\ndone\n"
         );
         NodeFacts::parse(output.as_bytes(), &request).unwrap()
     };
@@ -193,7 +193,7 @@ fn an_account_answers_for_its_own_paths_and_for_nothing_else() {
         "asked\troot\t/etc/shadow",
         "as\troot\nend\t0",
         "absent\t/etc/docker/daemon.json",
-        "path\t/etc\t/\n0\troot\t755\tdirectory",
+        "path\t/etc\t/\ndirectories\t/\n0\troot\t755\tdirectory",
         "leftover\t/etc",
         "working\tr1\t/etc",
         "file\t/etc/docker/daemon.json\n644\t0\troot\t0\t0\nhashes\ncontents\t0\nend",
