@@ -4,22 +4,22 @@
 //! hashes the file as it arrives and before every later start, and runs nothing
 //! else. On a CA that is this very machine it works in this process instead.
 
+mod error;
 mod program;
 mod push;
 
 use std::time::Duration;
 
+pub use error::StartError;
+use error::WRONG_FILE;
 pub use program::{COMPANION, Program};
-use push::push;
+use push::{command, push};
 
 use crate::node::facts::NodeFacts;
 use crate::node::script::quote;
-use crate::node::{ExitFuture, ExitStatus, visible};
+use crate::node::{ExitFuture, visible};
 use crate::pki::{Agent, AgentClient, AgentError};
-use crate::session::{Node, NodeError};
-
-/// Exit code of the start command when the file is not the expected one.
-const WRONG_FILE: u32 = 65;
+use crate::session::Node;
 
 /// A running agent.
 pub struct RunningAgent {
@@ -31,65 +31,6 @@ impl std::fmt::Debug for RunningAgent {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("RunningAgent")
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("the CA node is {node}, and this program is built for {own}")]
-    Architecture { node: String, own: &'static str },
-    #[error("the agent is of version {0}, and this program of {own}", own = env!("CARGO_PKG_VERSION"))]
-    Version(String),
-    #[error("it could not be started, because its machine failed before: see above")]
-    Unavailable,
-    #[error("the CA agent could not be put on the CA node: {0}")]
-    Push(String),
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    #[error("{0}")]
-    Agent(#[from] AgentError),
-    #[error("the CA agent did not start ({status}): {said}")]
-    Start { status: ExitStatus, said: String },
-}
-
-impl StartError {
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Architecture { .. } => Some(
-                "name a static build for that machine with --agent-program FILE".to_owned(),
-            ),
-            Self::Version(_) => Some(format!(
-                "install dtls-deploy and {COMPANION} of one release, or name the program with --agent-program FILE"
-            )),
-            // A shell's, of a file that it may not execute.
-            Self::Start {
-                status: ExitStatus::Code(126),
-                ..
-            } => Some(
-                "the file system that holds it is mounted noexec: use another one, or ansible_become"
-                    .to_owned(),
-            ),
-            Self::Start {
-                status: ExitStatus::Code(WRONG_FILE),
-                ..
-            } => Some(
-                "the file there was not the program that was put there, and has been removed: run again"
-                    .to_owned(),
-            ),
-            Self::Start { .. } => Some(
-                "a build that is not static may lack its libraries there: name a static one with --agent-program FILE"
-                    .to_owned(),
-            ),
-            Self::Agent(error) => error.hint().map(str::to_owned),
-            Self::Node(error) => error.hint(),
-            Self::Push(_) | Self::Unavailable => None,
-        }
-    }
-}
-
-/// For a login shell of any family.
-fn command(script: &str) -> String {
-    format!("exec /bin/sh -c {}", quote(script))
 }
 
 /// Starts the agent on the CA node, pushing it first where it is missing.

@@ -10,14 +10,13 @@ mod compose;
 mod confirm;
 mod followers;
 mod in_place;
+mod job;
 mod materials;
 mod outcome;
 mod pair;
 pub mod schedule;
 mod steps;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
@@ -28,47 +27,21 @@ pub(crate) use confirm::PROBE_CLIENTS;
 use followers::{Due, Followers};
 use in_place::Arrival;
 pub use in_place::InPlace;
+pub use job::Apply;
+use materials::started;
 pub use materials::{Materials, issue};
 pub use outcome::Outcome;
 use outcome::{HostDone, Stopped};
 use schedule::Gate;
 
-use crate::event::{Event, Events, Failure, FailureKind, Phase};
-use crate::interrupt::Interrupt;
-use crate::inventory::{Host, Inventory};
-use crate::journal::{Act, Journal, JournalError};
+use crate::event::{Event, Failure, FailureKind, Phase};
+use crate::inventory::Host;
+use crate::journal::{Act, JournalError};
 use crate::node::facts::NodeFacts;
 use crate::node::transaction::{Report, Undo};
 use crate::pki::DeliveredLeaf;
 use crate::plan::{Action, Batch, Change, ForeignValues, Plan, PlannedPlay, Served, owner_record};
-use crate::playbook::Playbook;
 use crate::session::Node;
-
-/// What carrying out a plan needs.
-#[derive(Debug)]
-pub struct Apply<'a> {
-    pub inventory: &'a Inventory,
-    pub playbook: &'a Playbook,
-    pub nodes: &'a BTreeMap<String, Arc<Node>>,
-    pub facts: &'a BTreeMap<String, NodeFacts>,
-    pub events: &'a Events,
-    pub journal: &'a Journal,
-    pub forks: usize,
-    /// How many plans this run has carried out before.
-    pub pass: usize,
-    /// The first failure stops everything that has not begun.
-    pub fail_fast: bool,
-    pub interrupt: &'a Interrupt,
-    /// Told when a proof has everything to look at.
-    pub in_place: &'a InPlace,
-}
-
-fn started(events: &Events, host: &str, what: &str) {
-    events.emit(Event::Started {
-        host: host.to_owned(),
-        what: what.to_owned(),
-    });
-}
 
 impl Apply<'_> {
     /// Carries out everything that happens on the nodes.

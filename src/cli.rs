@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::history;
 use crate::journal::{self, Journal};
 use crate::passphrase;
-use crate::plan::Allowed;
+use crate::playbook::Allowed;
 use crate::run::Options;
 
 mod arguments;

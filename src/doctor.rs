@@ -22,6 +22,7 @@ mod rollover;
 mod socket;
 mod system;
 
+use crate::plan::LeftKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,14 +30,15 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use crate::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
+use crate::host::address::daemon_address;
+use crate::host::leaf::location as leaf_location;
+use crate::host::read::RECORD;
 use crate::inventory::{Host, Inventory};
 use crate::look::{Look, hosts};
-use crate::module::restart::RECORD;
 use crate::node::facts::{FactRequest, NodeFacts};
+use crate::orchestrator::{Examined, examine};
 use crate::pki::Role;
-use crate::plan::{
-    Action, Authority, Change, Examined, LeftKey, daemon_address, examine, leaf_location,
-};
+use crate::plan::{Action, Authority, Change};
 use crate::playbook::Playbook;
 use crate::run::Exit;
 use crate::session::{Gathered, Node};

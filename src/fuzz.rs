@@ -280,8 +280,8 @@ fn daemon_json() {
     });
 }
 
-fn paths() -> daemon_json::TlsPaths {
-    daemon_json::TlsPaths {
+fn paths() -> tls::TlsPaths {
+    tls::TlsPaths {
         ca: "/etc/docker/tls/ca.pem".to_owned(),
         certificate: "/etc/docker/tls/cert.pem".to_owned(),
         key: "/etc/docker/tls/key.pem".to_owned(),

@@ -21,12 +21,14 @@ pub mod file;
 #[cfg(test)]
 mod fuzz;
 pub mod history;
+pub mod host;
 pub mod interrupt;
 pub mod inventory;
 pub mod journal;
 pub mod look;
 pub mod module;
 pub mod node;
+pub mod orchestrator;
 pub mod passphrase;
 pub mod pki;
 pub mod plan;

@@ -10,6 +10,7 @@ use crate::event::{Event, Events, SCHEMA};
 use crate::inventory::{Host, Inventory};
 use crate::node::SshContext;
 use crate::node::facts::FactRequest;
+use crate::orchestrator;
 use crate::plan::leave_out_shared;
 use crate::playbook::Playbook;
 use crate::run::run_id;
@@ -69,7 +70,7 @@ impl<'a> Look<'a> {
             .iter()
             .map(|host| {
                 let mut wanted = FactRequest::default();
-                self.playbook.request(self.inventory, host, &mut wanted);
+                orchestrator::request(self.playbook, self.inventory, host, &mut wanted);
                 request(host, &mut wanted);
                 (*host, wanted)
             })

@@ -22,13 +22,16 @@ use crate::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
 use crate::interrupt::Interrupt;
 use crate::inventory::{Host, Inventory};
 use crate::journal::{Act, Journal};
-use crate::module::verify::after;
 use crate::node::SshContext;
 use crate::node::facts::{FactRequest, NodeFacts};
+use crate::orchestrator;
+use crate::orchestrator::plan;
 use crate::passphrase;
 use crate::pki::Bundle;
-use crate::plan::{Action, Allowed, Plan, leave_out_shared, plan};
+use crate::plan::{Action, Plan, leave_out_shared};
+use crate::playbook::Allowed;
 use crate::playbook::Playbook;
+use crate::playbook::after;
 use crate::secret::Secret;
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
 
@@ -246,7 +249,7 @@ impl Run<'_> {
 
     fn request(&self, host: &Host, program: &Program) -> FactRequest {
         let mut request = FactRequest::default();
-        self.playbook.request(self.inventory, host, &mut request);
+        orchestrator::request(self.playbook, self.inventory, host, &mut request);
         if host.is_ca {
             request.present.insert(program.path(host.as_root));
         }

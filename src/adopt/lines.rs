@@ -4,13 +4,14 @@
 //! what differs. Nothing of it is written anywhere: the operator decides.
 
 use super::paths;
-use crate::docker::daemon_json::{TlsPaths, hosts};
+use crate::docker::daemon_json::hosts;
+use crate::docker::tls::TlsPaths;
+use crate::host::daemon_json::{PATH, tls_paths};
+use crate::host::in_use::{arguments, values};
+use crate::host::unit::{directory, unit_files};
 use crate::inventory::Host;
-use crate::module::daemon_json::{PATH, tls_paths};
-use crate::module::systemd_override::{directory, unit_files};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
-use crate::plan::{arguments, values};
 
 /// Lines for the host's own variables, or a sentence where no line would do.
 #[must_use]

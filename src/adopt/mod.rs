@@ -15,10 +15,11 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-pub use crate::plan::{more_facts, paths_in_use as paths};
+pub use crate::host::in_use::more_facts;
+pub use crate::host::in_use::paths;
 pub use lines::lines;
 
-use crate::docker::daemon_json::TlsPaths;
+use crate::docker::tls::TlsPaths;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::pki::{AdoptedLeaf, Certificate, ExtendedKeyUsage, Ledger, Role};

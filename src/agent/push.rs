@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::{Program, StartError, WRONG_FILE, command};
+use super::error::{StartError, WRONG_FILE};
+use super::program::Program;
 use crate::node::script::quote;
 use crate::node::{Process, visible};
 use crate::session::Node;
@@ -21,6 +22,11 @@ const EXIT_DEADLINE: Duration = Duration::from_secs(5);
 /// What the shell says when the program has arrived: from then on its standard
 /// input is the agent's.
 const ARRIVED: &[u8] = b"arrived\n";
+
+/// For a login shell of any family.
+pub(super) fn command(script: &str) -> String {
+    format!("exec /bin/sh -c {}", quote(script))
+}
 
 /// The shell script. Nothing follows the program on standard input before
 /// [`ARRIVED`] has come back, so that nothing which reads ahead takes too much; a

@@ -4,8 +4,8 @@
 //! and certificates of the run. Goes out: [`Composed`]. Nothing is done here.
 
 use crate::event::Failure;
+use crate::host::generations::is_kept_for_login;
 use crate::inventory::Host;
-use crate::module::forget::is_kept_for_login;
 use crate::node::facts::NodeFacts;
 use crate::node::script::Script;
 use crate::node::transaction::{Bytes, Keep, StagedFile, Transaction, UnitReload, UnitRestart};

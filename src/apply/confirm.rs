@@ -8,12 +8,13 @@ use std::time::Duration;
 use super::{Apply, Materials, Stopped, failure};
 use crate::docker::tls::DaemonMode;
 use crate::event::{FailureKind, Verdict};
+use crate::host::address::daemon_address;
 use crate::inventory::Host;
 use crate::node::script::Script;
 use crate::node::transaction::{Report, Transaction, Undo};
 use crate::node::visible;
 use crate::pki::{Certificate, Role};
-use crate::plan::{Served, daemon_address};
+use crate::plan::Served;
 use crate::session::Node;
 use crate::verify::probe::{Answer, is_refusal};
 use crate::verify::{DEADLINE, asked_for, handshake, judge_shown};
@@ -122,7 +123,7 @@ impl Apply<'_> {
         let expected = kept
             .or_else(|| materials.certificate(&host.name, Role::Daemon))
             .or_else(|| {
-                let (directory, files) = crate::plan::leaf_location(host, Role::Daemon);
+                let (directory, files) = crate::host::leaf::location(host, Role::Daemon);
                 let facts = self.facts.get(&host.name)?;
                 let file = facts.regular(&format!("{directory}/{}", files.cert))?;
                 Certificate::from_pem(file.content.as_deref()?).ok()

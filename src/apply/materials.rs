@@ -16,6 +16,13 @@ use crate::pki::{
 use crate::plan::{Action, Change, Content, FileChange, LeafPart, Plan};
 use crate::secret::Secret;
 
+pub(super) fn started(events: &Events, host: &str, what: &str) {
+    events.emit(Event::Started {
+        host: host.to_owned(),
+        what: what.to_owned(),
+    });
+}
+
 /// Keys and certificates of this run, in memory only.
 #[derive(Debug, Default)]
 pub struct Materials {
@@ -121,7 +128,7 @@ pub async fn issue(
         }
     }
     if !wanted.is_empty() {
-        super::started(
+        started(
             events,
             &ca.name,
             &format!("issuing {} certificate(s)", wanted.len()),
@@ -211,7 +218,7 @@ async fn on_authority(
 ) -> Result<(), AgentError> {
     match action {
         Action::Authority(profile) => {
-            super::started(events, ca, "creating the CA");
+            started(events, ca, "creating the CA");
             let request = Request::EnsureAuthority {
                 profile: profile.clone(),
                 passphrase: passphrase.clone(),
@@ -219,7 +226,7 @@ async fn on_authority(
             materials.authority_pem = Some(created(request, agent, events, ca).await?);
         }
         Action::NextAuthority(profile) => {
-            super::started(events, ca, "creating the next CA");
+            started(events, ca, "creating the next CA");
             let request = Request::BeginRollover {
                 profile: profile.clone(),
                 passphrase: passphrase.clone(),
@@ -227,7 +234,7 @@ async fn on_authority(
             materials.next_pem = Some(created(request, agent, events, ca).await?);
         }
         Action::Promote => {
-            super::started(events, ca, "retiring the old CA");
+            started(events, ca, "retiring the old CA");
             agent.call(Request::Promote {}).await?;
             materials.authority_pem = materials.next_pem.take();
         }

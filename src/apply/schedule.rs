@@ -8,10 +8,11 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{BatchSize, Host, Inventory};
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
-use crate::plan::{Action, PlannedHost, PlannedPlay, leaf_location};
+use crate::plan::{Action, PlannedHost, PlannedPlay};
 use crate::playbook::Play;
 
 /// The hosts of a play, batch by batch.

@@ -11,7 +11,7 @@ use crate::inventory::Environment;
 use crate::journal::{self, Journal};
 use crate::node::HostKeyChecking;
 use crate::passphrase;
-use crate::plan::Allowed;
+use crate::playbook::Allowed;
 use crate::run::Options;
 use crate::session::Deadlines;
 

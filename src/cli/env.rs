@@ -12,9 +12,9 @@ use super::reports::Reports;
 use super::start::load_inventory;
 use crate::docker::environment::{Environment, Shell, lines};
 use crate::event::ErrorKind;
+use crate::host::address::daemon_address;
 use crate::inventory::{Host, Inventory};
 use crate::journal::Journal;
-use crate::plan::daemon_address;
 use crate::run::Exit;
 
 /// What `env` takes.

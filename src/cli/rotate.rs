@@ -11,8 +11,8 @@ use clap::{Args, CommandFactory as _};
 use super::Cli;
 use super::arguments::{AuthorityKey, Changing, Common, NamedFiles};
 use super::start::{Book, run};
-use crate::plan::Renewals;
 use crate::playbook::{Argument, Playbook};
+use crate::playbook::{Renewals, Word};
 use crate::run::{Exit, Options};
 
 /// What `rotate` takes.
@@ -101,11 +101,9 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
     )
 }
 
-const MODULE: &str = "ca_rollover";
-
 /// Says in the tasks of a rollover who is being revoked.
 pub(super) fn revoke(playbook: &mut Playbook, name: &str) {
-    playbook.give(MODULE, "revoking", &Argument::word(name));
+    playbook.give(Word::CaRollover, "revoking", &Argument::word(name));
 }
 
 /// Says in the tasks of a rollover what the command line asked for.
@@ -116,12 +114,12 @@ pub(super) fn prepare(
     abandon: &[String],
 ) {
     if !begins {
-        playbook.give(MODULE, "begin", &Argument::word("never"));
+        playbook.give(Word::CaRollover, "begin", &Argument::word("never"));
     }
     if destroys_old {
-        playbook.give(MODULE, "old_key", &Argument::word("destroy"));
+        playbook.give(Word::CaRollover, "old_key", &Argument::word("destroy"));
     }
     if !abandon.is_empty() {
-        playbook.give(MODULE, "abandon", &Argument::words(abandon));
+        playbook.give(Word::CaRollover, "abandon", &Argument::words(abandon));
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn refuse_templates(
     let tasks = playbook.plays.iter().flat_map(|play| &play.steps);
     let mut tasks = tasks.flat_map(Step::tasks);
     let templated = tasks.find(|task| {
-        task.module.runs_programs() && !task.arguments.iter().all(|(_, value)| value.is_fixed())
+        task.module.runs_programs && !task.arguments.iter().all(|(_, value)| value.is_fixed())
     });
     let Some(task) = templated else {
         return Ok(());

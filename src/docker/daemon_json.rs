@@ -7,16 +7,8 @@
 use serde_json::{Map, Value};
 
 use super::live_restore::LIVE_RESTORE;
-use super::tls::{self, DaemonMode};
+use super::tls::{self, DaemonMode, TlsPaths};
 use super::{json_text, strict_json};
-
-/// The paths that dockerd shall read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsPaths {
-    pub ca: String,
-    pub certificate: String,
-    pub key: String,
-}
 
 /// The merged file.
 #[derive(Debug, Clone, PartialEq, Eq)]

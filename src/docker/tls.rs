@@ -8,7 +8,13 @@
 
 use serde_json::Value;
 
-use super::daemon_json::TlsPaths;
+/// The paths that dockerd shall read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsPaths {
+    pub ca: String,
+    pub certificate: String,
+    pub key: String,
+}
 
 /// Whom a daemon lets in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

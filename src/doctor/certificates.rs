@@ -7,12 +7,14 @@
 use super::findings::{Findings, Mending, finding};
 use super::{World, keeps_record};
 use crate::event::{Severity, Topic};
+use crate::host::address::daemon_address;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, San};
 use crate::plan::{
-    Action, LookedAt, PairFault, Renewal, authority_warning, daemon_address, is_older,
-    leaf_location, left_keys, look_at_leaf, renewal, revoked_reason,
+    Action, LookedAt, PairFault, Renewal, authority_warning, is_older, left_keys, look_at_leaf,
+    renewal, revoked_reason,
 };
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";

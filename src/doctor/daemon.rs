@@ -13,8 +13,8 @@ use crate::docker::daemon_json::{mode_of, tcp_hosts};
 use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::command_line;
 use crate::event::{Severity, Topic};
+use crate::host::{daemon_json, unit};
 use crate::inventory::Host;
-use crate::module::{daemon_json, systemd_override};
 use crate::node::facts::{NodeFacts, UnitFact};
 use crate::plan::Action;
 
@@ -59,8 +59,8 @@ fn json(
 ) {
     let name = &host.name;
     let settings = Settings::read(facts);
-    let files = systemd_override::unit_files(facts);
-    let environment = systemd_override::environment(unit, facts, &files);
+    let files = unit::unit_files(facts);
+    let environment = unit::environment(unit, facts, &files);
     let line = command_line(&files, &environment).unwrap_or_default();
     let has = |flag: &str| line.iter().any(|word| word.split('=').next() == Some(flag));
     let mut say = |path: &str, seen: &str, advice: &str| {
@@ -69,7 +69,7 @@ fn json(
         findings.covers(name, path);
     };
     // What the file says is mended in the file, what flags say in our drop-in.
-    let own = systemd_override::path(host);
+    let own = unit::path(host);
     let place = if settings.mode.is_some() {
         daemon_json::PATH
     } else {

@@ -9,13 +9,15 @@ use std::collections::BTreeSet;
 use super::World;
 use super::findings::{Findings, finding};
 use crate::event::{Severity, Topic};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
+use crate::orchestrator::About;
 use crate::pki::Role;
 use crate::plan::{
-    About, Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind,
-    leaf_location, readable_by_others,
+    Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, readable_by_others,
 };
+use crate::playbook::Word;
 
 pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
     let problem = world.authority.problem.as_ref();
@@ -61,11 +63,11 @@ fn topic(about: About, kind: &RefusalKind) -> Topic {
         About::Listening => Topic::Listen,
         About::Space => Topic::Disk,
         About::Owner | About::Unsettled => Topic::Run,
-        About::Module("daemon_json" | "live_restore") => Topic::DaemonJson,
-        About::Module("systemd_override") if *kind == RefusalKind::NoDocker => Topic::Docker,
-        About::Module("systemd_override" | "restart") => Topic::Unit,
-        About::Module("ca") => Topic::Ca,
-        About::Module("certificate") => Topic::Certificate,
+        About::Module(Word::DaemonJson | Word::LiveRestore) => Topic::DaemonJson,
+        About::Module(Word::SystemdOverride) if *kind == RefusalKind::NoDocker => Topic::Docker,
+        About::Module(Word::SystemdOverride | Word::Restart) => Topic::Unit,
+        About::Module(Word::Ca) => Topic::Ca,
+        About::Module(Word::Certificate) => Topic::Certificate,
         About::Module(_) => Topic::Files,
     }
 }

@@ -10,8 +10,8 @@ use super::findings::{Findings, Mending, finding};
 use crate::docker::tls::ConfigStyle;
 use crate::docker::unit::{listeners, socket};
 use crate::event::{Severity, Topic};
+use crate::host::{daemon_json, socket as docker_socket, unit};
 use crate::inventory::Host;
-use crate::module::{daemon_json, socket_override, systemd_override};
 use crate::node::facts::{Holder, NodeFacts, Owner};
 
 /// The port that plain docker uses by convention.
@@ -27,7 +27,7 @@ struct Place {
 
 pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
     let name = &host.name;
-    let files = systemd_override::unit_files(facts);
+    let files = unit::unit_files(facts);
     let unit = facts.unit.clone().unwrap_or_default();
     let environment: Vec<(&str, &str)> = unit
         .environment_files
@@ -37,7 +37,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
     let (flags, flag_tls) = listeners(&files, &environment);
     let settings = Settings::read(facts);
     let tls = flag_tls || settings.mode.is_some();
-    let own = systemd_override::path(host);
+    let own = unit::path(host);
     let has_flags = host.settings.config_style == ConfigStyle::Flags;
     let mut open: Vec<Place> = Vec::new();
     for address in settings.hosts() {
@@ -57,11 +57,11 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
         address: listener.address,
         path: listener.path,
     }));
-    let ports = socket::ports(&socket_override::files(facts));
+    let ports = socket::ports(&docker_socket::files(facts));
     let sockets = ports.iter().map(|port| Place {
         address: format!("ListenStream={}", port.stream),
         path: port.path.clone(),
-        closed_in: socket_override::path(host),
+        closed_in: docker_socket::path(host),
     });
     if tls {
         for place in sockets {

@@ -13,11 +13,12 @@ use super::World;
 use super::findings::{Findings, finding};
 use crate::docker::tls::DaemonMode;
 use crate::event::{Finding, Proof, Severity, Topic, Verdict};
+use crate::host::address::daemon_address;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
 use crate::node::DialError;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
-use crate::plan::{daemon_address, leaf_location};
 use crate::verify::probe::{self, Answer, Shown};
 use crate::verify::{Expectations, foreign_authorities, own_certificate};
 

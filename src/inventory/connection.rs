@@ -5,11 +5,12 @@
 //! variables, then the SSH arguments from `ansible_ssh_args` over the common
 //! ones to the extra ones (ssh takes the first value it sees).
 
+use super::assigned::Variables;
 use super::convert::Context;
-use super::definitions::Variables;
-use super::host::{Connection, ConnectionKind};
+use super::host::Connection;
 use super::reach::with_whole_paths;
 use super::variables::ConnectionVariables;
+use crate::inventory::kinds::ConnectionKind;
 
 /// How to reach a host of this name.
 pub(super) fn read(host: &str, variables: &Variables, context: &mut Context) -> Connection {

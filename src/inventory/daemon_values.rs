@@ -3,7 +3,6 @@
 use super::convert::{Context, Convert, Found};
 use super::names::nearest;
 use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
-use crate::verify::VerifyScope;
 use crate::yaml::source::quoted;
 
 /// One of a few words.
@@ -61,6 +60,17 @@ impl Convert for ClientModeName {
         .map(|mode| (mode.word(), mode));
         one_of(value, Self::EXPECTED, &known, context)
     }
+}
+
+/// What `dtls_verify` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VerifyScope {
+    /// The client with every daemon.
+    Full,
+    /// Every client with a daemon, every daemon with a client.
+    Sample,
+    /// The client with its own daemon, and nothing but its own certificate.
+    Own,
 }
 
 /// With how many daemons a client is tried.

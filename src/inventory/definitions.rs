@@ -5,58 +5,15 @@
 //! lays over each other. Each definition is checked once, here, whether or not
 //! another one overrides it in the end.
 
-use std::collections::BTreeMap;
-
-use super::convert::{Context, Convert, Found, template_in, vault_in};
+use super::assigned::{Assigned, Variables};
+use super::convert::{Context, Convert, template_in, vault_in};
 use super::names;
 use super::other_variables;
 use super::variables::{self, ReadBy};
 use crate::yaml::node::{Node, Value};
 use crate::yaml::source::{Span, names_a_secret, quoted};
 
-/// A value that a variable was given, and where.
-#[derive(Debug, Clone)]
-pub(super) struct Assigned {
-    pub(super) name_span: Span,
-    pub(super) node: Node,
-}
-
-/// The variables of one group, one host, one file; or of a host with
-/// everything laid over each other.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Variables {
-    assigned: BTreeMap<String, Assigned>,
-}
-
 impl Variables {
-    pub(super) fn get(&self, name: &str) -> Option<&Assigned> {
-        self.assigned.get(name)
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Assigned)> {
-        self.assigned.iter()
-    }
-
-    /// Sets a variable that nothing is known to be wrong with.
-    pub(super) fn set(&mut self, name: &str, assigned: Assigned) {
-        self.assigned.insert(name.to_owned(), assigned);
-    }
-
-    /// What a copy of these takes, roughly, in bytes.
-    pub(super) fn weight(&self) -> usize {
-        self.assigned
-            .values()
-            .map(|assigned| assigned.node.weight)
-            .fold(0, usize::saturating_add)
-    }
-
-    /// Lays other variables over these.
-    pub(super) fn overlay(&mut self, other: &Self) {
-        for (name, assigned) in &other.assigned {
-            self.assigned.insert(name.clone(), assigned.clone());
-        }
-    }
-
     /// Takes in a mapping of variables, each checked.
     pub(super) fn define(&mut self, node: &Node, whose: &str, context: &mut Context) {
         if node.is_null() {
@@ -148,17 +105,6 @@ impl Variables {
     /// The place of a variable, under any of its names.
     pub(super) fn place(&self, name: &str) -> Option<Span> {
         self.get(name).map(|assigned| assigned.found(name).span())
-    }
-}
-
-impl Assigned {
-    fn found<'a>(&'a self, name: &'a str) -> Found<'a> {
-        Found {
-            name,
-            name_span: self.name_span,
-            node: &self.node,
-            secret: names_a_secret(name),
-        }
     }
 }
 

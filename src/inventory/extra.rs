@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
+use super::assigned::Variables;
 use super::convert::Context;
-use super::definitions::Variables;
 use super::files;
 use crate::yaml::node::Node;
 use crate::yaml::source::{Span, quoted};

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::assigned::{Assigned, Variables};
 use super::convert::Context;
-use super::definitions::{Assigned, Variables};
 use crate::yaml::node::Node;
 use crate::yaml::source::{Span, quoted};
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
 use super::ssh_options::SshOptions;
 use super::variables::Settings;
 use crate::pki::Role;
@@ -189,32 +190,6 @@ pub struct Connection {
     /// Seconds a connection attempt may take.
     pub timeout_seconds: Option<u64>,
     pub shell: ShellType,
-}
-
-/// What carries commands to a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ConnectionKind {
-    Ssh,
-    /// This very machine, without SSH.
-    Local,
-    /// Windows' own way, which no inventory that is accepted has.
-    WinRm,
-}
-
-/// The shell that commands are written for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ShellType {
-    #[default]
-    Sh,
-    /// Windows' own, which no inventory that is accepted has.
-    Windows,
-}
-
-/// How another account is taken on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BecomeMethod {
-    #[default]
-    Sudo,
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 
-use super::checks::{in_home, renewed_always};
 use super::convert::Context;
 use super::host::Host;
 use super::names::tidy_path;
@@ -122,4 +121,49 @@ fn contexts_twice(host: &Host) -> Vec<String> {
         }
     }
     messages
+}
+
+/// A directory in the home, where it can be told without asking the node.
+pub(super) fn in_home(directory: &str, host: &Host) -> String {
+    let Some((account, rest)) = directory
+        .strip_prefix('~')
+        .and_then(|below| below.split_once('/'))
+    else {
+        return directory.to_owned();
+    };
+    let login = host.connection.user.as_deref();
+    match Some(account)
+        .filter(|account| !account.is_empty())
+        .or(login)
+    {
+        Some("root") => format!("/root/{rest}"),
+        Some(user) => format!("/home/{user}/{rest}"),
+        None => directory.to_owned(),
+    }
+}
+
+/// Certificates that are due from the day they are issued: what is wrong, and
+/// what to do. None outlives its CA.
+pub(super) fn renewed_always(
+    whose: &str,
+    renew: u32,
+    validity: u32,
+    ca_days: Option<u32>,
+) -> Option<(String, String)> {
+    if renew >= validity {
+        return Some((
+            format!(
+                "{whose} that live {validity} days cannot be renewed {renew} days before their end"
+            ),
+            "every run would renew them: a third of their life is usual".to_owned(),
+        ));
+    }
+    let ca_days = ca_days.filter(|ca_days| renew >= *ca_days)?;
+    Some((
+        format!(
+            "{whose} end with their CA, which lives {ca_days} days, and cannot be renewed {renew} days before their end"
+        ),
+        "they would be due, and a new CA with them, at every run: raise dtls_ca_validity_days or lower this"
+            .to_owned(),
+    ))
 }

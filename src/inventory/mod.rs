@@ -12,6 +12,7 @@
 //! at once, with its place. Nothing here connects, writes or runs anything.
 
 mod agreement;
+mod assigned;
 mod batch_values;
 mod certificate_values;
 mod checks;
@@ -27,6 +28,8 @@ mod groups;
 mod host;
 mod identities;
 mod identity_checks;
+mod identity_values;
+mod kinds;
 pub(crate) mod names;
 mod other_variables;
 mod path_values;
@@ -48,12 +51,12 @@ pub use crate::yaml::problem::{Problem, render};
 pub use batch_values::BatchSize;
 pub(crate) use batch_values::{SIZE as BATCH_SIZE, sizes_in};
 pub use certificate_values::Listen;
+pub use daemon_values::VerifyScope;
 pub use environment::{DiskFiles, Environment, Files as FileAccess, MemoryFiles, Place};
 pub use errors::InventoryErrors;
-pub use host::{
-    BecomeMethod, Connection, ConnectionKind, Host, Identity, ShellType, host_of, identity_of,
-};
-pub use identities::WrittenIdentity;
+pub use host::{Connection, Host, Identity, host_of, identity_of};
+pub use identity_values::WrittenIdentity;
+pub use kinds::{BecomeMethod, ConnectionKind, ShellType};
 pub use path_values::Files;
 pub use schema::schema;
 pub use ssh_options::SshOptions;

@@ -9,7 +9,7 @@ use crate::secret::Secret;
 
 use super::convert::{Context, Convert, Found};
 use super::environment::{Environment, Place};
-use super::host::{BecomeMethod, ConnectionKind, ShellType};
+use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
 use super::names;
 use super::ssh_options::{self, Parsed, SshOptions, WrittenOptions};
 use crate::file::{FileFault, FileKind};

@@ -4,8 +4,8 @@
 //! `children` and `hosts`. Called by [`super::load`]; what is missing or
 //! contradictory across hosts is for [`super::checks`].
 
+use super::assigned::Variables;
 use super::convert::{Context, is_hidden};
-use super::definitions::Variables;
 use super::groups::Groups;
 use super::{names, ranges};
 use crate::yaml::node::{Entry, Node, Value};

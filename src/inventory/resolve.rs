@@ -12,9 +12,10 @@ use std::path::Path;
 
 use serde_json::Map;
 
+use super::assigned::Variables;
 use super::connection;
 use super::convert::Context;
-use super::definitions::{Variables, warn_of_useless};
+use super::definitions::warn_of_useless;
 use super::files::VariableFiles;
 use super::groups::Groups;
 use super::host::Host;

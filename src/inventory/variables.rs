@@ -10,17 +10,16 @@ use std::path::PathBuf;
 use crate::docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 use crate::pki::{KeyType, Permitted, San, Subject};
 use crate::secret::Secret;
-use crate::verify::VerifyScope;
 
+use super::assigned::Variables;
 use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
 use super::certificate_values::{
     CaSubject, ExactSans, Listen, ListenList, NameConstraints, SanList,
 };
 use super::convert::{Context, Convert, Found};
-use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope};
-use super::definitions::Variables;
-use super::host::{BecomeMethod, ConnectionKind, ShellType};
-use super::identities::{Identities, WrittenIdentity};
+use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope, VerifyScope};
+use super::identity_values::{Identities, WrittenIdentity};
+use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
 use super::reach::{
     Account, Address, Becoming, HostKeySwitch, KeyFile, Password, Port, Seconds, Shell,
@@ -289,8 +288,8 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::{Settings, table};
+    use crate::inventory::assigned::Variables;
     use crate::inventory::convert::Context;
-    use crate::inventory::definitions::Variables;
     use crate::inventory::environment::Environment;
     use crate::inventory::other_variables::{REFUSED, WITHOUT_MEANING};
     use crate::yaml;

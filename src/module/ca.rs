@@ -1,6 +1,6 @@
 //! `ca`: the authority's own key and certificate, on the CA node.
 
-use super::Module;
+use super::shared::Module;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::plan::{Action, Authority, Change, Content, Desired, FileMode, Place, Planner, Refusal};
@@ -13,18 +13,6 @@ const KEY_MODE: u32 = 0o400;
 const CERTIFICATE_MODE: u32 = 0o444;
 
 impl Module for Ca {
-    fn name(&self) -> &'static str {
-        "ca"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the CA's encrypted key and self-signed certificate on the CA node"
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         if host.is_ca {
             Authority::request(inventory, request);

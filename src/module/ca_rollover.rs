@@ -4,7 +4,7 @@
 //! One run takes one step: see [`crate::plan::Rollover`]. `dtls-deploy rotate
 //! --ca` runs its playbook until no step is left.
 
-use super::{Kind, Module, Parameter};
+use super::shared::Module;
 use crate::inventory::{Host, Inventory, host_of};
 use crate::node::facts::FactRequest;
 use crate::pki::{LEDGER, RETIRED};
@@ -20,48 +20,6 @@ pub struct CaRollover;
 const GENERATIONS: u32 = 16;
 
 impl Module for CaRollover {
-    fn name(&self) -> &'static str {
-        "ca_rollover"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the next step of replacing the CA by another, before `certificate` and `push` of the same run"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        const PARAMETERS: &[Parameter] = &[
-            Parameter {
-                name: "abandon",
-                kind: Kind::TextList,
-                required: false,
-                summary: "hosts outside the inventory whose certificates of the old CA may stop working",
-            },
-            Parameter {
-                name: "revoking",
-                kind: Kind::Text,
-                required: false,
-                summary: "a host or a serial that is being revoked: its certificates hold nothing back",
-            },
-            Parameter {
-                name: "old_key",
-                kind: Kind::Choice(&["keep", "destroy"]),
-                required: false,
-                summary: "destroy: the encrypted keys of retired CAs are removed; keep when not set",
-            },
-            Parameter {
-                name: "begin",
-                kind: Kind::Choice(&["when_none_is_under_way", "never"]),
-                required: false,
-                summary: "never: no new rollover is begun and none is gone on with; when_none_is_under_way when not set",
-            },
-        ];
-        PARAMETERS
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
-
     fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         if host.is_ca {
             Authority::request(inventory, request);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Module, Parameter, ROLE, leaf_holders, role_of};
+use super::shared::{Module, leaf_holders, role_of};
 use crate::inventory::{Host, Inventory, host_of, identity_of};
 use crate::node::facts::FactRequest;
 use crate::pki::{Entry, Role};
@@ -13,26 +13,7 @@ use crate::playbook::Task;
 #[derive(Debug)]
 pub struct Certificate;
 
-const BECAUSE: Parameter = Parameter {
-    name: "because",
-    kind: Kind::Choice(&["anything", "age"]),
-    required: false,
-    summary: "age: only a renewal of a certificate that is due, of a daemon's inside `dtls_maintenance_window`; anything, which is what counts when not set: also when there is none, or one that does not fit",
-};
-
 impl Module for Certificate {
-    fn name(&self) -> &'static str {
-        "certificate"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a certificate for the host, issued by the CA when none fits or the present one is due"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[ROLE, BECAUSE]
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(role) = role_of(task, host) {
             for holder in leaf_holders(host, role) {

@@ -1,34 +1,19 @@
 //! `client`: `DOCKER_HOST` and `DOCKER_TLS_VERIFY`, or `DOCKER_TLS`, in the login
 //! shell's profile.
 
-use super::{Module, Parameter, STATE, is_absent};
+use super::shared::{Module, is_absent};
 use crate::docker::environment::{Environment, found, with_block};
+use crate::host::address::{DaemonAddress, daemon_address};
+use crate::host::client::PROFILES;
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{
-    Change, Content, DaemonAddress, Desired, FileMode, Place, Planner, Refusal, daemon_address,
-};
+use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct Client;
 
-/// What a login shell reads: bash takes the first of these that exists.
-pub(crate) const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
-
 impl Module for Client {
-    fn name(&self) -> &'static str {
-        "client"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the environment of the docker CLI, in one marked block of the login shell's profile"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[STATE]
-    }
-
     fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
         request.directories.insert("~".to_owned());
         for profile in PROFILES {

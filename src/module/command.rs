@@ -1,6 +1,6 @@
 //! `command`: a step of the operator's own, an argv without a shell.
 
-use super::{DEFAULT_TIMEOUT, Kind, Module, Parameter, timeout};
+use super::shared::{DEFAULT_TIMEOUT, Module};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::node::visible;
@@ -11,40 +11,9 @@ use crate::playbook::Task;
 pub struct Command;
 
 impl Module for Command {
-    fn name(&self) -> &'static str {
-        "command"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a program with its arguments, started without a shell; always a change unless `creates` exists"
-    }
-
-    fn runs_programs(&self) -> bool {
-        true
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        const PARAMETERS: &[Parameter] = &[
-            Parameter {
-                name: "argv",
-                kind: Kind::TextList,
-                required: true,
-                summary: "the program and each of its arguments; no shell sees them",
-            },
-            Parameter {
-                name: "creates",
-                kind: Kind::Text,
-                required: false,
-                summary: "a path; where it exists the command is not run",
-            },
-            timeout("how long the command may take; 300 when not given"),
-        ];
-        PARAMETERS
-    }
-
     fn facts(&self, _: &Inventory, _: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(path) = task.argument("creates")
-            && super::check_absolute("creates", path).is_ok()
+            && super::shared::check_absolute("creates", path).is_ok()
         {
             request.exists.insert(path.to_owned());
         }
@@ -66,7 +35,7 @@ impl Module for Command {
         let reason = match task.argument("creates") {
             None => "runs every time".to_owned(),
             Some(path) => {
-                super::check_absolute("creates", path)?;
+                super::shared::check_absolute("creates", path)?;
                 if planner.facts(&host.name)?.exists(path)? {
                     return Ok(Vec::new());
                 }

@@ -1,64 +1,32 @@
 //! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
 
-use super::{Module, Parameter, STATE, former_drop_in, init_script, is_absent, systemd_override};
+use super::former_drop_in;
+use super::shared::{Module, is_absent};
 use crate::docker::daemon_json::{
-    DaemonJsonError, Listening, TlsPaths, merge, merge_with_hosts, named_paths, without,
-    without_tls,
+    DaemonJsonError, Listening, merge, merge_with_hosts, named_paths, without, without_tls,
 };
 use crate::docker::live_restore::{has_live_restore, without_live_restore};
 use crate::docker::tls::ConfigStyle;
+use crate::docker::tls::TlsPaths;
 use crate::docker::unit::remembered_hosts;
+use crate::host::daemon_json::{DIRECTORY, LIVE_RESTORE_RECORD, NAME, PATH, tls_paths};
+use crate::host::{init_script, unit};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
 
-/// Where dockerd looks on Linux when its unit does not say otherwise.
-pub const DIRECTORY: &str = "/etc/docker";
-pub const NAME: &str = "daemon.json";
-pub const PATH: &str = "/etc/docker/daemon.json";
-/// What daemon.json says of live-restore without the setting that `live_restore` has made.
-pub const LIVE_RESTORE_RECORD: &str = "/var/lib/dtls-deploy/live-restore";
-
 #[derive(Debug)]
 pub struct DaemonJson;
 
-/// The paths that dockerd is told to read, on `host`.
-#[must_use]
-pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
-    let directory = expand(&host.settings.daemon_dir);
-    let files = &host.settings.daemon_files;
-    TlsPaths {
-        ca: format!("{directory}/{}", files.ca),
-        certificate: format!("{directory}/{}", files.cert),
-        key: format!("{directory}/{}", files.key),
-    }
-}
-
 impl Module for DaemonJson {
-    fn name(&self) -> &'static str {
-        "daemon_json"
-    }
-
-    fn summary(&self) -> &'static str {
-        "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, or out of it where `dtls_config_style` is flags; without systemd hosts, too; everything else kept"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[STATE]
-    }
-
-    fn is_reversible(&self) -> bool {
-        true
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if is_absent(task) {
             request.content.insert(LIVE_RESTORE_RECORD.to_owned());
         }
         request.directories.insert(DIRECTORY.to_owned());
         request.content.insert(PATH.to_owned());
-        request.content.insert(systemd_override::path(host));
+        request.content.insert(unit::path(host));
     }
 
     fn plan(
@@ -133,7 +101,7 @@ fn without_ours(
     paths: &TlsPaths,
 ) -> Result<Option<String>, Refusal> {
     let listen = init_script::listen(host, facts).unwrap_or_default();
-    let own = facts.text(&systemd_override::path(host));
+    let own = facts.text(&unit::path(host));
     let own = own.or_else(|| former_drop_in::text(host, facts));
     let hosts = own.map(remembered_hosts).unwrap_or_default();
     let left = without(old, paths, &listen, &hosts).map_err(|error| refuse(&error))?;

@@ -1,48 +1,25 @@
 //! `docker_context`: a context of the docker CLI for every daemon.
 
 use super::identity::check_owner;
-use super::{BECAUSE, Module, Parameter, STATE, is_absent, waits_for_leaf};
-use crate::docker::context::{ContextPaths, Keeper, keeper, metadata, moved, paths};
+use super::shared::{Module, is_absent, waits_for_leaf};
+use crate::docker::context::ContextPaths;
+use crate::docker::context::{Keeper, keeper, metadata, moved};
+use crate::host::address::daemon_address;
+use crate::host::client::{context_name, context_paths};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{ClientEnv, Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::pki::Role;
 use crate::plan::{
     Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
-    daemon_address, leaf_location, request_leaf,
+    request_leaf,
 };
 use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct DockerContext;
 
-/// The name of a client's context for a daemon: after its zone and the daemon.
-#[must_use]
-pub(crate) fn context_name(client: &Host, daemon: &Host) -> String {
-    match &client.settings.zone {
-        Some(zone) => format!("{zone}-{}", daemon.name),
-        None => daemon.name.clone(),
-    }
-}
-
-/// Where that context is kept.
-#[must_use]
-pub(crate) fn context_paths(client: &Host, daemon: &Host) -> ContextPaths {
-    paths(&client.cli_directory(), &context_name(client, daemon))
-}
-
 impl Module for DockerContext {
-    fn name(&self) -> &'static str {
-        "docker_context"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a docker context for each daemon, with copies of the client's files"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[STATE, BECAUSE]
-    }
-
     fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         for holder in everybody(host).filter(|of| is_absent(task) || has_contexts(of)) {
             request_leaf(holder, Role::Client, request);

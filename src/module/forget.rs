@@ -2,38 +2,18 @@
 //!
 //! The last step of `remove`: nothing of ours stays on the node.
 
-use super::Module;
-use super::restart::RECORD;
+use super::shared::Module;
+use crate::host::generations::{OF_LOGIN, is_kept_for_login};
+use crate::host::read::RECORD;
 use crate::inventory::{Host, Inventory};
-use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::facts::FactRequest;
 use crate::plan::{Action, Change, Forget as Forgotten, Planner, Refusal};
 use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct Forget;
 
-/// Where the account that logs in keeps its generations, on a node that was acted
-/// on without root before.
-const OF_LOGIN: &str = "~/.local/state/dtls-deploy/generations";
-
-/// Whether something is kept for the account that logs in, beside what root keeps.
-pub(crate) fn is_kept_for_login(facts: &NodeFacts) -> bool {
-    facts.uid == 0 && facts.exists(OF_LOGIN) == Ok(true)
-}
-
 impl Module for Forget {
-    fn name(&self) -> &'static str {
-        "forget"
-    }
-
-    fn summary(&self) -> &'static str {
-        "removes what the node keeps of earlier changes: generations and the record of the last restart"
-    }
-
-    fn is_reversible(&self) -> bool {
-        true
-    }
-
     fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
         request.generations = true;
         request.exists.insert(OF_LOGIN.to_owned());

@@ -5,8 +5,8 @@
 //! changes that take the old one away. Left where it is it would go on listening, and one that
 //! sorts after ours would count. Called by `systemd_override`.
 
-use super::systemd_override::{directory, path};
 use crate::docker::unit::{UnitFile, without_exec_start};
+use crate::host::unit::{directory, path};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::plan::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};

@@ -4,11 +4,12 @@
 //! a refusal with what to do on the node, where the files would not belong to
 //! the account that is to use them. Called by the modules that write them.
 
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::node::script::quote;
 use crate::pki::Role;
-use crate::plan::{Planner, Refusal, leaf_location};
+use crate::plan::{Planner, Refusal};
 
 /// Whether what is written to `directory` belongs to the identity's owner.
 ///

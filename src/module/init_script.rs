@@ -7,49 +7,15 @@
 //! the difference.
 
 use crate::docker::tls::ConfigStyle;
-use crate::docker::unit::{UnitFile, parse_environment};
 use crate::inventory::Host;
-use crate::node::facts::{NodeFacts, UnitFact};
+use crate::node::facts::NodeFacts;
 use crate::plan::Refusal;
 
-use super::daemon_json;
+use crate::host::daemon_json;
+use crate::host::init_script::path;
 
 /// What begins a flag that says where to listen, or how to speak TLS there.
 const OURS: [&str; 4] = ["-H", "--host", "--tls", "--config-file"];
-
-/// The script with which a unit of this name is started.
-#[must_use]
-pub fn path(unit: &str) -> String {
-    format!(
-        "/etc/init.d/{}",
-        unit.strip_suffix(".service").unwrap_or(unit)
-    )
-}
-
-/// Where dockerd is told to listen in daemon.json; nothing where its unit says so.
-pub(crate) fn listen(host: &Host, facts: &NodeFacts) -> Option<Vec<String>> {
-    let listen = host.settings.listen.iter();
-    (!facts.systemd).then(|| listen.map(|listen| listen.text.clone()).collect())
-}
-
-/// The script as a unit file; nothing where systemd starts the daemon.
-pub(super) fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> {
-    let path = unit.script()?;
-    let dockerd = facts.tools.get("dockerd");
-    let dockerd = dockerd.map_or("/usr/sbin/dockerd", String::as_str);
-    let only_a_shell_can_tell = unit
-        .environment_files
-        .iter()
-        .filter_map(|path| parse_environment(facts.text(path)?).remove("DOCKER_OPTS"))
-        .any(|value| value.contains(['$', '`']));
-    // A specifier makes a command line one that cannot be told.
-    let more = if only_a_shell_can_tell { " %N" } else { "" };
-    // Debian's script names a pid file, too, which says nothing about the rest.
-    Some(UnitFile {
-        path: path.to_owned(),
-        text: format!("[Service]\nExecStart={dockerd} $DOCKER_OPTS{more}\n"),
-    })
-}
 
 /// Whether the daemon can be brought to its state there.
 pub(super) fn check(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
@@ -116,11 +82,5 @@ mod tests {
             assert_eq!(conflict(&text), Some(1));
         }
         assert_eq!(conflict("DOCKER_OPTS='--label a=b --debug'\n"), None);
-    }
-
-    #[test]
-    fn a_unit_names_its_script() {
-        assert_eq!(path("docker.service"), "/etc/init.d/docker");
-        assert_eq!(path("dockerd2"), "/etc/init.d/dockerd2");
     }
 }

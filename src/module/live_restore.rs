@@ -5,8 +5,10 @@
 //! daemon.json on SIGHUP (docs.docker.com/engine/daemon/live-restore); one that
 //! starts without it shuts surviving containers down.
 
-use super::{Module, daemon_json, restart, systemd_override};
+use super::daemon_json::refuse;
+use super::shared::Module;
 use crate::docker::live_restore::with_live_restore;
+use crate::host::{daemon_json, read, unit};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts, STATE};
 use crate::pki::sha256_hex;
@@ -20,14 +22,6 @@ const RECORD_NAME: &str = "live-restore";
 pub struct LiveRestore;
 
 impl Module for LiveRestore {
-    fn name(&self) -> &'static str {
-        "live_restore"
-    }
-
-    fn summary(&self) -> &'static str {
-        "live-restore in daemon.json by a reload, where `dtls_live_restore` is true: containers outlive restarts of docker"
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         if !host.settings.live_restore {
             return;
@@ -41,13 +35,13 @@ impl Module for LiveRestore {
         request.hashed.insert(paths.key);
         request.content.extend([
             daemon_json::PATH.to_owned(),
-            restart::RECORD.to_owned(),
+            read::RECORD.to_owned(),
             daemon_json::LIVE_RESTORE_RECORD.to_owned(),
             paths.ca,
             paths.certificate,
             format!(
                 "{}/{}",
-                systemd_override::directory(&host.settings.unit),
+                unit::directory(&host.settings.unit),
                 host.settings.dropin
             ),
         ]);
@@ -87,8 +81,7 @@ impl Module for LiveRestore {
             None => {}
         }
         let old = planner.bytes(host, daemon_json::PATH)?;
-        let wanted =
-            with_live_restore(old.as_deref()).map_err(|error| daemon_json::refuse(&error))?;
+        let wanted = with_live_restore(old.as_deref()).map_err(|error| refuse(&error))?;
         let mut changes = Vec::new();
         if let Some((text, before)) = &wanted {
             let record = Desired {
@@ -122,7 +115,7 @@ impl Module for LiveRestore {
         } else {
             "live-restore is not known to be on"
         };
-        if active && (wanted.is_some() || !restart::has_read(daemon_json::PATH, facts)) {
+        if active && (wanted.is_some() || !read::has_read(daemon_json::PATH, facts)) {
             changes.push(Change {
                 host: host.name.clone(),
                 task: task.name.clone(),
@@ -147,8 +140,8 @@ impl Module for LiveRestore {
 /// where it had read everything before: a reload takes in a few settings of daemon.json. Where
 /// nothing else is to be done the record keeps the next run from reloading again.
 fn has_read_then(host: &Host, facts: &NodeFacts, text: Option<&str>) -> Option<String> {
-    let reads = restart::reads(host, facts);
-    if !restart::stale(&reads, facts).is_empty() {
+    let reads = read::reads(host, facts);
+    if !read::stale(&reads, facts).is_empty() {
         return None;
     }
     let lines = reads.iter().filter_map(|path| {

@@ -4,13 +4,14 @@
 //! (docker/cli#2468).
 
 use super::identity::{check_owner, check_places};
-use super::{BECAUSE, Module, Parameter, ROLE, STATE, holders, is_absent, role_of, waits_for_leaf};
+use super::shared::{Module, holders, is_absent, role_of, waits_for_leaf};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{Files, Host, Inventory};
 use crate::node::facts::{FactRequest, File, NodeFacts};
 use crate::pki::{Certificate, Role};
 use crate::plan::{
     Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
-    leaf_location, request_leaf,
+    request_leaf,
 };
 use crate::playbook::Task;
 
@@ -23,22 +24,6 @@ const KEY_MODE: u32 = 0o400;
 const DIRECTORY_MODE: u32 = 0o700;
 
 impl Module for Push {
-    fn name(&self) -> &'static str {
-        "push"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the CA certificate, the host's certificate and its key, renamed, with their modes"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[ROLE, STATE, BECAUSE]
-    }
-
-    fn is_reversible(&self) -> bool {
-        true
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(role) = role_of(task, host) {
             // Those that are to be taken away as well.
@@ -55,7 +40,7 @@ impl Module for Push {
             }
             if role == Role::Client {
                 // Where the login shell looks for them.
-                let profiles = super::client::PROFILES.map(|name| format!("~/{name}"));
+                let profiles = crate::host::client::PROFILES.map(|name| format!("~/{name}"));
                 request.content.extend(profiles);
             }
         }

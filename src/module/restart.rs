@@ -5,60 +5,36 @@
 //! restart follows from that record and the facts, never from the memory of
 //! one run, so that a run that died in between is made good by the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::{Kind, Module, Parameter, launch, socket_override};
-use crate::docker::daemon_json::{mode_of, tcp_hosts};
-use crate::docker::tls::{self, DaemonMode};
+use super::shared::Module;
+use crate::docker::daemon_json::tcp_hosts;
+use crate::docker::tls::DaemonMode;
 use crate::docker::unit::{listeners, socket::ports};
 use crate::event::Repeated;
+use crate::host::address::DaemonAddress;
+use crate::host::read::{RECORD, reads, stale};
+use crate::host::{daemon_json, socket, unit};
 use crate::inventory::{Host, Inventory};
-use crate::module::{daemon_json, systemd_override};
-use crate::node::facts::{FactRequest, FileFact, NodeFacts, UnitFact};
+use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
+use crate::plan::launch;
 use crate::plan::{
-    Action, Change, Containers, Content, DaemonAddress, Forget, Note, OWNER, Planner, Refusal,
+    Action, Change, Containers, Content, Forget, Note, OWNER, Planner, Refusal,
     Restart as RestartAction, Served, is_swarm_manager,
 };
 use crate::playbook::Task;
 
-/// Written on the node by a confirmed restart: the unit's InvocationID, then
-/// lines as sha256sum prints them.
-pub const RECORD: &str = "/var/lib/dtls-deploy/confirmed";
-
 #[derive(Debug)]
 pub struct Restart;
 
-const BECAUSE: Parameter = Parameter {
-    name: "because",
-    kind: Kind::Choice(&["anything", "changes"]),
-    required: false,
-    summary: "changes: only when the tasks before it change what dockerd reads; anything, which is what counts when not set: also when the running daemon has not read what is there",
-};
-
 impl Module for Restart {
-    fn name(&self) -> &'static str {
-        "restart"
-    }
-
-    fn summary(&self) -> &'static str {
-        "daemon-reload and restart of the docker unit, or of its init script, when what dockerd read has changed"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[BECAUSE]
-    }
-
-    fn is_reversible(&self) -> bool {
-        true
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.unit = Some(host.settings.unit.clone());
         request.engine = true;
         request.content.insert(RECORD.to_owned());
         request.content.insert(OWNER.to_owned());
         request.content.insert(daemon_json::PATH.to_owned());
-        request.content.insert(socket_override::path(host));
+        request.content.insert(socket::path(host));
     }
 
     fn plan(
@@ -74,7 +50,7 @@ impl Module for Restart {
         }
         let facts = planner.facts(&host.name)?;
         let mut reads = reads(host, facts);
-        let socket = socket_override::path(host);
+        let socket = socket::path(host);
         let is_socket =
             |change: &Change| matches!(&change.action, Action::File(file) if file.path() == socket);
         if planner.earlier.iter().any(is_socket) {
@@ -162,24 +138,6 @@ fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
         .map(|file| &file.content)
 }
 
-/// Whether dockerd listens where the inventory says once these changes are made on its host.
-#[must_use]
-pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -> bool {
-    let unit = facts.unit.clone().unwrap_or_default();
-    let environment: Vec<(&str, &str)> = unit
-        .environment_files
-        .iter()
-        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
-        .collect();
-    let files = launch::unit_files(host, facts, planned);
-    let (found, _) = listeners(&files, &environment);
-    let mut found: Vec<String> = found.into_iter().map(|one| one.address).collect();
-    let settings = launch::text_of(daemon_json::PATH, facts, planned);
-    found.extend(tcp_hosts(settings.unwrap_or_default()));
-    let declared = host.settings.listen.first();
-    declared.is_none_or(|declared| found.contains(&declared.text))
-}
-
 /// A daemon that will not speak TLS must not be left with a port that it did:
 /// everybody who reaches it would be root. Going back to a time when it had one
 /// is what was asked for, and is said.
@@ -203,9 +161,9 @@ fn open_ports(
     let text = launch::text_of(daemon_json::PATH, facts, &planner.earlier).unwrap_or_default();
     let hosts = tcp_hosts(text).into_iter();
     open.extend(hosts.map(|host| (host, daemon_json::PATH.to_owned())));
-    let own = socket_override::path(host);
+    let own = socket::path(host);
     let ours_goes = matches!(change_of(planner, &own), Some(Content::Gone { .. }));
-    let mut socket = socket_override::files(facts);
+    let mut socket = socket::files(facts);
     socket.retain(|file| !(ours_goes && file.path == own));
     let ports = ports(&socket).into_iter();
     open.extend(ports.map(|port| (port.stream, port.path)));
@@ -296,7 +254,7 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<Serve
 /// What dockerd reads of the files that are put back, and of those that go, beside what the
 /// inventory names.
 fn restored(host: &Host, facts: &NodeFacts, planned: &[Change]) -> BTreeSet<String> {
-    let directory = systemd_override::directory(&host.settings.unit);
+    let directory = unit::directory(&host.settings.unit);
     let units = planned.iter().filter_map(|change| match &change.action {
         Action::File(file) if file.directory == directory => Some(file.path()),
         _ => None,
@@ -314,161 +272,4 @@ fn goes_back(planned: &[Change]) -> bool {
         Action::Forget(forget) => matches!(forget, Forget::Generation(_)),
         _ => false,
     })
-}
-
-/// Whether the daemon as it is now would speak TLS.
-#[must_use]
-pub fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
-    mode_now(host, facts).is_some()
-}
-
-/// Whom the daemon as it is now would let in; `None` where it does not speak TLS.
-#[must_use]
-pub fn mode_now(host: &Host, facts: &NodeFacts) -> Option<tls::DaemonMode> {
-    let settings = facts.text(daemon_json::PATH).and_then(mode_of);
-    let flags = || tls::mode_of(&launch::command_line_of(host, facts, &[])?);
-    settings.or_else(flags)
-}
-
-/// Everything that decides how dockerd runs.
-pub(super) fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
-    let paths = daemon_json::tls_paths(host, |path| facts.expand(path));
-    let own = format!(
-        "{}/{}",
-        systemd_override::directory(&host.settings.unit),
-        host.settings.dropin
-    );
-    let mut reads = BTreeSet::from([
-        paths.ca,
-        paths.certificate,
-        paths.key,
-        daemon_json::PATH.to_owned(),
-        own,
-    ]);
-    // Ports that systemd hands over.
-    let socket = socket_override::path(host);
-    if facts.regular(&socket).is_some() {
-        reads.insert(socket);
-    }
-    if let Some(unit) = &facts.unit {
-        reads.extend(unit.fragment().map(str::to_owned));
-        reads.extend(unit.all_drop_ins().into_iter().map(str::to_owned));
-        reads.extend(unit.environment_files.iter().cloned());
-    }
-    // Whether a file has changed is not known of one that cannot be read.
-    let is_known = |path: &String| {
-        !matches!(
-            facts.file(path),
-            Some(FileFact::Exposed | FileFact::Other | FileFact::Unreadable)
-        )
-    };
-    reads.retain(is_known);
-    reads
-}
-
-/// Whether the running daemon has read a file as it is now. A reload by
-/// somebody else is not known of.
-#[must_use]
-pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
-    let Some(file) = facts.regular(path) else {
-        return false;
-    };
-    let Some(unit) = facts
-        .unit
-        .as_ref()
-        .filter(|unit| unit.active_state() == "active")
-    else {
-        return false;
-    };
-    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
-    if record.invocation == unit.invocation() {
-        return record.hashes.get(path) == Some(&file.sha256);
-    }
-    started_at(facts).is_some_and(|started| file.changed < started)
-}
-
-/// As [`has_read`], and also where somebody else has started the daemon since
-/// and the file is what a confirmed restart has read: what counts for a restart.
-#[must_use]
-pub fn runs_with(path: &str, facts: &NodeFacts) -> bool {
-    let is_active = facts
-        .unit
-        .as_ref()
-        .is_some_and(|unit| unit.active_state() == "active");
-    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
-    let is_recorded = facts
-        .regular(path)
-        .is_some_and(|file| record.hashes.get(path) == Some(&file.sha256));
-    is_active && (is_recorded || has_read(path, facts))
-}
-
-/// Why the running daemon is not one that has read what is there now.
-pub(super) fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
-    // Somebody had it read another bundle, and put the file back.
-    if facts.claims.foreign_authority {
-        return vec!["dockerd has read another CA bundle".to_owned()];
-    }
-    let unit = facts.unit.clone().unwrap_or_default();
-    if unit.active_state() != "active" {
-        return vec![format!("the unit is {}", unit.active_state())];
-    }
-    let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
-    // A file that was read and is no longer among those that would be counts.
-    let differing: Vec<String> = reads
-        .iter()
-        .chain(record.hashes.keys().filter(|path| !reads.contains(*path)))
-        .filter(|path| {
-            let now = facts.regular(path).map(|file| file.sha256.as_str());
-            record.hashes.get(path.as_str()).map(String::as_str) != now
-        })
-        .map(|path| Repeated::DiffersFromRead.of(path))
-        .collect();
-    if record.invocation == unit.invocation() || differing.is_empty() {
-        return differing;
-    }
-    // Somebody else has started it since, a reboot perhaps. A daemon that
-    // started after the last change of a file has read that file.
-    let Some(started) = started_at(facts) else {
-        return vec!["when dockerd was started is not known".to_owned()];
-    };
-    let mut reasons: Vec<String> = reads
-        .iter()
-        .filter(|path| {
-            facts
-                .regular(path)
-                .is_some_and(|file| file.changed >= started)
-        })
-        .map(|path| Repeated::ChangedSinceStart.of(path))
-        .collect();
-    if unit.needs_reload() && reasons.is_empty() {
-        reasons.push("systemd has not read the unit's files anew".to_owned());
-    }
-    reasons
-}
-
-/// Start of the daemon in seconds since the epoch, rounded down.
-fn started_at(facts: &NodeFacts) -> Option<i64> {
-    let ago = facts.uptime? - facts.unit.as_ref()?.started()?;
-    // In some containers uptime and systemd's clock are not the same machine's.
-    if ago < 0.0 {
-        return None;
-    }
-    #[allow(clippy::cast_possible_truncation)] // seconds since boot
-    Some(facts.clock - ago.ceil() as i64)
-}
-
-#[derive(Debug, Default)]
-struct Record {
-    invocation: String,
-    hashes: BTreeMap<String, String>,
-}
-
-fn parse_record(text: &str) -> Record {
-    let mut lines = text.lines();
-    let invocation = lines.next().unwrap_or_default().to_owned();
-    let hashes = lines
-        .filter_map(|line| line.split_once("  "))
-        .map(|(hash, path)| (path.to_owned(), hash.to_owned()))
-        .collect();
-    Record { invocation, hashes }
 }

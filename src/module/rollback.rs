@@ -6,43 +6,21 @@
 
 mod checks;
 
-use super::{Kind, Module, Parameter, client, daemon_json, holders};
+use super::shared::{Module, holders};
+use crate::host::client::PROFILES;
+use crate::host::daemon_json;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::node::generation::{BeforeRun, Generation};
 use crate::pki::Role;
-use crate::plan::{
-    Action, Change, Content, Desired, FileMode, Forget, Place, Planner, Refusal, leaf_location,
-};
+use crate::plan::{Action, Change, Content, Desired, FileMode, Forget, Place, Planner, Refusal};
 use crate::playbook::Task;
 
 #[derive(Debug)]
 pub struct Rollback;
 
-const OF_ROLE: Parameter = Parameter {
-    name: "role",
-    kind: Kind::Choice(&["daemon", "client"]),
-    required: false,
-    summary: "whose change goes back, on a machine that is daemon and client; both when not set",
-};
-
 impl Module for Rollback {
-    fn name(&self) -> &'static str {
-        "rollback"
-    }
-
-    fn summary(&self) -> &'static str {
-        "the files that the last run replaced on the node, put back"
-    }
-
-    fn is_reversible(&self) -> bool {
-        true
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[OF_ROLE]
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.generations = true;
         // What is in place decides whether clients and daemons still agree.
@@ -148,7 +126,7 @@ fn role_of(host: &Host, facts: &NodeFacts, generation: &Generation) -> Role {
     if !host.is_daemon {
         return Role::Client;
     }
-    let mut files: Vec<String> = client::PROFILES
+    let mut files: Vec<String> = PROFILES
         .iter()
         .map(|profile| format!("{}/{profile}", facts.home))
         .collect();

@@ -1,6 +1,6 @@
 //! `service`: a systemd unit of the operator's own, brought to a state.
 
-use super::{DEFAULT_TIMEOUT, Kind, Module, Parameter, timeout};
+use super::shared::{DEFAULT_TIMEOUT, Module};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
 use crate::plan::{Action, Change, Planner, Refusal, ServiceVerb};
@@ -29,33 +29,6 @@ fn unit_of(task: &Task) -> Option<String> {
 }
 
 impl Module for Service {
-    fn name(&self) -> &'static str {
-        "service"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a systemd unit started, stopped, restarted or reloaded; the last two are a change every time"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        const PARAMETERS: &[Parameter] = &[
-            Parameter {
-                name: "name",
-                kind: Kind::Text,
-                required: true,
-                summary: "the unit; `.service` may be left out",
-            },
-            Parameter {
-                name: "state",
-                kind: Kind::Choice(&["started", "stopped", "restarted", "reloaded"]),
-                required: true,
-                summary: "what shall be true, or what shall be done",
-            },
-            timeout("how long systemctl may take; 300 when not given"),
-        ];
-        PARAMETERS
-    }
-
     fn facts(&self, _: &Inventory, _: &Host, task: &Task, request: &mut FactRequest) {
         request.services.extend(unit_of(task));
     }

@@ -4,22 +4,13 @@
 //! Comes in: the socket's facts. Goes out: the change, where there is a port to
 //! close.
 
-use super::loaded_unit;
-use crate::docker::unit::UnitFile;
 use crate::docker::unit::socket::{NAME, derive, unit_of};
+use crate::host::loaded_unit::unread;
+use crate::host::socket::{directory, files, path};
 use crate::inventory::Host;
-use crate::node::facts::{FactRequest, NodeFacts};
+use crate::node::facts::FactRequest;
 use crate::plan::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use crate::playbook::Task;
-
-fn directory(host: &Host) -> String {
-    super::systemd_override::directory(&unit_of(&host.settings.unit))
-}
-
-/// Our drop-in's path.
-pub(crate) fn path(host: &Host) -> String {
-    format!("{}/{NAME}", directory(host))
-}
 
 pub(super) fn facts(host: &Host, request: &mut FactRequest) {
     request
@@ -28,22 +19,6 @@ pub(super) fn facts(host: &Host, request: &mut FactRequest) {
     request.socket = Some(unit_of(&host.settings.unit));
     request.directories.insert(directory(host));
     request.content.insert(path(host));
-}
-
-/// The socket's files with their texts, in systemd's order.
-pub(crate) fn files(facts: &NodeFacts) -> Vec<UnitFile> {
-    let Some(socket) = &facts.socket else {
-        return Vec::new();
-    };
-    let paths = socket.fragment().into_iter().chain(socket.all_drop_ins());
-    paths
-        .filter_map(|path| {
-            Some(UnitFile {
-                path: path.to_owned(),
-                text: facts.text(path)?.to_owned(),
-            })
-        })
-        .collect()
 }
 
 pub(super) fn plan(
@@ -55,7 +30,7 @@ pub(super) fn plan(
     let Some(socket) = &facts.socket else {
         return Ok(None);
     };
-    if let Some((file, why)) = loaded_unit::unread(socket, facts).first() {
+    if let Some((file, why)) = unread(socket, facts).first() {
         return Err(Refusal::new(format!(
             "{file} belongs to {}, and dtls-deploy cannot read it: {why}",
             unit_of(&host.settings.unit)

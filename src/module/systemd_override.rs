@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{
-    Module, Parameter, STATE, daemon_json, former_drop_in, init_script, is_absent, loaded_unit,
-    restart, socket_override,
-};
+use super::shared::{Module, is_absent};
+use super::{former_drop_in, init_script, loaded_unit, socket_override};
 use crate::docker::daemon_json::{hosts, is_local};
 use crate::docker::tls::{self, ConfigStyle};
 use crate::docker::unit::{
     LOADED, Listening, OwnDropIn, UnitFile, command_line, derive, is_own, is_unedited, others,
-    parse_environment, sets_exec_start, unit_environment, without_exec_start,
+    sets_exec_start, without_exec_start,
 };
+use crate::host::loaded_unit::unread;
+use crate::host::unit::{directory, environment, unit_files};
+use crate::host::{daemon_json, read};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, NodeFacts, UnitFact};
 use crate::plan::{
@@ -29,65 +30,7 @@ const ROOTLESS_UNIT: &str = "~/.config/systemd/user/docker.service";
 #[derive(Debug)]
 pub struct SystemdOverride;
 
-/// Directory of the unit's drop-ins that an administrator makes.
-#[must_use]
-pub fn directory(unit: &str) -> String {
-    format!("/etc/systemd/system/{unit}.d")
-}
-
-/// Our drop-in's path.
-pub(crate) fn path(host: &Host) -> String {
-    format!(
-        "{}/{}",
-        directory(&host.settings.unit),
-        host.settings.dropin
-    )
-}
-
-/// The unit's own files with their text: unit file, then drop-ins in systemd's
-/// order, then what systemd alone knows of the command.
-pub(crate) fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
-    let Some(unit) = &facts.unit else {
-        return Vec::new();
-    };
-    if let Some(script) = init_script::unit_file(unit, facts) {
-        return vec![script];
-    }
-    let mut files = loaded_unit::readable(unit, facts);
-    files.extend(loaded_unit::command_beside(unit, &files));
-    files
-}
-
-/// The variables that the unit's command line may use.
-pub(crate) fn environment(
-    unit: &UnitFact,
-    facts: &NodeFacts,
-    files: &[UnitFile],
-) -> BTreeMap<String, String> {
-    let mut environment = loaded_unit::environment(unit).unwrap_or_else(|| unit_environment(files));
-    for path in &unit.environment_files {
-        environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
-    }
-    environment
-}
-
 impl Module for SystemdOverride {
-    fn name(&self) -> &'static str {
-        "systemd_override"
-    }
-
-    fn summary(&self) -> &'static str {
-        "a drop-in for the docker unit whose ExecStart listens where the inventory says; where docker.socket has TCP ports, one that closes them"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        &[STATE]
-    }
-
-    fn is_reversible(&self) -> bool {
-        true
-    }
-
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         let unit = &host.settings.unit;
         let directory = directory(unit);
@@ -99,7 +42,7 @@ impl Module for SystemdOverride {
         let default = former_drop_in::usual(host);
         request.content.insert(default);
         request.content.insert(daemon_json::PATH.to_owned());
-        request.content.insert(restart::RECORD.to_owned());
+        request.content.insert(read::RECORD.to_owned());
         request.directories.insert(directory);
         for listen in &host.settings.listen {
             if listen.host.parse::<IpAddr>().is_err() {
@@ -220,8 +163,7 @@ fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDrop
         return OwnDropIn::Unknown;
     };
     let unit = facts.unit.clone().unwrap_or_default();
-    let is_whole = files.iter().all(|file| file.path != LOADED)
-        && loaded_unit::unread(&unit, facts).is_empty();
+    let is_whole = files.iter().all(|file| file.path != LOADED) && unread(&unit, facts).is_empty();
     match (is_unedited(&own.text), is_whole) {
         (false, _) => OwnDropIn::Edited,
         (true, true) => OwnDropIn::Ours,
@@ -284,7 +226,7 @@ fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
             "if docker shall run on this node: systemctl unmask {name}; else take the node out of the daemons"
         ));
     }
-    let script = init_script::path(name);
+    let script = crate::host::init_script::path(name);
     let refusal = |what: &str| {
         let seen = if facts.systemd {
             format!("there is no unit {name}: {what}")

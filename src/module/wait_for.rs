@@ -1,6 +1,6 @@
 //! `wait_for`: a pause between changes, until a port or a path is as wanted.
 
-use super::{DEFAULT_TIMEOUT, Kind, Module, Parameter, timeout};
+use super::shared::{DEFAULT_TIMEOUT, Module};
 use crate::inventory::names::is_address;
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::FactRequest;
@@ -12,49 +12,6 @@ use crate::playbook::Task;
 pub struct WaitFor;
 
 impl Module for WaitFor {
-    fn name(&self) -> &'static str {
-        "wait_for"
-    }
-
-    fn summary(&self) -> &'static str {
-        "waits, on the node and while changes are made, until a port answers or a path is there; on a host where its play changes nothing before it there is nothing to wait for"
-    }
-
-    fn parameters(&self) -> &'static [Parameter] {
-        const PARAMETERS: &[Parameter] = &[
-            Parameter {
-                name: "port",
-                kind: Kind::Integer {
-                    unit: "",
-                    least: 1,
-                    most: 65_535,
-                },
-                required: false,
-                summary: "a TCP port, dialled from the node; either this or `path`",
-            },
-            Parameter {
-                name: "host",
-                kind: Kind::Text,
-                required: false,
-                summary: "the port's host, resolved on the node; 127.0.0.1 when not given",
-            },
-            Parameter {
-                name: "path",
-                kind: Kind::Text,
-                required: false,
-                summary: "a path on the node",
-            },
-            Parameter {
-                name: "state",
-                kind: Kind::Choice(&["started", "stopped", "present", "absent"]),
-                required: false,
-                summary: "`started` or `present` (as when not given): there; `stopped` or `absent`: gone",
-            },
-            timeout("how long to wait before the host has failed; 300 when not given"),
-        ];
-        PARAMETERS
-    }
-
     fn facts(&self, _: &Inventory, _: &Host, _: &Task, _: &mut FactRequest) {}
 
     fn plan(
@@ -80,7 +37,7 @@ impl Module for WaitFor {
                 }
             }
             (None, Some(path)) => {
-                super::check_absolute("path", path)?;
+                super::shared::check_absolute("path", path)?;
                 Awaited::Path {
                     path: planner.facts(&host.name)?.expand(path),
                     present: there,

@@ -45,6 +45,13 @@ fn misleads(character: char) -> bool {
     )
 }
 
+/// The last line that says something, as it may be shown.
+pub fn last_words(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
+    Some(visible(line))
+}
+
 #[cfg(test)]
 mod tests {
     use super::visible;

@@ -13,11 +13,12 @@ use super::chain::Chain;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::issued_name::check_name;
-use super::keyfile::{self, KeyFileError, PrivateKey};
+use super::keyfile::{self, PrivateKey};
 use super::ledger::{Entry, Event, IssuedName};
 use super::protocol::{AdoptedLeaf, AuthorityFiles, ErrorKind, Response, Signer};
 use super::session::{Session, own_certificate, said_of_encryption};
 use super::store::{CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE};
+use crate::pki::key_error::KeyFileError;
 use crate::secret::Secret;
 
 impl Session {

@@ -6,16 +6,18 @@
 
 use time::OffsetDateTime;
 
-use super::authority::{Authority, AuthorityError};
+use super::authority::Authority;
 use super::bundle::Bundle;
 use super::failure::Failure;
-use super::keyfile::{self, KeyFileError};
+use super::keyfile::{self};
 use super::ledger::Ledger;
 use super::protocol::{CaFile, ErrorKind, Response, Signer};
 use super::session::{Session, own_certificate};
 use super::store::{
     CA_CERTIFICATE, CA_KEY, CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, LEDGER, NEXT, NewFile,
 };
+use crate::pki::authority_error::AuthorityError;
+use crate::pki::key_error::KeyFileError;
 use crate::secret::Secret;
 
 /// The files of a backup with their modes, in the order in which they are put

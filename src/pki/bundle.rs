@@ -95,9 +95,25 @@ pub fn has_private_key(bytes: &[u8]) -> bool {
     })
 }
 
+impl Certificate {
+    /// The first certificate of a PEM text.
+    pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
+        Self::bundle_from_pem(text)?
+            .into_iter()
+            .next()
+            .ok_or(CertificateError::None)
+    }
+
+    /// Every certificate of a PEM text, in its order; blocks of other kinds
+    /// and text between blocks are passed over. At least one.
+    pub fn bundle_from_pem(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
+        certificates_of(text)
+    }
+}
+
 /// Every certificate of a PEM text, as Go's `AppendCertsFromPEM` and so dockerd finds
 /// them: blocks that begin at the start of a line and have no headers.
-pub(crate) fn certificates_of(bytes: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
+pub fn certificates_of(bytes: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
     let mut found = Vec::new();
     let mut open: Option<Vec<u8>> = None;
     let damaged = |found: &[Certificate], reason: &str| CertificateError::Damaged {

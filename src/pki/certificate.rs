@@ -14,7 +14,6 @@ use x509_parser::prelude::{
     X509Version,
 };
 
-use super::bundle::certificates_of;
 use super::encoding::{hex, pem_block, sha256_hex};
 use super::limits::Limits;
 use super::name::name_text;
@@ -64,20 +63,6 @@ pub enum CertificateError {
 }
 
 impl Certificate {
-    /// The first certificate of a PEM text.
-    pub fn from_pem(text: &[u8]) -> Result<Self, CertificateError> {
-        Self::bundle_from_pem(text)?
-            .into_iter()
-            .next()
-            .ok_or(CertificateError::None)
-    }
-
-    /// Every certificate of a PEM text, in its order; blocks of other kinds
-    /// and text between blocks are passed over. At least one.
-    pub fn bundle_from_pem(text: &[u8]) -> Result<Vec<Self>, CertificateError> {
-        certificates_of(text)
-    }
-
     /// A certificate in DER, as a TLS peer sends it.
     pub fn from_der(der: &[u8]) -> Result<Self, CertificateError> {
         Self::parse(der, 1)

@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use super::authority::{AuthorityError, client_name};
+use super::authority_error::AuthorityError;
 use super::certificate::{Certificate, CertificateError};
 use super::limits::Exclusion;
 use super::profile::Role;
 use super::san::San;
+use super::san::client_name;
 use super::usage::ExtendedKeyUsage;
 
 /// The first certificate is the CA's own, and each is issued by the next.

@@ -3,12 +3,12 @@
 //! Comes in as the typed errors of store, ledger, key file and authority; goes
 //! out as a kind for programs, and a message and hint for people.
 
-use super::authority::AuthorityError;
 use super::certificate::CertificateError;
-use super::keyfile::KeyFileError;
 use super::ledger::LedgerError;
 use super::protocol::{ErrorKind, Response};
 use super::store::StoreError;
+use crate::pki::authority_error::AuthorityError;
+use crate::pki::key_error::KeyFileError;
 
 /// What the agent answers instead of what it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::thread;
 
 use time::{Duration, OffsetDateTime};
 
-use super::authority::{Authority, AuthorityError, LeafProfile, SignedLeaf};
+use super::authority::{Authority, LeafProfile, SignedLeaf};
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::issued_name::check_name;
@@ -17,6 +17,7 @@ use super::key_pool::KeyPool;
 use super::ledger::{Entry, IssuedName};
 use super::protocol::{ErrorKind, IssuedLeaf, LeafRequest};
 use super::serial::Serial;
+use crate::pki::authority_error::AuthorityError;
 
 /// Whether these leaves can be issued together: names that are allowed, and no
 /// two files at one path.

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::keyfile::{KeyFileError, PrivateKey, generate};
+use super::keyfile::{PrivateKey, generate};
 use super::profile::KeyType;
+use crate::pki::key_error::KeyFileError;
 
 /// Keys in the making.
 #[derive(Default)]

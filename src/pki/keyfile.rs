@@ -4,6 +4,7 @@
 //! goes out as a key that signs, or as the PEM text of a key file. Called by
 //! the authority and the agent; reading and writing the file is the store's.
 
+use crate::pki::KeyFileError;
 use std::fmt;
 
 use ::pkcs8::PrivateKeyInfoRef;
@@ -103,52 +104,6 @@ fn algorithm(key_type: KeyType) -> &'static rcgen::SignatureAlgorithm {
         KeyType::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
         KeyType::Rsa2048 | KeyType::Rsa3072 | KeyType::Rsa4096 => &rcgen::PKCS_RSA_SHA256,
         KeyType::Ed25519 => &rcgen::PKCS_ED25519,
-    }
-}
-
-/// Why a key file gives no key. No text of these carries any of its content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum KeyFileError {
-    #[error("there is no private key in this file")]
-    NoKey,
-    #[error("the private key is not encrypted")]
-    NotEncrypted,
-    #[error("the passphrase does not open the key")]
-    WrongPassphrase,
-    #[error("the passphrase is empty")]
-    EmptyPassphrase,
-    #[error("the key file is damaged: {0}")]
-    Damaged(&'static str),
-    #[error("the key is encrypted with {0}, which is not supported")]
-    UnsupportedCipher(String),
-    #[error("the key is of a type that is not supported: {0}")]
-    UnsupportedKey(String),
-    #[error("the cryptographic library failed to {0}")]
-    Library(&'static str),
-}
-
-impl KeyFileError {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::NoKey | Self::Damaged(_) => Some("restore the CA key from your backup"),
-            Self::NotEncrypted => Some(
-                "put it under a passphrase: dtls-deploy adopt INVENTORY encrypts it where it lies",
-            ),
-            Self::WrongPassphrase => {
-                Some("the passphrase is the one that was given when this CA was made")
-            }
-            Self::EmptyPassphrase => Some("the CA key is always kept under a passphrase"),
-            Self::UnsupportedCipher(_) => Some(
-                "encrypt it anew: openssl pkcs8 -topk8 -v2 aes256 -in ca-key.pem -out ca-key.new \
-                 && mv ca-key.new ca-key.pem",
-            ),
-            Self::UnsupportedKey(_) => {
-                Some("RSA of 2048, 3072 or 4096 bits, ECDSA on P-256 or P-384, and Ed25519 are")
-            }
-            Self::Library(_) => None,
-        }
     }
 }
 

@@ -12,6 +12,7 @@
 mod adopt;
 mod agent;
 mod authority;
+mod authority_error;
 mod backup;
 mod bundle;
 mod certificate;
@@ -23,6 +24,7 @@ mod encoding;
 mod failure;
 mod issue;
 pub(crate) mod issued_name;
+mod key_error;
 mod key_pool;
 mod keyfile;
 mod leaves;
@@ -48,10 +50,11 @@ mod traditional;
 mod usage;
 mod wire;
 
+pub use crate::pki::authority_error::AuthorityError;
+pub use crate::pki::key_error::KeyFileError;
+pub use crate::pki::san::client_name;
 pub use agent::Agent;
-pub use authority::{
-    Authority, AuthorityError, AuthorityProfile, BACKDATE, LeafProfile, SignedLeaf, client_name,
-};
+pub use authority::{Authority, AuthorityProfile, BACKDATE, LeafProfile, SignedLeaf};
 pub use bundle::{Bundle, ca_key_hint, has_private_key, private_key_hint};
 pub use certificate::{Certificate, CertificateError};
 pub use chain::Chain;
@@ -59,9 +62,7 @@ pub use client::{AgentClient, AgentError};
 pub use constraints::{NotPermitted, Permitted};
 pub use directory::DirectoryError;
 pub use encoding::sha256_hex;
-pub use keyfile::{
-    KeyFileError, PrivateKey, decrypt, encrypt, generate, is_encrypted, unencrypted,
-};
+pub use keyfile::{PrivateKey, decrypt, encrypt, generate, is_encrypted, unencrypted};
 pub use ledger::{Entry, Event, IssuedName, Ledger, LedgerError, Revocation};
 pub use limits::Exclusion;
 pub use lock::{Holder, Lock, Taken};

@@ -12,7 +12,7 @@ use ::pkcs8::{
 use pkcs5::{pbes2, scrypt};
 use zeroize::Zeroizing;
 
-use super::keyfile::KeyFileError;
+use super::key_error::KeyFileError;
 use crate::secret::Secret;
 
 /// As much as `openssl pkey` opens. OpenSSL gives scrypt 32 MiB (`SCRYPT_MAX_MEM`,

@@ -4,6 +4,7 @@
 //! from certificates; goes out to the authority and to whoever compares what a
 //! certificate carries with what it should.
 
+use crate::hex;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -114,6 +115,30 @@ fn dns_name(text: &str) -> Result<String, SanError> {
         return refuse("its last part is a number, so that it would be taken for an address");
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// What a client is called in its subjectAltName: by its common name, where that can
+/// be a DNS name, and otherwise (an identity, NAME@HOST) by a URI. The URI is
+/// opaque, so that no mail account and no host of that name can be taken for it.
+///
+/// # Errors
+/// The URI.
+pub fn client_name(common_name: &str) -> Result<San, String> {
+    format!("DNS:{common_name}").parse().map_err(|_| {
+        let mut uri = "dtls-deploy:".to_owned();
+        for byte in common_name.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => {
+                    uri.push(char::from(byte));
+                }
+                other => {
+                    uri.push('%');
+                    uri.push_str(&hex(&[other]).to_uppercase());
+                }
+            }
+        }
+        uri
+    })
 }
 
 #[cfg(test)]

@@ -10,18 +10,20 @@ use std::thread::JoinHandle;
 
 use time::{Duration, OffsetDateTime};
 
-use super::authority::{Authority, AuthorityError, AuthorityProfile};
+use super::authority::{Authority, AuthorityProfile};
 use super::bundle::{Bundle, ca_key_hint};
 use super::certificate::Certificate;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
-use super::keyfile::{self, KeyFileError, PrivateKey};
+use super::keyfile::{self, PrivateKey};
 use super::ledger::{Event, Ledger};
 use super::lock::Lock;
 use super::protocol::{ErrorKind, Response, Signer};
 use super::store::{
     CA_CERTIFICATE, CA_KEY, CERTIFICATE_MODE, KEY_MODE, NEXT, NewFile, RETIRED, Store,
 };
+use crate::pki::authority_error::AuthorityError;
+use crate::pki::key_error::KeyFileError;
 use crate::secret::Secret;
 
 /// From when on a person should hear that the CA ends.

@@ -9,7 +9,7 @@ use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _};
 use zeroize::Zeroizing;
 
-use super::keyfile::KeyFileError;
+use super::key_error::KeyFileError;
 use crate::secret::Secret;
 
 /// A cipher OpenSSL names in `DEK-Info`, with its initialization vector.

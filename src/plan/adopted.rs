@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::address::daemon_address;
-use super::{Authority, Planner};
+use super::Authority;
+use crate::host::address::daemon_address;
 use crate::inventory::Host;
 use crate::pki::{Certificate, Role, San};
 
@@ -50,26 +50,4 @@ pub(super) fn faults(host: &Host, role: Role, certificate: &Certificate) -> Vec<
 pub(super) fn is_adopted(authority: &Authority, certificate: &Certificate) -> bool {
     let entry = authority.ledger.by_serial(certificate.serial());
     entry.is_some_and(|entry| entry.adopted && entry.certificate_sha256 == certificate.sha256())
-}
-
-impl Planner<'_> {
-    /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
-    /// that is good nothing has to be done, but somebody should know. Which of the two it was is
-    /// not known: a generation that was gone back to is not kept.
-    pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {
-        let ledger = &self.authority.ledger;
-        let is_earlier = ledger
-            .by_serial(certificate.serial())
-            .is_some_and(|entry| entry.superseded && entry.host == host.holder());
-        if is_earlier {
-            self.note(
-                host,
-                format!(
-                    "{} is an earlier one than was last delivered (serial {}): a rollback has put it back, or a backup; it is kept until it is due, on the rules of any other",
-                    host.certificate_of(role),
-                    certificate.serial()
-                ),
-            );
-        }
-    }
 }

@@ -5,46 +5,15 @@
 //! alone, a warning where the inventory says whose directory it is. And where the
 //! daemon's files lay before they moved. Called by the `push` module.
 
-use super::{Change, Content, Desired, FileMode, Note, Place, Planner, Refusal, leaf_location};
-use crate::inventory::{Host, system_directory};
+use super::{Change, Content, Desired, FileMode, Note, Place, Planner, Refusal};
+use crate::host::leaf::location as leaf_location;
+use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
 use crate::playbook::Task;
 
 /// The name of the variable that says whose directory it is.
 const VARIABLE: &str = "dtls_daemon_dir_trusted_owner";
-
-/// Where a directory leads, once every link on the way that is there is resolved.
-pub(super) fn resolved(facts: &NodeFacts, directory: &str) -> Option<String> {
-    let path = facts.expand(directory);
-    let components = facts.directories.get(&path)?;
-    let last = components.last()?;
-    // The longest part of it that is there, as it is spelled.
-    let there = components
-        .iter()
-        .filter_map(|component| path.strip_prefix(component.path.as_str()))
-        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-        .min_by_key(|rest| rest.len())?;
-    Some(format!("{}{there}", last.path.trim_end_matches('/')))
-}
-
-/// Refuses a directory of the system to which the node's own links lead.
-pub(super) fn check_resolved(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
-    let path = facts.expand(directory);
-    let real = resolved(facts, directory).unwrap_or_else(|| path.clone());
-    let Some(of) = system_directory(&real).or_else(|| system_directory(&path)) else {
-        return Ok(());
-    };
-    let leads = if real == path {
-        String::new()
-    } else {
-        format!(" leads to {real}, which")
-    };
-    Err(Refusal::new(format!(
-        "{path}{leads} is a directory of the system ({of}): certificates and keys do not belong there"
-    ))
-    .hint("name a directory of its own in the inventory, like /etc/docker/tls"))
-}
 
 impl Planner<'_> {
     /// Whether root alone can change what a daemon trusts, or the inventory says who

@@ -8,12 +8,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Authority, Plan, Planner, leaf_location, leaves_of};
+use super::{Action, Authority, Plan, Planner, leaves_of};
+use crate::host::leaf::location as leaf_location;
+use crate::host::read::runs_with;
 use crate::inventory::{Host, Inventory, host_of};
-use crate::module::restart::runs_with;
 use crate::node::facts::NodeFacts;
 use crate::pki::{DeliveredLeaf, Entry, Role};
-use crate::playbook::Playbook;
+use crate::playbook::{Playbook, Word};
 
 /// A key that is left on the CA node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +96,7 @@ fn leaf_of(entry: &Entry) -> DeliveredLeaf {
 
 impl Planner<'_> {
     /// Notes the keys that leave the CA node with this run, once their holders are proved.
-    pub(super) fn note_left_keys(&mut self, plan: &mut Plan, playbook: &Playbook) {
+    pub fn note_left_keys(&mut self, plan: &mut Plan, playbook: &Playbook) {
         if !playbook.issues() || self.authority.problem.is_some() {
             return;
         }
@@ -136,7 +137,7 @@ impl Planner<'_> {
             let of = task
                 .argument("role")
                 .is_none_or(|of| of == role.to_string());
-            task.module.name() == "certificate" && of
+            task.module.word == Word::Certificate && of
         });
         let is_taken = plan.changes().any(|change| match &change.action {
             Action::Issue(leaf) => leaf.host == *holder && leaf.role == role,

@@ -1,19 +1,14 @@
 //! The CA as the facts of its node show it, and as the plan will leave it.
 
 use super::Refusal;
+use super::change::Content;
+use super::issued::{issued_names, leaves_of};
+use crate::host::ca::{CERTIFICATE, KEY, LEDGER, NEXT_CERTIFICATE, NEXT_KEY};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::{FactRequest, File, FileFact, NodeFacts};
 use crate::pki::{
     Bundle, Certificate, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex,
 };
-
-/// Names inside the CA directory.
-pub const KEY: &str = "ca-key.pem";
-pub const CERTIFICATE: &str = "ca.pem";
-pub const LEDGER: &str = ".ledger.jsonl";
-/// The CA that shall follow, while a rollover is under way.
-pub const NEXT_KEY: &str = "next/ca-key.pem";
-pub const NEXT_CERTIFICATE: &str = "next/ca.pem";
 
 /// The state of the CA.
 // What its node shows; each is independent of the others.
@@ -116,11 +111,9 @@ impl Authority {
         for name in [KEY, NEXT_KEY, ROLLED_OVER] {
             request.hashed.insert(format!("{directory}/{name}"));
         }
-        for (subject, role) in super::leaves_of(inventory) {
+        for (subject, role) in leaves_of(inventory) {
             // A template that cannot be rendered is reported when it is planned.
-            if let Ok((key, certificate)) =
-                super::issued_names(&settings.issued_name, subject, role)
-            {
+            if let Ok((key, certificate)) = issued_names(&settings.issued_name, subject, role) {
                 request.hashed.insert(format!("{directory}/{key}"));
                 request.bundles.insert(format!("{directory}/{certificate}"));
             }
@@ -251,10 +244,10 @@ impl Authority {
     /// What delivering the CA's certificate means: known certificates, or that of
     /// the CA that this run creates.
     #[must_use]
-    pub fn content(&self) -> super::Content {
+    pub fn content(&self) -> Content {
         match &self.pem {
-            Some(pem) if !self.planned => super::Content::Certificates(pem.clone()),
-            _ => super::Content::Authority,
+            Some(pem) if !self.planned => Content::Certificates(pem.clone()),
+            _ => Content::Authority,
         }
     }
 }

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::DaemonAddress;
 use crate::docker::tls::DaemonMode;
+use crate::host::address::DaemonAddress;
 use crate::node::facts::KeptGeneration;
 use crate::node::transaction::RunningChanges;
 use crate::node::validation::Validation;

@@ -5,9 +5,9 @@
 
 use super::{Planner, Refusal};
 use crate::docker::live_restore::has_live_restore;
+use crate::host::daemon_json::PATH;
+use crate::host::read::has_read;
 use crate::inventory::Host;
-use crate::module::daemon_json::PATH;
-use crate::module::restart::has_read;
 use crate::node::facts::{EngineFact, NodeFacts};
 use crate::pki::Certificate;
 

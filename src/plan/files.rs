@@ -5,13 +5,13 @@
 
 use std::borrow::Cow;
 
-use super::anchor::check_resolved;
 use super::change::{Action, AttributeFault, Change, Content, FileChange, TextDiff};
 use super::place::{Kind, Place};
+use super::readable::word;
+use super::resolved::check_resolved;
 use super::shown::shown;
 use super::{Planner, Refusal};
-use crate::inventory::{Host, system_directory};
-use crate::module::daemon_json::DIRECTORY;
+use crate::inventory::Host;
 use crate::node::facts::{File, FileFact, NodeFacts};
 use crate::pki::{Bundle, private_key_hint, sha256_hex};
 use crate::playbook::Task;
@@ -270,30 +270,6 @@ fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(
         }
         _ => Ok(()),
     }
-}
-
-/// A path as a shell reads it.
-fn word(path: &str) -> Cow<'_, str> {
-    shlex::try_quote(path).unwrap_or(Cow::Borrowed(path))
-}
-
-/// What is worth knowing of a directory with keys that others may read: each key
-/// in it is its owner's alone, but the guides make the directory so, too. Where a link
-/// is on the way nothing is said: chmod would follow it to what is another's.
-#[must_use]
-pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal> {
-    let mode = facts.directory(directory)?.mode;
-    let path = facts.expand(directory);
-    let mut way = facts.directories.get(&path)?.iter();
-    if way.any(|component| component.link) || system_directory(&path).is_some() {
-        return None;
-    }
-    // /etc/docker is Docker's own; one that others may write to is refused.
-    let is_told = mode & 0o077 != 0 && mode & 0o022 == 0 && path != DIRECTORY;
-    is_told.then(|| {
-        Refusal::new(format!("{path} can be read by others (mode {mode:04o})"))
-            .hint(format!("chmod 0700 {}", word(&path)))
-    })
 }
 
 /// What a diff shows of both texts; nothing where only what is masked differs.

@@ -16,16 +16,18 @@ use verdict::{Fits, Verdict, gives_way};
 
 use super::kept::{Kept, Why};
 use super::reach::{Bundle, Daemon, Leaf, Serving, bundle_after, leaf_after};
-use super::{Action, Batch, Change, Content, Forget, Plan, Planner, daemon_address, leaf_location};
+use super::{Action, Batch, Change, Content, Forget, Plan, Planner};
 use crate::docker::tls::DaemonMode;
 use crate::docker::{context, environment};
+use crate::host::address::daemon_address;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{Files, Host};
 use crate::node::facts::{FileFact, NodeFacts};
 use crate::pki::{Certificate, Role};
 use crate::playbook::Playbook;
 
 /// Splits the changes of every client; returns what is left out.
-pub(super) fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan) -> Vec<Kept> {
+pub fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan) -> Vec<Kept> {
     let has_files = |host: &&Host| {
         host.client_holders().next().is_some()
             && plan.changes().any(|change| is_file_of(change, &host.name))

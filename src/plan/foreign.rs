@@ -4,11 +4,12 @@
 //! Comes in: the files of a daemon or a client. Goes out: the refusal to replace those of
 //! another CA without being asked to. Pure.
 
-use super::in_use::paths;
+use super::launch::serves_tls;
 use super::readmission::is_older;
-use super::{Authority, Planner, Refusal, leaf_location};
+use super::{Authority, Planner, Refusal};
+use crate::host::in_use::paths;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
-use crate::module::restart::serves_tls;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
 

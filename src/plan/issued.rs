@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Refusal;
-use super::authority::{NEXT_CERTIFICATE, NEXT_KEY};
+use crate::host::ca::{NEXT_CERTIFICATE, NEXT_KEY};
 use crate::inventory::{Host, Inventory};
 use crate::pki::Role;
 use crate::pki::issued_name::check_name;

@@ -8,10 +8,12 @@
 mod pair;
 mod wanted;
 
+use crate::host::leaf::location;
 use pair::{Found, examine, mismatches, stranger};
 pub use pair::{LookedAt, PairFault, look_at};
-pub use wanted::{location, request, wanted_sans};
+pub use wanted::{request, wanted_sans};
 
+use super::decision::LeafDecision;
 use super::issued::issued_names;
 use super::renewal::{Renewal, renewal};
 use super::{Planner, Refusal, RefusalKind};
@@ -19,24 +21,27 @@ use crate::inventory::Host;
 use crate::node::facts::FileFact;
 use crate::pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer};
 
-/// What shall happen about one leaf.
-#[derive(Debug, Clone)]
-pub enum LeafDecision {
-    /// The pair on the node is right.
-    Keep { certificate: Box<Certificate> },
-    /// A pair that was issued before waits on the CA node.
-    Fetch {
-        reasons: Vec<String>,
-        certificate: Box<Certificate>,
-    },
-    /// A new pair is needed.
-    Issue {
-        reasons: Vec<String>,
-        request: Box<LeafRequest>,
-    },
-}
-
 impl Planner<'_> {
+    /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
+    /// that is good nothing has to be done, but somebody should know. Which of the two it was is
+    /// not known: a generation that was gone back to is not kept.
+    pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {
+        let ledger = &self.authority.ledger;
+        let is_earlier = ledger
+            .by_serial(certificate.serial())
+            .is_some_and(|entry| entry.superseded && entry.host == host.holder());
+        if is_earlier {
+            self.note(
+                host,
+                format!(
+                    "{} is an earlier one than was last delivered (serial {}): a rollback has put it back, or a backup; it is kept until it is due, on the rules of any other",
+                    host.certificate_of(role),
+                    certificate.serial()
+                ),
+            );
+        }
+    }
+
     /// Decides about the leaf of `host` in `role`, and remembers it.
     ///
     /// # Errors

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AuthorityProblem, Planner, Refusal, leaf_location, leaves_of};
+use super::{AuthorityProblem, Planner, Refusal, leaves_of};
+use crate::host::leaf::location as leaf_location;
 use crate::pki::{Certificate, Role};
 
 /// So many hosts are named; the others are counted.

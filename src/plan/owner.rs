@@ -6,10 +6,10 @@
 //! clients. The record names a CA and where it lives, not a path on somebody's
 //! machine: an inventory may have many copies.
 
+use super::launch::serves_tls;
 use super::{Planner, Refusal};
+use crate::host::unit;
 use crate::inventory::{Host, Inventory};
-use crate::module::restart::serves_tls;
-use crate::module::systemd_override;
 use crate::node::facts::NodeFacts;
 use crate::pki::Certificate;
 
@@ -26,7 +26,7 @@ pub fn record(inventory: &Inventory, host: &Host, authorities: &[Certificate]) -
         "inventory {}\nca {}\ndropin {}\n",
         crate::node::visible(&name.to_string_lossy()),
         place(inventory),
-        systemd_override::path(host)
+        unit::path(host)
     );
     for authority in authorities {
         let _ = writeln!(text, "authority {}", authority.public_key_sha256());

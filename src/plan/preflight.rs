@@ -9,8 +9,10 @@ use std::net::IpAddr;
 
 use time::{Duration, OffsetDateTime};
 
+use super::clocks::{apart, seconds};
 use super::owner::refuse_foreign;
-use super::{Action, Change, LeafDecision, Planner, Refusal, Served, daemon_address};
+use super::{Action, Change, LeafDecision, Planner, Refusal, Served};
+use crate::host::address::daemon_address;
 use crate::inventory::{Host, Listen};
 use crate::node::facts::{Network, NodeFacts, Owner, STATE};
 use crate::pki::{BACKDATE, Certificate, Signer};
@@ -21,7 +23,7 @@ const FREE: u64 = 1024;
 const INODES: u64 = 64;
 
 /// Looks at everything; says what is only worth knowing.
-pub(super) fn check(
+pub fn check(
     planner: &Planner<'_>,
     host: &Host,
     changes: &[&Change],
@@ -50,7 +52,7 @@ pub(super) fn check(
 
 /// What one of the looks is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub enum Look {
     Clock,
     Owner,
     Listening,
@@ -59,7 +61,8 @@ pub(super) enum Look {
 
 /// As [`check`], whatever is to be changed there: everything that would be
 /// refused, and what is only worth knowing.
-pub(super) fn everything(
+#[must_use]
+pub fn everything(
     planner: &Planner<'_>,
     host: &Host,
     facts: &NodeFacts,
@@ -97,17 +100,6 @@ pub(super) fn everything(
         }
     }
     (refusals, notes)
-}
-
-fn seconds(count: i64) -> String {
-    let unit = if count == 1 { "second" } else { "seconds" };
-    format!("{count} {unit}")
-}
-
-/// `N seconds ahead of` or `behind`.
-pub(super) fn apart(difference: i64) -> String {
-    let direction = if difference < 0 { "behind" } else { "ahead of" };
-    format!("{} {direction}", seconds(difference.abs()))
 }
 
 /// A certificate has to be valid on the clock of the node that holds it: what

@@ -3,11 +3,13 @@
 //! Comes in: facts, and a plan. Goes out: [`Daemon`], which [`super::follow`] asks whether a
 //! client may let go of what it has. What is not known counts as in use. Pure.
 
+use super::launch::{listens_as_declared, mode_now};
 use super::{Action, Change, Content, LeafDecision, LeafPart, Plan, Planner, Served};
 use crate::docker::tls::DaemonMode;
+use crate::host::daemon_json::PATH;
+use crate::host::in_use;
+use crate::host::read::runs_with;
 use crate::inventory::Host;
-use crate::module::daemon_json::PATH;
-use crate::module::restart::{listens_as_declared, mode_now, runs_with};
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role, Signer};
 
@@ -140,7 +142,7 @@ impl Daemon {
 
 /// What is in service. A file counts only where dockerd has read it as it is now.
 fn now(host: &Host, facts: &NodeFacts) -> Serving {
-    let paths = super::in_use::paths(host, Role::Daemon, facts);
+    let paths = in_use::paths(host, Role::Daemon, facts);
     let content = |path: &str| {
         let is_read = runs_with(path, facts);
         facts
@@ -186,7 +188,7 @@ fn after(
                 .map(|leaf| Leaf::This(Box::new(leaf))),
         },
         Served::Issued(mode) => {
-            let (directory, files) = super::leaf_location(host, Role::Daemon);
+            let (directory, files) = crate::host::leaf::location(host, Role::Daemon);
             let of = |name: &str| facts.expand(&format!("{directory}/{name}"));
             let (ca, certificate) = (of(&files.ca), of(&files.cert));
             Serving {

@@ -6,29 +6,12 @@
 //! a revoked certificate is kept out only because its CA is trusted no more. Called by
 //! `rollback`, by whatever delivers CA certificates, and by `ca restore`.
 
+use crate::playbook::Allowed;
 use time::{Date, OffsetDateTime};
 
 use super::{Authority, Planner, Refusal, revoked};
 use crate::inventory::Host;
 use crate::pki::{BACKDATE, Certificate, Entry, Role};
-
-/// What the command line allows by name. No inventory and no playbook can say it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Allowed {
-    /// A new CA may be made although nodes carry certificates of another one.
-    pub new_authority: bool,
-    /// CAs that may be trusted again: the subject, or the certificate's SHA-256 in hexadecimal.
-    pub readmitted: Vec<String>,
-}
-
-impl Allowed {
-    fn readmits(&self, authority: &Certificate) -> bool {
-        let sha256 = authority.sha256();
-        self.readmitted.iter().any(|name| {
-            name == authority.subject() || name.replace(':', "").to_ascii_lowercase() == sha256
-        })
-    }
-}
 
 /// The option that names a CA, for a shell.
 fn option(authority: &Certificate) -> String {

@@ -5,6 +5,8 @@
 //! [`Renewal`], or a text. Called where leaves are decided about, by every plan
 //! for its notes, and by `status`.
 
+use crate::host::address::daemon_address;
+use crate::playbook::Renewals;
 use time::{Duration, OffsetDateTime};
 
 use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes};
@@ -12,18 +14,6 @@ use crate::docker::tls::DaemonMode;
 use crate::inventory::{Host, Inventory, Settings};
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
-
-/// What a run does about the age of certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Renewals {
-    /// Those that are due are renewed, where that gains something.
-    #[default]
-    Due,
-    /// All are renewed, and no maintenance window is kept to.
-    Forced,
-    /// None is: it is another run's business.
-    Left,
-}
 
 /// Whether a certificate is to be renewed for its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,7 +131,8 @@ impl Planner<'_> {
     }
 
     /// Why the CA is to be replaced now; none where this run does so.
-    pub(super) fn rollover_due(&self) -> Option<String> {
+    #[must_use]
+    pub fn rollover_due(&self) -> Option<String> {
         let authority = self.authority.certificate.as_ref()?;
         if self.rolls_over || self.authority.planned || self.authority.problem.is_some() {
             return None;
@@ -231,7 +222,8 @@ impl Planner<'_> {
     }
 
     /// What every run says, whatever it does.
-    pub(super) fn early_warnings(&self) -> Vec<Note> {
+    #[must_use]
+    pub fn early_warnings(&self) -> Vec<Note> {
         let mut notes = clocks(self.inventory, |host| self.facts.get(host));
         let ca = self.inventory.ca();
         let authority = self.authority.certificate.as_ref();
@@ -268,7 +260,7 @@ impl Planner<'_> {
                 host: daemon.name.clone(),
                 text: format!(
                     "EVERYBODY WHO REACHES {} IS ROOT ON THIS HOST: with dtls_daemon_mode: tls docker asks nobody for a certificate",
-                    super::daemon_address(daemon).url()
+                    daemon_address(daemon).url()
                 ),
             })
     }
@@ -319,10 +311,7 @@ pub fn clocks<'a>(
             (skew.abs() >= SKEW).then(|| Note {
                 danger: false,
                 host: host.name.clone(),
-                text: format!(
-                    "its clock is {} this machine's",
-                    super::preflight::apart(skew)
-                ),
+                text: format!("its clock is {} this machine's", super::clocks::apart(skew)),
             })
         })
         .collect()
@@ -363,11 +352,8 @@ pub fn authority_warning(
 /// What another playbook would change besides: said, and left to it.
 ///
 /// `others` is its plan without renewals, `own` the plan of this run.
-pub(super) fn left_to_deploy(
-    own: &super::Plan,
-    others: &super::Plan,
-    inventory: &Inventory,
-) -> Vec<Note> {
+#[must_use]
+pub fn left_to_deploy(own: &super::Plan, others: &super::Plan, inventory: &Inventory) -> Vec<Note> {
     let is_own = |host: &str, subject: &str| {
         own.changes()
             .any(|change| change.host == host && change.subject == subject)

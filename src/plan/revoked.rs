@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::leaf::location;
 use super::rollover::client_files;
 use super::{Authority, Note, Planner};
+use crate::host::leaf::location;
+use crate::host::read::runs_with;
 use crate::inventory::{Host, Inventory};
-use crate::module::restart::runs_with;
 use crate::node::facts::NodeFacts;
 use crate::pki::{BACKDATE, Certificate, Entry, Revocation, Role};
 

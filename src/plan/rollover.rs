@@ -18,13 +18,12 @@
 use std::collections::BTreeMap;
 
 use super::expiry::has_expired;
-use super::leaf::location;
 use super::undeployed;
-use super::{Authority, Content, Outside, Planner, outside_of};
+use super::{Authority, Outside, outside_of};
+use crate::host::client::{PROFILES, context_paths};
+use crate::host::leaf::location;
+use crate::host::read::{RECORD, runs_with};
 use crate::inventory::{ClientEnv, Host, Inventory};
-use crate::module::client::PROFILES;
-use crate::module::docker_context::context_paths;
-use crate::module::restart::{RECORD, runs_with};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Role, Signer};
 
@@ -52,7 +51,7 @@ pub struct Behind {
 /// Where a rollover is.
 #[derive(Debug)]
 pub struct Rollover {
-    current: Certificate,
+    pub(super) current: Certificate,
     next: Certificate,
     old_text: String,
     both_text: String,
@@ -173,7 +172,7 @@ impl Rollover {
     }
 
     /// Whom the bundle at a path trusts; `None` where there is none to read.
-    fn trust(&self, facts: &NodeFacts, path: &str) -> Option<Trust> {
+    pub(super) fn trust(&self, facts: &NodeFacts, path: &str) -> Option<Trust> {
         let bytes = facts.regular(path)?.content.as_deref()?;
         let bundle = Certificate::bundle_from_pem(bytes).ok()?;
         let is_next = |certificate: &Certificate| certificate.der() == self.next.der();
@@ -437,48 +436,4 @@ pub(super) fn client_files(
         }));
     }
     paths
-}
-
-impl Planner<'_> {
-    /// The step that this run takes.
-    #[must_use]
-    pub fn rollover_step(&self) -> Option<u8> {
-        let step = self.rollover.as_ref().map_or(0, |rollover| rollover.step);
-        self.rolls_over.then_some(step)
-    }
-
-    /// The CA certificates that a node shall trust.
-    #[must_use]
-    pub fn bundle(&self, host: &Host, role: Role) -> Content {
-        match &self.rollover {
-            Some(rollover) => {
-                Content::Certificates(rollover.bundle(&host.holder(), role).to_owned())
-            }
-            None => self.authority.content(),
-        }
-    }
-
-    /// Why the bundle at a path changes, where the CA is the reason.
-    #[must_use]
-    pub fn bundle_reasons(&self, host: &Host, role: Role, path: &str) -> Vec<String> {
-        if self.authority.planned {
-            return vec!["the CA is new".to_owned()];
-        }
-        let (Some(rollover), Some(facts)) = (&self.rollover, self.facts.get(&host.name)) else {
-            return Vec::new();
-        };
-        let wanted = rollover.wanted(&host.holder(), role);
-        if rollover
-            .trust(facts, path)
-            .is_none_or(|found| found == wanted)
-        {
-            return Vec::new();
-        }
-        let next = rollover.next.subject();
-        vec![match wanted {
-            Trust::Old => format!("CA rollover: {} alone for now", rollover.current.subject()),
-            Trust::Both => format!("CA rollover: {next} is trusted, too"),
-            Trust::New => format!("CA rollover: {next} alone is trusted"),
-        }]
-    }
 }

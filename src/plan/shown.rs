@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::place::Place;
 use crate::docker::{daemon_json, environment, unit};
-use crate::module::daemon_json::PATH;
-use crate::module::systemd_override::unit_files;
+use crate::host::daemon_json::PATH;
+use crate::host::unit::unit_files;
 use crate::node::facts::NodeFacts;
 use crate::pki::Certificate;
 

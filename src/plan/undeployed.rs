@@ -3,10 +3,10 @@
 //! Comes in: a client and its facts. Goes out: why it would be cut off if its CA were
 //! replaced now. Called by the rollover, which replaces what is at the declared places.
 
-use super::leaf_location;
 use crate::docker::environment;
+use crate::host::client::PROFILES;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{Host, Inventory};
-use crate::module::client::PROFILES;
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
 

@@ -10,11 +10,7 @@ use crate::playbook::{Play, Step};
 
 /// While the node may still undo a change by itself, its files are not what a
 /// plan could be made from.
-pub(super) fn unsettled(
-    planner: &Planner<'_>,
-    play: &Play,
-    host: &Host,
-) -> Result<(), PlanProblem> {
+pub fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), PlanProblem> {
     let Some(facts) = planner.facts.get(&host.name) else {
         return Ok(());
     };
@@ -23,7 +19,7 @@ pub(super) fn unsettled(
         .iter()
         .any(|step| matches!(step, Step::Transaction { .. }));
     // A proof looks on while somebody is at work.
-    let writes = play.tasks(host).any(|task| !task.module.is_proof());
+    let writes = play.tasks(host).any(|task| !task.module.is_proof);
     if let Some(run) = facts.undo_failed.first()
         && (changes || (writes && facts.working.contains_key(run)))
     {

@@ -6,7 +6,7 @@
 use super::{Plan, Planner, leaves_of};
 
 impl Planner<'_> {
-    pub(super) fn drop_unused_authority(&mut self, plan: &mut Plan, given_up: &[String]) {
+    pub fn drop_unused_authority(&mut self, plan: &mut Plan, given_up: &[String]) {
         let mut holders = leaves_of(self.inventory).into_iter();
         let is_used = holders
             .any(|(host, _)| self.facts.contains_key(&host.name) && !given_up.contains(&host.name));

@@ -10,7 +10,7 @@ use crate::pki::Role;
 use crate::plan::Action;
 
 /// Takes out what has to wait, and says so.
-pub(super) fn keep(planner: &mut Planner<'_>, plan: &mut Plan) {
+pub fn keep(planner: &mut Planner<'_>, plan: &mut Plan) {
     let closed = |host: &&Host| {
         let window = host.settings.maintenance_window.as_ref();
         window.is_some_and(|window| !window.is_open(planner.now))

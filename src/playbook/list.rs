@@ -30,7 +30,7 @@ pub fn tasks_text(playbook: &Playbook) -> String {
 }
 
 fn line(text: &mut String, indent: &str, task: &Task) {
-    let _ = write!(text, "{indent}{} ({})", task.name, task.module.name());
+    let _ = write!(text, "{indent}{} ({})", task.name, task.module.name);
     if !task.tags.is_empty() {
         let tags: Vec<&str> = task.tags.iter().map(String::as_str).collect();
         let _ = write!(text, "  tags: {}", tags.join(", "));

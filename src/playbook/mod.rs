@@ -5,10 +5,13 @@
 //! checked. Called once at the start of a run; the plan renders what is a
 //! template in it.
 
+mod after;
 mod argument;
 mod list;
+mod options;
 mod parse;
 mod select;
+mod spec;
 mod template;
 
 use std::borrow::Cow;
@@ -16,14 +19,14 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::inventory::{BatchSize, Host, Inventory};
-use crate::module::Module;
-use crate::node::facts::FactRequest;
-use crate::plan::{Allowed, Authority, Renewals, Rollover};
 
+pub use after::{After, after};
 pub use argument::Argument;
 pub use list::{hosts_text, tasks_text};
+pub use options::{Allowed, Renewals};
 pub use parse::{parse, parse_for};
 pub use select::{Filter, FilterError, names_of, select};
+pub use spec::{Kind, MODULES, Parameter, Spec, Word};
 pub use template::{Expression, FACTS, Scope, Template, TemplateError, scope};
 
 /// The playbooks that ship with the tool, by name.
@@ -83,7 +86,7 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub struct Task {
     pub name: String,
-    pub module: &'static dyn Module,
+    pub module: &'static Spec,
     pub arguments: Vec<(String, Argument)>,
     /// All of them have to hold: its own, its transaction's and its play's.
     pub when: Vec<Expression>,
@@ -100,41 +103,20 @@ impl Playbook {
         tasks.flat_map(|task| task.tags.iter().cloned()).collect()
     }
 
-    /// Adds what the tasks have to know about `host`.
-    pub fn request(&self, inventory: &Inventory, host: &Host, request: &mut FactRequest) {
-        if host.is_ca {
-            Authority::request(inventory, request);
-        }
-        if !self.only_proves() {
-            Rollover::request(inventory, host, request);
-        }
-        for play in self.plays.iter().filter(|play| play.includes(host)) {
-            for task in play.tasks(host) {
-                let known = task.as_far_as_known(host);
-                task.module.facts(inventory, host, &known, request);
-            }
-        }
-        if let Some(whole) = &self.whole {
-            whole.request(inventory, host, request);
-        }
-    }
-
     /// Whether it has certificates issued.
     #[must_use]
     pub fn issues(&self) -> bool {
         let steps = self.plays.iter().flat_map(|play| &play.steps);
         steps
             .flat_map(Step::tasks)
-            .any(|task| task.module.name() == "certificate")
+            .any(|task| task.module.word == Word::Certificate)
     }
 
     /// Whether it changes nothing, whatever is found: every task of it is a proof.
     #[must_use]
     pub fn only_proves(&self) -> bool {
         let steps = self.plays.iter().flat_map(|play| &play.steps);
-        steps
-            .flat_map(Step::tasks)
-            .all(|task| task.module.is_proof())
+        steps.flat_map(Step::tasks).all(|task| task.module.is_proof)
     }
 
     /// The same playbook, besides which `deploy` has other things to do.
@@ -147,11 +129,11 @@ impl Playbook {
     }
 
     /// Gives a parameter to every task of a module, in place of its own.
-    pub fn give(&mut self, module: &str, parameter: &str, value: &Argument) {
+    pub fn give(&mut self, module: Word, parameter: &str, value: &Argument) {
         for play in &mut self.plays {
             for step in &mut play.steps {
                 for task in step.tasks_mut() {
-                    if task.module.name() == module {
+                    if task.module.word == module {
                         task.arguments.retain(|(name, _)| name != parameter);
                         task.arguments.push((parameter.to_owned(), value.clone()));
                     }
@@ -206,7 +188,7 @@ impl Play {
     /// for everybody, and so also when `--limit` leaves its node out.
     #[must_use]
     pub fn runs(&self, task: &Task, host: &Host) -> bool {
-        self.is_within_limit(host) || (host.is_ca && task.module.is_shared())
+        self.is_within_limit(host) || (host.is_ca && task.module.is_shared)
     }
 
     fn is_within_limit(&self, host: &Host) -> bool {

@@ -10,8 +10,7 @@ use std::collections::BTreeSet;
 
 use crate::inventory::Inventory;
 use crate::inventory::names::nearest;
-use crate::module::{self, Module};
-use crate::plan::{Allowed, Renewals};
+
 use crate::yaml;
 use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::problem::Problem;
@@ -20,7 +19,8 @@ use crate::yaml::scalar::Meaning;
 use crate::yaml::source::{Span, quoted};
 
 use super::select::names_of;
-use super::{Expression, Play, Playbook, Step, Task};
+use super::spec::find;
+use super::{Allowed, Expression, MODULES, Play, Playbook, Renewals, Spec, Step, Task};
 
 const PLAY_WORDS: [&str; 8] = [
     "name",
@@ -207,12 +207,12 @@ impl Reader<'_> {
                 continue;
             };
             if let Some(task) = self.task(item, entries, &inherited) {
-                if task.module.is_reversible() {
+                if task.module.is_reversible {
                     tasks.push(task);
                 } else {
                     let message = format!(
                         "{} cannot be undone and may not stand in a transaction",
-                        quoted(task.module.name())
+                        quoted(task.module.name)
                     );
                     self.problems
                         .error(item.span, message, "here", Some(reversible()));
@@ -224,13 +224,13 @@ impl Reader<'_> {
 
     fn task(&mut self, node: &Node, entries: &[Entry], inherited: &Inherited) -> Option<Task> {
         let inherited = self.inherited(inherited, entries);
-        let mut found: Option<(&'static dyn Module, &Entry)> = None;
+        let mut found: Option<(&'static Spec, &Entry)> = None;
         for entry in entries {
             let word = entry.key.text.as_str();
             if ["name", "when", "tags"].contains(&word) {
                 continue;
             }
-            match (module::find(word), found) {
+            match (find(word), found) {
                 (Some(module), None) => found = Some((module, entry)),
                 (Some(_), Some(_)) => {
                     self.problems.error(
@@ -241,9 +241,9 @@ impl Reader<'_> {
                     );
                 }
                 (None, _) => {
-                    let known: Vec<&str> = module::MODULES
+                    let known: Vec<&str> = MODULES
                         .iter()
-                        .map(|module| module.name())
+                        .map(|module| module.name)
                         .chain(TASK_WORDS)
                         .collect();
                     self.unknown(entry, "task", &known);
@@ -262,7 +262,7 @@ impl Reader<'_> {
         let arguments = self.arguments(module, entry)?;
         let name = self
             .name_of(entries)
-            .unwrap_or_else(|| module.name().to_owned());
+            .unwrap_or_else(|| module.name.to_owned());
         Some(Task {
             name,
             module,
@@ -320,10 +320,10 @@ impl Reader<'_> {
 }
 
 fn reversible() -> String {
-    let names: Vec<&str> = module::MODULES
+    let names: Vec<&str> = MODULES
         .iter()
-        .filter(|module| module.is_reversible())
-        .map(|module| module.name())
+        .filter(|module| module.is_reversible)
+        .map(|module| module.name)
         .collect();
     format!("these may: {}", names.join(", "))
 }

@@ -10,6 +10,7 @@ use crate::inventory::names::nearest;
 use crate::inventory::{Host, host_of};
 use crate::plan::{Authority, declared, outside_of};
 use crate::playbook::Step;
+use crate::playbook::Word;
 
 impl Run<'_> {
     /// # Errors
@@ -55,7 +56,7 @@ impl Run<'_> {
     fn abandoned(&self) -> Vec<String> {
         let steps = self.playbook.plays.iter().flat_map(|play| &play.steps);
         let tasks = steps.flat_map(Step::tasks);
-        let rollovers = tasks.filter(|task| task.module.name() == "ca_rollover");
+        let rollovers = tasks.filter(|task| task.module.word == Word::CaRollover);
         rollovers.flat_map(|task| task.list("abandon")).collect()
     }
 }

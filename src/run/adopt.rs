@@ -14,15 +14,14 @@ use super::{Exit, Run, RunError, World};
 use crate::adopt::{Candidate, Standing, candidates, lines, more_facts};
 use crate::agent::Program;
 use crate::event::{Event, PlannedChange};
+use crate::host::address::{DaemonAddress, daemon_address};
 use crate::inventory::Host;
 use crate::node::facts::{NodeFacts, UnitFact};
 use crate::pki::{
     AuthorityError, AuthorityFiles, Bundle, Certificate, Chain, Ledger, Request, Response, Role,
     ca_key_hint, is_encrypted, readable,
 };
-use crate::plan::{
-    Authority, AuthorityProblem, DaemonAddress, Refusal, daemon_address, leaves_of, wanted_sans,
-};
+use crate::plan::{Authority, AuthorityProblem, Refusal, leaves_of, wanted_sans};
 use crate::secret::Secret;
 use crate::verify::pair::{self, Fit};
 

@@ -17,11 +17,12 @@ use time::OffsetDateTime;
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
 use crate::event::{Event, Events, PlannedChange};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
 use crate::node::facts::FactRequest;
 use crate::passphrase;
 use crate::pki::{CaFile, Certificate, Ledger, Request, Response, seal, unseal};
-use crate::plan::{Authority, InForce, Refusal, judge_older, leaf_location, leaves_of};
+use crate::plan::{Authority, InForce, Refusal, judge_older, leaves_of};
 use crate::secret::Secret;
 
 /// What of the command line is `ca backup`'s own.

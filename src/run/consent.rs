@@ -6,8 +6,8 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use super::RunError;
-use crate::module::verify::after;
 use crate::plan::{Action, Plan};
+use crate::playbook::after;
 
 /// Running containers that the plan's restarts stop, by host, in its order; `None` for an
 /// unknown number.

@@ -13,9 +13,10 @@ use futures::stream::FuturesUnordered;
 
 use super::Run;
 use crate::apply::PROBE_CLIENTS;
+use crate::host::address::daemon_address;
 use crate::inventory::Host;
 use crate::node::DialError;
-use crate::plan::{Action, Plan, Served, daemon_address};
+use crate::plan::{Action, Plan, Served};
 use crate::session::Node;
 
 /// sshd answers at once whether it forwards.

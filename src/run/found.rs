@@ -12,13 +12,14 @@ use super::{Run, World};
 use crate::agent::Program;
 use crate::apply::{InPlace, PROBE_CLIENTS};
 use crate::event::{Check, Event, Proof, Verdict};
+use crate::host::address::DaemonAddress;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{Host, Inventory, Listen};
-use crate::module::launch::launched;
-use crate::module::restart::listens_as_declared;
-use crate::module::verify::After;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Role};
-use crate::plan::{DaemonAddress, leaf_location};
+use crate::plan::launch::launched;
+use crate::plan::launch::listens_as_declared;
+use crate::playbook::After;
 use crate::session::Node;
 use crate::verify::{Expectations, closed, verify};
 

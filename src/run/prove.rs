@@ -10,11 +10,12 @@ use super::{Run, World};
 use crate::agent::Program;
 use crate::apply::{InPlace, Materials};
 use crate::event::{Event, Events, Proof};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
-use crate::module::verify::after;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, Role};
-use crate::plan::{Action, leaf_location};
+use crate::plan::Action;
+use crate::playbook::after;
 use crate::verify::{Expectations, verify};
 
 impl Run<'_> {

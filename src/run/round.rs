@@ -12,8 +12,8 @@ use crate::agent::{Program, RunningAgent};
 use crate::apply::{InPlace, Materials, Outcome};
 use crate::event::{Check, Proof, Verdict};
 use crate::journal::left::Left;
-use crate::module::verify::after;
 use crate::pki::Request;
+use crate::playbook::after;
 
 impl Run<'_> {
     /// What is planned is shown, carried out and proved.

@@ -11,13 +11,14 @@ use super::World;
 use crate::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
+use crate::host::client::{context_name, context_paths};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
-use crate::module::docker_context::{context_name, context_paths};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Certificate, Entry, Role};
 use crate::plan::{
-    Authority, LeftKey, Renewal, Rollover, UnderWay, authority_warning, leaf_location, leaves_of,
-    left_keys, look_at_leaf, renewal, request_leaf, revoked_reason,
+    Authority, LeftKey, Renewal, Rollover, UnderWay, authority_warning, leaves_of, left_keys,
+    look_at_leaf, renewal, request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.

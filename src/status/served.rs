@@ -10,10 +10,12 @@ use super::World;
 use super::rows::{Faults, age, judge, text};
 use crate::docker::tls::DaemonMode;
 use crate::event::{CertificateRole, CertificateSource, CertificateState, CertificateStatus};
+use crate::host::address::daemon_address;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::{Host, Inventory};
 use crate::node::DialError;
 use crate::pki::{Certificate, Role};
-use crate::plan::{Renewal, daemon_address, leaf_location};
+use crate::plan::Renewal;
 use crate::verify::probe::{Answer, ServerFault, Shown};
 use crate::verify::{DEADLINE, Unreached, foreign_authorities, handshake};
 

@@ -8,10 +8,10 @@
 use super::daemon::{refused_by_tls, tls_words};
 use super::{Attempt, DEADLINE, tool_record};
 use crate::event::{Check, Proof, Verdict};
+use crate::host::leaf::location as leaf_location;
 use crate::node::DialError;
 use crate::node::script::Script;
 use crate::pki::Role;
-use crate::plan::leaf_location;
 
 /// What a client proves its identity with: what its people use comes first.
 const TOOLS: &str = "docker curl openssl";

@@ -8,9 +8,9 @@ use futures::future::join_all;
 use super::DEADLINE;
 use super::daemon::local_socket;
 use crate::event::{Check, Proof, Verdict};
+use crate::host::address::DaemonAddress;
 use crate::inventory::Host;
 use crate::node::DialError;
-use crate::plan::DaemonAddress;
 use crate::session::Node;
 
 /// Tries each address from each of the nodes, and the local socket from the daemon's own.

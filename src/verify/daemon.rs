@@ -3,13 +3,14 @@
 //!
 //! Comes in: the connected node. Goes out: proofs. Called by [`super::verify`].
 
-use super::{DAEMON_TOOLS, TOOL_DEADLINE, find_record};
+use super::record::{DAEMON_TOOLS, TOOL_DEADLINE, find_record};
 use crate::docker::tls::{ClientMode, DaemonMode};
 use crate::event::{Check, Proof, Verdict};
+use crate::host::address::daemon_address;
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
 use crate::node::script::Script;
 use crate::pki::Role;
-use crate::plan::{daemon_address, leaf_location};
 use crate::session::Node;
 
 /// What is tried on the daemon's own node: its own pair as a client's, and the

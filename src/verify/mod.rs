@@ -14,12 +14,12 @@ mod judge;
 mod names;
 pub mod pair;
 pub mod probe;
+mod record;
 mod selection;
 
 pub use closed::closed;
 pub use daemon::local_socket;
 pub use judge::{asked_for, foreign_authorities, judge_shown};
-pub use selection::VerifyScope;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,22 +30,19 @@ use futures::future::BoxFuture;
 
 use crate::docker::tls::DaemonMode;
 use crate::event::{Check, Event, Events, Phase, Proof, Sample, Verdict};
+use crate::host::address::{DaemonAddress, daemon_address};
 use crate::inventory::{Host, Inventory};
 use crate::node::DialError;
 use crate::node::script::Script;
-use crate::node::transaction::Report;
 use crate::pki::{Certificate, Role};
-use crate::plan::{DaemonAddress, daemon_address};
 use crate::session::Node;
 use daemon::from_daemon;
 use probe::{Answer, Identity, Shown, is_refusal};
+use record::{TOOL_DEADLINE, find_record};
 
 /// A daemon that does not answer within this time does not answer.
 pub const DEADLINE: Duration = Duration::from_secs(10);
-/// A proof that runs a tool on the node: the tool's own deadline and some.
-const TOOL_DEADLINE: Duration = Duration::from_secs(30);
-/// What shows that a server certificate is refused: the lightest comes first.
-const DAEMON_TOOLS: &str = "curl docker openssl";
+
 /// The port that plain Docker uses by convention.
 const PLAIN_PORT: u16 = 2375;
 /// Proofs under way at one time.
@@ -420,35 +417,9 @@ async fn tool_record(
     find_record(&output, word)
 }
 
-/// What a tool said, without curl's paragraph on how to switch verification off.
-fn on_one_line(said: &str) -> String {
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    let of_tool = lines.take_while(|line| !line.starts_with("More details here:"));
-    crate::node::visible(&of_tool.collect::<Vec<_>>().join("; "))
-}
-
-fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), String> {
-    let report = Report::parse(output);
-    report
-        .records
-        .iter()
-        .find_map(|fields| match fields.as_slice() {
-            [first, outcome, tool, said] if first == word => {
-                Some((outcome.clone(), tool.clone(), on_one_line(said)))
-            }
-            _ => None,
-        })
-        .ok_or_else(|| {
-            report.failed.map_or_else(
-                || "the node's answer broke off".to_owned(),
-                |(step, message)| format!("{step}: {message}"),
-            )
-        })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{DialError, Unreached, on_one_line, unreached};
+    use super::{DialError, Unreached, unreached};
     use crate::event::{Check, Verdict};
 
     #[test]
@@ -500,14 +471,5 @@ mod tests {
         ] {
             assert_eq!(unreached(check, &closed), verdict, "{check:?}");
         }
-    }
-
-    #[test]
-    fn what_a_tool_says_is_one_line_without_its_advice() {
-        let said = "curl: (60) SSL certificate problem: certificate has expired\nMore details here: https://curl.se/docs/sslcerts.html\n\ncurl failed to verify the legitimacy of the server and therefore could not\nestablish a secure connection to it.";
-        let expected = "curl: (60) SSL certificate problem: certificate has expired";
-        assert_eq!(on_one_line(said), expected);
-        assert_eq!(on_one_line("one \n\n two\r\n"), "one; two");
-        assert_eq!(on_one_line("a\u{1b}[2J"), "a\\u{1b}[2J");
     }
 }

@@ -18,9 +18,9 @@ use futures::future::BoxFuture;
 use super::probe::{Answer, Shown};
 use super::{Expectations, asked_for, handshake, judge_shown};
 use crate::event::{Check, Proof, Verdict};
+use crate::host::address::daemon_address;
 use crate::inventory::{Host, Inventory};
 use crate::pki::{Certificate, Role, San};
-use crate::plan::daemon_address;
 use crate::session::Node;
 
 /// Nobody waits long for a name that nobody has to use.

@@ -5,12 +5,13 @@
 //! shows it by serving the certificate, a client by being let in. Called before
 //! a pair that was made elsewhere is taken into the ledger.
 
-use super::{DEADLINE, TOOL_DEADLINE, find_record, handshake, tool_record};
-use crate::docker::daemon_json::TlsPaths;
+use super::record::{TOOL_DEADLINE, find_record};
+use super::{DEADLINE, handshake, tool_record};
 use crate::docker::tls::ClientMode;
+use crate::docker::tls::TlsPaths;
+use crate::host::address::DaemonAddress;
 use crate::node::script::Script;
 use crate::pki::Certificate;
-use crate::plan::DaemonAddress;
 use crate::session::Node;
 
 /// The tools that accept a daemon's certificate without a SAN come first: it is

@@ -8,16 +8,7 @@
 
 use std::collections::BTreeSet;
 
-/// What `dtls_verify` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VerifyScope {
-    /// The client with every daemon.
-    Full,
-    /// Every client with a daemon, every daemon with a client.
-    Sample,
-    /// The client with its own daemon, and nothing but its own certificate.
-    Own,
-}
+use crate::inventory::VerifyScope;
 
 /// So many pairs are all tried where nothing is said.
 const FEW: usize = 100;

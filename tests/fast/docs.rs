@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use dtls_deploy::inventory::{ReadBy, variable_table};
-use dtls_deploy::module::MODULES;
+use dtls_deploy::playbook::MODULES;
 use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
 
 use crate::page;
@@ -26,20 +26,14 @@ fn upper(text: &str) -> String {
 fn modules() -> String {
     let mut text = String::new();
     for module in MODULES {
-        writeln!(
-            text,
-            "\n### {}\n\n{}.",
-            module.name(),
-            upper(module.summary())
-        )
-        .unwrap();
-        if module.is_reversible() {
+        writeln!(text, "\n### {}\n\n{}.", module.name, upper(module.summary)).unwrap();
+        if module.is_reversible {
             text.push_str("May stand in a `transaction:`.\n");
         }
-        if !module.parameters().is_empty() {
+        if !module.parameters.is_empty() {
             text.push_str("\n| parameter | what it may be | |\n|---|---|---|\n");
         }
-        for parameter in module.parameters() {
+        for parameter in module.parameters {
             let required = if parameter.required {
                 "**needed**; "
             } else {

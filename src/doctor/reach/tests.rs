@@ -10,7 +10,8 @@ use super::*;
 use crate::event::FailureKind;
 use crate::inventory::{Environment, Inventory, MemoryFiles, load};
 use crate::node::facts::{File, FileFact, Network};
-use crate::plan::{Authority, examine};
+use crate::orchestrator::examine;
+use crate::plan::Authority;
 use crate::playbook::{SHIPPED, parse};
 use crate::verify::probe::ServerFault;
 

@@ -2,12 +2,14 @@
 //!
 //! Comes in: the files that were there before a run, and what is in place. Goes out: a refusal.
 
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
-use crate::module::{holders, launch};
+use crate::module::shared::holders;
 use crate::node::facts::NodeFacts;
 use crate::node::generation::BeforeRun;
 use crate::pki::{Certificate, Role};
-use crate::plan::{Change, Planner, Refusal, leaf_location, revoked_reason};
+use crate::plan::launch;
+use crate::plan::{Change, Planner, Refusal, revoked_reason};
 
 /// The CAs that going back makes the node trust again, where the command line names them.
 ///

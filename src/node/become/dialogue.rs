@@ -3,13 +3,14 @@
 //! Comes in: a process that was started, its prompt and its marker. Goes out:
 //! whether it asks, runs, or why it does neither.
 
+use crate::node::text::last_words;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::BecomeError;
 use crate::node::begin::MOST_SAID;
-use crate::node::{Connection, Marker, Process, visible};
+use crate::node::{Connection, Marker, Process};
 use crate::secret::Secret;
 
 #[derive(PartialEq, Eq)]
@@ -178,11 +179,4 @@ fn after_prompt<'a>(text: &'a [u8], prompt: &str) -> &'a [u8] {
         .rposition(|window| window == closed.as_bytes());
     last.and_then(|begin| text.get(begin + closed.len()..))
         .unwrap_or(text)
-}
-
-/// The last line that says something, as it may be shown.
-pub(super) fn last_words(text: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(text);
-    let line = text.lines().rfind(|line| !line.trim().is_empty())?;
-    Some(visible(line))
 }

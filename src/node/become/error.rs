@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::dialogue::last_words;
+use crate::node::text::last_words;
 use crate::node::{ConnectionError, ExitStatus, visible};
 use crate::secret::Secret;
 

@@ -40,6 +40,17 @@ struct Said {
     status: String,
 }
 
+impl NodeFacts {
+    /// Parses the answer to a request.
+    ///
+    /// # Errors
+    /// When the script said why it failed, when its output is not whole, and when it names
+    /// what was not asked for.
+    pub fn parse(output: &[u8], request: &FactRequest) -> Result<Self, FactError> {
+        Parser::new(output).ok_or(FactError::NoAnswer)?.run(request)
+    }
+}
+
 impl<'a> Parser<'a> {
     /// For the answer of a node; `None` where it has not begun.
     pub(super) fn new(output: &'a [u8]) -> Option<Self> {

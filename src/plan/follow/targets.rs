@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::host::client::PROFILES;
+use crate::host::client::{context_name, context_paths};
+use crate::host::leaf::location as leaf_location;
 use crate::inventory::Host;
-use crate::module::client::PROFILES;
-use crate::module::docker_context::{context_name, context_paths};
 use crate::node::facts::NodeFacts;
 use crate::pki::Role;
-use crate::plan::{Planner, leaf_location};
+use crate::plan::Planner;
 
 /// What a file of a client is for.
 #[derive(Debug, Clone)]

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::wanted::{location, wanted_sans};
+use super::wanted::wanted_sans;
+use crate::host::leaf::location;
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::pki::{Certificate, ExtendedKeyUsage, Role, Subject};

@@ -4,24 +4,13 @@
 //! paths, names, and what facts are needed. Called by whatever plans, delivers,
 //! proves or lists a leaf.
 
+use crate::host::leaf::location;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::inventory::{Files, Host};
+use crate::inventory::Host;
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::{Role, San};
-
-/// Where a role's files are on its node.
-#[must_use]
-pub fn location(host: &Host, role: Role) -> (String, Files) {
-    match role {
-        Role::Daemon => (
-            host.settings.daemon_dir.clone(),
-            host.settings.daemon_files.clone(),
-        ),
-        Role::Client => (host.settings.client_dir.clone(), Files::default()),
-    }
-}
 
 /// What is asked of a node about the three files of a role.
 pub fn request(host: &Host, role: Role, request: &mut FactRequest) {

@@ -2,15 +2,14 @@
 //! declares out. Called by the reader of tasks.
 
 use super::Reader;
-use crate::module::{Kind, Module, Parameter};
-use crate::playbook::{Argument, Template};
+use crate::playbook::{Argument, Kind, Parameter, Spec, Template};
 use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::source::quoted;
 
 /// What was written in place of a mapping, as the value of the parameter that it must be:
 /// `command: {argv: [touch, x]}`.
-fn example(module: &dyn Module, node: &Node) -> Option<String> {
-    let parameters = module.parameters().iter();
+fn example(module: &Spec, node: &Node) -> Option<String> {
+    let parameters = module.parameters.iter();
     let parameter = parameters.clone().find(|parameter| parameter.required);
     let parameter = parameter.or_else(|| parameters.clone().next())?;
     let words: Vec<String> = match &node.value {
@@ -26,7 +25,7 @@ fn example(module: &dyn Module, node: &Node) -> Option<String> {
         Kind::TextList => format!("[{}]", words.join(", ")),
         _ => words.concat(),
     };
-    let (module, name) = (module.name(), parameter.name);
+    let (module, name) = (module.name, parameter.name);
     Some(format!("`{module}: {{{name}: {value}}}`"))
 }
 
@@ -50,16 +49,16 @@ fn in_flow(text: &str) -> String {
 impl Reader<'_> {
     pub(super) fn arguments(
         &mut self,
-        module: &'static dyn Module,
+        module: &Spec,
         entry: &Entry,
     ) -> Option<Vec<(String, Argument)>> {
-        let parameters = module.parameters();
+        let parameters = module.parameters;
         let none = Vec::new();
         let given: &[Entry] = match &entry.node.value {
             Value::Mapping(entries) => entries,
             _ if entry.node.is_null() => &none,
             _ => {
-                let message = format!("the parameters of {} are a mapping", quoted(module.name()));
+                let message = format!("the parameters of {} are a mapping", quoted(module.name));
                 let help = example(module, &entry.node);
                 self.problems.error(entry.node.span, message, "here", help);
                 return None;
@@ -70,7 +69,7 @@ impl Reader<'_> {
             let name = argument.key.text.as_str();
             let Some(parameter) = parameters.iter().find(|parameter| parameter.name == name) else {
                 let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name).collect();
-                self.unknown(argument, module.name(), &names);
+                self.unknown(argument, module.name, &names);
                 continue;
             };
             if let Some(value) = self.value(parameter, &argument.node) {
@@ -82,7 +81,7 @@ impl Reader<'_> {
             if !given.iter().any(is_given) {
                 let message = format!(
                     "{} needs {}: {}",
-                    quoted(module.name()),
+                    quoted(module.name),
                     quoted(parameter.name),
                     parameter.summary
                 );

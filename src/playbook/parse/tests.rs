@@ -17,7 +17,7 @@ fn the_deployment_is_one_transaction_of_four() {
         .flat_map(|play| &play.steps)
         .filter_map(|step| match step {
             Step::Transaction { tasks, .. } => {
-                Some(tasks.iter().map(|task| task.module.name()).collect())
+                Some(tasks.iter().map(|task| task.module.name).collect())
             }
             Step::Task(_) => None,
         })

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
+use dtls_deploy::orchestrator::plan;
 use dtls_deploy::pki::Role;
-use dtls_deploy::plan::{Action, Plan, Renewals, plan};
+use dtls_deploy::plan::{Action, Plan};
+use dtls_deploy::playbook::Renewals;
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use dtls_deploy::module::MODULES;
 use dtls_deploy::pki::{Role, Signer};
 use dtls_deploy::plan::{Action, Content, FileChange};
+use dtls_deploy::playbook::MODULES;
 use proptest::prelude::*;
 
 use crate::plan_support::case::Case;
@@ -250,7 +250,7 @@ proptest! {
 #[test]
 fn every_module_has_its_folder_and_a_case_without_changes() {
     for module in MODULES {
-        let name = module.name();
+        let name = module.name;
         let quiet = folder(name).join("no_change.yaml");
         let text = std::fs::read_to_string(&quiet)
             .unwrap_or_else(|_| panic!("{} is missing", quiet.display()));
@@ -271,7 +271,7 @@ fn every_module_has_its_folder_and_a_case_without_changes() {
     for entry in std::fs::read_dir(folder("")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(
-            MODULES.iter().any(|module| module.name() == name),
+            MODULES.iter().any(|module| module.name == name),
             "tests/plan/{name} belongs to no module"
         );
     }

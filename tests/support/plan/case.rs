@@ -9,12 +9,13 @@ use dtls_deploy::doctor::examine_facts;
 use dtls_deploy::event::Finding;
 use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use dtls_deploy::node::facts::NodeFacts;
+use dtls_deploy::orchestrator::examine;
+use dtls_deploy::orchestrator::plan;
 use dtls_deploy::pki::{
     AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject,
 };
-use dtls_deploy::plan::{
-    Allowed, Authority, Plan, Renewals, examine, issued_names, leave_out_shared, plan, revoked,
-};
+use dtls_deploy::plan::{Authority, Plan, issued_names, leave_out_shared, revoked};
+use dtls_deploy::playbook::{Allowed, Renewals};
 use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use serde::Deserialize;
 use serde_json::Value;

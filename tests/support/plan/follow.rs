@@ -9,10 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dtls_deploy::docker::context;
 use dtls_deploy::docker::tls::DaemonMode;
+use dtls_deploy::host::address::daemon_address;
+use dtls_deploy::host::leaf::location as leaf_location;
 use dtls_deploy::inventory::{Host, Inventory};
-use dtls_deploy::module::restart::mode_now;
+use dtls_deploy::orchestrator::plan;
 use dtls_deploy::pki::{Certificate, Role};
-use dtls_deploy::plan::{OWNER, daemon_address, leaf_location, plan};
+use dtls_deploy::plan::OWNER;
+use dtls_deploy::plan::launch::mode_now;
 use dtls_deploy::playbook::Playbook;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use dtls_deploy::host::read::RECORD;
 use dtls_deploy::inventory::{Host, Inventory};
-use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{FactRequest, NodeFacts};
+use dtls_deploy::orchestrator;
 use dtls_deploy::pki::{
     Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Ledger, Role,
     SignedLeaf, Signer, sha256_hex,
@@ -56,7 +57,7 @@ impl Lab {
         let mut facts = BTreeMap::new();
         for host in &inventory.hosts {
             let mut request = FactRequest::default();
-            playbook.request(inventory, host, &mut request);
+            orchestrator::request(playbook, inventory, host, &mut request);
             if unreachable.contains(&host.name) {
                 continue;
             }
@@ -374,7 +375,7 @@ impl Lab {
     /// The certificates that lie on the nodes, daemons' first.
     pub fn leaves(&self, inventory: &Inventory) -> Vec<Vec<u8>> {
         let of = |host: &Host, role: Role| {
-            let (directory, files) = dtls_deploy::plan::leaf_location(host, role);
+            let (directory, files) = dtls_deploy::host::leaf::location(host, role);
             let directory = directory.replace("~/", "/home/ubuntu/");
             let stored = self.machines[&host.name].stored(&format!("{directory}/{}", files.cert));
             stored.unwrap().bytes.clone()

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use dtls_deploy::host::read::RECORD;
 use dtls_deploy::inventory::Host;
-use dtls_deploy::module::restart::RECORD;
 use dtls_deploy::node::facts::{
     Component, EngineFact, FactRequest, File, FileFact, Loaded, LoadedCommand, Network, NodeFacts,
     Space, UnitFact,

@@ -2,33 +2,33 @@
 //!
 //! Comes in: the facts and what the plan changes so far. Goes out: the question
 //! for `dockerd --validate`, or a refusal where a flag and daemon.json collide.
-//! Called by `restart`.
+//! Called by `restart` and by whoever asks whom a daemon lets in.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-use super::{daemon_json, loaded_unit, systemd_override};
-use crate::docker::daemon_json::{
-    TlsPaths, hosts, mode_of, named_paths as settings_paths, tcp_hosts,
-};
+use super::{Action, Change, Content, Refusal};
+use crate::docker::daemon_json::{hosts, mode_of, named_paths as settings_paths, tcp_hosts};
 use crate::docker::flags::collisions;
+use crate::docker::tls::TlsPaths;
 use crate::docker::tls::{self, DaemonMode};
 use crate::docker::unit::{
     LOADED, UnitFile, command_line, is_local, listeners, listens, others, sets_exec_start,
 };
+use crate::host::address::{DaemonAddress, daemon_address};
+use crate::host::{daemon_json, loaded_unit, unit};
 use crate::inventory::Host;
 use crate::node::facts::NodeFacts;
 use crate::node::transaction::RunningChanges;
 use crate::node::validation::{TlsFile, Validation};
-use crate::plan::{Action, Change, Content, DaemonAddress, Refusal, daemon_address};
 
 /// What dockerd is to be asked; nothing where its command line cannot be told.
 ///
 /// # Errors
 /// When dockerd would not start with both the flags and daemon.json.
-pub(super) fn validation(
+pub fn validation(
     host: &Host,
     facts: &NodeFacts,
     planned: &[Change],
@@ -86,7 +86,8 @@ pub(super) fn validation(
 
 /// What the restart may change of the running daemon, and what else it brings with it: what
 /// somebody has changed since the daemon was started.
-pub(super) fn changes(
+#[must_use]
+pub fn changes(
     host: &Host,
     facts: &NodeFacts,
     planned: &[Change],
@@ -139,15 +140,12 @@ pub(super) fn changes(
 
 /// Program and arguments as systemd will pass them; none where that cannot be
 /// told.
-pub(super) fn command_line_of(
-    host: &Host,
-    facts: &NodeFacts,
-    planned: &[Change],
-) -> Option<Vec<String>> {
+#[must_use]
+pub fn command_line_of(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Option<Vec<String>> {
     let files = unit_files(host, facts, planned);
     let unit = facts.unit.clone().unwrap_or_default();
     // Without ours a file that cannot be read may set it.
-    let own = systemd_override::path(host);
+    let own = unit::path(host);
     let own = files.iter().find(|file| file.path == own);
     if !own.is_some_and(|file| sets_exec_start(&file.text))
         && !files.iter().any(|file| file.path == LOADED)
@@ -155,16 +153,13 @@ pub(super) fn command_line_of(
     {
         return None;
     }
-    let environment = systemd_override::environment(&unit, facts, &files);
+    let environment = unit::environment(&unit, facts, &files);
     command_line(&files, &environment)
 }
 
 /// A file as it will be.
-pub(super) fn text_of<'a>(
-    path: &str,
-    facts: &'a NodeFacts,
-    planned: &'a [Change],
-) -> Option<&'a str> {
+#[must_use]
+pub fn text_of<'a>(path: &str, facts: &'a NodeFacts, planned: &'a [Change]) -> Option<&'a str> {
     let planned = planned
         .iter()
         .rev()
@@ -182,9 +177,10 @@ pub(super) fn text_of<'a>(
 
 /// The unit's files as they will be, in systemd's order: our drop-in, and what else is changed in
 /// its directory, by going back to a time when ours had another name.
-pub(super) fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
-    let mut files = systemd_override::unit_files(facts);
-    let directory = systemd_override::directory(&host.settings.unit);
+#[must_use]
+pub fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
+    let mut files = unit::unit_files(facts);
+    let directory = unit::directory(&host.settings.unit);
     let changed = planned.iter().filter_map(|change| match &change.action {
         Action::File(file) if file.directory == directory => Some(file.path()),
         _ => None,
@@ -219,16 +215,17 @@ fn place_in(files: &mut Vec<UnitFile>, own: String, text: Option<&str>) {
 /// What dockerd will read and where it will be reached, by the node's own files as they will be:
 /// going back, they say something else than the inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Launched {
+pub struct Launched {
     pub mode: Option<DaemonMode>,
     pub paths: TlsPaths,
     pub address: DaemonAddress,
 }
 
-pub(crate) fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched {
+#[must_use]
+pub fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched {
     let settings = text_of(daemon_json::PATH, facts, planned).unwrap_or_default();
     let files = unit_files(host, facts, planned);
-    let directory = systemd_override::directory(&host.settings.unit);
+    let directory = unit::directory(&host.settings.unit);
     let own = format!("{directory}/{}", host.settings.dropin);
     // Where the command line as a whole cannot be told: one with specifiers such as `%H`.
     let own_flags = || {
@@ -299,4 +296,36 @@ fn place(flag: &str, files: &[UnitFile], facts: &NodeFacts) -> String {
         )
         .next();
     found.map_or_else(|| "the unit".to_owned(), str::to_owned)
+}
+
+/// Whether dockerd listens where the inventory says once these changes are made on its host.
+#[must_use]
+pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -> bool {
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment: Vec<(&str, &str)> = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
+        .collect();
+    let files = unit_files(host, facts, planned);
+    let (found, _) = listeners(&files, &environment);
+    let mut found: Vec<String> = found.into_iter().map(|one| one.address).collect();
+    let settings = text_of(daemon_json::PATH, facts, planned);
+    found.extend(tcp_hosts(settings.unwrap_or_default()));
+    let declared = host.settings.listen.first();
+    declared.is_none_or(|declared| found.contains(&declared.text))
+}
+
+/// Whether the daemon as it is now would speak TLS.
+#[must_use]
+pub fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
+    mode_now(host, facts).is_some()
+}
+
+/// Whom the daemon as it is now would let in; `None` where it does not speak TLS.
+#[must_use]
+pub fn mode_now(host: &Host, facts: &NodeFacts) -> Option<tls::DaemonMode> {
+    let settings = facts.text(daemon_json::PATH).and_then(mode_of);
+    let flags = || tls::mode_of(&command_line_of(host, facts, &[])?);
+    settings.or_else(flags)
 }

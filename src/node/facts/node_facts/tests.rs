@@ -1,8 +1,11 @@
+use crate::node::facts::FactRequest;
+use crate::node::facts::Owner;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
 use super::*;
+use crate::node::facts::Holder;
 
 mod hostile;
 

@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
-use super::preflight::{self, Look};
-use super::{Change, Note, Plan, Planner, Refusal, plan, plan_task, unsettled};
+use super::{plan, plan_task, planner};
 use crate::inventory::{Host, Inventory};
 use crate::node::facts::NodeFacts;
-use crate::playbook::{Playbook, scope};
+use crate::plan::preflight::{self, Look};
+use crate::plan::unsettled::unsettled;
+use crate::plan::{Change, Note, Plan, Refusal};
+use crate::playbook::{Playbook, Word, scope};
 
 /// What is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// A task of this module.
-    Module(&'static str),
+    Module(Word),
     /// The last change there is not settled.
     Unsettled,
     Clock,
@@ -62,7 +64,7 @@ pub fn examine(
         changes: Vec::new(),
         notes: Vec::new(),
     };
-    let mut planner = Planner::new(inventory, playbook, facts, now);
+    let mut planner = planner(inventory, playbook, facts, now);
     for play in &playbook.plays {
         for host in play.hosts(inventory) {
             let Some(known) = facts.get(&host.name) else {
@@ -75,9 +77,9 @@ pub fn examine(
             let known = scope(host, Some(known));
             let mut is_refused = false;
             for task in play.tasks(host) {
-                let module = task.module.name();
+                let module = task.module.word;
                 // It would judge files that were not written.
-                if is_refused && module == "restart" {
+                if is_refused && module == Word::Restart {
                     continue;
                 }
                 match plan_task(&mut planner, host, task, &known) {

@@ -6,12 +6,12 @@
 
 use serde_json::Value;
 
-use super::leaf_location;
-use crate::docker::daemon_json::TlsPaths;
+use crate::docker::tls::TlsPaths;
 use crate::docker::unit::command_line;
+use crate::host::daemon_json::{PATH, tls_paths};
+use crate::host::leaf::location;
+use crate::host::unit::{environment, unit_files};
 use crate::inventory::Host;
-use crate::module::daemon_json::{PATH, tls_paths};
-use crate::module::systemd_override::{environment, unit_files};
 use crate::node::facts::{FactRequest, NodeFacts};
 use crate::pki::Role;
 
@@ -19,7 +19,7 @@ use crate::pki::Role;
 #[must_use]
 pub fn paths(host: &Host, role: Role, facts: &NodeFacts) -> TlsPaths {
     if role == Role::Client {
-        let (directory, files) = leaf_location(host, role);
+        let (directory, files) = location(host, role);
         let directory = facts.expand(&directory);
         return TlsPaths {
             ca: format!("{directory}/{}", files.ca),
@@ -69,7 +69,8 @@ pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
 }
 
 /// dockerd's arguments, as far as they can be told from the unit's files.
-pub(crate) fn arguments(facts: &NodeFacts) -> Vec<String> {
+#[must_use]
+pub fn arguments(facts: &NodeFacts) -> Vec<String> {
     let Some(unit) = &facts.unit else {
         return Vec::new();
     };
@@ -83,7 +84,8 @@ pub(crate) fn arguments(facts: &NodeFacts) -> Vec<String> {
 }
 
 /// The values of a flag: `--flag=VALUE` and `--flag VALUE`.
-pub(crate) fn values(arguments: &[String], flag: &str) -> Vec<String> {
+#[must_use]
+pub fn values(arguments: &[String], flag: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {

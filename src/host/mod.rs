@@ -1,0 +1,15 @@
+//! One host as docker and systemd see it: the paths, units and contexts that its facts and the
+//! inventory give. Asked by the plan, by every module and by every report; plans nothing.
+
+pub mod address;
+pub mod ca;
+pub mod client;
+pub mod daemon_json;
+pub mod generations;
+pub mod in_use;
+pub mod init_script;
+pub mod leaf;
+pub mod loaded_unit;
+pub mod read;
+pub mod socket;
+pub mod unit;

@@ -1,0 +1,22 @@
+//! What the proof of a playbook comes after.
+
+use super::{Playbook, Step};
+
+/// What a playbook does that leaves hosts otherwise than the inventory says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    Rollback,
+    Remove,
+}
+
+/// What the proof of a playbook comes after, where it measures hosts by their own files.
+#[must_use]
+pub fn after(playbook: &Playbook) -> Option<After> {
+    let steps = playbook.plays.iter().flat_map(|play| &play.steps);
+    let mut proofs = steps.flat_map(Step::tasks);
+    proofs.find_map(|task| match task.argument("after") {
+        Some("rollback") if task.module.is_proof => Some(After::Rollback),
+        Some("remove") if task.module.is_proof => Some(After::Remove),
+        _ => None,
+    })
+}
