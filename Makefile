@@ -39,7 +39,7 @@ unit:
 # them. Every test run does the same for a second.
 FUZZ_SECONDS ?= 300
 fuzz:
-	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --lib -- --nocapture --test-threads 2 $(or $(FUZZ),fuzz)
+	FUZZ_SECONDS=$(FUZZ_SECONDS) cargo test --workspace --lib --test fast -- --nocapture --test-threads 2 $(or $(FUZZ),fuzz)
 
 # A failure at every step of every node's part in a run; hours. Goes on where it
 # was interrupted, unless FAULTS_FRESH=1. FAULTS_ONLY="rotation error power"
@@ -57,11 +57,11 @@ fmt:
 
 lint:
 	cargo fmt --all --check
-	cargo clippy --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/selftest tests/lab/provision tests/run tests/prepare .ci/run
 	shellcheck -x tests/vagrant/run tests/vagrant/*.sh
 	shellcheck packaging/deb docs/build src/cli/completions.bash
-	cat src/node/prelude/base.sh src/node/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
+	cat crates/node/src/prelude/base.sh crates/node/src/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
 	shellcheck tests/faults/shim.sh tests/e2e/key_types/try.sh
 	shellcheck benches/lab benches/compare.d/contenders/bash-steps benches/compare.d/contenders/bash-batched benches/scale.d/systemctl
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::history;
-use crate::journal::{self, Journal};
-use crate::passphrase;
-use crate::playbook::Allowed;
-use crate::run::Options;
+use plan::playbook::Allowed;
+use run::Options;
+use run::journal::{self, Journal};
+use run::passphrase;
 
 mod arguments;
 mod authority;
@@ -211,7 +211,7 @@ pub fn check(words: &[String]) -> Result<(), String> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    crate::dumps::forbid();
+    base::dumps::forbid();
     if let Err(error) = passphrase::take_from_environment() {
         eprintln!("Error: the passphrase cannot be taken out of the environment: {error}");
         return ExitCode::from(1);
@@ -220,7 +220,7 @@ pub fn main() -> ExitCode {
     limits::raise_open_files();
     let cli = Cli::parse();
     let exit = match (cli.command, cli.deploy) {
-        (Some(Command::CaAgent), _) => return crate::pki::agent_main(),
+        (Some(Command::CaAgent), _) => return pki::agent_main(),
         (Some(Command::Schedule(action)), _) => return schedule::main(&action),
         (Some(Command::Init(arguments)), _) => init::main(arguments),
         (Some(Command::Env(arguments)), _) => env::main(&arguments),

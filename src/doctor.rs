@@ -22,27 +22,27 @@ mod rollover;
 mod socket;
 mod system;
 
-use crate::plan::LeftKey;
+use plan::LeftKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
-use crate::host::address::daemon_address;
-use crate::host::leaf::location as leaf_location;
-use crate::host::read::RECORD;
-use crate::inventory::{Host, Inventory};
-use crate::look::{Look, hosts};
-use crate::node::facts::{FactRequest, NodeFacts};
-use crate::orchestrator::{Examined, examine};
-use crate::pki::Role;
-use crate::plan::{Action, Authority, Change};
-use crate::playbook::Playbook;
-use crate::run::Exit;
-use crate::session::{Gathered, Node};
+use base::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
 use findings::{Findings, Mending};
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+use pki::Role;
+use plan::host::address::daemon_address;
+use plan::host::leaf::location as leaf_location;
+use plan::host::read::RECORD;
+use plan::orchestrator::{Examined, examine};
+use plan::playbook::Playbook;
+use plan::{Action, Authority, Change};
+use run::Exit;
+use run::look::{Look, hosts};
+use run::session::{Gathered, Node};
 
 /// A look that ends in findings.
 #[derive(Debug)]

@@ -12,14 +12,14 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::event::Renderer as _;
-use crate::journal::record::{Ending, OpenAct, Record};
-use crate::journal::{directory, newest};
-use crate::node::visible;
-use crate::report::plain::Text;
-use crate::report::{self, Style, Verbosity};
-use crate::run::Exit;
 use crate::terminal;
+use base::event::Renderer as _;
+use node::visible;
+use run::Exit;
+use run::journal::record::{Ending, OpenAct, Record};
+use run::journal::{directory, newest};
+use run::report::plain::Text;
+use run::report::{self, Style, Verbosity};
 
 /// Between the time and a line of a run.
 const MARGIN: usize = "00:00:00.000  ".len();

@@ -17,13 +17,13 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::event::{CertificateCounts, CertificateStatus, Event, FailureKind};
-use crate::inventory::{Host, Inventory};
-use crate::look::Look;
-use crate::node::facts::{FactRequest, NodeFacts};
-use crate::plan::{Authority, authority_warning, clocks};
-use crate::run::Exit;
-use crate::session::{Gathered, Node};
+use base::event::{CertificateCounts, CertificateStatus, Event, FailureKind};
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+use plan::{Authority, authority_warning, clocks};
+use run::Exit;
+use run::look::Look;
+use run::session::{Gathered, Node};
 
 /// A look that ends in a list of certificates.
 #[derive(Debug)]

@@ -7,13 +7,13 @@ use clap::{Args, ValueEnum};
 
 use super::duration;
 use super::selection::Selection;
-use crate::inventory::Environment;
-use crate::journal::{self, Journal};
-use crate::node::HostKeyChecking;
-use crate::passphrase;
-use crate::playbook::Allowed;
-use crate::run::Options;
-use crate::session::Deadlines;
+use inventory::Environment;
+use node::HostKeyChecking;
+use plan::playbook::Allowed;
+use run::Options;
+use run::journal::{self, Journal};
+use run::passphrase;
+use run::session::Deadlines;
 
 /// Where the CA's passphrase comes from.
 #[derive(Debug, Clone, Args)]

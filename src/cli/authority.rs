@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::arguments::{AuthorityKey, Checking, Common, Locking, Readmitting};
 use super::start::{Book, run};
-use crate::run::{AdoptOptions, BackupOptions, Exit, Options, RestoreOptions, Task};
+use run::{AdoptOptions, BackupOptions, Exit, Options, RestoreOptions, Task};
 
 #[derive(Debug, Args)]
 pub struct Adopt {

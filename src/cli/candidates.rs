@@ -11,9 +11,9 @@ use std::path::Path;
 
 use clap_complete::engine::CompletionCandidate;
 
-use crate::file;
-use crate::inventory::{self, Environment, Inventory};
-use crate::playbook::{self, Playbook};
+use base::file;
+use inventory::{self, Environment, Inventory};
+use plan::playbook::{self, Playbook};
 
 /// What is taken for a playbook, in bytes.
 const LARGEST: u64 = 8 << 20;

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::env::{CompleteEnv, Shells};
 
 use super::Cli;
-use crate::run::Exit;
+use run::Exit;
 
 /// Set by the shell's lines. Not clap's own `COMPLETE`, which somebody may use
 /// for something else.

@@ -12,8 +12,8 @@ use super::arguments::Common;
 use super::reports::Reports;
 use super::start::look;
 use crate::doctor::Doctor;
-use crate::journal::Journal;
-use crate::run::Exit;
+use run::Exit;
+use run::journal::Journal;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -10,12 +10,12 @@ use clap::{Args, ValueEnum};
 use super::arguments::Common;
 use super::reports::Reports;
 use super::start::load_inventory;
-use crate::docker::environment::{Environment, Shell, lines};
-use crate::event::ErrorKind;
-use crate::host::address::daemon_address;
-use crate::inventory::{Host, Inventory};
-use crate::journal::Journal;
-use crate::run::Exit;
+use base::event::ErrorKind;
+use docker::environment::{Environment, Shell, lines};
+use inventory::{Host, Inventory};
+use plan::host::address::daemon_address;
+use run::Exit;
+use run::journal::Journal;
 
 /// What `env` takes.
 #[derive(Debug, Args)]

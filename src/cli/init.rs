@@ -13,9 +13,9 @@ use clap::Args;
 use super::arguments::Common;
 use super::reports::Reports;
 use super::start::load_inventory;
-use crate::event::ErrorKind;
-use crate::journal::Journal;
-use crate::run::Exit;
+use base::event::ErrorKind;
+use run::Exit;
+use run::journal::Journal;
 
 /// In bytes.
 const LARGEST_SSH_CONFIG: u64 = 4 << 20;
@@ -170,7 +170,7 @@ fn hosts(arguments: Arguments) -> Result<Hosts, InitError> {
         }));
     }
     let known = std::env::home_dir()
-        .and_then(|home| crate::file::read_text(&home.join(".ssh/config"), LARGEST_SSH_CONFIG).ok())
+        .and_then(|home| base::file::read_text(&home.join(".ssh/config"), LARGEST_SSH_CONFIG).ok())
         .map(|text| names_in(&text))
         .unwrap_or_default();
     ask(

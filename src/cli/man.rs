@@ -7,7 +7,7 @@ use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::Man;
 
 use super::Cli;
-use crate::run::Exit;
+use run::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -4,15 +4,15 @@
 use std::io::IsTerminal as _;
 
 use super::arguments::{Common, Output};
-use crate::event::{Error, ErrorKind, Event, Events, Place, Renderer};
-use crate::inventory::Problem;
-use crate::journal::Journal;
-use crate::plan::Refusal;
-use crate::report::json::Json;
-use crate::report::masked::Masked;
-use crate::report::{self, Several, Style, Verbosity};
-use crate::run::Exit;
 use crate::terminal;
+use base::event::{Error, ErrorKind, Event, Events, Place, Renderer};
+use inventory::Problem;
+use plan::Refusal;
+use run::Exit;
+use run::journal::Journal;
+use run::report::json::Json;
+use run::report::masked::Masked;
+use run::report::{self, Several, Style, Verbosity};
 
 /// Whom a run reports to.
 pub(super) struct Reports {

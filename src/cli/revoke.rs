@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _};
 use super::Cli;
 use super::arguments::{AuthorityKey, Changing, Common};
 use super::start::{Book, run};
-use crate::run::{Exit, Options, RevokeOptions};
+use run::{Exit, Options, RevokeOptions};
 
 /// What `revoke` takes.
 #[derive(Debug, Args)]

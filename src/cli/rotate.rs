@@ -11,9 +11,9 @@ use clap::{Args, CommandFactory as _};
 use super::Cli;
 use super::arguments::{AuthorityKey, Changing, Common, NamedFiles};
 use super::start::{Book, run};
-use crate::playbook::{Argument, Playbook};
-use crate::playbook::{Renewals, Word};
-use crate::run::{Exit, Options};
+use plan::playbook::{Argument, Playbook};
+use plan::playbook::{Renewals, Word};
+use run::{Exit, Options};
 
 /// What `rotate` takes.
 // Flags of a command line are independent of each other: booleans say so best.

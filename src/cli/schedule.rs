@@ -12,9 +12,9 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::arguments::{AuthorityKey, NamedFiles};
 use super::{Cli, candidates, duration, reports};
-use crate::inventory::{self, Environment};
-use crate::run::Exit;
 use crate::schedule::{self, Reads, Recorded, Request, ScheduleError};
+use inventory::{self, Environment};
+use run::Exit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {

@@ -1,9 +1,7 @@
 //! `dtls-deploy schema`: the JSON Schema of inventories, on standard output.
 
+use run::Exit;
 use std::io::Write as _;
-
-use crate::inventory;
-use crate::run::Exit;
 
 pub(super) fn main() -> Exit {
     // `{:#}` of a JSON value is JSON, indented. A reader that has gone away

@@ -9,9 +9,9 @@ use clap_complete::engine::ArgValueCompleter;
 
 use super::candidates;
 use super::reports::Reports;
-use crate::inventory::Inventory;
-use crate::playbook::{Filter, Playbook, hosts_text, select, tasks_text};
-use crate::run::Exit;
+use inventory::Inventory;
+use plan::playbook::{Filter, Playbook, hosts_text, select, tasks_text};
+use run::Exit;
 
 /// Which part of the playbook, on which hosts.
 #[derive(Debug, Default, Args)]

@@ -13,20 +13,20 @@ use time::UtcOffset;
 use super::arguments::Common;
 use super::reports::Reports;
 use super::{rotate, untrusted};
-use crate::event::{ErrorKind, Event};
-use crate::file;
-use crate::interrupt::{self, Interrupt, Signals};
-use crate::inventory::{self, Environment, Inventory};
-use crate::journal::Journal;
-use crate::look::Look;
-use crate::node::SshContext;
-use crate::plan::check_issued_names;
-use crate::playbook::Renewals;
-use crate::playbook::{self, Playbook};
-use crate::run::{Exit, Options, RevokeOptions, Run, Task, run_id};
-use crate::secret::Secret;
-use crate::session::Passwords;
 use crate::terminal::Terminal;
+use base::event::{ErrorKind, Event};
+use base::file;
+use base::secret::Secret;
+use inventory::{self, Environment, Inventory};
+use node::SshContext;
+use plan::check_issued_names;
+use plan::playbook::Renewals;
+use plan::playbook::{self, Playbook};
+use run::interrupt::{self, Interrupt, Signals};
+use run::journal::Journal;
+use run::look::Look;
+use run::session::Passwords;
+use run::{Exit, Options, RevokeOptions, Run, Task, run_id};
 
 /// In bytes.
 const LARGEST_PLAYBOOK: u64 = 8 << 20;
@@ -332,7 +332,7 @@ pub(super) fn look<T>(
 
 /// What every command needs that connects to nodes.
 fn runtime(reports: &Reports) -> Result<tokio::runtime::Runtime, Exit> {
-    crate::randomness::prepare();
+    base::randomness::prepare();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

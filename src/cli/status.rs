@@ -11,10 +11,10 @@ use time::OffsetDateTime;
 use super::arguments::Common;
 use super::reports::Reports;
 use super::start::look;
-use crate::event::ErrorKind;
-use crate::journal::Journal;
-use crate::run::Exit;
 use crate::status::{Status, write_prometheus};
+use base::event::ErrorKind;
+use run::Exit;
+use run::journal::Journal;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {

@@ -3,15 +3,15 @@
 //! Comes in: the arguments, and the playbook once it is read. Goes out: an exit
 //! code where something is asked for that such an inventory could turn against
 //! the operator. What the inventory itself may not say is refused while it is
-//! read, and what nodes say is masked by [`crate::report::masked`].
+//! read, and what nodes say is masked by [`run::report::masked`].
 
 use super::arguments::Common;
 use super::reports::Reports;
 use super::start::Book;
-use crate::event::ErrorKind;
-use crate::plan::Refusal;
-use crate::playbook::{Playbook, Step};
-use crate::run::{Exit, Options};
+use base::event::ErrorKind;
+use plan::Refusal;
+use plan::playbook::{Playbook, Step};
+use run::{Exit, Options};
 
 const STEP: &str = "read the command line";
 
@@ -65,7 +65,7 @@ pub(super) fn refuse_templates(
     };
     let refusal = Refusal::new(format!(
         "the task {} puts a command together from the inventory's values",
-        crate::node::visible(&task.name)
+        node::visible(&task.name)
     ))
     .hint("write the command out: --untrusted takes no templates in it");
     reports.refusal(ErrorKind::Playbook, "read the playbook", refusal);

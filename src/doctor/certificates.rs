@@ -6,13 +6,13 @@
 
 use super::findings::{Findings, Mending, finding};
 use super::{World, keeps_record};
-use crate::event::{Severity, Topic};
-use crate::host::address::daemon_address;
-use crate::host::leaf::location as leaf_location;
-use crate::inventory::Host;
-use crate::node::facts::NodeFacts;
-use crate::pki::{Certificate, Role, San};
-use crate::plan::{
+use base::event::{Severity, Topic};
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::{Certificate, Role, San};
+use plan::host::address::daemon_address;
+use plan::host::leaf::location as leaf_location;
+use plan::{
     Action, LookedAt, PairFault, Renewal, authority_warning, is_older, left_keys, look_at_leaf,
     renewal, revoked_reason,
 };
@@ -72,7 +72,7 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         return;
     };
     if !world.authority.knows_holders() {
-        let path = facts.expand(&format!("{}/{}", ca.settings.ca_dir, crate::pki::LEDGER));
+        let path = facts.expand(&format!("{}/{}", ca.settings.ca_dir, pki::LEDGER));
         let seen = format!(
             "{path} is missing or lists no certificate: who holds certificates of this CA is not known, and the CA cannot be replaced"
         );

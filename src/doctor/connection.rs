@@ -4,8 +4,8 @@
 //! finding a host. Pure; called by [`super`].
 
 use super::findings::{Findings, finding};
-use crate::event::{Severity, Topic};
-use crate::session::{Barrier, Missing};
+use base::event::{Severity, Topic};
+use run::session::{Barrier, Missing};
 
 pub(super) fn check<'a>(findings: &mut Findings, missing: impl Iterator<Item = &'a Missing>) {
     for Missing { barrier, failure } in missing {
@@ -30,8 +30,8 @@ pub(super) fn check<'a>(findings: &mut Findings, missing: impl Iterator<Item = &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::{BecomeError, ConnectionError};
-    use crate::session::NodeError;
+    use node::{BecomeError, ConnectionError};
+    use run::session::NodeError;
 
     fn topic_of(error: &NodeError) -> (Topic, String) {
         let mut findings = Findings::default();

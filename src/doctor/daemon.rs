@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::docker::daemon_json::{mode_of, tcp_hosts};
-use crate::docker::tls::{self, DaemonMode};
-use crate::docker::unit::command_line;
-use crate::event::{Severity, Topic};
-use crate::host::{daemon_json, unit};
-use crate::inventory::Host;
-use crate::node::facts::{NodeFacts, UnitFact};
-use crate::plan::Action;
+use base::event::{Severity, Topic};
+use docker::daemon_json::{mode_of, tcp_hosts};
+use docker::tls::{self, DaemonMode};
+use docker::unit::command_line;
+use inventory::Host;
+use node::facts::{NodeFacts, UnitFact};
+use plan::Action;
+use plan::host::{daemon_json, unit};
 
 /// daemon.json as dockerd would read it; empty where it cannot.
 pub(super) struct Settings {

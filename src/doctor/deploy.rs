@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::event::{Severity, Topic};
-use crate::host::leaf::location as leaf_location;
-use crate::inventory::Host;
-use crate::node::facts::NodeFacts;
-use crate::orchestrator::About;
-use crate::pki::Role;
-use crate::plan::{
+use base::event::{Severity, Topic};
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::Role;
+use plan::host::leaf::location as leaf_location;
+use plan::orchestrator::About;
+use plan::playbook::Word;
+use plan::{
     Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, readable_by_others,
 };
-use crate::playbook::Word;
 
 pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
     let problem = world.authority.problem.as_ref();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::event::{Finding, FindingCounts, Severity, Topic};
+use base::event::{Finding, FindingCounts, Severity, Topic};
 
 /// What deploy would do about a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

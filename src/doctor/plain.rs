@@ -7,12 +7,12 @@
 use super::World;
 use super::daemon::Settings;
 use super::findings::{Findings, Mending, finding};
-use crate::docker::tls::ConfigStyle;
-use crate::docker::unit::{listeners, socket};
-use crate::event::{Severity, Topic};
-use crate::host::{daemon_json, socket as docker_socket, unit};
-use crate::inventory::Host;
-use crate::node::facts::{Holder, NodeFacts, Owner};
+use base::event::{Severity, Topic};
+use docker::tls::ConfigStyle;
+use docker::unit::{listeners, socket};
+use inventory::Host;
+use node::facts::{Holder, NodeFacts, Owner};
+use plan::host::{daemon_json, socket as docker_socket, unit};
 
 /// The port that plain docker uses by convention.
 pub(super) const PORT: u16 = 2375;

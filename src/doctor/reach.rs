@@ -11,16 +11,16 @@ use futures::StreamExt as _;
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::docker::tls::DaemonMode;
-use crate::event::{Finding, Proof, Severity, Topic, Verdict};
-use crate::host::address::daemon_address;
-use crate::host::leaf::location as leaf_location;
-use crate::inventory::Host;
-use crate::node::DialError;
-use crate::node::facts::NodeFacts;
-use crate::pki::{Certificate, Role};
-use crate::verify::probe::{self, Answer, Shown};
-use crate::verify::{Expectations, foreign_authorities, own_certificate};
+use base::event::{Finding, Proof, Severity, Topic, Verdict};
+use docker::tls::DaemonMode;
+use inventory::Host;
+use node::DialError;
+use node::facts::NodeFacts;
+use pki::{Certificate, Role};
+use plan::host::address::daemon_address;
+use plan::host::leaf::location as leaf_location;
+use run::verify::probe::{self, Answer, Shown};
+use run::verify::{Expectations, foreign_authorities, own_certificate};
 
 /// Longer than any connection inside a site takes; a firewall that drops is
 /// found in this time.

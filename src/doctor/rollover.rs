@@ -5,8 +5,8 @@
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::event::{Severity, Topic};
-use crate::plan::{Rollover, UnderWay};
+use base::event::{Severity, Topic};
+use plan::{Rollover, UnderWay};
 
 pub(super) fn check(findings: &mut Findings, world: &World<'_>) {
     let (authority, inventory) = (&world.authority, world.inventory);

@@ -6,8 +6,8 @@ use futures::future::join_all;
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::event::{Severity, Topic, Verdict};
-use crate::verify::local_socket;
+use base::event::{Severity, Topic, Verdict};
+use run::verify::local_socket;
 
 pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
     let listed = world.playbook.limited(world.inventory);

@@ -4,10 +4,10 @@
 
 use super::World;
 use super::findings::{Findings, finding};
-use crate::event::{Severity, Topic};
-use crate::inventory::Host;
-use crate::node::facts::{Health, NodeFacts};
-use crate::plan::{Refusal, clocks, recorded_input};
+use base::event::{Severity, Topic};
+use inventory::Host;
+use node::facts::{Health, NodeFacts};
+use plan::{Refusal, clocks, recorded_input};
 
 /// The oldest docker that deploy has been tried with.
 const OLDEST: (u32, u32) = (20, 10);

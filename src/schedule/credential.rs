@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::error::ScheduleError;
 use super::place;
-use crate::secret::Secret;
+use base::secret::Secret;
 
 /// What the program looks for in `$CREDENTIALS_DIRECTORY`.
 const NAME: &str = "ca-passphrase";

@@ -68,7 +68,7 @@ fn meaning(code: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::Exit;
+    use run::Exit;
 
     fn ending(pairs: &[(&str, &str)]) -> Option<Ending> {
         let pairs = pairs.iter();

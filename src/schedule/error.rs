@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::passphrase::PassphraseError;
-use crate::run::Exit;
+use run::Exit;
+use run::passphrase::PassphraseError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {

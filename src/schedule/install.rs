@@ -16,9 +16,9 @@ use super::place::{self, Place, Record};
 use super::reads::Reads;
 use super::units::{Parts, limited};
 use super::{cron, systemd};
-use crate::inventory::{ConnectionKind, Inventory};
-use crate::passphrase;
-use crate::run::Exit;
+use inventory::{ConnectionKind, Inventory};
+use run::Exit;
+use run::passphrase;
 
 /// What is to be installed.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::account::Account;
 use super::error::ScheduleError;
-use crate::file::{self, FileFault, FileKind};
-use crate::inventory::{DiskFiles, FileAccess, Inventory, Place};
+use base::file::{self, FileFault, FileKind};
+use inventory::{DiskFiles, FileAccess, Inventory, Place};
 
 /// An SSH configuration, in bytes.
 const LARGEST: u64 = 4 << 20;
@@ -186,7 +186,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::inventory::{Environment, load};
+    use inventory::{Environment, load};
 
     /// An account that nothing here belongs to.
     const STRANGER: u32 = 65_534;

@@ -6,10 +6,10 @@
 
 use super::World;
 use super::rows::remembered;
-use crate::event::{CertificateState, CertificateStatus};
-use crate::inventory::Inventory;
-use crate::pki::Role;
-use crate::plan::revoked;
+use base::event::{CertificateState, CertificateStatus};
+use inventory::Inventory;
+use pki::Role;
+use plan::revoked;
 
 /// Those that are revoked, and that somebody lets in all the same.
 pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {

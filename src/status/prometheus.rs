@@ -12,7 +12,7 @@ use std::path::Path;
 use time::OffsetDateTime;
 
 use super::Found;
-use crate::event::{CertificateState, CertificateStatus};
+use base::event::{CertificateState, CertificateStatus};
 
 /// A metric of each certificate: name, meaning, value where it has one.
 type Metric = (
@@ -160,8 +160,8 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::event::{CertificateRole, CertificateSource, CertificateText};
-    use crate::run::Exit;
+    use base::event::{CertificateRole, CertificateSource, CertificateText};
+    use run::Exit;
 
     fn found() -> Found {
         Found {

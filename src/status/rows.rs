@@ -8,15 +8,15 @@ use std::collections::BTreeSet;
 use time::OffsetDateTime;
 
 use super::World;
-use crate::event::{
+use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
-use crate::host::client::{context_name, context_paths};
-use crate::host::leaf::location as leaf_location;
-use crate::inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
-use crate::node::facts::{FactRequest, NodeFacts};
-use crate::pki::{Certificate, Entry, Role};
-use crate::plan::{
+use inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
+use node::facts::{FactRequest, NodeFacts};
+use pki::{Certificate, Entry, Role};
+use plan::host::client::{context_name, context_paths};
+use plan::host::leaf::location as leaf_location;
+use plan::{
     Authority, LeftKey, Renewal, Rollover, UnderWay, authority_warning, leaves_of, left_keys,
     look_at_leaf, renewal, request_leaf, revoked_reason,
 };

@@ -8,16 +8,16 @@ use futures::StreamExt as _;
 
 use super::World;
 use super::rows::{Faults, age, judge, text};
-use crate::docker::tls::DaemonMode;
-use crate::event::{CertificateRole, CertificateSource, CertificateState, CertificateStatus};
-use crate::host::address::daemon_address;
-use crate::host::leaf::location as leaf_location;
-use crate::inventory::{Host, Inventory};
-use crate::node::DialError;
-use crate::pki::{Certificate, Role};
-use crate::plan::Renewal;
-use crate::verify::probe::{Answer, ServerFault, Shown};
-use crate::verify::{DEADLINE, Unreached, foreign_authorities, handshake};
+use base::event::{CertificateRole, CertificateSource, CertificateState, CertificateStatus};
+use docker::tls::DaemonMode;
+use inventory::{Host, Inventory};
+use node::DialError;
+use pki::{Certificate, Role};
+use plan::Renewal;
+use plan::host::address::daemon_address;
+use plan::host::leaf::location as leaf_location;
+use run::verify::probe::{Answer, ServerFault, Shown};
+use run::verify::{DEADLINE, Unreached, foreign_authorities, handshake};
 
 /// Handshakes under way at one time.
 const AT_ONCE: usize = 64;

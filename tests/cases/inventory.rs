@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use dtls_deploy::inventory::{
-    DiskFiles, Environment, Inventory, InventoryErrors, load, render, variable_table,
-};
+use inventory::{DiskFiles, Environment, Inventory, InventoryErrors, load, render, variable_table};
 use serde_json::Value;
 
 use crate::harness::Case;

@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use dtls_deploy::inventory::{Environment, load};
-use dtls_deploy::pki::{
+use base::secret::Secret;
+use inventory::{Environment, load};
+use pki::{
     Agent, AuthorityProfile, DeliveredLeaf, KeyType, LeafRequest, PROTOCOL, Request, Response,
     Role, Signer, Subject,
 };
-use dtls_deploy::plan::wanted_sans;
-use dtls_deploy::secret::Secret;
+use plan::wanted_sans;
 use time::{Duration, OffsetDateTime};
 
 use crate::lab::{Lab, PASSPHRASE, Run};
@@ -93,7 +93,7 @@ fn age(lab: &Lab, inventory: &str, clock: fn() -> OffsetDateTime, ca_days: u32) 
     // A daemon counts as started up to two seconds before it was: uptime and
     // clock are known to the second.
     lab.exec("node3", "sleep 3; systemctl restart docker");
-    let delivered = |leaf: &dtls_deploy::pki::IssuedLeaf| DeliveredLeaf {
+    let delivered = |leaf: &pki::IssuedLeaf| DeliveredLeaf {
         host: leaf.host.clone(),
         role: leaf.role,
         serial: leaf.serial.clone(),

@@ -290,9 +290,9 @@ fn a_rollover_that_ends_well_is_fine_in_the_history() {
     lab.deploy(&[&inventory]);
     lab.deploy(&["rotate", "--ca", &inventory]);
     let newest = &lab.journals()[0];
-    let record = dtls_deploy::journal::record::Record::read(newest);
+    let record = run::journal::record::Record::read(newest);
     let ending = record.unwrap().unwrap().ending();
-    assert_eq!(ending, dtls_deploy::journal::record::Ending::Fine);
+    assert_eq!(ending, run::journal::record::Ending::Fine);
 }
 
 /// The node is rebooted, in good order, while docker restarts with its new files: it comes up with

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use dtls_deploy::pki::KeyType;
+use pki::KeyType;
 
 use crate::lab::{Lab, openssl};
 use crate::page;

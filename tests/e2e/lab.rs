@@ -264,7 +264,7 @@ systemctl daemon-reload"));
 
     /// The journals of this test's runs, the newest first.
     pub fn journals(&self) -> Vec<PathBuf> {
-        dtls_deploy::journal::newest(&self.directory.path().join("state/dtls-deploy/runs")).unwrap()
+        run::journal::newest(&self.directory.path().join("state/dtls-deploy/runs")).unwrap()
     }
 
     /// A directory of this test's, 0700.

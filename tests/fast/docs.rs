@@ -4,9 +4,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use dtls_deploy::inventory::{ReadBy, variable_table};
-use dtls_deploy::playbook::MODULES;
-use dtls_deploy::playbook::{FACTS, SHIPPED, parse};
+use inventory::{ReadBy, variable_table};
+use plan::playbook::MODULES;
+use plan::playbook::{FACTS, SHIPPED, parse};
 
 use crate::page;
 

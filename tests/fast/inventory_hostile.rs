@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use dtls_deploy::inventory::{
+use inventory::{
     Environment, Inventory, InventoryErrors, MemoryFiles, load, render, variable_table,
 };
 use proptest::prelude::*;

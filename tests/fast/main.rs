@@ -13,6 +13,7 @@
 )]
 
 mod docs;
+mod fuzz;
 mod inventory_hostile;
 mod memory;
 mod packaging;

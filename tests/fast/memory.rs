@@ -38,12 +38,11 @@ impl Place {
     fn new() -> Self {
         let place = Self(tempfile::tempdir().unwrap());
         place.open("");
-        for program in [
-            env!("CARGO_BIN_EXE_dtls-deploy"),
-            env!("CARGO_BIN_EXE_dtls-deploy-agent"),
-        ] {
-            let name = Path::new(program).file_name().unwrap();
-            fs::copy(program, place.0.path().join(name)).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_dtls-deploy"));
+        for name in ["dtls-deploy", "dtls-deploy-agent"] {
+            let beside = program.with_file_name(name);
+            fs::copy(beside, place.0.path().join(name))
+                .expect("cargo build puts the agent beside the program");
         }
         place
     }

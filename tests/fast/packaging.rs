@@ -39,7 +39,7 @@ fn no_unit_of_ours_dumps_core() {
         "packaging/systemd/dtls-deploy@.service",
         "src/schedule/run.service",
         "src/schedule/failed.service",
-        "src/node/prelude/daemon.sh",
+        "crates/node/src/prelude/daemon.sh",
     ];
     let mut sections = 0;
     for path in units {

@@ -4,8 +4,9 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::process::{Command, Stdio};
 
-use dtls_deploy::node::script::{call, quote};
-use dtls_deploy::pki::{Authority, AuthorityProfile, Bundle, KeyType, San, Subject};
+use base::shell::quote;
+use node::script::call;
+use pki::{Authority, AuthorityProfile, Bundle, KeyType, San, Subject};
 use proptest::prelude::*;
 
 /// What shells take for something else, often, and anything else.

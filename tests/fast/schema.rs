@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use dtls_deploy::inventory::schema;
+use inventory::schema;
 use serde_json::{Value, json};
 
 /// Reads `{"schema": ..., "texts": {NAME: YAML}}`, answers `{NAME: problem}` for

@@ -1,4 +1,4 @@
-//! Nothing is decided on what this program itself says: each comparison with words in `src/` is
+//! Nothing is decided on what this program itself says: each comparison with words in the sources is
 //! with those of another program, and named here.
 
 use std::collections::BTreeSet;
@@ -151,10 +151,12 @@ fn comparisons(code: &str) -> BTreeSet<String> {
 #[test]
 fn nothing_is_decided_on_our_own_words() {
     let mut files = Vec::new();
-    sources(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut files,
-    );
+    for folder in ["src", "crates"] {
+        sources(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join(folder),
+            &mut files,
+        );
+    }
     let mut left: BTreeSet<&str> = FOREIGN.iter().map(|(text, _)| *text).collect();
     let mut own = Vec::new();
     for path in files.iter().filter(|path| !path.ends_with("tests.rs")) {

@@ -24,7 +24,7 @@ pub struct Seen {
 }
 
 pub fn sha256(node: &Node<'_>, path: &str) -> Option<String> {
-    Some(dtls_deploy::pki::sha256_hex(&node.read(path)?))
+    Some(pki::sha256_hex(&node.read(path)?))
 }
 
 pub fn look(lab: &Lab, scenario: Scenario) -> Seen {
@@ -67,7 +67,7 @@ pub fn look(lab: &Lab, scenario: Scenario) -> Seen {
 pub fn certificate_hash(lab: &Lab, name: &'static str, path: &str) -> Option<String> {
     let pem = Node { lab, name }.read(path)?;
     let parsed = pem::parse(pem).ok()?;
-    Some(dtls_deploy::pki::sha256_hex(parsed.contents()))
+    Some(pki::sha256_hex(parsed.contents()))
 }
 
 /// A pair whose halves belong together, under a CA that signed it.

@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ssh_support::{LIMITS, Sshd, free_port};
-use dtls_deploy::node::{
-    Connection, ConnectionError, DialError, ExitStatus, Limits, LocalConnection,
-};
+use node::{Connection, ConnectionError, DialError, ExitStatus, Limits, LocalConnection};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 fn pattern(length: usize) -> Vec<u8> {

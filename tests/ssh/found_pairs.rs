@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::Report;
+use node::script::Script;
+use node::transaction::Report;
 
 use crate::shell::{self, in_every_shell};
 

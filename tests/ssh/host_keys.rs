@@ -3,8 +3,8 @@
 use std::fs;
 
 use crate::ssh_support::{Setup, Sshd, fails, fingerprint, keygen, mode, public, sh, works};
-use dtls_deploy::node::{ConnectError, HostKeyChecking, connect};
-use dtls_deploy::secret::Secret;
+use base::secret::Secret;
+use node::{ConnectError, HostKeyChecking, connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_host_is_refused_with_its_fingerprint_and_the_command() {

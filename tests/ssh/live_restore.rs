@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::{Bytes, Report, StagedFile, Transaction, Undo, UnitReload};
-use dtls_deploy::pki::sha256_hex;
-use dtls_deploy::secret::Secret;
+use base::secret::Secret;
+use node::script::Script;
+use node::transaction::{Bytes, Report, StagedFile, Transaction, Undo, UnitReload};
+use pki::sha256_hex;
 
 use crate::shell::{self, in_every_shell};
 

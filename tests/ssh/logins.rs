@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ssh_support::{Agent, Setup, Sshd, fails, fingerprint, keygen, public, sh, works};
-use dtls_deploy::node::{ConnectError, KeyFault, Prompt, connect};
-use dtls_deploy::secret::Secret;
+use base::secret::Secret;
+use node::{ConnectError, KeyFault, Prompt, connect};
 
 fn authorize(sshd: &Sshd, key: &std::path::Path) {
     fs::write(sshd.path("authorized_keys"), public(key) + "\n").expect("written");

@@ -1,7 +1,7 @@
 //! The prelude's part of `command` and `wait_for`, in every shell that a node
 //! may have.
 
-use dtls_deploy::node::script::Script;
+use node::script::Script;
 
 use crate::shell::{self, in_every_shell};
 

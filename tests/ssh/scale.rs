@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::ssh_support::{self, LIMITS, Sshd};
-use dtls_deploy::node::{SshContext, Target, connect};
+use node::{SshContext, Target, connect};
 use tokio::net::TcpListener;
 
 const NODES: usize = 200;

@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dtls_deploy::node::settle::Leftover;
-use dtls_deploy::node::transaction::Report;
+use node::settle::Leftover;
+use node::transaction::Report;
 
 use crate::shell::{self, in_every_shell};
 
@@ -154,7 +154,7 @@ fn at_boot_nothing_waits_for_an_undo_that_is_under_way(shell: &[&str]) {
     held.lock().unwrap();
     let text = format!(
         "{}\nRUN={RUN}\nUNIT=docker.service\nunswap_all() {{ echo unswapped; }}\nroll_back boot\n",
-        dtls_deploy::node::prelude::whole()
+        node::prelude::whole()
     );
     let script = state.path().join("boot.sh");
     std::fs::write(&script, text).unwrap();

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{Seek as _, Write as _};
 use std::process::{Command, Stdio};
 
-use dtls_deploy::node::script::Script;
+use node::script::Script;
 
 pub const DASH: &[&str] = &["dash"];
 pub const BASH: &[&str] = &["bash", "--posix"];

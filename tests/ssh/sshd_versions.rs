@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::ssh_support::debian::system;
 use crate::ssh_support::{LIMITS, Setup, Sshd, keygen, public, works};
-use dtls_deploy::node::Target;
+use node::Target;
 use tokio::io::AsyncReadExt as _;
 
 /// Every kind of host key and login key that the release has by default, a

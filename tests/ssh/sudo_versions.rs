@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::ssh_support::debian::{PASSWORD, system};
 use crate::ssh_support::{LIMITS, Setup, Sshd, works};
-use dtls_deploy::node::{Become, BecomeError, SudoPassword, Target};
-use dtls_deploy::secret::Secret;
+use base::secret::Secret;
+use node::{Become, BecomeError, SudoPassword, Target};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// `directory` is where that sudo lies.

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::ssh_support::{LIMITS, Sshd, context, fails, free_port, works};
-use dtls_deploy::node::{ConnectError, HostKeyChecking, Phase, SshContext, Target, connect};
+use node::{ConnectError, HostKeyChecking, Phase, SshContext, Target, connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_before_ssh_are_told_apart() {
@@ -253,7 +253,7 @@ async fn figures() {
     }
     let connection = sshd.connect().await;
     let input = vec![7; 64 << 20];
-    let limits = dtls_deploy::node::Limits {
+    let limits = node::Limits {
         max_output: 1 << 30,
         ..LIMITS
     };

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use time::macros::datetime;
 
 use super::*;
-use crate::event::FailureKind;
-use crate::inventory::{Environment, Inventory, MemoryFiles, load};
-use crate::node::facts::{File, FileFact, Network};
-use crate::orchestrator::examine;
-use crate::plan::Authority;
-use crate::playbook::{SHIPPED, parse};
-use crate::verify::probe::ServerFault;
+use base::event::FailureKind;
+use inventory::{Environment, Inventory, MemoryFiles, load};
+use node::facts::{File, FileFact, Network};
+use plan::Authority;
+use plan::orchestrator::examine;
+use plan::playbook::{SHIPPED, parse};
+use run::verify::probe::ServerFault;
 
 const INVENTORY: &str = "all:
   children:

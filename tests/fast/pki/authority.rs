@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dtls_deploy::pki::{
+use pki::{
     Authority, AuthorityError, AuthorityProfile, Certificate, CertificateError, KeyType,
     LeafProfile, Role, Serial, Subject, generate,
 };

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use dtls_deploy::pki::{
+use pki::{
     Agent, Certificate, DeliveredLeaf, KeyType, LeafName, LeafRequest, Ledger, Request, Response,
     Role, sha256_hex,
 };
@@ -33,7 +33,7 @@ fn round(agent: &mut Agent, keep_keys: bool) {
     let leaves = (0..HOSTS).map(|number| LeafRequest {
         host: format!("node{number}"),
         role: Role::Daemon,
-        signer: dtls_deploy::pki::Signer::Current,
+        signer: pki::Signer::Current,
         common_name: format!("node{number}"),
         sans: BTreeSet::new(),
         key_type: KeyType::EcdsaP256,

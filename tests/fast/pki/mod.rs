@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dtls_deploy::pki::{AuthorityProfile, KeyType, PROTOCOL, Request, Subject};
-use dtls_deploy::secret::Secret;
+use base::secret::Secret;
+use pki::{AuthorityProfile, KeyType, PROTOCOL, Request, Subject};
 
 const PASSPHRASE: &str = "correct horse battery staple";
 

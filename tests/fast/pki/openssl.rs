@@ -6,11 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use dtls_deploy::pki::{
+use base::secret::Secret;
+use pki::{
     Authority, AuthorityError, AuthorityProfile, Certificate, ExtendedKeyUsage, KeyFileError,
     KeyType, LeafProfile, Role, San, Subject, decrypt, encrypt, generate,
 };
-use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -111,7 +111,7 @@ fn openssl_verifies_every_leaf_type_under_every_ca_type() {
                 (Role::Daemon, "sslserver", "sslclient"),
                 (Role::Client, "sslclient", "sslserver"),
             ] {
-                let serial = dtls_deploy::pki::Serial::random().unwrap();
+                let serial = pki::Serial::random().unwrap();
                 let leaf = ca
                     .sign(&profile(*key_type, role), key, serial, now())
                     .unwrap();
@@ -157,7 +157,7 @@ fn a_long_name_is_verified_as_a_whole() {
             sans,
             ..profile(KeyType::EcdsaP256, role)
         };
-        let serial = dtls_deploy::pki::Serial::random().unwrap();
+        let serial = pki::Serial::random().unwrap();
         let leaf = ca.sign(&profile, &key, serial, now()).unwrap();
         fs::write(path.join("leaf.pem"), leaf.certificate.to_pem()).unwrap();
         let named = if name == &host {
@@ -563,10 +563,7 @@ fn certificates_of_openssl_are_read_as_they_are() {
     assert!(leaf.is_signed_by(&ca) && ca.is_signed_by(&ca) && !ca.is_signed_by(&leaf));
     let public = openssl(path, "pkey -in leaf.key -pubout");
     let der = pem::parse(public).unwrap();
-    assert_eq!(
-        leaf.public_key_sha256(),
-        dtls_deploy::pki::sha256_hex(der.contents())
-    );
+    assert_eq!(leaf.public_key_sha256(), pki::sha256_hex(der.contents()));
 
     let text = fs::read_to_string(path.join("ca.pem")).unwrap() + &leaf.to_pem();
     let bundle = Certificate::bundle_from_pem(format!("a comment\n{text}").as_bytes()).unwrap();

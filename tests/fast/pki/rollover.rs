@@ -8,11 +8,11 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use dtls_deploy::pki::{
+use base::secret::Secret;
+use pki::{
     Agent, AuthorityProfile, Certificate, ErrorKind, IssuedLeaf, KeyType, LeafRequest, Ledger,
     PROTOCOL, Request, Response, Role, Signer, Subject, decrypt, encrypt, readable,
 };
-use dtls_deploy::secret::Secret;
 
 use super::{PASSPHRASE, given_directory, has_begun, passphrase, start};
 

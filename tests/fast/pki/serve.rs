@@ -7,7 +7,7 @@ use std::path::Path;
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
-use dtls_deploy::pki::{
+use pki::{
     Agent, AgentClient, AgentError, DeliveredLeaf, ErrorKind, KeyType, LeafRequest, Request,
     Response, Role, serve_with,
 };
@@ -29,7 +29,7 @@ fn issue(count: usize, key_type: KeyType) -> Request {
     let leaves = (0..count).map(|number| LeafRequest {
         host: format!("node{number}"),
         role: Role::Daemon,
-        signer: dtls_deploy::pki::Signer::Current,
+        signer: pki::Signer::Current,
         common_name: format!("node{number}"),
         sans: BTreeSet::from(["10.0.0.12".parse().unwrap()]),
         key_type,

@@ -8,12 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
-use dtls_deploy::orchestrator::plan;
-use dtls_deploy::pki::Role;
-use dtls_deploy::plan::{Action, Plan};
-use dtls_deploy::playbook::Renewals;
-use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
+use inventory::{Environment, Host, Inventory, MemoryFiles, load};
+use pki::Role;
+use plan::orchestrator::plan;
+use plan::playbook::Renewals;
+use plan::playbook::{Filter, Playbook, SHIPPED, parse, select};
+use plan::{Action, Plan};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 

@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use dtls_deploy::pki::{Role, Signer};
-use dtls_deploy::plan::{Action, Content, FileChange};
-use dtls_deploy::playbook::MODULES;
+use pki::{Role, Signer};
+use plan::playbook::MODULES;
+use plan::{Action, Content, FileChange};
 use proptest::prelude::*;
 
 use crate::plan_support::case::Case;

@@ -1,17 +1,17 @@
 //! Runs that never were.
 
-use dtls_deploy::event::{
+use base::event::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
     CertificateText, PlannedBatches,
 };
-use dtls_deploy::event::{
+use base::event::{
     Check, Event, Failure, FailureKind, Finding, FindingCounts, HostRecap, PlannedChange, Proof,
     Severity, Topic, Verdict,
 };
 
 pub fn run(hosts: Vec<String>) -> Event {
     Event::Run {
-        schema: dtls_deploy::event::SCHEMA,
+        schema: base::event::SCHEMA,
         version: "0.0.0".to_owned(),
         run: "20260101T000000Z-me@here-1".to_owned(),
         inventory: "inventory.yaml".to_owned(),
@@ -57,7 +57,7 @@ pub fn doctor() -> Vec<Event> {
     ];
     let mut events = vec![
         Event::Run {
-            schema: dtls_deploy::event::SCHEMA,
+            schema: base::event::SCHEMA,
             version: "0.0.0".to_owned(),
             run: "20260101T000000Z-me@here-1".to_owned(),
             inventory: "inventory.yaml".to_owned(),

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dtls_deploy::event::PlannedBatches;
-use dtls_deploy::event::{
+use base::event::PlannedBatches;
+use base::event::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
     CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind, Finding, FindingCounts,
     HostRecap, Place, PlannedChange, Proof, Sample, Severity, StoppedHost, Topic, Verdict,
 };
-use dtls_deploy::report::json::line;
+use run::report::json::line;
 use serde_json::Value;
 use time::OffsetDateTime;
 
@@ -20,7 +20,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
     let list = || vec![text.to_owned()];
     let all = vec![
         Event::Run {
-            schema: dtls_deploy::event::SCHEMA,
+            schema: base::event::SCHEMA,
             version: "0.0.0".to_owned(),
             run: name(),
             inventory: name(),
@@ -39,7 +39,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
         },
         Event::Waited {
             host: name(),
-            phase: dtls_deploy::event::Phase::Connect,
+            phase: base::event::Phase::Connect,
             milliseconds: 1,
         },
         Event::Warning {

@@ -4,9 +4,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
-use dtls_deploy::event::Renderer as _;
-use dtls_deploy::report::Verbosity;
-use dtls_deploy::report::live::Live;
+use base::event::Renderer as _;
+use run::report::Verbosity;
+use run::report::live::Live;
 
 use super::{events, text};
 
@@ -124,7 +124,7 @@ fn scene() {
     };
     for event in list {
         live.event(&event);
-        if matches!(event, dtls_deploy::event::Event::Started { .. }) && scene != "many" {
+        if matches!(event, base::event::Event::Started { .. }) && scene != "many" {
             std::thread::sleep(std::time::Duration::from_millis(250));
         }
     }

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use dtls_deploy::event::{Event, FailureKind, Renderer as _, StoppedHost};
-use dtls_deploy::report::plain::{Channel, Text};
-use dtls_deploy::report::{Style, Verbosity};
+use base::event::{Event, FailureKind, Renderer as _, StoppedHost};
+use run::report::plain::{Channel, Text};
+use run::report::{Style, Verbosity};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::events;
@@ -127,7 +127,7 @@ fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
     list.push(Event::Failed(failure));
     list.push(Event::Plan {
         changes: vec![change],
-        batches: vec![dtls_deploy::event::PlannedBatches {
+        batches: vec![base::event::PlannedBatches {
             play: hostile.to_owned(),
             restarts: false,
             hosts: vec![vec![hostile.to_owned()], vec![hostile.to_owned()]],
@@ -136,8 +136,8 @@ fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
     list.push(events::proof(
         hostile,
         hostile,
-        dtls_deploy::event::Check::Accepted,
-        dtls_deploy::event::Verdict::Failed,
+        base::event::Check::Accepted,
+        base::event::Verdict::Failed,
         hostile,
     ));
     list.push(events::changed(hostile, hostile));
@@ -154,7 +154,7 @@ fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
         for width in [None, Some(40)] {
             let text = draw(style(width, verbosity), &list);
             for line in text.lines() {
-                assert!(line.chars().all(dtls_deploy::node::is_visible), "{line:?}");
+                assert!(line.chars().all(node::is_visible), "{line:?}");
                 assert!(!line.starts_with("ok: forged"), "{text}");
             }
         }
@@ -203,11 +203,11 @@ fn findings_in_little_room() {
 #[test]
 fn nothing_found_is_said() {
     let doctor = |notes| Event::Doctor {
-        found: dtls_deploy::event::FindingCounts {
+        found: base::event::FindingCounts {
             notes,
             hosts: 3,
             checks: 41,
-            ..dtls_deploy::event::FindingCounts::default()
+            ..base::event::FindingCounts::default()
         },
         milliseconds: 500,
     };

@@ -4,8 +4,8 @@
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
-use dtls_deploy::node::transaction::Transaction;
-use dtls_deploy::node::transaction::Undo;
+use node::transaction::Transaction;
+use node::transaction::Undo;
 
 use super::fixture::Fixture;
 use crate::shell::in_every_shell;

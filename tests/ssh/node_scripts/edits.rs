@@ -1,7 +1,7 @@
 //! Somebody edits a file while a transaction is under way: the edit is kept, and nothing
 //! else changes.
 
-use dtls_deploy::node::transaction::Undo;
+use node::transaction::Undo;
 
 use super::fixture::Fixture;
 use crate::shell::in_every_shell;

@@ -9,11 +9,11 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use dtls_deploy::node::script::Script;
-use dtls_deploy::node::transaction::{
+use base::secret::Secret;
+use node::script::Script;
+use node::transaction::{
     Bytes, Keep, Report, RunningChanges, StagedFile, Transaction, UnitRestart,
 };
-use dtls_deploy::secret::Secret;
 
 use crate::shell;
 
@@ -111,7 +111,7 @@ impl Fixture {
             mode: 0o400,
             account: "root".to_owned(),
             missing_from: missing_from.map(|path| path.to_str().unwrap().to_owned()),
-            before: before.map(|text| dtls_deploy::pki::sha256_hex(text.as_bytes())),
+            before: before.map(|text| pki::sha256_hex(text.as_bytes())),
             bytes: Bytes::Given(Secret::from(text.to_owned())),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use dtls_deploy::node::script::Script;
+use node::script::Script;
 
 use super::fixture::{Fixture, RUN};
 

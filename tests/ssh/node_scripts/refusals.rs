@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use dtls_deploy::node::script::Script;
+use node::script::Script;
 
 use super::fixture::RUN;
 use crate::shell::{self, in_every_shell};

@@ -1,7 +1,7 @@
 //! A call that is made twice has the result of one that is made once: on the
 //! node's files, and in what the product keeps there.
 
-use dtls_deploy::node::transaction::Undo;
+use node::transaction::Undo;
 
 use super::fixture::Fixture;
 use super::statements::variants;

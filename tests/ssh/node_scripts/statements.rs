@@ -93,7 +93,7 @@ fn doubled(statement: &str) -> Vec<Replaced> {
         let (inner, after) = quoted(rest.trim_start());
         found.extend(each(&split(&inner), |inner| {
             let arguments = [account.as_str(), inner.as_str()];
-            let call = dtls_deploy::node::script::call("in_account", &arguments);
+            let call = node::script::call("in_account", &arguments);
             format!("{}{call}{after}", &statement[..at + place])
         }));
         at = statement.len() - after.len();

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dtls_deploy::node::transaction::Undo;
+use node::transaction::Undo;
 
 use super::fixture::{Fixture, RUN};
 use crate::shell::in_every_shell;

@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dtls_deploy::node::{ConnectError, Connection, Limits, SshContext, Target, connect};
+use node::{ConnectError, Connection, Limits, SshContext, Target, connect};
 use russh::keys::PrivateKey;
 use tempfile::TempDir;
 
@@ -270,7 +270,7 @@ impl Sshd {
     }
 
     pub async fn connect(&self) -> Arc<dyn Connection> {
-        dtls_deploy::node::connect(&self.target(), &self.context())
+        node::connect(&self.target(), &self.context())
             .await
             .unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }

@@ -5,18 +5,16 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base::event::Finding;
 use dtls_deploy::doctor::examine_facts;
-use dtls_deploy::event::Finding;
-use dtls_deploy::inventory::{Environment, Host, Inventory, MemoryFiles, load};
-use dtls_deploy::node::facts::NodeFacts;
-use dtls_deploy::orchestrator::examine;
-use dtls_deploy::orchestrator::plan;
-use dtls_deploy::pki::{
-    AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject,
-};
-use dtls_deploy::plan::{Authority, Plan, issued_names, leave_out_shared, revoked};
-use dtls_deploy::playbook::{Allowed, Renewals};
-use dtls_deploy::playbook::{Filter, Playbook, SHIPPED, parse, select};
+use inventory::{Environment, Host, Inventory, MemoryFiles, load};
+use node::facts::NodeFacts;
+use pki::{AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
+use plan::orchestrator::examine;
+use plan::orchestrator::plan;
+use plan::playbook::{Allowed, Renewals};
+use plan::playbook::{Filter, Playbook, SHIPPED, parse, select};
+use plan::{Authority, Plan, issued_names, leave_out_shared, revoked};
 use serde::Deserialize;
 use serde_json::Value;
 use time::macros::datetime;
@@ -380,7 +378,7 @@ impl Case {
                 role,
                 signer: Signer::Current,
                 common_name: name.to_owned(),
-                sans: dtls_deploy::plan::wanted_sans(host, role, None),
+                sans: plan::wanted_sans(host, role, None),
                 key_type: host.settings.key_type,
                 validity_days: host.settings.validity_days,
                 key_name,

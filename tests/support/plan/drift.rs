@@ -1,6 +1,6 @@
 //! What a case changes on a machine by hand, in the words of its `drift:`.
 
-use dtls_deploy::node::facts::{FileFact, Holder, Listener, Owner, Space};
+use node::facts::{FileFact, Holder, Listener, Owner, Space};
 use serde_json::Value;
 
 use super::machine::{Item, Machine};

@@ -7,16 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dtls_deploy::docker::context;
-use dtls_deploy::docker::tls::DaemonMode;
-use dtls_deploy::host::address::daemon_address;
-use dtls_deploy::host::leaf::location as leaf_location;
-use dtls_deploy::inventory::{Host, Inventory};
-use dtls_deploy::orchestrator::plan;
-use dtls_deploy::pki::{Certificate, Role};
-use dtls_deploy::plan::OWNER;
-use dtls_deploy::plan::launch::mode_now;
-use dtls_deploy::playbook::Playbook;
+use docker::context;
+use docker::tls::DaemonMode;
+use inventory::{Host, Inventory};
+use pki::{Certificate, Role};
+use plan::OWNER;
+use plan::host::address::daemon_address;
+use plan::host::leaf::location as leaf_location;
+use plan::launch::mode_now;
+use plan::orchestrator::plan;
+use plan::playbook::Playbook;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 

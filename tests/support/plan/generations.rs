@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use dtls_deploy::node::facts::{KeptGeneration, NodeFacts, STATE};
-use dtls_deploy::pki::sha256_hex;
-use dtls_deploy::plan::FileChange;
+use node::facts::{KeptGeneration, NodeFacts, STATE};
+use pki::sha256_hex;
+use plan::FileChange;
 
 use super::machine::{Item, Machine, Stored};
 

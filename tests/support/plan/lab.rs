@@ -4,18 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dtls_deploy::host::read::RECORD;
-use dtls_deploy::inventory::{Host, Inventory};
-use dtls_deploy::node::facts::{FactRequest, NodeFacts};
-use dtls_deploy::orchestrator;
-use dtls_deploy::pki::{
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+use pki::{
     Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Ledger, Role,
     SignedLeaf, Signer, sha256_hex,
 };
-use dtls_deploy::plan::{
-    Action, Batch, Change, Content, FileChange, Forget, LeafPart, Plan, PlannedHost,
-};
-use dtls_deploy::playbook::Playbook;
+use plan::host::read::RECORD;
+use plan::orchestrator;
+use plan::playbook::Playbook;
+use plan::{Action, Batch, Change, Content, FileChange, Forget, LeafPart, Plan, PlannedHost};
 use time::{Duration, OffsetDateTime};
 
 use super::machine::{Item, Machine, Stored};
@@ -240,7 +238,7 @@ impl Lab {
         let Some(host) = inventory.holder(host) else {
             return;
         };
-        let names = dtls_deploy::plan::issued_names(&ca.settings.issued_name, host, role).unwrap();
+        let names = plan::issued_names(&ca.settings.issued_name, host, role).unwrap();
         let machine = self.machines.get_mut(&ca.name).unwrap();
         for name in [names.0, names.1] {
             machine
@@ -375,7 +373,7 @@ impl Lab {
     /// The certificates that lie on the nodes, daemons' first.
     pub fn leaves(&self, inventory: &Inventory) -> Vec<Vec<u8>> {
         let of = |host: &Host, role: Role| {
-            let (directory, files) = dtls_deploy::host::leaf::location(host, role);
+            let (directory, files) = plan::host::leaf::location(host, role);
             let directory = directory.replace("~/", "/home/ubuntu/");
             let stored = self.machines[&host.name].stored(&format!("{directory}/{}", files.cert));
             stored.unwrap().bytes.clone()

@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use dtls_deploy::host::read::RECORD;
-use dtls_deploy::inventory::Host;
-use dtls_deploy::node::facts::{
+use inventory::Host;
+use node::facts::{
     Component, EngineFact, FactRequest, File, FileFact, Loaded, LoadedCommand, Network, NodeFacts,
     Space, UnitFact,
 };
-use dtls_deploy::pki::sha256_hex;
-use dtls_deploy::plan::Kind;
+use pki::sha256_hex;
+use plan::Kind;
+use plan::host::read::RECORD;
 use time::OffsetDateTime;
 
 pub const FRAGMENT: &str = "/lib/systemd/system/docker.service";

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use dtls_deploy::pki::{AuthorityProfile, Signer, Subject};
-use dtls_deploy::plan::{Action, Content, Forget, LeafPart, Plan, Served};
+use pki::{AuthorityProfile, Signer, Subject};
+use plan::{Action, Content, Forget, LeafPart, Plan, Served};
 
 /// What came out, in the words of `expect:`.
 pub struct Outcome {

@@ -1,7 +1,7 @@
 //! A plan in words that nobody has ever written.
 
-use dtls_deploy::orchestrator::{Examined, Refused};
-use dtls_deploy::plan::Action;
+use plan::Action;
+use plan::orchestrator::{Examined, Refused};
 
 /// Whatever is decided on it must come out the same.
 pub fn reworded(mut examined: Examined) -> Examined {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dtls_deploy::pki::{Chain, San};
+use pki::{Chain, San};
 
 use super::*;
 
@@ -270,7 +270,7 @@ fn what_a_ca_excludes_is_known_before_it_is_issued() {
         adopt(&mut agent).unwrap_or_else(|error| panic!("{what}: {error}"));
         let issued = refused(agent.handle(Request::Issue {
             leaves: vec![LeafRequest {
-                signer: dtls_deploy::pki::Signer::Current,
+                signer: pki::Signer::Current,
                 host: "node3".to_owned(),
                 role: case.role,
                 common_name: "node3".to_owned(),

@@ -10,11 +10,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use dtls_deploy::pki::{
+use base::secret::Secret;
+use pki::{
     AdoptedLeaf, Agent, AuthorityFiles, CaFile, Certificate, ErrorKind, KeyType, LeafRequest,
     Ledger, Request, Response, Role, is_encrypted, sha256_hex,
 };
-use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -108,7 +108,7 @@ fn ledger(directory: &Path) -> Ledger {
 fn issue(agent: &mut Agent, host: &str) -> Response {
     agent.handle(Request::Issue {
         leaves: vec![LeafRequest {
-            signer: dtls_deploy::pki::Signer::Current,
+            signer: pki::Signer::Current,
             host: host.to_owned(),
             role: Role::Daemon,
             common_name: host.to_owned(),
@@ -382,7 +382,7 @@ fn what_was_adopted_is_never_removed_from_the_ca_directory() {
         panic!("not issued");
     };
     let delivered = first.handle(Request::Delivered {
-        leaves: vec![dtls_deploy::pki::DeliveredLeaf {
+        leaves: vec![pki::DeliveredLeaf {
             host: "node3".to_owned(),
             role: Role::Daemon,
             serial: leaves[0].serial.clone(),

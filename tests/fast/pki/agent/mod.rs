@@ -7,11 +7,11 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
-use dtls_deploy::pki::{
+use base::secret::Secret;
+use pki::{
     Agent, AuthorityProfile, Certificate, DeliveredLeaf, ErrorKind, IssuedLeaf, KeyType, LeafName,
     LeafRequest, Ledger, PROTOCOL, Request, Response, Role, Subject, sha256_hex,
 };
-use dtls_deploy::secret::Secret;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 
@@ -21,7 +21,7 @@ fn leaf(host: &str, role: Role, prefix: &str) -> LeafRequest {
     LeafRequest {
         host: host.to_owned(),
         role,
-        signer: dtls_deploy::pki::Signer::Current,
+        signer: pki::Signer::Current,
         common_name: host.to_owned(),
         sans: BTreeSet::from([host.parse().unwrap(), "10.0.0.12".parse().unwrap()]),
         key_type: KeyType::EcdsaP256,

@@ -1,0 +1,347 @@
+//! The table of variables: adding one is one entry here.
+//!
+//! From it come the typed structures that hosts carry, the checks of names and
+//! types, the suggestion for a misspelt name, the reference and the schema.
+//! Called by [`super::definitions`] for every variable that is written down
+//! and by [`super::resolve`] for every host.
+
+use std::path::PathBuf;
+
+use base::secret::Secret;
+use docker::tls::{ClientMode, ConfigStyle, DaemonMode};
+use pki::{KeyType, Permitted, San, Subject};
+
+use super::assigned::Variables;
+use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
+use super::certificate_values::{
+    CaSubject, ExactSans, Listen, ListenList, NameConstraints, SanList,
+};
+use super::convert::{Context, Convert, Found};
+use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope, VerifyScope};
+use super::identity_values::{Identities, WrittenIdentity};
+use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
+use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
+use super::reach::{
+    Account, Address, Becoming, HostKeySwitch, KeyFile, Password, Port, Seconds, Shell,
+    SshArguments, Superuser, Switch, Transport,
+};
+use super::ssh_options::WrittenOptions;
+use super::values::{
+    Boolean, ClientEnv, ClientEnvironment, ConfirmSeconds, Days, GenerationCount, HostName, Key,
+    NameTemplate, RenewBefore, Renewal, Zone,
+};
+use super::window_values::{MaintenanceWindow, Window};
+
+/// Which hosts a variable has a meaning for. It may be written for any host
+/// and any group; below a host alone where it means nothing it is a warning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadBy {
+    Every,
+    Ca,
+    Daemons,
+    Clients,
+}
+
+/// One entry of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    pub name: &'static str,
+    /// Older names of the same variable, in Ansible's order.
+    pub aliases: &'static [&'static str],
+    /// What it may be, as it completes "… must be".
+    pub expected: &'static str,
+    /// What it may be, as a JSON schema.
+    pub schema: &'static str,
+    /// The default in YAML; empty when there is none.
+    pub default: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    pub read_by: ReadBy,
+    pub(super) check: fn(&Found, &mut Context),
+}
+
+macro_rules! variables {
+    ($(#[$meta:meta])* $visible:vis struct $structure:ident, $table:ident;
+     $( $(#[doc = $doc:literal])+
+        $name:literal $(| $alias:literal)* => $field:ident: $type:ty = $default:expr,
+        $written:literal, $convert:ident, $read_by:ident; )+) => {
+        $(#[$meta])*
+        $visible struct $structure {
+            $( $(#[doc = $doc])+ $visible $field: $type, )+
+        }
+
+        impl Default for $structure {
+            fn default() -> Self {
+                Self { $( $field: $default, )+ }
+            }
+        }
+
+        impl $structure {
+            /// What a host's variables say, defaults where they say nothing.
+            pub(super) fn read(variables: &Variables, context: &mut Context) -> Self {
+                Self { $(
+                    $field: variables
+                        .read::<$convert>(&[$name $(, $alias)*], context)
+                        .unwrap_or_else(|| $default),
+                )+ }
+            }
+        }
+
+        const $table: &[Variable] = &[ $( Variable {
+            name: $name,
+            aliases: &[$($alias),*],
+            expected: <$convert as Convert>::EXPECTED,
+            schema: <$convert as Convert>::SCHEMA,
+            default: $written,
+            doc: concat!($($doc, "\n"),+),
+            read_by: ReadBy::$read_by,
+            check: |found, context| { <$convert as Convert>::convert(found, context); },
+        }, )+ ];
+    };
+}
+
+variables! {
+    /// The `dtls_` variables of one host.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Settings, SETTINGS;
+
+    /// The directory of the certificate authority on its node.
+    "dtls_ca_dir" => ca_dir: String = "/etc/dtls-deploy/ca".to_owned(),
+        "/etc/dtls-deploy/ca", Directory, Ca;
+    /// The subject of the CA's certificate; without a CN it is made from the
+    /// inventory's file name and the CA's generation.
+    "dtls_ca_subject" => ca_subject: Subject = Subject::default(), "{}", CaSubject, Ca;
+    /// The type of the keys: the CA's own and those of daemons and clients.
+    "dtls_key_type" => key_type: KeyType = KeyType::EcdsaP256, "ecdsa-p256", Key, Every;
+    /// The life of a daemon's or a client's certificate, in days.
+    "dtls_validity_days" => validity_days: u32 = 365, "365", Days, Every;
+    /// The life of the CA's own certificate, in days.
+    "dtls_ca_validity_days" => ca_validity_days: u32 = 3650, "3650", Days, Ca;
+    /// Limits a new CA to the names and addresses of this inventory's hosts (X.509 name
+    /// constraints), so that its key is of no use for any other name: true, or a list of
+    /// domains and networks for hosts to come, such as [example.com, 10.0.0.0/24].
+    "dtls_ca_name_constraints" => ca_name_constraints: Option<Vec<Permitted>> = None, "false", NameConstraints, Ca;
+    /// Whether `rotate`, and so a schedule, replaces the CA by itself when that is
+    /// due: when certificates cannot be renewed for long enough any more, when it
+    /// has expired, or when a revoked certificate is of it.
+    "dtls_auto_ca_rollover" => auto_ca_rollover: bool = false, "false", Boolean, Ca;
+    /// How many days before its end a certificate is renewed; a third of its
+    /// life when not set.
+    "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;
+    /// The name, inside `dtls_ca_dir`, of what is issued for a host: a Jinja
+    /// template over `inventory_hostname` (of an identity NAME@HOST), `role` (daemon
+    /// or client) and `kind` (key or cert).
+    "dtls_issued_name" => issued_name: String = "{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem".to_owned(),
+        "'{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'", NameTemplate, Every;
+    /// Whether the keys of daemons and clients stay on the CA node after they
+    /// were delivered and proved.
+    "dtls_keep_issued_keys" => keep_issued_keys: bool = false, "false", Boolean, Every;
+    /// The directory of a daemon's three files.
+    "dtls_daemon_dir" => daemon_dir: String = "/etc/docker/tls".to_owned(),
+        "/etc/docker/tls", Directory, Daemons;
+    /// Whose directory `dtls_daemon_dir` is, where it is not root's: that account can
+    /// become root on the host, because it can change which CA dockerd trusts.
+    "dtls_daemon_dir_trusted_owner" => daemon_dir_trusted_owner: Option<String> = None, "", Account, Daemons;
+    /// The names of a daemon's three files.
+    "dtls_daemon_files" => daemon_files: Files = Files::default(),
+        "{ca: ca.pem, cert: cert.pem, key: key.pem}", FileNames, Daemons;
+    /// The directory of a client's three files, ca.pem, cert.pem and key.pem;
+    /// a leading ~/ is the home of the account on the node.
+    "dtls_client_dir" => client_dir: String = "~/.docker".to_owned(), "~/.docker", HomeDirectory, Clients;
+    /// What a client checks and shows: `tlsverify`, both; `tlsverify-ca`, it checks the
+    /// daemon and has no certificate; `tls-cert`, it shows a certificate to whoever
+    /// answers; `tls`, neither. With the last two docker does not check the daemon.
+    "dtls_client_mode" => client_mode: ClientMode = ClientMode::TlsVerify, "tlsverify", ClientModeName, Clients;
+    /// More identities of a client host besides its own, by their names: people
+    /// or jobs, each with a certificate and a directory of its own (`dir`, `owner`,
+    /// `mode`, `key_type`, `validity_days`, `renew_before`, `context`, `absent`).
+    "dtls_identities" => identities: Vec<WrittenIdentity> = Vec::new(), "{}", Identities, Clients;
+    /// Where a daemon listens for TLS.
+    "dtls_listen" => listen: Vec<Listen> = vec![Listen {
+            text: "tcp://0.0.0.0:2376".to_owned(), host: "0.0.0.0".to_owned(), port: 2376,
+        }],
+        "['tcp://0.0.0.0:2376']", ListenList, Daemons;
+    /// Whether a daemon also answers on its local socket.
+    "dtls_local_socket" => local_socket: bool = true, "true", Boolean, Daemons;
+    /// Whom a daemon lets in: `tlsverify`, holders of a certificate of the CA; `tls`,
+    /// everybody who can connect, which makes everybody root on its host.
+    "dtls_daemon_mode" => daemon_mode: DaemonMode = DaemonMode::TlsVerify, "tlsverify", DaemonModeName, Daemons;
+    /// Has to be true where `dtls_daemon_mode` is tls.
+    "dtls_i_understand_anyone_can_connect" => anyone_can_connect: bool = false, "false", Boolean, Daemons;
+    /// Whether a daemon that another inventory has set up becomes one of this inventory.
+    "dtls_take_over" => take_over: bool = false, "false", Boolean, Daemons;
+    /// Where a daemon's TLS settings live: `daemon_json`, in
+    /// /etc/docker/daemon.json; `flags`, on dockerd's command line in the drop-in.
+    "dtls_config_style" => config_style: ConfigStyle = ConfigStyle::DaemonJson, "daemon_json", ConfigStyleName, Daemons;
+    /// Exactly these names in a daemon's certificate, instead of every name
+    /// and address that is known of it.
+    "dtls_sans" => sans: Option<Vec<San>> = None, "", ExactSans, Daemons;
+    /// More names in a daemon's certificate than are known of it.
+    "dtls_extra_sans" => extra_sans: Vec<San> = Vec::new(), "[]", SanList, Daemons;
+    /// Whether every address of a daemon's host is in its certificate, too: those of
+    /// docker's own networks, link-local and temporary ones left out.
+    "dtls_own_addresses" => own_addresses: bool = false, "false", Boolean, Daemons;
+    /// What a client's account gets besides its files: variables in its
+    /// profile, a docker context for each daemon, or both.
+    "dtls_client_env" => client_env: Vec<ClientEnv> = vec![ClientEnv::Context],
+        "[context]", ClientEnvironment, Clients;
+    /// A word that the names of a client's docker contexts begin with, so that
+    /// several inventories can share the client: `ZONE-DAEMON`.
+    "dtls_zone" => zone: Option<String> = None, "", Zone, Clients;
+    /// The daemon that a client's profile points to.
+    "dtls_default_daemon" => default_daemon: Option<String> = None, "", HostName, Clients;
+    /// With which daemons a client is tried in the proof: `full`, with every one;
+    /// `sample`, with one or more, so that every daemon is tried from some client, and
+    /// refuses others once; `own`, its own certificate alone, with its
+    /// `dtls_default_daemon` or the first one. When not set, `full` as long as
+    /// clients times daemons are at most 100, and `sample` above that.
+    "dtls_verify" => verify: Option<VerifyScope> = None, "", Scope, Clients;
+    /// The name of the systemd drop-in.
+    "dtls_dropin" => dropin: String = "50-dtls-deploy.conf".to_owned(),
+        "50-dtls-deploy.conf", DropIn, Daemons;
+    /// The systemd service of the daemon; without systemd the init script of that name.
+    "dtls_unit" => unit: String = "docker.service".to_owned(), "docker.service", Unit, Daemons;
+    /// The seconds within which a restarted daemon has to be confirmed; after
+    /// that its node puts the old files back by itself.
+    "dtls_confirm_within" => confirm_within: u32 = 120, "120", ConfirmSeconds, Daemons;
+    /// How many generations of replaced files a node keeps, for `rollback`; old
+    /// keys are among them.
+    "dtls_keep_generations" => keep_generations: u32 = 3, "3", GenerationCount, Every;
+    /// How many daemons are restarted at one time: a number, a percentage, or
+    /// a list of them for one batch after the other, of which the last repeats.
+    /// The same for all daemons.
+    "dtls_serial" => serial: Vec<BatchSize> = default_serial(), "[1, 10%, 25%, 100%]", Serial, Daemons;
+    /// How many percent of a batch may fail before no other batch is begun. The
+    /// same for all daemons.
+    "dtls_max_fail_percentage" => max_fail_percentage: u8 = 0, "0", FailPercentage, Daemons;
+    /// Turns `live-restore` on, so that containers outlive a restart of their
+    /// daemon; false leaves daemon.json as it is, too.
+    "dtls_live_restore" => live_restore: bool = false, "false", Boolean, Daemons;
+    /// When `rotate` may restart the daemon: days of the week and hours, in the
+    /// time zone of the machine that dtls-deploy runs on unless `UTC` follows;
+    /// always when not set.
+    "dtls_maintenance_window" => maintenance_window: Option<MaintenanceWindow> = None, "", Window, Daemons;
+}
+
+variables! {
+    /// The connection variables of one host, before they are put together.
+    #[derive(Debug)]
+    pub(super) struct ConnectionVariables, CONNECTION;
+
+    /// What carries commands to the host.
+    "ansible_connection" => kind: Option<ConnectionKind> = None, "ssh", Transport, Every;
+    /// The address to connect to; the host's name when not set.
+    "ansible_host" | "ansible_ssh_host" => address: Option<String> = None, "", Address, Every;
+    /// The port of the host's sshd.
+    "ansible_port" | "ansible_ssh_port" => port: Option<u16> = None, "", Port, Every;
+    /// The account to log in with.
+    "ansible_user" | "ansible_ssh_user" => user: Option<String> = None, "", Account, Every;
+    /// The password to log in with.
+    "ansible_password" | "ansible_ssh_pass" | "ansible_ssh_password" =>
+        password: Option<Secret> = None, "", Password, Every;
+    /// The private key to log in with, a file on this machine.
+    "ansible_ssh_private_key_file" | "ansible_private_key_file" =>
+        key_file: Option<PathBuf> = None, "", KeyFile, Every;
+    /// Words for ssh: `-o` with `ProxyJump`, `StrictHostKeyChecking=yes`, `Port`,
+    /// `IdentityFile`, `IdentitiesOnly`; `-J`, `-p`, `-i`. `UserKnownHostsFile` and
+    /// what only tunes the connection (`-C`, `ControlMaster`, ...) have no effect,
+    /// anything else is refused.
+    "ansible_ssh_common_args" => common_arguments: WrittenOptions = WrittenOptions::default(),
+        "''", SshArguments, Every;
+    /// More of the same; what `ansible_ssh_common_args` says counts first.
+    "ansible_ssh_extra_args" => extra_arguments: WrittenOptions = WrittenOptions::default(),
+        "''", SshArguments, Every;
+    /// The same again; it counts before the two others.
+    "ansible_ssh_args" => arguments: WrittenOptions = WrittenOptions::default(),
+        "''", SshArguments, Every;
+    /// `true` asks for a check of the host's key, whatever `~/.ssh/config` says.
+    /// `false` has no effect: an inventory cannot turn the check off.
+    "ansible_host_key_checking" | "ansible_ssh_host_key_checking" =>
+        host_key_checking: bool = false, "", HostKeySwitch, Every;
+    /// Seconds that a connection attempt may take.
+    "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
+    /// Whether dtls-deploy acts as root on the host; when not set: yes for a CA, a daemon, and a client with identities of other accounts.
+    "ansible_become" => becomes: Option<bool> = None, "", Switch, Every;
+    /// The account to become: root, and no other.
+    "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Superuser, Every;
+    /// How to become it.
+    "ansible_become_method" => become_method: Option<BecomeMethod> = None, "sudo", Becoming, Every;
+    /// The password for sudo.
+    "ansible_become_password" | "ansible_become_pass" | "ansible_sudo_pass" =>
+        become_password: Option<Secret> = None, "", Password, Every;
+    /// The kind of shell on the host.
+    "ansible_shell_type" => shell: Option<ShellType> = None, "sh", Shell, Every;
+}
+
+/// Every variable that has a meaning here.
+pub fn table() -> impl Iterator<Item = &'static Variable> {
+    SETTINGS.iter().chain(CONNECTION)
+}
+
+/// The entry of a name, an older name of it included.
+pub(super) fn find(name: &str) -> Option<&'static Variable> {
+    table().find(|variable| variable.name == name || variable.aliases.contains(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{Settings, table};
+    use crate::assigned::Variables;
+    use crate::convert::Context;
+    use crate::environment::Environment;
+    use crate::other_variables::{REFUSED, WITHOUT_MEANING};
+    use crate::yaml;
+    use crate::yaml::problems::Problems;
+
+    /// The default that people read is the default that counts.
+    #[test]
+    fn written_defaults_are_the_defaults() {
+        let mut written = String::new();
+        for variable in super::SETTINGS {
+            if !variable.default.is_empty() {
+                let line = format!("{}: {}\n", variable.name, variable.default);
+                written.push_str(&line);
+            }
+        }
+        let mut problems = Problems::default();
+        let source = problems.sources.add("defaults", written.clone());
+        let node = yaml::parse(source, &written, &mut problems).unwrap();
+        let environment = Environment::of_process();
+        let mut context = Context {
+            problems: &mut problems,
+            environment: &environment,
+        };
+        let mut variables = Variables::default();
+        variables.define(&node, "defaults", &mut context);
+        let read = Settings::read(&variables, &mut context);
+        assert!(!problems.has_errors(), "{:?}", problems.finish());
+        assert_eq!(read, Settings::default());
+    }
+
+    #[test]
+    fn every_name_stands_for_one_thing() {
+        let mut seen = BTreeSet::new();
+        let names = table().flat_map(|variable| {
+            [variable.name]
+                .into_iter()
+                .chain(variable.aliases.iter().copied())
+        });
+        for name in names
+            .chain(REFUSED.iter().map(|(name, _)| *name))
+            .chain(WITHOUT_MEANING.iter().copied())
+        {
+            assert!(seen.insert(name), "{name} is there twice");
+        }
+    }
+
+    #[test]
+    fn every_schema_is_json_and_every_entry_is_explained() {
+        for variable in table() {
+            serde_json::from_str::<serde_json::Value>(variable.schema).unwrap();
+            assert!(variable.doc.trim().ends_with('.'), "{}", variable.name);
+            assert!(!variable.expected.is_empty(), "{}", variable.name);
+        }
+    }
+}

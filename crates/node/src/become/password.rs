@@ -1,0 +1,130 @@
+//! One password for sudo, shared by the hosts that have it.
+//!
+//! Comes in: what the inventory holds or the operator typed. Goes out, to
+//! [`super::Become`]: leave to send it to one more host. A wrong password that
+//! went to all hosts at once would lock an account that they share.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Mutex as Turns, MutexGuard};
+
+use base::secret::Secret;
+
+/// So many hosts may refuse a password that none has accepted. One may have
+/// another password of its own; more is a mistyped one.
+const MOST_REFUSALS: usize = 2;
+
+/// A password and what became of it.
+#[derive(Debug)]
+pub struct SudoPassword {
+    secret: Secret,
+    /// Taken by whoever sends it, until it has been accepted once.
+    turn: Turns<()>,
+    record: Mutex<Record>,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    accepted: bool,
+    refused_by: Vec<String>,
+}
+
+/// May be held while sudo judges.
+#[derive(Debug)]
+pub(super) struct Turn<'a>(
+    #[allow(dead_code, reason = "its drop is what counts")] Option<MutexGuard<'a, ()>>,
+);
+
+impl SudoPassword {
+    /// A password that nobody has tried.
+    #[must_use]
+    pub fn new(secret: Secret) -> Self {
+        Self {
+            secret,
+            turn: Turns::new(()),
+            record: Mutex::default(),
+        }
+    }
+
+    /// The password itself, one line of text.
+    #[must_use]
+    pub fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// The hosts that refused it, when that is enough.
+    pub(super) fn given_up(&self) -> Option<Vec<String>> {
+        self.with(|record| {
+            (!record.accepted && record.refused_by.len() >= MOST_REFUSALS)
+                .then(|| record.refused_by.clone())
+        })
+    }
+
+    /// Waits for leave to send it: at once when some host has accepted it,
+    /// otherwise one host after the other.
+    ///
+    /// # Errors
+    /// The hosts that refused it, when that is enough.
+    pub(super) async fn turn(&self) -> Result<Turn<'_>, Vec<String>> {
+        if self.with(|record| record.accepted) {
+            return Ok(Turn(None));
+        }
+        let turn = self.turn.lock().await;
+        match self.given_up() {
+            Some(hosts) => Err(hosts),
+            None if self.with(|record| record.accepted) => Ok(Turn(None)),
+            None => Ok(Turn(Some(turn))),
+        }
+    }
+
+    pub(super) fn accepted(&self) {
+        self.with(|record| record.accepted = true);
+    }
+
+    pub(super) fn refused(&self, by: String) {
+        self.with(|record| record.refused_by.push(by));
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Record) -> T) -> T {
+        look(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password() -> SudoPassword {
+        SudoPassword::new(Secret::from("x".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn two_refusals_are_enough() {
+        let password = password();
+        for host in ["node1", "node2"] {
+            let turn = password.turn().await.unwrap();
+            password.refused(host.to_owned());
+            drop(turn);
+        }
+        assert_eq!(password.turn().await.unwrap_err(), ["node1", "node2"]);
+    }
+
+    #[tokio::test]
+    async fn once_accepted_it_is_no_longer_waited_for() {
+        let password = password();
+        let turn = password.turn().await.unwrap();
+        assert!(
+            tokio::time::timeout(std::time::Duration::from_millis(20), password.turn())
+                .await
+                .is_err(),
+            "two turns at one time"
+        );
+        password.accepted();
+        drop(turn);
+        for _ in 0..5 {
+            password.refused("another".to_owned());
+        }
+        let _first = password.turn().await.unwrap();
+        let _second = password.turn().await.unwrap();
+    }
+}

@@ -1,0 +1,137 @@
+//! What else of a node decides whether docker can be deployed to and reached.
+//!
+//! Comes in: fields of records that `fact_health` prints. Goes out: one
+//! [`Health`] a node. Asked for by `doctor` alone.
+
+use std::collections::BTreeMap;
+
+/// Programs that scripts on a node call; busybox has them all.
+pub const TOOLS: &[&str] = &[
+    "cat",
+    "chmod",
+    "cp",
+    "cut",
+    "date",
+    "df",
+    "find",
+    "grep",
+    "id",
+    "ln",
+    "ls",
+    "mkdir",
+    "mv",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sed",
+    "sha256sum",
+    "sleep",
+    "stat",
+    "sync",
+    "tail",
+    "timeout",
+    "tr",
+    "uname",
+];
+
+/// What `fact_health` saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// `SELinux` is there, and enforces its policy or only logs.
+    pub selinux: Option<bool>,
+    /// The security label of the daemon's process; empty where it has none.
+    pub label: Option<String>,
+    /// What `dockerd --version` and `docker --version` say, by program.
+    pub versions: BTreeMap<String, String>,
+    /// Of [`TOOLS`], those that are not there.
+    pub missing: Vec<String>,
+}
+
+impl Health {
+    /// Takes in one record; false when it is not one.
+    pub(super) fn record(&mut self, name: &str, value: &str) -> bool {
+        match name {
+            "selinux" => self.selinux = Some(value == "1"),
+            "label" => self.label = Some(value.to_owned()),
+            "dockerd" | "docker" => {
+                self.versions.insert(name.to_owned(), value.to_owned());
+            }
+            "missing" => self.missing.push(value.to_owned()),
+            _ => return false,
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+
+    use crate::facts::{FactRequest, NodeFacts};
+    use crate::script::Script;
+
+    fn run(shell: &[&str], script: &Script) -> NodeFacts {
+        let mut child = Command::new(shell[0])
+            .args(&shell[1..])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("apt-get install dash bash busybox");
+        let text = script.text("test");
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(text.expose())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        let names = ["localhost", "a.example", "no.such.host.invalid"];
+        let request = FactRequest {
+            lookups: names.map(str::to_owned).into(),
+            ..FactRequest::default()
+        };
+        NodeFacts::parse(&output.stdout, &request).unwrap()
+    }
+
+    #[test]
+    fn a_name_is_looked_up_without_getent_too() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+            let mut script = Script::default();
+            script.statement(
+                "command() { [ \"$2\" != getent ] && [ \"$2\" != nslookup ]; }".to_owned(),
+            );
+            script.call("fact_lookup", &["localhost"]);
+            // Without anybody to ask nothing is said.
+            script.call("fact_lookup", &["no.such.host.invalid"]);
+            let facts = run(shell, &script);
+            let found = &facts.resolved["localhost"];
+            assert!(
+                found.contains(&"127.0.0.1".to_owned()),
+                "{shell:?}: {found:?}"
+            );
+            assert_eq!(facts.resolved.len(), 1, "{shell:?}");
+
+            // As busybox's nslookup answers, old and new.
+            for answer in ["Address 1: 192.0.2.7 a.example", "Address: 192.0.2.7"] {
+                let mut script = Script::default();
+                script.statement(format!(
+                    "command() {{ [ \"$2\" != getent ]; }}\ntimeout() {{ printf '%s\\n' 'Server: 192.0.2.1' 'Address 1: 192.0.2.1' '' 'Name: a.example' '{answer}'; }}"
+                ));
+                script.call("fact_lookup", &["a.example"]);
+                let facts = run(shell, &script);
+                assert_eq!(facts.resolved["a.example"], ["192.0.2.7"], "{shell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn missing_tools_are_named() {
+        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+            let mut script = Script::default();
+            script.call("fact_health", &["cat", "no-such-tool"]);
+            let health = run(shell, &script).health.expect("asked about");
+            assert_eq!(health.missing, ["no-such-tool"], "{shell:?}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Adopted leaves: made elsewhere with the CA's key, and kept until they are due.
+//!
+//! Comes in: a certificate that the ledger knows as adopted. Goes out: what is
+//! wrong with it so that it cannot stay. Names that the inventory would add and
+//! another type of key wait for the next one; what clients could not work with,
+//! or what was asked for by name, does not.
+
+use std::collections::BTreeSet;
+
+use super::Authority;
+use crate::host::address::daemon_address;
+use inventory::Host;
+use pki::{Certificate, Role, San};
+
+/// The names without which a daemon's certificate is of no use, or which the
+/// inventory gives explicitly.
+fn needed_sans(host: &Host) -> BTreeSet<San> {
+    let lower = |san: &San| match san {
+        San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
+        San::Ip(address) => San::Ip(*address),
+    };
+    if let Some(exact) = &host.settings.sans {
+        return exact.iter().map(lower).collect();
+    }
+    let mut needed: BTreeSet<San> = host.settings.extra_sans.iter().map(lower).collect();
+    let called = daemon_address(host).host.to_ascii_lowercase();
+    needed.extend(match called.parse() {
+        Ok(address) => Some(San::Ip(address)),
+        Err(_) => format!("DNS:{called}").parse().ok(),
+    });
+    needed
+}
+
+/// Why an adopted certificate has to be replaced in spite of it.
+pub(super) fn faults(host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
+    if role == Role::Client {
+        return Vec::new();
+    }
+    // Go's, and so docker's, since Go 1.15.
+    if certificate.sans().is_empty() {
+        return vec!["it has a CN and no SAN, which docker does not accept".to_owned()];
+    }
+    needed_sans(host)
+        .difference(certificate.sans())
+        .map(|san| format!("SAN {san} missing"))
+        .collect()
+}
+
+/// Whether the ledger knows it as adopted.
+pub(super) fn is_adopted(authority: &Authority, certificate: &Certificate) -> bool {
+    let entry = authority.ledger.by_serial(certificate.serial());
+    entry.is_some_and(|entry| entry.adopted && entry.certificate_sha256 == certificate.sha256())
+}

@@ -1,0 +1,181 @@
+//! Keys of issued certificates that are still on the CA node.
+//!
+//! Comes in: the ledger, what lies in the CA directory, and what hosts hold. Goes out: which keys
+//! are left; which of them have arrived on their host without the CA having heard of it: the run
+//! that delivered them has died, or lost the CA; and which no host wants any more: their change
+//! was undone, and the inventory says something else by now. Called by every plan that issues
+//! certificates, by `doctor` and by `status`.
+
+use std::collections::BTreeMap;
+
+use super::{Action, Authority, Plan, Planner, leaves_of};
+use crate::host::leaf::location as leaf_location;
+use crate::host::read::runs_with;
+use crate::playbook::{Playbook, Word};
+use inventory::{Host, Inventory, host_of};
+use node::facts::NodeFacts;
+use pki::{DeliveredLeaf, Entry, Role};
+
+/// A key that is left on the CA node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftKey {
+    pub leaf: DeliveredLeaf,
+    /// On the CA node.
+    pub path: String,
+    /// What is in place on the host of the same holder, key and certificate, and what its dockerd
+    /// has read where it is a daemon.
+    pub in_place: Option<DeliveredLeaf>,
+}
+
+impl LeftKey {
+    /// Whether it is that pair.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        self.in_place.as_ref() == Some(&self.leaf)
+    }
+
+    /// For people: whose it is.
+    #[must_use]
+    pub fn described(&self) -> String {
+        format!(
+            "the key of the {} certificate of {} is still on the CA node ({})",
+            self.leaf.role, self.leaf.host, self.path
+        )
+    }
+}
+
+/// Keys of certificates that were not marked as delivered, or that should have gone since; none
+/// where `dtls_keep_issued_keys` keeps them.
+#[must_use]
+pub fn left_keys(
+    authority: &Authority,
+    inventory: &Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+) -> Vec<LeftKey> {
+    let ca = inventory.ca();
+    let Some(of_ca) = facts
+        .get(&ca.name)
+        .filter(|_| !ca.settings.keep_issued_keys)
+    else {
+        return Vec::new();
+    };
+    let mut left = Vec::new();
+    for (host, role) in leaves_of(inventory) {
+        let holder = host.holder();
+        let live = || authority.ledger.live(&holder, role);
+        let in_place = facts.get(&host.name).and_then(|facts| {
+            let entry = live().rfind(|entry| is_in_place(host, role, entry, facts))?;
+            Some(leaf_of(entry))
+        });
+        for entry in live() {
+            let path = format!("{}/{}", ca.settings.ca_dir, entry.issued_name.key);
+            let is_there = of_ca
+                .regular(&path)
+                .is_some_and(|file| file.sha256 == entry.key_sha256);
+            if !is_there || entry.adopted || (entry.delivered && entry.kept) {
+                continue;
+            }
+            left.push(LeftKey {
+                leaf: leaf_of(entry),
+                path: of_ca.expand(&path),
+                in_place: in_place.clone(),
+            });
+        }
+    }
+    left
+}
+
+fn leaf_of(entry: &Entry) -> DeliveredLeaf {
+    DeliveredLeaf {
+        host: entry.host.clone(),
+        role: entry.role,
+        serial: entry.serial.clone(),
+        replaces: Vec::new(),
+    }
+}
+
+impl Planner<'_> {
+    /// Notes the keys that leave the CA node with this run, once their holders are proved.
+    pub fn note_left_keys(&mut self, plan: &mut Plan, playbook: &Playbook) {
+        if !playbook.issues() || self.authority.problem.is_some() {
+            return;
+        }
+        for key in left_keys(&self.authority, self.inventory, self.facts) {
+            let why = if key.has_arrived() {
+                "although its host has it"
+            } else if self.is_unwanted(&key, plan, playbook) {
+                "although no host wants it any more"
+            } else {
+                continue;
+            };
+            let text = format!("{} {why}: it is removed once it is proved", key.described());
+            self.note(self.inventory.ca(), text);
+            let Some(mut in_place) = key.in_place else {
+                continue;
+            };
+            if in_place != key.leaf {
+                in_place.replaces.push(key.leaf.serial);
+            }
+            plan.arrived.push(in_place);
+        }
+    }
+
+    /// Whether a pair that waits on the CA node is for nothing: the whole deployment was planned
+    /// for its host, which keeps another one. While the CA is rolled over, a later step may want
+    /// it.
+    fn is_unwanted(&self, key: &LeftKey, plan: &Plan, playbook: &Playbook) -> bool {
+        let (holder, role) = (&key.leaf.host, key.leaf.role);
+        let name = host_of(holder);
+        let Some(host) = self.inventory.host(name) else {
+            return false;
+        };
+        let mut tasks = playbook.plays.iter().flat_map(|play| {
+            let is_included = play.includes(host);
+            play.tasks(host).filter(move |_| is_included)
+        });
+        let is_planned_for = tasks.any(|task| {
+            let of = task
+                .argument("role")
+                .is_none_or(|of| of == role.to_string());
+            task.module.word == Word::Certificate && of
+        });
+        let is_taken = plan.changes().any(|change| match &change.action {
+            Action::Issue(leaf) => leaf.host == *holder && leaf.role == role,
+            Action::Fetch {
+                holder: of,
+                role: as_role,
+                ..
+            } => of == holder && *as_role == role,
+            _ => false,
+        });
+        let is_refused = plan.problems.iter().any(|problem| problem.host == name);
+        key.in_place.is_some()
+            && playbook.whole.is_none()
+            && self.rollover.is_none()
+            && is_planned_for
+            && !is_taken
+            && !is_refused
+    }
+}
+
+fn is_in_place(host: &Host, role: Role, entry: &Entry, facts: &NodeFacts) -> bool {
+    let (directory, files) = leaf_location(host, role);
+    let (certificate, key) = (
+        facts.expand(&format!("{directory}/{}", files.cert)),
+        facts.expand(&format!("{directory}/{}", files.key)),
+    );
+    let content = facts
+        .regular(&certificate)
+        .and_then(|file| file.content.as_deref());
+    let parsed = content.and_then(|bytes| pki::Certificate::from_pem(bytes).ok());
+    let is_certificate = parsed.is_some_and(|found| found.sha256() == entry.certificate_sha256);
+    let is_key = facts
+        .regular(&key)
+        .is_some_and(|file| file.sha256 == entry.key_sha256);
+    let has_read = || {
+        [&certificate, &key]
+            .iter()
+            .all(|path| runs_with(path, facts))
+    };
+    is_certificate && is_key && (role == Role::Client || has_read())
+}

@@ -1,0 +1,267 @@
+//! The CA as the facts of its node show it, and as the plan will leave it.
+
+use super::Refusal;
+use super::change::Content;
+use super::issued::{issued_names, leaves_of};
+use crate::host::ca::{CERTIFICATE, KEY, LEDGER, NEXT_CERTIFICATE, NEXT_KEY};
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, File, FileFact, NodeFacts};
+use pki::{Bundle, Certificate, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex};
+
+/// The state of the CA.
+// What its node shows; each is independent of the others.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug)]
+pub struct Authority {
+    /// The certificate of the CA; none when there is no CA yet.
+    pub certificate: Option<Certificate>,
+    /// The certificates of ca.pem, the CA's own first.
+    pub bundle: Vec<Certificate>,
+    /// The same as they are delivered: the file may hold other things beside them.
+    pub pem: Option<String>,
+    /// SHA-256 of ca.pem as it lies on the CA node.
+    pub file_sha256: Option<String>,
+    /// The CA that shall follow this one, while a rollover is under way.
+    pub next: Option<Certificate>,
+    /// The certificates of its file, as they are delivered.
+    pub next_pem: Option<String>,
+    /// The last rollover has taken its last step, and what it left is still there.
+    pub is_rolled_over: bool,
+    /// What was issued so far.
+    pub ledger: Ledger,
+    /// A key file is there.
+    pub has_key: bool,
+    /// The ledger's file is there.
+    pub has_ledger: bool,
+    /// A `ca` task has planned a new CA.
+    pub planned: bool,
+    /// Why nothing can be planned that needs the CA.
+    pub problem: Option<AuthorityProblem>,
+}
+
+/// Why the CA is not usable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityProblem {
+    #[error("the CA node {0} could not be reached")]
+    Unreachable(String),
+    #[error("{0} cannot be read")]
+    Unreadable(String),
+    #[error("{path} is damaged: {reason}")]
+    Damaged { path: String, reason: String },
+    /// It is on its way to every daemon and client.
+    #[error("{0} holds a private key")]
+    PrivateKey(String),
+    /// What is issued could not be told apart on the CA node.
+    #[error("{message}")]
+    Names {
+        message: String,
+        hint: Option<String>,
+    },
+    /// Nobody knows who else holds certificates of the CA.
+    #[error(
+        "the CA's ledger {0} is missing or lists no certificate: who holds certificates of this CA is not known"
+    )]
+    NoLedger(String),
+    #[error("{present} is there, but {missing} is not")]
+    Half { present: String, missing: String },
+    /// There was a CA.
+    #[error("there is no CA in {directory}, and {seen}")]
+    Lost { directory: String, seen: String },
+}
+
+impl AuthorityProblem {
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Unreachable(_) => "the CA node has to answer, even when nothing is issued".to_owned(),
+            Self::Unreadable(_) => {
+                "set ansible_become: true for the CA's host, or ansible_user to the account that owns the directory".to_owned()
+            }
+            Self::Damaged { path, .. } if path.ends_with(LEDGER) => format!(
+                "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY --rebuild-ledger; or put {path} back from a backup; nothing was changed"
+            ),
+            Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
+            Self::PrivateKey(path) => ca_key_hint(path),
+            Self::NoLedger(_) => "make it anew from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
+            Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
+            Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
+            Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
+                "put {missing} back from a backup: nodes may trust the next CA already"
+            ),
+            Self::Half { missing, .. } => format!(
+                "put {missing} back from a backup (dtls-deploy ca restore), or move the other file away and begin with a new CA: dtls-deploy INVENTORY --new-ca"
+            ),
+        }
+    }
+}
+
+impl Authority {
+    /// Adds what has to be known of the CA's node, whatever a run does: without
+    /// it nobody could tell whether a key on a node is the right one.
+    pub fn request(inventory: &Inventory, request: &mut FactRequest) {
+        let settings = &inventory.ca().settings;
+        let directory = &settings.ca_dir;
+        request.directories.insert(directory.clone());
+        request.content.insert(format!("{directory}/{LEDGER}"));
+        for name in [CERTIFICATE, NEXT_CERTIFICATE] {
+            request.certificates.insert(format!("{directory}/{name}"));
+        }
+        for name in [KEY, NEXT_KEY, ROLLED_OVER] {
+            request.hashed.insert(format!("{directory}/{name}"));
+        }
+        for (subject, role) in leaves_of(inventory) {
+            // A template that cannot be rendered is reported when it is planned.
+            if let Ok((key, certificate)) = issued_names(&settings.issued_name, subject, role) {
+                request.hashed.insert(format!("{directory}/{key}"));
+                request.bundles.insert(format!("{directory}/{certificate}"));
+            }
+        }
+    }
+
+    /// Whether it can be used to look at certificates.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(crate) fn usable(&self) -> Result<(), Refusal> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the CA's state from the facts of its node.
+    #[must_use]
+    pub fn read(host: &Host, facts: Option<&NodeFacts>) -> Self {
+        let mut state = Self {
+            certificate: None,
+            bundle: Vec::new(),
+            pem: None,
+            file_sha256: None,
+            next: None,
+            next_pem: None,
+            is_rolled_over: false,
+            ledger: Ledger::default(),
+            has_key: false,
+            has_ledger: false,
+            planned: false,
+            problem: None,
+        };
+        let Some(facts) = facts else {
+            state.problem = Some(AuthorityProblem::Unreachable(host.name.clone()));
+            return state;
+        };
+        if let Err(problem) = state.fill(host, facts) {
+            state.problem = Some(problem);
+        }
+        state
+    }
+
+    fn fill(&mut self, host: &Host, facts: &NodeFacts) -> Result<(), AuthorityProblem> {
+        let directory = &host.settings.ca_dir;
+        let key = format!("{directory}/{KEY}");
+        let certificate = format!("{directory}/{CERTIFICATE}");
+        let next_key = format!("{directory}/{NEXT_KEY}");
+        let next = format!("{directory}/{NEXT_CERTIFICATE}");
+        let ledger = format!("{directory}/{LEDGER}");
+        for path in [&key, &certificate, &ledger, &next, &next_key] {
+            if matches!(
+                facts.file(path),
+                Some(FileFact::Unreadable | FileFact::Other | FileFact::Exposed)
+            ) {
+                return Err(AuthorityProblem::Unreadable(path.clone()));
+            }
+        }
+        self.has_key = facts.regular(&key).is_some();
+        self.has_ledger = facts.regular(&ledger).is_some();
+        let rolled_over = format!("{directory}/{ROLLED_OVER}");
+        self.is_rolled_over = facts.regular(&rolled_over).is_some();
+        let file = facts.regular(&certificate);
+        match (self.has_key, file) {
+            (true, None) => {
+                return Err(AuthorityProblem::Half {
+                    present: key,
+                    missing: certificate,
+                });
+            }
+            (false, Some(_)) => {
+                return Err(AuthorityProblem::Half {
+                    present: certificate,
+                    missing: key,
+                });
+            }
+            _ => {}
+        }
+        if let Some(file) = file {
+            let bundle = read_bundle(facts.expand(&certificate), file)?;
+            self.certificate = bundle.certificates().first().cloned();
+            self.pem = Some(bundle.to_pem());
+            self.file_sha256 = Some(file.sha256.clone());
+            self.bundle = bundle.certificates().to_vec();
+        }
+        if let Some(file) = facts.regular(&next) {
+            if facts.regular(&next_key).is_none() {
+                return Err(AuthorityProblem::Half {
+                    present: next,
+                    missing: next_key,
+                });
+            }
+            let bundle = read_bundle(facts.expand(&next), file)?;
+            self.next = bundle.certificates().first().cloned();
+            self.next_pem = Some(bundle.to_pem());
+        }
+        if let Some(bytes) = facts
+            .regular(&ledger)
+            .and_then(|file| file.content.as_deref())
+        {
+            self.ledger =
+                Ledger::parse_bytes(bytes).map_err(|error| AuthorityProblem::Damaged {
+                    path: ledger.clone(),
+                    reason: error.to_string(),
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file on a node is this bundle, in the form in which it is delivered or
+    /// in that of ca.pem itself, which may have comments.
+    #[must_use]
+    pub fn is_delivered(&self, file: &File, bundle: &str) -> bool {
+        let is_verbatim = || {
+            self.pem.as_deref() == Some(bundle) && self.file_sha256.as_ref() == Some(&file.sha256)
+        };
+        !holds_key(file) && (sha256_hex(bundle.as_bytes()) == file.sha256 || is_verbatim())
+    }
+
+    /// Whether the ledger says who holds certificates of the CA. One without a single
+    /// certificate, an empty file for instance, says as little as one that is not there.
+    #[must_use]
+    pub fn knows_holders(&self) -> bool {
+        self.has_ledger && !self.ledger.entries().is_empty()
+    }
+
+    /// What delivering the CA's certificate means: known certificates, or that of
+    /// the CA that this run creates.
+    #[must_use]
+    pub fn content(&self) -> Content {
+        match &self.pem {
+            Some(pem) if !self.planned => Content::Certificates(pem.clone()),
+            _ => Content::Authority,
+        }
+    }
+}
+
+/// Whether a private key is in a file.
+pub(super) fn holds_key(file: &File) -> bool {
+    file.private_key || has_private_key(file.content.as_deref().unwrap_or_default())
+}
+
+fn read_bundle(path: String, file: &File) -> Result<Bundle, AuthorityProblem> {
+    let bytes = file.content.as_deref().unwrap_or_default();
+    if holds_key(file) {
+        return Err(AuthorityProblem::PrivateKey(path));
+    }
+    Bundle::read(bytes).map_err(|error| AuthorityProblem::Damaged {
+        path,
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,20 @@
+//! What shall happen about one leaf.
+
+use pki::{Certificate, LeafRequest};
+
+/// What shall happen about one leaf.
+#[derive(Debug, Clone)]
+pub enum LeafDecision {
+    /// The pair on the node is right.
+    Keep { certificate: Box<Certificate> },
+    /// A pair that was issued before waits on the CA node.
+    Fetch {
+        reasons: Vec<String>,
+        certificate: Box<Certificate>,
+    },
+    /// A new pair is needed.
+    Issue {
+        reasons: Vec<String>,
+        request: Box<LeafRequest>,
+    },
+}

@@ -1,0 +1,47 @@
+//! Whether the CA has expired: by every clock that is known, not by one.
+//!
+//! Comes in: the present CA, the time here and the skew of each node. Goes out:
+//! yes or no, or the refusal where the clocks disagree. An expired CA is replaced
+//! in another order, which shuts people out where it has not expired. Called by
+//! the planner and by `ca_rollover`.
+
+use std::collections::BTreeMap;
+
+use time::{Duration, OffsetDateTime};
+
+use super::leaves_of;
+use inventory::Inventory;
+use node::facts::NodeFacts;
+use pki::Certificate;
+
+/// Past its end here, on the CA's node, and on all that check a certificate.
+pub(super) fn has_expired(
+    authority: &Certificate,
+    inventory: &Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> bool {
+    authority.not_after() <= now && alive(authority, inventory, facts, now).is_empty()
+}
+
+pub(super) fn is_past(authority: &Certificate, now: OffsetDateTime, facts: &NodeFacts) -> bool {
+    authority.not_after() <= now + Duration::seconds(facts.skew)
+}
+
+/// Nodes by whose clock it has not expired, and how far that is from this one.
+pub(super) fn alive(
+    authority: &Certificate,
+    inventory: &Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Vec<(String, i64)> {
+    let leaves = leaves_of(inventory);
+    inventory
+        .hosts
+        .iter()
+        .filter(|host| host.is_ca || leaves.iter().any(|(of, _)| of.name == host.name))
+        .filter_map(|host| Some((host, facts.get(&host.name)?)))
+        .filter(|(_, facts)| !is_past(authority, now, facts))
+        .map(|(host, facts)| (host.name.clone(), facts.skew))
+        .collect()
+}

@@ -1,0 +1,125 @@
+//! The files by which a client reaches daemons.
+//!
+//! Comes in: a client and the inventory. Goes out: for each path, what it is for and for
+//! which daemons. Pure.
+
+use std::collections::BTreeMap;
+
+use crate::Planner;
+use crate::host::client::PROFILES;
+use crate::host::client::{context_name, context_paths};
+use crate::host::leaf::location as leaf_location;
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::Role;
+
+/// What a file of a client is for.
+#[derive(Debug, Clone)]
+pub(super) enum Target<'a> {
+    /// Whom the client trusts.
+    Trust(&'a Host, Scope),
+    /// What it shows: a certificate or its key.
+    Pair(Scope, Set),
+    /// Where a context leads.
+    Endpoint(Scope),
+    Profile,
+}
+
+/// The CA and the certificate that are used together.
+#[derive(Debug, Clone)]
+pub(super) struct Set {
+    pub ca: String,
+    pub certificate: String,
+}
+
+/// The daemons that a file is for.
+#[derive(Debug, Clone)]
+pub(super) enum Scope {
+    All,
+    /// The one that this context leads to.
+    One(Context),
+}
+
+/// What a client has of one daemon.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    pub daemon: String,
+    pub name: String,
+    /// Its meta.json: docker knows no context without.
+    pub metadata: String,
+}
+
+impl Scope {
+    pub(super) fn has(&self, daemon: &Host) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(context) => context.daemon == daemon.name,
+        }
+    }
+}
+
+impl Target<'_> {
+    /// What a person calls it: its context, or the path.
+    pub(super) fn called(&self, path: &str) -> String {
+        match self {
+            Self::Trust(_, Scope::One(context))
+            | Self::Pair(Scope::One(context), _)
+            | Self::Endpoint(Scope::One(context)) => format!("context {}", context.name),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+/// Every file of a client by which it reaches daemons. Those of an identity that is removed
+/// by name are not among them, nor what is a daemon's own.
+pub(super) fn targets<'a>(
+    planner: &Planner<'a>,
+    client: &'a Host,
+    facts: &NodeFacts,
+) -> BTreeMap<String, Target<'a>> {
+    let mut targets = BTreeMap::new();
+    for holder in client.client_holders() {
+        let (directory, files) = leaf_location(holder, Role::Client);
+        let own = [files.ca, files.cert, files.key]
+            .map(|name| facts.expand(&format!("{directory}/{name}")));
+        put(&mut targets, holder, own, &Scope::All);
+        for daemon in planner.inventory.daemons() {
+            let paths = context_paths(holder, daemon);
+            let metadata = facts.expand(&format!("{}/meta.json", paths.metadata));
+            let scope = Scope::One(Context {
+                daemon: daemon.name.clone(),
+                name: context_name(holder, daemon),
+                metadata: metadata.clone(),
+            });
+            let copies = ["ca.pem", "cert.pem", "key.pem"]
+                .map(|name| facts.expand(&format!("{}/{name}", paths.tls)));
+            put(&mut targets, holder, copies, &scope);
+            targets.insert(metadata, Target::Endpoint(scope));
+        }
+    }
+    for profile in PROFILES {
+        targets.insert(facts.expand(&format!("~/{profile}")), Target::Profile);
+    }
+    if client.is_daemon {
+        let (directory, files) = leaf_location(client, Role::Daemon);
+        for name in [files.ca, files.cert, files.key] {
+            targets.remove(&facts.expand(&format!("{directory}/{name}")));
+        }
+    }
+    targets
+}
+
+fn put<'a>(
+    targets: &mut BTreeMap<String, Target<'a>>,
+    holder: &'a Host,
+    [ca, certificate, key]: [String; 3],
+    scope: &Scope,
+) {
+    let set = Set {
+        ca: ca.clone(),
+        certificate: certificate.clone(),
+    };
+    targets.insert(ca, Target::Trust(holder, scope.clone()));
+    targets.insert(key, Target::Pair(scope.clone(), set.clone()));
+    targets.insert(certificate, Target::Pair(scope.clone(), set));
+}

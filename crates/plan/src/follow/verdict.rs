@@ -1,0 +1,75 @@
+//! What is decided about one change of a client, and how daemons decide it.
+//!
+//! Comes in: a daemon, and how it takes what the client has and will have. Goes out: whether
+//! the change waits for it, is left out because of it, or neither. Pure.
+
+use std::collections::BTreeSet;
+
+use crate::kept::Why;
+use crate::reach::{Daemon, Serving};
+use inventory::Host;
+
+/// What is decided about one change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Daemons that have to be confirmed first.
+    pub after: BTreeSet<String>,
+    /// Daemons because of which it is left out.
+    pub because: BTreeSet<(String, Why)>,
+}
+
+impl Verdict {
+    pub(super) fn join(&mut self, other: Self) {
+        self.after.extend(other.after);
+        self.because.extend(other.because);
+    }
+
+    pub(super) fn after(daemon: &Host) -> Self {
+        Self {
+            after: [daemon.name.clone()].into(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn keep(daemon: &Host, why: Why) -> Self {
+        Self {
+            because: [(daemon.name.clone(), why)].into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How a daemon takes what changes: now, and once its own change is made. `None` where that
+/// is not known.
+pub(super) struct Fits {
+    pub old: Option<bool>,
+    pub new: Option<bool>,
+}
+
+/// Something that a daemon takes today gives way to something else.
+pub(super) fn gives_way(
+    host: &Host,
+    daemon: &Daemon,
+    fits: impl Fn(&Serving) -> Fits,
+    (why, removes_all): (Why, bool),
+) -> Verdict {
+    let known = match daemon {
+        Daemon::Unreachable => return Verdict::keep(host, Why::Unreachable),
+        // Who removes a client alone means it.
+        Daemon::NotInRun if removes_all => return Verdict::default(),
+        Daemon::NotInRun => return Verdict::keep(host, Why::NotInRun),
+        Daemon::Known(known) => known,
+    };
+    let now = fits(&known.now);
+    if now.old == Some(false) {
+        return Verdict::default();
+    }
+    let later = known.after.as_ref().filter(|_| !known.refused);
+    let later = later.map(|after| after.mode.is_none() || fits(after).new == Some(true));
+    match (now.new == Some(true), later) {
+        (true, None | Some(true)) => Verdict::default(),
+        (_, Some(true)) => Verdict::after(host),
+        _ if known.refused => Verdict::keep(host, Why::Refused),
+        _ => Verdict::keep(host, why),
+    }
+}

@@ -1,0 +1,138 @@
+//! Whether what is there is of this CA: told by certificates and keys, not by names or
+//! descriptions.
+//!
+//! Comes in: the files of a daemon or a client. Goes out: the refusal to replace those of
+//! another CA without being asked to. Pure.
+
+use super::launch::serves_tls;
+use super::readmission::is_older;
+use super::{Authority, Planner, Refusal};
+use crate::host::in_use::paths;
+use crate::host::leaf::location as leaf_location;
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::{Certificate, Role};
+
+impl Authority {
+    /// Whether it is this CA, the one that follows it, or one that it has followed.
+    #[must_use]
+    pub fn recognises(&self, authority: &Certificate) -> bool {
+        let present = self.certificate.iter().filter(|_| !self.planned);
+        let hash = authority.sha256();
+        present
+            .chain(&self.next)
+            .any(|own| own.der() == authority.der())
+            || self
+                .ledger
+                .entries()
+                .iter()
+                .any(|entry| entry.issuer_sha256 == hash)
+    }
+
+    fn has_signed(&self, leaf: &Certificate) -> bool {
+        let present = self.certificate.iter().filter(|_| !self.planned);
+        present.chain(&self.next).any(|own| leaf.is_signed_by(own))
+    }
+}
+
+/// The bytes of a file on a node; none where there is no file.
+fn bytes<'a>(facts: &'a NodeFacts, path: &str) -> &'a [u8] {
+    let file = facts.regular(path);
+    file.and_then(|file| file.content.as_deref())
+        .unwrap_or_default()
+}
+
+/// The CAs of a bundle on a node; none where there is no bundle.
+fn bundle(facts: &NodeFacts, path: &str) -> Vec<Certificate> {
+    Certificate::bundle_from_pem(bytes(facts, path)).unwrap_or_default()
+}
+
+impl Planner<'_> {
+    /// Whether files that belong together are of this CA, as far as one of them tells; `None`
+    /// where there is none that could.
+    #[must_use]
+    pub fn is_own_set(&self, host: &Host, [ca, certificate, key]: [&str; 3]) -> Option<bool> {
+        let facts = self.facts.get(&host.name)?;
+        let authority = &self.authority;
+        let key = facts.regular(key);
+        if key.is_some_and(|key| authority.ledger.by_key_sha256(&key.sha256).is_some()) {
+            return Some(true);
+        }
+        let leaf = Certificate::from_pem(bytes(facts, certificate)).ok();
+        if leaf.as_ref().is_some_and(|leaf| authority.has_signed(leaf)) {
+            return Some(true);
+        }
+        let bundle = bundle(facts, ca);
+        if bundle.is_empty() {
+            return leaf.map(|_| false);
+        }
+        // Of a newer CA another check decides: this one may be an old backup.
+        Some(
+            bundle.iter().any(|known| authority.recognises(known))
+                || is_older(authority, bytes(facts, ca)),
+        )
+    }
+
+    /// Refuses to replace what another CA has delivered to a client.
+    ///
+    /// # Errors
+    /// Where the files there are of another CA.
+    pub fn check_client_directory(&self, holder: &Host) -> Result<(), Refusal> {
+        let facts = self.facts(&holder.name)?;
+        if self.may_take_over(holder) {
+            return Ok(());
+        }
+        let (directory, files) = leaf_location(holder, Role::Client);
+        let [ca, certificate, key] = [&files.ca, &files.cert, &files.key]
+            .map(|name| facts.expand(&format!("{directory}/{name}")));
+        if self.is_own_set(holder, [&ca, &certificate, &key]) != Some(false) {
+            return Ok(());
+        }
+        let subject = bundle(facts, &ca)
+            .first()
+            .map_or_else(String::new, |of| format!(" ({})", of.subject()));
+        Err(Refusal::new(format!(
+            "{} holds files of another CA{subject}, which its daemons may be in service with",
+            facts.expand(&directory)
+        ))
+        .hint(format!(
+            "adopt that CA: dtls-deploy adopt {inventory}; or give this inventory a directory of its own (dtls_client_dir); or replace the files: -e dtls_take_over=true",
+            inventory = self.inventory.path.display()
+        )))
+    }
+
+    /// Refuses a daemon that nobody has set up with this program, and that serves clients of
+    /// another CA.
+    pub(super) fn check_served_authority(
+        &self,
+        host: &Host,
+        facts: &NodeFacts,
+    ) -> Result<(), Refusal> {
+        if self.may_take_over(host) || !serves_tls(host, facts) {
+            return Ok(());
+        }
+        let path = paths(host, Role::Daemon, facts).ca;
+        let found = bundle(facts, &path);
+        let Some(first) = found.first() else {
+            return Ok(());
+        };
+        if found.iter().any(|known| self.authority.recognises(known))
+            || is_older(&self.authority, bytes(facts, &path))
+        {
+            return Ok(());
+        }
+        Err(Refusal::new(format!(
+            "its docker serves clients of another CA ({}, in {path}), and would reject them",
+            first.subject()
+        ))
+        .hint(format!(
+            "adopt that CA: dtls-deploy adopt {}; or replace it: -e dtls_take_over=true",
+            self.inventory.path.display()
+        )))
+    }
+
+    /// Whether somebody has asked for what another CA has to be replaced.
+    fn may_take_over(&self, host: &Host) -> bool {
+        host.settings.take_over || self.allowed.new_authority || self.authority.problem.is_some()
+    }
+}

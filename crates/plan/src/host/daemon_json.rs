@@ -1,0 +1,26 @@
+//! daemon.json and the TLS files that it names, on one host.
+
+use docker::tls::TlsPaths;
+use inventory::Host;
+
+/// Where dockerd looks on Linux when its unit does not say otherwise.
+pub const DIRECTORY: &str = "/etc/docker";
+
+pub const NAME: &str = "daemon.json";
+
+pub const PATH: &str = "/etc/docker/daemon.json";
+
+/// What daemon.json says of live-restore without the setting that `live_restore` has made.
+pub const LIVE_RESTORE_RECORD: &str = "/var/lib/dtls-deploy/live-restore";
+
+/// The paths that dockerd is told to read, on `host`.
+#[must_use]
+pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
+    let directory = expand(&host.settings.daemon_dir);
+    let files = &host.settings.daemon_files;
+    TlsPaths {
+        ca: format!("{directory}/{}", files.ca),
+        certificate: format!("{directory}/{}", files.cert),
+        key: format!("{directory}/{}", files.key),
+    }
+}

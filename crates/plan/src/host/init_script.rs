@@ -1,0 +1,52 @@
+//! A daemon that an init script starts: the script as the unit file that would do the same,
+//! so that whoever asks for dockerd's command line need not know the difference.
+
+use docker::unit::{UnitFile, parse_environment};
+use inventory::Host;
+use node::facts::{NodeFacts, UnitFact};
+
+/// The script with which a unit of this name is started.
+#[must_use]
+pub fn path(unit: &str) -> String {
+    format!(
+        "/etc/init.d/{}",
+        unit.strip_suffix(".service").unwrap_or(unit)
+    )
+}
+
+/// Where dockerd is told to listen in daemon.json; nothing where its unit says so.
+#[must_use]
+pub fn listen(host: &Host, facts: &NodeFacts) -> Option<Vec<String>> {
+    let listen = host.settings.listen.iter();
+    (!facts.systemd).then(|| listen.map(|listen| listen.text.clone()).collect())
+}
+
+/// The script as a unit file; nothing where systemd starts the daemon.
+pub fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> {
+    let path = unit.script()?;
+    let dockerd = facts.tools.get("dockerd");
+    let dockerd = dockerd.map_or("/usr/sbin/dockerd", String::as_str);
+    let only_a_shell_can_tell = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| parse_environment(facts.text(path)?).remove("DOCKER_OPTS"))
+        .any(|value| value.contains(['$', '`']));
+    // A specifier makes a command line one that cannot be told.
+    let more = if only_a_shell_can_tell { " %N" } else { "" };
+    // Debian's script names a pid file, too, which says nothing about the rest.
+    Some(UnitFile {
+        path: path.to_owned(),
+        text: format!("[Service]\nExecStart={dockerd} $DOCKER_OPTS{more}\n"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_names_its_script() {
+        assert_eq!(path("docker.service"), "/etc/init.d/docker");
+        assert_eq!(path("dockerd2"), "/etc/init.d/dockerd2");
+    }
+}

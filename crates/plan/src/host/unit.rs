@@ -1,0 +1,53 @@
+//! The docker unit of one host: its files, its variables and the place of our drop-in.
+
+use std::collections::BTreeMap;
+
+use super::{init_script, loaded_unit};
+use docker::unit::{UnitFile, parse_environment, unit_environment};
+use inventory::Host;
+use node::facts::{NodeFacts, UnitFact};
+
+/// Directory of the unit's drop-ins that an administrator makes.
+#[must_use]
+pub fn directory(unit: &str) -> String {
+    format!("/etc/systemd/system/{unit}.d")
+}
+
+/// Our drop-in's path.
+#[must_use]
+pub fn path(host: &Host) -> String {
+    format!(
+        "{}/{}",
+        directory(&host.settings.unit),
+        host.settings.dropin
+    )
+}
+
+/// The unit's own files with their text: unit file, then drop-ins in systemd's
+/// order, then what systemd alone knows of the command.
+#[must_use]
+pub fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
+    let Some(unit) = &facts.unit else {
+        return Vec::new();
+    };
+    if let Some(script) = init_script::unit_file(unit, facts) {
+        return vec![script];
+    }
+    let mut files = loaded_unit::readable(unit, facts);
+    files.extend(loaded_unit::command_beside(unit, &files));
+    files
+}
+
+/// The variables that the unit's command line may use.
+#[must_use]
+pub fn environment(
+    unit: &UnitFact,
+    facts: &NodeFacts,
+    files: &[UnitFile],
+) -> BTreeMap<String, String> {
+    let mut environment = loaded_unit::environment(unit).unwrap_or_else(|| unit_environment(files));
+    for path in &unit.environment_files {
+        environment.extend(parse_environment(facts.text(path).unwrap_or_default()));
+    }
+    environment
+}

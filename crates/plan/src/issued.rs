@@ -1,0 +1,101 @@
+//! Which leaves there are, and under which names the CA node keeps them.
+//!
+//! Comes in: the inventory. Goes out: file names, or why two leaves would
+//! share one. Called when facts are asked for and when a leaf is planned.
+
+use std::collections::BTreeMap;
+
+use super::Refusal;
+use crate::host::ca::{NEXT_CERTIFICATE, NEXT_KEY};
+use inventory::{Host, Inventory};
+use pki::Role;
+use pki::issued_name::check_name;
+
+/// Files of the CA itself.
+const OF_AUTHORITY: [&str; 7] = [
+    ".ledger.jsonl",
+    ".lock",
+    "ca-key.pem",
+    "ca.pem",
+    "ca.srl",
+    NEXT_KEY,
+    NEXT_CERTIFICATE,
+];
+
+fn is_of_authority(name: &str) -> bool {
+    OF_AUTHORITY.contains(&name)
+}
+
+/// The names under which the CA node keeps an issued pair, relative to the CA
+/// directory: key, certificate. For an identity, `inventory_hostname` is NAME@HOST, so
+/// that every template tells it from its host.
+///
+/// # Errors
+/// When the template cannot be rendered, or gives what is no name inside that
+/// directory; `host` names the subject of the leaf.
+pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, String), Refusal> {
+    let mut environment = minijinja::Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_fuel(Some(50_000));
+    let holder = host.holder();
+    let render = |kind: &str| {
+        let mut variables = host.variables.clone();
+        for (name, value) in [
+            ("inventory_hostname", holder.as_str()),
+            ("role", role.to_string().as_str()),
+            ("kind", kind),
+        ] {
+            variables.insert(name.to_owned(), value.into());
+        }
+        let name = environment
+            .render_str(template, minijinja::value::Serde(&variables))
+            .map_err(|error| {
+                Refusal::new(format!("dtls_issued_name cannot be rendered: {error}"))
+                    .hint("it may use inventory_hostname, role, kind and the host's own variables")
+            })?;
+        // One of the CA's own files is the collision that check_issued_names names.
+        match check_name(&name) {
+            Err(error) if !is_of_authority(&name) => Err(Refusal::new(format!(
+                "dtls_issued_name: for {role} of {holder}, {error}"
+            ))
+            .hint("change dtls_issued_name: it names a file inside dtls_ca_dir")),
+            _ => Ok(name),
+        }
+    };
+    Ok((render("key")?, render("cert")?))
+}
+
+/// Every leaf that the inventory wants: a host may have two, and one more for each
+/// of its identities.
+#[must_use]
+pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
+    let daemons = inventory.daemons().map(|host| (host, Role::Daemon));
+    let holders = inventory.hosts.iter().flat_map(Host::client_holders);
+    let clients = holders.map(|host| (host, Role::Client));
+    daemons.chain(clients).collect()
+}
+
+/// No two leaves share a file on the CA node.
+///
+/// # Errors
+/// When they do, or when the template cannot be rendered.
+pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
+    let template = &inventory.ca().settings.issued_name;
+    let mut taken: BTreeMap<String, String> = OF_AUTHORITY
+        .into_iter()
+        .map(|name| (name.to_owned(), "the CA itself".to_owned()))
+        .collect();
+    for (host, role) in leaves_of(inventory) {
+        let (key, certificate) = issued_names(template, host, role)?;
+        for name in [key, certificate] {
+            let owner = format!("{role} of {}", host.holder());
+            if let Some(other) = taken.insert(name.clone(), owner.clone()) {
+                return Err(Refusal::new(format!(
+                    "dtls_issued_name gives the same file {name} to {other} and to {owner}"
+                ))
+                .hint("let it contain {{ inventory_hostname }}, {{ role }} and {{ kind }}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! Leaves: is the pair on a node the right one, is one waiting on the CA node,
+//! or has a new one to be issued?
+//!
+//! No private key is read for it. The node reports the hash of its key file,
+//! the ledger on the CA node knows to which certificate that file belongs, and
+//! everything else is read from the certificate itself.
+
+mod pair;
+mod wanted;
+
+use crate::host::leaf::location;
+use pair::{Found, examine, mismatches, stranger};
+pub use pair::{LookedAt, PairFault, look_at};
+pub use wanted::{request, wanted_sans};
+
+use super::decision::LeafDecision;
+use super::issued::issued_names;
+use super::renewal::{Renewal, renewal};
+use super::{Planner, Refusal, RefusalKind};
+use inventory::Host;
+use node::facts::FileFact;
+use pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer};
+
+impl Planner<'_> {
+    /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
+    /// that is good nothing has to be done, but somebody should know. Which of the two it was is
+    /// not known: a generation that was gone back to is not kept.
+    pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {
+        let ledger = &self.authority.ledger;
+        let is_earlier = ledger
+            .by_serial(certificate.serial())
+            .is_some_and(|entry| entry.superseded && entry.host == host.holder());
+        if is_earlier {
+            self.note(
+                host,
+                format!(
+                    "{} is an earlier one than was last delivered (serial {}): a rollback has put it back, or a backup; it is kept until it is due, on the rules of any other",
+                    host.certificate_of(role),
+                    certificate.serial()
+                ),
+            );
+        }
+    }
+
+    /// Decides about the leaf of `host` in `role`, and remembers it.
+    ///
+    /// # Errors
+    /// When the CA cannot be used or the request cannot be made.
+    pub fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+        if role == Role::Daemon {
+            self.note_shared(host);
+        }
+        let decision = match self.pair(host, role)? {
+            Found::Pair(certificate) => {
+                let mut reasons = self.faults(host, role, &certificate);
+                self.note_earlier(host, role, &certificate);
+                match self.renewal(host, &certificate) {
+                    Renewal::NotDue => reasons.extend(self.unfinished(host, role, &certificate)),
+                    Renewal::EndsWithAuthority if !reasons.is_empty() => {}
+                    // What is due is under way.
+                    Renewal::EndsWithAuthority if self.rolls_over => {}
+                    Renewal::EndsWithAuthority => self.waits_for_authority(host, role),
+                    Renewal::Due(reason) => reasons.push(reason),
+                    Renewal::LastTime(reason) => {
+                        reasons.push(reason);
+                        if !self.rolls_over {
+                            self.renewed_for_the_last_time(host, role);
+                        }
+                    }
+                }
+                if self.waits_for_next(role, &certificate) {
+                    reasons.clear();
+                }
+                if reasons.is_empty() {
+                    LeafDecision::Keep { certificate }
+                } else {
+                    self.replace(host, role, reasons, Some(&certificate))?
+                }
+            }
+            Found::Nothing(fault) => self.replace(host, role, vec![fault.to_string()], None)?,
+        };
+        self.leaves.insert((host.holder(), role), decision.clone());
+        Ok(decision)
+    }
+
+    /// An earlier run was asked for a new pair in place of this one, issued it, and was
+    /// interrupted or undone before it arrived.
+    fn unfinished(&self, host: &Host, role: Role, present: &Certificate) -> Option<String> {
+        let ledger = &self.authority.ledger;
+        let waiting = ledger.current(&host.holder(), role)?;
+        let is_newer = waiting.certificate_sha256 != present.sha256()
+            && waiting.not_before > present.not_before()
+            && waiting.not_after > self.now;
+        // One that differs in more was for settings that may be others by now.
+        let is_same =
+            waiting.sans == *present.sans() && present.key_type() == Some(waiting.key_type);
+        let is_open =
+            !waiting.delivered && !waiting.adopted && ledger.revocation(&waiting.serial).is_none();
+        (is_newer && is_same && is_open)
+            .then(|| "its replacement was issued and has not arrived".to_owned())
+    }
+
+    /// Decides about the age of a leaf alone: a pair of the present CA that is
+    /// to be renewed is replaced, and remembered; what else may be wrong with
+    /// it is left as it is.
+    ///
+    /// # Errors
+    /// When the CA cannot be used or the request cannot be made.
+    pub fn decide_renewal(
+        &mut self,
+        host: &Host,
+        role: Role,
+    ) -> Result<Option<LeafDecision>, Refusal> {
+        let pair = self.pair(host, role)?;
+        if self.authority.certificate.is_none() {
+            self.lacks_authority();
+            return Ok(None);
+        }
+        let certificate = match pair {
+            Found::Pair(certificate) => certificate,
+            Found::Nothing(fault) => {
+                if matches!(fault, PairFault::UnknownKey | PairFault::Adoptable) {
+                    self.note(
+                        host,
+                        format!("whether its {role} certificate is due is not known: {fault}"),
+                    );
+                }
+                return Ok(None);
+            }
+        };
+        if stranger(&self.authority, &certificate).is_some() {
+            return Ok(None);
+        }
+        let reason = match self.renewal(host, &certificate) {
+            Renewal::NotDue => match self.unfinished(host, role, &certificate) {
+                Some(reason) => reason,
+                None => return Ok(None),
+            },
+            Renewal::EndsWithAuthority => {
+                self.waits_for_authority(host, role);
+                return Ok(None);
+            }
+            Renewal::Due(reason) => reason,
+            Renewal::LastTime(reason) => {
+                self.renewed_for_the_last_time(host, role);
+                reason
+            }
+        };
+        if role == Role::Daemon && !self.may_restart(host, &reason) {
+            return Ok(None);
+        }
+        let decision = self.replace(host, role, vec![reason], Some(&certificate))?;
+        self.leaves.insert((host.holder(), role), decision.clone());
+        Ok(Some(decision))
+    }
+
+    /// Whether this run has a new certificate for the host.
+    #[must_use]
+    pub fn has_new_leaf(&self, host: &Host, role: Role) -> bool {
+        matches!(
+            self.leaves.get(&(host.holder(), role)),
+            Some(LeafDecision::Issue { .. } | LeafDecision::Fetch { .. })
+        )
+    }
+
+    fn pair(&self, host: &Host, role: Role) -> Result<Found, Refusal> {
+        self.authority.usable()?;
+        let facts = self.facts(&host.name)?;
+        if role == Role::Daemon && host.settings.own_addresses && facts.own_addresses.is_none() {
+            return Err(Refusal::new(
+                "its own addresses are not known: there is no awk, or no /proc/net",
+            )
+            .hint("name them in dtls_extra_sans instead of dtls_own_addresses"));
+        }
+        if role == Role::Daemon && host.settings.own_addresses {
+            self.check_own_addresses(host, facts)?;
+        }
+        let (directory, files) = location(host, role);
+        let path = |name: &str| format!("{directory}/{name}");
+        let (certificate, key) = (path(&files.cert), path(&files.key));
+        for path in [&certificate, &key] {
+            if facts.file(path) == Some(&FileFact::Unreadable) {
+                let path = facts.expand(path);
+                if facts.directories.contains_key(&facts.expand(&directory)) {
+                    // Whose directory it is says more.
+                    facts.account_for(&directory)?;
+                }
+                return Err(
+                    Refusal::new(format!("{path} cannot be read as {}", facts.account))
+                        .hint("set ansible_become: true for this host"),
+                );
+            }
+        }
+        Ok(examine(facts, &certificate, &key, &self.authority))
+    }
+
+    /// Why a certificate is not of the CA that it has to be of, in this step of a
+    /// rollover where there is one.
+    fn issuer_fault(&self, role: Role, certificate: &Certificate) -> Option<String> {
+        let Some(rollover) = &self.rollover else {
+            return stranger(&self.authority, certificate).map(|fault| fault.to_string());
+        };
+        let is_of_next = certificate.is_signed_by(rollover.next());
+        if !is_of_next && rollover.signer_of(certificate).is_none() {
+            return Some(PairFault::Stranger(certificate.issuer().to_owned()).to_string());
+        }
+        (!is_of_next && rollover.needs_new_leaf(role)).then(|| {
+            format!(
+                "CA rollover: issued by {}, wanted of {}",
+                certificate.issuer(),
+                rollover.next().subject()
+            )
+        })
+    }
+
+    /// What is wrong with a certificate besides its age, in words for the plan.
+    fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
+        let mut faults: Vec<String> = self.issuer_fault(role, certificate).into_iter().collect();
+        let facts = self.facts.get(&host.name);
+        faults.extend(mismatches(&self.authority, host, role, certificate, facts));
+        faults
+    }
+
+    /// Whether a leaf of the present CA is replaced by one of the next CA in a
+    /// later step of the same run: one restart for both.
+    fn waits_for_next(&self, role: Role, certificate: &Certificate) -> bool {
+        let is_current = self
+            .authority
+            .certificate
+            .as_ref()
+            .is_some_and(|authority| certificate.is_signed_by(authority));
+        let now = self
+            .rollover
+            .as_ref()
+            .is_some_and(|rollover| rollover.needs_new_leaf(role));
+        // One of an expired CA cannot be had anew.
+        let can_wait = certificate.not_after() > self.now || self.authority_expired();
+        self.rolls_over && !now && is_current && can_wait
+    }
+
+    /// The decision about a leaf, for a task that delivers it. A run without a
+    /// `certificate` task delivers what is there when that is right.
+    ///
+    /// # Errors
+    /// When a new pair is needed, and nothing in this run asks for one.
+    pub fn decided_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+        let key = (host.holder(), role);
+        if let Some(decision) = self.leaves.get(&key) {
+            return Ok(decision.clone());
+        }
+        match self.decide_leaf(host, role)? {
+            LeafDecision::Issue { reasons, .. } | LeafDecision::Fetch { reasons, .. } => {
+                self.leaves.remove(&key);
+                Err(Refusal::new(format!(
+                    "{} has to be replaced ({}), and no `certificate` task of this run does so",
+                    host.certificate_of(role),
+                    reasons.join("; ")
+                ))
+                .hint("put a `certificate` task for this role before, or let --tags include it"))
+            }
+            keep @ LeafDecision::Keep { .. } => Ok(keep),
+        }
+    }
+
+    /// Whether the CA can sign now.
+    fn check_authority(&self, signer: Signer, leaf: &LeafRequest) -> Result<(), Refusal> {
+        if self.authority.planned {
+            return Ok(());
+        }
+        let authority = match signer {
+            Signer::Current => &self.authority.certificate,
+            Signer::Next => &self.authority.next,
+        };
+        let Some(authority) = authority else {
+            return Err(Refusal::new("there is no CA yet")
+                .hint("a `ca` task makes one: put it first, or let --tags include it"));
+        };
+        if authority.not_after() <= self.now {
+            let end = authority.not_after().date();
+            return Err(Refusal::of(
+                RefusalKind::AuthorityDates,
+                format!("the CA has expired on {end}: it signs nothing"),
+            )
+            .hint("replace it: dtls-deploy rotate --ca; or check the clock of this machine"));
+        }
+        if authority.not_before() > self.now {
+            let begin = authority.not_before().truncate_to_second();
+            return Err(Refusal::of(
+                RefusalKind::AuthorityDates,
+                format!("the CA is valid only from {begin}"),
+            )
+            .hint("check the clock of this machine and of the CA node"));
+        }
+        let bundle = match (signer, &self.authority.next) {
+            (Signer::Next, Some(next)) => std::slice::from_ref(next),
+            _ => &self.authority.bundle,
+        };
+        Chain::known(bundle)
+            .and_then(|chain| chain.check_leaf(leaf.role, &leaf.common_name, &leaf.sans))
+            .map_err(|error| self.excluded(&error))
+    }
+
+    fn excluded(&self, error: &AuthorityError) -> Refusal {
+        let limits_names = self.inventory.ca().settings.ca_name_constraints.is_some();
+        let hint = match error {
+            AuthorityError::Excluded {
+                why: Exclusion::Name(_),
+                ..
+            } if limits_names => {
+                Some("make a CA for the names of this inventory: dtls-deploy rotate --ca")
+            }
+            error => error.hint(),
+        };
+        let refusal = Refusal::new(error.to_string());
+        match hint {
+            Some(hint) => refusal.hint(hint),
+            None => refusal,
+        }
+    }
+
+    fn replace(
+        &self,
+        host: &Host,
+        role: Role,
+        reasons: Vec<String>,
+        present: Option<&Certificate>,
+    ) -> Result<LeafDecision, Refusal> {
+        let authority_host = self.inventory.ca();
+        let template = &authority_host.settings.issued_name;
+        let (key_name, certificate_name) = issued_names(template, host, role)?;
+        if let Some(facts) = self.facts.get(&authority_host.name) {
+            let directory = &authority_host.settings.ca_dir;
+            let waiting = examine(
+                facts,
+                &format!("{directory}/{certificate_name}"),
+                &format!("{directory}/{key_name}"),
+                &self.authority,
+            );
+            let signer = self.authority.certificate.as_ref();
+            let is_due = |certificate: &Certificate| {
+                matches!(
+                    renewal(certificate, &host.settings, signer, self.now),
+                    Renewal::Due(_) | Renewal::LastTime(_)
+                )
+            };
+            // What was delivered may be kept there, too: a new one has a new key.
+            let is_new = |certificate: &Certificate| {
+                present.is_none_or(|present| present.sha256() != certificate.sha256())
+            };
+            if let Found::Pair(certificate) = waiting
+                && is_new(&certificate)
+                && self.faults(host, role, &certificate).is_empty()
+                && !is_due(&certificate)
+                && self
+                    .authority
+                    .ledger
+                    .current(&host.holder(), role)
+                    // An adopted pair may have another form than what is delivered.
+                    .is_some_and(|entry| {
+                        !entry.adopted
+                            && entry.certificate_sha256 == certificate.sha256()
+                            && self.authority.ledger.revocation(&entry.serial).is_none()
+                    })
+            {
+                return Ok(LeafDecision::Fetch {
+                    reasons,
+                    certificate,
+                });
+            }
+        }
+        let signer = self
+            .rollover
+            .as_ref()
+            .map_or(Signer::Current, |rollover| rollover.signer(role));
+        let request = LeafRequest {
+            host: host.holder(),
+            role,
+            signer,
+            common_name: host.holder(),
+            sans: wanted_sans(host, role, self.facts.get(&host.name)),
+            key_type: host.settings.key_type,
+            validity_days: host.settings.validity_days,
+            key_name,
+            certificate_name,
+        };
+        self.check_authority(signer, &request)?;
+        Ok(LeafDecision::Issue {
+            reasons,
+            request: Box::new(request),
+        })
+    }
+}

@@ -1,0 +1,230 @@
+//! A pair that is there: on its node, or waiting on the CA node.
+//!
+//! Comes in: facts, the CA and its ledger. Goes out: whether there is a pair, and
+//! what of it is not as the inventory wants it; its age is not looked at. Called by
+//! the decision about a leaf, and by those who only look.
+
+use std::collections::BTreeSet;
+
+use super::wanted::wanted_sans;
+use crate::adopted;
+use crate::authority::Authority;
+use crate::host::leaf::location;
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::{Certificate, ExtendedKeyUsage, Role, Subject};
+
+/// Why a pair does not work. Displayed, each is a reason in a few words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairFault {
+    #[error("none present")]
+    Absent,
+    #[error("the file present is not a certificate")]
+    NotACertificate,
+    #[error("its key is missing")]
+    NoKey,
+    #[error("key and certificate do not belong together")]
+    Unpaired,
+    #[error("its key is not one the ledger knows")]
+    UnknownKey,
+    /// The CA that is there issued it, and its ledger has no word of it.
+    #[error("its key is not one the ledger knows (`dtls-deploy adopt` takes it in)")]
+    Adoptable,
+    #[error("issued by another CA ({0})")]
+    Stranger(String),
+    #[error("the CA is new")]
+    NewAuthority,
+}
+
+pub(super) enum Found {
+    Pair(Box<Certificate>),
+    Nothing(PairFault),
+}
+
+/// Is there a certificate, and beside it the key that the ledger knows for it?
+pub(super) fn examine(
+    facts: &NodeFacts,
+    certificate: &str,
+    key: &str,
+    authority: &Authority,
+) -> Found {
+    let Some(file) = facts.regular(certificate) else {
+        return Found::Nothing(PairFault::Absent);
+    };
+    let Ok(parsed) = Certificate::from_pem(file.content.as_deref().unwrap_or_default()) else {
+        return Found::Nothing(PairFault::NotACertificate);
+    };
+    let Some(key) = facts.regular(key) else {
+        return Found::Nothing(PairFault::NoKey);
+    };
+    match authority.ledger.by_key_sha256(&key.sha256) {
+        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
+        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
+            Found::Pair(Box::new(parsed))
+        }
+        Some(_) => Found::Nothing(PairFault::Unpaired),
+        None if is_unknown(&parsed, authority) => Found::Nothing(PairFault::Adoptable),
+        None => Found::Nothing(PairFault::UnknownKey),
+    }
+}
+
+/// Whether the CA that is there issued it, and its ledger has no word of it.
+fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
+    if authority.ledger.by_serial(certificate.serial()).is_some() {
+        return false;
+    }
+    let own = authority
+        .certificate
+        .as_ref()
+        .filter(|_| !authority.planned);
+    own.is_some_and(|own| certificate.is_signed_by(own))
+}
+
+/// What somebody who only looks sees of a pair on its node.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// Where there is one, whether it is the right one or not.
+    pub certificate: Option<Box<Certificate>>,
+    /// Why it does not work.
+    pub broken: Vec<PairFault>,
+    /// What else is not as the inventory wants it; its age is not looked at.
+    pub drift: Vec<String>,
+}
+
+/// Looks at the pair of `role` that lies on its node.
+#[must_use]
+pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
+    let (directory, files) = location(host, role);
+    let (path, key) = (
+        format!("{directory}/{}", files.cert),
+        format!("{directory}/{}", files.key),
+    );
+    let (certificate, mut broken) = match examine(facts, &path, &key, authority) {
+        Found::Pair(certificate) => (Some(certificate), Vec::new()),
+        Found::Nothing(reason) => {
+            let file = facts.regular(&path);
+            let content = file.and_then(|file| file.content.as_deref());
+            let parsed = content.and_then(|content| Certificate::from_pem(content).ok());
+            (parsed.map(Box::new), vec![reason])
+        }
+    };
+    let mut drift = Vec::new();
+    if let Some(certificate) = &certificate {
+        if authority.certificate.is_some() {
+            broken.extend(stranger(authority, certificate));
+        }
+        drift = mismatches(authority, host, role, certificate, Some(facts));
+    }
+    LookedAt {
+        certificate,
+        broken,
+        drift,
+    }
+}
+
+/// Why a certificate is not the present CA's.
+pub(super) fn stranger(authority: &Authority, certificate: &Certificate) -> Option<PairFault> {
+    match &authority.certificate {
+        Some(current) if !authority.planned => {
+            let is_own = [Some(current), authority.next.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|own| certificate.is_signed_by(own));
+            (!is_own).then(|| PairFault::Stranger(certificate.issuer().to_owned()))
+        }
+        _ => Some(PairFault::NewAuthority),
+    }
+}
+
+/// What of a certificate is not as the inventory wants it.
+pub(super) fn mismatches(
+    authority: &Authority,
+    host: &Host,
+    role: Role,
+    certificate: &Certificate,
+    facts: Option<&NodeFacts>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    let is_adopted = adopted::is_adopted(authority, certificate);
+    if is_adopted {
+        faults.extend(adopted::faults(host, role, certificate));
+    } else if role == Role::Daemon {
+        let wanted = wanted_sans(host, role, facts);
+        for san in wanted.difference(certificate.sans()) {
+            faults.push(format!("SAN {san} missing"));
+        }
+        for san in certificate.sans().difference(&wanted) {
+            faults.push(format!("SAN {san} not wanted"));
+        }
+    }
+    let usage = match role {
+        Role::Daemon => ExtendedKeyUsage::ServerAuth,
+        Role::Client => ExtendedKeyUsage::ClientAuth,
+    };
+    if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
+        faults.push("extended key usage differs".to_owned());
+    }
+    // The client's own is told by its key alone; those of several people on one
+    // host are for one person each.
+    if host.identity.is_some() {
+        let wanted = Subject::of_leaf(&host.holder()).to_string();
+        if certificate.subject() != wanted {
+            faults.push(format!(
+                "it is that of {}, want {wanted}",
+                certificate.subject()
+            ));
+        }
+    }
+    if !is_adopted && certificate.key_type() != Some(host.settings.key_type) {
+        let found = certificate
+            .key_type()
+            .map_or_else(|| "another".to_owned(), |key_type| key_type.to_string());
+        faults.push(format!("key type {found}, want {}", host.settings.key_type));
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use inventory::{Environment, Inventory, MemoryFiles, load};
+
+    /// As versions made them that gave clients no alternative name.
+    const WITHOUT_NAME: &str = "-----BEGIN CERTIFICATE-----
+MIIBmzCCAUGgAwIBAgIUW2h2e9F3QA1XwFD2F5eJWREs+J0wCgYIKoZIzj0EAwIw
+ETEPMA0GA1UEAwwGY2xpZW50MCAXDTI2MTEyOTE0NTIxM1oYDzIxMjYxMTA1MTQ1
+MjEzWjARMQ8wDQYDVQQDDAZjbGllbnQwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AAQr2PP4by3S2XRJLsg3wJGpf3cboLklQpmpFI9UxZmKnTQgIHvMp2AhKT4vTBG2
+iB3FuIwAvagUcPsbUE26jWK4o3UwczAdBgNVHQ4EFgQUkScLThx3qNhhzxhqQp7F
+KUK6R5AwHwYDVR0jBBgwFoAUkScLThx3qNhhzxhqQp7FKUK6R5AwDAYDVR0TAQH/
+BAIwADAOBgNVHQ8BAf8EBAMCB4AwEwYDVR0lBAwwCgYIKwYBBQUHAwIwCgYIKoZI
+zj0EAwIDSAAwRQIgdECnN1hb0vVQJOa97SG43/2AEEDD23lOxbTNlOjTrPYCIQCt
+El15yhmlhXuz3NrcTdcJeT9K+CXoL/YZl9ntyDxq7g==
+-----END CERTIFICATE-----
+";
+
+    fn inventory() -> Inventory {
+        let text = "all: {children: {ca: {hosts: {ca: }}, daemons: {hosts: {daemon: }}, clients: {hosts: {client: }}}}\n";
+        let path = std::path::Path::new("/case/test.yaml");
+        let files = [(path.to_owned(), text.as_bytes().to_vec())].into();
+        let environment = Environment {
+            home: None,
+            user: Some("operator".to_owned()),
+            directory: "/case".into(),
+            files: std::sync::Arc::new(MemoryFiles(files)),
+            untrusted: false,
+        };
+        load(path, &[], &environment).unwrap()
+    }
+
+    #[test]
+    fn a_client_is_not_renewed_for_an_alternative_name() {
+        let inventory = inventory();
+        let certificate = Certificate::from_pem(WITHOUT_NAME.as_bytes()).unwrap();
+        assert!(certificate.sans().is_empty());
+        let authority = Authority::read(inventory.ca(), None);
+        let client = inventory.host("client").unwrap();
+        let faults = mismatches(&authority, client, Role::Client, &certificate, None);
+        assert_eq!(faults, Vec::<String>::new());
+    }
+}

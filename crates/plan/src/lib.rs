@@ -1,0 +1,83 @@
+//! The plan: from what is wanted and what is there to what has to be done.
+//!
+//! The rules that modules plan by, and what is judged once they have planned. Nothing here does
+//! I/O, so that every rule is a table of facts and changes; everything a run does is in the plan
+//! before it starts.
+
+pub mod adopt;
+mod adopted;
+mod anchor;
+mod arrived;
+mod authority;
+mod authority_profile;
+mod change;
+mod clocks;
+mod decision;
+mod engine;
+mod expiry;
+mod files;
+pub mod follow;
+mod foreign;
+pub mod host;
+mod issued;
+mod kept;
+pub mod launch;
+mod leaf;
+mod lost;
+mod modes;
+pub mod module;
+pub mod orchestrator;
+mod others;
+mod outside;
+mod owner;
+mod place;
+mod planned;
+mod planner;
+pub mod playbook;
+pub mod preflight;
+mod reach;
+mod readable;
+mod readmission;
+mod refusal;
+mod renewal;
+mod resolved;
+pub mod revoked;
+mod rolling;
+mod rollover;
+mod shown;
+mod undeployed;
+mod under_way;
+pub mod unsettled;
+mod unused;
+pub mod window;
+
+pub use arrived::{LeftKey, left_keys};
+pub use authority::{Authority, AuthorityProblem};
+pub use change::{
+    Action, AttributeFault, Awaited, Change, Content, FileChange, Forget, LeafPart, Reload,
+    Restart, Served, ServiceVerb, TextDiff,
+};
+pub use decision::LeafDecision;
+pub use engine::{Containers, is_swarm_manager};
+pub use files::{Desired, FileMode};
+pub use issued::{check_issued_names, issued_names, leaves_of};
+pub use kept::{Kept, Why};
+pub use leaf::{
+    LookedAt, PairFault, look_at as look_at_leaf, request as request_leaf, wanted_sans,
+};
+pub use others::leave_out_shared;
+pub use outside::{Outside, declared, outside_of};
+pub use owner::{OWNER, record as owner_record};
+pub use place::{Kind, Place};
+pub use planned::{Batch, Note, Plan, PlanProblem, PlannedHost, PlannedPlay};
+pub use planner::{Planner, recorded_input};
+pub use readable::readable_by_others;
+pub use readmission::{InForce, is_older, judge_older};
+pub use refusal::{Refusal, RefusalKind};
+pub use renewal::{
+    Renewal, authority_warning, clocks, left_to_deploy, renewal, revoked as revoked_reason,
+};
+pub use rollover::{Behind, Rollover, STEPS, Trust};
+pub use shown::ForeignValues;
+pub use under_way::UnderWay;
+pub use unsettled::by_hand;

@@ -1,0 +1,83 @@
+//! A CA that was there and is gone, as opposed to one that is still to be made.
+//!
+//! Comes in: the empty CA directory, its ledger, and the CA files that daemons and clients hold.
+//! Goes out: a refusal. A new CA in place of one that is in service cuts off every host that the
+//! run does not reach. Called by the `ca` module before it plans a new CA.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{AuthorityProblem, Planner, Refusal, leaves_of};
+use crate::host::leaf::location as leaf_location;
+use pki::{Certificate, Role};
+
+/// So many hosts are named; the others are counted.
+const NAMED: usize = 5;
+
+impl Planner<'_> {
+    /// Refuses a new CA while something shows that there was one, unless the command line asks
+    /// for it.
+    ///
+    /// # Errors
+    /// Where there was one.
+    pub fn refuse_lost_authority(&mut self, directory: &str) -> Result<(), Refusal> {
+        if self.allowed.new_authority {
+            return Ok(());
+        }
+        let carried = self.carried();
+        let issued = self.authority.ledger.entries().len();
+        let mut seen: Vec<String> = carried
+            .iter()
+            .map(|(subject, hosts)| {
+                let verb = if hosts.len() == 1 { "holds" } else { "hold" };
+                format!("{} {verb} the certificate of {subject}", named(hosts))
+            })
+            .collect();
+        if issued > 0 {
+            seen.push(format!("its ledger lists {issued} certificates"));
+        }
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let problem = AuthorityProblem::Lost {
+            directory: directory.to_owned(),
+            seen: seen.join(", and "),
+        };
+        // Nor is anything issued by the tasks that follow.
+        self.authority.problem = Some(problem.clone());
+        Err(problem.into())
+    }
+
+    /// The CAs in the files of daemons and clients, with the hosts that hold them.
+    fn carried(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut carried: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (host, role) in leaves_of(self.inventory) {
+            let (directory, files) = leaf_location(host, role);
+            let path = format!("{directory}/{}", files.ca);
+            let facts = self.facts.get(&host.name);
+            // What another inventory has set up says nothing of this one's CA.
+            let facts = facts.filter(|facts| {
+                role == Role::Client || !super::owner::is_of_another(self.inventory, facts)
+            });
+            let file = facts.and_then(|facts| facts.regular(&path));
+            let bytes = file.and_then(|file| file.content.as_deref());
+            let found = Certificate::bundle_from_pem(bytes.unwrap_or_default());
+            for authority in found.unwrap_or_default() {
+                carried
+                    .entry(authority.subject().to_owned())
+                    .or_default()
+                    .insert(host.name.clone());
+            }
+        }
+        carried
+    }
+}
+
+fn named(hosts: &BTreeSet<String>) -> String {
+    let listed: Vec<&str> = hosts.iter().take(NAMED).map(String::as_str).collect();
+    let listed = listed.join(", ");
+    if hosts.len() > NAMED {
+        format!("{listed} and {} others", hosts.len() - NAMED)
+    } else {
+        listed
+    }
+}

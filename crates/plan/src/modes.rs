@@ -1,0 +1,71 @@
+//! What the modes of clients and daemons come to, where that is not what somebody
+//! may think.
+//!
+//! Comes in: the inventory. Goes out: notes. Called by every plan.
+
+use super::Note;
+use inventory::{Host, Inventory};
+
+/// Clients that do not check whom they talk to, and clients that are not let in:
+/// both as declared.
+pub(super) fn notes(inventory: &Inventory) -> Vec<Note> {
+    let holders = inventory.clients().flat_map(Host::client_holders);
+    holders
+        .flat_map(|holder| [unchecked(holder), kept_out(holder, inventory)])
+        .flatten()
+        .collect()
+}
+
+/// What stands before a text about somebody on the host.
+fn whose(holder: &Host) -> String {
+    match &holder.identity {
+        Some(_) => format!("{}: ", holder.holder()),
+        None => String::new(),
+    }
+}
+
+fn unchecked(holder: &Host) -> Option<Note> {
+    let mode = holder.settings.client_mode;
+    (!mode.checks_daemon()).then(|| Note {
+        danger: true,
+        host: holder.name.clone(),
+        text: format!(
+            "{}WITH dtls_client_mode: {} DOCKER DOES NOT CHECK WHOM IT TALKS TO: whoever is on the way to a daemon can read and change everything; tlsverify{} checks it",
+            whose(holder),
+            mode.word(),
+            if mode.shows_certificate() { "" } else { "-ca" }
+        ),
+    })
+}
+
+fn kept_out(holder: &Host, inventory: &Inventory) -> Option<Note> {
+    const NAMED: usize = 5;
+    let mode = holder.settings.client_mode;
+    let daemons = inventory.daemons();
+    let closed: Vec<&str> = daemons
+        .filter(|daemon| !mode.is_let_in(daemon.settings.daemon_mode))
+        .map(|daemon| daemon.name.as_str())
+        .collect();
+    if closed.is_empty() {
+        return None;
+    }
+    let mut named = closed
+        .iter()
+        .take(NAMED)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
+    if closed.len() > NAMED {
+        named = format!("{named} and {} more", closed.len() - NAMED);
+    }
+    Some(Note {
+        danger: false,
+        host: holder.name.clone(),
+        text: format!(
+            "{}with dtls_client_mode: {} it shows no certificate, and {named} {} nobody in without one: it is kept out, as declared",
+            whose(holder),
+            mode.word(),
+            if closed.len() == 1 { "lets" } else { "let" }
+        ),
+    })
+}

@@ -1,0 +1,293 @@
+//! `ca_rollover`: one CA follows another; the part of it that happens on the
+//! CA node, and the word that the other tasks of the run go on with theirs.
+//!
+//! One run takes one step: see [`crate::Rollover`]. `dtls-deploy rotate
+//! --ca` runs its playbook until no step is left.
+
+use super::shared::Module;
+use crate::playbook::Task;
+use crate::{
+    Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, outside_of, revoked,
+};
+use inventory::{Host, Inventory, host_of};
+use node::facts::FactRequest;
+use pki::{LEDGER, RETIRED};
+
+#[derive(Debug)]
+pub struct CaRollover;
+
+/// Retired CAs whose keys are looked for; the agent removes all there are.
+const GENERATIONS: u32 = 16;
+
+impl Module for CaRollover {
+    fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        if host.is_ca {
+            Authority::request(inventory, request);
+            let directory = &host.settings.ca_dir;
+            for number in 1..=GENERATIONS {
+                let key = format!("{directory}/{RETIRED}/{number}/ca-key.pem");
+                request.hashed.insert(key);
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        planner.authority.usable()?;
+        if !host.is_ca {
+            return Err(Refusal::new("it is not the CA's node").hint("give the play `hosts: ca`"));
+        }
+        if planner.authority.certificate.is_none() {
+            return Err(Refusal::new("there is no CA yet that another could follow")
+                .hint("deploy first: dtls-deploy INVENTORY"));
+        }
+        if !planner.authority.knows_holders() && !is_idle(task) {
+            let problem = AuthorityProblem::NoLedger(format!("{}/{LEDGER}", host.settings.ca_dir));
+            // Nor is anything issued by the tasks that follow.
+            planner.authority.problem = Some(problem.clone());
+            return Err(problem.into());
+        }
+        if !is_idle(task) {
+            planner.agree_on_expiry()?;
+        }
+        let changes = if planner.rollover.is_none() {
+            start_or_end(planner, host, task)?
+        } else {
+            go_on(planner, host, task)?
+        };
+        if planner.rolls_over {
+            note_expired(planner, host);
+        }
+        Ok(changes)
+    }
+}
+
+fn change(
+    host: &Host,
+    task: &Task,
+    subject: String,
+    reason: String,
+    action: Action,
+) -> Vec<Change> {
+    vec![Change {
+        host: host.name.clone(),
+        task: task.name.clone(),
+        subject,
+        reasons: vec![reason],
+        diff: None,
+        action,
+    }]
+}
+
+/// With an expired CA nothing works any more, whatever is done.
+fn note_expired(planner: &mut Planner<'_>, host: &Host) {
+    let present = planner.authority.certificate.as_ref();
+    if let Some(end) = present.map(pki::Certificate::not_after)
+        && end <= planner.now
+    {
+        let text = format!(
+            "the CA has expired on {}: daemons and clients reject each other until both have certificates of the next CA, which this run gives them",
+            end.date()
+        );
+        planner.note(host, text);
+    }
+}
+
+/// The playbook begins none and goes on with none.
+fn is_idle(task: &Task) -> bool {
+    task.argument("begin") == Some("never")
+}
+
+/// No rollover is under way: one begins, or one that is over ends.
+fn start_or_end(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let directory = facts.expand(&host.settings.ca_dir);
+    let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
+    let keys = (1..=GENERATIONS)
+        .filter(|number| is_there(&format!("{RETIRED}/{number}/ca-key.pem")))
+        .count();
+    let is_over = planner.authority.is_rolled_over;
+    let destroy_old = task.argument("old_key") == Some("destroy");
+    let end = |reason: String| {
+        let what = if destroy_old && keys > 0 {
+            "keys of retired CAs"
+        } else {
+            "retired CAs"
+        };
+        let subject = format!("{what} in {directory}/{RETIRED}");
+        change(
+            host,
+            task,
+            subject,
+            reason,
+            Action::EndRollover { destroy_old },
+        )
+    };
+    if is_over {
+        // What this run leaves.
+        planner.authority.is_rolled_over = false;
+        let mut reason = "the rollover is over: every node trusts the new CA alone".to_owned();
+        let gone: Vec<_> = revoked::revoked(&planner.authority, planner.now)
+            .map(|(entry, _)| entry)
+            .filter(|entry| !revoked::is_of_present(&planner.authority, entry))
+            .collect();
+        if !gone.is_empty() {
+            reason = format!(
+                "{reason}, and nobody is let in any more with what was revoked: {}",
+                revoked::listed(&gone)
+            );
+        }
+        return Ok(end(reason));
+    }
+    if is_idle(task) && destroy_old && keys > 0 {
+        return Ok(end(format!("{keys} to be removed for good")));
+    }
+    if is_idle(task) {
+        return Ok(Vec::new());
+    }
+    if let Some(daemon) = down(planner)
+        && !planner.authority_expired()
+    {
+        let text = "docker does not run here: it is started first, and the CA rollover begins when it runs";
+        planner.note(daemon, text);
+        return Ok(Vec::new());
+    }
+    planner.rolls_over = true;
+    let declared = Declared::by(task);
+    let mut outside = outside_of(&planner.authority, planner.inventory, planner.now);
+    outside.retain(|outside| !declared.lets_go(outside));
+    if !outside.is_empty() {
+        return Err(held_by(&outside, "it does not begin"));
+    }
+    let mut subject = host.settings.ca_subject.clone();
+    if subject.common_name.is_none() {
+        subject.common_name = Some(format!("{} CA", planner.inventory.name));
+    }
+    let action = Action::NextAuthority(planner.authority_profile(host, subject));
+    let reason = "a rollover begins".to_owned();
+    Ok(change(
+        host,
+        task,
+        format!("next CA in {directory}/next"),
+        reason,
+        action,
+    ))
+}
+
+/// A rollover is under way: the other tasks go on with it, and the old CA
+/// retires when they have nothing left to do.
+fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    if is_idle(task) {
+        return Ok(Vec::new());
+    }
+    planner.rolls_over = true;
+    let directory = planner.facts(&host.name)?.expand(&host.settings.ca_dir);
+    let Some(rollover) = &mut planner.rollover else {
+        return Ok(Vec::new());
+    };
+    rollover.advances = true;
+    let declared = Declared::by(task);
+    rollover
+        .outside
+        .retain(|outside| !declared.lets_go(outside));
+    let outside = rollover.outside.clone();
+    let step = rollover.step;
+    // What is rejected already cannot be cut off.
+    let cuts_off = !rollover.expired && !rollover.cut_off().is_empty();
+    rollover.waits = cuts_off;
+    let next = rollover.next().subject().to_owned();
+    let unreachable: Vec<(String, String)> = rollover
+        .held_back()
+        .into_iter()
+        .filter(|(host, _)| !planner.facts.contains_key(host))
+        .collect();
+    for (name, text) in unreachable {
+        if let Some(host) = planner.inventory.host(&name) {
+            planner.note(host, text);
+        }
+    }
+    if outside.is_empty() {
+        if step < 6 {
+            return Ok(Vec::new());
+        }
+        return Ok(change(
+            host,
+            task,
+            format!("CA in {directory}"),
+            format!("CA rollover: every node trusts {next} alone"),
+            Action::Promote,
+        ));
+    }
+    if cuts_off {
+        return Err(held_by(&outside, &format!("step {step} is not taken")));
+    }
+    let text = format!(
+        "CA rollover: it stops before it cuts off others that hold certificates of the old CA and are not in the inventory: {}; {LET_GO}",
+        listed(&outside)
+    );
+    planner.note(host, text);
+    Ok(Vec::new())
+}
+
+/// A daemon that is down already: its step would fail, and the others would stay between two
+/// CAs.
+fn down<'a>(planner: &Planner<'a>) -> Option<&'a Host> {
+    let mut daemons = planner.inventory.daemons();
+    daemons.find(|host| {
+        let facts = planner.facts.get(&host.name);
+        let unit = facts.and_then(|facts| facts.unit.as_ref());
+        unit.is_some_and(|unit| matches!(unit.active_state(), "failed" | "inactive"))
+    })
+}
+
+const LET_GO: &str = "put these hosts into the inventory, or let them go: dtls-deploy rotate --ca INVENTORY --abandon NAME";
+
+fn listed(outside: &[Outside]) -> String {
+    let described: Vec<String> = outside.iter().map(Outside::described).collect();
+    described.join(", ")
+}
+
+/// The refusal of a step that would cut off others.
+fn held_by(outside: &[Outside], what: &str) -> Refusal {
+    Refusal::new(format!(
+        "CA rollover: {what}, because it would cut off others that hold certificates of the old CA and are not in the inventory: {}",
+        listed(outside)
+    ))
+    .hint(LET_GO)
+}
+
+/// Whose certificates of the old CA may stop working.
+struct Declared<'a> {
+    abandoned: Vec<String>,
+    revoking: Option<&'a str>,
+}
+
+impl<'a> Declared<'a> {
+    fn by(task: &'a Task) -> Self {
+        Self {
+            abandoned: task.list("abandon"),
+            revoking: task.argument("revoking"),
+        }
+    }
+
+    fn lets_go(&self, outside: &Outside) -> bool {
+        let of_host = host_of(&outside.host);
+        let is_abandoned = self
+            .abandoned
+            .iter()
+            .any(|name| *name == outside.host || *name == of_host);
+        let is_revoked = self.revoking.is_some_and(|name| {
+            let serial = name.replace(':', "").to_ascii_uppercase();
+            name == outside.host || outside.serials.iter().all(|of| *of == serial)
+        });
+        is_abandoned || is_revoked
+    }
+}

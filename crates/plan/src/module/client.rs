@@ -1,0 +1,130 @@
+//! `client`: `DOCKER_HOST` and `DOCKER_TLS_VERIFY`, or `DOCKER_TLS`, in the login
+//! shell's profile.
+
+use super::shared::{Module, is_absent};
+use crate::host::address::{DaemonAddress, daemon_address};
+use crate::host::client::PROFILES;
+use crate::playbook::Task;
+use crate::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use docker::environment::{Environment, found, with_block};
+use inventory::{ClientEnv, Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+
+#[derive(Debug)]
+pub struct Client;
+
+impl Module for Client {
+    fn facts(&self, _: &Inventory, _: &Host, _: &Task, request: &mut FactRequest) {
+        request.directories.insert("~".to_owned());
+        for profile in PROFILES {
+            request.content.insert(format!("~/{profile}"));
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let environment =
+            if !is_absent(task) && host.settings.client_env.contains(&ClientEnv::Profile) {
+                Some(environment(planner.inventory, host, facts)?)
+            } else {
+                None
+            };
+        let name = PROFILES
+            .into_iter()
+            .find(|profile| facts.regular(&format!("~/{profile}")).is_some())
+            .unwrap_or(".profile");
+        let path = format!("~/{name}");
+        let old = match facts.regular(&path) {
+            Some(_) => facts.text(&path).ok_or_else(|| {
+                Refusal::new(format!("{} is not UTF-8 text", facts.expand(&path)))
+            })?,
+            None => "",
+        };
+        if is_of_another(planner, host, facts, old) && !host.settings.take_over {
+            if environment.is_none() {
+                return Ok(Vec::new());
+            }
+            return Err(Refusal::new(format!(
+                "the block in {} is of another inventory called {}: it leads to a daemon that is not one of this inventory's, with another client's files",
+                facts.expand(&path),
+                planner.inventory.name
+            ))
+            .hint("leave `profile` out of dtls_client_env in one of the two inventories, or take the block over with -e dtls_take_over=true"));
+        }
+        let text =
+            with_block(old, &planner.inventory.name, environment.as_ref()).map_err(|error| {
+                Refusal::new(format!("{}: {error}", facts.expand(&path)))
+                    .hint("make the block whole again, or take its lines out")
+            })?;
+        if text == old {
+            return Ok(Vec::new());
+        }
+        Ok(planner
+            .compare(
+                host,
+                task,
+                Desired {
+                    directory: "~".to_owned(),
+                    directory_mode: 0o755,
+                    place: Place::Profile,
+                    name: name.to_owned(),
+                    mode: FileMode::IfMissing(0o644),
+                    content: if is_absent(task) && text.is_empty() {
+                        Content::Gone { prune: 0 }
+                    } else {
+                        Content::Text(text)
+                    },
+                    reasons: vec!["environment of the docker CLI".to_owned()],
+                },
+            )?
+            .into_iter()
+            .collect())
+    }
+}
+
+/// Whether the block of this inventory's name is another inventory's, whose file has the same
+/// name: it names other files than this client's, and a daemon on no host of this inventory.
+/// The files of one directory are told apart by their certificates, where they are delivered.
+fn is_of_another(planner: &Planner<'_>, host: &Host, facts: &NodeFacts, profile: &str) -> bool {
+    let Some(block) = found(profile, &planner.inventory.name) else {
+        return false;
+    };
+    let directory = block
+        .certificate_path
+        .unwrap_or_else(|| "~/.docker".to_owned());
+    if facts.expand(&directory) == facts.expand(&host.settings.client_dir) {
+        return false;
+    }
+    let leads_to = DaemonAddress::listened(&block.host, "");
+    planner.inventory.daemons().all(|daemon| {
+        let listens = daemon.settings.listen.iter();
+        let listens = listens.map(|listen| listen.host.trim_matches(['[', ']']));
+        let mut own = listens.chain([&*daemon.name, &*daemon.connection.address]);
+        leads_to
+            .as_ref()
+            .is_none_or(|address| own.all(|name| name != address.host))
+    })
+}
+
+fn environment(
+    inventory: &Inventory,
+    host: &Host,
+    facts: &NodeFacts,
+) -> Result<Environment, Refusal> {
+    let daemon = match &host.settings.default_daemon {
+        Some(name) => inventory.host(name),
+        None => inventory.daemons().next(),
+    }
+    .ok_or_else(|| Refusal::new("there is no daemon for DOCKER_HOST"))?;
+    let directory = facts.expand(&host.settings.client_dir);
+    Ok(Environment {
+        host: daemon_address(daemon).url(),
+        checks_daemon: host.settings.client_mode.checks_daemon(),
+        certificate_path: (directory != facts.expand("~/.docker")).then_some(directory),
+    })
+}

@@ -1,0 +1,166 @@
+//! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
+
+use super::former_drop_in;
+use super::shared::{Module, is_absent};
+use crate::host::daemon_json::{DIRECTORY, LIVE_RESTORE_RECORD, NAME, PATH, tls_paths};
+use crate::host::{init_script, unit};
+use crate::playbook::Task;
+use crate::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use docker::daemon_json::{
+    DaemonJsonError, Listening, merge, merge_with_hosts, named_paths, without, without_tls,
+};
+use docker::live_restore::{has_live_restore, without_live_restore};
+use docker::tls::ConfigStyle;
+use docker::tls::TlsPaths;
+use docker::unit::remembered_hosts;
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+
+#[derive(Debug)]
+pub struct DaemonJson;
+
+impl Module for DaemonJson {
+    fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        if is_absent(task) {
+            request.content.insert(LIVE_RESTORE_RECORD.to_owned());
+        }
+        request.directories.insert(DIRECTORY.to_owned());
+        request.content.insert(PATH.to_owned());
+        request.content.insert(unit::path(host));
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let paths = tls_paths(host, |path| facts.expand(path));
+        let old = planner.bytes(host, PATH)?;
+        let old = old.as_deref();
+        let listen = init_script::listen(host, facts);
+        if is_absent(task) {
+            let Some(old) = old else {
+                return Ok(Vec::new());
+            };
+            let paths = former_paths(facts, old, &paths).unwrap_or(paths);
+            let left = without_ours(host, facts, old, &paths)?;
+            let goes = has_live_restore(Some(old))
+                && !has_live_restore(left.as_deref().map(str::as_bytes));
+            let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
+            let mut change = planner.compare(host, task, desired(content))?;
+            if let Some(change) = change.as_mut().filter(|_| goes) {
+                let text = "live-restore goes, too: a deployment has turned it on";
+                change.reasons.push(text.to_owned());
+            }
+            return Ok(change.into_iter().collect());
+        }
+        let mode = host.settings.daemon_mode;
+        let merged = match (host.settings.config_style, &listen) {
+            (ConfigStyle::DaemonJson, None) => merge(old, mode, &paths),
+            (ConfigStyle::DaemonJson, Some(tcp)) => {
+                let local_socket = host.settings.local_socket;
+                let listening = Listening { tcp, local_socket };
+                merge_with_hosts(old, mode, &paths, listening)
+            }
+            (ConfigStyle::Flags, _) => without_tls(old),
+        }
+        .map_err(|error| refuse(&error))?;
+        let mut closed = Vec::new();
+        if listen.is_some() {
+            closed.extend(merged.hosts.iter().map(|host| format!("{host} is closed")));
+        } else if !merged.hosts.is_empty() {
+            planner.note(
+                host,
+                format!(
+                    "\"hosts\" ({}) leaves daemon.json: the drop-in names its sockets, because both together keep dockerd from starting; its TCP addresses are closed",
+                    merged.hosts.join(" ")
+                ),
+            );
+        }
+        let content = match old {
+            None if merged.text.is_empty() => return Ok(Vec::new()),
+            Some(old) if merged.text.is_empty() && !old.is_empty() => Content::Gone { prune: 0 },
+            _ => Content::Text(merged.text),
+        };
+        let mut change = planner.compare(host, task, desired(content))?;
+        if let Some(change) = &mut change {
+            change.reasons.append(&mut closed);
+        }
+        Ok(change.into_iter().collect())
+    }
+}
+
+/// What is left of the file once everything is out that deployments have put in; `None` when
+/// nothing is.
+fn without_ours(
+    host: &Host,
+    facts: &NodeFacts,
+    old: &[u8],
+    paths: &TlsPaths,
+) -> Result<Option<String>, Refusal> {
+    let listen = init_script::listen(host, facts).unwrap_or_default();
+    let own = facts.text(&unit::path(host));
+    let own = own.or_else(|| former_drop_in::text(host, facts));
+    let hosts = own.map(remembered_hosts).unwrap_or_default();
+    let left = without(old, paths, &listen, &hosts).map_err(|error| refuse(&error))?;
+    let record = facts.regular(LIVE_RESTORE_RECORD);
+    let record = record.and_then(|file| file.content.as_deref());
+    match (left, record) {
+        (Some(left), Some(before)) => {
+            without_live_restore(&left, before).map_err(|error| refuse_record(&error))
+        }
+        (left, _) => Ok(left),
+    }
+}
+
+/// The paths that a daemon was last confirmed with, where daemon.json names them and the
+/// inventory names others.
+fn former_paths(facts: &NodeFacts, text: &[u8], usual: &TlsPaths) -> Option<TlsPaths> {
+    let named = named_paths(std::str::from_utf8(text).ok()?);
+    let [ca, Some(certificate), Some(key)] = named else {
+        return None;
+    };
+    let is_former = |path: &String| facts.claims.former.contains_key(path);
+    if !is_former(&certificate) || !is_former(&key) {
+        return None;
+    }
+    Some(TlsPaths {
+        ca: ca.filter(is_former).unwrap_or_else(|| usual.ca.clone()),
+        certificate,
+        key,
+    })
+}
+
+fn desired(content: Content) -> Desired {
+    Desired {
+        directory: DIRECTORY.to_owned(),
+        directory_mode: 0o755,
+        place: Place::DaemonJson,
+        name: NAME.to_owned(),
+        mode: FileMode::IfMissing(0o644),
+        content,
+        reasons: Vec::new(),
+    }
+}
+
+/// The error, with the line and the column that it is about. The line itself may
+/// hold a secret.
+pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
+    Refusal::new(format!("{PATH} is not valid: {error}"))
+        .hint(match error {
+            DaemonJsonError::Syntax { .. } => {
+                "fix the file on the node: one JSON object, with each key once. Releases of dockerd differ in what they make of anything else"
+            }
+            DaemonJsonError::NotText | DaemonJsonError::NotAnObject => {
+                "put one JSON object into the file on the node, as UTF-8 text"
+            }
+        })
+}
+
+fn refuse_record(error: &DaemonJsonError) -> Refusal {
+    Refusal::new(format!("{LIVE_RESTORE_RECORD} is not valid: {error}")).hint(format!(
+        "write {{}} into it if {PATH} had no live-restore before the first deployment"
+    ))
+}

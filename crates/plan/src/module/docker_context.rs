@@ -1,0 +1,334 @@
+//! `docker_context`: a context of the docker CLI for every daemon.
+
+use super::identity::check_owner;
+use super::shared::{Module, is_absent, waits_for_leaf};
+use crate::host::address::daemon_address;
+use crate::host::client::{context_name, context_paths};
+use crate::host::leaf::location as leaf_location;
+use crate::playbook::Task;
+use crate::{
+    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
+    request_leaf,
+};
+use docker::context::ContextPaths;
+use docker::context::{Keeper, keeper, metadata, moved};
+use inventory::{ClientEnv, Host, Inventory};
+use node::facts::FactRequest;
+use pki::Role;
+
+#[derive(Debug)]
+pub struct DockerContext;
+
+impl Module for DockerContext {
+    fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        for holder in everybody(host).filter(|of| is_absent(task) || has_contexts(of)) {
+            request_leaf(holder, Role::Client, request);
+            for daemon in inventory.daemons() {
+                let paths = context_paths(holder, daemon);
+                request
+                    .content
+                    .insert(format!("{}/meta.json", paths.metadata));
+                for name in ["ca.pem", "cert.pem"] {
+                    request.bundles.insert(format!("{}/{name}", paths.tls));
+                }
+                request.key(format!("{}/key.pem", paths.tls));
+                request.directories.insert(paths.metadata);
+                request.directories.insert(paths.tls);
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let mut changes = Vec::new();
+        let takes_away = task.argument("because") != Some("changes");
+        for holder in everybody(host) {
+            if is_absent(task) || (holder.is_absent() && has_contexts(holder) && takes_away) {
+                // An account's contexts are looked at once.
+                if has_contexts(holder) || holder.identity.is_none() {
+                    changes.extend(remove(planner, host, holder, task)?);
+                }
+            } else if !holder.is_absent()
+                && has_contexts(holder)
+                && !waits_for_leaf(planner, holder, task, Role::Client)
+            {
+                changes.extend(deliver(planner, holder, task)?);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+fn has_contexts(host: &Host) -> bool {
+    host.settings.client_env.contains(&ClientEnv::Context)
+}
+
+/// The host itself, and its identities, those that are taken away included.
+fn everybody(host: &Host) -> impl Iterator<Item = &Host> {
+    std::iter::once(host).chain(&host.identities)
+}
+
+/// The contexts of one account, with the files of one holder.
+fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let (directory, files) = leaf_location(host, Role::Client);
+    let shows_certificate = host.shows_certificate();
+    let leaf_is_new = shows_certificate
+        && !matches!(
+            planner.decided_leaf(host, Role::Client)?,
+            LeafDecision::Keep { .. }
+        );
+    let mut changes = Vec::new();
+    for daemon in planner.inventory.daemons() {
+        let facts = planner.facts(&host.name)?;
+        let paths = context_paths(host, daemon);
+        check_owner(facts, host, &paths.tls)?;
+        let text = wanted(planner, host, daemon)?;
+        let copies = [
+            ("ca.pem", &files.ca, planner.bundle(host, Role::Client)),
+            (
+                "cert.pem",
+                &files.cert,
+                Content::Leaf {
+                    holder: host.holder(),
+                    role: Role::Client,
+                    part: LeafPart::Certificate,
+                },
+            ),
+            (
+                "key.pem",
+                &files.key,
+                Content::Leaf {
+                    holder: host.holder(),
+                    role: Role::Client,
+                    part: LeafPart::Key,
+                },
+            ),
+        ];
+        let wanted = if shows_certificate { 3 } else { 1 };
+        for (name, source, content) in copies.into_iter().take(wanted) {
+            let mut reasons = Vec::new();
+            let is_leaf = matches!(content, Content::Leaf { .. });
+            let mut content = content;
+            if is_leaf {
+                let from = facts.regular(&format!("{directory}/{source}"));
+                let copy = facts.regular(&format!("{}/{name}", paths.tls));
+                let same =
+                    matches!((from, copy), (Some(from), Some(copy)) if from.sha256 == copy.sha256);
+                if leaf_is_new {
+                    reasons.push("the client's certificate changes".to_owned());
+                } else if same {
+                    content = Content::Same;
+                } else {
+                    content = Content::Copy {
+                        from: format!("{}/{source}", facts.expand(&directory)),
+                    };
+                    reasons.push("differs from the client's own".to_owned());
+                }
+            } else {
+                let path = format!("{}/{name}", paths.tls);
+                reasons = planner.bundle_reasons(host, Role::Client, &path);
+            }
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory: paths.tls.clone(),
+                    directory_mode: 0o700,
+                    place: place_of(name),
+                    name: name.to_owned(),
+                    mode: FileMode::Exact(0o400),
+                    content,
+                    reasons,
+                },
+            )?);
+        }
+        if !shows_certificate {
+            for name in ["key.pem", "cert.pem"] {
+                changes.extend(without(planner, host, task, &paths.tls, name)?);
+            }
+        }
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory: paths.metadata,
+                directory_mode: 0o700,
+                place: Place::Context,
+                name: "meta.json".to_owned(),
+                mode: FileMode::IfMissing(0o600),
+                content: Content::Text(text),
+                reasons: Vec::new(),
+            },
+        )?);
+    }
+    Ok(changes)
+}
+
+/// What one of the files of a context is.
+fn place_of(name: &str) -> Place {
+    match name {
+        "meta.json" => Place::Context,
+        "key.pem" => Place::Key,
+        _ => Place::Certificates,
+    }
+}
+
+/// What a context of a client that shows no certificate has no more.
+fn without(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    directory: &str,
+    name: &str,
+) -> Result<Option<Change>, Refusal> {
+    let because = format!(
+        "dtls_client_mode: {} shows no certificate",
+        host.settings.client_mode.word()
+    );
+    planner.compare(
+        host,
+        task,
+        Desired {
+            directory: directory.to_owned(),
+            directory_mode: 0o700,
+            place: place_of(name),
+            name: name.to_owned(),
+            mode: FileMode::IfMissing(0o400),
+            content: Content::Gone { prune: 0 },
+            reasons: vec![because],
+        },
+    )
+}
+
+/// The text of a context. What an operator has changed in it besides its address stays; one of
+/// another CA is not written over.
+fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String, Refusal> {
+    let name = context_name(client, daemon);
+    let own = &planner.inventory.name;
+    let (url, mode) = (daemon_address(daemon).url(), client.settings.client_mode);
+    let text = |inventory: &str| Ok(metadata(&name, &url, inventory, mode));
+    let Some(keeper) = found(planner, client, daemon)? else {
+        return text(own);
+    };
+    let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
+    let file = planner.facts(&client.name)?.regular(&meta);
+    let content = file.and_then(|file| file.content.as_deref());
+    let is_ours = is_ours(planner, client, daemon, Some(&keeper))?;
+    let takes_over = client.settings.take_over || planner.allowed.new_authority;
+    let other = match keeper {
+        Keeper::Own if is_ours || takes_over => return text(own),
+        Keeper::Inventory(other) if is_ours => return text(&other),
+        Keeper::Inventory(_) if takes_over => return text(own),
+        Keeper::Somebody => {
+            let moved = content.and_then(|content| moved(content, &url, mode));
+            if let Some(moved) = moved.filter(|_| is_ours) {
+                return Ok(moved);
+            }
+            return Err(Refusal::new(format!(
+                "the docker context {name} exists and is not ours"
+            ))
+            .hint(format!(
+                "remove it (docker context rm {name}), or leave `context` out of dtls_client_env"
+            )));
+        }
+        Keeper::Own => own.clone(),
+        Keeper::Inventory(other) => other,
+    };
+    Err(Refusal::new(format!(
+        "the docker context {name} is kept by another inventory, {other}, with another CA"
+    ))
+    .hint(format!(
+        "give this one a zone (dtls_zone: {own}): its contexts are then named {own}-{}",
+        daemon.name
+    )))
+}
+
+/// Whether a context is of this CA: its certificates and its key tell, and where there are
+/// none, what is written in it. Without meta.json docker knows no context, and the key may
+/// still be there.
+fn is_ours(
+    planner: &Planner<'_>,
+    client: &Host,
+    daemon: &Host,
+    keeper: Option<&Keeper>,
+) -> Result<bool, Refusal> {
+    let facts = planner.facts(&client.name)?;
+    let tls = facts.expand(&context_paths(client, daemon).tls);
+    let [ca, certificate, key] =
+        ["ca.pem", "cert.pem", "key.pem"].map(|name| format!("{tls}/{name}"));
+    let is_own = planner.is_own_set(client, [&ca, &certificate, &key]);
+    Ok(is_own.unwrap_or(keeper == Some(&Keeper::Own)))
+}
+
+/// Who keeps the context, where there is one.
+fn found(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<Option<Keeper>, Refusal> {
+    let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
+    let file = planner.facts(&client.name)?.regular(&meta);
+    let text = file.map(|file| file.content.as_deref().unwrap_or_default());
+    Ok(text.map(|text| keeper(text, &planner.inventory.name)))
+}
+
+/// Whether somebody who stays has this context: several identities can be of one
+/// account, and have its contexts in common.
+fn is_of_another(
+    planner: &Planner<'_>,
+    machine: &Host,
+    paths: &ContextPaths,
+    daemon: &Host,
+) -> Result<bool, Refusal> {
+    let facts = planner.facts(&machine.name)?;
+    let place = facts.expand(&paths.metadata);
+    Ok(everybody(machine)
+        .filter(|holder| !holder.is_absent() && has_contexts(holder))
+        .any(|holder| facts.expand(&context_paths(holder, daemon).metadata) == place))
+}
+
+/// The contexts that are ours go, with the files copied into them.
+fn remove(
+    planner: &Planner<'_>,
+    machine: &Host,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
+    let mut changes = Vec::new();
+    for daemon in planner.inventory.daemons() {
+        let paths = context_paths(host, daemon);
+        if !is_absent(task) && is_of_another(planner, machine, &paths, daemon)? {
+            continue;
+        }
+        let keeper = found(planner, host, daemon)?;
+        let is_ours = is_ours(planner, host, daemon, keeper.as_ref())?;
+        if !is_ours {
+            continue;
+        }
+        // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty; of
+        // an identity that is gone, whose own files went before, ~/.docker as well.
+        for (directory, name, prune) in [
+            (&paths.tls, "ca.pem", 4),
+            (&paths.tls, "cert.pem", 4),
+            (&paths.tls, "key.pem", 4),
+            (&paths.metadata, "meta.json", 3),
+        ] {
+            changes.extend(planner.compare(
+                host,
+                task,
+                Desired {
+                    directory: directory.clone(),
+                    directory_mode: 0o700,
+                    place: place_of(name),
+                    name: name.to_owned(),
+                    mode: FileMode::IfMissing(0o600),
+                    content: Content::Gone {
+                        prune: prune + u8::from(host.is_absent()),
+                    },
+                    reasons: Vec::new(),
+                },
+            )?);
+        }
+    }
+    Ok(changes)
+}

@@ -1,0 +1,101 @@
+//! Our drop-in under the name that it had before `dtls_dropin` was changed.
+//!
+//! Comes in: the record that a confirmed restart leaves on the node, and the files in the unit's
+//! directory. Goes out: the unit's files as if the drop-in had its new name by now, and the
+//! changes that take the old one away. Left where it is it would go on listening, and one that
+//! sorts after ours would count. Called by `systemd_override`.
+
+use crate::host::unit::{directory, path};
+use crate::playbook::Task;
+use crate::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};
+use docker::unit::{UnitFile, without_exec_start};
+use inventory::Host;
+use node::facts::NodeFacts;
+
+/// The name that it has where the inventory says nothing.
+const DEFAULT: &str = "50-dtls-deploy.conf";
+
+/// Its path there.
+pub(super) fn usual(host: &Host) -> String {
+    format!("{}/{DEFAULT}", directory(&host.settings.unit))
+}
+
+/// The path of our drop-in that is there and not where the inventory wants it.
+fn former(host: &Host, facts: &NodeFacts) -> Option<String> {
+    let directory = directory(&host.settings.unit);
+    let recorded = facts.text(OWNER).unwrap_or_default().lines();
+    let recorded = recorded.filter_map(|line| line.strip_prefix("dropin "));
+    let is_beside = |path: &String| {
+        path.strip_prefix(&format!("{directory}/"))
+            .and_then(|name| name.strip_suffix(".conf"))
+            .is_some_and(|name| !name.contains('/'))
+    };
+    recorded
+        .map(str::to_owned)
+        .chain([usual(host)])
+        .filter(is_beside)
+        .find(|found| *found != path(host) && facts.text(found).is_some())
+}
+
+/// Its text, where it is not where the inventory wants it.
+pub(super) fn text<'a>(host: &Host, facts: &'a NodeFacts) -> Option<&'a str> {
+    facts.text(&former(host, facts)?)
+}
+
+/// The unit's files as they are once it has its new name: what else stands in it is an
+/// operator's, and moves with it.
+pub(super) fn renamed(mut files: Vec<UnitFile>, host: &Host, facts: &NodeFacts) -> Vec<UnitFile> {
+    let (Some(former), own) = (former(host, facts), path(host)) else {
+        return files;
+    };
+    if facts.text(&own).is_some() {
+        files.retain(|file| file.path != former);
+        return files;
+    }
+    let Some(at) = files.iter().position(|file| file.path == former) else {
+        return files;
+    };
+    let mut moved = files.remove(at);
+    moved.path.clone_from(&own);
+    let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
+    let is_after =
+        |file: &UnitFile| file.path.contains(".d/") && name(&file.path) > name(&moved.path);
+    let to = files.iter().position(is_after).unwrap_or(files.len());
+    files.insert(to, moved);
+    files
+}
+
+/// Takes it away; what an operator has added stays, where nothing has taken it in.
+pub(super) fn remove(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    moves: bool,
+) -> Result<Option<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let Some(former) = former(host, facts) else {
+        return Ok(None);
+    };
+    let (Some(text), Some((directory, name))) = (facts.text(&former), former.rsplit_once('/'))
+    else {
+        return Ok(None);
+    };
+    let has_moved = moves && facts.text(&path(host)).is_none();
+    let left = without_exec_start(text).filter(|_| !has_moved);
+    planner.compare(
+        host,
+        task,
+        Desired {
+            directory: directory.to_owned(),
+            directory_mode: 0o755,
+            place: Place::DropIn,
+            name: name.to_owned(),
+            mode: FileMode::IfMissing(0o644),
+            content: left.map_or(Content::Gone { prune: 1 }, Content::Text),
+            reasons: moves
+                .then(|| "our drop-in has another name now".to_owned())
+                .into_iter()
+                .collect(),
+        },
+    )
+}

@@ -1,0 +1,92 @@
+//! Whose directory is whose, for the identities of a client host.
+//!
+//! Comes in: a host, as one of its identities sees it, and its facts. Goes out:
+//! a refusal with what to do on the node, where the files would not belong to
+//! the account that is to use them. Called by the modules that write them.
+
+use crate::host::leaf::location as leaf_location;
+use crate::{Planner, Refusal};
+use base::shell::quote;
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::Role;
+
+/// Whether what is written to `directory` belongs to the identity's owner.
+///
+/// # Errors
+/// When it would not, or when there is no such account.
+pub(super) fn check_owner(
+    facts: &NodeFacts,
+    holder: &Host,
+    directory: &str,
+) -> Result<(), Refusal> {
+    let Some(owner) = holder.owner() else {
+        return Ok(());
+    };
+    let name = holder.holder();
+    if facts.accounts.get(owner).is_none_or(Option::is_none) {
+        return Err(Refusal::new(format!(
+            "{name} is to be {owner}'s, and there is no account {owner} on {}",
+            holder.name
+        ))
+        .hint(format!(
+            "make the account, or name another `owner` for {name} in dtls_identities"
+        )));
+    }
+    if facts.uid != 0 && facts.account != owner {
+        return Err(Refusal::new(format!(
+            "the files of {name} are {owner}'s, and {} can neither read nor write them",
+            facts.account
+        ))
+        .hint("leave ansible_become out for this host, or set it to true"));
+    }
+    let whole = facts.expand(directory);
+    let account = facts.account_for(directory)?;
+    if account == owner {
+        return Ok(());
+    }
+    let refusal = Refusal::new(format!(
+        "{whole} is to be {owner}'s, and what is written there would belong to {account}"
+    ));
+    let quoted = quote(&whole);
+    Err(if account != "root" {
+        // Whoever owns a directory above can exchange what is below.
+        refusal.hint(format!(
+            "name a `dir` for {name} whose directories are root's or {owner}'s, or let its `owner` be {account}"
+        ))
+    } else if facts.missing_from(directory).is_some() {
+        refusal.hint(format!(
+            "make it on {} first: install -d -m 0700 -o {owner} -g \"$(id -gn {owner})\" {quoted}",
+            holder.name
+        ))
+    } else {
+        // What is there already is not ours to give away.
+        refusal.hint(format!(
+            "look at it, then give it to {owner}: chown -R {owner}: {quoted}"
+        ))
+    })
+}
+
+/// That no two who hold a certificate on the host keep it in one directory: two
+/// spellings of one are told apart only there.
+///
+/// # Errors
+/// When they do.
+pub(super) fn check_places(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut taken: Vec<(String, String)> = Vec::new();
+    let own = host.is_client.then_some(host);
+    for holder in own.into_iter().chain(&host.identities) {
+        let place = facts.expand(&leaf_location(holder, Role::Client).0);
+        let place = place.trim_end_matches('/').to_owned();
+        let name = holder.holder();
+        if let Some((_, first)) = taken.iter().find(|(known, _)| *known == place) {
+            return Err(Refusal::new(format!(
+                "{first} and {name} would both keep their files in {place}"
+            ))
+            .hint("give each a `dir` of its own in dtls_identities"));
+        }
+        taken.push((place, name));
+    }
+    Ok(())
+}

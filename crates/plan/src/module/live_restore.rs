@@ -1,0 +1,155 @@
+//! `live_restore`: containers outlive the restarts of their daemon.
+//!
+//! A change of its own, made by a reload before anything is restarted, so that
+//! the first restart finds it in effect. dockerd takes `live-restore` from
+//! daemon.json on SIGHUP (docs.docker.com/engine/daemon/live-restore); one that
+//! starts without it shuts surviving containers down.
+
+use super::daemon_json::refuse;
+use super::shared::Module;
+use crate::host::{daemon_json, read, unit};
+use crate::playbook::Task;
+use crate::{Action, Change, Content, Desired, FileMode, Place, Planner, Refusal, Reload};
+use docker::live_restore::with_live_restore;
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts, STATE};
+use pki::sha256_hex;
+
+/// The name of [`daemon_json::LIVE_RESTORE_RECORD`].
+const RECORD_NAME: &str = "live-restore";
+
+#[derive(Debug)]
+pub struct LiveRestore;
+
+impl Module for LiveRestore {
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        if !host.settings.live_restore {
+            return;
+        }
+        request.unit = Some(host.settings.unit.clone());
+        request.engine = true;
+        let directories = [daemon_json::DIRECTORY, STATE];
+        request.directories.extend(directories.map(str::to_owned));
+        // What else dockerd has read goes into the record of the reload.
+        let paths = daemon_json::tls_paths(host, str::to_owned);
+        request.hashed.insert(paths.key);
+        request.content.extend([
+            daemon_json::PATH.to_owned(),
+            read::RECORD.to_owned(),
+            daemon_json::LIVE_RESTORE_RECORD.to_owned(),
+            paths.ca,
+            paths.certificate,
+            format!(
+                "{}/{}",
+                unit::directory(&host.settings.unit),
+                host.settings.dropin
+            ),
+        ]);
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        if !host.settings.live_restore {
+            return Ok(Vec::new());
+        }
+        let facts = planner.facts(&host.name)?;
+        let engine = facts.engine.clone().unwrap_or_default();
+        if engine.swarm {
+            return Err(Refusal::new(
+                "the node is in a swarm, and a daemon with live-restore does not start there",
+            )
+            .hint("set dtls_live_restore: false for this host, or take it out of the swarm"));
+        }
+        if engine.unknown {
+            return Err(Refusal::new(
+                "whether the node is in a swarm could not be told: the data root of the running dockerd is not known or cannot be read",
+            )
+            .hint("start docker on the node, or set dtls_live_restore: false for this host"));
+        }
+        match engine.live_restore_flag {
+            Some(true) => return Ok(Vec::new()),
+            Some(false) => {
+                return Err(Refusal::new(
+                    "--live-restore=false is on dockerd's command line, and dockerd does not start with the setting in daemon.json too",
+                )
+                .hint("take it out of the unit or of its environment file, or set dtls_live_restore: false"));
+            }
+            None => {}
+        }
+        let old = planner.bytes(host, daemon_json::PATH)?;
+        let wanted = with_live_restore(old.as_deref()).map_err(|error| refuse(&error))?;
+        let mut changes = Vec::new();
+        if let Some((text, before)) = &wanted {
+            let record = Desired {
+                directory: STATE.to_owned(),
+                directory_mode: 0o700,
+                place: Place::Kept,
+                name: RECORD_NAME.to_owned(),
+                mode: FileMode::Exact(0o600),
+                content: Content::Text(before.clone()),
+                reasons: vec!["what daemon.json says without it".to_owned()],
+            };
+            changes.extend(planner.compare(host, task, record)?);
+            let desired = Desired {
+                directory: daemon_json::DIRECTORY.to_owned(),
+                directory_mode: 0o755,
+                place: Place::DaemonJson,
+                name: daemon_json::NAME.to_owned(),
+                mode: FileMode::IfMissing(0o644),
+                content: Content::Text(text.clone()),
+                reasons: vec!["live-restore is not set".to_owned()],
+            };
+            changes.extend(planner.compare(host, task, desired)?);
+        }
+        let active = facts
+            .unit
+            .as_ref()
+            .is_some_and(|unit| unit.active_state() == "active");
+        // A daemon that is down reads the file when it starts.
+        let reason = if wanted.is_some() {
+            "live-restore comes on before anything is restarted"
+        } else {
+            "live-restore is not known to be on"
+        };
+        if active && (wanted.is_some() || !read::has_read(daemon_json::PATH, facts)) {
+            changes.push(Change {
+                host: host.name.clone(),
+                task: task.name.clone(),
+                subject: format!("reload of {}", host.settings.unit),
+                reasons: vec![reason.to_owned()],
+                diff: None,
+                action: Action::Reload(Reload {
+                    unit: host.settings.unit.clone(),
+                    has_read: has_read_then(
+                        host,
+                        facts,
+                        wanted.as_ref().map(|(text, _)| text.as_str()),
+                    ),
+                }),
+            });
+        }
+        Ok(changes)
+    }
+}
+
+/// What the daemon has read after the reload, of daemon.json `text` where that is new. Known only
+/// where it had read everything before: a reload takes in a few settings of daemon.json. Where
+/// nothing else is to be done the record keeps the next run from reloading again.
+fn has_read_then(host: &Host, facts: &NodeFacts, text: Option<&str>) -> Option<String> {
+    let reads = read::reads(host, facts);
+    if !read::stale(&reads, facts).is_empty() {
+        return None;
+    }
+    let lines = reads.iter().filter_map(|path| {
+        let hash = match text {
+            Some(text) if path == daemon_json::PATH => sha256_hex(text.as_bytes()),
+            _ => facts.regular(path)?.sha256.clone(),
+        };
+        Some(format!("{hash}  {path}\n"))
+    });
+    Some(lines.collect())
+}

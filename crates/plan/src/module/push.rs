@@ -1,0 +1,320 @@
+//! `push`: CA certificate, leaf certificate and key, under the names and with
+//! the modes that Docker looks for. A client whose mode shows no certificate gets
+//! the CA certificate alone: the docker CLI fails without it in every mode
+//! (docker/cli#2468).
+
+use super::identity::{check_owner, check_places};
+use super::shared::{Module, holders, is_absent, role_of, waits_for_leaf};
+use crate::host::leaf::location as leaf_location;
+use crate::playbook::Task;
+use crate::{
+    Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
+    request_leaf,
+};
+use inventory::{Files, Host, Inventory};
+use node::facts::{FactRequest, File, NodeFacts};
+use pki::{Certificate, Role};
+
+#[derive(Debug)]
+pub struct Push;
+
+/// Certificates are public, and the directory around them is not.
+const CERTIFICATE_MODE: u32 = 0o444;
+const KEY_MODE: u32 = 0o400;
+const DIRECTORY_MODE: u32 = 0o700;
+
+impl Module for Push {
+    fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        if let Some(role) = role_of(task, host) {
+            // Those that are to be taken away as well.
+            let absent = host.identities.iter().filter(|of| of.is_absent());
+            let absent = absent.filter(|_| role == Role::Client);
+            for holder in holders(host, role).into_iter().chain(absent) {
+                let (directory, files) = leaf_location(holder, role);
+                request.directories.insert(directory.clone());
+                if role == Role::Daemon {
+                    let files = [&files.ca, &files.cert, &files.key];
+                    request.former = files.map(|name| format!("{directory}/{name}")).into();
+                }
+                request_leaf(holder, role, request);
+            }
+            if role == Role::Client {
+                // Where the login shell looks for them.
+                let profiles = crate::host::client::PROFILES.map(|name| format!("~/{name}"));
+                request.content.extend(profiles);
+            }
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let Some(role) = role_of(task, host) else {
+            return Ok(Vec::new());
+        };
+        if role == Role::Daemon && !is_absent(task) {
+            planner.check_anchor(host)?;
+        }
+        let mut served = holders(host, role);
+        served.retain(|holder| is_absent(task) || !waits_for_leaf(planner, holder, task, role));
+        // What only follows a new certificate takes nothing away.
+        let takes_away = task.argument("because") != Some("changes");
+        if served.is_empty() && !takes_away {
+            return Ok(Vec::new());
+        }
+        let mut changes = sweep(planner.facts(&host.name)?, host, task)?;
+        if role == Role::Client {
+            check_places(planner, host)?;
+            let gone = host.identities.iter().filter(|of| of.is_absent());
+            for holder in gone.filter(|_| takes_away) {
+                changes.extend(remove(planner, holder, task, role)?);
+            }
+        }
+        for holder in served {
+            if is_absent(task) {
+                changes.extend(remove(planner, holder, task, role)?);
+            } else if role == Role::Client && !holder.shows_certificate() {
+                changes.extend(deliver_ca_alone(planner, holder, task)?);
+            } else {
+                changes.extend(deliver(planner, holder, task, role)?);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+/// The CA for a client that shows no certificate; one that it had goes.
+fn deliver_ca_alone(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
+    let role = Role::Client;
+    let (directory, files) = leaf_location(host, role);
+    check_owner(planner.facts(&host.name)?, host, &directory)?;
+    planner.check_client_directory(host)?;
+    planner.note_readable(host, &directory);
+    planner.check_older(host, &format!("{directory}/{}", files.ca))?;
+    let reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
+    let ca = planner.compare(
+        host,
+        task,
+        Desired {
+            directory,
+            directory_mode: DIRECTORY_MODE,
+            place: Place::Certificates,
+            name: files.ca.clone(),
+            mode: FileMode::Exact(CERTIFICATE_MODE),
+            content: planner.bundle(host, role),
+            reasons,
+        },
+    )?;
+    let mut changes: Vec<Change> = ca.into_iter().collect();
+    let because = format!(
+        "dtls_client_mode: {} shows no certificate",
+        host.settings.client_mode.word()
+    );
+    changes.extend(remove_files(
+        planner,
+        host,
+        task,
+        role,
+        &[&files.key, &files.cert],
+        &[because],
+    )?);
+    Ok(changes)
+}
+
+/// The three files of one holder.
+fn deliver(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    role: Role,
+) -> Result<Vec<Change>, Refusal> {
+    let decision = planner.decided_leaf(host, role)?;
+    let (leaf_is_new, reasons) = match decision {
+        LeafDecision::Keep { .. } => (false, Vec::new()),
+        LeafDecision::Fetch { reasons, .. } | LeafDecision::Issue { reasons, .. } => {
+            (true, reasons)
+        }
+    };
+    let (directory, files) = leaf_location(host, role);
+    check_owner(planner.facts(&host.name)?, host, &directory)?;
+    if role == Role::Client {
+        planner.check_client_directory(host)?;
+    }
+    planner.note_readable(host, &directory);
+    planner.check_older(host, &format!("{directory}/{}", files.ca))?;
+    let leaf = |part| {
+        if leaf_is_new {
+            Content::Leaf {
+                holder: host.holder(),
+                role,
+                part,
+            }
+        } else {
+            Content::Same
+        }
+    };
+    let ca_reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
+    let wanted = [
+        (
+            &files.ca,
+            CERTIFICATE_MODE,
+            planner.bundle(host, role),
+            ca_reasons,
+        ),
+        (
+            &files.cert,
+            CERTIFICATE_MODE,
+            leaf(LeafPart::Certificate),
+            reasons.clone(),
+        ),
+        (&files.key, KEY_MODE, leaf(LeafPart::Key), reasons),
+    ];
+    let mut changes = Vec::new();
+    for (name, mode, content, reasons) in wanted {
+        changes.extend(planner.compare(
+            host,
+            task,
+            Desired {
+                directory: directory.clone(),
+                directory_mode: DIRECTORY_MODE,
+                place: place_of(&files, name),
+                name: name.clone(),
+                mode: FileMode::Exact(mode),
+                content,
+                reasons,
+            },
+        )?);
+    }
+    if role == Role::Daemon {
+        changes.extend(planner.remove_former(host, task)?);
+    }
+    Ok(changes)
+}
+
+/// What one of the three files is.
+fn place_of(files: &Files, name: &str) -> Place {
+    if name == files.key {
+        Place::Key
+    } else {
+        Place::Certificates
+    }
+}
+
+/// What of the three files is this CA's goes.
+fn remove(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    role: Role,
+) -> Result<Vec<Change>, Refusal> {
+    let (_, files) = leaf_location(host, role);
+    let names = [&files.key, &files.cert, &files.ca].map(String::as_str);
+    let mut changes = remove_files(planner, host, task, role, &names, &[])?;
+    if role == Role::Daemon {
+        // Where they lie as long as no deployment has moved them.
+        changes.extend(planner.remove_former(host, task)?);
+    }
+    Ok(changes)
+}
+
+fn gone(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    (directory, name): (&str, &str),
+    place: Place,
+    reasons: &[String],
+) -> Result<Option<Change>, Refusal> {
+    planner.compare(
+        host,
+        task,
+        Desired {
+            directory: directory.to_owned(),
+            directory_mode: DIRECTORY_MODE,
+            place,
+            name: name.to_owned(),
+            mode: FileMode::IfMissing(KEY_MODE),
+            content: Content::Gone { prune: 1 },
+            reasons: reasons.to_vec(),
+        },
+    )
+}
+
+/// These files, where the key is one that this CA has issued; without a key, those that
+/// are this CA's by themselves.
+fn remove_files(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    role: Role,
+    names: &[&str],
+    reasons: &[String],
+) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let (directory, files) = leaf_location(host, role);
+    let key = format!("{directory}/{}", files.key);
+    let ledger = &planner.authority.ledger;
+    let is_issued = facts
+        .regular(&key)
+        .map(|key| ledger.by_key_sha256(&key.sha256).is_some());
+    if is_issued == Some(false) {
+        let path = facts.expand(&key);
+        planner.note(
+            host,
+            format!("{path} was not issued by this CA: it stays, and the certificates beside it"),
+        );
+        return Ok(Vec::new());
+    }
+    let mut changes = Vec::new();
+    for name in names {
+        let path = format!("{directory}/{name}");
+        let is_ours = match facts.regular(&path) {
+            Some(found) if is_issued.is_none() => is_of_authority(planner, host, role, found),
+            found => found.is_some(),
+        };
+        if is_ours {
+            let (at, place) = ((directory.as_str(), *name), place_of(&files, name));
+            changes.extend(gone(planner, host, task, at, place, reasons)?);
+        }
+    }
+    Ok(changes)
+}
+
+/// Whether a certificate is one of this CA's, or a bundle the one that it delivers.
+fn is_of_authority(planner: &Planner<'_>, host: &Host, role: Role, found: &File) -> bool {
+    let authority = &planner.authority;
+    let bytes = found.content.as_deref().unwrap_or_default();
+    let is_leaf = Certificate::from_pem(bytes).is_ok_and(|leaf| {
+        let mut signers = authority.certificate.iter().chain(&authority.next);
+        !leaf.is_ca() && signers.any(|signer| leaf.is_signed_by(signer))
+    });
+    is_leaf
+        || matches!(planner.bundle(host, role), Content::Certificates(text) if authority.is_delivered(found, &text))
+}
+
+/// What interrupted runs have left on the host, wherever it is: it may hold an
+/// old key.
+fn sweep(facts: &NodeFacts, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let mut changes = Vec::new();
+    for directory in &facts.leftovers {
+        changes.push(Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: format!("{directory}/.dtls-deploy.*"),
+            reasons: vec!["left by a run that was interrupted".to_owned()],
+            diff: None,
+            action: Action::Sweep {
+                directory: directory.clone(),
+                account: facts.account_for(directory)?,
+            },
+        });
+    }
+    Ok(changes)
+}

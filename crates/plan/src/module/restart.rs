@@ -1,0 +1,275 @@
+//! `restart`: the docker unit, when what it has read is not what is there.
+//!
+//! dockerd reads certificates, key and CA only when it starts (moby#23936). A
+//! confirmed restart leaves a record of the hashes of all it read; need for a
+//! restart follows from that record and the facts, never from the memory of
+//! one run, so that a run that died in between is made good by the next.
+
+use std::collections::BTreeSet;
+
+use super::shared::Module;
+use crate::host::address::DaemonAddress;
+use crate::host::read::{RECORD, reads, stale};
+use crate::host::{daemon_json, socket, unit};
+use crate::launch;
+use crate::playbook::Task;
+use crate::{
+    Action, Change, Containers, Content, Forget, Note, OWNER, Planner, Refusal,
+    Restart as RestartAction, Served, is_swarm_manager,
+};
+use base::event::Repeated;
+use docker::daemon_json::tcp_hosts;
+use docker::tls::DaemonMode;
+use docker::unit::{listeners, socket::ports};
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts, UnitFact};
+
+#[derive(Debug)]
+pub struct Restart;
+
+impl Module for Restart {
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        request.unit = Some(host.settings.unit.clone());
+        request.engine = true;
+        request.content.insert(RECORD.to_owned());
+        request.content.insert(OWNER.to_owned());
+        request.content.insert(daemon_json::PATH.to_owned());
+        request.content.insert(socket::path(host));
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        // An expired CA is being replaced: a restart with its certificate would
+        // fail its check. The step with the next CA's restarts the daemon.
+        if planner.rolls_over && planner.rollover.is_none() && planner.authority_expired() {
+            return Ok(Vec::new());
+        }
+        let facts = planner.facts(&host.name)?;
+        let mut reads = reads(host, facts);
+        let socket = socket::path(host);
+        let is_socket =
+            |change: &Change| matches!(&change.action, Action::File(file) if file.path() == socket);
+        if planner.earlier.iter().any(is_socket) {
+            reads.insert(socket.clone());
+        }
+        if goes_back(&planner.earlier) {
+            reads.extend(restored(host, facts, &planner.earlier));
+        }
+        let mut reasons: Vec<String> = Vec::new();
+        // What the daemon is told by a reload needs no restart.
+        let reload = planner
+            .earlier
+            .iter()
+            .rposition(|change| matches!(change.action, Action::Reload(_)));
+        for (index, change) in planner.earlier.iter().enumerate() {
+            if let Action::File(file) = &change.action
+                && file.path() == daemon_json::PATH
+                && reload.is_some_and(|reload| index < reload)
+            {
+                continue;
+            }
+            if let Action::File(file) = &change.action
+                && reads.contains(&file.path())
+                && file.content != Content::Same
+            {
+                reasons.push(Repeated::Changes.of(&change.subject));
+            }
+        }
+        if reasons.is_empty() && task.argument("because") != Some("changes") {
+            reasons = stale(&reads, facts);
+        }
+        if reasons.is_empty() {
+            return Ok(Vec::new());
+        }
+        let serves = served(planner, host, facts)?;
+        let open = match &serves {
+            Served::Socket => open_ports(planner, host, facts)?,
+            Served::Kept { mode, address, .. } => opened(host, *mode, address),
+            Served::Issued(_) => None,
+        };
+        let validation = launch::validation(host, facts, &planner.earlier)?;
+        let (mut changes, others) = launch::changes(host, facts, &planner.earlier);
+        let containers = Containers::when_restarted(planner, host)?;
+        reasons.extend(containers.said());
+        changes.keeps_containers = matches!(containers, Containers::GoOn(_));
+        let (stops, swarm_manager) = (
+            containers.stopped(),
+            facts.engine.as_ref().is_some_and(is_swarm_manager),
+        );
+        let script = facts.unit.as_ref().and_then(UnitFact::script);
+        let subject = script.unwrap_or(&host.settings.unit).to_owned();
+        planner.notes.extend(open);
+        if let Some(others) = others {
+            planner.note(host, others);
+        }
+        planner.note_closed_window(host);
+        Ok(vec![Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject,
+            reasons,
+            diff: None,
+            action: Action::Restart(RestartAction {
+                unit: host.settings.unit.clone(),
+                reads,
+                serves,
+                validation,
+                stops,
+                swarm_manager,
+                changes,
+            }),
+        }])
+    }
+}
+
+/// What becomes of a file; the last word counts: daemon.json can change twice.
+fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
+    let changes = planner.earlier.iter().rev();
+    changes
+        .filter_map(|change| match &change.action {
+            Action::File(file) => Some(file),
+            _ => None,
+        })
+        .find(|file| file.path() == path)
+        .map(|file| &file.content)
+}
+
+/// A daemon that will not speak TLS must not be left with a port that it did:
+/// everybody who reaches it would be root. Going back to a time when it had one
+/// is what was asked for, and is said.
+fn open_ports(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) -> Result<Option<Note>, Refusal> {
+    let unit = facts.unit.clone().unwrap_or_default();
+    let environment: Vec<(&str, &str)> = unit
+        .environment_files
+        .iter()
+        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
+        .collect();
+    let files = launch::unit_files(host, facts, &planner.earlier);
+    let (listeners, _) = listeners(&files, &environment);
+    let mut open: Vec<(String, String)> = listeners
+        .into_iter()
+        .map(|listener| (listener.address, listener.path))
+        .collect();
+    let text = launch::text_of(daemon_json::PATH, facts, &planner.earlier).unwrap_or_default();
+    let hosts = tcp_hosts(text).into_iter();
+    open.extend(hosts.map(|host| (host, daemon_json::PATH.to_owned())));
+    let own = socket::path(host);
+    let ours_goes = matches!(change_of(planner, &own), Some(Content::Gone { .. }));
+    let mut socket = socket::files(facts);
+    socket.retain(|file| !(ours_goes && file.path == own));
+    let ports = ports(&socket).into_iter();
+    open.extend(ports.map(|port| (port.stream, port.path)));
+    // The unit may give the same one twice.
+    let mut named = BTreeSet::new();
+    open.retain(|one| named.insert(one.clone()));
+    let Some((_, path)) = open.first() else {
+        return Ok(None);
+    };
+    let listed = open
+        .iter()
+        .map(|(address, path)| format!("{address} ({path})"));
+    let listed = listed.collect::<Vec<_>>().join(", ");
+    let text = format!(
+        "without TLS docker would listen on {listed} in plain: everybody who reaches it would be root on this host"
+    );
+    // With systemd, `hosts` stands there only where it stood before the first deployment.
+    let is_restored = |(_, path): &(String, String)| facts.systemd && path == daemon_json::PATH;
+    if host.settings.anyone_can_connect
+        || goes_back(&planner.earlier)
+        || open.iter().all(is_restored)
+    {
+        return Ok(Some(danger(host, text)));
+    }
+    Err(Refusal::new(text).hint(format!(
+        "take it out of {path} on the node first, or stop docker there; dtls_i_understand_anyone_can_connect: true if it is meant"
+    )))
+}
+
+/// Going back to a daemon that asks for no client certificate, where the inventory says otherwise:
+/// what it declares itself every plan says.
+fn opened(host: &Host, mode: DaemonMode, address: &DaemonAddress) -> Option<Note> {
+    let is_news = mode == DaemonMode::Tls && host.settings.daemon_mode != mode;
+    is_news.then(|| {
+        let text = format!(
+            "docker would listen on {} without asking for a client certificate: every client that reaches it would be root on this host",
+            address.url()
+        );
+        danger(host, text)
+    })
+}
+
+fn danger(host: &Host, text: String) -> Note {
+    Note {
+        host: host.name.clone(),
+        text,
+        danger: true,
+    }
+}
+
+/// What the daemon serves with the files as they will be.
+fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<Served, Refusal> {
+    let launched = launch::launched(host, facts, &planner.earlier);
+    let Some(mode) = launched.mode else {
+        return Ok(Served::Socket);
+    };
+    let kept = |path: &str| {
+        let from = match change_of(planner, path) {
+            Some(Content::Kept { copy, .. }) => copy,
+            Some(Content::Gone { .. }) => return None,
+            _ => path,
+        };
+        facts.regular(from)?.content.clone()
+    };
+    if !goes_back(&planner.earlier) {
+        return Ok(Served::Issued(mode));
+    }
+    let paths = launched.paths;
+    let unknown = |path: &str| {
+        Refusal::new(format!(
+            "docker would read {path} then, and what is in it is not known"
+        ))
+        .hint("deploy again instead")
+    };
+    let authorities = match (mode, kept(&paths.ca)) {
+        (_, Some(authorities)) => authorities,
+        (DaemonMode::Tls, None) => Vec::new(),
+        (DaemonMode::TlsVerify, None) => return Err(unknown(&paths.ca)),
+    };
+    Ok(Served::Kept {
+        mode,
+        certificate: kept(&paths.certificate).ok_or_else(|| unknown(&paths.certificate))?,
+        authorities,
+        address: launched.address,
+    })
+}
+
+/// What dockerd reads of the files that are put back, and of those that go, beside what the
+/// inventory names.
+fn restored(host: &Host, facts: &NodeFacts, planned: &[Change]) -> BTreeSet<String> {
+    let directory = unit::directory(&host.settings.unit);
+    let units = planned.iter().filter_map(|change| match &change.action {
+        Action::File(file) if file.directory == directory => Some(file.path()),
+        _ => None,
+    });
+    let paths = launch::launched(host, facts, planned).paths;
+    units
+        .chain([paths.ca, paths.certificate, paths.key])
+        .collect()
+}
+
+/// Whether the files are those of a generation.
+fn goes_back(planned: &[Change]) -> bool {
+    planned.iter().any(|change| match &change.action {
+        Action::File(file) => matches!(file.content, Content::Kept { .. }),
+        Action::Forget(forget) => matches!(forget, Forget::Generation(_)),
+        _ => false,
+    })
+}

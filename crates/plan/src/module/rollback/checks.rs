@@ -1,0 +1,203 @@
+//! What going back must not do: trust a CA again that was replaced, or lock people out.
+//!
+//! Comes in: the files that were there before a run, and what is in place. Goes out: a refusal.
+
+use crate::host::leaf::location as leaf_location;
+use crate::launch;
+use crate::module::shared::holders;
+use crate::{Change, Planner, Refusal, revoked_reason};
+use inventory::Host;
+use node::facts::NodeFacts;
+use node::generation::BeforeRun;
+use pki::{Certificate, Role};
+
+/// The CAs that going back makes the node trust again, where the command line names them.
+///
+/// # Errors
+/// When it does not.
+pub(super) fn readmitted(
+    planner: &Planner<'_>,
+    host: &Host,
+    before: &BeforeRun,
+) -> Result<Vec<String>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut notes = Vec::new();
+    for (file, _) in &before.files {
+        let Some(copy) = facts.regular(&file.copy) else {
+            continue;
+        };
+        let in_place = facts.regular(&file.path);
+        if in_place.is_some_and(|present| present.sha256 == copy.sha256) {
+            continue;
+        }
+        let kept = copy.content.as_deref().unwrap_or_default();
+        let in_place = in_place.and_then(|present| present.content.as_deref());
+        notes.extend(planner.check_readmitted(&file.path, kept, in_place)?);
+    }
+    Ok(notes)
+}
+
+/// Nobody goes back to a certificate that locks people out.
+pub(super) fn check_certificates(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    before: &BeforeRun,
+) -> Result<(), Refusal> {
+    for (file, _) in &before.files {
+        let Some(bytes) = facts
+            .regular(&file.copy)
+            .and_then(|copy| copy.content.as_deref())
+        else {
+            continue;
+        };
+        let Ok(certificate) = Certificate::from_pem(bytes) else {
+            continue;
+        };
+        let node_now =
+            time::OffsetDateTime::from_unix_timestamp(facts.clock).unwrap_or(planner.now);
+        if certificate.not_after() <= node_now.max(planner.now) {
+            return Err(Refusal::new(format!(
+                "what is kept of {} has expired on {}",
+                file.path,
+                certificate.not_after().date()
+            ))
+            .hint("deploy again instead: a new certificate is issued"));
+        }
+        if certificate.is_ca() {
+            continue;
+        }
+        if let Some(reason) = revoked_reason(&planner.authority, &certificate) {
+            return Err(
+                Refusal::new(format!("what is kept of {} was {reason}", file.path))
+                    .hint("deploy again instead: a new certificate is issued"),
+            );
+        }
+        let is_of_next = planner
+            .authority
+            .next
+            .as_ref()
+            .is_some_and(|next| certificate.is_signed_by(next));
+        if let Some(authority) = &planner.authority.certificate
+            && !certificate.is_signed_by(authority)
+            && !is_of_next
+        {
+            return Err(Refusal::new(format!(
+                "what is kept of {} was issued by {}, and the CA is {} now: nobody would accept it",
+                file.path,
+                certificate.issuer(),
+                authority.subject()
+            ))
+            .hint(format!("deploy again instead, with --limit {}", host.name)));
+        }
+    }
+    Ok(())
+}
+
+/// Nor to a set that those at the other end do not accept now, or that would
+/// not accept them: while the CA is rolled over, they may have moved on.
+pub(super) fn check_trust(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    before: &BeforeRun,
+    changes: &[Change],
+) -> Result<(), Refusal> {
+    let own = [Role::Daemon, Role::Client]
+        .into_iter()
+        .flat_map(|role| holders(host, role).into_iter().map(move |of| (role, of)));
+    for (role, host) in own {
+        let kept = |path: &str| {
+            let (file, _) = before.files.iter().find(|(file, _)| file.path == path)?;
+            facts.regular(&file.copy)?.content.clone()
+        };
+        // A daemon's settings may have named other files before the run.
+        let (ca, certificate) = match role {
+            Role::Daemon => {
+                let paths = launch::launched(host, facts, changes).paths;
+                (paths.ca, paths.certificate)
+            }
+            Role::Client => paths(host, role, facts),
+        };
+        if kept(&ca).is_none() && kept(&certificate).is_none() {
+            continue;
+        }
+        let now = |path: &str| facts.regular(path)?.content.clone();
+        let ours = Set::of(
+            kept(&ca).or_else(|| now(&ca)),
+            kept(&certificate).or_else(|| now(&certificate)),
+        );
+        let other_role = match role {
+            Role::Daemon => Role::Client,
+            Role::Client => Role::Daemon,
+        };
+        let others = planner.inventory.hosts.iter();
+        for other in others.flat_map(|other| holders(other, other_role)) {
+            let Some(known) = planner.facts.get(&other.name) else {
+                if planner.rollover.is_none() {
+                    continue;
+                }
+                return Err(Refusal::new(format!(
+                    "whether {} would accept what is kept here is not known while the CA is rolled over",
+                    other.holder()
+                ))
+                .hint("go back without --limit, when it answers"));
+            };
+            let (ca, certificate) = paths(other, other_role, known);
+            let of = |path: &str| known.regular(path)?.content.clone();
+            let theirs = Set::of(of(&ca), of(&certificate));
+            let hint = "go back on the hosts at the other end first, or deploy again";
+            if !theirs.trusts(&ours) {
+                return Err(Refusal::new(format!(
+                    "what is kept of {} is not trusted by {} now",
+                    host.certificate_of(role),
+                    other.holder()
+                ))
+                .hint(hint));
+            }
+            if !ours.trusts(&theirs) {
+                return Err(Refusal::new(format!(
+                    "what is kept of its {role} files does not trust the certificate that {} has now",
+                    other.name
+                ))
+                .hint(hint));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn paths(host: &Host, role: Role, facts: &NodeFacts) -> (String, String) {
+    let (directory, files) = leaf_location(host, role);
+    let path = |name: &str| facts.expand(&format!("{directory}/{name}"));
+    (path(&files.ca), path(&files.cert))
+}
+
+/// The bundle and the leaf of one end.
+struct Set {
+    bundle: Vec<Certificate>,
+    leaf: Option<Certificate>,
+}
+
+impl Set {
+    fn of(bundle: Option<Vec<u8>>, leaf: Option<Vec<u8>>) -> Self {
+        Self {
+            bundle: bundle
+                .and_then(|bytes| Certificate::bundle_from_pem(&bytes).ok())
+                .unwrap_or_default(),
+            leaf: leaf.and_then(|bytes| Certificate::from_pem(&bytes).ok()),
+        }
+    }
+
+    /// Whether it accepts the other end, as far as both are there.
+    fn trusts(&self, other: &Self) -> bool {
+        let Some(leaf) = &other.leaf else {
+            return true;
+        };
+        self.bundle.is_empty()
+            || self
+                .bundle
+                .iter()
+                .any(|authority| leaf.is_signed_by(authority))
+    }
+}

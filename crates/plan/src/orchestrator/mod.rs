@@ -1,0 +1,288 @@
+//! From a playbook and facts to a plan: every task of every play on every host, by the module
+//! that it names.
+//!
+//! Comes in: the inventory, the playbook, the facts of every node that could be reached, and
+//! the time. Goes out: a [`Plan`], or before it the facts that have to be asked for. Nothing
+//! here does I/O, so that every rule is a table of facts and changes.
+
+mod examine;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use time::OffsetDateTime;
+
+pub use examine::{About, Examined, Refused, examine};
+
+use crate::host::leaf::location;
+use crate::module;
+use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
+use crate::preflight;
+use crate::unsettled::unsettled;
+use crate::{
+    Action, Authority, AuthorityProblem, Batch, Change, Content, Kept, Note, Plan, PlanProblem,
+    PlannedHost, PlannedPlay, Planner, Refusal, Rollover, check_issued_names, follow, leaves_of,
+    left_to_deploy, window,
+};
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+use pki::{Bundle, Role};
+
+/// Adds what the tasks of a playbook have to know about `host`.
+pub fn request(playbook: &Playbook, inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+    if host.is_ca {
+        Authority::request(inventory, request);
+    }
+    if !playbook.only_proves() {
+        Rollover::request(inventory, host, request);
+    }
+    for play in playbook.plays.iter().filter(|play| play.includes(host)) {
+        for task in play.tasks(host) {
+            let known = task.as_far_as_known(host);
+            module::of(task.module.word).facts(inventory, host, &known, request);
+        }
+    }
+    if let Some(whole) = &playbook.whole {
+        self::request(whole, inventory, host, request);
+    }
+}
+
+/// A planner that has planned nothing yet.
+fn planner<'a>(
+    inventory: &'a Inventory,
+    playbook: &'a Playbook,
+    facts: &'a BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Planner<'a> {
+    let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
+    Planner {
+        inventory,
+        facts,
+        now,
+        rollover: Rollover::read(&authority, inventory, facts, now),
+        rolls_over: false,
+        authority,
+        leaves: BTreeMap::new(),
+        earlier: Vec::new(),
+        written: BTreeMap::new(),
+        gone_back: BTreeSet::new(),
+        reloaded: BTreeSet::new(),
+        notes: Vec::new(),
+        proves: false,
+        renewals: playbook.renewals,
+        waiting_for_authority: Vec::new(),
+        problems: Vec::new(),
+        last_of_authority: Vec::new(),
+        keeps_windows: playbook.keeps_windows,
+        allowed: &playbook.allowed,
+    }
+}
+
+/// Makes the plan.
+#[must_use]
+pub fn plan(
+    inventory: &Inventory,
+    playbook: &Playbook,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Plan {
+    let mut planner = planner(inventory, playbook, facts, now);
+    if planner.authority.problem.is_none()
+        && let Err(Refusal { message, hint, .. }) = check_issued_names(inventory)
+    {
+        planner.authority.problem = Some(AuthorityProblem::Names { message, hint });
+    }
+    let mut plan = Plan::default();
+    let mut given_up: Vec<String> = Vec::new();
+    for play in &playbook.plays {
+        let mut result = PlannedPlay {
+            name: play.name.clone(),
+            hosts: Vec::new(),
+        };
+        for host in play.hosts(inventory) {
+            // A proof is made also where its own host is not reached.
+            planner.proves |= play
+                .tasks(host)
+                .any(|task| task.module.is_proof && task.when.is_empty());
+            if !facts.contains_key(&host.name) || given_up.contains(&host.name) {
+                continue;
+            }
+            planner.earlier.clear();
+            match plan_host(&mut planner, play, host) {
+                Ok(batches) if batches.is_empty() => {}
+                Ok(batches) => result.hosts.push(PlannedHost {
+                    host: host.name.clone(),
+                    batches,
+                }),
+                Err(problem) => {
+                    plan.unsettled |= unsettled(&planner, play, host).is_err();
+                    given_up.push(host.name.clone());
+                    plan.problems.push(problem);
+                }
+            }
+        }
+        plan.plays.push(result);
+    }
+    for host in &inventory.hosts {
+        planner.note_recorded_input(host);
+    }
+    if planner.keeps_windows {
+        window::keep(&mut planner, &mut plan);
+    }
+    plan.problems.append(&mut planner.problems);
+    let (notes, problems) = look_before(&planner, &plan);
+    planner.notes.extend(notes);
+    let notes = planner.early_warnings();
+    planner.notes.extend(notes);
+    given_up.extend(problems.iter().map(|problem| problem.host.clone()));
+    plan.problems.extend(problems);
+    // A host that cannot be brought to its state is not half changed either.
+    for play in &mut plan.plays {
+        play.hosts.retain(|host| !given_up.contains(&host.host));
+    }
+    if playbook.issues() {
+        planner.drop_unused_authority(&mut plan, &given_up);
+    }
+    let kept = follow::split(&planner, playbook, &mut plan);
+    planner.notes.extend(kept.iter().map(Kept::note));
+    if let Some(rollover) = &planner.rollover {
+        plan.bundles = leaves_of(inventory)
+            .into_iter()
+            .map(|(host, role)| {
+                let bundle = after(&plan, facts.get(&host.name), host, role)
+                    .unwrap_or_else(|| rollover.bundle(&host.holder(), role).to_owned());
+                ((host.holder(), role), bundle)
+            })
+            .collect();
+    }
+    planner.note_left_keys(&mut plan, playbook);
+    plan.verify = planner.proves;
+    plan.rollover_due = planner.rollover_due();
+    plan.rollover_step = planner.rollover_step();
+    plan.authority_expired = planner.rolls_over && planner.authority_expired();
+    plan.notes = planner.notes;
+    if let Some(whole) = &playbook.whole {
+        let others = self::plan(inventory, whole, facts, now);
+        let notes = left_to_deploy(&plan, &others, inventory);
+        plan.notes.extend(notes);
+    }
+    plan
+}
+
+/// The bundle on a node once a plan is carried out, if one is there then.
+fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Option<String> {
+    let (directory, files) = location(host, role);
+    let path = facts?.expand(&format!("{directory}/{}", files.ca));
+    let written = plan.changes().find_map(|change| match &change.action {
+        Action::File(file) if change.host == host.name && file.path() == path => {
+            Some(&file.content)
+        }
+        _ => None,
+    });
+    if let Some(Content::Text(text) | Content::Certificates(text)) = written {
+        return Some(text.clone());
+    }
+    let file = facts?.regular(&path)?;
+    let found = Bundle::read(file.content.as_deref()?).ok()?;
+    Some(found.to_pem())
+}
+
+/// Looks at every host that is to be changed itself.
+fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProblem>) {
+    let (mut notes, mut problems) = (Vec::new(), Vec::new());
+    let given_up = |host: &Host| plan.problems.iter().any(|known| known.host == host.name);
+    for host in &planner.inventory.hosts {
+        let changes: Vec<&Change> = plan
+            .changes()
+            .filter(|change| change.host == host.name && change.is_on_node())
+            .collect();
+        if changes.is_empty() || given_up(host) {
+            continue;
+        }
+        match preflight::check(planner, host, &changes) {
+            Ok(texts) => notes.extend(texts.into_iter().map(|text| Note {
+                danger: false,
+                host: host.name.clone(),
+                text,
+            })),
+            Err(refusal) => problems.push(PlanProblem {
+                host: host.name.clone(),
+                task: "look before anything is changed".to_owned(),
+                refusal,
+            }),
+        }
+    }
+    (notes, problems)
+}
+
+fn plan_host(
+    planner: &mut Planner<'_>,
+    play: &Play,
+    host: &Host,
+) -> Result<Vec<Batch>, PlanProblem> {
+    let mut batches: Vec<Batch> = Vec::new();
+    unsettled(planner, play, host)?;
+    let known = scope(host, planner.facts.get(&host.name));
+    for step in &play.steps {
+        let transaction = matches!(step, Step::Transaction { .. });
+        let mut changes = Vec::new();
+        for task in step.tasks().iter().filter(|task| play.runs(task, host)) {
+            let mut wanted = plan_task(planner, host, task, &known)?;
+            planner.comes_before(&wanted);
+            changes.append(&mut wanted);
+        }
+        if changes.is_empty() {
+            continue;
+        }
+        let alone = |changes: &[Change]| changes.iter().any(|change| change.action.is_alone());
+        match batches.last_mut() {
+            Some(last)
+                if !transaction
+                    && !last.transaction
+                    && !alone(&changes)
+                    && !alone(&last.changes) =>
+            {
+                last.changes.append(&mut changes);
+            }
+            _ => batches.push(Batch {
+                transaction,
+                changes,
+                follows: BTreeSet::new(),
+                called: Vec::new(),
+            }),
+        }
+    }
+    Ok(batches)
+}
+
+fn plan_task(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    known: &Scope,
+) -> Result<Vec<Change>, PlanProblem> {
+    let changes = if task.is_fixed() {
+        module::of(task.module.word).plan(planner, host, task)
+    } else {
+        plan_rendered(planner, host, task, known)
+    };
+    changes.map_err(|refusal| PlanProblem {
+        host: host.name.clone(),
+        task: task.name.clone(),
+        refusal,
+    })
+}
+
+/// Plans a task whose conditions or parameters depend on the host.
+fn plan_rendered(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    known: &Scope,
+) -> Result<Vec<Change>, Refusal> {
+    if !task.applies(known)? {
+        return Ok(Vec::new());
+    }
+    planner.proves |= task.module.is_proof;
+    let rendered = task.rendered(known)?;
+    module::of(task.module.word).plan(planner, host, &rendered)
+}

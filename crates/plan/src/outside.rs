@@ -1,0 +1,91 @@
+//! Identities of the CA that the inventory does not know.
+//!
+//! Comes in: the ledger, the inventory and the time. Goes out: whoever still holds a
+//! valid certificate without being declared, and whom a rollover would lock out.
+//! Called where a rollover is read, and by `revoke`, which says whom it keeps out.
+
+use std::collections::BTreeSet;
+
+use super::Authority;
+use inventory::Inventory;
+use pki::{Certificate, Role};
+
+/// An unexpired identity that the inventory does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outside {
+    pub host: String,
+    pub role: Role,
+    /// When it expires.
+    pub until: time::Date,
+    /// Of its certificates.
+    pub serials: Vec<String>,
+}
+
+impl Outside {
+    /// For people: which certificate it is.
+    #[must_use]
+    pub fn described(&self) -> String {
+        format!(
+            "the {} certificate of {} (valid until {})",
+            self.role, self.host, self.until
+        )
+    }
+}
+
+/// Whose certificates the inventory speaks of: those that it wants, and those of
+/// identities that it has taken away, which hold nothing back.
+#[must_use]
+pub fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
+    let wanted = super::leaves_of(inventory).into_iter();
+    let identities = inventory.hosts.iter().flat_map(|host| &host.identities);
+    wanted
+        .map(|(host, role)| (host.holder(), role))
+        .chain(identities.map(|host| (host.holder(), Role::Client)))
+        .collect()
+}
+
+/// Unexpired identities of the present CA that are not in the inventory, and not
+/// revoked.
+#[must_use]
+pub fn outside_of(
+    authority: &Authority,
+    inventory: &Inventory,
+    now: time::OffsetDateTime,
+) -> Vec<Outside> {
+    let known = declared(inventory);
+    let old: Vec<String> =
+        Certificate::bundle_from_pem(authority.pem.as_deref().unwrap_or_default().as_bytes())
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::sha256)
+            .collect();
+    let mut outside: Vec<Outside> = authority
+        .ledger
+        .entries()
+        .iter()
+        .filter(|entry| {
+            !entry.superseded
+                && entry.not_after > now
+                && old.contains(&entry.issuer_sha256)
+                // Nobody waits for somebody who shall be kept out.
+                && authority.ledger.revocation(&entry.serial).is_none()
+                && !known.contains(&(entry.host.clone(), entry.role))
+        })
+        .map(|entry| Outside {
+            host: entry.host.clone(),
+            role: entry.role,
+            until: entry.not_after.date(),
+            serials: vec![entry.serial.clone()],
+        })
+        .collect();
+    outside.sort_by(|one, other| (&one.host, one.role).cmp(&(&other.host, other.role)));
+    outside.dedup_by(|later, kept| {
+        let same = later.host == kept.host && later.role == kept.role;
+        if same {
+            kept.until = kept.until.max(later.until);
+            kept.serials.append(&mut later.serials);
+        }
+        same
+    });
+    outside
+}

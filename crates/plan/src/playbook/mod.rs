@@ -1,0 +1,319 @@
+//! Playbooks: what the tool does, in which order, on which hosts.
+//!
+//! Comes in: YAML in Ansible's words, embedded or the operator's own. Goes
+//! out: a [`Playbook`], every task resolved to its module and its arguments
+//! checked. Called once at the start of a run; the plan renders what is a
+//! template in it.
+
+mod after;
+mod argument;
+mod list;
+mod options;
+mod parse;
+mod select;
+mod spec;
+mod template;
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use inventory::{BatchSize, Host, Inventory};
+
+pub use after::{After, after};
+pub use argument::Argument;
+pub use list::{hosts_text, tasks_text};
+pub use options::{Allowed, Renewals};
+pub use parse::{parse, parse_for};
+pub use select::{Filter, FilterError, names_of, select};
+pub use spec::{Kind, MODULES, Parameter, Spec, Word};
+pub use template::{Expression, FACTS, Scope, Template, TemplateError, scope};
+
+/// The playbooks that ship with the tool, by name.
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("deploy", include_str!("../../../../playbooks/deploy.yaml")),
+    ("rotate", include_str!("../../../../playbooks/rotate.yaml")),
+    ("verify", include_str!("../../../../playbooks/verify.yaml")),
+    (
+        "rollback",
+        include_str!("../../../../playbooks/rollback.yaml"),
+    ),
+    ("remove", include_str!("../../../../playbooks/remove.yaml")),
+    (
+        "rotate-ca",
+        include_str!("../../../../playbooks/rotate-ca.yaml"),
+    ),
+];
+
+#[derive(Debug)]
+pub struct Playbook {
+    /// File name, or the name of a shipped one.
+    pub name: String,
+    pub plays: Vec<Play>,
+    /// The hosts that `--limit` leaves; none: all of them.
+    pub limit: Option<Arc<BTreeSet<String>>>,
+    /// What is done about the age of certificates.
+    pub renewals: Renewals,
+    /// Daemons are restarted inside of their maintenance windows alone.
+    pub keeps_windows: bool,
+    /// What the command line allows by name.
+    pub allowed: Allowed,
+    /// The playbook of which this one is a part: what else that one would
+    /// change is said, and not done.
+    pub whole: Option<Box<Playbook>>,
+}
+
+#[derive(Debug)]
+pub struct Play {
+    pub name: String,
+    /// Group or host names; the play runs on their union.
+    pub patterns: Vec<String>,
+    /// The operator's own steps in it act as root; a host's own `ansible_become` counts more.
+    pub r#become: Option<bool>,
+    /// Sizes of the batches, where the play says so itself.
+    pub serial: Option<Vec<BatchSize>>,
+    /// How many percent of a batch may fail, likewise.
+    pub max_fail_percentage: Option<u8>,
+    pub steps: Vec<Step>,
+    /// As [`Playbook::limit`].
+    pub limit: Option<Arc<BTreeSet<String>>>,
+}
+
+#[derive(Debug)]
+pub enum Step {
+    Task(Task),
+    /// Tasks that succeed together or are undone together on a node.
+    Transaction {
+        name: String,
+        tasks: Vec<Task>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub struct Task {
+    pub name: String,
+    pub module: &'static Spec,
+    pub arguments: Vec<(String, Argument)>,
+    /// All of them have to hold: its own, its transaction's and its play's.
+    pub when: Vec<Expression>,
+    /// Its own, its transaction's and its play's.
+    pub tags: BTreeSet<String>,
+}
+
+impl Playbook {
+    /// Every tag of its tasks.
+    #[must_use]
+    pub fn tags(&self) -> BTreeSet<String> {
+        let steps = self.plays.iter().flat_map(|play| &play.steps);
+        let tasks = steps.flat_map(Step::tasks);
+        tasks.flat_map(|task| task.tags.iter().cloned()).collect()
+    }
+
+    /// Whether it has certificates issued.
+    #[must_use]
+    pub fn issues(&self) -> bool {
+        let steps = self.plays.iter().flat_map(|play| &play.steps);
+        steps
+            .flat_map(Step::tasks)
+            .any(|task| task.module.word == Word::Certificate)
+    }
+
+    /// Whether it changes nothing, whatever is found: every task of it is a proof.
+    #[must_use]
+    pub fn only_proves(&self) -> bool {
+        let steps = self.plays.iter().flat_map(|play| &play.steps);
+        steps.flat_map(Step::tasks).all(|task| task.module.is_proof)
+    }
+
+    /// The same playbook, besides which `deploy` has other things to do.
+    #[must_use]
+    pub fn as_part_of(mut self, mut deploy: Self, renewals: Renewals) -> Self {
+        deploy.renewals = Renewals::Left;
+        self.renewals = renewals;
+        self.whole = Some(Box::new(deploy));
+        self
+    }
+
+    /// Gives a parameter to every task of a module, in place of its own.
+    pub fn give(&mut self, module: Word, parameter: &str, value: &Argument) {
+        for play in &mut self.plays {
+            for step in &mut play.steps {
+                for task in step.tasks_mut() {
+                    if task.module.word == module {
+                        task.arguments.retain(|(name, _)| name != parameter);
+                        task.arguments.push((parameter.to_owned(), value.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The inventory with the hosts alone that `--limit` leaves: whom the
+    /// proof is about.
+    #[must_use]
+    pub fn limited<'a>(&self, inventory: &'a Inventory) -> Cow<'a, Inventory> {
+        match &self.limit {
+            None => Cow::Borrowed(inventory),
+            Some(limit) => {
+                let mut limited = inventory.clone();
+                limited.hosts.retain(|host| limit.contains(&host.name));
+                Cow::Owned(limited)
+            }
+        }
+    }
+}
+
+impl Play {
+    /// The hosts it runs on, in the inventory's order.
+    #[must_use]
+    pub fn hosts<'a>(&self, inventory: &'a Inventory) -> Vec<&'a Host> {
+        inventory
+            .hosts
+            .iter()
+            .filter(|host| self.includes(host))
+            .collect()
+    }
+
+    #[must_use]
+    pub fn includes(&self, host: &Host) -> bool {
+        let named = self.patterns.iter().any(|pattern| {
+            pattern == "all" || *pattern == host.name || host.groups.contains(pattern)
+        });
+        named && (self.is_within_limit(host) || self.tasks(host).next().is_some())
+    }
+
+    /// Its tasks on `host`, those in transactions among them.
+    pub fn tasks<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Task> {
+        self.steps
+            .iter()
+            .flat_map(Step::tasks)
+            .filter(|task| self.runs(task, host))
+    }
+
+    /// Whether a task of this play runs on one of its hosts. The CA is made
+    /// for everybody, and so also when `--limit` leaves its node out.
+    #[must_use]
+    pub fn runs(&self, task: &Task, host: &Host) -> bool {
+        self.is_within_limit(host) || (host.is_ca && task.module.is_shared)
+    }
+
+    fn is_within_limit(&self, host: &Host) -> bool {
+        self.limit
+            .as_ref()
+            .is_none_or(|limit| limit.contains(&host.name))
+    }
+
+    /// Whether the operator's own steps act as root on `host`; everything else follows
+    /// [`Host::as_root`].
+    #[must_use]
+    pub fn own_steps_as_root(&self, host: &Host) -> bool {
+        let asked = host.connection.r#become.or(self.r#become);
+        asked.unwrap_or_else(|| host.acts_for_others())
+    }
+}
+
+impl Step {
+    #[must_use]
+    pub fn tasks(&self) -> &[Task] {
+        match self {
+            Self::Task(task) => std::slice::from_ref(task),
+            Self::Transaction { tasks, .. } => tasks,
+        }
+    }
+}
+
+impl Step {
+    fn tasks_mut(&mut self) -> &mut [Task] {
+        match self {
+            Self::Task(task) => std::slice::from_mut(task),
+            Self::Transaction { tasks, .. } => tasks,
+        }
+    }
+}
+
+impl Task {
+    /// A parameter that is one text.
+    #[must_use]
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        match self.find(name)? {
+            Argument::Text(template) => Some(template.text()),
+            Argument::List(_) | Argument::Integer(_) => None,
+        }
+    }
+
+    /// A parameter that is a list of texts; empty when it is not given.
+    #[must_use]
+    pub fn list(&self, name: &str) -> Vec<String> {
+        match self.find(name) {
+            Some(Argument::List(items)) => {
+                items.iter().map(|item| item.text().to_owned()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// A parameter that is a number.
+    #[must_use]
+    pub fn integer(&self, name: &str) -> Option<u64> {
+        match self.find(name)? {
+            Argument::Integer(number) => Some(*number),
+            Argument::Text(_) | Argument::List(_) => None,
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<&Argument> {
+        self.arguments
+            .iter()
+            .find(|(argument, _)| argument == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Nothing in it depends on the host.
+    #[must_use]
+    pub fn is_fixed(&self) -> bool {
+        self.when.is_empty() && self.arguments.iter().all(|(_, value)| value.is_fixed())
+    }
+
+    /// Whether all of its conditions hold.
+    ///
+    /// # Errors
+    /// When one cannot be evaluated.
+    pub fn applies(&self, scope: &Scope) -> Result<bool, TemplateError> {
+        for condition in &self.when {
+            if !condition.holds(scope)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The task with its templates rendered; what came out is data, braces
+    /// in it included.
+    ///
+    /// # Errors
+    /// When one cannot be rendered.
+    pub fn rendered(&self, scope: &Scope) -> Result<Self, TemplateError> {
+        let mut task = self.clone();
+        for (_, argument) in &mut task.arguments {
+            *argument = argument.rendered(scope)?;
+        }
+        Ok(task)
+    }
+
+    /// The task as far as the inventory alone tells, for the question which
+    /// facts it needs: what depends on facts is left out.
+    #[must_use]
+    pub fn as_far_as_known(&self, host: &Host) -> Cow<'_, Self> {
+        if self.is_fixed() {
+            return Cow::Borrowed(self);
+        }
+        let scope = scope(host, None);
+        let mut task = self.clone();
+        task.arguments = self
+            .arguments
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.rendered(&scope).ok()?)))
+            .collect();
+        Cow::Owned(task)
+    }
+}

@@ -1,0 +1,375 @@
+//! Preflight: what would go wrong on a node although every change is right.
+//!
+//! Comes in: the planner with its facts, a host and the changes planned for it.
+//! Goes out: notes, or the refusal of the host. Called by [`super::plan`] for
+//! hosts that are to be changed; a host with nothing to change is left in peace.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use time::{Duration, OffsetDateTime};
+
+use super::clocks::{apart, seconds};
+use super::owner::refuse_foreign;
+use super::{Action, Change, LeafDecision, Planner, Refusal, Served};
+use crate::host::address::daemon_address;
+use inventory::{Host, Listen};
+use node::facts::{Network, NodeFacts, Owner, STATE};
+use pki::{BACKDATE, Certificate, Signer};
+
+/// KiB that have to be free: the old and the new set, and what systemd writes.
+const FREE: u64 = 1024;
+/// Files and directories that have to be makeable.
+const INODES: u64 = 64;
+
+/// Looks at everything; says what is only worth knowing.
+pub fn check(
+    planner: &Planner<'_>,
+    host: &Host,
+    changes: &[&Change],
+) -> Result<Vec<String>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut notes = Vec::new();
+    clock(planner, host, facts)?;
+    let restarts = changes
+        .iter()
+        .any(|change| matches!(change.action, Action::Restart(_)));
+    if restarts {
+        refuse_foreign(planner, host, facts)?;
+        let serves_tls = |change: &&Change| matches!(&change.action, Action::Restart(restart) if restart.serves != Served::Socket);
+        if changes.iter().any(serves_tls) {
+            reached(planner, host)?;
+            heard(host, facts)?;
+            notes.extend(boot(host, facts)?);
+        }
+        for listen in &host.settings.listen {
+            notes.extend(listens(host, listen, facts)?);
+        }
+    }
+    space(facts, changes, restarts)?;
+    Ok(notes)
+}
+
+/// What one of the looks is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    Clock,
+    Owner,
+    Listening,
+    Space,
+}
+
+/// As [`check`], whatever is to be changed there: everything that would be
+/// refused, and what is only worth knowing.
+#[must_use]
+pub fn everything(
+    planner: &Planner<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) -> (Vec<(Look, Refusal)>, Vec<String>) {
+    let (mut refusals, mut notes) = (Vec::new(), Vec::new());
+    refusals.extend(
+        clock(planner, host, facts)
+            .err()
+            .map(|refusal| (Look::Clock, refusal)),
+    );
+    if host.is_daemon {
+        let foreign = refuse_foreign(planner, host, facts).err();
+        refusals.extend(foreign.map(|refusal| (Look::Owner, refusal)));
+        let unreached = reached(planner, host).err();
+        refusals.extend(unreached.map(|refusal| (Look::Listening, refusal)));
+        match boot(host, facts) {
+            Ok(note) => notes.extend(note),
+            Err(refusal) => refusals.push((Look::Listening, refusal)),
+        }
+    }
+    let listening = host.settings.listen.iter().filter(|_| host.is_daemon);
+    for listen in listening {
+        match listens(host, listen, facts) {
+            Ok(note) => notes.extend(note),
+            Err(refusal) => refusals.push((Look::Listening, refusal)),
+        }
+    }
+    let mut mounts = BTreeSet::new();
+    for (directory, space) in &facts.space {
+        // Of several directories on one file system the first is named.
+        if mounts.insert(&space.mount)
+            && let Err(refusal) = room(facts, directory)
+        {
+            refusals.push((Look::Space, refusal));
+        }
+    }
+    (refusals, notes)
+}
+
+/// A certificate has to be valid on the clock of the node that holds it: what
+/// decides about renewal is the clock of this machine, and what issues is that
+/// of the CA's node.
+fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
+    let there = planner.now + Duration::seconds(facts.skew);
+    let authority = planner
+        .authority
+        .certificate
+        .as_ref()
+        .filter(|_| !planner.authority.planned);
+    let next = planner.authority.next.as_ref();
+    let ca = planner.inventory.ca();
+    let refuse = |text: String| {
+        Err(Refusal::new(text).hint(format!(
+            "set the clock of {} right (timedatectl set-ntp true, or chronyc makestep), and look at those of {} and of this machine",
+            host.name, ca.name
+        )))
+    };
+    for authority in authority.into_iter().chain(next) {
+        if let Some(why) = invalid(authority, planner.now, there) {
+            return refuse(format!("the CA's certificate {why}"));
+        }
+    }
+    for ((name, role), decision) in &planner.leaves {
+        if *name != host.name {
+            continue;
+        }
+        match decision {
+            LeafDecision::Keep { certificate } | LeafDecision::Fetch { certificate, .. } => {
+                if let Some(why) = invalid(certificate, planner.now, there) {
+                    return refuse(format!("its {role} certificate {why}"));
+                }
+            }
+            LeafDecision::Issue { request, .. } => {
+                let Some(signs) = planner.facts.get(&ca.name) else {
+                    continue;
+                };
+                let signed = planner.now + Duration::seconds(signs.skew);
+                let (begin, mut end) = (
+                    signed - BACKDATE,
+                    signed + Duration::days(request.validity_days.into()),
+                );
+                let signing = match request.signer {
+                    Signer::Current => authority,
+                    Signer::Next => next,
+                };
+                if let Some(authority) = signing {
+                    end = end.min(authority.not_after());
+                }
+                let apart = apart(facts.skew - signs.skew);
+                if there < begin {
+                    return refuse(format!(
+                        "its clock is {apart} that of {}, which signs: a {role} certificate of now is not valid there for another {}",
+                        ca.name,
+                        seconds((begin - there).whole_seconds())
+                    ));
+                }
+                if there >= end {
+                    return refuse(format!(
+                        "its clock is {apart} that of {}, which signs: a {role} certificate of now has expired there",
+                        ca.name
+                    ));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Why a certificate that stays is not valid on the node's clock.
+fn invalid(
+    certificate: &Certificate,
+    now: OffsetDateTime,
+    there: OffsetDateTime,
+) -> Option<String> {
+    let clock = apart((there - now).whole_seconds());
+    let (begin, end) = (certificate.not_before(), certificate.not_after());
+    if there < begin {
+        return Some(format!(
+            "is not valid there for another {}: its clock is {clock} this machine's",
+            seconds((begin - there).whole_seconds())
+        ));
+    }
+    // Expired on this machine's clock, too, it is renewed.
+    (there >= end && now < end).then(|| {
+        format!(
+            "has expired there {} ago: its clock is {clock} this machine's",
+            seconds((there - end).whole_seconds())
+        )
+    })
+}
+
+/// Whether some client can be asked what the daemon serves.
+fn heard(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
+    if facts.claims.unheard.is_empty() {
+        return Ok(());
+    }
+    let clients = facts.claims.unheard.join(", ");
+    Err(Refusal::new(format!(
+        "sshd on {clients} forwards no connections to {}: no client could be asked what the daemon serves, and the change would be undone",
+        daemon_address(host).url()
+    ))
+    .hint(format!(
+        "allow it on {clients} for the account that logs in: AllowTcpForwarding local, and PermitOpen where it is set, in sshd_config"
+    )))
+}
+
+/// Whether the daemon will listen after a boot, too. docker.socket starts it only when a
+/// local user asks for something.
+fn boot(host: &Host, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
+    let unit = &host.settings.unit;
+    let (Some(service), socket) = (&facts.unit, &facts.socket) else {
+        return Ok(None);
+    };
+    if !service.waits_for_somebody() || !host.is_daemon {
+        return Ok(None);
+    }
+    let socket = socket.as_ref().filter(|socket| socket.is_enabled());
+    if socket.is_none() {
+        return Ok(Some(format!(
+            "{unit} is not enabled: after a boot nobody reaches the daemon before somebody starts it"
+        )));
+    }
+    Err(Refusal::new(format!(
+        "{unit} is not enabled: after a boot its socket starts it only for a local user, and until then no client reaches it"
+    ))
+    .hint(format!("run `systemctl enable {unit}` on {}", host.name)))
+}
+
+/// Whether dockerd will be able to listen there, where others reach it.
+fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
+    let address = match listen.host.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => match facts.resolved.get(&listen.host) {
+            Some(addresses) => bound(host, listen, addresses)?,
+            // The node has no getent.
+            None => return Ok(None),
+        },
+    };
+    let Some(network) = &facts.network else {
+        return Ok(None);
+    };
+    if !network.has(address) {
+        return Err(foreign(host, listen, address, network));
+    }
+    let Some(listener) = network.in_the_way(address, listen.port) else {
+        return Ok(None);
+    };
+    let place = std::net::SocketAddr::new(listener.address, listener.port);
+    match &listener.owner {
+        Owner::Other(process) => Err(Refusal::new(format!(
+            "{} in dtls_listen is taken: {process} listens on {place} there",
+            listen.text
+        ))
+        .hint("stop it on the node, or give dtls_listen another port")),
+        Owner::Unknown => Ok(Some(format!(
+            "somebody listens on {place} already, and only root can tell who; dockerd does not start if it is another program"
+        ))),
+        Owner::Daemon => Ok(None),
+    }
+}
+
+/// Whether clients reach what the inventory spells out: they use the first that the daemon
+/// listens on.
+fn reached(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
+    let is_loopback = |listen: &&Listen| match listen.host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => listen.host == "localhost",
+    };
+    let first = host.settings.listen.first().filter(is_loopback);
+    let mut clients = planner.inventory.clients();
+    let other = clients.find(|client| client.name != host.name);
+    match (first, other) {
+        (Some(listen), Some(client)) => Err(Refusal::new(format!(
+            "{} in dtls_listen is loopback, where no other machine reaches it, and {} is a client",
+            listen.text, client.name
+        ))
+        .hint(
+            "let dtls_listen begin with an address that clients reach, or with tcp://0.0.0.0:2376",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The address that dockerd binds for a name: the first one, of IPv4 where there
+/// is one (Go's net.Listen). Debian writes `127.0.1.1 HOSTNAME` into /etc/hosts:
+/// dockerd would listen there, and nobody but the node itself would reach it.
+fn bound(host: &Host, listen: &Listen, addresses: &[String]) -> Result<IpAddr, Refusal> {
+    let name = &listen.host;
+    let hint = format!(
+        "mend {name} in /etc/hosts of {}, or name an address in dtls_listen",
+        host.name
+    );
+    let parsed: Vec<IpAddr> = addresses
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .collect();
+    let first = parsed.iter().find(|address| address.is_ipv4());
+    let Some(address) = first.or_else(|| parsed.first()) else {
+        return Err(
+            Refusal::new(format!("{name} in dtls_listen has no address on the node")).hint(hint),
+        );
+    };
+    if name != "localhost" && parsed.iter().any(IpAddr::is_loopback) {
+        return Err(Refusal::new(format!(
+            "{name} in dtls_listen is {} on the node, where no other machine reaches it",
+            addresses.join(" ")
+        ))
+        .hint(hint));
+    }
+    Ok(*address)
+}
+
+fn foreign(host: &Host, listen: &Listen, address: IpAddr, network: &Network) -> Refusal {
+    let meant = if listen.host.parse::<IpAddr>().is_ok() {
+        format!("{address} in dtls_listen")
+    } else {
+        format!("{} in dtls_listen is {address} there, which", listen.host)
+    };
+    let own = match network.shown() {
+        own if own.is_empty() => "none but loopback".to_owned(),
+        own => own.join(", "),
+    };
+    Refusal::new(format!(
+        "{meant} is not an address of {} (it has {own})",
+        host.name
+    ))
+    .hint("name one of its addresses, or tcp://0.0.0.0:2376 for all of them")
+}
+
+/// Whether there is room for the old and the new set.
+fn space(facts: &NodeFacts, changes: &[&Change], restarts: bool) -> Result<(), Refusal> {
+    let mut directories: BTreeSet<&str> = changes
+        .iter()
+        .filter_map(|change| match &change.action {
+            Action::File(file) => Some(file.directory.as_str()),
+            _ => None,
+        })
+        .collect();
+    if restarts {
+        directories.insert(STATE);
+    }
+    directories
+        .into_iter()
+        .try_for_each(|directory| room(facts, directory))
+}
+
+/// Whether there is room in one directory.
+fn room(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
+    let Some(space) = facts.space.get(directory).filter(|space| space.size > 0) else {
+        return Ok(());
+    };
+    let refuse = |left: String| {
+        Err(Refusal::new(format!(
+            "{directory} is on a file system with {left} left (mounted at {})",
+            space.mount
+        ))
+        .hint(format!(
+            "make room there, at least {} MiB and {INODES} files: df -h {mount}; df -i {mount}",
+            FREE / 1024,
+            mount = space.mount
+        )))
+    };
+    if space.free < FREE {
+        return refuse(format!("{} KiB", space.free));
+    }
+    match space.inodes.filter(|inodes| *inodes < INODES) {
+        Some(inodes) => refuse(format!("{inodes} inodes")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,194 @@
+//! CAs that a node would trust again although they were replaced.
+//!
+//! Comes in: the present CA with its ledger, what a node is about to be given, and what the
+//! command line allows by name. Goes out: a refusal that names the CA and whom it would let in
+//! again, or a note where the CA was named. dockerd has no list of revoked certificates, so that
+//! a revoked certificate is kept out only because its CA is trusted no more. Called by
+//! `rollback`, by whatever delivers CA certificates, and by `ca restore`.
+
+use crate::playbook::Allowed;
+use time::{Date, OffsetDateTime};
+
+use super::{Authority, Planner, Refusal, revoked};
+use inventory::Host;
+use pki::{BACKDATE, Certificate, Entry, Role};
+
+/// The option that names a CA, for a shell.
+fn option(authority: &Certificate) -> String {
+    match shlex::try_quote(authority.subject()) {
+        Ok(subject) => format!("--readmit-ca {subject}"),
+        Err(_) => format!("--readmit-ca {}", authority.sha256()),
+    }
+}
+
+/// When a CA was made: its validity begins a little earlier.
+fn made(authority: &Certificate) -> Date {
+    (authority.not_before() + BACKDATE).date()
+}
+
+/// The certificates of a CA's files: its own first, then those beside it and the ones that
+/// shall follow.
+#[derive(Debug, Clone)]
+pub struct InForce(Vec<Certificate>);
+
+impl InForce {
+    /// From the texts of `ca.pem` and `next/ca.pem`.
+    #[must_use]
+    pub fn read(present: &[u8], next: &[u8]) -> Self {
+        let texts = [present, next].into_iter();
+        Self(
+            texts
+                .flat_map(|text| Certificate::bundle_from_pem(text).unwrap_or_default())
+                .collect(),
+        )
+    }
+
+    fn of(authority: &Authority) -> Self {
+        let text = |pem: &Option<String>| pem.clone().unwrap_or_default().into_bytes();
+        Self::read(&text(&authority.pem), &text(&authority.next_pem))
+    }
+
+    /// The CAs of a file that are none of these.
+    fn others(&self, file: &[u8]) -> Vec<Certificate> {
+        let is_in_force =
+            |found: &Certificate| self.0.iter().any(|known| known.der() == found.der());
+        Certificate::bundle_from_pem(file)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|found| found.is_ca() && !is_in_force(found))
+            .collect()
+    }
+}
+
+/// Whom a CA lets in, as far as its ledger says: revoked ones, and how many others.
+fn lets_in(authority: &Authority, of: &Certificate, now: OffsetDateTime) -> Option<String> {
+    let issuer = of.sha256();
+    let entries = authority.ledger.entries().iter();
+    let valid: Vec<&Entry> = entries
+        .filter(|entry| entry.issuer_sha256 == issuer && entry.not_after > now)
+        .collect();
+    let (marked, others): (Vec<&Entry>, Vec<&Entry>) = valid
+        .into_iter()
+        .partition(|entry| authority.ledger.revocation(&entry.serial).is_some());
+    let mut said = Vec::new();
+    if !marked.is_empty() {
+        said.push(format!("REVOKED, {}", revoked::listed(&marked)));
+    }
+    let clients = others.iter().filter(|entry| entry.role == Role::Client);
+    match clients.count() {
+        0 => {}
+        1 => said.push("1 client certificate that was replaced".to_owned()),
+        count => said.push(format!("{count} client certificates that were replaced")),
+    }
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+/// Whether a node that trusts the CAs of `file` may be given an older CA in their place, which
+/// may be one that was replaced, put back from an old backup. Gives a note where that CA was
+/// named, and nothing where it is not older.
+///
+/// # Errors
+/// When it is older, and was not named.
+pub fn judge_older(
+    in_force: &InForce,
+    allowed: &Allowed,
+    file: &[u8],
+    path: &str,
+) -> Result<Option<String>, Refusal> {
+    let Some(own) = in_force.0.first() else {
+        return Ok(None);
+    };
+    let mut others = in_force.others(file).into_iter();
+    let Some(newer) = others.find(|found| found.not_before() > own.not_before()) else {
+        return Ok(None);
+    };
+    let (older, newer_is) = (own.subject(), newer.subject());
+    if allowed.readmits(own) {
+        return Ok(Some(format!(
+            "{older} is trusted again in place of the newer {newer_is}, as --readmit-ca says"
+        )));
+    }
+    Err(Refusal::new(format!(
+        "{path} trusts {newer_is} (made on {}), and {older} (made on {}) is older: everything that was revoked or replaced with it would be accepted again",
+        made(&newer),
+        made(own),
+    ))
+    .hint(format!(
+        "restore a newer backup of the CA: dtls-deploy ca restore INVENTORY --from FILE; if {older} is to be trusted again, name it: {}",
+        option(own)
+    )))
+}
+
+/// Whether the present CA is older than one that a node trusts.
+#[must_use]
+pub fn is_older(authority: &Authority, file: &[u8]) -> bool {
+    judge_older(&InForce::of(authority), &Allowed::default(), file, "").is_err()
+}
+
+impl Planner<'_> {
+    /// Refuses to give a node an older CA than the one that it trusts.
+    ///
+    /// # Errors
+    /// When the present CA is older, and the command line does not name it.
+    pub fn check_older(&mut self, host: &Host, path: &str) -> Result<(), Refusal> {
+        if self.authority.planned {
+            return Ok(());
+        }
+        let facts = self.facts(&host.name)?;
+        let path = facts.expand(path);
+        let content = facts.regular(&path).and_then(|file| file.content.clone());
+        let Some(content) = content else {
+            return Ok(());
+        };
+        if let Some(text) =
+            judge_older(&InForce::of(&self.authority), self.allowed, &content, &path)?
+        {
+            self.danger(host, text);
+        }
+        Ok(())
+    }
+
+    /// What going back to a file would make the node trust again; nothing where the command line
+    /// names all of it.
+    ///
+    /// # Errors
+    /// When some CA was not named.
+    pub fn check_readmitted(
+        &self,
+        path: &str,
+        kept: &[u8],
+        in_place: Option<&[u8]>,
+    ) -> Result<Vec<String>, Refusal> {
+        let trusted = in_place.map(|bytes| Certificate::bundle_from_pem(bytes).unwrap_or_default());
+        let mut notes = Vec::new();
+        for found in InForce::of(&self.authority).others(kept) {
+            let mut trusted = trusted.iter().flatten();
+            if trusted.any(|known| known.der() == found.der()) {
+                continue;
+            }
+            let subject = found.subject();
+            if self.allowed.readmits(&found) {
+                notes.push(format!(
+                    "{path} trusts {subject} again, as --readmit-ca says"
+                ));
+                continue;
+            }
+            let why = match (
+                &self.authority.certificate,
+                lets_in(&self.authority, &found, self.now),
+            ) {
+                (_, Some(whom)) => format!("it would let in again: {whom}"),
+                (Some(own), None) => format!("the CA is {} now", own.subject()),
+                (None, None) => "whether it was replaced is not known".to_owned(),
+            };
+            return Err(Refusal::new(format!(
+                "going back would make {path} trust {subject} again: {why}"
+            ))
+            .hint(format!(
+                "to change something else, deploy again; if {subject} is to be trusted again, name it: {}",
+                option(&found)
+            )));
+        }
+        Ok(notes)
+    }
+}

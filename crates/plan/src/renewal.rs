@@ -1,0 +1,383 @@
+//! Age: which certificates are to be renewed because of it, and what has to
+//! be said well before one runs out.
+//!
+//! Comes in: a certificate, its host's settings, the CA, the time. Goes out: a
+//! [`Renewal`], or a text. Called where leaves are decided about, by every plan
+//! for its notes, and by `status`.
+
+use crate::host::address::daemon_address;
+use crate::playbook::Renewals;
+use time::{Duration, OffsetDateTime};
+
+use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes};
+use docker::tls::DaemonMode;
+use inventory::{Host, Inventory, Settings};
+use node::facts::NodeFacts;
+use pki::{Certificate, Role};
+
+/// Whether a certificate is to be renewed for its age.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renewal {
+    NotDue,
+    /// The reason, in words for the plan.
+    Due(String),
+    /// It ends within days, and is renewed although a new one ends with the CA,
+    /// soon after: what is due besides is a new CA.
+    LastTime(String),
+    /// It is due, and a new one would end too soon after it, because the CA
+    /// ends: what is due is a new CA.
+    EndsWithAuthority,
+}
+
+/// A clock that differs by so many seconds is worth a word.
+const SKEW: i64 = 5;
+/// A CA that ends within so many days is worth a word, however long it lives.
+const AUTHORITY_SOON: i64 = 180;
+/// A certificate that ends within so many days is renewed for whatever time the
+/// CA has left: a weekly maintenance window comes once in them.
+const LAST_DAYS: i64 = 8;
+/// But not for less.
+const LEAST_GAIN: Duration = Duration::HOUR;
+/// So many certificates are named; the others are counted.
+const NAMED: usize = 5;
+
+/// Decides it. Of one with a life of a year the last third begins after eight
+/// months; `dtls_renew_before` says another day. A new one has to end at least
+/// a quarter of `dtls_validity_days` later: near the end of the CA, which no
+/// leaf outlives, every run would renew otherwise. In its last days one is
+/// renewed for what the CA has left, which happens once: the new one ends with
+/// the CA. An expired one is renewed whatever that gains.
+#[must_use]
+pub fn renewal(
+    certificate: &Certificate,
+    settings: &Settings,
+    authority: Option<&Certificate>,
+    now: OffsetDateTime,
+) -> Renewal {
+    let end = certificate.not_after();
+    if end <= now {
+        return Renewal::Due(format!("expired on {}", end.date()));
+    }
+    let window = match settings.renew_before {
+        Some(renew) => Duration::days(renew.days.into()),
+        None => (end - certificate.not_before()) / 3,
+    };
+    let validity = Duration::days(settings.validity_days.into());
+    let least = end + validity / 4;
+    if now < end - window || now + validity < least {
+        return Renewal::NotDue;
+    }
+    if let Some(authority) = authority.filter(|authority| authority.not_after() < least) {
+        let until = authority.not_after();
+        if end - now <= Duration::days(LAST_DAYS) && until >= end + LEAST_GAIN {
+            return Renewal::LastTime(format!(
+                "expires on {}, and the CA on {}: renewed for the last time",
+                end.date(),
+                until.date()
+            ));
+        }
+        return Renewal::EndsWithAuthority;
+    }
+    Renewal::Due(format!("expires on {}, due for renewal", end.date()))
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}
+
+/// Why a certificate is replaced at once: it was revoked.
+#[must_use]
+pub fn revoked(authority: &Authority, certificate: &Certificate) -> Option<String> {
+    let revocation = authority.ledger.revocation(certificate.serial())?;
+    Some(format!("revoked on {}", revocation.at.date()))
+}
+
+impl Planner<'_> {
+    /// What age asks for, in this run.
+    pub(super) fn renewal(&self, host: &Host, certificate: &Certificate) -> Renewal {
+        // In a rollover, the one of the two that it is of.
+        let rollover = self.rollover.as_ref();
+        let authority = rollover
+            .and_then(|rollover| rollover.signer_of(certificate))
+            .or(self.authority.certificate.as_ref())
+            .filter(|_| !self.authority.planned);
+        match self.renewals {
+            Renewals::Left => Renewal::NotDue,
+            Renewals::Due => match revoked(&self.authority, certificate) {
+                Some(reason) => Renewal::Due(reason),
+                None => renewal(certificate, &host.settings, authority, self.now),
+            },
+            Renewals::Forced => Renewal::Due("asked for with --force".to_owned()),
+        }
+    }
+
+    /// A leaf that is due, and that a new CA has to come first for.
+    pub(super) fn waits_for_authority(&mut self, host: &Host, role: Role) {
+        let text = format!("{role} certificate of {}", host.holder());
+        if !self.waiting_for_authority.contains(&text) {
+            self.waiting_for_authority.push(text);
+        }
+    }
+
+    /// A leaf that this CA renews for the last time.
+    pub(super) fn renewed_for_the_last_time(&mut self, host: &Host, role: Role) {
+        let text = format!("{role} certificate of {}", host.holder());
+        if !self.last_of_authority.contains(&text) {
+            self.last_of_authority.push(text);
+        }
+    }
+
+    /// Why the CA is to be replaced now; none where this run does so.
+    #[must_use]
+    pub fn rollover_due(&self) -> Option<String> {
+        let authority = self.authority.certificate.as_ref()?;
+        if self.rolls_over || self.authority.planned || self.authority.problem.is_some() {
+            return None;
+        }
+        let end = authority.not_after();
+        let revoked = self.revoked_of_present().len();
+        let waiting = self.waiting_for_authority.len() + self.last_of_authority.len();
+        if self.rollover.is_some() {
+            Some("a rollover of the CA is under way".to_owned())
+        } else if end <= self.now {
+            Some(format!("the CA has expired on {}", end.date()))
+        } else if revoked > 0 {
+            Some(format!(
+                "{} of it",
+                counted(
+                    revoked,
+                    "revoked certificate is",
+                    "revoked certificates are"
+                )
+            ))
+        } else if waiting > 0 {
+            Some(format!(
+                "{} due, and the CA ends on {}",
+                counted(waiting, "certificate is", "certificates are"),
+                end.date()
+            ))
+        } else {
+            None
+        }
+    }
+
+    /// What a run says of a rollover that it does not go on with.
+    fn note_under_way(&self) -> Option<Note> {
+        if self.rolls_over {
+            return None;
+        }
+        let found = UnderWay::read(&self.authority, self.rollover.as_ref(), self.inventory)?;
+        let auto = if self.inventory.ca().settings.auto_ca_rollover {
+            "dtls-deploy rotate of the whole inventory does so, too (dtls_auto_ca_rollover)"
+        } else {
+            "with dtls_auto_ca_rollover: true in the inventory, a schedule does so"
+        };
+        Some(Note {
+            danger: false,
+            host: self.inventory.ca().name.clone(),
+            text: format!("{}; {auto}", found.said()),
+        })
+    }
+
+    /// How the CA comes to be replaced, for a note.
+    pub(super) fn advice(&self) -> String {
+        if self.inventory.ca().settings.auto_ca_rollover {
+            "dtls-deploy rotate of the whole inventory replaces the CA (dtls_auto_ca_rollover)"
+                .to_owned()
+        } else {
+            "dtls-deploy rotate --ca; with dtls_auto_ca_rollover: true in the inventory, a schedule does it".to_owned()
+        }
+    }
+
+    /// Whether the daemon may be restarted now for a renewal; says when not.
+    pub(super) fn may_restart(&mut self, host: &Host, reason: &str) -> bool {
+        let Some(window) = &host.settings.maintenance_window else {
+            return true;
+        };
+        if self.renewals == Renewals::Forced || window.is_open(self.now) {
+            return true;
+        }
+        let opens = window.opens_next(self.now).unwrap_or_default();
+        let text = format!(
+            "its daemon certificate {reason}: it waits for the maintenance window {window}, which opens on {opens}; rotate --force does not wait"
+        );
+        self.note(host, text);
+        false
+    }
+
+    /// A restart that is made all the same.
+    pub fn note_closed_window(&mut self, host: &Host) {
+        if let Some(window) = &host.settings.maintenance_window
+            && !window.is_open(self.now)
+            && !self.keeps_windows
+        {
+            let text = format!(
+                "docker is restarted outside of its maintenance window {window}: only rotate without --force keeps to it"
+            );
+            self.note(host, text);
+        }
+    }
+
+    /// What every run says, whatever it does.
+    #[must_use]
+    pub fn early_warnings(&self) -> Vec<Note> {
+        let mut notes = clocks(self.inventory, |host| self.facts.get(host));
+        let ca = self.inventory.ca();
+        let authority = self.authority.certificate.as_ref();
+        if let Some(authority) = authority.filter(|_| !self.authority.planned) {
+            let text = if self.waiting_for_authority.is_empty() && self.last_of_authority.is_empty()
+            {
+                // Who replaces it needs no advice to do so.
+                let warning = authority_warning(authority, self.inventory, self.now);
+                warning.filter(|_| !self.rolls_over)
+            } else {
+                Some(self.overdue(authority))
+            };
+            notes.extend(self.note_revoked());
+            notes.extend(self.note_lost_marks());
+            notes.extend(self.note_under_way());
+            notes.extend(text.map(|text| Note {
+                danger: false,
+                host: ca.name.clone(),
+                text,
+            }));
+        }
+        notes.extend(self.open_daemons());
+        notes.extend(modes::notes(self.inventory));
+        notes
+    }
+
+    /// Daemons that take commands from everybody, as declared.
+    fn open_daemons(&self) -> impl Iterator<Item = Note> {
+        let daemons = self.inventory.daemons();
+        daemons
+            .filter(|daemon| daemon.settings.daemon_mode == DaemonMode::Tls)
+            .map(|daemon| Note {
+                danger: true,
+                host: daemon.name.clone(),
+                text: format!(
+                    "EVERYBODY WHO REACHES {} IS ROOT ON THIS HOST: with dtls_daemon_mode: tls docker asks nobody for a certificate",
+                    daemon_address(daemon).url()
+                ),
+            })
+    }
+
+    fn overdue(&self, authority: &Certificate) -> String {
+        let is_last = self.waiting_for_authority.is_empty();
+        let waiting = if is_last {
+            &self.last_of_authority
+        } else {
+            &self.waiting_for_authority
+        };
+        let mut named = waiting.iter().take(NAMED).cloned().collect::<Vec<_>>();
+        if waiting.len() > NAMED {
+            named.push(format!("{} more", waiting.len() - NAMED));
+        }
+        let (what, which) = match waiting.len() {
+            1 => ("1 certificate is".to_owned(), "a new one"),
+            count => (format!("{count} certificates are"), "new ones"),
+        };
+        let (named, end) = (named.join(", "), authority.not_after().date());
+        if self.rollover.is_some() {
+            return format!(
+                "{what} due ({named}), and {which} would end with the CA, on {end}: the rollover of the CA that is under way has to come to its end before that day: dtls-deploy rotate --ca goes on with it"
+            );
+        }
+        let gains = if is_last {
+            format!("renewed for the last time, until {end}, when the CA ends")
+        } else {
+            format!("and {which} would end with the CA, on {end}, too soon to be worth a restart")
+        };
+        format!(
+            "{what} due ({named}), {gains}: A NEW CA IS DUE before that day: {}",
+            self.advice()
+        )
+    }
+}
+
+/// Clocks that differ from this machine's, of hosts whose facts are known.
+#[must_use]
+pub fn clocks<'a>(
+    inventory: &Inventory,
+    facts: impl Fn(&str) -> Option<&'a NodeFacts>,
+) -> Vec<Note> {
+    let hosts = inventory.hosts.iter();
+    hosts
+        .filter_map(|host| {
+            let skew = facts(&host.name)?.skew;
+            (skew.abs() >= SKEW).then(|| Note {
+                danger: false,
+                host: host.name.clone(),
+                text: format!("its clock is {} this machine's", super::clocks::apart(skew)),
+            })
+        })
+        .collect()
+}
+
+/// The CA ends soon, or so soon that it cuts short what it issues now.
+#[must_use]
+pub fn authority_warning(
+    authority: &Certificate,
+    inventory: &Inventory,
+    now: OffsetDateTime,
+) -> Option<String> {
+    let end = authority.not_after();
+    let rest = end - now;
+    if rest <= Duration::ZERO {
+        return Some(format!(
+            "THE CA HAS EXPIRED on {}: nothing that it has issued is accepted any more; dtls-deploy rotate --ca replaces it",
+            end.date()
+        ));
+    }
+    let longest = leaves_of(inventory)
+        .iter()
+        .map(|(host, _)| host.settings.validity_days)
+        .max()?;
+    let days = rest.whole_days();
+    let ends = format!("the CA ends on {}, in {days} days", end.date());
+    // A CA and leaves of the same life say nothing in their first quarter.
+    if rest < Duration::days(longest.into()) * 3 / 4 {
+        return Some(format!(
+            "{ends}: a certificate issued now is good until then and not for {longest} days; replace the CA before that day: dtls-deploy rotate --ca"
+        ));
+    }
+    let third: Duration = (end - authority.not_before()) / 3;
+    let soon = third.min(Duration::days(AUTHORITY_SOON));
+    (rest < soon).then(|| format!("{ends}: replace it before that day: dtls-deploy rotate --ca"))
+}
+
+/// What another playbook would change besides: said, and left to it.
+///
+/// `others` is its plan without renewals, `own` the plan of this run.
+#[must_use]
+pub fn left_to_deploy(own: &super::Plan, others: &super::Plan, inventory: &Inventory) -> Vec<Note> {
+    let is_own = |host: &str, subject: &str| {
+        own.changes()
+            .any(|change| change.host == host && change.subject == subject)
+    };
+    let count = |host: &Host| {
+        others
+            .changes()
+            .filter(|change| change.host == host.name && !is_own(&change.host, &change.subject))
+            .count()
+    };
+    inventory
+        .hosts
+        .iter()
+        .filter_map(|host| {
+            let text = match count(host) {
+                0 => return None,
+                1 => "1 other change is due there, which deploy makes".to_owned(),
+                count => format!("{count} other changes are due there, which deploy makes"),
+            };
+            Some(Note {
+                danger: false,
+                host: host.name.clone(),
+                text,
+            })
+        })
+        .collect()
+}

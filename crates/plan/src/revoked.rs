@@ -1,0 +1,177 @@
+//! Revoked certificates: which there are, and who lets them in all the same.
+//!
+//! Comes in: the CA with its ledger, the facts of the nodes. Goes out: entries of
+//! the ledger, and names of hosts. dockerd reads no list of revoked certificates
+//! (moby/moby, cmd/dockerd: its TLS configuration has none), so that a mark in the
+//! ledger keeps nobody out: a holder is let in until the last daemon has dropped
+//! the CA that signed the certificate. Called by every plan for its notes, by
+//! `revoke`, and by `status`.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use super::rollover::client_files;
+use super::{Authority, Note, Planner};
+use crate::host::leaf::location;
+use crate::host::read::runs_with;
+use inventory::{Host, Inventory};
+use node::facts::NodeFacts;
+use pki::{BACKDATE, Certificate, Entry, Revocation, Role};
+
+/// Those that are revoked and have not expired.
+pub fn revoked(
+    authority: &Authority,
+    now: OffsetDateTime,
+) -> impl Iterator<Item = (&Entry, &Revocation)> {
+    let entries = authority.ledger.entries().iter();
+    entries
+        .filter(move |entry| entry.not_after > now)
+        .filter_map(|entry| Some((entry, authority.ledger.revocation(&entry.serial)?)))
+}
+
+/// Whether the CA that signed it is the present one, or the one to come.
+#[must_use]
+pub fn is_of_present(authority: &Authority, entry: &Entry) -> bool {
+    let bundles = [&authority.pem, &authority.next_pem];
+    bundles
+        .into_iter()
+        .flatten()
+        .any(|pem| holds(pem.as_bytes(), &entry.issuer_sha256))
+}
+
+fn holds(bundle: &[u8], issuer_sha256: &str) -> bool {
+    Certificate::bundle_from_pem(bundle)
+        .unwrap_or_default()
+        .iter()
+        .any(|certificate| certificate.sha256() == issuer_sha256)
+}
+
+/// The hosts that trust the CA that signed it, of those whose facts are known:
+/// daemons a client's, clients a daemon's. A daemon that has not read its files
+/// yet may trust whom they do not name.
+#[must_use]
+pub fn trusted_by(
+    entry: &Entry,
+    inventory: &Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+) -> Vec<String> {
+    let trusts = |host: &Host, facts: &NodeFacts| {
+        let paths = match entry.role {
+            Role::Client => {
+                let (directory, files) = location(host, Role::Daemon);
+                vec![facts.expand(&format!("{directory}/{}", files.ca))]
+            }
+            // An identity trusts for itself.
+            Role::Daemon => host
+                .client_holders()
+                .flat_map(|holder| client_files(holder, inventory, facts, "ca.pem"))
+                .collect(),
+        };
+        paths.iter().any(|path| {
+            let bytes = facts.regular(path).and_then(|file| file.content.as_deref());
+            bytes.is_some_and(|bytes| {
+                holds(bytes, &entry.issuer_sha256)
+                    || (entry.role == Role::Client && runs(facts) && !runs_with(path, facts))
+            })
+        })
+    };
+    inventory
+        .hosts
+        .iter()
+        .filter(|host| match entry.role {
+            Role::Client => host.is_daemon,
+            Role::Daemon => host.client_holders().next().is_some(),
+        })
+        .filter(|host| {
+            facts
+                .get(&host.name)
+                .is_some_and(|facts| trusts(host, facts))
+        })
+        .map(|host| host.name.clone())
+        .collect()
+}
+
+/// Whether dockerd runs there, as far as is known.
+fn runs(facts: &NodeFacts) -> bool {
+    let unit = facts.unit.as_ref();
+    unit.is_none_or(|unit| unit.active_state() == "active")
+}
+
+/// For people: whose it is, and which.
+#[must_use]
+pub fn described(entry: &Entry) -> String {
+    format!(
+        "the {} certificate of {} (serial {}, valid until {})",
+        entry.role,
+        entry.host,
+        entry.serial,
+        entry.not_after.date()
+    )
+}
+
+/// Several of them in one line.
+#[must_use]
+pub fn listed(entries: &[&Entry]) -> String {
+    const NAMED: usize = 5;
+    let mut said: Vec<String> = entries
+        .iter()
+        .take(NAMED)
+        .map(|entry| described(entry))
+        .collect();
+    if entries.len() > NAMED {
+        said.push(format!("{} more", entries.len() - NAMED));
+    }
+    said.join(", ")
+}
+
+impl Planner<'_> {
+    /// Those of the present CA, or of the one to come.
+    pub(super) fn revoked_of_present(&self) -> Vec<&Entry> {
+        revoked(&self.authority, self.now)
+            .map(|(entry, _)| entry)
+            .filter(|entry| is_of_present(&self.authority, entry))
+            .collect()
+    }
+
+    /// Marks that name nobody any more. A CA that was made after the mark has not
+    /// signed what it is about.
+    pub(super) fn note_lost_marks(&self) -> Vec<Note> {
+        let Some(authority) = &self.authority.certificate else {
+            return Vec::new();
+        };
+        let made = authority.not_before() + BACKDATE;
+        let lost = self.authority.ledger.lost_marks().into_iter();
+        lost.filter(|(_, mark)| mark.at >= made && !self.rolls_over)
+            .map(|(serial, mark)| Note {
+                danger: false,
+                host: self.inventory.ca().name.clone(),
+                text: format!(
+                    "serial {serial} was revoked on {}, and its line in the ledger is lost: whoever holds it is let in until the CA is replaced: dtls-deploy rotate --ca",
+                    mark.at.date()
+                ),
+            })
+            .collect()
+    }
+
+    /// What every run says of them, other than the one that replaces the CA.
+    pub(super) fn note_revoked(&self) -> Option<Note> {
+        let revoked = self.revoked_of_present();
+        if revoked.is_empty() || self.rolls_over {
+            return None;
+        }
+        let goes_on = if self.rollover.is_some() {
+            "the rollover that is under way ends that".to_owned()
+        } else {
+            self.advice()
+        };
+        Some(Note {
+            danger: false,
+            host: self.inventory.ca().name.clone(),
+            text: format!(
+                "REVOKED, AND STILL LET IN until every daemon has dropped this CA: {}: {goes_on}",
+                listed(&revoked)
+            ),
+        })
+    }
+}

@@ -1,0 +1,439 @@
+//! A rollover of the CA: how far the nodes are, and what each may do next.
+//!
+//! Comes in: the facts of every node, the present CA and the next one, and
+//! what the ledger knows of identities outside the inventory. Goes out: the
+//! bundle that each node trusts, which CA signs its leaf, and who holds back
+//! what. Called by the planner; nothing is remembered between runs but what
+//! the nodes themselves show.
+//!
+//! ```text
+//! 1 clients trust both ──> 2 daemons trust both and show a leaf of the new CA
+//!   ──> 3 clients hold leaves of the new CA ──> 4 daemons trust it alone
+//!   ──> 5 clients trust it alone ──> 6 the old CA retires
+//! ```
+//!
+//! A step begins when every node of the inventory shows the ones before. A run
+//! that does not roll over leaves each node at the step it has reached.
+
+use std::collections::BTreeMap;
+
+use super::expiry::has_expired;
+use super::undeployed;
+use super::{Authority, Outside, outside_of};
+use crate::host::client::{PROFILES, context_paths};
+use crate::host::leaf::location;
+use crate::host::read::{RECORD, runs_with};
+use inventory::{ClientEnv, Host, Inventory};
+use node::facts::{FactRequest, NodeFacts};
+use pki::{Certificate, Role, Signer};
+
+/// The step that everything is done after.
+const RETIRE: u8 = 6;
+
+/// What holds when a step is done, from 0 on.
+pub const STEPS: [&str; 7] = [
+    "the CA node has the next CA",
+    "clients trust both CAs",
+    "daemons trust both CAs and serve certificates of the new CA",
+    "clients hold certificates of the new CA",
+    "daemons trust the new CA alone",
+    "clients trust the new CA alone",
+    "the old CA has retired",
+];
+
+/// A node that has not reached a step, or that nobody could ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behind {
+    pub host: String,
+    pub why: String,
+}
+
+/// Where a rollover is.
+#[derive(Debug)]
+pub struct Rollover {
+    pub(super) current: Certificate,
+    next: Certificate,
+    old_text: String,
+    both_text: String,
+    next_text: String,
+    /// The present CA has expired: whatever it has signed is rejected already.
+    pub expired: bool,
+    /// This run goes on with it, as opposed to keeping what there is.
+    pub advances: bool,
+    /// The first step that some node has not reached: 1 to 6.
+    pub step: u8,
+    /// Who has not reached it.
+    pub behind: Vec<Behind>,
+    /// The last step that some node shows to have begun, 1 to 5. It began
+    /// when every node had reached the one before.
+    begun: u8,
+    /// Unexpired identities of the old CA that are not in the inventory.
+    pub outside: Vec<Outside>,
+    /// The next step would cut off identities outside the inventory: it is not taken.
+    pub waits: bool,
+    /// Bundles found on the nodes.
+    found: BTreeMap<(String, Role), Trust>,
+}
+
+/// Whom a bundle trusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trust {
+    Old,
+    Both,
+    New,
+}
+
+impl Rollover {
+    /// What the facts show; `None` where no rollover is under way.
+    #[must_use]
+    pub fn read(
+        authority: &Authority,
+        inventory: &Inventory,
+        facts: &BTreeMap<String, NodeFacts>,
+        now: time::OffsetDateTime,
+    ) -> Option<Self> {
+        let (current, next) = (authority.certificate.clone()?, authority.next.clone()?);
+        let old_text = authority.pem.clone()?;
+        let next_text = authority.next_pem.clone()?;
+        let mut rollover = Self {
+            both_text: format!("{old_text}{next_text}"),
+            expired: has_expired(&current, inventory, facts, now),
+            current,
+            next,
+            old_text,
+            next_text,
+            advances: false,
+            step: 1,
+            behind: Vec::new(),
+            begun: 1,
+            outside: Vec::new(),
+            waits: false,
+            found: BTreeMap::new(),
+        };
+        rollover.outside = outside_of(authority, inventory, now);
+        for (host, role) in super::leaves_of(inventory) {
+            if let Some(facts) = facts.get(&host.name) {
+                rollover.see(host, role, facts);
+            }
+        }
+        rollover.find_step(inventory, facts);
+        Some(rollover)
+    }
+
+    /// What has to be known of a host to tell the step.
+    pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+        for (holder, role) in super::leaves_of(inventory) {
+            if holder.name == host.name {
+                super::request_leaf(holder, role, request);
+            }
+        }
+        if host.is_daemon {
+            request.unit = Some(host.settings.unit.clone());
+            request.content.insert(RECORD.to_owned());
+        }
+        if host.is_client {
+            let profiles = PROFILES.iter().map(|name| format!("~/{name}"));
+            request.content.extend(profiles);
+        }
+        for holder in host.client_holders() {
+            if holder.settings.client_env.contains(&ClientEnv::Context) {
+                for daemon in inventory.daemons() {
+                    let tls = context_paths(holder, daemon).tls;
+                    for name in ["ca.pem", "cert.pem"] {
+                        request.bundles.insert(format!("{tls}/{name}"));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The subject of the CA that is to come.
+    #[must_use]
+    pub fn next(&self) -> &Certificate {
+        &self.next
+    }
+
+    /// Notes what a node shows of itself.
+    fn see(&mut self, host: &Host, role: Role, facts: &NodeFacts) {
+        let (directory, files) = location(host, role);
+        let trust = self.trust(facts, &format!("{directory}/{}", files.ca));
+        if let Some(trust) = trust {
+            self.found.insert((host.holder(), role), trust);
+        }
+        let leaf = self.is_new_leaf(facts, &format!("{directory}/{}", files.cert));
+        let begun = match (role, trust, leaf) {
+            (Role::Client, Some(Trust::New), _) => 5,
+            (Role::Daemon, Some(Trust::New), _) => 4,
+            (Role::Client, _, true) => 3,
+            (Role::Daemon, _, true) => 2,
+            _ => 1,
+        };
+        self.begun = self.begun.max(begun);
+    }
+
+    /// Whom the bundle at a path trusts; `None` where there is none to read.
+    pub(super) fn trust(&self, facts: &NodeFacts, path: &str) -> Option<Trust> {
+        let bytes = facts.regular(path)?.content.as_deref()?;
+        let bundle = Certificate::bundle_from_pem(bytes).ok()?;
+        let is_next = |certificate: &Certificate| certificate.der() == self.next.der();
+        Some(
+            match (bundle.iter().any(is_next), bundle.iter().all(is_next)) {
+                (_, true) => Trust::New,
+                (true, false) => Trust::Both,
+                (false, false) => Trust::Old,
+            },
+        )
+    }
+
+    fn is_new_leaf(&self, facts: &NodeFacts, path: &str) -> bool {
+        facts
+            .regular(path)
+            .and_then(|file| Certificate::from_pem(file.content.as_deref()?).ok())
+            .is_some_and(|leaf| leaf.is_signed_by(&self.next))
+    }
+
+    fn find_step(&mut self, inventory: &Inventory, facts: &BTreeMap<String, NodeFacts>) {
+        for step in 1..RETIRE {
+            let role = if matches!(step, 2 | 4) {
+                Role::Daemon
+            } else {
+                Role::Client
+            };
+            let behind: Vec<Behind> = super::leaves_of(inventory)
+                .into_iter()
+                .filter(|(_, of)| *of == role)
+                .filter_map(|(host, _)| {
+                    let why = match facts.get(&host.name) {
+                        None => Some("it could not be reached".to_owned()),
+                        Some(facts) => self.lacks(step, host, facts, inventory),
+                    };
+                    why.map(|why| Behind {
+                        host: host.name.clone(),
+                        why,
+                    })
+                })
+                .collect();
+            if !behind.is_empty() {
+                self.step = step;
+                self.behind = behind;
+                return;
+            }
+        }
+        self.step = RETIRE;
+    }
+
+    /// What keeps a node from having reached a step.
+    fn lacks(
+        &self,
+        step: u8,
+        host: &Host,
+        facts: &NodeFacts,
+        inventory: &Inventory,
+    ) -> Option<String> {
+        if step == 1
+            && let Some(why) = undeployed::directory(host, facts, inventory)
+        {
+            return Some(why);
+        }
+        match step {
+            1 | 5 => {
+                let enough = |trust| trust == Trust::New || (step == 1 && trust == Trust::Both);
+                let files = client_files(host, inventory, facts, "ca.pem");
+                files.into_iter().enumerate().find_map(|(index, path)| {
+                    // A context that was never made trusts nobody.
+                    if index > 0 && facts.regular(&path).is_none() {
+                        return None;
+                    }
+                    let is_enough = self.trust(facts, &path).is_some_and(enough);
+                    let what = if step == 1 {
+                        "does not hold the new CA"
+                    } else {
+                        "still holds the old CA"
+                    };
+                    (!is_enough).then(|| format!("{} {what}", facts.expand(&path)))
+                })
+            }
+            // There is no leaf to replace.
+            3 if !host.shows_certificate() => undeployed::pair(host, facts),
+            3 => {
+                let files = client_files(host, inventory, facts, "cert.pem");
+                files.into_iter().enumerate().find_map(|(index, path)| {
+                    if index > 0 && facts.regular(&path).is_none() {
+                        return None;
+                    }
+                    (!self.is_new_leaf(facts, &path))
+                        .then(|| format!("{} is not of the new CA", facts.expand(&path)))
+                })
+            }
+            _ => {
+                let (directory, files) = location(host, Role::Daemon);
+                let ca = facts.expand(&format!("{directory}/{}", files.ca));
+                let certificate = facts.expand(&format!("{directory}/{}", files.cert));
+                let trust = self.trust(facts, &ca);
+                if step == 4 && trust != Some(Trust::New) {
+                    return Some(format!("{ca} still holds the old CA"));
+                }
+                if !matches!(trust, Some(Trust::Both | Trust::New)) {
+                    return Some(format!("{ca} does not hold the new CA"));
+                }
+                if !self.is_new_leaf(facts, &certificate) {
+                    return Some(format!("{certificate} is not of the new CA"));
+                }
+                [ca, certificate]
+                    .into_iter()
+                    .find(|path| !runs_with(path, facts))
+                    .map(|path| format!("dockerd has not read {path} yet"))
+            }
+        }
+    }
+
+    /// Whether hosts of this role take the step that begins their conversion.
+    fn converts(&self, role: Role) -> bool {
+        // Nobody is let in anyway: the shortest way is the best one.
+        if self.expired && self.advances {
+            return true;
+        }
+        if self.waits {
+            return false;
+        }
+        match role {
+            // In the middle of it, a daemon that is left is taken along.
+            Role::Daemon => self.step >= 2 && (self.advances || self.begun >= 2),
+            Role::Client => self.step >= 3 && (self.advances || self.begun >= 3),
+        }
+    }
+
+    fn drops(&self, role: Role) -> bool {
+        let step = match role {
+            Role::Daemon => 4,
+            Role::Client => 5,
+        };
+        self.advances && self.step >= step && !self.waits && self.outside.is_empty()
+    }
+
+    /// Whom a node shall trust after this run.
+    #[must_use]
+    pub fn wanted(&self, host: &str, role: Role) -> Trust {
+        let found = self.found.get(&(host.to_owned(), role)).copied();
+        if found == Some(Trust::New) || self.drops(role) {
+            return Trust::New;
+        }
+        match (role, found) {
+            // A restart for the bundle alone would be one too many.
+            (Role::Daemon, Some(Trust::Old)) if self.begun < 3 && !self.converts(role) => {
+                Trust::Old
+            }
+            _ => Trust::Both,
+        }
+    }
+
+    /// The bundle of a node.
+    #[must_use]
+    pub fn bundle(&self, host: &str, role: Role) -> &str {
+        match self.wanted(host, role) {
+            Trust::Old => &self.old_text,
+            Trust::Both => &self.both_text,
+            Trust::New => &self.next_text,
+        }
+    }
+
+    /// Who signs a leaf that is issued now: a CA that those trust who will
+    /// check it.
+    #[must_use]
+    pub fn signer(&self, role: Role) -> Signer {
+        let begun = match role {
+            Role::Daemon => 2,
+            Role::Client => 3,
+        };
+        if self.converts(role) || self.begun >= begun {
+            Signer::Next
+        } else {
+            Signer::Current
+        }
+    }
+
+    /// Whether a leaf of the old CA will not do any more.
+    #[must_use]
+    pub fn needs_new_leaf(&self, role: Role) -> bool {
+        // Somebody trusts the new CA alone already.
+        let begun = match role {
+            Role::Daemon => 5,
+            Role::Client => 4,
+        };
+        self.converts(role) || self.begun >= begun
+    }
+
+    /// Which of the two has signed a leaf.
+    #[must_use]
+    pub fn signer_of(&self, leaf: &Certificate) -> Option<&Certificate> {
+        [&self.current, &self.next]
+            .into_iter()
+            .find(|authority| leaf.is_signed_by(authority))
+    }
+
+    /// How often a daemon is restarted until the rollover is over.
+    #[must_use]
+    pub fn restarts_left(&self, host: &Host, facts: &NodeFacts, inventory: &Inventory) -> usize {
+        [2, 4]
+            .into_iter()
+            .filter(|step| self.lacks(*step, host, facts, inventory).is_some())
+            .count()
+    }
+
+    /// Those outside the inventory whom the present step would cut off. They trust the old CA
+    /// alone and show leaves of it: clients reject a daemon that shows a leaf of the new CA (2),
+    /// and are rejected by one that has dropped the old (4); daemons reject a client with a leaf
+    /// of the new CA (3), and are rejected by one that has dropped the old (5).
+    #[must_use]
+    pub fn cut_off(&self) -> Vec<&Outside> {
+        let outside = self.outside.iter();
+        outside
+            .filter(|of| match of.role {
+                Role::Client => self.step >= 2,
+                Role::Daemon => self.step >= 3,
+            })
+            .collect()
+    }
+
+    /// Who holds the present step back, in words.
+    #[must_use]
+    pub fn held_back(&self) -> Vec<(String, String)> {
+        let step = match self.step {
+            1 => "before daemons are given leaves of the new CA, every client trusts it",
+            2 => "before clients are given leaves of the new CA, every daemon trusts it",
+            3 => "before daemons drop the old CA, every client holds a leaf of the new one",
+            4 => "before clients drop the old CA, every daemon has dropped it",
+            _ => "before the old CA retires, every client has dropped it",
+        };
+        self.behind
+            .iter()
+            .map(|behind| {
+                let text = format!("CA rollover: {step}, and here: {}", behind.why);
+                (behind.host.clone(), text)
+            })
+            .collect()
+    }
+}
+
+/// Where a client keeps a file: its own, then the copy of each context.
+pub(super) fn client_files(
+    host: &Host,
+    inventory: &Inventory,
+    facts: &NodeFacts,
+    name: &str,
+) -> Vec<String> {
+    let (directory, files) = location(host, Role::Client);
+    let own = if name == "ca.pem" {
+        files.ca
+    } else {
+        files.cert
+    };
+    let mut paths = vec![facts.expand(&format!("{directory}/{own}"))];
+    if host.settings.client_env.contains(&ClientEnv::Context) {
+        paths.extend(inventory.daemons().map(|daemon| {
+            let tls = context_paths(host, daemon).tls;
+            facts.expand(&format!("{tls}/{name}"))
+        }));
+    }
+    paths
+}

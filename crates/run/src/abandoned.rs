@@ -1,0 +1,62 @@
+//! Whom `--abandon` names: a client that was in the inventory, or a holder outside of it.
+//!
+//! Comes in: the playbook's words and the CA's ledger. Goes out: nothing, or which name means
+//! nobody. Called before a rollover, once the CA was read.
+
+use std::collections::BTreeSet;
+
+use super::{Run, RunError, World};
+use inventory::names::nearest;
+use inventory::{Host, host_of};
+use plan::playbook::Step;
+use plan::playbook::Word;
+use plan::{Authority, declared, outside_of};
+
+impl Run<'_> {
+    /// # Errors
+    /// When a name is neither a client's nor one of the ledger's.
+    pub(super) fn refuse_unknown_abandoned(&self, world: &World) -> Result<(), RunError> {
+        let ca = self.inventory.ca();
+        let authority = Authority::read(ca, world.facts.get(&ca.name));
+        if authority.problem.is_some() || !authority.knows_holders() {
+            // Said by the plan, and nobody is let go.
+            return Ok(());
+        }
+        let declared = declared(self.inventory);
+        let holders = authority.ledger.entries().iter();
+        let holders = holders.filter(|of| !declared.contains(&(of.host.clone(), of.role)));
+        let mut known: BTreeSet<&str> = holders
+            .flat_map(|of| [of.host.as_str(), host_of(&of.host)])
+            .collect();
+        known.extend(self.inventory.left_out.iter().map(String::as_str));
+        let is_known = |name: &String| known.contains(name.as_str());
+        let Some(name) = self.abandoned().into_iter().find(|name| !is_known(name)) else {
+            return Ok(());
+        };
+        let outside = outside_of(&authority, self.inventory, time::OffsetDateTime::now_utc());
+        let outside = outside.into_iter().map(|of| of.host);
+        let clients = self.inventory.hosts.iter();
+        let clients = clients.flat_map(|host| host.client_holders().map(Host::holder));
+        let known: Vec<String> = outside.chain(clients).collect();
+        let hint = match nearest(&name, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None if known.is_empty() => "leave --abandon out: there is nobody to let go".to_owned(),
+            None => format!("--abandon takes one of these: {}", known.join(", ")),
+        };
+        Err(RunError::Refused {
+            host: None,
+            step: "read --abandon",
+            message: format!(
+                "--abandon {name}: it is no client of the inventory, and no holder of a certificate outside of it; nothing was changed"
+            ),
+            hint: Some(hint),
+        })
+    }
+
+    fn abandoned(&self) -> Vec<String> {
+        let steps = self.playbook.plays.iter().flat_map(|play| &play.steps);
+        let tasks = steps.flat_map(Step::tasks);
+        let rollovers = tasks.filter(|task| task.module.word == Word::CaRollover);
+        rollovers.flat_map(|task| task.list("abandon")).collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! `check-access`: whether a run from here could do its work.
+//!
+//! Comes in: the run, as [`Run::execute`] has it. Goes out: an exit code, and
+//! an event for everything that was tried: the journal's place, every
+//! connection, sudo, the CA's lock and its passphrase. A schedule tries this
+//! inside its unit before it is installed. Nothing is changed, except that the
+//! CA agent's program is put on the CA node, as any run does.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::{Exit, Run, RunError, World};
+use crate::agent::Program;
+use crate::passphrase;
+use base::event::{Event, HostRecap};
+use node::facts::FactRequest;
+use pki::{Request, Response};
+use plan::recorded_input;
+
+impl Run<'_> {
+    /// Tries everything that a run needs; before the first deployment there is no CA to
+    /// try, which `needs_authority` refuses.
+    ///
+    /// # Errors
+    /// When the journal, the CA or its passphrase is what is missing. Hosts
+    /// that cannot be worked on are told as events, and in the exit code.
+    pub async fn check_access(&self, needs_authority: bool) -> Result<Exit, RunError> {
+        let begun = Instant::now();
+        self.announce();
+        let program = self.program()?;
+        self.journal.try_out()?;
+        let world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        for host in self.hosts() {
+            if world.facts.contains_key(&host.name) {
+                let what = if host.as_root {
+                    "connected, became root, facts read"
+                } else {
+                    "connected, facts read"
+                };
+                self.may(&host.name, what);
+            }
+        }
+        self.ask_sudo(&world).await;
+        let opened = self.open_authority(&world, &program, needs_authority).await;
+        for node in world.nodes.values() {
+            node.connection.close().await;
+        }
+        opened?;
+        Ok(self.recap_access(&world, begun))
+    }
+
+    /// Warns of nodes whose sudo records what is sent to it.
+    async fn ask_sudo(&self, world: &World) {
+        let request = FactRequest {
+            sudo: true,
+            ..FactRequest::default()
+        };
+        let hosts = self.hosts().into_iter();
+        let asked = hosts
+            .filter(|host| host.as_root)
+            .filter_map(|host| Some((&host.name, world.nodes.get(&host.name)?)))
+            .map(async |(name, node)| {
+                let facts = node.facts(true, &request).await.ok()?;
+                Some((name, recorded_input(&facts)?))
+            });
+        for (host, refusal) in futures::future::join_all(asked).await.into_iter().flatten() {
+            let hint = refusal.hint.unwrap_or_default();
+            self.events.emit(Event::Warning {
+                host: Some(host.clone()),
+                text: format!("{}: {hint}", refusal.message),
+            });
+        }
+    }
+
+    fn may(&self, host: &str, what: &str) {
+        self.events.emit(Event::Access {
+            host: host.to_owned(),
+            what: what.to_owned(),
+        });
+    }
+
+    /// Takes the lock, opens the CA's key, and gives the lock back.
+    async fn open_authority(
+        &self,
+        world: &World,
+        program: &Program,
+        needs_authority: bool,
+    ) -> Result<(), RunError> {
+        let ca = &self.inventory.ca().name;
+        // The agent makes the directory of a CA that is not there.
+        if world.facts.contains_key(ca) && self.ca_text(&world.facts, "ca.pem").is_none() {
+            if needs_authority {
+                return Err(RunError::NoCertificate { host: ca.clone() });
+            }
+            return self.try_new_passphrase(ca).await;
+        }
+        let mut agent = self.unless(self.lock(world, program)).await??;
+        self.may(ca, "the CA's agent runs and holds the lock");
+        let passphrase = self.ca_passphrase(false).await?;
+        let opened = self
+            .unless(self.call(&mut agent, Request::OpenAuthority { passphrase }))
+            .await??;
+        if let Response::Authority { .. } = opened {
+            self.may(ca, "the passphrase opens the CA's key");
+        }
+        self.call(&mut agent, Request::Bye).await?;
+        Ok(())
+    }
+
+    /// There is no key yet that a passphrase could open: it is one that may encrypt it.
+    async fn try_new_passphrase(&self, ca: &str) -> Result<(), RunError> {
+        if passphrase::is_asked_for(&self.options.passphrase) {
+            let text =
+                "there is no CA yet: the first deployment makes it, and asks for a passphrase";
+            self.may(ca, text);
+            return Ok(());
+        }
+        self.may(ca, "there is no CA yet: the first deployment makes it");
+        self.ca_passphrase(true).await?;
+        self.may(ca, "the passphrase may encrypt the key of a new CA");
+        Ok(())
+    }
+
+    fn recap_access(&self, world: &World, begun: Instant) -> Exit {
+        let hosts: Vec<HostRecap> = self
+            .hosts()
+            .into_iter()
+            .map(|host| {
+                let missing = world.missing.get(&host.name);
+                let unreachable = missing == Some(&base::event::FailureKind::Unreachable);
+                HostRecap {
+                    host: host.name.clone(),
+                    changed: 0,
+                    proved: 0,
+                    not_proved: 0,
+                    failed: usize::from(missing.is_some() && !unreachable),
+                    not_done: 0,
+                    skipped: 0,
+                    unreachable,
+                    restarts: 0,
+                    away_milliseconds: 0,
+                    still_away: false,
+                }
+            })
+            .collect();
+        let failed = hosts.iter().any(|host| host.failed > 0);
+        let unreachable = hosts.iter().any(|host| host.unreachable);
+        self.events.emit(Event::Recap {
+            hosts,
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        if failed {
+            Exit::Failed
+        } else if unreachable {
+            Exit::Unreachable
+        } else {
+            Exit::Fine
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The CA agent of a run: put on the CA node, started there, spoken to.
+//!
+//! The program that is pushed lies there under the SHA-256 of its bytes; the node
+//! hashes the file as it arrives and before every later start, and runs nothing
+//! else. On a CA that is this very machine it works in this process instead.
+
+mod error;
+mod program;
+mod push;
+
+use std::time::Duration;
+
+pub use error::StartError;
+use error::WRONG_FILE;
+pub use program::{COMPANION, Program};
+use push::{command, push};
+
+use crate::session::Node;
+use base::shell::quote;
+use node::facts::NodeFacts;
+use node::{ExitFuture, visible};
+use pki::{Agent, AgentClient, AgentError};
+
+/// A running agent.
+pub struct RunningAgent {
+    pub client: AgentClient,
+    exit: Option<ExitFuture>,
+}
+
+impl std::fmt::Debug for RunningAgent {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("RunningAgent")
+    }
+}
+
+/// Starts the agent on the CA node, pushing it first where it is missing.
+///
+/// # Errors
+/// When it cannot be put there or does not start.
+pub async fn start(
+    node: &Node,
+    facts: &NodeFacts,
+    privileged: bool,
+    is_local: bool,
+    program: &Program,
+) -> Result<RunningAgent, StartError> {
+    if is_local && (!privileged || facts.account == "root" && rustix::process::geteuid().is_root())
+    {
+        return Ok(RunningAgent {
+            client: AgentClient::local(Agent::new()),
+            exit: None,
+        });
+    }
+    if facts.machine != std::env::consts::ARCH {
+        return Err(StartError::Architecture {
+            node: facts.machine.clone(),
+            own: std::env::consts::ARCH,
+        });
+    }
+    let path = facts.expand(&program.path(privileged));
+    let process = if facts.regular(&path).is_some() {
+        let script = format!(
+            "f={path}; h=$(sha256sum \"$f\") && [ \"${{h%% *}}\" = {sha} ] || {{ rm -f \"$f\"; exit {WRONG_FILE}; }}; exec \"$f\" ca-agent",
+            path = quote(&path),
+            sha = program.sha256,
+        );
+        node.open(privileged, &command(&script)).await?
+    } else {
+        let directory = facts.expand(Program::directory(privileged));
+        push(node, privileged, &directory, program).await?
+    };
+    Ok(RunningAgent {
+        client: AgentClient::remote(process.stdout, process.stdin),
+        exit: Some(process.exit),
+    })
+}
+
+impl RunningAgent {
+    /// Why it ended without an answer: its exit status and last words.
+    pub async fn explain(&mut self, error: AgentError) -> StartError {
+        let gone = matches!(error, AgentError::Closed | AgentError::Io(_));
+        let Some(exit) = self.exit.take().filter(|_| gone) else {
+            return StartError::Agent(error);
+        };
+        match tokio::time::timeout(Duration::from_secs(5), exit).await {
+            Ok(Ok((status, stderr))) if !status.success() => StartError::Start {
+                status,
+                said: visible(
+                    String::from_utf8_lossy(&stderr)
+                        .trim()
+                        .lines()
+                        .last()
+                        .unwrap_or("nothing was said"),
+                ),
+            },
+            _ => StartError::Agent(error),
+        }
+    }
+}

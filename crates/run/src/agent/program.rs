@@ -1,0 +1,176 @@
+//! The program that is put on the CA node: which one, and under which name.
+//!
+//! Comes in: what the command line names, and what lies beside this program.
+//! Goes out: its bytes and their SHA-256. Called at the start of every run.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use rustix::fs::{Mode, OFlags};
+
+/// The CA's part alone, of a third of the size. It is pushed instead of the whole
+/// program where it is installed beside it, or in `../lib/dtls-deploy`.
+pub const COMPANION: &str = "dtls-deploy-agent";
+
+/// In bytes: far above any static build of it.
+const LARGEST: u64 = 512 << 20;
+
+/// This program, whatever has become of its name.
+const OWN: &str = "/proc/self/exe";
+
+/// The program that is pushed. Its bytes are read when they are: most runs find
+/// it on the CA node.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Open from the start: when it is needed, connections may have taken all
+    /// the descriptors there are.
+    file: Arc<File>,
+    pub sha256: String,
+}
+
+impl Program {
+    /// Reads a program: that of `path`, or the companion, or this one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
+        if let Some(path) = path {
+            return Self::from_file(base::file::open(&path, LARGEST)?);
+        }
+        let own = File::open(OWN)?;
+        let companion = std::env::current_exe().ok().and_then(|at| {
+            let directory = at.parent()?.to_owned();
+            companion(&directory, own.metadata().ok()?.uid())
+        });
+        Self::from_file(companion.unwrap_or(own))
+    }
+
+    fn from_file(mut opened: File) -> std::io::Result<Self> {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        let mut piece = vec![0; 256 * 1024];
+        loop {
+            let count = opened.read(&mut piece)?;
+            let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else {
+                break;
+            };
+            digest.update(read);
+        }
+        let sha256 = base::hex(digest.finish().as_ref());
+        Ok(Self {
+            file: Arc::new(opened),
+            sha256,
+        })
+    }
+
+    /// In bytes.
+    pub(super) fn size(&self) -> std::io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// Its bytes from an offset on, so many as `piece` holds; none at the end.
+    pub(super) fn read_at(&self, piece: &mut [u8], offset: u64) -> std::io::Result<usize> {
+        self.file.read_at(piece, offset)
+    }
+
+    /// Where it is kept on the CA node; only the account that runs it writes
+    /// there.
+    #[must_use]
+    pub fn directory(privileged: bool) -> &'static str {
+        if privileged {
+            "/var/lib/dtls-deploy/bin"
+        } else {
+            "~/.local/share/dtls-deploy/bin"
+        }
+    }
+
+    /// The file's path as facts are asked for it.
+    #[must_use]
+    pub fn path(&self, privileged: bool) -> String {
+        format!("{}/{}", Self::directory(privileged), self.sha256)
+    }
+}
+
+/// The companion of a program in `directory`, whose file belongs to `owner`.
+fn companion(directory: &Path, owner: u32) -> Option<File> {
+    [directory.to_owned(), directory.join("../lib/dtls-deploy")]
+        .iter()
+        .find_map(|place| trusted(&place.join(COMPANION), owner))
+}
+
+/// It sees the CA's passphrase: one that another account could have put there, in
+/// a directory for everybody, is none.
+fn trusted(path: &Path, owner: u32) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    let found = file.metadata().ok()?;
+    let own = found.uid() == owner || found.uid() == 0;
+    (found.is_file() && own && found.mode() & 0o022 == 0).then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn text(file: Option<File>) -> Option<String> {
+        let mut text = String::new();
+        file?.read_to_string(&mut text).unwrap();
+        Some(text)
+    }
+
+    fn put(path: &Path, content: &str, mode: u32) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn beside_the_program_comes_before_the_library_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let bin = root.path().join("bin");
+        fs::create_dir(&bin).unwrap();
+        assert_eq!(text(companion(&bin, own)), None);
+        put(
+            &root.path().join("lib/dtls-deploy").join(COMPANION),
+            "library",
+            0o755,
+        );
+        assert_eq!(text(companion(&bin, own)).as_deref(), Some("library"));
+        put(&bin.join(COMPANION), "beside", 0o755);
+        assert_eq!(text(companion(&bin, own)).as_deref(), Some("beside"));
+    }
+
+    #[test]
+    fn one_that_others_could_have_written_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let path = root.path().join(COMPANION);
+        put(&path, "mine", 0o775);
+        assert_eq!(text(trusted(&path, own)), None, "writable by a group");
+        put(&path, "mine", 0o757);
+        assert_eq!(text(trusted(&path, own)), None, "writable by everybody");
+        put(&path, "mine", 0o755);
+        assert_eq!(text(trusted(&path, own)).as_deref(), Some("mine"));
+        // Nobody but root can give a file away.
+        if own == 0 {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            assert_eq!(text(trusted(&path, own)), None, "of another account");
+            assert_eq!(
+                text(trusted(&path, 65_534)).as_deref(),
+                Some("mine"),
+                "of the account whose program this is"
+            );
+        }
+        let link = root.path().join("link");
+        symlink(&path, &link).unwrap();
+        assert_eq!(text(trusted(&link, 65_534)), None, "a link");
+        assert_eq!(text(trusted(root.path(), own)), None, "a directory");
+    }
+}

@@ -1,0 +1,174 @@
+//! Putting the agent's program on the CA node and starting it, in one exec.
+//!
+//! Comes in: a node and a program. Goes out: the agent's process, which has said
+//! nothing yet. Called by `agent`, where the node does not have the program.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::error::{StartError, WRONG_FILE};
+use super::program::Program;
+use crate::session::Node;
+use base::shell::quote;
+use node::{Process, visible};
+
+/// For the program to arrive.
+const PUSH_DEADLINE: Duration = Duration::from_secs(120);
+/// Bytes read and sent at one time.
+const PIECE: usize = 256 * 1024;
+/// For the shell's last words, once it is known that it has failed.
+const EXIT_DEADLINE: Duration = Duration::from_secs(5);
+/// What the shell says when the program has arrived: from then on its standard
+/// input is the agent's.
+const ARRIVED: &[u8] = b"arrived\n";
+
+/// For a login shell of any family.
+pub(super) fn command(script: &str) -> String {
+    format!("exec /bin/sh -c {}", quote(script))
+}
+
+/// The shell script. Nothing follows the program on standard input before
+/// [`ARRIVED`] has come back, so that nothing which reads ahead takes too much; a
+/// transfer that breaks off is too short.
+fn script(directory: &str, size: u64, sha256: &str) -> String {
+    format!(
+        "( umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && {{ find \"$d\" -type f -mtime +30 -exec rm -f {{}} + & head -c {size} >\"$n\"; }} && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {sha256} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; mv -f \"$n\" \"$d/{sha256}\" ) || exit {WRONG_FILE}; echo arrived; exec {directory}/{sha256} ca-agent",
+        directory = quote(directory),
+    )
+}
+
+/// Sends the program and starts it.
+pub(super) async fn push(
+    node: &Node,
+    privileged: bool,
+    directory: &str,
+    program: &Program,
+) -> Result<Process, StartError> {
+    let size = program
+        .size()
+        .map_err(|error| StartError::Push(format!("this program cannot be read: {error}")))?;
+    let script = script(directory, size, &program.sha256);
+    let mut process = node.open(privileged, &command(&script)).await?;
+    let arrived = async {
+        if send(program, &mut process.stdin).await.is_err() {
+            // The shell says what it lacks, and why if it has ended before.
+            let _ = process.stdin.shutdown().await;
+        }
+        let mut said = [0; ARRIVED.len()];
+        process.stdout.read_exact(&mut said).await.is_ok() && said == ARRIVED
+    };
+    match tokio::time::timeout(PUSH_DEADLINE, arrived).await {
+        Ok(true) => Ok(process),
+        Ok(false) => Err(StartError::Push(last_words(process).await)),
+        Err(_) => Err(StartError::Push(format!(
+            "it did not arrive within {} s",
+            PUSH_DEADLINE.as_secs()
+        ))),
+    }
+}
+
+/// Piece by piece: it is as large as all else in memory together. What could not
+/// be read the node finds missing.
+async fn send(
+    program: &Program,
+    stdin: &mut (dyn AsyncWrite + Send + Unpin),
+) -> std::io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut sent = 0;
+    loop {
+        let count = program.read_at(&mut piece, sent)?;
+        let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else {
+            break;
+        };
+        stdin.write_all(read).await?;
+        sent += count as u64;
+    }
+    stdin.flush().await
+}
+
+async fn last_words(process: Process) -> String {
+    drop(process.stdin);
+    match tokio::time::timeout(EXIT_DEADLINE, process.exit).await {
+        Ok(Ok((status, stderr))) => {
+            let said = String::from_utf8_lossy(&stderr);
+            let said = said.trim();
+            visible(if said.is_empty() {
+                "nothing was said"
+            } else {
+                said
+            }) + &format!(" ({status})")
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "the shell there neither went on nor ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+
+    const PROGRAM: &[u8] = b"#!/bin/sh\necho \"$1\"\nexec cat\n";
+
+    fn start(directory: &str, shell: &[&str]) -> Child {
+        let sha256 = pki::sha256_hex(PROGRAM);
+        Command::new(shell[0])
+            .args(&shell[1..])
+            .args(["-c", &script(directory, PROGRAM.len() as u64, &sha256)])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the shell starts: apt-get install dash busybox")
+    }
+
+    #[test]
+    fn it_is_put_there_and_started_on_the_same_input() {
+        for shell in [&["dash"][..], &["busybox", "sh"]] {
+            let root = tempfile::tempdir().unwrap();
+            let directory = root.path().join("it's new/bin");
+            let mut child = start(directory.to_str().unwrap(), shell);
+            let (mut input, mut output) =
+                (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+            input.write_all(PROGRAM).unwrap();
+            let mut said = [0; ARRIVED.len()];
+            output.read_exact(&mut said).unwrap();
+            assert_eq!(said, ARRIVED);
+            input.write_all(b"a request\n").unwrap();
+            drop(input);
+            let mut rest = String::new();
+            output.read_to_string(&mut rest).unwrap();
+            assert_eq!(rest, "ca-agent\na request\n", "{shell:?}");
+            assert!(child.wait().unwrap().success());
+            let mode = std::fs::metadata(&directory).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+            let files: Vec<_> = std::fs::read_dir(&directory).unwrap().collect();
+            assert_eq!(files.len(), 1);
+            let file = files[0].as_ref().unwrap();
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+    }
+
+    #[test]
+    fn what_arrives_in_part_or_altered_is_not_started() {
+        let mut altered = PROGRAM.to_vec();
+        altered[12] ^= 1;
+        for sent in [&PROGRAM[..PROGRAM.len() - 1], &altered, b""] {
+            let root = tempfile::tempdir().unwrap();
+            let directory = root.path().join("bin");
+            let mut child = start(directory.to_str().unwrap(), &["dash"]);
+            child.stdin.take().unwrap().write_all(sent).unwrap();
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(output.stdout, b"");
+            assert_eq!(output.status.code(), i32::try_from(WRONG_FILE).ok());
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert!(said.contains("it did not arrive whole"), "{said}");
+            assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        }
+    }
+}

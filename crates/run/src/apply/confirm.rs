@@ -1,0 +1,204 @@
+//! Whether a restarted daemon serves what it should, and what follows from it.
+//!
+//! Comes in: a node whose transaction waits for a word. Goes out: the change is
+//! kept, or has been undone. Called by apply after every restart.
+
+use std::time::Duration;
+
+use super::{Apply, Materials, Stopped, failure};
+use crate::session::Node;
+use crate::verify::probe::{Answer, is_refusal};
+use crate::verify::{DEADLINE, asked_for, handshake, judge_shown};
+use base::event::{FailureKind, Verdict};
+use docker::tls::DaemonMode;
+use inventory::Host;
+use node::script::Script;
+use node::transaction::{Report, Transaction, Undo};
+use node::visible;
+use pki::{Certificate, Role};
+use plan::Served;
+use plan::host::address::daemon_address;
+
+/// How often a daemon that has just been started is asked again.
+const PROBE_TRIES: usize = 24;
+/// From how many clients.
+pub(crate) const PROBE_CLIENTS: usize = 3;
+const PROBE_PAUSE: Duration = Duration::from_millis(250);
+/// After this time no other try is begun.
+const PROBE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How a daemon of this mode answers a caller without a certificate.
+fn is_expected(mode: DaemonMode, answer: &Answer) -> bool {
+    match mode {
+        DaemonMode::TlsVerify => is_refusal(answer),
+        DaemonMode::Tls => matches!(answer, Answer::Served(200..=299)),
+    }
+}
+
+impl Apply<'_> {
+    /// Keeps the change of a restarted daemon that was `seen` to answer as it
+    /// should, or has it undone.
+    pub(super) async fn confirm(
+        &self,
+        host: &Host,
+        node: &Node,
+        transaction: &Transaction,
+        seen: Result<(), String>,
+    ) -> Result<(), Box<Stopped>> {
+        let script = match &seen {
+            Ok(()) => transaction.confirm(),
+            Err(_) => transaction.undo(),
+        };
+        let step = match &seen {
+            Ok(()) => "confirming the restart",
+            Err(_) => "undoing the restart",
+        };
+        // A full disk here is no reason to leave the node without either word.
+        let _act = self
+            .journal
+            .act(self.events, &host.name, step, Vec::new())
+            .await;
+        let output = node
+            .run(host.as_root, &script, node.deadlines.step)
+            .await
+            .map_err(|error| {
+                Box::new(Stopped::in_change(
+                    &error,
+                    &host.name,
+                    "confirm the restart",
+                ))
+            })?;
+        let report = Report::parse(&output);
+        match seen {
+            Ok(()) if report.done && report.failed.is_none() => Ok(()),
+            Ok(()) => Err(Box::new(
+                failure(host, self.facts.get(&host.name), &report).into(),
+            )),
+            Err(seen) => {
+                let mut failure = failure(host, self.facts.get(&host.name), &report);
+                if report.undo != Undo::Done {
+                    failure.kind = FailureKind::UndoFailed;
+                }
+                "check the restarted daemon".clone_into(&mut failure.step);
+                failure.message = seen;
+                Err(Box::new(failure.into()))
+            }
+        }
+    }
+
+    /// Looks at what the restarted daemon serves, in a fresh handshake.
+    ///
+    /// Asked from the clients, whoever of them answers first: a daemon that only
+    /// its own node reaches is locked up. Where no client is connected its own
+    /// node has to do.
+    pub(super) async fn serves(
+        &self,
+        host: &Host,
+        node: &Node,
+        serves: &Served,
+        materials: &Materials,
+    ) -> Result<(), String> {
+        let mode = match serves {
+            Served::Socket => return answers_locally(node, host).await,
+            Served::Issued(mode) | Served::Kept { mode, .. } => *mode,
+        };
+        let address = match serves {
+            Served::Kept { address, .. } => address.clone(),
+            Served::Issued(_) | Served::Socket => daemon_address(host),
+        };
+        let mut from: Vec<&Node> = self
+            .inventory
+            .clients()
+            .filter(|client| client.name != host.name)
+            .filter_map(|client| Some(self.nodes.get(&client.name)?.as_ref()))
+            .take(PROBE_CLIENTS)
+            .collect();
+        if from.is_empty() {
+            from.push(node);
+        }
+        let kept = match serves {
+            Served::Kept { certificate, .. } => Certificate::from_pem(certificate).ok(),
+            Served::Issued(_) | Served::Socket => None,
+        };
+        let expected = kept
+            .or_else(|| materials.certificate(&host.name, Role::Daemon))
+            .or_else(|| {
+                let (directory, files) = plan::host::leaf::location(host, Role::Daemon);
+                let facts = self.facts.get(&host.name)?;
+                let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+                Certificate::from_pem(file.content.as_deref()?).ok()
+            });
+        let authorities = match serves {
+            Served::Kept { authorities, .. } => {
+                Certificate::bundle_from_pem(authorities).unwrap_or_default()
+            }
+            Served::Issued(_) | Served::Socket => materials.trusted_by(&host.name, Role::Daemon),
+        };
+        let mut last = String::new();
+        let begun = std::time::Instant::now();
+        for attempt in 0..PROBE_TRIES {
+            if begun.elapsed() > PROBE_DEADLINE {
+                break;
+            }
+            let Some(node) = from.get(attempt % from.len()) else {
+                break;
+            };
+            let at = (address.host.as_str(), address.port);
+            // What this client will trust decides whether it is served well.
+            let roots = match serves {
+                Served::Issued(_) if node.name != host.name => {
+                    materials.trusted_by(&node.name, Role::Client)
+                }
+                _ => authorities.clone(),
+            };
+            match handshake(node, at, &roots, None, DEADLINE).await {
+                Ok((answer, shown)) if is_expected(mode, &answer) => {
+                    let (verdict, seen) = judge_shown(
+                        &shown,
+                        expected.as_ref().map(Certificate::der),
+                        asked_for(mode, &authorities),
+                    );
+                    if verdict == Verdict::Proved {
+                        return Ok(());
+                    }
+                    last = format!("the daemon came up, but: {seen}");
+                }
+                // Nobody may be let in without a certificate unless that is
+                // declared, and one that clients do not accept locks them out.
+                Ok((answer, _)) => last = format!("the daemon came up, but: {answer}"),
+                Err(error) => {
+                    last = format!("{} does not reach the daemon: {error}", node.name);
+                }
+            }
+            if (attempt + 1) % from.len() == 0 {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+        }
+        Err(last)
+    }
+}
+
+/// A daemon without TLS answers on its local socket, if there is anything to
+/// ask it with; its unit is active in any case.
+async fn answers_locally(node: &Node, host: &Host) -> Result<(), String> {
+    let mut script = Script::default();
+    script.call("prove_socket", &[&host.settings.unit]);
+    let output = node
+        .run(host.as_root, &script, node.deadlines.step)
+        .await
+        .map_err(|error| error.to_string())?;
+    let records = Report::parse(&output).records;
+    let answer = records.iter().find_map(|record| match record.as_slice() {
+        [word, outcome, tool, said] if word == "socket" => Some((outcome, tool, said)),
+        _ => None,
+    });
+    match answer {
+        Some((outcome, tool, said)) if outcome == "refused" || outcome == "timeout" => {
+            Err(visible(&format!(
+                "the daemon came up, but {tool} says on its local socket: {said}"
+            )))
+        }
+        Some(_) => Ok(()),
+        None => Err("the daemon came up, but its local socket was not asked".to_owned()),
+    }
+}

@@ -1,0 +1,167 @@
+//! Runs that are about the CA alone: adopt, back up, restore.
+//!
+//! Comes in: what the command line asked for. Goes out: an exit code. What they
+//! share is here: the passphrase, an act on the CA node, the recap.
+
+use std::time::Instant;
+
+use super::{AdoptOptions, BackupOptions, Exit, RestoreOptions, Run, RunError, World};
+use crate::agent::Program;
+use crate::passphrase::{self, PassphraseError, Strength};
+use base::event::{Event, FailureKind, HostRecap, SCHEMA};
+use base::secret::Secret;
+use inventory::Host;
+use node::facts::NodeFacts;
+
+/// What is to be done with the CA.
+#[derive(Debug, Clone)]
+pub enum Task {
+    Adopt(AdoptOptions),
+    Backup(BackupOptions),
+    Restore(RestoreOptions),
+}
+
+impl Run<'_> {
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// When it ends before the CA was changed, or when the CA refuses.
+    pub async fn authority(&self, task: &Task) -> Result<Exit, RunError> {
+        match task {
+            Task::Adopt(options) => self.adopt(options).await,
+            Task::Backup(options) => self.back_up(options).await,
+            Task::Restore(options) => self.restore(options).await,
+        }
+    }
+
+    /// The first event, and the program for the CA node.
+    pub(super) fn begin_task(&self, name: &str, hosts: &[&Host]) -> Result<Program, RunError> {
+        self.events.emit(Event::Run {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.id.clone(),
+            inventory: self.inventory.path.display().to_string(),
+            playbook: name.to_owned(),
+            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+            check: self.options.check,
+        });
+        Program::read(self.options.agent_program.clone()).map_err(|source| {
+            let path = self.options.agent_program.clone();
+            let path = path.unwrap_or_else(|| "/proc/self/exe".into());
+            RunError::Program { path, source }
+        })
+    }
+
+    /// A refusal that is about the CA node.
+    pub(super) fn refused(
+        &self,
+        step: &'static str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) -> RunError {
+        RunError::Refused {
+            host: Some(self.inventory.ca().name.clone()),
+            step,
+            message: message.into(),
+            hint,
+        }
+    }
+
+    pub(super) fn ca_facts<'w>(&self, world: &'w World) -> Result<&'w NodeFacts, RunError> {
+        let ca = &self.inventory.ca().name;
+        world.facts.get(ca).ok_or_else(|| RunError::NoAuthority {
+            host: ca.clone(),
+            kind: world
+                .missing
+                .get(ca)
+                .copied()
+                .unwrap_or(FailureKind::Unreachable),
+        })
+    }
+
+    /// The CA's passphrase; `new` when it will encrypt a key.
+    pub(super) async fn ca_passphrase(&self, new: bool) -> Result<Secret, RunError> {
+        let source = self.options.passphrase.clone();
+        let found = self.ask(move || passphrase::obtain(&source, new)).await?;
+        self.warn_of_weakness(&found).await?;
+        Ok(found)
+    }
+
+    /// A weak passphrase opens what it has closed, and every run says so.
+    async fn warn_of_weakness(&self, passphrase: &Secret) -> Result<(), RunError> {
+        let judged = passphrase.clone();
+        let judging = tokio::task::spawn_blocking(move || passphrase::strength(&judged));
+        let guesses = match self.unless(judging).await? {
+            Ok(Strength::TooWeak) => "10^8",
+            Ok(Strength::Weak) => "10^10",
+            Ok(Strength::Fine) | Err(_) => return Ok(()),
+        };
+        self.events.emit(Event::Warning {
+            host: Some(self.inventory.ca().name.clone()),
+            text: format!(
+                "the passphrase given for the CA key is easy to guess (fewer than {guesses} guesses). If it opens the key, change it on the CA node with openssl pkcs8 -topk8, or begin with a new CA"
+            ),
+        });
+        Ok(())
+    }
+
+    /// A prompt blocks its thread, and must not keep an interruption from being
+    /// heard.
+    pub(super) async fn ask<F>(&self, question: F) -> Result<Secret, RunError>
+    where
+        F: FnOnce() -> Result<Secret, PassphraseError> + Send + 'static,
+    {
+        let asking = tokio::task::spawn_blocking(question);
+        let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
+        // A signal also ends the prompt; which of the two is heard first is chance.
+        answer.map_err(|error| match error {
+            PassphraseError::Prompt(cause)
+                if cause.kind() == std::io::ErrorKind::Interrupted || self.interrupt.is_asked() =>
+            {
+                RunError::Interrupted
+            }
+            error => error.into(),
+        })
+    }
+
+    /// The last event: how many changes there were on the CA node, and who was
+    /// missing.
+    pub(super) fn end_task(
+        &self,
+        hosts: &[&Host],
+        world: &World,
+        changed: usize,
+        begun: Instant,
+    ) -> Exit {
+        let missing = |host: &Host| world.missing.get(&host.name);
+        let recaps = hosts.iter().map(|host| HostRecap {
+            host: host.name.clone(),
+            changed: if host.is_ca { changed } else { 0 },
+            proved: 0,
+            not_proved: 0,
+            failed: missing(host).map_or(0, |kind| usize::from(*kind != FailureKind::Unreachable)),
+            not_done: 0,
+            skipped: 0,
+            unreachable: missing(host) == Some(&FailureKind::Unreachable),
+            restarts: 0,
+            away_milliseconds: 0,
+            still_away: false,
+        });
+        let recaps: Vec<HostRecap> = recaps.collect();
+        let failed = recaps.iter().any(|host| host.failed > 0);
+        let unreachable = recaps.iter().any(|host| host.unreachable);
+        self.events.emit(Event::Recap {
+            hosts: recaps,
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        if failed {
+            Exit::Failed
+        } else if unreachable {
+            Exit::Unreachable
+        } else if self.options.check && self.options.exit_code && changed > 0 {
+            Exit::ChangesNeeded
+        } else {
+            Exit::Fine
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Consent to the stopping of containers, before anything is changed.
+//!
+//! Comes in: a plan, and whether `--allow-container-restart` was given. Goes
+//! out: nothing, or why the run ends here. Called once the plan was shown.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use super::RunError;
+use plan::playbook::after;
+use plan::{Action, Plan};
+
+/// Running containers that the plan's restarts stop, by host, in its order; `None` for an
+/// unknown number.
+pub(super) fn stopping(plan: &Plan) -> Vec<(&str, Option<usize>)> {
+    plan.changes()
+        .filter_map(|change| match &change.action {
+            Action::Restart(restart) if restart.stops != Some(0) => {
+                Some((change.host.as_str(), restart.stops))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// "3 containers on node3 and 1 on node4".
+pub(super) fn described(stopping: &[(&str, Option<usize>)]) -> String {
+    const NAMED: usize = 4;
+    let mut parts: Vec<String> = stopping
+        .iter()
+        .take(NAMED)
+        .enumerate()
+        .map(|(index, (host, count))| match (index, count) {
+            (0, Some(1)) => format!("1 container on {host}"),
+            (0, Some(count)) => format!("{count} containers on {host}"),
+            (0, None) => format!("an unknown number of containers on {host}"),
+            (_, Some(count)) => format!("{count} on {host}"),
+            (_, None) => format!("an unknown number on {host}"),
+        })
+        .collect();
+    let rest = stopping.get(NAMED..).unwrap_or_default();
+    if !rest.is_empty() {
+        let count: Option<usize> = rest.iter().map(|(_, count)| *count).sum();
+        let count = count.map_or_else(|| "an unknown number".to_owned(), |count| count.to_string());
+        parts.push(format!("{count} on {} other hosts", rest.len()));
+    }
+    match parts.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        _ => parts.concat(),
+    }
+}
+
+/// Whether somebody is there to be asked.
+pub(super) fn can_ask() -> bool {
+    std::io::stdin().is_terminal()
+}
+
+/// Asks; anything but yes is no. Blocks its thread until there is an answer.
+pub(super) fn ask(what: &str) -> std::io::Result<bool> {
+    question(&format!("Restarting docker stops {what}."))
+}
+
+/// As [`ask`], about anything.
+pub(super) fn question(text: &str) -> std::io::Result<bool> {
+    // Standard output may be a program's.
+    let mut prompt = std::io::stderr().lock();
+    write!(prompt, "{text} Go on? [y/N] ")?;
+    prompt.flush()?;
+    drop(prompt);
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    let answer = answer.trim().to_ascii_lowercase();
+    Ok(matches!(answer.as_str(), "y" | "yes"))
+}
+
+impl super::Run<'_> {
+    /// Ends the run at once where containers would stop and nobody can say yes.
+    pub(super) fn refuse_unasked(&self, plan: &Plan) -> Result<(), RunError> {
+        let stopping = stopping(plan);
+        if stopping.is_empty() || self.options.allow_container_restart || can_ask() {
+            return Ok(());
+        }
+        Err(RunError::ContainersRunning {
+            what: described(&stopping),
+            asked: false,
+            goes_back: after(self.playbook).is_some(),
+        })
+    }
+
+    /// Asks once, for all hosts.
+    pub(super) async fn consent(&self, plan: &Plan) -> Result<(), RunError> {
+        self.refuse_unasked(plan)?;
+        let stopping = stopping(plan);
+        if stopping.is_empty() || self.options.allow_container_restart {
+            return Ok(());
+        }
+        let what = described(&stopping);
+        let question = what.clone();
+        // A prompt blocks its thread, and must not keep an interruption from
+        // being heard.
+        let asking = tokio::task::spawn_blocking(move || ask(&question));
+        match self.unless(asking).await?.map_err(RunError::Prompt)? {
+            Ok(true) => Ok(()),
+            Err(_) if self.interrupt.is_asked() => Err(RunError::Interrupted),
+            Ok(false) | Err(_) => Err(RunError::ContainersRunning {
+                what,
+                asked: true,
+                goes_back: after(self.playbook).is_some(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn hosts_are_named_and_many_are_counted() {
+        let described = |hosts: &[(&'static str, usize)]| {
+            let hosts = hosts.iter().map(|(host, count)| (*host, Some(*count)));
+            super::described(&hosts.collect::<Vec<_>>())
+        };
+        assert_eq!(
+            super::described(&[("node3", None), ("node4", None)]),
+            "an unknown number of containers on node3 and an unknown number on node4"
+        );
+        assert_eq!(described(&[("node3", 1)]), "1 container on node3");
+        assert_eq!(
+            described(&[("node3", 3), ("node4", 1)]),
+            "3 containers on node3 and 1 on node4"
+        );
+        assert_eq!(
+            described(&[("a", 3), ("b", 1), ("c", 2)]),
+            "3 containers on a, 1 on b and 2 on c"
+        );
+        assert_eq!(
+            described(&[("a", 3), ("b", 1), ("c", 2), ("d", 1), ("e", 4), ("f", 5)]),
+            "3 containers on a, 1 on b, 2 on c, 1 on d and 9 on 2 other hosts"
+        );
+    }
+}

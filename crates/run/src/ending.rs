@@ -1,0 +1,214 @@
+//! How a run ends: what the CA is told, what is said of each host, the exit code.
+//!
+//! Comes in: what was planned, done and proved. Goes out: the recap's events.
+//! Called by the run, and by a rollover after each of its plans.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Instant;
+
+use super::{Exit, Run, RunError, World};
+use crate::agent::{Program, RunningAgent};
+use crate::apply::Outcome;
+use crate::session::causes;
+use base::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, StoppedHost, Verdict};
+use inventory::{Host, host_of};
+use pki::{DeliveredLeaf, Request, Role};
+
+impl Run<'_> {
+    pub(super) async fn tell_delivered(
+        &self,
+        agent: &mut RunningAgent,
+        outcome: &mut Outcome,
+        proofs: &[Proof],
+    ) {
+        if let Err(error) = self.delivered(agent, outcome, proofs).await {
+            self.said_by_authority(&error, outcome);
+        }
+    }
+
+    /// Tells the CA what an earlier run has put in place without telling it, in a run that has
+    /// nothing else to do.
+    ///
+    /// # Errors
+    /// When it is interrupted.
+    pub(super) async fn tell_arrived(
+        &self,
+        world: &World,
+        program: &Program,
+        outcome: &mut Outcome,
+        proofs: &[Proof],
+    ) -> Result<(), RunError> {
+        if self.options.check || world.plan.arrived.is_empty() {
+            return Ok(());
+        }
+        let mut agent = match self.unless(self.lock(world, program)).await? {
+            Ok(agent) => agent,
+            // Whoever holds it tells the CA the same.
+            Err(RunError::Locked(_)) => return Ok(()),
+            Err(error) => {
+                self.said_by_authority(&error, outcome);
+                return Ok(());
+            }
+        };
+        outcome.placed.extend(world.plan.arrived.iter().cloned());
+        self.tell_delivered(&mut agent, outcome, proofs).await;
+        if let Err(error) = self.call(&mut agent, Request::Bye).await {
+            self.said_by_authority(&error, outcome);
+        }
+        Ok(())
+    }
+
+    /// The daemons are done: what went wrong is the CA's alone.
+    pub(super) fn said_by_authority(&self, error: &RunError, outcome: &mut Outcome) {
+        let ca = &self.inventory.ca().name;
+        self.events.emit(Event::Failed(Failure {
+            host: ca.clone(),
+            kind: FailureKind::Failed,
+            step: "tell the CA what was delivered".to_owned(),
+            message: error.to_string(),
+            causes: causes(error),
+            detail: Vec::new(),
+            hint: error.hint(),
+        }));
+        outcome.failed.insert(ca.clone());
+    }
+
+    pub(super) fn stopped(&self, outcome: &Outcome) {
+        let of = |map: &BTreeMap<String, Vec<String>>, host: &Host| {
+            map.get(&host.name).cloned().unwrap_or_default()
+        };
+        let hosts = self.hosts().into_iter().map(|host| StoppedHost {
+            host: host.name.clone(),
+            done: of(&outcome.done, host),
+            not_done: [of(&outcome.not_done, host), of(&outcome.skipped, host)].concat(),
+        });
+        self.events.emit(Event::Stopped {
+            hosts: hosts
+                .filter(|host| !host.done.is_empty() || !host.not_done.is_empty())
+                .collect(),
+        });
+    }
+
+    /// Tells the CA what has arrived and is proved, so that keys may leave it.
+    pub(super) async fn delivered(
+        &self,
+        agent: &mut RunningAgent,
+        outcome: &Outcome,
+        proofs: &[Proof],
+    ) -> Result<(), RunError> {
+        let accepted: HashSet<&str> = proofs
+            .iter()
+            .filter(|proof| proof.check == Check::Accepted && proof.verdict == Verdict::Proved)
+            .map(|proof| proof.from.as_str())
+            .collect();
+        let proved = |leaf: &DeliveredLeaf| {
+            outcome
+                .failed
+                .iter()
+                .all(|host| host != host_of(&leaf.host))
+                && (leaf.role == Role::Daemon
+                    || (proofs.is_empty() && !self.interrupt.is_asked())
+                    || accepted.contains(leaf.host.as_str()))
+        };
+        let leaves: Vec<DeliveredLeaf> = outcome
+            .placed
+            .iter()
+            .filter(|leaf| proved(leaf))
+            .cloned()
+            .collect();
+        if !leaves.is_empty() {
+            let ca = &self.inventory.ca().name;
+            let step = "telling the CA what was delivered";
+            let _act = self.journal.act(self.events, ca, step, Vec::new()).await?;
+            let keep_keys = self.inventory.ca().settings.keep_issued_keys;
+            self.call(agent, Request::Delivered { leaves, keep_keys })
+                .await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn recap(
+        &self,
+        world: &World,
+        outcome: &Outcome,
+        proofs: &[Proof],
+        begun: Instant,
+    ) -> Exit {
+        let problems = world.plan.problems.iter();
+        let refused: BTreeSet<&str> = problems.map(|problem| problem.host.as_str()).collect();
+        // A check counts on the daemon it is about, unless --limit leaves that one out.
+        let listed: HashSet<&str> = self.hosts().iter().map(|host| host.name.as_str()).collect();
+        let mut verdicts: HashMap<&str, Vec<Verdict>> = HashMap::new();
+        for proof in proofs {
+            let daemon = proof.to.as_str();
+            let about = if listed.contains(daemon) {
+                daemon
+            } else {
+                host_of(&proof.from)
+            };
+            let own = verdicts.entry(about).or_default();
+            own.push(proof.verdict);
+        }
+        let mut issued_for: HashMap<&str, usize> = HashMap::new();
+        for change in world.plan.changes().filter(|change| !change.is_on_node()) {
+            *issued_for.entry(change.host.as_str()).or_default() += 1;
+        }
+        let mut hosts = Vec::new();
+        for host in self.hosts() {
+            let name = host.name.as_str();
+            let own = verdicts.get(name).map_or(&[][..], Vec::as_slice);
+            let of = |verdict| own.iter().filter(|seen| **seen == verdict).count();
+            let issued = issued_for.get(name).copied().unwrap_or(0);
+            let placed = outcome.changed.get(name).copied().unwrap_or(0);
+            let only_issued = if self.options.check || placed > 0 {
+                0
+            } else {
+                issued
+            };
+            let missing = world.missing.get(name);
+            let unreachable =
+                missing == Some(&FailureKind::Unreachable) || outcome.unreachable.contains(name);
+            let failed =
+                outcome.failed.contains(name) || refused.contains(name) || missing.is_some();
+            hosts.push(HostRecap {
+                host: name.to_owned(),
+                changed: placed.max(only_issued),
+                proved: of(Verdict::Proved),
+                not_proved: of(Verdict::NotProved) + of(Verdict::Unreachable),
+                failed: usize::from(failed && !unreachable) + of(Verdict::Failed),
+                not_done: outcome.not_done.get(name).map_or(0, Vec::len),
+                skipped: outcome.skipped.get(name).map_or(0, Vec::len),
+                unreachable,
+                restarts: outcome.away.get(name).map_or(0, |away| away.restarts),
+                away_milliseconds: outcome.away.get(name).map_or(0, |away| away.milliseconds),
+                still_away: outcome.away.get(name).is_some_and(|away| away.still),
+            });
+        }
+        let unreachable = hosts.iter().any(|host| host.unreachable);
+        let failed = hosts.iter().any(|host| {
+            let name = host.host.as_str();
+            !host.unreachable
+                && (outcome.failed.contains(name)
+                    || refused.contains(name)
+                    || world.missing.contains_key(name))
+        });
+        self.events.emit(Event::Recap {
+            hosts,
+            milliseconds: begun.elapsed().as_millis(),
+        });
+        if self.interrupt.is_asked() {
+            return Exit::Interrupted;
+        }
+        if failed {
+            Exit::Failed
+        } else if unreachable {
+            Exit::Unreachable
+        } else if proofs.iter().any(|proof| !proof.verdict.is_fine()) {
+            Exit::NotProved
+        } else if self.options.check && self.options.exit_code && !world.plan.is_empty() {
+            Exit::ChangesNeeded
+        } else {
+            Exit::Fine
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! How a run ends: its exit code, and why it ended early.
+
+use crate::agent::StartError;
+use crate::journal::JournalError;
+use crate::passphrase::PassphraseError;
+use crate::session::causes;
+use base::event::{Error, ErrorKind, FailureKind};
+
+/// How a run ended; the numbers are documented in docs/exit-codes.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Fine = 0,
+    /// Something that should always work did not.
+    Internal = 1,
+    /// Command line, inventory or playbook are wrong; nothing was touched.
+    Usage = 2,
+    /// With `--check --exit-code`: there is something to change.
+    ChangesNeeded = 3,
+    /// A change failed on some host, or a host could not be planned for.
+    Failed = 4,
+    Unreachable = 5,
+    /// Everything was done, and some proof failed or could not be made.
+    NotProved = 6,
+    /// Another run holds the CA's lock.
+    Locked = 7,
+    /// A restart would stop running containers, and nobody has agreed to it.
+    ContainersRunning = 8,
+    Interrupted = 130,
+}
+
+/// A run that ended early, before any change was made on a daemon or client.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
+    /// Who, where, since when, on which node.
+    #[error("another run holds the lock of this CA: {0}")]
+    Locked(String),
+    #[error("restarting docker would stop {what}; nothing was changed")]
+    ContainersRunning {
+        what: String,
+        /// The operator said no.
+        asked: bool,
+        /// Earlier changes are taken back: no setting of the inventory keeps containers running.
+        goes_back: bool,
+    },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the CA agent on {host} failed")]
+    Agent { host: String, source: StartError },
+    #[error("{} cannot be read", path.display())]
+    Program {
+        path: std::path::PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the CA node {host} is missing")]
+    NoAuthority { host: String, kind: FailureKind },
+    #[error("there is no CA on {host} yet")]
+    NoCertificate { host: String },
+    /// What was asked for cannot be done with this CA, or with this file.
+    #[error("{message}")]
+    Refused {
+        /// The host it is about; none for a file on the controller.
+        host: Option<String>,
+        step: &'static str,
+        message: String,
+        hint: Option<String>,
+    },
+    #[error("interrupted; no daemon and no client was changed")]
+    Interrupted,
+    #[error("the prompt ended without an answer")]
+    Prompt(#[source] tokio::task::JoinError),
+}
+
+impl RunError {
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Passphrase(error) => Some(error.hint()),
+            Self::Locked(_) => Some("wait for it, with --wait 5m for instance".to_owned()),
+            Self::Journal(error) => Some(error.hint()),
+            Self::Agent { source, .. } => source.hint(),
+            Self::Program { .. } => {
+                Some("--agent-program names a static build of this program".to_owned())
+            }
+            Self::NoAuthority { host, .. } => Some(format!(
+                "nothing can be issued without {host}; what is said about it above comes first"
+            )),
+            Self::NoCertificate { .. } => {
+                Some("deploy once by hand: dtls-deploy INVENTORY".to_owned())
+            }
+            Self::ContainersRunning {
+                goes_back: true, ..
+            } => Some(
+                "--allow-container-restart agrees to it; live-restore itself may be among what is taken back here"
+                    .to_owned(),
+            ),
+            Self::ContainersRunning { asked: true, .. } => Some(
+                "dtls_live_restore: true in the inventory keeps containers running through a restart"
+                    .to_owned(),
+            ),
+            Self::ContainersRunning { asked: false, .. } => Some(
+                "there is no terminal to ask on: --allow-container-restart agrees to it; dtls_live_restore: true in the inventory keeps containers running"
+                    .to_owned(),
+            ),
+            Self::Refused { hint, .. } => hint.clone(),
+            Self::Interrupted | Self::Prompt(_) => None,
+        }
+    }
+
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Locked(_) => Exit::Locked,
+            Self::ContainersRunning { .. } => Exit::ContainersRunning,
+            Self::Passphrase(_)
+            | Self::Program { .. }
+            | Self::Journal(_)
+            | Self::Refused { host: None, .. } => Exit::Usage,
+            Self::NoAuthority {
+                kind: FailureKind::Unreachable,
+                ..
+            } => Exit::Unreachable,
+            Self::Agent { .. }
+            | Self::NoAuthority { .. }
+            | Self::NoCertificate { .. }
+            | Self::Refused { .. } => Exit::Failed,
+            Self::Interrupted => Exit::Interrupted,
+            Self::Prompt(_) => Exit::Internal,
+        }
+    }
+
+    /// The event that says it.
+    #[must_use]
+    pub fn event(&self) -> Error {
+        let (kind, host, step) = match self {
+            Self::Passphrase(_) => (ErrorKind::Passphrase, None, "open the CA's key"),
+            Self::Locked(_) => (ErrorKind::Locked, None, "take the CA's lock"),
+            Self::ContainersRunning { .. } => (
+                ErrorKind::ContainersRunning,
+                None,
+                "ask before containers are stopped",
+            ),
+            Self::Journal(_) => (ErrorKind::Journal, None, "write the journal"),
+            Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
+            Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
+            Self::NoCertificate { host } => (ErrorKind::Authority, Some(host), "look at the CA"),
+            Self::Program { .. } => (ErrorKind::Usage, None, "read the agent's program"),
+            Self::Refused {
+                host: None, step, ..
+            } => (ErrorKind::Usage, None, *step),
+            Self::Refused { host, step, .. } => (ErrorKind::Authority, host.as_ref(), *step),
+            Self::Interrupted => (ErrorKind::Interrupted, None, "before any change"),
+            Self::Prompt(_) => (ErrorKind::Internal, None, "ask for the passphrase"),
+        };
+        Error {
+            kind,
+            host: host.cloned(),
+            place: None,
+            step: step.to_owned(),
+            message: self.to_string(),
+            causes: match self {
+                Self::Journal(error) => error.reason().map(str::to_owned).into_iter().collect(),
+                _ => causes(self),
+            },
+            hint: self.hint(),
+        }
+    }
+}

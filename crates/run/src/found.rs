@@ -1,0 +1,241 @@
+//! The proof of a run that leaves hosts otherwise than the inventory says: `rollback` and
+//! `remove`.
+//!
+//! Comes in: the facts of the hosts after the run. Goes out: proofs. A daemon that speaks TLS is
+//! measured by its own files; one that does not has a closed port and a local socket.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+
+use super::{Run, World};
+use crate::agent::Program;
+use crate::apply::{InPlace, PROBE_CLIENTS};
+use crate::session::Node;
+use crate::verify::{Expectations, closed, verify};
+use base::event::{Check, Event, Proof, Verdict};
+use inventory::{Host, Inventory, Listen};
+use node::facts::{FactRequest, NodeFacts};
+use pki::{Certificate, Role};
+use plan::host::address::DaemonAddress;
+use plan::host::leaf::location as leaf_location;
+use plan::launch::launched;
+use plan::launch::listens_as_declared;
+use plan::playbook::After;
+
+impl Run<'_> {
+    pub(super) async fn prove_found(
+        &self,
+        world: &World,
+        program: &Program,
+        in_place: &InPlace,
+        after: After,
+    ) -> Vec<Proof> {
+        let mut facts = if world.plan.is_empty() {
+            world.facts.clone()
+        } else {
+            self.read_again(program, &world.nodes).await.0
+        };
+        self.look_at_certificates(world, &mut facts).await;
+        let mut about = self.playbook.limited(self.inventory).into_owned();
+        // Why nothing was done there is said.
+        let is_refused = |host: &str| world.plan.problems.iter().any(|found| found.host == host);
+        about.hosts.retain(|host| !is_refused(&host.name));
+        let mut expectations = Expectations {
+            authorities: self.materials(world).authorities(),
+            ..Expectations::default()
+        };
+        let mut without_tls = Vec::new();
+        for host in &mut about.hosts {
+            let Some(facts) = facts.get(&host.name) else {
+                (host.is_daemon, host.is_client) = (false, false);
+                continue;
+            };
+            let is_daemon = host.is_daemon;
+            host.is_daemon = is_daemon && as_found(host, facts, &mut expectations);
+            if is_daemon && !host.is_daemon {
+                without_tls.push(host.clone());
+            }
+            if let Some(bundle) = bundle(host, Role::Client, facts) {
+                let key = (host.name.clone(), Role::Client);
+                expectations.trusted.insert(key, bundle);
+            }
+            host.identities.retain(|holder| has_files(holder, facts));
+            host.is_client &= has_files(host, facts);
+        }
+        let mut proofs = verify(&world.nodes, &about, &expectations, self.events).await;
+        let mut others = self.closed(world, &facts, &without_tls).await;
+        if after == After::Remove {
+            others.extend(self.removed(world, &about, &facts, in_place));
+        }
+        for proof in &others {
+            self.events.emit(Event::Proof(proof.clone()));
+        }
+        proofs.append(&mut others);
+        proofs
+    }
+
+    /// Daemons may read other certificates than the inventory names.
+    pub(super) async fn look_at_certificates(
+        &self,
+        world: &World,
+        facts: &mut BTreeMap<String, NodeFacts>,
+    ) {
+        for daemon in self.inventory.daemons() {
+            let (Some(facts), Some(node)) =
+                (facts.get_mut(&daemon.name), world.nodes.get(&daemon.name))
+            else {
+                continue;
+            };
+            let found = launched(daemon, facts, &[]);
+            let paths = match found.mode {
+                Some(_) => found.paths,
+                None => continue,
+            };
+            let is_known = |path: &String| {
+                let file = facts.regular(path);
+                file.is_some_and(|file| file.content.is_some())
+            };
+            let mut request = FactRequest::default();
+            let unknown = [paths.ca, paths.certificate];
+            let unknown = unknown.into_iter().filter(|path| !is_known(path));
+            request.bundles.extend(unknown);
+            if request.bundles.is_empty() {
+                continue;
+            }
+            // What is not known is not proved.
+            if let Ok(more) = node.facts(daemon.as_root, &request).await {
+                facts.files.extend(more.files);
+            }
+        }
+    }
+
+    /// Daemons without TLS, tried from clients, or from themselves where there is none.
+    async fn closed(
+        &self,
+        world: &World,
+        facts: &BTreeMap<String, NodeFacts>,
+        daemons: &[Host],
+    ) -> Vec<Proof> {
+        let attempts = daemons.iter().filter_map(|daemon| {
+            let own: &Node = world.nodes.get(&daemon.name)?;
+            let facts = facts.get(&daemon.name)?;
+            if facts.unit.as_ref()?.active_state() != "active" {
+                return None;
+            }
+            let clients = self.inventory.clients();
+            let mut from: Vec<&Node> = clients
+                .filter(|client| client.name != daemon.name)
+                .filter_map(|client| Some(&**world.nodes.get(&client.name)?))
+                .take(PROBE_CLIENTS)
+                .collect();
+            if from.is_empty() {
+                from.push(own);
+            }
+            // Somebody's own setting, which the plan has warned of.
+            let is_open = listens_as_declared(daemon, facts, &[]);
+            let listen = daemon.settings.listen.iter().filter(|_| !is_open);
+            let reached = &daemon.connection.address;
+            let addresses = listen.filter_map(|at| DaemonAddress::listened(&at.text, reached));
+            let addresses: Vec<DaemonAddress> = addresses.collect();
+            Some(async move { closed(daemon, own, &from, &addresses).await })
+        });
+        join_all(attempts).await.concat()
+    }
+
+    /// Whether what was to be removed is gone: a plan made again finds nothing.
+    fn removed(
+        &self,
+        world: &World,
+        about: &Inventory,
+        facts: &BTreeMap<String, NodeFacts>,
+        in_place: &InPlace,
+    ) -> Vec<Proof> {
+        let again = self.plan(facts);
+        let hosts = about.hosts.iter().filter(|host| {
+            let was_done = world.plan.count(&host.name) == 0 || in_place.has_changed(&host.name);
+            let plays = &self.playbook.plays;
+            let has_role = self.inventory.host(&host.name);
+            let has_role = has_role.is_some_and(|host| host.is_daemon || host.is_client);
+            let is_planned = plays.iter().any(|play| play.includes(host));
+            facts.contains_key(&host.name) && has_role && is_planned && was_done
+        });
+        let proofs = hosts.map(|host| {
+            let left = again.changes().filter(|change| change.host == host.name);
+            let left: Vec<&str> = left.map(|change| change.subject.as_str()).collect();
+            let refused = again.problems.iter().find(|found| found.host == host.name);
+            let (verdict, seen) = match refused {
+                Some(refused) => (Verdict::NotProved, refused.refusal.message.clone()),
+                None if left.is_empty() => (Verdict::Proved, "nothing to remove".to_owned()),
+                None => (Verdict::Failed, left.join(", ")),
+            };
+            Proof {
+                from: host.name.clone(),
+                to: host.name.clone(),
+                check: Check::Removed,
+                verdict,
+                seen,
+            }
+        });
+        proofs.collect()
+    }
+}
+
+/// Makes the settings of a daemon those by which it runs, and what is expected of it what it
+/// has; whether it speaks TLS.
+pub(super) fn as_found(
+    daemon: &mut Host,
+    facts: &NodeFacts,
+    expectations: &mut Expectations,
+) -> bool {
+    let found = launched(daemon, facts, &[]);
+    let Some(mode) = found.mode else {
+        return false;
+    };
+    let settings = &mut daemon.settings;
+    settings.daemon_mode = mode;
+    settings.listen = vec![Listen {
+        text: found.address.url(),
+        host: found.address.host,
+        port: found.address.port,
+    }];
+    let paths = [&found.paths.ca, &found.paths.certificate, &found.paths.key];
+    if let [
+        Some((ca_in, ca)),
+        Some((cert_in, cert)),
+        Some((key_in, key)),
+    ] = paths.map(|path| path.rsplit_once('/'))
+        && ca_in == cert_in
+        && cert_in == key_in
+    {
+        cert_in.clone_into(&mut settings.daemon_dir);
+        ca.clone_into(&mut settings.daemon_files.ca);
+        cert.clone_into(&mut settings.daemon_files.cert);
+        key.clone_into(&mut settings.daemon_files.key);
+    }
+    let key = (daemon.name.clone(), Role::Daemon);
+    if let Some(bundle) = bundle(daemon, Role::Daemon, facts) {
+        expectations.trusted.insert(key, bundle);
+    }
+    let certificate = facts.regular(&found.paths.certificate);
+    let certificate = certificate.and_then(|file| file.content.as_deref());
+    if let Some(certificate) = certificate.and_then(|bytes| Certificate::from_pem(bytes).ok()) {
+        let der = certificate.der().to_vec();
+        expectations.served.insert(daemon.name.clone(), der);
+    }
+    true
+}
+
+fn bundle(host: &Host, role: Role, facts: &NodeFacts) -> Option<Vec<Certificate>> {
+    let (directory, files) = leaf_location(host, role);
+    let file = facts.regular(&format!("{directory}/{}", files.ca))?;
+    Certificate::bundle_from_pem(file.content.as_deref()?).ok()
+}
+
+/// Whether a client has what its mode shows.
+fn has_files(holder: &Host, facts: &NodeFacts) -> bool {
+    let (directory, files) = leaf_location(holder, Role::Client);
+    let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
+    let shows = holder.settings.client_mode.shows_certificate();
+    is_there(&files.ca) && (!shows || is_there(&files.cert))
+}

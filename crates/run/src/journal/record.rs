@@ -1,0 +1,403 @@
+//! A journal read again: what a run did, and how it ended.
+//!
+//! Comes in: the file of one run. Goes out: a [`Record`], for
+//! [`dtls_deploy::history`] and for the run that finds it unfinished. What a crash
+//! tore off in the middle of a line is not there.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::place;
+use base::event::{Event, Proof};
+
+/// Lines that are the journal's own; all others are events.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Own {
+    /// The first line. `inventory` is absolute, so that it can be compared.
+    Journal {
+        run: String,
+        inventory: PathBuf,
+        #[serde(with = "time::serde::rfc3339")]
+        time: OffsetDateTime,
+    },
+    /// Another run has looked at what this one left.
+    Adopted {
+        by: String,
+        #[serde(with = "time::serde::rfc3339")]
+        time: OffsetDateTime,
+    },
+}
+
+#[derive(Deserialize)]
+struct Timed {
+    #[serde(with = "time::serde::rfc3339")]
+    time: OffsetDateTime,
+    #[serde(flatten)]
+    event: Event,
+}
+
+fn text(own: &Own) -> String {
+    // It holds nothing that JSON could not.
+    serde_json::to_string(own).unwrap_or_default()
+}
+
+/// The first line of a journal.
+pub(super) fn header(run: &str, inventory: &Path, time: OffsetDateTime) -> String {
+    text(&Own::Journal {
+        run: run.to_owned(),
+        inventory: inventory.to_owned(),
+        time,
+    })
+}
+
+/// The line that says that another run has looked.
+pub(super) fn adopted(by: &str, time: OffsetDateTime) -> String {
+    text(&Own::Adopted {
+        by: by.to_owned(),
+        time,
+    })
+}
+
+/// What a run was changing and did not come back from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenAct {
+    pub host: String,
+    pub step: String,
+    /// As in the plan.
+    pub what: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    UnderWay,
+    Fine,
+    /// On these hosts something failed, or they were not reached.
+    Failed(Vec<String>),
+    /// Everything was done; these daemons are not proved.
+    NotProved(Vec<String>),
+    Interrupted,
+    /// Left after a second Ctrl-C, with acts under way.
+    Abandoned(Vec<OpenAct>),
+    /// It could not go on, and why.
+    Error(String),
+    /// Its journal just stops: killed, or the machine's power was cut.
+    Silent(Vec<OpenAct>),
+}
+
+/// One run as its journal tells it.
+#[derive(Debug)]
+pub struct Record {
+    pub path: PathBuf,
+    pub run: String,
+    /// Absolute.
+    pub inventory: PathBuf,
+    /// UTC.
+    pub begun: OffsetDateTime,
+    pub events: Vec<(OffsetDateTime, Event)>,
+    /// Runs that have looked at what this one left.
+    pub adopted: Vec<String>,
+    is_at_work: bool,
+}
+
+impl Record {
+    /// Reads a journal; `None` where it has no first line, because its run has
+    /// just made it or died over it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(path: &Path) -> std::io::Result<Option<Self>> {
+        let mut file = File::open(path)?;
+        // Asked first: what ends in between is seen as ended.
+        let is_at_work = place::is_at_work(&file);
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines = text.lines();
+        let Some(Ok(Own::Journal {
+            run,
+            inventory,
+            time: begun,
+        })) = lines.next().map(serde_json::from_str)
+        else {
+            return Ok(None);
+        };
+        let mut events = Vec::new();
+        let mut adopted = Vec::new();
+        for line in lines {
+            if let Ok(Timed { time, event }) = serde_json::from_str(line) {
+                events.push((time, event));
+            } else if let Ok(Own::Adopted { by, .. }) = serde_json::from_str(line) {
+                adopted.push(by);
+            }
+        }
+        // The journal is made with the first act, and that is not the beginning.
+        let run_event = events
+            .iter()
+            .find(|(_, event)| matches!(event, Event::Run { .. }));
+        let begun = run_event.map_or(begun, |(time, _)| *time);
+        Ok(Some(Self {
+            path: path.to_owned(),
+            run,
+            inventory,
+            begun,
+            events,
+            adopted,
+            is_at_work,
+        }))
+    }
+
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Event> {
+        self.events.iter().map(|(_, event)| event)
+    }
+
+    /// Acts that were begun and did not come to an end.
+    #[must_use]
+    pub fn open_acts(&self) -> Vec<OpenAct> {
+        let mut open: Vec<OpenAct> = Vec::new();
+        for event in self.all() {
+            match event {
+                Event::Act { host, step, what } => open.push(OpenAct {
+                    host: host.clone(),
+                    step: step.clone(),
+                    what: what.clone(),
+                }),
+                Event::ActEnded { host, step } => {
+                    let ended = open
+                        .iter()
+                        .position(|act| act.host == *host && act.step == *step);
+                    if let Some(ended) = ended {
+                        open.remove(ended);
+                    }
+                }
+                _ => {}
+            }
+        }
+        open
+    }
+
+    /// How it ended.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        if self.is_at_work {
+            return Ending::UnderWay;
+        }
+        let last = self.all().rev().find(|event| {
+            matches!(
+                event,
+                Event::Recap { .. } | Event::Error(_) | Event::Abandoned { .. }
+            )
+        });
+        let interrupted = self
+            .all()
+            .any(|event| matches!(event, Event::Interrupted { .. }));
+        match last {
+            None => Ending::Silent(self.open_acts()),
+            Some(Event::Abandoned { .. }) => Ending::Abandoned(self.open_acts()),
+            Some(_) if interrupted => Ending::Interrupted,
+            Some(Event::Error(error)) => Ending::Error(error.message.clone()),
+            Some(Event::Recap { hosts, .. }) => {
+                let about = self.failures();
+                let failed: Vec<String> = hosts
+                    .iter()
+                    .filter(|host| host.unreachable || about.contains(host.host.as_str()))
+                    .map(|host| host.host.clone())
+                    .collect();
+                let unproved = self.unproved();
+                if !failed.is_empty() {
+                    Ending::Failed(failed)
+                } else if unproved.is_empty() {
+                    Ending::Fine
+                } else {
+                    Ending::NotProved(unproved)
+                }
+            }
+            Some(_) => Ending::Fine,
+        }
+    }
+
+    fn failures(&self) -> BTreeSet<&str> {
+        self.all()
+            .filter_map(|event| match event {
+                Event::Failed(failure) => Some(failure.host.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Daemons whose proof of the last plan is not fine: a rollover makes many plans, and what
+    /// an earlier one could not show does not count when a later one does.
+    fn unproved(&self) -> Vec<String> {
+        let is_plan = |(_, event): &(OffsetDateTime, Event)| matches!(event, Event::Plan { .. });
+        let last = self.events.iter().rposition(is_plan).unwrap_or(0);
+        let daemons: BTreeSet<&String> = self
+            .all()
+            .skip(last)
+            .filter_map(|event| match event {
+                Event::Proof(Proof { to, verdict, .. }) if !verdict.is_fine() => Some(to),
+                _ => None,
+            })
+            .collect();
+        daemons.into_iter().cloned().collect()
+    }
+
+    /// The playbook, and how many hosts the run was about.
+    #[must_use]
+    pub fn about(&self) -> (&str, usize) {
+        self.all()
+            .find_map(|event| match event {
+                Event::Run {
+                    playbook, hosts, ..
+                } => Some((playbook.as_str(), hosts.len())),
+                _ => None,
+            })
+            .unwrap_or(("", 0))
+    }
+
+    /// Changes that were made, and hosts on which something failed.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        let changed = self
+            .all()
+            .filter(|event| matches!(event, Event::Changed { .. }))
+            .count();
+        (changed, self.failures().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::json::line;
+    use base::event::{Check, Failure, FailureKind, HostRecap, SCHEMA, Verdict};
+
+    const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
+
+    fn act(host: &str, step: &str) -> Event {
+        Event::Act {
+            host: host.to_owned(),
+            step: step.to_owned(),
+            what: Vec::new(),
+        }
+    }
+
+    fn ended(host: &str, step: &str) -> Event {
+        Event::ActEnded {
+            host: host.to_owned(),
+            step: step.to_owned(),
+        }
+    }
+
+    fn failed(host: &str) -> Event {
+        Event::Failed(Failure {
+            host: host.to_owned(),
+            kind: FailureKind::Failed,
+            step: String::new(),
+            message: String::new(),
+            causes: Vec::new(),
+            detail: Vec::new(),
+            hint: None,
+        })
+    }
+
+    fn recap(host: &str) -> Event {
+        Event::Recap {
+            hosts: vec![HostRecap {
+                host: host.to_owned(),
+                changed: 1,
+                proved: 0,
+                not_proved: 0,
+                failed: 0,
+                not_done: 0,
+                skipped: 0,
+                unreachable: false,
+                restarts: 0,
+                away_milliseconds: 0,
+                still_away: false,
+            }],
+            milliseconds: 1,
+        }
+    }
+
+    fn record(events: &[Event], tail: &str) -> Record {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run.jsonl");
+        let mut text = header("run", Path::new("/i.yaml"), NOW) + "\n";
+        text += &line(
+            &Event::Run {
+                schema: SCHEMA,
+                version: String::new(),
+                run: "run".to_owned(),
+                inventory: "i.yaml".to_owned(),
+                playbook: "deploy".to_owned(),
+                hosts: vec!["node3".to_owned()],
+                check: false,
+            },
+            NOW,
+        )
+        .unwrap();
+        text.push('\n');
+        for event in events {
+            text += &line(event, NOW).unwrap();
+            text.push('\n');
+        }
+        std::fs::write(&path, text + tail).unwrap();
+        Record::read(&path).unwrap().unwrap()
+    }
+
+    #[test]
+    fn how_it_ended_follows_from_what_it_said() {
+        let begun = || act("node3", "restarting docker");
+        let done = || ended("node3", "restarting docker");
+        let fine = record(&[begun(), done(), recap("node3")], "");
+        assert_eq!(fine.ending(), Ending::Fine);
+        let bad = record(&[begun(), done(), failed("node3"), recap("node3")], "");
+        assert_eq!(bad.ending(), Ending::Failed(vec!["node3".to_owned()]));
+        let interrupted = Event::Interrupted {
+            waiting: Vec::new(),
+        };
+        let stopped = record(&[begun(), interrupted, done(), recap("node3")], "");
+        assert_eq!(stopped.ending(), Ending::Interrupted);
+        let other = ended("node4", "restarting docker");
+        // The last line is torn.
+        let killed = record(&[begun(), other], "{\"event\":\"rec");
+        let open = vec![OpenAct {
+            host: "node3".to_owned(),
+            step: "restarting docker".to_owned(),
+            what: Vec::new(),
+        }];
+        assert_eq!(killed.ending(), Ending::Silent(open));
+        assert_eq!(killed.about(), ("deploy", 1));
+    }
+
+    #[test]
+    fn what_the_last_plan_proved_counts() {
+        let plan = || Event::Plan {
+            changes: Vec::new(),
+            batches: Vec::new(),
+        };
+        let proof = |verdict| {
+            Event::Proof(Proof {
+                from: "node1".to_owned(),
+                to: "node3".to_owned(),
+                check: Check::Accepted,
+                verdict,
+                seen: String::new(),
+            })
+        };
+        let (good, bad) = (proof(Verdict::Proved), proof(Verdict::NotProved));
+        let later = record(
+            &[plan(), bad.clone(), plan(), good.clone(), recap("node3")],
+            "",
+        );
+        assert_eq!(later.ending(), Ending::Fine);
+        let now = record(&[plan(), good, plan(), bad, recap("node3")], "");
+        assert_eq!(now.ending(), Ending::NotProved(vec!["node3".to_owned()]));
+    }
+}

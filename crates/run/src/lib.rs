@@ -1,0 +1,428 @@
+//! One run: inventory and playbook in, an exit code out.
+//!
+//! ```text
+//! facts ──> plan ──> [CA agent: lock, look again, issue] ──> apply ──> verify ──> recap
+//! ```
+//!
+//! Facts are read without the lock, so that a run that changes nothing needs
+//! no agent. A run that does takes the lock and compares what the agent sees
+//! with what the plan was made from; where the CA has moved on meanwhile, it
+//! reads and plans again, under the lock.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use time::{OffsetDateTime, UtcOffset};
+
+use crate::agent::{Program, RunningAgent};
+use crate::apply::{Apply, InPlace, Materials, Outcome, issue};
+use crate::interrupt::Interrupt;
+use crate::journal::{Act, Journal};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use base::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
+use base::secret::Secret;
+use inventory::{Host, Inventory};
+use node::SshContext;
+use node::facts::{FactRequest, NodeFacts};
+use pki::Bundle;
+use plan::orchestrator;
+use plan::orchestrator::plan;
+use plan::playbook::Allowed;
+use plan::playbook::Playbook;
+use plan::playbook::after;
+use plan::{Action, Plan, leave_out_shared};
+
+mod abandoned;
+mod access;
+mod adopt;
+pub mod agent;
+pub mod apply;
+mod authority;
+mod backup;
+mod consent;
+mod ending;
+mod error;
+mod forwarding;
+mod found;
+mod holder;
+pub mod interrupt;
+pub mod journal;
+mod left;
+mod lock;
+pub mod look;
+pub mod passphrase;
+mod prove;
+pub mod report;
+mod revoke;
+mod rollover;
+mod round;
+pub mod session;
+mod show;
+pub mod verify;
+
+pub use adopt::AdoptOptions;
+pub use authority::Task;
+pub use backup::{BackupOptions, RestoreOptions};
+pub use error::{Exit, RunError};
+pub use holder::run_id;
+pub use revoke::RevokeOptions;
+
+/// What the command line asked for.
+// Its flags are independent of each other.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Plan and show, change nothing.
+    pub check: bool,
+    /// With `check`: say by the exit code whether something would change.
+    pub exit_code: bool,
+    pub diff: bool,
+    /// Containers may be stopped by a restart without a question.
+    pub allow_container_restart: bool,
+    /// The first failure stops everything that has not begun.
+    pub fail_fast: bool,
+    /// Hosts worked on at one time.
+    pub forks: usize,
+    pub passphrase: passphrase::Source,
+    pub passwords: Passwords,
+    pub agent_program: Option<std::path::PathBuf>,
+    /// Seconds to wait for another run's lock.
+    pub wait_seconds: u64,
+    pub deadlines: Deadlines,
+    /// Plans are made and carried out until there is nothing left to do.
+    pub until_done: bool,
+    /// What the command line allows by name.
+    pub allowed: Allowed,
+}
+
+/// The run itself.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pub id: String,
+    /// This machine's time zone, which maintenance windows are in.
+    pub zone: UtcOffset,
+    pub inventory: &'a Inventory,
+    pub playbook: &'a Playbook,
+    /// What replaces the CA, where this run may begin that by itself.
+    pub rotation: Option<&'a Playbook>,
+    pub options: &'a Options,
+    pub context: &'a SshContext,
+    pub events: &'a Events,
+    /// Where what is about to be changed is written first.
+    pub journal: &'a Journal,
+    pub interrupt: &'a Interrupt,
+}
+
+struct World {
+    nodes: BTreeMap<String, Arc<Node>>,
+    facts: BTreeMap<String, NodeFacts>,
+    missing: BTreeMap<String, FailureKind>,
+    plan: Plan,
+}
+
+impl Run<'_> {
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// When it ends before anything was changed on daemons and clients.
+    pub async fn execute(&self) -> Result<Exit, RunError> {
+        let begun = Instant::now();
+        self.announce();
+        if self.options.until_done && !self.options.check {
+            return self.roll_over(begun).await;
+        }
+        let left = self.left_behind();
+        let program = self.program()?;
+        let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        self.refuse_unknown_abandoned(&world)?;
+        if let Some(rotation) = self.rotation
+            && let Some(why) = world.plan.rollover_due.clone()
+        {
+            return self
+                .roll_over_by_itself(rotation, &why, world, &program, &left, begun)
+                .await;
+        }
+        let (mut outcome, mut proofs) = self.round(&mut world, 0, &program, &left).await?;
+        if self.marks_foreign(&mut world, &program, &proofs).await? {
+            let (later, again) = self.round(&mut world, 1, &program, &[]).await?;
+            outcome.absorb(later);
+            proofs = again;
+        }
+        if self.interrupt.is_asked() {
+            self.stopped(&outcome);
+        }
+        let exit = self.recap(&world, &outcome, &proofs, begun);
+        // A connection that is stuck holds up no other.
+        let closing = world.nodes.values().map(|node| node.connection.close());
+        futures::future::join_all(closing).await;
+        Ok(exit)
+    }
+
+    /// The first event.
+    fn announce(&self) {
+        self.events.emit(Event::Run {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.id.clone(),
+            inventory: self.inventory.path.display().to_string(),
+            playbook: self.playbook.name.clone(),
+            hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
+            check: self.options.check,
+        });
+    }
+
+    /// What the CA agent is started from.
+    fn program(&self) -> Result<Program, RunError> {
+        Program::read(self.options.agent_program.clone()).map_err(|source| {
+            let path = self.options.agent_program.clone();
+            let path = path.unwrap_or_else(|| "/proc/self/exe".into());
+            RunError::Program { path, source }
+        })
+    }
+
+    /// Carries the plan out, and begins with the proof when there is nothing left to
+    /// do that it would see.
+    async fn apply_and_prove(
+        &self,
+        world: &World,
+        pass: usize,
+        materials: &Materials,
+        program: &Program,
+    ) -> (Outcome, Vec<Proof>) {
+        let in_place = InPlace::default();
+        let apply = self.apply(world, pass, &in_place);
+        let applying = apply.run(&world.plan, materials);
+        if !world.plan.verify || after(self.playbook).is_some() {
+            let outcome = applying.await;
+            let proofs = self.proved(world, materials, &in_place, program).await;
+            return (outcome, proofs);
+        }
+        // It is told after what was done.
+        let (aside, told) = Events::aside();
+        let early = async {
+            in_place.reached().await;
+            let proving = self.prove(world, materials, &in_place, &aside);
+            self.interrupt.or(proving).await
+        };
+        let (outcome, proofs) = tokio::join!(applying, early);
+        if in_place.is_withdrawn() {
+            let proofs = self.proved(world, materials, &in_place, program).await;
+            return (outcome, proofs);
+        }
+        for event in told.take() {
+            self.events.emit(event);
+        }
+        (outcome, proofs.unwrap_or_default())
+    }
+
+    fn apply<'a>(&'a self, world: &'a World, pass: usize, in_place: &'a InPlace) -> Apply<'a> {
+        Apply {
+            inventory: self.inventory,
+            playbook: self.playbook,
+            nodes: &world.nodes,
+            facts: &world.facts,
+            events: self.events,
+            journal: self.journal,
+            forks: self.options.forks,
+            pass,
+            fail_fast: self.options.fail_fast,
+            interrupt: self.interrupt,
+            in_place,
+        }
+    }
+
+    /// What the CA has, and nothing issued yet.
+    fn materials(&self, world: &World) -> Materials {
+        let mut materials = Materials::new(self.ca_text(&world.facts, "ca.pem"));
+        materials.next_pem = self.ca_text(&world.facts, "next/ca.pem");
+        materials.bundles.clone_from(&world.plan.bundles);
+        materials
+    }
+
+    /// Work that changes nothing, unless an interruption comes first.
+    async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
+        self.interrupt.or(work).await.ok_or(RunError::Interrupted)
+    }
+
+    /// Every host that some play runs on, and the CA, in the inventory's order.
+    fn hosts(&self) -> Vec<&Host> {
+        self.inventory
+            .hosts
+            .iter()
+            .filter(|host| host.is_ca || self.playbook.plays.iter().any(|play| play.includes(host)))
+            .collect()
+    }
+
+    fn request(&self, host: &Host, program: &Program) -> FactRequest {
+        let mut request = FactRequest::default();
+        orchestrator::request(self.playbook, self.inventory, host, &mut request);
+        if host.is_ca {
+            request.present.insert(program.path(host.as_root));
+        }
+        request
+    }
+
+    /// Facts of every host, and the plan that follows from them.
+    async fn look(&self, program: &Program, known: BTreeMap<String, Arc<Node>>) -> World {
+        let wanted: Vec<(&Host, FactRequest)> = self
+            .hosts()
+            .into_iter()
+            .map(|host| (host, self.request(host, program)))
+            .collect();
+        // Connections that are there already are kept.
+        let (fresh, again): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .partition(|(host, _)| !known.contains_key(&host.name));
+        let how = Gathering {
+            context: self.context,
+            passwords: &self.options.passwords,
+            run: &self.id,
+            forks: self.options.forks,
+            deadlines: self.options.deadlines,
+            events: self.events,
+        };
+        let gathered = gather(&fresh, how).await;
+        let mut missing = gathered.kinds();
+        let Gathered {
+            mut nodes,
+            mut facts,
+            ..
+        } = gathered;
+        if !again.is_empty() {
+            let (read, failed) = self.read_again(program, &known).await;
+            for host in read.keys() {
+                if let Some(node) = known.get(host) {
+                    nodes.insert(host.clone(), Arc::clone(node));
+                }
+            }
+            facts.extend(read);
+            missing.extend(failed);
+        }
+        leave_out_shared(&mut facts);
+        let mut plan = self.plan(&facts);
+        let unheard = self.unheard(&plan, &nodes).await;
+        if !unheard.is_empty() {
+            for (daemon, clients) in unheard {
+                if let Some(facts) = facts.get_mut(&daemon) {
+                    facts.claims.unheard = clients;
+                }
+            }
+            plan = self.plan(&facts);
+        }
+        World {
+            nodes,
+            facts,
+            missing,
+            plan,
+        }
+    }
+
+    /// The facts of nodes that are connected, and which of them did not say theirs.
+    async fn read_again(
+        &self,
+        program: &Program,
+        nodes: &BTreeMap<String, Arc<Node>>,
+    ) -> (BTreeMap<String, NodeFacts>, BTreeMap<String, FailureKind>) {
+        let reading = self.hosts().into_iter().filter_map(|host| {
+            let node = nodes.get(&host.name)?;
+            Some(async move {
+                let begun = Instant::now();
+                let request = self.request(host, program);
+                let read = node.facts(host.as_root, &request).await;
+                self.events.waited(&host.name, Phase::Facts, begun);
+                (host, read)
+            })
+        });
+        let (mut facts, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        let mut reading = futures::stream::iter(reading).buffer_unordered(self.options.forks);
+        while let Some((host, read)) = reading.next().await {
+            match read {
+                Ok(fact) => {
+                    facts.insert(host.name.clone(), fact);
+                }
+                Err(error) => {
+                    let failure = error.failure(&host.name, "read facts");
+                    missing.insert(host.name.clone(), failure.kind);
+                    self.events.emit(Event::Failed(failure));
+                }
+            }
+        }
+        (facts, missing)
+    }
+
+    fn plan(&self, facts: &BTreeMap<String, NodeFacts>) -> Plan {
+        let now = OffsetDateTime::now_utc().to_offset(self.zone);
+        plan(self.inventory, self.playbook, facts, now)
+    }
+
+    /// The CA's part. The passphrase is asked for once, when it is first needed.
+    async fn issue(
+        &self,
+        world: &World,
+        agent: &mut RunningAgent,
+        passphrase: &mut Option<Secret>,
+    ) -> Result<Materials, RunError> {
+        if passphrase.is_none() && world.plan.needs_authority_key() {
+            let new = world.plan.creates_authority();
+            *passphrase = Some(self.ca_passphrase(new).await?);
+        }
+        let ca = &self.inventory.ca().name;
+        let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
+        let _act = self.act_of_authority(&world.plan).await?;
+        let begun = Instant::now();
+        let issued = issue(
+            &world.plan,
+            &mut agent.client,
+            passphrase.as_ref(),
+            self.materials(world),
+            self.events,
+            self.inventory,
+        )
+        .await;
+        self.events.waited(ca, Phase::Keys, begun);
+        match issued {
+            Ok(materials) => Ok(materials),
+            Err(error) => {
+                let error = agent.explain(error).await;
+                Err(self.ca_error(error))
+            }
+        }
+    }
+
+    /// What the CA is about to be asked for, where it is asked for something.
+    async fn act_of_authority(&self, plan: &Plan) -> Result<Option<Act<'_>>, RunError> {
+        let mut what = Vec::new();
+        let mut step = "handing out certificates that were waiting";
+        for change in plan.changes() {
+            match change.action {
+                Action::Authority(_) => step = "creating the CA and issuing certificates",
+                Action::NextAuthority(_) => step = "creating the next CA",
+                Action::Promote => step = "retiring the old CA",
+                Action::EndRollover { destroy_old: true } => {
+                    step = "removing the keys of retired CAs";
+                }
+                Action::EndRollover { .. } => step = "ending the rollover",
+                Action::Issue(_) if what.is_empty() => step = "issuing certificates",
+                Action::Issue(_) | Action::Fetch { .. } => {}
+                _ => continue,
+            }
+            what.push(change.subject.clone());
+        }
+        if what.is_empty() {
+            return Ok(None);
+        }
+        let ca = &self.inventory.ca().name;
+        Ok(Some(self.journal.act(self.events, ca, step, what).await?))
+    }
+
+    /// The certificates of a file in the CA directory.
+    fn ca_text(&self, facts: &BTreeMap<String, NodeFacts>, name: &str) -> Option<String> {
+        let ca = self.inventory.ca();
+        let path = format!("{}/{name}", ca.settings.ca_dir);
+        let file = facts.get(&ca.name)?.regular(&path)?;
+        let bundle = Bundle::read(file.content.as_deref()?).ok()?;
+        Some(bundle.to_pem())
+    }
+}

@@ -1,0 +1,99 @@
+//! What every command needs that looks at nodes and changes nothing.
+//!
+//! Comes in: the command line's inventory, playbook and ways to connect. Goes
+//! out: the hosts that are meant, and their facts. Called by
+//! [`dtls_deploy::status`] and [`dtls_deploy::doctor`].
+
+use time::OffsetDateTime;
+
+use crate::run_id;
+use crate::session::{Deadlines, Gathered, Gathering, Passwords, gather};
+use base::event::{Event, Events, SCHEMA};
+use inventory::{Host, Inventory};
+use node::SshContext;
+use node::facts::FactRequest;
+use plan::leave_out_shared;
+use plan::orchestrator;
+use plan::playbook::Playbook;
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub struct Look<'a> {
+    pub run: String,
+    pub inventory: &'a Inventory,
+    /// Who is looked at, with the limit in it.
+    pub playbook: &'a Playbook,
+    pub context: &'a SshContext,
+    pub passwords: &'a Passwords,
+    pub deadlines: Deadlines,
+    /// Hosts at one time.
+    pub forks: usize,
+    pub events: &'a Events,
+}
+
+impl<'a> Look<'a> {
+    /// A name for it, as runs have one.
+    #[must_use]
+    pub fn new_name() -> String {
+        run_id(OffsetDateTime::now_utc())
+    }
+
+    /// The first event; `command` is what it is called.
+    pub fn announce(&self, command: &str) {
+        let hosts = self.hosts();
+        self.events.emit(Event::Run {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            run: self.run.clone(),
+            inventory: self.inventory.path.display().to_string(),
+            playbook: command.to_owned(),
+            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+            check: false,
+        });
+    }
+
+    /// The CA, and every host that the limit leaves.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<&'a Host> {
+        hosts(self.inventory, self.playbook)
+    }
+
+    /// Connections to these hosts, and what `request` asks them for besides what
+    /// the playbook does; what happens meanwhile is told to `events`.
+    pub async fn gather(
+        &self,
+        hosts: &[&Host],
+        request: impl Fn(&Host, &mut FactRequest),
+        events: &Events,
+    ) -> Gathered {
+        let wanted: Vec<(&Host, FactRequest)> = hosts
+            .iter()
+            .map(|host| {
+                let mut wanted = FactRequest::default();
+                orchestrator::request(self.playbook, self.inventory, host, &mut wanted);
+                request(host, &mut wanted);
+                (*host, wanted)
+            })
+            .collect();
+        let how = Gathering {
+            context: self.context,
+            passwords: self.passwords,
+            run: &self.run,
+            forks: self.forks,
+            deadlines: self.deadlines,
+            events,
+        };
+        let mut gathered = gather(&wanted, how).await;
+        leave_out_shared(&mut gathered.facts);
+        gathered
+    }
+}
+
+/// The CA, and every host that some play of the playbook runs on.
+#[must_use]
+pub fn hosts<'a>(inventory: &'a Inventory, playbook: &Playbook) -> Vec<&'a Host> {
+    let hosts = inventory.hosts.iter();
+    hosts
+        .filter(|host| host.is_ca || playbook.plays.iter().any(|play| play.includes(host)))
+        .collect()
+}

@@ -1,0 +1,326 @@
+//! The CA key's passphrase: where it may come from, and how it stays out of
+//! sight.
+//!
+//! In this order: `--ca-passphrase-file`, `--ca-passphrase-command`, a systemd
+//! credential named `ca-passphrase`, `DTLS_CA_PASSPHRASE`, a prompt. None of
+//! them can be set from an inventory. It is only asked for when the plan needs
+//! the CA's key.
+
+mod file;
+mod strength;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+pub use strength::{Strength, prepare, strength};
+
+use base::secret::Secret;
+
+/// The variable for CI.
+pub const VARIABLE: &str = "DTLS_CA_PASSPHRASE";
+/// Set by [`take_from_environment`]: the descriptor to read it from.
+const DESCRIPTOR: &str = "DTLS_CA_PASSPHRASE_FD";
+const LONGEST: u64 = 4096;
+/// Why a passphrase is not taken for a new key.
+const TOO_FEW: &str = "it takes fewer than 10^8 guesses";
+/// What the variable held.
+static TAKEN: OnceLock<Secret> = OnceLock::new();
+
+/// Where the operator said that the passphrase is.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    pub file: Option<PathBuf>,
+    /// Started without a shell; its standard output is the passphrase.
+    pub command: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PassphraseError {
+    #[error("{path} cannot be read: {reason}")]
+    File {
+        path: PathBuf,
+        reason: std::io::Error,
+    },
+    #[error("{} is open to other accounts (mode {mode:04o})", path.display())]
+    Open { path: PathBuf, mode: u32 },
+    #[error("{} belongs to the account with uid {owner}, which knows what is in it", path.display())]
+    Foreign { path: PathBuf, owner: u32 },
+    #[error("{} is neither a regular file nor a pipe", .0.display())]
+    NoFile(PathBuf),
+    #[error("the passphrase is too easy to guess: {TOO_FEW}")]
+    TooWeak,
+    #[error("--ca-passphrase-command failed: {0}")]
+    Command(String),
+    #[error("the passphrase is empty")]
+    Empty,
+    #[error("the passphrase is longer than {LONGEST} bytes")]
+    TooLong,
+    #[error("the two passphrases differ")]
+    Differ,
+    #[error("the CA's passphrase is needed, and there is no terminal to ask on")]
+    NobodyToAsk,
+    #[error("the backup's passphrase is needed, and there is no terminal to ask on")]
+    NobodyToAskForBackup,
+    #[error("the prompt failed: {0}")]
+    Prompt(std::io::Error),
+}
+
+impl PassphraseError {
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NobodyToAsk => {
+                "use --ca-passphrase-file FILE, --ca-passphrase-command COMMAND, a systemd credential named ca-passphrase, or DTLS_CA_PASSPHRASE".to_owned()
+            }
+            Self::Open { path, .. } => format!(
+                "chmod 600 {}; if others have accounts here, change the passphrase too",
+                path.display()
+            ),
+            Self::Foreign { path, .. } => format!("chown $(id -u) {0} && chmod 600 {0}", path.display()),
+            Self::TooWeak => "take several words that do not belong together, or what `openssl rand -base64 18` prints".to_owned(),
+            Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE".to_owned(),
+            Self::File { .. } | Self::NoFile(_) => "it is a file with the passphrase in its first line".to_owned(),
+            _ => "the passphrase is one line of at most 4096 bytes".to_owned(),
+        }
+    }
+}
+
+/// Takes `DTLS_CA_PASSPHRASE` out of this process's environment before
+/// anything is started, and out of /proc/PID/environ too: the program starts
+/// itself anew without the variable and with the passphrase in a pipe.
+///
+/// # Errors
+/// When the program cannot be started anew.
+pub fn take_from_environment() -> std::io::Result<()> {
+    if let Some(descriptor) = std::env::var(DESCRIPTOR)
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok())
+    {
+        // Read to its end at once: whoever inherits the pipe finds it empty.
+        let path = format!("/proc/self/fd/{descriptor}");
+        let mut bytes = Vec::new();
+        File::open(path)?
+            .take(LONGEST + 2)
+            .read_to_end(&mut bytes)?;
+        let _ = TAKEN.set(Secret::new(bytes));
+        return Ok(());
+    }
+    let Some(value) = std::env::var_os(VARIABLE) else {
+        return Ok(());
+    };
+    let secret = Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value));
+    let (reader, mut writer) = std::io::pipe()?;
+    // A pipe holds 64 KiB, so that this write cannot block.
+    let text = secret.expose();
+    let limit = usize::try_from(LONGEST).unwrap_or(usize::MAX) + 1;
+    writer.write_all(text.get(..limit.min(text.len())).unwrap_or_default())?;
+    drop(writer);
+    rustix::io::fcntl_setfd(reader.as_fd(), rustix::io::FdFlags::empty())?;
+    let mut arguments = std::env::args_os();
+    let name = arguments
+        .next()
+        .unwrap_or_else(|| OsString::from("dtls-deploy"));
+    let error = Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(arguments)
+        .env_remove(VARIABLE)
+        .env(DESCRIPTOR, reader.as_raw_fd().to_string())
+        .exec();
+    Err(error)
+}
+
+/// Finds the passphrase. `new`: it will encrypt a new key, and has to be one that is
+/// not guessed soon; a prompt asks twice.
+///
+/// # Errors
+/// When the source that was named has none, or there is nobody to ask.
+pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
+    let found = find(source, new)?;
+    if new { strong(found) } else { Ok(found) }
+}
+
+/// Whether [`obtain`] asks on the terminal.
+#[must_use]
+pub fn is_asked_for(source: &Source) -> bool {
+    let is_given = source.file.is_some() || source.command.is_some() || TAKEN.get().is_some();
+    !is_given && credential().is_none() && std::io::stdin().is_terminal()
+}
+
+/// systemd's credential, where there is one.
+fn credential() -> Option<PathBuf> {
+    let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+    let path = PathBuf::from(directory).join("ca-passphrase");
+    path.exists().then_some(path)
+}
+
+fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
+    if let Some(path) = &source.file {
+        return from_file(path.clone());
+    }
+    if let Some(command) = &source.command {
+        return from_command(command);
+    }
+    if let Some(path) = credential() {
+        return from_file(path);
+    }
+    if let Some(secret) = TAKEN.get() {
+        return check(Secret::new(first_line(secret.expose()).to_vec()));
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(PassphraseError::NobodyToAsk);
+    }
+    prompt(
+        "Passphrase of the CA key: ",
+        new.then_some("The same again, for the new CA key: "),
+    )
+}
+
+/// One that a new key or backup may be put under.
+fn strong(passphrase: Secret) -> Result<Secret, PassphraseError> {
+    match strength(&passphrase) {
+        Strength::TooWeak => Err(PassphraseError::TooWeak),
+        Strength::Weak | Strength::Fine => Ok(passphrase),
+    }
+}
+
+/// Asks, and once more where it is new.
+fn prompt(question: &str, again: Option<&str>) -> Result<Secret, PassphraseError> {
+    let ask = |text: &str| -> Result<Secret, PassphraseError> {
+        let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
+        check(Secret::from(line))
+    };
+    let first = ask(question)?;
+    match again {
+        Some(again) if ask(again)? != first => Err(PassphraseError::Differ),
+        _ => Ok(first),
+    }
+}
+
+/// The passphrase of a backup: of a file, or asked for; `new` as for [`obtain`].
+///
+/// # Errors
+/// When the file has none, or there is nobody to ask.
+pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, PassphraseError> {
+    let found = match file {
+        Some(path) => from_file(path)?,
+        None if !std::io::stdin().is_terminal() => {
+            return Err(PassphraseError::NobodyToAskForBackup);
+        }
+        None => prompt(
+            "Passphrase of the backup: ",
+            new.then_some("The same again, for the new backup: "),
+        )?,
+    };
+    if new { strong(found) } else { Ok(found) }
+}
+
+fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {
+    let bytes = file::read(path)?;
+    check(Secret::new(first_line(&bytes).to_vec()))
+}
+
+fn from_command(command: &str) -> Result<Secret, PassphraseError> {
+    let words = shlex::split(command).unwrap_or_default();
+    let Some((program, arguments)) = words.split_first() else {
+        return Err(PassphraseError::Command("it is empty".to_owned()));
+    };
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| PassphraseError::Command(error.to_string()))?;
+    let bytes = zeroize::Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        return Err(PassphraseError::Command(output.status.to_string()));
+    }
+    check(Secret::new(first_line(&bytes).to_vec()))
+}
+
+fn first_line(bytes: &[u8]) -> &[u8] {
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn check(secret: Secret) -> Result<Secret, PassphraseError> {
+    if secret.is_empty() {
+        return Err(PassphraseError::Empty);
+    }
+    if secret.len() as u64 > LONGEST {
+        return Err(PassphraseError::TooLong);
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_of_a_file_counts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "correct horse\r\nsecond line\n").unwrap();
+        let source = Source {
+            file: Some(file.path().to_owned()),
+            command: None,
+        };
+        assert_eq!(obtain(&source, false).unwrap().expose(), b"correct horse");
+        std::fs::write(file.path(), "\n").unwrap();
+        assert!(matches!(
+            obtain(&source, false),
+            Err(PassphraseError::Empty)
+        ));
+    }
+
+    #[test]
+    fn a_new_key_needs_a_passphrase_that_is_not_guessed_soon() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let source = Source {
+            file: Some(file.path().to_owned()),
+            command: None,
+        };
+        for (text, fine) in [
+            ("x", false),
+            ("password", false),
+            ("only-for-the-lab", true),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let backup = |new| obtain_for_backup(source.file.clone(), new);
+            for new in [obtain(&source, true), backup(true)] {
+                assert_eq!(new.is_ok(), fine, "{text}");
+                if let Err(error) = new {
+                    assert!(matches!(error, PassphraseError::TooWeak), "{error:?}");
+                    assert!(!format!("{error} {}", error.hint()).contains(text));
+                }
+            }
+            // One that is in use opens what it has closed.
+            assert!(
+                obtain(&source, false).is_ok() && backup(false).is_ok(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_is_started_without_a_shell() {
+        let source = |command: &str| Source {
+            file: None,
+            command: Some(command.to_owned()),
+        };
+        let said = obtain(&source("printf '%s\\n' 'a $HOME; b'"), false).unwrap();
+        assert_eq!(said.expose(), b"a $HOME; b");
+        assert!(matches!(
+            obtain(&source("false"), false),
+            Err(PassphraseError::Command(_))
+        ));
+    }
+}

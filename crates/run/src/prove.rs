@@ -1,0 +1,119 @@
+//! What the proof of a run expects of each daemon.
+//!
+//! Comes in: what was planned, issued and done. Goes out: proofs. A daemon whose change was
+//! not made is measured by what it has, not by what it should have had.
+
+use std::collections::BTreeMap;
+
+use super::found::as_found;
+use super::{Run, World};
+use crate::agent::Program;
+use crate::apply::{InPlace, Materials};
+use crate::verify::{Expectations, verify};
+use base::event::{Event, Events, Proof};
+use inventory::Host;
+use node::facts::NodeFacts;
+use pki::{Certificate, Role};
+use plan::Action;
+use plan::host::leaf::location as leaf_location;
+use plan::playbook::after;
+
+impl Run<'_> {
+    /// The proof, where the plan has one and no interruption comes first.
+    pub(super) async fn proved(
+        &self,
+        world: &World,
+        materials: &Materials,
+        in_place: &InPlace,
+        program: &Program,
+    ) -> Vec<Proof> {
+        if !world.plan.verify {
+            return Vec::new();
+        }
+        if let Some(after) = after(self.playbook) {
+            let proving = self.prove_found(world, program, in_place, after);
+            return self.interrupt.or(proving).await.unwrap_or_default();
+        }
+        let proving = self.prove(world, materials, in_place, self.events);
+        self.interrupt.or(proving).await.unwrap_or_default()
+    }
+
+    pub(super) async fn prove(
+        &self,
+        world: &World,
+        materials: &Materials,
+        in_place: &InPlace,
+        events: &Events,
+    ) -> Vec<Proof> {
+        let mut expectations = Expectations {
+            authorities: materials.authorities(),
+            trusted: materials
+                .bundles
+                .keys()
+                .map(|(host, role)| {
+                    let trusted = materials.trusted_by(host, *role);
+                    ((host.clone(), *role), trusted)
+                })
+                .collect(),
+            ..Expectations::default()
+        };
+        let mut about = self.playbook.limited(self.inventory);
+        let left = self.left(world, in_place).await;
+        for daemon in self.inventory.daemons() {
+            let issued = materials.certificate(&daemon.name, Role::Daemon);
+            if !left.contains_key(&daemon.name)
+                && let Some(certificate) = issued.or_else(|| on_disk(world, daemon))
+            {
+                let der = certificate.der().to_vec();
+                expectations.served.insert(daemon.name.clone(), der);
+            }
+        }
+        if !left.is_empty() {
+            for host in &mut about.to_mut().hosts {
+                let Some(facts) = left.get(&host.name) else {
+                    continue;
+                };
+                host.is_daemon = as_found(host, facts, &mut expectations);
+                if !host.is_daemon {
+                    events.emit(Event::Warning {
+                        host: Some(host.name.clone()),
+                        text: "not verified: docker does not speak TLS there, and this run has not changed that".to_owned(),
+                    });
+                }
+            }
+        }
+        verify(&world.nodes, &about, &expectations, events).await
+    }
+
+    /// Daemons whose change was to be made and was not, with what they had before.
+    async fn left(&self, world: &World, in_place: &InPlace) -> BTreeMap<String, NodeFacts> {
+        let daemons = self.inventory.daemons();
+        let left = daemons.filter(|daemon| is_left(world, in_place, daemon));
+        let facts = left.filter_map(|daemon| {
+            let facts = world.facts.get(&daemon.name)?;
+            Some((daemon.name.clone(), facts.clone()))
+        });
+        let mut facts = facts.collect();
+        self.look_at_certificates(world, &mut facts).await;
+        facts
+    }
+}
+
+/// Whether a change of this daemon was to be made and was not.
+fn is_left(world: &World, in_place: &InPlace, daemon: &Host) -> bool {
+    let name = &daemon.name;
+    let restarts = world
+        .plan
+        .changes()
+        .any(|change| change.host == *name && matches!(change.action, Action::Restart(_)));
+    let mut problems = world.plan.problems.iter();
+    problems.any(|problem| problem.host == *name) || (restarts && !in_place.has_restarted(name))
+}
+
+/// The certificate that the inventory's file of a daemon held before the run.
+fn on_disk(world: &World, daemon: &Host) -> Option<Certificate> {
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let facts = world.facts.get(&daemon.name)?;
+    let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+    Certificate::from_pem(file.content.as_deref()?).ok()
+}

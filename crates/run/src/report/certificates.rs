@@ -1,0 +1,141 @@
+//! The certificates of `status` as text: a table, the most urgent first, and a
+//! line that counts them.
+
+use super::layout::{Cell, table, wrap};
+use super::{Style, Verbosity};
+use base::event::{
+    CertificateCounts, CertificateSource, CertificateState, CertificateStatus, CertificateText,
+};
+
+/// Characters of the bar that shows how much of a life is over.
+const BAR: usize = 10;
+
+/// The table. Copies in docker contexts that are as they should be are shown
+/// with `-v` only, and with `-q` nothing that is.
+pub(super) fn certificates(style: Style, certificates: &[CertificateStatus]) -> Vec<String> {
+    let verbose = style.verbosity == Verbosity::Verbose;
+    let shown = certificates.iter().filter(|one| is_shown(style, one));
+    let rows: Vec<Vec<Cell>> = shown.map(|one| row(one, verbose)).collect();
+    table(&rows, style.width, 0, style.colour)
+}
+
+fn is_shown(style: Style, one: &CertificateStatus) -> bool {
+    let calm = one.state == CertificateState::Fine;
+    match style.verbosity {
+        Verbosity::Quiet => !calm,
+        Verbosity::Normal => !calm || one.source != CertificateSource::Context,
+        Verbosity::Verbose => true,
+    }
+}
+
+fn row(one: &CertificateStatus, verbose: bool) -> Vec<Cell> {
+    let colour = match one.state {
+        CertificateState::Revoked | CertificateState::Expired | CertificateState::Broken => "31",
+        CertificateState::Unknown | CertificateState::Due | CertificateState::Unlisted => "33",
+        CertificateState::Fine => "32",
+    };
+    let (days, bar) = match &one.certificate {
+        Some(text) => (left(text), bar(text.used)),
+        None => ("-".to_owned(), String::new()),
+    };
+    vec![
+        Cell::painted(one.state.word(), colour),
+        match &one.identity {
+            Some(identity) => format!("{identity}@{}", one.host).into(),
+            None => one.host.as_str().into(),
+        },
+        format!("{} {}", one.role.word(), one.source.word()).into(),
+        days.into(),
+        Cell::painted(bar, colour),
+        said(one, verbose).into(),
+    ]
+}
+
+fn left(text: &CertificateText) -> String {
+    match text.days_left {
+        days if days < 0 => format!("{} d ago", -days),
+        days => format!("{days} d"),
+    }
+}
+
+/// `[######----]`: so much of its life is over.
+fn bar(used: u8) -> String {
+    let full = (usize::from(used) * BAR).div_ceil(100).min(BAR);
+    format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full))
+}
+
+/// What is wrong comes first, then what the certificate says.
+fn said(one: &CertificateStatus, verbose: bool) -> String {
+    let mut parts = one.drift.clone();
+    parts.extend(one.due.clone());
+    if let Some(text) = &one.certificate {
+        parts.push(format!("ends {}", text.not_after.date()));
+        parts.push(text.subject.clone());
+        if !text.sans.is_empty() {
+            parts.push(text.sans.join(" "));
+        }
+        parts.push(format!("issued by {}", text.issuer));
+        if verbose {
+            parts.push(format!("serial {}", text.serial));
+        }
+    }
+    let word = match one.source {
+        CertificateSource::Served => "at",
+        CertificateSource::Disk | CertificateSource::Context | CertificateSource::Ledger => "in",
+    };
+    parts.push(format!("{word} {}", super::layout::shorten(&one.place)));
+    parts.push(format!("held by {}", one.holder));
+    parts.join("; ")
+}
+
+/// How many there are in each state, and how many of them the table leaves out.
+pub(super) fn counts(
+    style: Style,
+    certificates: &[CertificateStatus],
+    counts: &CertificateCounts,
+    milliseconds: u128,
+) -> Vec<String> {
+    let hidden = certificates.iter().filter(|one| !is_shown(style, one));
+    let fine = match hidden.count() {
+        0 => "fine".to_owned(),
+        _ if style.verbosity == Verbosity::Quiet => "fine".to_owned(),
+        hidden => format!("fine ({hidden} not shown without -v)"),
+    };
+    let words = [
+        (counts.revoked, "revoked and still let in"),
+        (counts.expired, "expired"),
+        (counts.broken, "broken"),
+        (counts.unknown, "unknown"),
+        (counts.due, "due"),
+        (counts.unlisted, "not in the inventory any more"),
+        (counts.fine, &fine),
+    ];
+    let said: Vec<String> = words
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    let said = if said.is_empty() {
+        "no certificate".to_owned()
+    } else {
+        said.join(", ")
+    };
+    #[allow(clippy::cast_precision_loss)] // exact below 2^53
+    let seconds = milliseconds as f64 / 1000.0;
+    wrap(&format!("{said}; took {seconds:.2} s"), style.width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_full_only_at_the_end() {
+        assert_eq!(bar(0), "[----------]");
+        assert_eq!(bar(1), "[#---------]");
+        assert_eq!(bar(50), "[#####-----]");
+        assert_eq!(bar(90), "[#########-]");
+        assert_eq!(bar(91), "[##########]");
+        assert_eq!(bar(100), "[##########]");
+    }
+}

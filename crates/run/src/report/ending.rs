@@ -1,0 +1,399 @@
+//! The end of a run as text: what is proved, what an interruption left, and
+//! the recap host by host.
+
+use super::layout::{self, Cell, plural, some_of};
+use super::{Style, Verbosity};
+use base::event::{Check, HostRecap, Proof, Sample, StoppedHost, Verdict};
+
+/// Up to so many hosts every one has lines of its own; of more, those that
+/// failed.
+pub(super) const FEW: usize = 20;
+/// Clients named in one line of a proof.
+const CLIENTS: usize = 2;
+
+/// One line a daemon and check where all clients agree, one a client where
+/// they do not. With many hosts only what is not proved, and a count.
+pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sample>) -> Vec<String> {
+    if proofs.is_empty() {
+        return Vec::new();
+    }
+    proofs.sort_by(|left, right| {
+        // Of the names of a certificate, those together that say the same.
+        let key = |proof: &Proof| match (proof.check, proof.verdict) {
+            (Check::Name, Verdict::Proved) => (Check::Name, 1),
+            (Check::Name, Verdict::NotReached) => (Check::Name, 2),
+            (check, _) => (check, 0),
+        };
+        (&left.to, key(left), &left.from, &left.seen).cmp(&(
+            &right.to,
+            key(right),
+            &right.from,
+            &right.seen,
+        ))
+    });
+    let daemons = proofs
+        .iter()
+        .map(|proof| proof.to.as_str())
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
+    let brief = match style.verbosity {
+        Verbosity::Quiet => true,
+        Verbosity::Normal => daemons > FEW,
+        Verbosity::Verbose => false,
+    };
+    let mut rows = Vec::new();
+    let mut rest = proofs.as_slice();
+    while let Some(first) = rest.first() {
+        let same = rest
+            .iter()
+            .take_while(|proof| {
+                proof.to == first.to
+                    && proof.check == first.check
+                    && proof.verdict == first.verdict
+                    && (proof.verdict == Verdict::Proved || proof.check == Check::Name)
+                    && proof.verdict != Verdict::Failed
+            })
+            .count()
+            .max(1);
+        let (group, tail) = rest.split_at(same);
+        rest = tail;
+        if brief && first.verdict.is_fine() {
+            continue;
+        }
+        let from = if group.len() > CLIENTS && first.check != Check::Name {
+            format!("{} clients", group.len())
+        } else {
+            let mut names: Vec<&str> = group.iter().map(|proof| proof.from.as_str()).collect();
+            names.dedup();
+            names.join(", ")
+        };
+        rows.push(vec![
+            verdict(first.verdict),
+            first.to.as_str().into(),
+            match group.len() {
+                names @ 2.. if first.check == Check::Name => {
+                    format!("the same under {names} of its other names").into()
+                }
+                _ => Check::title(first.check).into(),
+            },
+            format!("from {from}").into(),
+            if first.check == Check::Name {
+                let seen: Vec<&str> = group.iter().map(|proof| proof.seen.as_str()).collect();
+                seen.join(", ").into()
+            } else {
+                first.seen.as_str().into()
+            },
+        ]);
+    }
+    let of = |verdict| {
+        proofs
+            .iter()
+            .filter(|proof| proof.verdict == verdict)
+            .count()
+    };
+    if style.verbosity == Verbosity::Quiet && rows.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![style.bold("Proof:")];
+    lines.extend(layout::table(&rows, style.width, 0, style.colour));
+    if brief {
+        lines.push(format!(
+            "{} proved, {} not proved, {} failed, on {}",
+            of(Verdict::Proved),
+            of(Verdict::NotProved) + of(Verdict::Unreachable),
+            of(Verdict::Failed),
+            plural(daemons, "daemon")
+        ));
+    }
+    if let Some(sample) = sampled {
+        for text in left_out(&sample) {
+            lines.extend(layout::wrap(&text, style.width));
+        }
+    }
+    lines
+}
+
+fn verdict(verdict: Verdict) -> Cell {
+    match verdict {
+        Verdict::Proved => Cell::painted("proved", "32"),
+        Verdict::NotProved => Cell::painted("not proved", "33"),
+        Verdict::Unreachable => Cell::painted("unreachable", "33"),
+        Verdict::Failed => Cell::painted("FAILED", "31"),
+        Verdict::NotReached => "not reached".into(),
+    }
+}
+
+fn left_out(sample: &Sample) -> Vec<String> {
+    let Sample {
+        tried,
+        all,
+        without_refusals,
+    } = sample;
+    let mut texts = Vec::new();
+    if tried < all {
+        texts.push(format!(
+            "{tried} of {all} pairs of a client and a daemon were tried; dtls_verify: full tries them all"
+        ));
+    }
+    if !without_refusals.is_empty() {
+        let names: Vec<String> = without_refusals
+            .iter()
+            .map(|name| layout::shorten(name))
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        texts.push(format!(
+            "It was not tried who else is let in by {}: dtls_verify is own",
+            some_of(&names, 5)
+        ));
+    }
+    texts
+}
+
+/// What is done and what not, host by host.
+pub(super) fn stopped(style: Style, hosts: &[StoppedHost]) -> Vec<String> {
+    let mut lines = vec![String::new(), style.bold("Interrupted:")];
+    if hosts.is_empty() {
+        lines.push("  nothing was changed".to_owned());
+    }
+    let listed = |names: &[String]| {
+        if names.is_empty() {
+            return "nothing".to_owned();
+        }
+        let names: Vec<String> = names.iter().map(|name| layout::shorten(name)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        some_of(&names, 5)
+    };
+    let mut rows = Vec::new();
+    for host in hosts {
+        rows.push(vec![
+            host.host.as_str().into(),
+            Cell::painted("done", "32"),
+            listed(&host.done).into(),
+        ]);
+        rows.push(vec![
+            "".into(),
+            Cell::painted("not done", "33"),
+            listed(&host.not_done).into(),
+        ]);
+    }
+    lines.extend(layout::table(&rows, style.width, 2, style.colour));
+    lines.push("Run again to complete it.".to_owned());
+    lines
+}
+
+/// "1.25s".
+fn seconds(milliseconds: u64) -> String {
+    let rest = (milliseconds % 1000).div_ceil(10);
+    let whole = milliseconds / 1000 + rest / 100;
+    format!("{whole}.{:02}s", rest % 100)
+}
+
+/// For many hosts: how many daemons were away, and which for longest.
+fn outages(hosts: &[HostRecap]) -> String {
+    let away = || hosts.iter().filter(|host| host.restarts > 0);
+    let Some(longest) = away().max_by_key(|host| host.away_milliseconds) else {
+        return String::new();
+    };
+    if away().count() == 1 {
+        return format!(
+            ", 1 daemon restarted, away {}",
+            seconds(longest.away_milliseconds)
+        );
+    }
+    format!(
+        ", {} restarted, away {} in all, {} for longest ({})",
+        plural(away().count(), "daemon"),
+        seconds(away().map(|host| host.away_milliseconds).sum()),
+        seconds(longest.away_milliseconds),
+        longest.host
+    )
+}
+
+fn went_wrong(host: &HostRecap) -> bool {
+    host.failed > 0
+        || host.not_proved > 0
+        || host.unreachable
+        || host.not_done > 0
+        || host.skipped > 0
+}
+
+/// A line a host while there are few; of many only those that failed, and
+/// those that changed while they are few; and a total.
+pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Vec<String> {
+    let changed = hosts.iter().filter(|host| host.changed > 0).count();
+    let all = style.verbosity == Verbosity::Verbose || hosts.len() <= FEW;
+    let is_shown = |host: &HostRecap| match style.verbosity {
+        Verbosity::Quiet => went_wrong(host),
+        _ => all || went_wrong(host) || (host.changed > 0 && changed <= FEW),
+    };
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    for host in hosts.iter().filter(|host| is_shown(host)) {
+        let colour = if went_wrong(host) {
+            "31"
+        } else if host.changed > 0 {
+            "33"
+        } else {
+            "32"
+        };
+        let not_done = match host.not_done {
+            0 => String::new(),
+            count => format!(" not-done={count}"),
+        };
+        let skipped = match host.skipped {
+            0 => String::new(),
+            count => format!(" skipped={count}"),
+        };
+        let away = match host.restarts {
+            0 => String::new(),
+            count if host.still_away => format!(" restarts={count} away=STILL"),
+            count => format!(" restarts={count} away={}", seconds(host.away_milliseconds)),
+        };
+        let counts = format!(
+            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}{skipped}{away}",
+            host.changed,
+            host.proved,
+            host.not_proved,
+            host.failed,
+            u8::from(host.unreachable)
+        );
+        rows.push(vec![
+            Cell::painted(host.host.as_str(), colour),
+            counts.into(),
+        ]);
+    }
+    let mut lines = vec![String::new()];
+    lines.extend(layout::table(&rows, style.width, 0, style.colour));
+    let whole = milliseconds / 1000;
+    let rest = (milliseconds % 1000) / 10;
+    let took = format!("took {whole}.{rest:02} s");
+    if all && style.verbosity != Verbosity::Quiet {
+        lines.push(style.dim(&took));
+    } else {
+        let failed = hosts.iter().filter(|host| host.failed > 0).count();
+        let unreachable = hosts.iter().filter(|host| host.unreachable).count();
+        let total = format!(
+            "{}: {changed} changed, {failed} failed, {unreachable} unreachable{}; {took}",
+            plural(hosts.len(), "host"),
+            outages(hosts)
+        );
+        for line in layout::wrap(&total, style.width) {
+            lines.push(style.bold(&line));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(name: &str, restarts: usize, away_milliseconds: u64) -> HostRecap {
+        HostRecap {
+            host: name.to_owned(),
+            changed: 1,
+            proved: 0,
+            not_proved: 0,
+            failed: 0,
+            not_done: 0,
+            skipped: 0,
+            unreachable: false,
+            restarts,
+            away_milliseconds,
+            still_away: false,
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_not_proved_is_shown_and_not_green() {
+        let mut hosts = vec![host("fine", 0, 0); 30];
+        for host in &mut hosts {
+            host.changed = 0;
+        }
+        hosts[7].host = "doubtful".to_owned();
+        hosts[7].not_proved = 1;
+        let style = Style {
+            colour: true,
+            verbosity: Verbosity::Normal,
+            width: None,
+            timings: false,
+        };
+        let lines = recap(style, &hosts, 10);
+        let shown: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("doubtful"))
+            .collect();
+        assert_eq!(shown.len(), 1, "{lines:?}");
+        assert!(shown[0].contains("\u{1b}[31m"), "{shown:?}");
+        assert!(!lines.iter().any(|line| line.contains("fine")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_time_away_is_rounded_up() {
+        assert_eq!(seconds(0), "0.00s");
+        assert_eq!(seconds(1), "0.01s");
+        assert_eq!(seconds(1270), "1.27s");
+        assert_eq!(seconds(1999), "2.00s");
+    }
+
+    #[test]
+    fn of_many_daemons_the_sum_and_the_longest_are_said() {
+        let hosts = [host("a", 1, 400), host("b", 2, 1100), host("c", 0, 0)];
+        let said = outages(&hosts);
+        assert_eq!(
+            said,
+            ", 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
+        );
+        assert_eq!(outages(&hosts[1..]), ", 1 daemon restarted, away 1.10s");
+        assert_eq!(outages(&hosts[2..]), "");
+    }
+
+    #[test]
+    fn names_of_a_certificate_are_one_line_and_those_that_fail_one_each() {
+        let of = |from: &str, verdict, seen: &str| Proof {
+            from: from.to_owned(),
+            to: "node3".to_owned(),
+            check: Check::Name,
+            verdict,
+            seen: seen.to_owned(),
+        };
+        let proofs = vec![
+            of("node1", Verdict::NotReached, "nowhere: no such name"),
+            of("node1", Verdict::Proved, "node3"),
+            of(
+                "node1",
+                Verdict::Failed,
+                "other: another machine answers there",
+            ),
+            of("node3", Verdict::Proved, "127.0.0.1"),
+        ];
+        let style = |verbosity| Style {
+            timings: false,
+            colour: false,
+            verbosity,
+            width: None,
+        };
+        let name = "node3  the same under another of its names  from";
+        let names = "node3  the same under 2 of its other names  from";
+        let sample = base::event::Sample {
+            tried: 2,
+            all: 400,
+            without_refusals: vec!["node3".to_owned(), "node4".to_owned()],
+        };
+        let lines = super::proofs(style(Verbosity::Normal), proofs.clone(), Some(sample));
+        let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
+        let expected = [
+            "Proof:".to_owned(),
+            format!("FAILED       {name} node1         other: another machine answers there"),
+            format!("proved       {names} node1, node3  node3, 127.0.0.1"),
+            format!("not reached  {name} node1         nowhere: no such name"),
+            "2 of 400 pairs of a client and a daemon were tried; dtls_verify: full tries them all"
+                .to_owned(),
+            "It was not tried who else is let in by node3, node4: dtls_verify is own".to_owned(),
+        ];
+        assert_eq!(lines, expected);
+        // Quietly, what leads nowhere is not worth a line.
+        let quiet = super::proofs(style(Verbosity::Quiet), proofs, None);
+        assert!(quiet.iter().all(|line| !line.starts_with("not reached")));
+        assert!(quiet.iter().any(|line| line.starts_with("FAILED")));
+    }
+}

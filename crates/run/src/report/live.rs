@@ -1,0 +1,198 @@
+//! The live view for a terminal: the plain lines, and below them what is going
+//! on right now, a spinner a host while there are few; of many one bar, and
+//! those that take longest.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::Style;
+use super::plain::{Channel, Text};
+use base::event::{Event, Renderer};
+use node::visible;
+
+/// More spinners than this push the results off a small screen.
+const MOST: usize = 10;
+/// Of many hosts at work, those that have been at it for longest.
+const LAGGARDS: usize = 3;
+
+/// Prints a line above the spinners.
+type Print = Box<dyn FnMut(Channel, &str) + Send>;
+
+pub struct Live {
+    bars: MultiProgress,
+    text: Text<Print>,
+    hosts: usize,
+    spinners: BTreeMap<String, ProgressBar>,
+    /// Hosts that are at work and since when, while they are many.
+    working: BTreeMap<String, Instant>,
+    total: Option<ProgressBar>,
+}
+
+impl std::fmt::Debug for Live {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Live")
+    }
+}
+
+impl Live {
+    #[must_use]
+    pub fn new(style: Style) -> Self {
+        let bars = MultiProgress::new();
+        let lines = bars.clone();
+        Self {
+            bars,
+            text: Text::new(
+                style,
+                Box::new(move |channel, line: &str| lines.suspend(|| channel.print(line))),
+            ),
+            hosts: 0,
+            spinners: BTreeMap::new(),
+            working: BTreeMap::new(),
+            total: None,
+        }
+    }
+
+    /// A host has begun something.
+    fn begin(&mut self, host: &str, what: &str) {
+        if self.hosts > MOST {
+            self.working
+                .entry(host.to_owned())
+                .or_insert_with(Instant::now);
+            self.name_laggards();
+            return;
+        }
+        let bars = &self.bars;
+        let spinner = self.spinners.entry(host.to_owned()).or_insert_with(|| {
+            let spinner = bars.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
+                spinner.set_style(style);
+            }
+            spinner.enable_steady_tick(Duration::from_millis(100));
+            spinner.set_prefix(visible(host));
+            spinner
+        });
+        spinner.set_message(visible(what));
+    }
+
+    /// A host has nothing to do for now.
+    fn end(&mut self, host: &str) {
+        if let Some(spinner) = self.spinners.remove(host) {
+            spinner.finish_and_clear();
+        }
+        if self.working.remove(host).is_some() {
+            self.name_laggards();
+        }
+    }
+
+    fn advance(&self) {
+        if let Some(total) = &self.total {
+            total.inc(1);
+        }
+    }
+
+    fn name_laggards(&self) {
+        let Some(total) = &self.total else { return };
+        let mut working: Vec<_> = self.working.iter().collect();
+        working.sort_unstable_by_key(|(_, since)| **since);
+        let shown = if working.len() <= LAGGARDS + 1 {
+            working.len()
+        } else {
+            LAGGARDS
+        };
+        let names = working.iter().take(shown);
+        let mut text: Vec<String> = names.map(|(name, _)| visible(name)).collect();
+        // The rest is only counted: this is said again with every host that
+        // begins or ends.
+        if working.len() > shown {
+            let last = text.pop().unwrap_or_default();
+            text.push(format!("{last} and {} more", working.len() - shown));
+        }
+        total.set_message(text.join(", "));
+    }
+
+    /// One bar for all hosts.
+    fn count(&mut self, length: usize, of: &str) {
+        let total = self.bars.add(ProgressBar::new(length as u64));
+        if let Ok(style) =
+            ProgressStyle::with_template("{bar:20} {pos}/{len} {prefix} {wide_msg:.dim}")
+        {
+            total.set_style(style);
+        }
+        total.set_prefix(of.to_owned());
+        total.tick();
+        self.total = Some(total);
+    }
+
+    fn clear(&mut self) {
+        for (_, spinner) in std::mem::take(&mut self.spinners) {
+            spinner.finish_and_clear();
+        }
+        self.working.clear();
+        if let Some(total) = self.total.take() {
+            total.finish_and_clear();
+        }
+    }
+}
+
+impl Renderer for Live {
+    fn event(&mut self, event: &Event) {
+        match event {
+            Event::Run { hosts, .. } => {
+                self.text.event(event);
+                self.hosts = hosts.len();
+                if self.hosts > MOST {
+                    self.count(hosts.len(), "hosts");
+                } else {
+                    for host in hosts {
+                        self.begin(host, "connecting");
+                    }
+                }
+                return;
+            }
+            Event::Connected { host, .. } => self.begin(host, "reading facts"),
+            Event::Facts { host, .. } | Event::Changed { host, .. } => {
+                self.advance();
+                self.end(host);
+            }
+            Event::Started { host, what } => self.begin(host, what),
+            Event::Failed(failure) => {
+                self.advance();
+                self.end(&failure.host);
+            }
+            Event::Plan { .. }
+            | Event::Step { .. }
+            | Event::Stopped { .. }
+            | Event::Abandoned { .. }
+            | Event::Error(_)
+            | Event::Status { .. }
+            | Event::Doctor { .. }
+            | Event::Recap { .. } => self.clear(),
+            Event::NotBegun { hosts, .. } => {
+                for host in hosts {
+                    self.end(host);
+                }
+            }
+            Event::Warning { .. }
+            | Event::Danger { .. }
+            | Event::Interrupted { .. }
+            | Event::Waited { .. }
+            | Event::Act { .. }
+            | Event::ActEnded { .. }
+            | Event::Access { .. }
+            | Event::Certificate(_)
+            | Event::Checked { .. }
+            | Event::Finding(_)
+            | Event::Sampled { .. }
+            | Event::Proof(_) => {}
+        }
+        self.text.event(event);
+        if let Event::Plan { changes, .. } = event
+            && self.hosts > MOST
+            && !changes.is_empty()
+        {
+            self.count(changes.len(), "changes");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The plan as text: host by host, what changes and why. Hosts with the same
+//! changes are shown once.
+
+use super::layout::{self, Cell, plural, shorten, some_of};
+use super::{Style, Verbosity};
+use base::event::{PlannedBatches, PlannedChange, Repeated};
+
+/// Hosts named in a heading before the rest are only counted.
+const NAMES: usize = 3;
+/// Batches of a play that are written out.
+const BATCHES: usize = 6;
+/// Changes of one task for one reason, before the rest are only counted.
+const ALIKE: usize = 6;
+
+/// The lines of a plan.
+pub(super) fn lines(
+    style: Style,
+    check: bool,
+    changes: &[PlannedChange],
+    batches: &[PlannedBatches],
+) -> Vec<String> {
+    if changes.is_empty() {
+        return vec![style.green("Nothing to change.")];
+    }
+    let hosts = by_host(changes);
+    let heading = format!(
+        "{} on {}",
+        plural(changes.len(), "change"),
+        plural(hosts.len(), "host")
+    );
+    let mut lines = vec![style.bold(&if check {
+        format!("{heading} would be made:")
+    } else {
+        format!("{heading}:")
+    })];
+    for (names, changes) in alike(hosts) {
+        let itself = names.first().filter(|_| names.len() > 1).copied();
+        let most = if style.verbosity == Verbosity::Verbose {
+            usize::MAX - 1
+        } else {
+            NAMES
+        };
+        let mut names_shown = some_of(&names, most);
+        if names.len() > 1 {
+            names_shown = format!("{names_shown} (each of {} hosts)", names.len());
+        }
+        for line in layout::wrap(&names_shown, style.width) {
+            lines.push(style.bold(&line));
+        }
+        let rows = rows(style, &changes, itself);
+        lines.extend(layout::table(&rows, style.width, 2, style.colour));
+    }
+    for play in batches {
+        lines.extend(layout::wrap(&in_batches(style, play), style.width));
+    }
+    for change in changes {
+        if let Some(diff) = &change.diff {
+            lines.push(String::new());
+            lines.push(style.bold(&format!("{} {}", change.host, change.what)));
+            lines.extend(diff.lines().map(|line| match line.chars().next() {
+                Some('+') => style.green(line),
+                Some('-') => style.red(line),
+                _ => style.dim(line),
+            }));
+        }
+    }
+    lines.push(String::new());
+    lines
+}
+
+/// "restarts in 3 batches: node3; node4, node5; 12 hosts".
+fn in_batches(style: Style, play: &PlannedBatches) -> String {
+    let what = if play.restarts {
+        "restarts"
+    } else {
+        play.play.as_str()
+    };
+    let batches: Vec<String> = play
+        .hosts
+        .iter()
+        .map(|hosts| {
+            if hosts.len() > NAMES && style.verbosity != Verbosity::Verbose {
+                return plural(hosts.len(), "host");
+            }
+            hosts.join(", ")
+        })
+        .collect();
+    let batches: Vec<&str> = batches.iter().map(String::as_str).collect();
+    let shown = if style.verbosity == Verbosity::Verbose || batches.len() <= BATCHES {
+        batches.join("; ")
+    } else {
+        let (first, _) = batches.split_at(BATCHES);
+        format!("{}; and so on", first.join("; "))
+    };
+    format!("{what} in {} batches: {shown}", batches.len())
+}
+
+/// In the order of first mention.
+fn by_host(changes: &[PlannedChange]) -> Vec<(&str, Vec<&PlannedChange>)> {
+    let mut places = std::collections::HashMap::new();
+    let mut hosts: Vec<(&str, Vec<&PlannedChange>)> = Vec::new();
+    for change in changes {
+        let place = *places.entry(change.host.as_str()).or_insert_with(|| {
+            hosts.push((change.host.as_str(), Vec::new()));
+            hosts.len() - 1
+        });
+        if let Some((_, own)) = hosts.get_mut(place) {
+            own.push(change);
+        }
+    }
+    hosts
+}
+
+/// What is said of many hosts in one line, in place of each one's name.
+const ITSELF: &str = "it";
+
+/// A change's subject without the host's own name: "client certificate for it".
+/// Two hosts whose subjects differ in nothing else have the same change.
+fn without_name(what: &str, host: &str) -> String {
+    let words = what.split(' ').map(|word| match word.strip_suffix(host) {
+        Some(before) if before.is_empty() || before.ends_with('@') => format!("{before}{ITSELF}"),
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Hosts with the very same changes together, their own names left out.
+fn alike<'a>(
+    hosts: Vec<(&'a str, Vec<&'a PlannedChange>)>,
+) -> Vec<(Vec<&'a str>, Vec<&'a PlannedChange>)> {
+    let mut places = std::collections::HashMap::new();
+    let mut groups: Vec<(Vec<&str>, Vec<&PlannedChange>)> = Vec::new();
+    for (host, changes) in hosts {
+        let same: Vec<(&str, String, &[String])> = changes
+            .iter()
+            .map(|change| {
+                (
+                    change.task.as_str(),
+                    without_name(&change.what, host),
+                    change.reasons.as_slice(),
+                )
+            })
+            .collect();
+        let place = *places.entry(same).or_insert_with(|| {
+            groups.push((Vec::new(), changes));
+            groups.len() - 1
+        });
+        if let Some((names, _)) = groups.get_mut(place) {
+            names.push(host);
+        }
+    }
+    groups
+}
+
+/// `itself` is the host whose changes stand for those of others, too.
+fn rows(style: Style, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<Vec<Cell>> {
+    let verbose = style.verbosity == Verbosity::Verbose;
+    let mut rows = Vec::new();
+    let mut rest = changes;
+    while let Some(first) = rest.first() {
+        let same = rest
+            .iter()
+            .take_while(|change| change.task == first.task && change.reasons == first.reasons)
+            .count();
+        let (group, tail) = rest.split_at(same.max(1));
+        rest = tail;
+        let shown = if verbose || group.len() <= ALIKE {
+            group.len()
+        } else {
+            NAMES
+        };
+        for change in group.iter().take(shown) {
+            let what = match itself {
+                Some(host) => without_name(&change.what, host),
+                None => change.what.clone(),
+            };
+            rows.push(if verbose {
+                vec![what.into(), change.reasons.join("; ").into()]
+            } else {
+                vec![
+                    shorten(&what).into(),
+                    shorten(&folded(&change.reasons)).into(),
+                ]
+            });
+        }
+        if group.len() > shown {
+            let text = format!("and {} more, for the same reason", group.len() - shown);
+            rows.push(vec![Cell::painted(text, "2"), "".into()]);
+        }
+    }
+    rows
+}
+
+/// Reasons that say the same of many files say it once.
+fn folded(reasons: &[String]) -> String {
+    let mut left: Vec<&str> = reasons.iter().map(String::as_str).collect();
+    let mut said = Vec::new();
+    for same in Repeated::ALL {
+        let count = left.iter().filter(|reason| same.is(reason)).count();
+        if count > 2 {
+            left.retain(|reason| !same.is(reason));
+            said.push(same.of_many(count));
+        }
+    }
+    said.extend(left.into_iter().map(str::to_owned));
+    said.join("; ")
+}

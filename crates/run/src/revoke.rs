@@ -1,0 +1,398 @@
+//! `dtls-deploy revoke`: certificates are marked in the ledger, and the CA that
+//! signed them is replaced.
+//!
+//! Comes in: a name or a serial. Goes out: what that will do, shown before it is
+//! asked for and done; then marks, and the passes of a rollover, under one lock.
+//! dockerd has no list of revoked certificates: the mark alone keeps nobody out.
+
+mod foresee;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use time::OffsetDateTime;
+
+use super::rollover::{Pass, State, waits};
+use super::{Exit, Run, RunError, World, consent};
+use crate::agent::RunningAgent;
+use crate::session::causes;
+use base::event::{Event, Failure, FailureKind};
+use inventory::names::nearest;
+use pki::{Entry, Ledger, Request, Response};
+use plan::{Authority, AuthorityProblem, Plan, revoked};
+
+const STEP: &str = "revoke certificates";
+
+/// What of the command line is `revoke`'s own.
+#[derive(Debug, Clone, Default)]
+pub struct RevokeOptions {
+    /// A host's name, or a serial in hexadecimal.
+    pub name: String,
+    /// For the ledger.
+    pub reason: Option<String>,
+    /// The answer to the question.
+    pub yes: bool,
+    /// The CA is replaced another time.
+    pub mark_only: bool,
+}
+
+/// What is to be revoked, and what that means.
+struct Found {
+    /// Unexpired leaves that the name means.
+    entries: Vec<Entry>,
+    /// How many of them are not marked yet.
+    fresh: usize,
+    /// Some are of the present CA or of the next one: it has to be replaced.
+    rolls: bool,
+    /// Some are of the CA that is to come: it has to be replaced as well.
+    twice: bool,
+}
+
+impl Found {
+    fn read(authority: &Authority, name: &str, now: OffsetDateTime) -> Self {
+        let serial = name.replace(':', "").to_ascii_uppercase();
+        let entries: Vec<Entry> = authority
+            .ledger
+            .entries()
+            .iter()
+            .filter(|entry| entry.not_after > now)
+            .filter(|entry| entry.host == name || entry.serial == serial)
+            .cloned()
+            .collect();
+        let is_marked = |entry: &&Entry| authority.ledger.revocation(&entry.serial).is_some();
+        let next = authority.next.as_ref().map(pki::Certificate::sha256);
+        Self {
+            fresh: entries.len() - entries.iter().filter(is_marked).count(),
+            rolls: entries
+                .iter()
+                .any(|entry| revoked::is_of_present(authority, entry)),
+            twice: entries
+                .iter()
+                .any(|entry| Some(&entry.issuer_sha256) == next.as_ref()),
+            entries,
+        }
+    }
+
+    fn serials(&self) -> Vec<String> {
+        let serials = self.entries.iter().map(|entry| entry.serial.clone());
+        serials.collect()
+    }
+}
+
+impl Run<'_> {
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// When it ends before anything was changed.
+    pub async fn revoke(&self, options: &RevokeOptions) -> Result<Exit, RunError> {
+        let begun = Instant::now();
+        self.announce();
+        let left = self.left_behind();
+        let program = self.program()?;
+        let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        let authority = self.usable_authority(&world)?;
+        let found = named(&authority, &options.name)?;
+        self.refuse_unknown_abandoned(&world)?;
+        let rolls = found.rolls && !options.mark_only;
+        let planned = self.foresee(&world, &authority, &found, options)?;
+        let nothing = planned.is_empty();
+        self.events.emit(Event::Plan {
+            changes: planned,
+            batches: Vec::new(),
+        });
+        let mut state = State::default();
+        judged(&mut world.plan, rolls, self.options.check);
+        if self.options.check {
+            self.show_refusals(&world.plan);
+        }
+        if self.options.check || nothing {
+            let asks = self.options.check && self.options.exit_code && !nothing;
+            let exit = match self.recap(&world, &state.outcome, &[], begun) {
+                Exit::Fine if asks => Exit::ChangesNeeded,
+                exit => exit,
+            };
+            for node in world.nodes.values() {
+                node.connection.close().await;
+            }
+            return Ok(exit);
+        }
+        self.agreed(&world, options, rolls).await?;
+        let mut agent = self.unless(self.lock(&world, &program)).await??;
+        if rolls {
+            // A mark that nothing follows is not what was asked for.
+            let passphrase = self.ca_passphrase(false).await?;
+            let request = Request::OpenAuthority {
+                passphrase: passphrase.clone(),
+            };
+            self.call(&mut agent, request).await?;
+            state.passphrase = Some(passphrase);
+        }
+        let found = self.mark(&mut agent, &world, options, &mut state).await?;
+        let text = if rolls {
+            let passed = self
+                .passes(&mut world, &mut agent, &mut state, &program, &left)
+                .await;
+            let mut came_to = self.after_marks(passed, &world, &mut state);
+            if came_to == Pass::Over && found.twice {
+                let passed = self
+                    .passes(&mut world, &mut agent, &mut state, &program, &[])
+                    .await;
+                came_to = self.after_marks(passed, &world, &mut state);
+            }
+            if came_to == Pass::Over {
+                ""
+            } else {
+                "it may still be let in: the rollover has not come to its end; mend what is said above, and dtls-deploy rotate --ca goes on with it"
+            }
+        } else {
+            "it is let in until every daemon has dropped the CA that signed its certificate: dtls-deploy rotate --ca does that"
+        };
+        if found.rolls && !text.is_empty() {
+            self.warn(
+                Some(&self.inventory.ca().name),
+                format!("{}: {text}", options.name),
+            );
+        }
+        self.end_passes(world, agent, state, begun).await
+    }
+
+    /// What ends the passes early does not end the run: something is marked by
+    /// now, so that the warning and the recap follow.
+    fn after_marks(
+        &self,
+        passed: Result<Pass, RunError>,
+        world: &World,
+        state: &mut State,
+    ) -> Pass {
+        let error = match passed {
+            Ok(came_to) => return came_to,
+            Err(error) => error,
+        };
+        let exit = exit_after_marks(&error);
+        match &error {
+            RunError::Interrupted => {}
+            RunError::ContainersRunning { what, .. } => {
+                self.events.emit(Event::Failed(waits(world, what)));
+            }
+            error => {
+                let ca = &self.inventory.ca().name;
+                self.events.emit(Event::Failed(Failure {
+                    host: ca.clone(),
+                    kind: FailureKind::Failed,
+                    step: "replace the CA".to_owned(),
+                    message: error.to_string(),
+                    causes: causes(error),
+                    detail: Vec::new(),
+                    hint: error.hint(),
+                }));
+                state.outcome.failed.insert(ca.clone());
+            }
+        }
+        state.exit = Some(exit);
+        Pass::Stopped
+    }
+
+    fn usable_authority(&self, world: &World) -> Result<Authority, RunError> {
+        let ca = self.inventory.ca();
+        let authority = Authority::read(ca, Some(self.ca_facts(world)?));
+        if let Some(problem) = &authority.problem {
+            return Err(self.refused(STEP, problem.to_string(), Some(problem.hint())));
+        }
+        if authority.certificate.is_none() {
+            let host = ca.name.clone();
+            return Err(RunError::NoCertificate { host });
+        }
+        if !authority.knows_holders() {
+            let path = format!("{}/{}", ca.settings.ca_dir, pki::LEDGER);
+            let problem = AuthorityProblem::NoLedger(path);
+            return Err(self.refused(STEP, problem.to_string(), Some(problem.hint())));
+        }
+        Ok(authority)
+    }
+
+    /// Nothing is touched before somebody has said yes.
+    async fn agreed(
+        &self,
+        world: &World,
+        options: &RevokeOptions,
+        rolls: bool,
+    ) -> Result<(), RunError> {
+        if options.yes {
+            return Ok(());
+        }
+        let refused = |message: &str, hint: &str| RunError::Refused {
+            host: None,
+            step: STEP,
+            message: message.to_owned(),
+            hint: Some(hint.to_owned()),
+        };
+        if !consent::can_ask() {
+            return Err(refused(
+                "there is no terminal to ask on whether this shall be done; nothing was changed",
+                "--yes agrees to it; --check only shows it",
+            ));
+        }
+        let daemons = self.inventory.daemons().count();
+        let what = if rolls {
+            let plural = if daemons == 1 { "" } else { "s" };
+            format!("Revoke, and replace the CA ({daemons} daemon{plural} restarted).")
+        } else {
+            "Mark as revoked.".to_owned()
+        };
+        let asking = tokio::task::spawn_blocking(move || consent::question(&what));
+        match self.unless(asking).await?.map_err(RunError::Prompt)? {
+            Ok(true) => Ok(()),
+            Err(_) if self.interrupt.is_asked() => Err(RunError::Interrupted),
+            Ok(false) | Err(_) => {
+                for node in world.nodes.values() {
+                    node.connection.close().await;
+                }
+                Err(refused(
+                    "the answer was no; nothing was changed",
+                    "--check only shows it",
+                ))
+            }
+        }
+    }
+
+    /// Marks what the name means under the lock.
+    async fn mark(
+        &self,
+        agent: &mut RunningAgent,
+        world: &World,
+        options: &RevokeOptions,
+        state: &mut State,
+    ) -> Result<Found, RunError> {
+        let ca = &self.inventory.ca().name;
+        let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
+        let mut authority = self.usable_authority(world)?;
+        // Something may have been issued since it was looked at.
+        if let Response::State {
+            ledger: Some(text), ..
+        } = self.call(agent, Request::State {}).await?
+            && let Ok(ledger) = Ledger::parse(&text)
+        {
+            authority.ledger = ledger;
+        }
+        let found = named(&authority, &options.name)?;
+        if found.fresh > 0 {
+            let what = format!("certificates of {} marked as revoked", options.name);
+            let step = "marking certificates as revoked";
+            let _act = self
+                .journal
+                .act(self.events, ca, step, vec![what.clone()])
+                .await?;
+            let request = Request::Revoke {
+                serials: found.serials(),
+                reason: options.reason.clone(),
+            };
+            self.call(agent, request).await?;
+            *state.outcome.changed.entry(ca.clone()).or_default() += 1;
+            let done = state.outcome.done.entry(ca.clone()).or_default();
+            done.push(what.clone());
+            self.events.emit(Event::Changed {
+                host: ca.clone(),
+                what,
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// Leaves of a plan what this run stands by. Without a rollover none of it is
+/// carried out; where it is only looked at, what is shown are the changes of
+/// [`Run::foresee`] with the refusals of the first pass.
+fn judged(plan: &mut Plan, rolls: bool, check: bool) {
+    if !rolls {
+        plan.problems.clear();
+    }
+    if !rolls || check {
+        plan.plays.clear();
+    }
+}
+
+/// The codes that say that nothing was changed are none after a mark.
+fn exit_after_marks(error: &RunError) -> Exit {
+    match error.exit() {
+        Exit::Usage | Exit::Locked => Exit::Failed,
+        exit => exit,
+    }
+}
+
+/// The certificates that a name means.
+fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
+    let now = OffsetDateTime::now_utc();
+    let found = Found::read(authority, name, now);
+    if !found.entries.is_empty() {
+        return Ok(found);
+    }
+    let entries = authority.ledger.entries().iter();
+    let known: Vec<&str> = entries
+        .filter(|entry| entry.not_after > now)
+        .map(|entry| entry.host.as_str())
+        .collect();
+    let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => "dtls-deploy status INVENTORY shows whom there are certificates of. What an adopted CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca keeps out all of it".to_owned(),
+        };
+    Err(RunError::Refused {
+        host: None,
+        step: STEP,
+        message: format!(
+            "the CA's ledger knows no certificate of {name}, and none with that serial, that has not expired; nothing was changed"
+        ),
+        hint: Some(hint),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, RunError, exit_after_marks, judged};
+    use plan::{Plan, PlanProblem, PlannedPlay, Refusal};
+
+    #[test]
+    fn after_a_mark_no_code_says_that_nothing_was_changed() {
+        let refused = RunError::Refused {
+            host: None,
+            step: super::STEP,
+            message: "no".to_owned(),
+            hint: None,
+        };
+        assert_eq!(exit_after_marks(&refused), Exit::Failed);
+        assert_eq!(exit_after_marks(&RunError::Interrupted), Exit::Interrupted);
+        let asked = RunError::ContainersRunning {
+            what: "1 container".to_owned(),
+            asked: true,
+            goes_back: false,
+        };
+        assert_eq!(exit_after_marks(&asked), Exit::ContainersRunning);
+    }
+
+    fn plan() -> Plan {
+        Plan {
+            plays: vec![PlannedPlay {
+                name: "CA".to_owned(),
+                hosts: Vec::new(),
+            }],
+            problems: vec![PlanProblem {
+                host: "daemon".to_owned(),
+                task: "restart".to_owned(),
+                refusal: Refusal::new("no"),
+            }],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn only_what_is_carried_out_or_shown_is_judged() {
+        let left = |rolls, check| {
+            let mut plan = plan();
+            judged(&mut plan, rolls, check);
+            (plan.plays.len(), plan.problems.len())
+        };
+        assert_eq!(left(true, false), (1, 1));
+        assert_eq!(left(true, true), (0, 1));
+        assert_eq!(left(false, false), (0, 0));
+        assert_eq!(left(false, true), (0, 0));
+    }
+}

@@ -1,0 +1,167 @@
+//! What a revocation will do, before anything is done.
+//!
+//! Comes in: the ledger's certificates that a name means, and facts. Goes out:
+//! changes host by host, and warnings of what they leave undone. Called by
+//! [`super`] before it asks.
+
+use time::OffsetDateTime;
+
+use super::{Found, RevokeOptions};
+use crate::{Run, RunError, World, consent};
+use base::event::PlannedChange;
+use pki::{Entry, Role};
+use plan::{Authority, Containers, Outside, Rollover, outside_of};
+
+impl Run<'_> {
+    /// What will happen, host by host. Says what it does not do, too.
+    pub(super) fn foresee(
+        &self,
+        world: &World,
+        authority: &Authority,
+        found: &Found,
+        options: &RevokeOptions,
+    ) -> Result<Vec<PlannedChange>, RunError> {
+        let ca = &self.inventory.ca().name;
+        let change = |host: &str, what: String, reasons: Vec<String>| PlannedChange {
+            host: host.to_owned(),
+            task: "revoke".to_owned(),
+            what,
+            reasons,
+            diff: None,
+        };
+        let mut changes = Vec::new();
+        if found.fresh > 0 {
+            let described = found.entries.iter().filter_map(|entry| {
+                let is_new = authority.ledger.revocation(&entry.serial).is_none();
+                is_new.then(|| {
+                    let (role, serial) = (entry.role, &entry.serial);
+                    format!("{role}, serial {serial}, until {}", entry.not_after.date())
+                })
+            });
+            let what = format!("certificates of {} marked as revoked", options.name);
+            changes.push(change(ca, what, described.collect()));
+        }
+        if !found.rolls {
+            let text =
+                "no daemon has to be touched: the CA that signed them has been replaced already";
+            self.warn(Some(ca), format!("{}: {text}", options.name));
+            return Ok(changes);
+        }
+        self.explain(world, authority, found, options)?;
+        if options.mark_only {
+            return Ok(changes);
+        }
+        changes.push(change(
+            ca,
+            "CA".to_owned(),
+            vec!["replaced step by step, as by dtls-deploy rotate --ca".to_owned()],
+        ));
+        let rollover = Rollover::read(
+            authority,
+            self.inventory,
+            &world.facts,
+            OffsetDateTime::now_utc(),
+        );
+        for client in self.inventory.clients() {
+            let what = "certificate, key and CAs of the client".to_owned();
+            let reasons = vec!["replaced; nothing is restarted".to_owned()];
+            changes.push(change(&client.name, what, reasons));
+        }
+        for daemon in self.inventory.daemons() {
+            let facts = world.facts.get(&daemon.name);
+            let now = match (&rollover, facts) {
+                (Some(rollover), Some(facts)) => {
+                    rollover.restarts_left(daemon, facts, self.inventory)
+                }
+                _ => 2,
+            };
+            let restarts = now + if found.twice { 2 } else { 0 };
+            let mut reasons = vec![match restarts {
+                0 => "restarted no more: it trusts the next CA alone".to_owned(),
+                1 => "a new certificate; restarted once".to_owned(),
+                2 => "a new certificate; restarted twice".to_owned(),
+                times => format!("a new certificate; restarted {times} times"),
+            }];
+            if let Some(said) = facts.and_then(|facts| Containers::now(facts).said())
+                && restarts > 0
+            {
+                reasons.push(format!("each time: {said}"));
+            }
+            changes.push(change(&daemon.name, daemon.settings.unit.clone(), reasons));
+        }
+        Ok(changes)
+    }
+
+    /// What the plan does not show.
+    fn explain(
+        &self,
+        world: &World,
+        authority: &Authority,
+        found: &Found,
+        options: &RevokeOptions,
+    ) -> Result<(), RunError> {
+        let (ca, name) = (&self.inventory.ca().name, &options.name);
+        self.warn(Some(ca), format!(
+            "a mark keeps nobody out: dockerd has no list of revoked certificates. {name} is let in until every daemon has dropped the CA that signed its certificate"
+        ));
+        let listed = |entry: &&Entry| {
+            self.inventory
+                .holder(&entry.host)
+                .filter(|holder| !holder.is_absent())
+                .is_some_and(|host| match entry.role {
+                    Role::Daemon => host.is_daemon,
+                    Role::Client => host.shows_certificate(),
+                })
+        };
+        if let Some(entry) = found.entries.iter().find(listed) {
+            let host = &entry.host;
+            let comes = if options.mark_only {
+                "the CA's next rollover gives it new certificates"
+            } else {
+                "its old certificates stop working, and it gets new ones"
+            };
+            self.warn(Some(ca), format!(
+                "{host} is in the inventory: {comes} and goes on being let in. To keep it out, remove it from the inventory first"
+            ));
+        }
+        let now = OffsetDateTime::now_utc();
+        let outside: Vec<String> = outside_of(authority, self.inventory, now)
+            .into_iter()
+            .filter(|outside: &Outside| {
+                let is_meant =
+                    |entry: &Entry| entry.host == outside.host && entry.role == outside.role;
+                !found.entries.iter().any(is_meant)
+            })
+            .map(|outside| format!("{} ({})", outside.host, outside.role))
+            .collect();
+        if !outside.is_empty() {
+            self.warn(Some(ca), format!(
+                "others outside the inventory hold certificates of this CA, and it is not replaced before they are in the inventory, revoked too, or let go with --abandon NAME: {}",
+                outside.join(", ")
+            ));
+        }
+        for host in self.hosts() {
+            if !world.facts.contains_key(&host.name) {
+                self.warn(Some(&host.name), "it could not be looked at: the rollover waits for it, and what is revoked is let in meanwhile".to_owned());
+            }
+        }
+        let stopping: Vec<(&str, Option<usize>)> = self
+            .inventory
+            .daemons()
+            .filter_map(|daemon| {
+                let facts = world.facts.get(&daemon.name)?;
+                Some((daemon.name.as_str(), Containers::now(facts).stopped()))
+            })
+            .filter(|(_, count)| *count != Some(0))
+            .collect();
+        let may_ask = self.options.check || options.mark_only || consent::can_ask();
+        if !stopping.is_empty() && !self.options.allow_container_restart && !may_ask {
+            return Err(RunError::ContainersRunning {
+                what: consent::described(&stopping),
+                asked: false,
+                goes_back: false,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! One plan of a run: shown, agreed to, carried out under the CA's lock, and proved.
+//!
+//! Comes in: what was found on the nodes. Goes out: what was done and what was proved. Called by
+//! the run, once or twice.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::rollover::at;
+use super::{Run, RunError, World};
+use crate::agent::{Program, RunningAgent};
+use crate::apply::{InPlace, Materials, Outcome};
+use crate::journal::left::Left;
+use base::event::{Check, Proof, Verdict};
+use pki::Request;
+use plan::playbook::after;
+
+impl Run<'_> {
+    /// What is planned is shown, carried out and proved.
+    pub(super) async fn round(
+        &self,
+        world: &mut World,
+        pass: usize,
+        program: &Program,
+        left: &[Left],
+    ) -> Result<(Outcome, Vec<Proof>), RunError> {
+        let mut outcome = Outcome::default();
+        let mut proofs = Vec::new();
+        let mut materials = self.materials(world);
+        // A run that is still at work holds the lock.
+        let unsettled = world.plan.unsettled;
+        if self.options.check || (world.plan.is_empty() && !unsettled) {
+            self.say_found(left, world);
+            if let Some(step) = world.plan.rollover_step {
+                self.events.emit(at(step, false));
+            }
+            self.show(&world.plan);
+        } else {
+            let mut agent = self.begin(world, program, left, &mut materials).await?;
+            (outcome, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
+            outcome.placed.extend(world.plan.arrived.iter().cloned());
+            self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
+            // The agent gives the lock back and ends.
+            if let Err(error) = self.call(&mut agent, Request::Bye).await {
+                self.said_by_authority(&error, &mut outcome);
+            }
+        }
+        if proofs.is_empty() && !self.options.check {
+            proofs = self
+                .proved(world, &materials, &InPlace::default(), program)
+                .await;
+        }
+        if world.plan.is_empty() {
+            self.tell_arrived(world, program, &mut outcome, &proofs)
+                .await?;
+        }
+        Ok((outcome, proofs))
+    }
+
+    /// Takes the lock, and has issued what is planned by what is there then.
+    async fn begin(
+        &self,
+        world: &mut World,
+        program: &Program,
+        left: &[Left],
+        materials: &mut Materials,
+    ) -> Result<RunningAgent, RunError> {
+        let unsettled = world.plan.unsettled;
+        if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
+            self.show(&world.plan);
+            return Err(refused);
+        }
+        let mut passphrase = None;
+        // The agent makes the directory of a new CA: no refusal may come after that.
+        let is_shown = world.plan.creates_authority() && !unsettled;
+        if is_shown {
+            self.agree(left, world).await?;
+            passphrase = Some(self.ca_passphrase(true).await?);
+        }
+        let asked = Instant::now();
+        let mut agent = self.unless(self.lock(world, program)).await??;
+        // Whoever held the lock may have changed nodes, too.
+        let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
+        let moved = self.unless(self.moved_on(&mut agent, &world.facts));
+        if unsettled {
+            // Whoever had begun it would hold the lock if it were at work.
+            self.settle(world).await?;
+        }
+        let looks_again = moved.await?? || waited || unsettled;
+        if looks_again {
+            let nodes = world.nodes.clone();
+            *world = self.unless(self.look(program, nodes)).await?;
+        }
+        if looks_again || !is_shown {
+            self.agree(left, world).await?;
+        }
+        *materials = self.issue(world, &mut agent, &mut passphrase).await?;
+        Ok(agent)
+    }
+
+    /// Shows the plan, and asks where something is to be agreed to.
+    async fn agree(&self, left: &[Left], world: &World) -> Result<(), RunError> {
+        self.say_found(left, world);
+        self.show(&world.plan);
+        self.consent(&world.plan).await
+    }
+
+    /// Whether the proof has seen daemons that accept clients of another CA although
+    /// nothing was to be changed: they have read another bundle than lies there. Then
+    /// the plan is made again, with their restarts in it.
+    pub(super) async fn marks_foreign(
+        &self,
+        world: &mut World,
+        program: &Program,
+        proofs: &[Proof],
+    ) -> Result<bool, RunError> {
+        let foreign: BTreeSet<&str> = proofs
+            .iter()
+            .filter(|proof| proof.check == Check::Authorities && proof.verdict == Verdict::Failed)
+            .map(|proof| proof.to.as_str())
+            .collect();
+        let declared = after(self.playbook).is_none();
+        if foreign.is_empty() || !declared || self.options.check || self.interrupt.is_asked() {
+            return Ok(false);
+        }
+        let nodes = world.nodes.clone();
+        *world = self.unless(self.look(program, nodes)).await?;
+        for (host, facts) in &mut world.facts {
+            facts.claims.foreign_authority = foreign.contains(host.as_str());
+        }
+        world.plan = self.plan(&world.facts);
+        Ok(!world.plan.is_empty())
+    }
+}

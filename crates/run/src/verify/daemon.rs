@@ -1,0 +1,151 @@
+//! What is tried on a daemon's own node: its own pair as a client's, and the
+//! socket that local users have.
+//!
+//! Comes in: the connected node. Goes out: proofs. Called by [`super::verify`].
+
+use super::record::{DAEMON_TOOLS, TOOL_DEADLINE, find_record};
+use crate::session::Node;
+use base::event::{Check, Proof, Verdict};
+use docker::tls::{ClientMode, DaemonMode};
+use inventory::Host;
+use node::script::Script;
+use pki::Role;
+use plan::host::address::daemon_address;
+use plan::host::leaf::location as leaf_location;
+
+/// What is tried on the daemon's own node: its own pair as a client's, and the
+/// socket that local users have.
+pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
+    let (directory, files) = leaf_location(daemon, Role::Daemon);
+    let address = daemon_address(daemon);
+    let mut script = Script::default();
+    let asks = daemon.settings.daemon_mode == DaemonMode::TlsVerify;
+    if asks {
+        script.call(
+            "prove_identity",
+            &[
+                ClientMode::TlsVerify.word(),
+                DAEMON_TOOLS,
+                &address.url(),
+                &address.host,
+                &address.port.to_string(),
+                &format!("{directory}/{}", files.ca),
+                &format!("{directory}/{}", files.cert),
+                &format!("{directory}/{}", files.key),
+            ],
+        );
+    }
+    if daemon.settings.local_socket {
+        script.call("prove_socket", &[&daemon.settings.unit]);
+    }
+    let proof = |check, verdict, seen: String| Proof {
+        from: daemon.name.clone(),
+        to: daemon.name.clone(),
+        check,
+        verdict,
+        seen,
+    };
+    let output = match node.run(daemon.as_root, &script, TOOL_DEADLINE).await {
+        Ok(output) => output,
+        Err(error) => {
+            return vec![proof(
+                Check::ServerAsClient,
+                Verdict::NotProved,
+                error.to_string(),
+            )];
+        }
+    };
+    let mut proofs = Vec::new();
+    let (verdict, seen) = match find_record(&output, "identity") {
+        Ok((outcome, tool, said)) => match outcome.as_str() {
+            "accepted" => (Verdict::Failed, format!("{tool}: it was let in")),
+            "refused" if refused_by_tls(&said) => {
+                (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
+            }
+            _ => (Verdict::NotProved, format!("{tool}: {said}")),
+        },
+        Err(seen) => (Verdict::NotProved, seen),
+    };
+    if asks {
+        proofs.push(proof(Check::ServerAsClient, verdict, seen));
+    }
+    if daemon.settings.local_socket {
+        let (verdict, seen) = judge_socket(&output);
+        proofs.push(proof(Check::LocalSocket, verdict, seen));
+    }
+    proofs
+}
+
+/// Whether the daemon answers on the socket that local users have.
+pub async fn local_socket(node: &Node, daemon: &Host) -> (Verdict, String) {
+    let mut script = Script::default();
+    script.call("prove_socket", &[&daemon.settings.unit]);
+    match node.run(daemon.as_root, &script, TOOL_DEADLINE).await {
+        Ok(output) => judge_socket(&output),
+        Err(error) => (Verdict::NotProved, error.to_string()),
+    }
+}
+
+/// What `prove_socket` saw.
+fn judge_socket(output: &[u8]) -> (Verdict, String) {
+    match find_record(output, "socket") {
+        Ok((outcome, tool, said)) => match outcome.as_str() {
+            "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
+            "unproved" => (Verdict::NotProved, said),
+            _ => (Verdict::Failed, format!("{tool}: {said}")),
+        },
+        Err(seen) => (Verdict::NotProved, seen),
+    }
+}
+
+/// Only an alert that the daemon sent is a refusal. docker words it "remote
+/// error: tls: bad certificate", OpenSSL and curl "alert bad certificate".
+pub(super) fn refused_by_tls(said: &str) -> bool {
+    let said = said.to_lowercase();
+    ["remote error: tls: ", "alert "].iter().any(|sent| {
+        said.split(sent).skip(1).any(|alert| {
+            [
+                "bad certificate",
+                "unsupported certificate",
+                "certificate required",
+                "certificate unknown",
+                "unknown ca",
+            ]
+            .iter()
+            .any(|name| alert.starts_with(name))
+        })
+    })
+}
+
+/// The part of a tool's message that says how TLS ended.
+pub(super) fn tls_words(said: &str) -> &str {
+    said.rfind("tls: ")
+        .or_else(|| said.rfind("alert "))
+        .and_then(|at| said.get(at..))
+        .unwrap_or(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refused_by_tls;
+
+    #[test]
+    fn only_an_alert_of_the_daemons_is_a_refusal() {
+        for said in [
+            "error during connect: Get https://node3:2376/v1.24/version: remote error: tls: bad certificate",
+            "curl: (56) OpenSSL SSL_read: error:0A000412:SSL routines::sslv3 alert bad certificate, errno 0",
+            "curl: (56) OpenSSL SSL_read: error:0A00045C:SSL routines::tlsv13 alert certificate required, errno 0",
+        ] {
+            assert!(refused_by_tls(said), "{said}");
+        }
+        for said in [
+            "curl: (58) could not load PEM client certificate, OpenSSL error error:02001002",
+            "tls: failed to verify certificate: x509: cannot validate certificate for 10.0.0.12",
+            "x509: certificate signed by unknown authority",
+            "curl: (7) Failed to connect to node3 port 2376: Connection refused",
+            "remote error: tls: handshake failure",
+        ] {
+            assert!(!refused_by_tls(said), "{said}");
+        }
+    }
+}

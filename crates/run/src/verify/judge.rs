@@ -1,0 +1,116 @@
+//! Whether a daemon showed what it should.
+//!
+//! Comes in: what a handshake has shown, and what was expected. Goes out: a
+//! verdict. Called by proofs, and after every restart.
+
+use super::probe::Shown;
+use base::event::Verdict;
+use docker::tls::DaemonMode;
+use pki::{Certificate, subject_text};
+
+/// The CAs whose certificates a daemon asks its callers for.
+#[must_use]
+pub fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
+    match mode {
+        DaemonMode::TlsVerify => trusted,
+        DaemonMode::Tls => &[],
+    }
+}
+
+/// The names of the CAs that a daemon asks its callers' certificates to be of, and
+/// that it should not know: it has read another bundle than it should have.
+#[must_use]
+pub fn foreign_authorities(shown: &Shown, authorities: &[Certificate]) -> Option<String> {
+    let asked = shown.accepted_authorities.iter().flatten();
+    let foreign: Vec<String> = asked
+        .filter(|name| authorities.iter().all(|known| known.subject_raw() != *name))
+        .map(|name| node::visible(&subject_text(name)))
+        .collect();
+    (!foreign.is_empty()).then(|| foreign.join(", "))
+}
+
+/// Compares what a daemon showed with what it should.
+#[must_use]
+pub fn judge_shown(
+    shown: &Shown,
+    served: Option<&[u8]>,
+    authorities: &[Certificate],
+) -> (Verdict, String) {
+    let Some(der) = &shown.certificate else {
+        return (Verdict::Failed, "no certificate was served".to_owned());
+    };
+    let serial = Certificate::from_der(der).map_or_else(
+        |_| "?".to_owned(),
+        |certificate| certificate.serial().to_owned(),
+    );
+    match served {
+        None => {
+            return (
+                Verdict::NotProved,
+                format!("serial {serial}, expected one unknown"),
+            );
+        }
+        Some(expected) if expected != der => {
+            return (
+                Verdict::Failed,
+                format!("another certificate, serial {serial}"),
+            );
+        }
+        Some(_) => {}
+    }
+    let mut wanted: Vec<Vec<u8>> = authorities
+        .iter()
+        .map(|authority| authority.subject_raw().to_vec())
+        .collect();
+    let mut asked = shown.accepted_authorities.clone().unwrap_or_default();
+    wanted.sort();
+    asked.sort();
+    if wanted != asked {
+        let seen = foreign_authorities(shown, authorities).map_or_else(
+            || "it accepts clients of other CAs than it should".to_owned(),
+            |foreign| format!("it accepts clients of other CAs than it should: {foreign}"),
+        );
+        return (Verdict::Failed, seen);
+    }
+    (Verdict::Proved, format!("serial {serial}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pki::{Authority, AuthorityProfile, KeyType, Subject};
+
+    #[test]
+    fn a_ca_that_is_not_in_the_bundle_is_named() {
+        let authority = |name: &str| {
+            let now = time::OffsetDateTime::now_utc();
+            let profile = AuthorityProfile::new(Subject::named(name), KeyType::EcdsaP256, 1);
+            Authority::create(&profile, now)
+                .unwrap()
+                .certificate()
+                .clone()
+        };
+        let (own, evil) = (authority("own"), authority("evil"));
+        let shown = |asked: &[&Certificate]| Shown {
+            certificate: Some(own.der().to_vec()),
+            accepted_authorities: Some(
+                asked.iter().map(|one| one.subject_raw().to_vec()).collect(),
+            ),
+        };
+        let wanted = std::slice::from_ref(&own);
+        assert_eq!(foreign_authorities(&shown(&[&own]), wanted), None);
+        assert_eq!(foreign_authorities(&shown(&[]), wanted), None);
+        let both = shown(&[&own, &evil]);
+        assert_eq!(
+            foreign_authorities(&both, wanted).as_deref(),
+            Some("CN=evil")
+        );
+        let (verdict, seen) = judge_shown(&both, Some(own.der()), wanted);
+        assert_eq!(verdict, Verdict::Failed);
+        assert!(seen.ends_with("CN=evil"), "{seen}");
+        // One that is missing is another fault.
+        let (verdict, seen) = judge_shown(&shown(&[]), Some(own.der()), wanted);
+        assert_eq!(verdict, Verdict::Failed);
+        assert!(seen.ends_with("than it should"), "{seen}");
+    }
+}
