@@ -77,7 +77,11 @@ fn a_daemon_that_fails_holds_back_those_after_it() {
         run.stdout
     );
     assert!(run.stdout.contains("not-done=6"), "{}", run.stdout);
-    assert!(run.stdout.contains("Proof:"), "{}", run.stdout);
+    // Neither speaks TLS yet, so that there is nothing to try; said once for each.
+    for name in ["node3", "node4"] {
+        let said = format!("warning: {name}: not verified: docker does not speak TLS there");
+        assert_eq!(run.stdout.matches(&said).count(), 1, "{}", run.stdout);
+    }
     assert_eq!(start_of(&lab, "node4"), before);
     let touched = "ls -d /etc/docker/tls 2>/dev/null; true";
     assert_eq!(lab.exec("node4", touched), "");

@@ -35,6 +35,11 @@ impl Run<'_> {
                 self.events.emit(at(step, false));
             }
             self.show(&world.plan);
+            if !self.options.check {
+                proofs = self
+                    .proved(world, &materials, &InPlace::default(), program)
+                    .await;
+            }
         } else {
             let mut agent = self.begin(world, program, left, &mut materials).await?;
             (outcome, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
@@ -44,11 +49,6 @@ impl Run<'_> {
             if let Err(error) = self.call(&mut agent, Request::Bye).await {
                 self.said_by_authority(&error, &mut outcome);
             }
-        }
-        if proofs.is_empty() && !self.options.check {
-            proofs = self
-                .proved(world, &materials, &InPlace::default(), program)
-                .await;
         }
         if world.plan.is_empty() {
             self.tell_arrived(world, program, &mut outcome, &proofs)
