@@ -759,9 +759,9 @@ engine_records() {
         return 0
     fi
     engine_count=0
-    # shellcheck disable=SC2013 # numbers
     set -- "$engine_root"/containers/*/config.v2.json
     [ -e "$1" ] || set --
+    # shellcheck disable=SC2013 # numbers
     [ $# = 0 ] || for engine_pid in $(grep -ho '"State":{"Running":true[^}]*"Pid":[0-9]*' "$@" 2>/dev/null); do
         case $engine_pid in
         *'"Pid":'*) [ -d "/proc/${engine_pid##*:}" ] && engine_count=$((engine_count + 1)) ;;
