@@ -135,7 +135,11 @@ fn fine_due_and_in_every_form() {
     let run = lab.run(&["status", &inventory]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     assert!(!run.stdout.contains("warning"), "{}", run.stdout);
-    assert!(run.stdout.contains("5 fine; took"), "{}", run.stdout);
+    assert!(
+        run.stdout.contains("5 fine (1 not shown without -v); took"),
+        "{}",
+        run.stdout
+    );
     assert!(
         run.stdout.contains("29 d    [----------]  ends "),
         "{}",

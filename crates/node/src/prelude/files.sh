@@ -39,6 +39,8 @@ begin_work() {
 # an existing one is not ours to change.
 stage_directory() {
     own_way "$1"
+    # What is kept for going back is put there at the same time.
+    [ "$1" != "$STATE" ] || own_state || fail stage "cannot make the directory $1"
     if [ ! -d "$1" ]; then
         stage_made=$1
         while [ ! -d "${stage_made%/*}/" ]; do stage_made=${stage_made%/*}; done
