@@ -256,8 +256,7 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
     let run = lab.deploy(&[&guides]);
     let line = |run: &crate::lab::Run, begin: &str| {
         let mut lines = run.stdout.lines();
-        let found =
-            lines.find(|line| line.starts_with(begin) && line.contains("another of its names"));
+        let found = lines.find(|line| line.starts_with(begin) && line.contains("the same under "));
         found.unwrap_or_default().to_owned()
     };
     let proved = line(&run, "proved");
