@@ -8,6 +8,7 @@ use crate::shell::in_every_shell;
 
 in_every_shell! {
     an_edit_during_a_transaction_is_never_lost,
+    a_directory_of_the_state_may_be_made_by_another_process_first,
 }
 
 /// Before the first rename, this is done to files that the transaction replaces or makes.
@@ -60,4 +61,21 @@ fn an_edit_during_a_transaction_is_never_lost(shell: &[&str]) {
     ] {
         edited_before_the_swap(shell, edit, edited, "mine\n");
     }
+}
+
+/// Staging and the copies for going back are made at the same time, and each makes the directory
+/// of the node's state where it is missing.
+fn a_directory_of_the_state_may_be_made_by_another_process_first(shell: &[&str]) {
+    let fixture = Fixture::new();
+    let state = fixture.path("node/state");
+    // The other process wins whenever this one makes a directory.
+    let other = format!(
+        "mkdir() {{ command mkdir -p '{}' && command mkdir \"$@\"; }}",
+        state.display()
+    );
+    let body = fixture.first_of_state().execute().body();
+    let report = fixture.run(shell, &format!("{other}\n{body}"));
+    assert_eq!(report.failed, None, "{shell:?}: {report:?}");
+    let file = std::fs::read_to_string(state.join("live-restore")).unwrap();
+    assert_eq!(file, "{}\n");
 }

@@ -152,6 +152,14 @@ impl Fixture {
         }
     }
 
+    /// A file of the node's own state, where there is no state yet.
+    pub fn first_of_state(&self) -> Transaction {
+        Transaction {
+            files: vec![self.file("node/state", "live-restore", None, "{}\n")],
+            ..Transaction::default()
+        }
+    }
+
     /// Runs the statements of a script in `shell`, which may have words before
     /// it (a tracer).
     pub fn run(&self, shell: &[&str], body: &str) -> Report {

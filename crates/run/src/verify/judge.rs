@@ -47,7 +47,7 @@ pub fn judge_shown(
         None => {
             return (
                 Verdict::NotProved,
-                format!("serial {serial}, expected one unknown"),
+                format!("serial {serial}; which one to expect is not known"),
             );
         }
         Some(expected) if expected != der => {
