@@ -26,7 +26,7 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     for (holder, role) in leaves(host) {
         request_leaf(holder, role, request);
     }
-    // Whether a daemon has read whom it shall trust, and how far a rollover is.
+    // Whether a daemon has read which CAs to trust, and how far a rollover is.
     Rollover::request(inventory, host, request);
     for holder in host.certificate_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {

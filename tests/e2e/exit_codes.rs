@@ -49,7 +49,7 @@ fn check_access_passes_before_the_first_deployment() {
         assert!(run.stderr.contains("too easy to guess"), "{}", run.stderr);
         assert!(!lab.try_exec("node2", "ls /etc/dtls-deploy").0);
     }
-    // Nor is a CA made that nobody would have a certificate of.
+    // Nor is a CA made that would have issued no certificate.
     lab.exec("node3", "echo '[]' >/etc/docker/daemon.json");
     let run = lab.run(&[&inventory, "--limit", "node2:node3"]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);

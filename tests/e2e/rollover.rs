@@ -347,7 +347,7 @@ fn a_rollover_that_would_cut_off_others_does_not_begin() {
     let run = lab.run(&["rotate", "--ca", &one]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("it does not begin"), "{}", run.stdout);
-    // A name that means nobody lets nobody go, and says so.
+    // A name that no holder has abandons no holder, and is an error.
     for check in [&[][..], &["--check"]] {
         for (name, hint) in [
             ("nod5", "did you mean node5?"),
@@ -392,7 +392,7 @@ fn a_rollover_that_would_cut_off_others_does_not_begin() {
     assert_eq!(lab.exec_as("node5", "ubuntu", ask), "OK");
 }
 
-/// Whoever asks is told the same step, and the same command.
+/// Every command reports the same step and the same next command.
 #[test]
 fn a_rollover_that_was_not_finished_is_named_by_every_command() {
     let lab = Lab::fresh();

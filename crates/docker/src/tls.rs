@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-/// The paths that dockerd shall read.
+/// The paths that dockerd is told to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsPaths {
     pub ca: String,

@@ -1,6 +1,6 @@
-//! Inputs that nobody wrote: everything that reads what others have sent or
-//! edited is given mutated text for a bounded time, and must neither panic nor
-//! hang, and must keep what it promises of its results.
+//! Mutated input: each parser of text that comes from elsewhere gets it for a bounded
+//! time. A parser must neither panic nor hang, and must keep what it promises of its
+//! results.
 //!
 //! `make fuzz` runs these for minutes (`FUZZ_SECONDS`, per target); every test
 //! run for a moment. Inputs are real ones with random changes: there is no

@@ -35,7 +35,7 @@ impl KeyFileError {
             }
             Self::EmptyPassphrase => Some("the CA key is always kept under a passphrase"),
             Self::UnsupportedCipher(_) => Some(
-                "encrypt it anew: openssl pkcs8 -topk8 -v2 aes256 -in ca-key.pem -out ca-key.new \
+                "encrypt it again: openssl pkcs8 -topk8 -v2 aes256 -in ca-key.pem -out ca-key.new \
                  && mv ca-key.new ca-key.pem",
             ),
             Self::UnsupportedKey(_) => {

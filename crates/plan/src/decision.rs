@@ -1,8 +1,8 @@
-//! What shall happen about one leaf.
+//! What is done about one leaf.
 
 use pki::{Certificate, LeafRequest};
 
-/// What shall happen about one leaf.
+/// What is done about one leaf.
 #[derive(Debug, Clone)]
 pub enum LeafDecision {
     /// The pair on the node is right.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::change::{Action, AttributeFault, Change, Content, FileChange, TextDiff};
 use super::place::{Kind, Place};
-use super::readable::word;
+use super::readable::{unreadable, word};
 use super::resolved::check_resolved;
 use super::shown::shown;
 use super::{Planner, Refusal};
@@ -232,10 +232,7 @@ fn comparable<'a>(
         Some(FileFact::File(file)) => return Ok(Some(file)),
         Some(FileFact::Absent) => return Ok(None),
         None => Refusal::new(format!("nothing was asked about {path}")),
-        Some(FileFact::Unreadable) => {
-            Refusal::new(format!("{path} cannot be read as {}", facts.account))
-                .hint("set ansible_become for this host")
-        }
+        Some(FileFact::Unreadable) => unreadable(facts, path),
         Some(FileFact::Exposed) => Refusal::new(format!(
             "the way to {path} leads through a directory that others than root can write"
         ))

@@ -2,7 +2,7 @@
 //!
 //! Comes in: the facts and what the plan changes so far. Goes out: the question
 //! for `dockerd --validate`, or a refusal where a flag and daemon.json collide.
-//! Called by `restart` and by whoever asks whom a daemon lets in.
+//! Called by `restart` and by the checks of which clients a daemon accepts.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -322,7 +322,7 @@ pub fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
     mode_now(host, facts).is_some()
 }
 
-/// Whom the daemon as it is now would let in; `None` where it does not speak TLS.
+/// Which clients the daemon as it is now accepts; `None` where it does not speak TLS.
 #[must_use]
 pub fn mode_now(host: &Host, facts: &NodeFacts) -> Option<tls::DaemonMode> {
     let settings = facts.text(daemon_json::PATH).and_then(mode_of);

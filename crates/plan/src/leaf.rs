@@ -15,6 +15,7 @@ pub use wanted::{request, wanted_sans};
 
 use super::decision::LeafDecision;
 use super::issued::issued_names;
+use super::readable::unreadable;
 use super::renewal::{Renewal, renewal};
 use super::{Planner, Refusal, RefusalKind};
 use inventory::Host;
@@ -23,7 +24,7 @@ use pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Sign
 
 impl Planner<'_> {
     /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
-    /// that is good nothing has to be done, but somebody should know. Which of the two it was is
+    /// that is good nothing has to be done, but the operator should know. Which of the two it was is
     /// not known: a generation that was gone back to is not kept.
     pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {
         let ledger = &self.authority.ledger;
@@ -185,10 +186,7 @@ impl Planner<'_> {
                     // Whose directory it is says more.
                     facts.account_for(&directory)?;
                 }
-                return Err(
-                    Refusal::new(format!("{path} cannot be read as {}", facts.account))
-                        .hint("set ansible_become: true for this host"),
-                );
+                return Err(unreadable(facts, &path));
             }
         }
         Ok(examine(facts, &certificate, &key, &self.authority))

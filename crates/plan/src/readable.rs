@@ -1,4 +1,4 @@
-//! Directories with keys that others may read.
+//! Files that cannot be read, and directories with keys that others may read.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(super) fn word(path: &str) -> Cow<'_, str> {
 
 /// What is worth knowing of a directory with keys that others may read: each key
 /// in it is its owner's alone, but the guides make the directory so, too. Where a link
-/// is on the way nothing is said: chmod would follow it to what is another's.
+/// is on the way nothing is reported: chmod would follow it to what is another's.
 #[must_use]
 pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal> {
     let mode = facts.directory(directory)?.mode;
@@ -29,4 +29,19 @@ pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal>
         Refusal::new(format!("{path} can be read by others (mode {mode:04o})"))
             .hint(format!("chmod 0700 {}", word(&path)))
     })
+}
+
+/// A file that is there and was not read. Below an account's directory its owner reads, not root.
+pub(super) fn unreadable(facts: &NodeFacts, path: &str) -> Refusal {
+    if facts.uid == 0 {
+        return Refusal::new(format!(
+            "{path} cannot be read by the account that owns its directory"
+        ))
+        .hint(format!(
+            "look at it on the node (ls -l {}): the owner of the directory must be able to read the file, also where it is a link",
+            word(path)
+        ));
+    }
+    Refusal::new(format!("{path} cannot be read as {}", facts.account))
+        .hint("set ansible_become: true for this host")
 }

@@ -16,7 +16,7 @@ impl Planner<'_> {
         self.rolls_over.then_some(step)
     }
 
-    /// The CA certificates that a node shall trust.
+    /// The CA certificates that a node will trust.
     #[must_use]
     pub fn bundle(&self, host: &Host, role: Role) -> Content {
         match &self.rollover {

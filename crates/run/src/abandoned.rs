@@ -19,7 +19,7 @@ impl Run<'_> {
         let ca = self.inventory.ca();
         let authority = Authority::read(ca, world.facts.get(&ca.name));
         if authority.problem.is_some() || !authority.knows_holders() {
-            // Said by the plan, and nobody is let go.
+            // The plan reports it, and no holder is abandoned.
             return Ok(());
         }
         let declared = declared(self.inventory);
@@ -40,14 +40,16 @@ impl Run<'_> {
         let known: Vec<String> = outside.chain(clients).collect();
         let hint = match nearest(&name, known.iter().map(String::as_str)) {
             Some(near) => format!("did you mean {near}?"),
-            None if known.is_empty() => "leave --abandon out: there is nobody to let go".to_owned(),
+            None if known.is_empty() => {
+                "leave out --abandon: there is no holder to abandon".to_owned()
+            }
             None => format!("--abandon takes one of these: {}", known.join(", ")),
         };
         Err(RunError::Refused {
             host: None,
             step: "read --abandon",
             message: format!(
-                "--abandon {name}: it is no client of the inventory, and no holder of a certificate outside of it; nothing was changed"
+                "--abandon {name}: no client of the inventory and no other certificate holder has this name; nothing was changed"
             ),
             hint: Some(hint),
         })

@@ -79,11 +79,11 @@ impl Run<'_> {
         }
         let asked = Instant::now();
         let mut agent = self.unless(self.lock(world, program)).await??;
-        // Whoever held the lock may have changed nodes, too.
+        // The run that held the lock may have changed nodes, too.
         let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
         let moved = self.unless(self.moved_on(&mut agent, &world.facts));
         if unsettled {
-            // Whoever had begun it would hold the lock if it were at work.
+            // The run that began it would hold the lock if it were at work.
             self.settle(world).await?;
         }
         let looks_again = moved.await?? || waited || unsettled;

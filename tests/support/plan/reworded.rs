@@ -1,4 +1,4 @@
-//! A plan in words that nobody has ever written.
+//! A plan with every text replaced.
 
 use plan::Action;
 use plan::orchestrator::{Examined, Refused};

@@ -3,7 +3,7 @@
 //! Modules give one for each file, and the report says them once with a count: it knows a
 //! reason by the words that it is made of here, also when it reads a journal.
 
-/// What is said of a file, after its path.
+/// The words after a file's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeated {
     Changes,

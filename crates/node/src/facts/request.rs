@@ -109,7 +109,7 @@ impl FactRequest {
             let paths: Vec<&str> = self.former.iter().map(String::as_str).collect();
             script.call("fact_former", &paths);
         }
-        // What may not be printed as it is, is not, whoever else asks for it.
+        // Text that must be masked is masked, whichever other fact asks for it.
         let bundles = &self.bundles - &self.certificates;
         let content = &(&self.content - &bundles) - &self.certificates;
         for (want, paths) in [

@@ -207,7 +207,7 @@ reader_walk() {
 }
 
 # reader_owner: sets $reader to the account whose $reader_at is. Asked once: all above it is
-# root's, and nobody else can put another one there.
+# root's, and no other account can put another one there.
 reader_owner() {
     case $reader_owners in
     *"$NEWLINE$reader_at$TAB"*)

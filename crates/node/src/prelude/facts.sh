@@ -142,7 +142,7 @@ fact_see_ways() {
         fact_seen=${fact_seen#*"$NEWLINE"}
         fact_line=${fact_line%"$TAB"*}
         case ${fact_line##*"$TAB"} in
-        # Sticky: nobody replaces what is another's.
+        # Sticky: no account replaces what is another's.
         [1357][0-7][0-7][0-7]) ;;
         *[2367][0-7] | *[2367]) reader_exposed=$reader_exposed${reader_exposed:+$NEWLINE}$1 ;;
         esac
@@ -191,7 +191,7 @@ fact_for_reader() {
 }
 
 # fact_ask_accounts: each account is asked once, the first while this one reads what is its
-# own. One that gives no answer in time keeps nobody else from being looked at.
+# own. One that gives no answer in time does not keep the others from being read.
 fact_ask_accounts() {
     [ -z "$fact_calls" ] || fact_at_work
     fact_meanwhile=fact_own

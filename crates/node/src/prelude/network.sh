@@ -17,7 +17,7 @@ fact_resolve() {
 # for: the kernel takes its time over /proc/net/tcp. With own the addresses under which others
 # may reach the node, and the networks that it reaches without a gateway, which tell the
 # interface of an IPv4 address where there is no ip: one of its own, a /32, is in none. All in
-# one process. Without an awk or the kernel's tables nothing is said.
+# one process. Without an awk or the kernel's tables it prints nothing.
 fact_network() {
     command -v awk >/dev/null 2>&1 || return 0
     fact_tables=

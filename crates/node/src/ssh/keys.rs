@@ -60,7 +60,7 @@ pub enum KeyFault {
     OpenToOthers(u32),
     /// It has `Proc-Type: 4,ENCRYPTED`.
     TraditionalPem,
-    /// It is encrypted, and nobody has given its passphrase.
+    /// It is encrypted, and no passphrase was given.
     Locked,
     /// The crate `ssh-key` does not read it.
     Unreadable,

@@ -5,7 +5,7 @@ pub const KEY: &str = "ca-key.pem";
 pub const CERTIFICATE: &str = "ca.pem";
 pub const LEDGER: &str = ".ledger.jsonl";
 
-/// The CA that shall follow, while a rollover is under way.
+/// The next CA, while a rollover is under way.
 pub const NEXT_KEY: &str = "next/ca-key.pem";
 
 pub const NEXT_CERTIFICATE: &str = "next/ca.pem";

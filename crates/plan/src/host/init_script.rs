@@ -1,5 +1,5 @@
 //! A daemon that an init script starts: the script as the unit file that would do the same,
-//! so that whoever asks for dockerd's command line need not know the difference.
+//! so that callers who ask for dockerd's command line need not know the difference.
 
 use docker::unit::{UnitFile, parse_environment};
 use inventory::Host;

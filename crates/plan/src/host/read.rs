@@ -44,7 +44,7 @@ pub fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
 }
 
 /// Whether the running daemon has read a file as it is now. A reload by
-/// somebody else is not known of.
+/// another program is not known of.
 #[must_use]
 pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
     let Some(file) = facts.regular(path) else {
@@ -64,7 +64,7 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
     started_at(facts).is_some_and(|started| file.changed < started)
 }
 
-/// As [`has_read`], and also where somebody else has started the daemon since
+/// As [`has_read`], and also where another program has started the daemon since
 /// and the file is what a confirmed restart has read: what counts for a restart.
 #[must_use]
 pub fn runs_with(path: &str, facts: &NodeFacts) -> bool {
@@ -81,7 +81,7 @@ pub fn runs_with(path: &str, facts: &NodeFacts) -> bool {
 
 /// Why the running daemon is not one that has read what is there now.
 pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
-    // Somebody had it read another bundle, and put the file back.
+    // It was made to read another bundle, and the file was put back.
     if facts.claims.foreign_authority {
         return vec!["dockerd has read another CA bundle".to_owned()];
     }
@@ -103,7 +103,7 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     if record.invocation == unit.invocation() || differing.is_empty() {
         return differing;
     }
-    // Somebody else has started it since, a reboot perhaps. A daemon that
+    // It was started since, by a reboot perhaps. A daemon that
     // started after the last change of a file has read that file.
     let Some(started) = started_at(facts) else {
         return vec!["when dockerd was started is not known".to_owned()];
@@ -118,7 +118,7 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
         .map(|path| Repeated::ChangedSinceStart.of(path))
         .collect();
     if unit.needs_reload() && reasons.is_empty() {
-        reasons.push("systemd has not read the unit's files anew".to_owned());
+        reasons.push("systemd has not read the unit's files again".to_owned());
     }
     reasons
 }

@@ -218,7 +218,7 @@ pub const MODULES: &[Spec] = &[
                 name: "state",
                 kind: Kind::Choice(&["started", "stopped", "restarted", "reloaded"]),
                 required: true,
-                summary: "what shall be true, or what shall be done",
+                summary: "what must be true, or what is done",
             },
             timeout("how long systemctl may take; 300 when not given"),
         ],
@@ -235,7 +235,7 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Verify,
         name: "verify",
-        summary: "who holds a certificate reaches every daemon, and nobody else does",
+        summary: "clients with a certificate reach every daemon, and clients without one do not",
         parameters: &[Parameter {
             name: "after",
             kind: Kind::Choice(&["rollback", "remove"]),
