@@ -174,6 +174,11 @@ pub(super) fn run(
         Err(exit) => return exit,
     };
     playbook.allowed.clone_from(&options.allowed);
+    if playbook.goes_back()
+        && let Some(directory) = run::journal::directory(|name| std::env::var_os(name))
+    {
+        playbook.own_runs = run::journal::runs(&directory);
+    }
     if let Err(exit) = untrusted::refuse_templates(common, &playbook, &reports) {
         return exit;
     }

@@ -50,6 +50,8 @@ pub struct Planner<'a> {
     pub keeps_windows: bool,
     /// What the command line allows by name.
     pub allowed: &'a Allowed,
+    /// As [`Playbook::own_runs`](crate::playbook::Playbook::own_runs).
+    pub own_runs: &'a BTreeSet<String>,
 }
 
 impl Planner<'_> {

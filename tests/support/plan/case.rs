@@ -95,6 +95,9 @@ struct Written {
     /// `--new-ca`.
     #[serde(default)]
     new_ca: bool,
+    /// Runs that the controller has journals of.
+    #[serde(default)]
+    own_runs: BTreeSet<String>,
     /// `--readmit-ca`.
     #[serde(default)]
     readmit_ca: Vec<String>,
@@ -320,6 +323,7 @@ impl Case {
             new_authority: written.new_ca,
             readmitted: written.readmit_ca.clone(),
         };
+        playbook.own_runs.clone_from(&written.own_runs);
         let filter = Filter {
             limit: written.limit.clone(),
             tags: written.tags.clone(),

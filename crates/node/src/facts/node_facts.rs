@@ -289,15 +289,6 @@ impl NodeFacts {
         None
     }
 
-    /// The last run that changed something, where generations were asked for.
-    #[must_use]
-    pub fn last_change(&self) -> Option<&str> {
-        self.generations
-            .iter()
-            .filter_map(KeptGeneration::run)
-            .max()
-    }
-
     /// The directory itself, where it exists.
     #[must_use]
     pub fn directory(&self, directory: &str) -> Option<&Component> {

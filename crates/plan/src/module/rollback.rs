@@ -6,6 +6,8 @@
 
 mod checks;
 
+use std::collections::BTreeSet;
+
 use super::shared::{Module, holders};
 use crate::host::client::PROFILES;
 use crate::host::daemon_json;
@@ -13,7 +15,7 @@ use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{Action, Change, Content, Desired, FileMode, Forget, Place, Planner, Refusal};
 use inventory::{Host, Inventory};
-use node::facts::{FactRequest, NodeFacts};
+use node::facts::{FactRequest, KeptGeneration, NodeFacts};
 use node::generation::{BeforeRun, Generation};
 use pki::Role;
 
@@ -46,7 +48,7 @@ impl Module for Rollback {
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
-        let Some(last_here) = facts.last_change().map(str::to_owned) else {
+        if facts.generations.is_empty() {
             if let Some(hidden) = &facts.hidden_generations {
                 return Err(Refusal::new(format!(
                     "whether something is kept there to go back to is not known: {} cannot look at {hidden}",
@@ -56,34 +58,48 @@ impl Module for Rollback {
             }
             planner.note(host, "nothing is kept there to go back to");
             return Ok(Vec::new());
-        };
+        }
         // What one run has changed goes back together: a client's files are not
         // taken away because a daemon's last change was another one.
-        let runs = planner.facts.values().filter_map(NodeFacts::last_change);
-        if let Some(last) = runs.max()
-            && last != last_here
-        {
+        let Some(last) = last_run(planner)? else {
+            return Ok(Vec::new());
+        };
+        let mut keepers = BTreeSet::new();
+        for kept in &facts.generations {
+            if kept.run() == Some(&last) {
+                keepers.insert(kept.account.clone());
+            }
+        }
+        if keepers.is_empty() {
+            let here = facts.generations.iter().filter_map(KeptGeneration::run);
             let text = format!(
-                "stays as it is: its last change is of the run {last_here}, and the last run is {last}; to take it back use --limit {}",
+                "stays as it is: its last change is of the run {}, and the last run is {last}; to undo it use --limit {}",
+                here.max().unwrap_or_default(),
                 host.name
             );
             planner.note(host, text);
             return Ok(Vec::new());
         }
+        let reader = facts.account.clone();
         let mut changes = Vec::new();
         for role in [Role::Daemon, Role::Client] {
-            if task
-                .argument("role")
-                .is_none_or(|of| of == role.to_string())
-                && let Some(before) = before(planner, host, role, &last_here)?
-            {
-                for text in checks::readmitted(planner, host, &before)? {
-                    planner.danger(host, text);
-                }
-                changes.extend(go_back(planner, host, task, &before)?);
-                for kept in before.generations {
-                    let place = (host.name.clone(), kept.path);
-                    planner.gone_back.insert(place);
+            let argument = task.argument("role");
+            if argument.is_some_and(|of| of != role.to_string()) {
+                continue;
+            }
+            for keeper in &keepers {
+                match of_keeper(planner, host, task, (role, keeper), &last) {
+                    Ok(found) => changes.extend(found),
+                    // Another account's own files: whatever is wrong with what it keeps,
+                    // it keeps nobody else from going back.
+                    Err(refusal) if *keeper != reader => planner.danger(
+                        host,
+                        format!(
+                            "the files of {keeper} stay as they are: {}",
+                            refusal.message
+                        ),
+                    ),
+                    Err(refusal) => return Err(refusal),
                 }
             }
         }
@@ -91,19 +107,73 @@ impl Module for Rollback {
     }
 }
 
-/// What was there before the changes of a role that the last run has made here, and that no
-/// earlier task goes back to. A run may have made several: live-restore is one of its own.
+/// The run that is undone. What a node or an account says of runs is only its word: the newest
+/// run that this controller's journals know comes first, then the newest that is kept by the
+/// account that reads a node's facts, then any.
+fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
+    let newest = |counts: &dyn Fn(&NodeFacts, &KeptGeneration) -> bool| {
+        let of_host = planner.facts.iter().flat_map(|(host, facts)| {
+            let kept = facts.generations.iter();
+            let kept = kept.filter(|kept| counts(facts, kept));
+            kept.filter_map(move |kept| Some((kept.run()?, host.as_str())))
+        });
+        of_host.max()
+    };
+    let of_reader = newest(&|facts, kept| kept.account == facts.account);
+    let own_runs = planner.own_runs;
+    let own = newest(&|_, kept| kept.run().is_some_and(|run| own_runs.contains(run)));
+    if let (Some((own, _)), Some((later, host))) = (own, of_reader)
+        && later > own
+    {
+        return Err(Refusal::new(format!(
+            "{host} names a later run, {later}, that is in none of your journals; the last one in them is {own}"
+        ))
+        .hint(format!(
+            "undo {later} with --limit {host}, or {own} on the others with --limit 'all:!{host}'"
+        )));
+    }
+    let last = own.or(of_reader).or_else(|| newest(&|_, _| true));
+    Ok(last.map(|(run, _)| run.to_owned()))
+}
+
+/// The changes that undo what the last run has changed of a role's files here, as one account
+/// keeps them.
+fn of_keeper(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    (role, keeper): (Role, &str),
+    run: &str,
+) -> Result<Vec<Change>, Refusal> {
+    let Some(before) = before(planner, host, (role, keeper), run)? else {
+        return Ok(Vec::new());
+    };
+    let dangers = checks::readmitted(planner, host, &before)?;
+    let changes = go_back(planner, host, task, &before)?;
+    for text in dangers {
+        planner.danger(host, text);
+    }
+    for kept in before.generations {
+        planner.gone_back.insert((host.name.clone(), kept.path));
+    }
+    Ok(changes)
+}
+
+/// What was there before the changes of a role that the last run has made here, as an account
+/// keeps it, and that no earlier task goes back to. A run may have made several: live-restore
+/// is one of its own.
 fn before(
     planner: &Planner<'_>,
     host: &Host,
-    role: Role,
+    (role, keeper): (Role, &str),
     run: &str,
 ) -> Result<Option<BeforeRun>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let mut generations = Vec::new();
     for kept in &facts.generations {
         let place = (host.name.clone(), kept.path.clone());
-        if kept.run() != Some(run) || planner.gone_back.contains(&place) {
+        let is_asked = kept.run() == Some(run) && kept.account == keeper;
+        if !is_asked || planner.gone_back.contains(&place) {
             continue;
         }
         let generation = Generation::read(facts, kept).map_err(|error| {
@@ -115,7 +185,6 @@ fn before(
             generations.push(generation);
         }
     }
-    // Of the accounts that keep something, each in the order of its own.
     generations.sort_by(|one, other| one.kept.name().cmp(other.kept.name()));
     Ok(BeforeRun::of(generations))
 }
@@ -228,7 +297,11 @@ fn go_back(
 fn check_places(facts: &NodeFacts, generation: &Generation) -> Result<(), Refusal> {
     let keeper = &generation.kept.account;
     for path in generation.paths() {
-        if keeper != "root" && facts.account_for(&parts(path)?.0)? != *keeper {
+        let directory = parts(path)?.0;
+        let is_keepers = facts
+            .account_for(&directory)
+            .is_ok_and(|account| account == *keeper);
+        if keeper != "root" && !is_keepers {
             return Err(Refusal::new(format!(
                 "{} names {path}, which is not {keeper}'s",
                 generation.kept.path

@@ -74,6 +74,7 @@ fn planner<'a>(
         last_of_authority: Vec::new(),
         keeps_windows: playbook.keeps_windows,
         allowed: &playbook.allowed,
+        own_runs: &playbook.own_runs,
     }
 }
 

@@ -58,6 +58,9 @@ pub struct Playbook {
     pub keeps_windows: bool,
     /// What the command line allows by name.
     pub allowed: Allowed,
+    /// The runs that this controller has journals of: which one was the last is not for
+    /// a node to say.
+    pub own_runs: BTreeSet<String>,
     /// The playbook of which this one is a part: what else that one would
     /// change is said, and not done.
     pub whole: Option<Box<Playbook>>,
@@ -112,10 +115,20 @@ impl Playbook {
     /// Whether it has certificates issued.
     #[must_use]
     pub fn issues(&self) -> bool {
+        self.has(Word::Certificate)
+    }
+
+    /// Whether it undoes a run.
+    #[must_use]
+    pub fn goes_back(&self) -> bool {
+        self.has(Word::Rollback)
+    }
+
+    fn has(&self, word: Word) -> bool {
         let steps = self.plays.iter().flat_map(|play| &play.steps);
         steps
             .flat_map(Step::tasks)
-            .any(|task| task.module.word == Word::Certificate)
+            .any(|task| task.module.word == word)
     }
 
     /// Whether it changes nothing, whatever is found: every task of it is a proof.

@@ -88,6 +88,7 @@ fn read(
         renewals: Renewals::default(),
         keeps_windows: false,
         allowed: Allowed::default(),
+        own_runs: BTreeSet::new(),
         whole: None,
         name: name.to_owned(),
         plays,
