@@ -14,7 +14,7 @@ pub struct Lab {
     /// Such a lab is more than most tests need, and goes again.
     is_extra: bool,
     has_second_daemon: bool,
-    /// Tests of this binary take turns on the lab, whatever runs them.
+    /// Tests take turns on a lab, whatever runs them.
     _turn: std::fs::File,
 }
 
@@ -28,6 +28,15 @@ pub struct Run {
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Which of the labs is this test's: cargo-nextest runs one test on each at a time,
+/// and says where this one is. The first, and every other runner's, has no suffix.
+fn place() -> String {
+    match std::env::var("NEXTEST_TEST_GROUP_SLOT") {
+        Ok(slot) if slot != "0" && slot != "none" => format!("-{slot}"),
+        _ => String::new(),
+    }
 }
 
 fn lab_command(name: &str) -> Command {
@@ -91,10 +100,11 @@ impl Lab {
     }
 
     fn bring_up(suffix: &str, shape: &[&str]) -> Self {
-        let turn = std::fs::File::create(root().join("target/e2e.lock")).unwrap();
+        let place = place();
+        let turn = std::fs::File::create(root().join(format!("target/e2e{place}.lock"))).unwrap();
         turn.lock().unwrap();
-        let mut name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
-        name.push_str(suffix);
+        let name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
+        let name = format!("{name}{place}{suffix}");
         let output = lab_command(&name).arg("up").args(shape).output().unwrap();
         check("lab up", &output);
         let output = lab_command(&name).arg("reset").output().unwrap();
@@ -106,6 +116,11 @@ impl Lab {
             has_second_daemon: shape.contains(&"--daemons"),
             _turn: turn,
         }
+    }
+
+    /// What the lab's command, its network namespaces and its state call it.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The command that runs the tool inside the lab's network.

@@ -141,7 +141,7 @@ fn a_controller_that_is_cut_off_frees_the_lock_within_a_minute() {
     let inventory = lab.inventory("");
     let mut run = Running::start(&lab, &[&inventory, "-v"]);
     run.until("restarting docker");
-    let cut = Cut::new(&std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned()));
+    let cut = Cut::new(lab.name());
     let begun = Instant::now();
     // flock(1) on the CA node itself: the network is not there.
     let probe = "flock --nonblock /etc/dtls-deploy/ca/.lock true";

@@ -224,7 +224,7 @@ impl Fleet {
         );
         fs::write(self.path("ssh_config"), config).unwrap();
         let mut inventory = format!(
-            "all:\n  vars: {{ansible_user: root, ansible_port: {}, ansible_timeout: 3, ansible_become: false, dtls_ca_dir: /var/lib/ca}}\n  children:\n",
+            "all:\n  vars: {{ansible_user: root, ansible_port: {}, ansible_become: false, dtls_ca_dir: /var/lib/ca}}\n  children:\n",
             self.port
         );
         let host = |number: usize| {
@@ -241,7 +241,7 @@ impl Fleet {
         fs::write(self.path("playbook.yaml"), PLAYBOOK).unwrap();
     }
 
-    fn deploy(&self) -> Child {
+    fn deploy(&self, arguments: &[&str]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_dtls-deploy"))
             .arg(self.path("inventory.yaml"))
             .arg(self.path("playbook.yaml"))
@@ -249,7 +249,7 @@ impl Fleet {
             .arg(self.path("ssh_config"))
             .arg("--log")
             .arg(self.path("log"))
-            .args(["--timeout", "4s"])
+            .args(arguments)
             .env("DTLS_CA_PASSPHRASE", "only-for-this-test")
             .env("XDG_STATE_HOME", self.path("state"))
             .env_remove("SSH_AUTH_SOCK")
@@ -317,7 +317,8 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn of_eighty_nodes_the_dead_hold_nobody_up() {
     let fleet = Fleet::start(&DEAD);
     let begun = Instant::now();
-    let status = fleet.deploy().wait().unwrap();
+    let short = ["-e", "ansible_timeout=3", "--timeout", "4s"];
+    let status = fleet.deploy(&short).wait().unwrap();
     let (took, said) = (begun.elapsed(), fleet.said());
     println!("{CLIENTS} clients in {took:?}:\n{said}");
     assert!(took < Duration::from_secs(25), "{took:?}");
@@ -348,7 +349,7 @@ fn of_eighty_nodes_the_dead_hold_nobody_up() {
 #[test]
 fn an_interruption_leaves_nothing_on_eighty_nodes() {
     let fleet = Fleet::start(&[]);
-    let mut run = fleet.deploy();
+    let mut run = fleet.deploy(&[]);
     let changed = || fleet.log().matches("\"event\":\"changed\"").count();
     wait_until("files are delivered", || changed() > 3 * 20);
     wait_until("sessions are seen", || !fleet.left_on_nodes().is_empty());
@@ -378,7 +379,7 @@ fn an_interruption_leaves_nothing_on_eighty_nodes() {
     assert!((20..CLIENTS).contains(&whole), "{whole}\n{said}");
 
     assert_eq!(
-        fleet.deploy().wait().unwrap().code(),
+        fleet.deploy(&[]).wait().unwrap().code(),
         Some(0),
         "{}",
         fleet.said()
