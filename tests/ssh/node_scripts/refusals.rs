@@ -2,6 +2,8 @@
 //! may reset the connection before the alert is read.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use node::script::Script;
 
@@ -10,13 +12,23 @@ use crate::shell::{self, in_every_shell};
 
 in_every_shell! {
     a_connection_that_is_reset_is_tried_again_until_the_alert_is_read,
+    a_client_without_its_own_files_says_nothing_of_the_daemon,
 }
 
 /// What the proof says of a curl that says `said` so many times and is refused
 /// with an alert after that; and how often it was asked.
 fn proof(shell: &[&str], said: &str, times: u32) -> (String, u32) {
     let root = tempfile::tempdir().unwrap();
-    let (curl, count) = (root.path().join("curl"), root.path().join("count"));
+    for name in FILES {
+        std::fs::write(root.path().join(name), "").unwrap();
+    }
+    proof_with(shell, said, times, root.path())
+}
+
+const FILES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
+
+fn proof_with(shell: &[&str], said: &str, times: u32, root: &Path) -> (String, u32) {
+    let (curl, count) = (root.join("curl"), root.join("count"));
     let text = format!(
         r#"#!/bin/sh
 echo >>"{count}"
@@ -29,8 +41,9 @@ exit 56
     std::fs::set_permissions(&curl, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut script = Script::default();
     // After the prelude has set its own.
-    script.statement(format!("PATH={}:$PATH", root.path().display()));
+    script.statement(format!("PATH={}:$PATH", root.display()));
     let url = "tcp://node3:2376";
+    let files = FILES.map(|name| root.join(name).display().to_string());
     script.call(
         "prove_identity",
         &[
@@ -39,13 +52,14 @@ exit 56
             url,
             "node3",
             "2376",
-            "/ca.pem",
-            "/cert.pem",
-            "/key.pem",
+            &files[0],
+            &files[1],
+            &files[2],
         ],
     );
     let answer = shell::run(shell, &script, RUN, Vec::new());
-    let tries = std::fs::read_to_string(&count).unwrap().lines().count();
+    let tries = std::fs::read_to_string(&count).unwrap_or_default();
+    let tries = tries.lines().count();
     (
         String::from_utf8_lossy(&answer).into_owned(),
         u32::try_from(tries).unwrap(),
@@ -69,4 +83,31 @@ fn a_connection_that_is_reset_is_tried_again_until_the_alert_is_read(shell: &[&s
     let (said, tries) = proof(shell, "(7) Connection refused", 99);
     assert!(said.contains("Connection refused"), "{shell:?}: {said}");
     assert_eq!(tries, 1, "{shell:?}");
+}
+
+fn a_client_without_its_own_files_says_nothing_of_the_daemon(shell: &[&str]) {
+    for name in FILES {
+        for instead in ["", "mkfifo", "mkdir", "ln -s /dev/zero"] {
+            let root = tempfile::tempdir().unwrap();
+            for other in FILES {
+                if other != name {
+                    std::fs::write(root.path().join(other), "").unwrap();
+                }
+            }
+            let path = root.path().join(name).display().to_string();
+            if !instead.is_empty() {
+                let mut words = instead.split(' ');
+                let mut command = Command::new(words.next().unwrap());
+                command.args(words).arg(&path);
+                assert!(command.status().unwrap().success());
+            }
+            let (said, tries) = proof_with(shell, "(7) Connection refused", 99, root.path());
+            assert!(
+                said.contains("unproved"),
+                "{shell:?} {instead} {name}: {said}"
+            );
+            assert!(said.contains(&path), "{shell:?} {instead} {name}: {said}");
+            assert_eq!(tries, 0, "{shell:?} {instead} {name}: no tool is started");
+        }
+    }
 }

@@ -36,6 +36,20 @@ prove_here() {
         record identity unproved none "neither docker nor curl nor openssl is there"
         return 0
     fi
+    # What keeps a tool from its own files says nothing of the daemon; a FIFO would keep
+    # it for ever.
+    case $prove_mode in
+    tlsverify) set -- "$@" "$prove_ca" "$prove_certificate" "$prove_key" ;;
+    tlsverify-ca) set -- "$@" "$prove_ca" ;;
+    tls-cert) set -- "$@" "$prove_certificate" "$prove_key" ;;
+    esac
+    shift 6
+    for prove_file; do
+        if [ ! -f "$prove_file" ] || [ ! -r "$prove_file" ]; then
+            record identity unproved none "$prove_file is not a regular file that ${ACCOUNT:-the account} can read"
+            return 0
+        fi
+    done
     # With TLS 1.3 a server refuses after the client thinks it is in: a request that
     # arrives then resets the connection, and the alert that says why may be lost.
     for _ in 1 2 3 4 5 6; do
