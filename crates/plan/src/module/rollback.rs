@@ -64,23 +64,15 @@ impl Module for Rollback {
         let Some(last) = last_run(planner)? else {
             return Ok(Vec::new());
         };
-        let mut keepers = BTreeSet::new();
-        for kept in &facts.generations {
-            if kept.run() == Some(&last) {
-                keepers.insert(kept.account.clone());
-            }
-        }
-        if keepers.is_empty() {
-            let here = facts.generations.iter().filter_map(KeptGeneration::run);
-            let text = format!(
-                "stays as it is: its last change is of the run {}, and the last run is {last}; to undo it use --limit {}",
-                here.max().unwrap_or_default(),
-                host.name
-            );
-            planner.note(host, text);
-            return Ok(Vec::new());
-        }
+        let keepers = facts.generations.iter();
+        let keepers: BTreeSet<String> = keepers
+            .filter(|kept| kept.run() == Some(&last))
+            .map(|kept| kept.account.clone())
+            .collect();
         let reader = facts.account.clone();
+        if let Some(text) = left(host, facts, &keepers, &last) {
+            planner.note(host, text);
+        }
         let mut changes = Vec::new();
         for role in [Role::Daemon, Role::Client] {
             let argument = task.argument("role");
@@ -108,8 +100,8 @@ impl Module for Rollback {
 }
 
 /// The run that is undone. What a node or an account says of runs is only its word: the newest
-/// run that this controller's journals know comes first, then the newest that is kept by the
-/// account that reads a node's facts, then any.
+/// run that this controller's journals know comes first. Without one it is the newest that root
+/// keeps files of, where root keeps any on a host, or any account.
 fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
     let newest = |counts: &dyn Fn(&NodeFacts, &KeptGeneration) -> bool| {
         let of_host = planner.facts.iter().flat_map(|(host, facts)| {
@@ -119,10 +111,10 @@ fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
         });
         of_host.max()
     };
-    let of_reader = newest(&|facts, kept| kept.account == facts.account);
+    let is_roots = |kept: &KeptGeneration| kept.account == "root";
     let own_runs = planner.own_runs;
     let own = newest(&|_, kept| kept.run().is_some_and(|run| own_runs.contains(run)));
-    if let (Some((own, _)), Some((later, host))) = (own, of_reader)
+    if let (Some((own, _)), Some((later, host))) = (own, newest(&|_, kept| is_roots(kept)))
         && later > own
     {
         return Err(Refusal::new(format!(
@@ -132,8 +124,27 @@ fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
             "undo {later} with --limit {host}, or {own} on the others with --limit 'all:!{host}'"
         )));
     }
-    let last = own.or(of_reader).or_else(|| newest(&|_, _| true));
-    Ok(last.map(|(run, _)| run.to_owned()))
+    let said = || newest(&|facts, kept| is_roots(kept) || !facts.generations.iter().any(is_roots));
+    Ok(own.or_else(said).map(|(run, _)| run.to_owned()))
+}
+
+/// What stays on a host because another run changed it last.
+fn left(host: &Host, facts: &NodeFacts, keepers: &BTreeSet<String>, last: &str) -> Option<String> {
+    let others = facts.generations.iter();
+    let others = others.filter(|kept| !keepers.contains(&kept.account));
+    let (here, of) = others
+        .filter_map(|kept| Some((kept.run()?, kept.account.as_str())))
+        .max()?;
+    let what = match keepers.is_empty() {
+        true => "stays as it is: its".to_owned(),
+        // An earlier run is what there was before the last one.
+        false if of != "root" && here < last => return None,
+        false => format!("the files of {of} stay as they are: their"),
+    };
+    Some(format!(
+        "{what} last change is of the run {here}, and the run that is undone is {last}; to undo it use --limit {}",
+        host.name
+    ))
 }
 
 /// The changes that undo what the last run has changed of a role's files here, as one account
