@@ -159,3 +159,38 @@ fn what_another_ca_serves_is_not_replaced() {
     );
     reaches(&lab, "node3");
 }
+
+/// A daemon that asks for certificates of the right CA by its name, and means another one: only
+/// a client's own certificate shows it, and that is shown before the change is kept.
+#[test]
+fn a_daemon_that_rejects_the_clients_of_the_inventory_is_undone() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_client_env: [profile, context]");
+    lab.deploy(&[&inventory]);
+    // The other CA is in its place for every daemon that has another certificate than now.
+    lab.exec(
+        "node3",
+        r#"cd /root && cp /etc/docker/tls/cert.pem served.pem
+subject=$(openssl x509 -in /etc/docker/tls/ca.pem -noout -subject -nameopt compat)
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -out other.pem -days 9 \
+    -subj "${subject#subject=}" -utf8 2>/dev/null
+mv /usr/sbin/dockerd /usr/sbin/dockerd.real
+cat >/usr/sbin/dockerd <<'END'
+#!/bin/bash
+if [ "${1-}" = --validate ] || cmp -s /root/served.pem /etc/docker/tls/cert.pem; then
+    exec -a /usr/sbin/dockerd /usr/sbin/dockerd.real "$@"
+fi
+exec unshare --mount bash -c 'mount --bind /root/other.pem /etc/docker/tls/ca.pem && exec -a /usr/sbin/dockerd /usr/sbin/dockerd.real "$@"' - "$@"
+END
+chmod 755 /usr/sbin/dockerd"#,
+    );
+    fails(
+        &lab,
+        &["rotate", &inventory, "--force"],
+        4,
+        &["does not accept the certificate of client node1"],
+    );
+    reaches(&lab, "node3");
+    let served = "cmp /root/served.pem /etc/docker/tls/cert.pem";
+    lab.exec("node3", served);
+}

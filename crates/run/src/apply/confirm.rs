@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Apply, Materials, Stopped, failure};
 use crate::session::Node;
-use crate::verify::probe::{Answer, is_refusal};
+use crate::verify::probe::{Answer, Identity, is_refusal};
 use crate::verify::{DEADLINE, asked_for, handshake, judge_shown};
 use base::event::{FailureKind, Verdict};
 use docker::tls::DaemonMode;
@@ -134,6 +134,15 @@ impl Apply<'_> {
             }
             Served::Issued(_) | Served::Socket => materials.trusted_by(&host.name, Role::Daemon),
         };
+        let expected = Expected {
+            mode,
+            served: expected.as_ref().map(Certificate::der),
+            authorities: &authorities,
+            client: match mode {
+                DaemonMode::TlsVerify => materials.client_of(&authorities),
+                DaemonMode::Tls => None,
+            },
+        };
         let mut last = String::new();
         let begun = std::time::Instant::now();
         for attempt in 0..PROBE_TRIES {
@@ -143,7 +152,6 @@ impl Apply<'_> {
             let Some(node) = from.get(attempt % from.len()) else {
                 break;
             };
-            let at = (address.host.as_str(), address.port);
             // What this client will trust decides whether it is served well.
             let roots = match serves {
                 Served::Issued(_) if node.name != host.name => {
@@ -151,30 +159,63 @@ impl Apply<'_> {
                 }
                 _ => authorities.clone(),
             };
-            match handshake(node, at, &roots, None, DEADLINE).await {
-                Ok((answer, shown)) if is_expected(mode, &answer) => {
-                    let (verdict, seen) = judge_shown(
-                        &shown,
-                        expected.as_ref().map(Certificate::der),
-                        asked_for(mode, &authorities),
-                    );
-                    if verdict == Verdict::Proved {
-                        return Ok(());
-                    }
-                    last = format!("the daemon came up, but: {seen}");
-                }
-                // Nobody may be let in without a certificate unless that is
-                // declared, and one that clients do not accept locks them out.
-                Ok((answer, _)) => last = format!("the daemon came up, but: {answer}"),
-                Err(error) => {
-                    last = format!("{} does not reach the daemon: {error}", node.name);
-                }
+            let at = (address.host.as_str(), address.port);
+            match expected.is_met(node, at, &roots).await {
+                Ok(()) => return Ok(()),
+                Err(seen) => last = seen,
             }
             if (attempt + 1) % from.len() == 0 {
                 tokio::time::sleep(PROBE_PAUSE).await;
             }
         }
         Err(last)
+    }
+}
+
+/// What a restarted daemon has to do before its change is kept.
+struct Expected<'a> {
+    mode: DaemonMode,
+    /// The certificate it serves, DER.
+    served: Option<&'a [u8]>,
+    /// The CAs it accepts clients of.
+    authorities: &'a [Certificate],
+    /// A client that it accepts. Shown from here: what an account on a client's node says of
+    /// its own certificate undoes no daemon.
+    client: Option<(&'a str, Identity)>,
+}
+
+impl Expected<'_> {
+    /// Tries it from a node that trusts `roots`; says what is otherwise.
+    async fn is_met(
+        &self,
+        node: &Node,
+        at: (&str, u16),
+        roots: &[Certificate],
+    ) -> Result<(), String> {
+        let unreached = |error| format!("{} does not reach the daemon: {error}", node.name);
+        let anonymous = handshake(node, at, roots, None, DEADLINE).await;
+        let (answer, shown) = anonymous.map_err(unreached)?;
+        // Nobody may be accepted without a certificate unless that is declared, and a
+        // certificate that clients do not accept locks them out.
+        if !is_expected(self.mode, &answer) {
+            return Err(format!("the daemon came up, but: {answer}"));
+        }
+        let asked = asked_for(self.mode, self.authorities);
+        let (verdict, seen) = judge_shown(&shown, self.served, asked);
+        if verdict != Verdict::Proved {
+            return Err(format!("the daemon came up, but: {seen}"));
+        }
+        let Some((client, identity)) = &self.client else {
+            return Ok(());
+        };
+        let shown = handshake(node, at, roots, Some(identity.clone()), DEADLINE).await;
+        match shown.map_err(unreached)? {
+            // Whatever it says to the request: the certificate was accepted.
+            (Answer::Served(_), _) => Ok(()),
+            (answer, _) => Err(format!(
+                "the daemon came up, but does not accept the certificate of client {client}: {answer}"
+            )),
+        }
     }
 }
 

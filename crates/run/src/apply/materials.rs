@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::pair;
+use crate::verify::probe::Identity;
 use base::event::{Event, Events, Failure, FailureKind};
 use base::secret::Secret;
 use inventory::{Inventory, host_of};
@@ -53,6 +54,27 @@ impl Materials {
     pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
         let leaf = self.leaves.get(&(host.to_owned(), role))?;
         Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
+    }
+
+    /// A client that this run issues a certificate to, and that a daemon which trusts these CAs
+    /// must accept; with what it shows. None where this run issues none.
+    #[must_use]
+    pub fn client_of(&self, authorities: &[Certificate]) -> Option<(&str, Identity)> {
+        let clients = self
+            .leaves
+            .iter()
+            .filter(|((_, role), _)| *role == Role::Client);
+        clients.into_iter().find_map(|((holder, _), leaf)| {
+            let certificate = Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()?;
+            if !authorities
+                .iter()
+                .any(|authority| certificate.is_signed_by(authority))
+            {
+                return None;
+            }
+            let identity = Identity::with_key(&certificate, &leaf.key).ok()?;
+            Some((holder.as_str(), identity))
+        })
     }
 
     /// The CAs that are trusted: ca.pem may hold several.

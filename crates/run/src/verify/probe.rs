@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{
@@ -18,6 +19,9 @@ use rustls::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
+
+use base::secret::Secret;
+use pki::Certificate;
 
 /// What a daemon showed of itself during the handshake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,6 +103,8 @@ pub enum ProbeError {
     Name(String),
     #[error("the certificate of the CA cannot be used: {0}")]
     Authority(String),
+    #[error("there is no private key in its PEM text")]
+    Key,
     #[error("a throw-away certificate cannot be made: {0}")]
     MadeUp(#[from] rcgen::Error),
 }
@@ -107,12 +113,24 @@ impl Identity {
     /// # Errors
     /// When the key is not one that TLS can use.
     pub fn new(certificate: Vec<u8>, key_pkcs8: Vec<u8>) -> Result<Self, ProbeError> {
-        let key = PrivateKeyDer::Pkcs8(key_pkcs8.into());
-        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)?;
+        Self::of(certificate, &PrivateKeyDer::Pkcs8(key_pkcs8.into()))
+    }
+
+    fn of(certificate: Vec<u8>, key: &PrivateKeyDer<'_>) -> Result<Self, ProbeError> {
+        let signer = rustls::crypto::aws_lc_rs::sign::any_supported_type(key)?;
         Ok(Self(Arc::new(CertifiedKey::new(
             vec![CertificateDer::from(certificate)],
             signer,
         ))))
+    }
+
+    /// A certificate and the PEM text of its key.
+    ///
+    /// # Errors
+    /// When the text holds no key that TLS can use.
+    pub fn with_key(certificate: &Certificate, key: &Secret) -> Result<Self, ProbeError> {
+        let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| ProbeError::Key)?;
+        Self::of(certificate.der().to_vec(), &key)
     }
 
     /// An identity for clients whose CA nobody knows.
