@@ -69,7 +69,7 @@ impl Planner<'_> {
             owner: file.account.clone(),
             uid: u32::from(file.account != "root"),
             size: text.len() as u64,
-            changed: facts.clock,
+            changed: facts.clock.saturating_mul(1_000_000_000),
             sha256: sha256_hex(text.as_bytes()),
             content: Some(text.clone().into_bytes()),
             private_key: false,

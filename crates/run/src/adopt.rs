@@ -16,7 +16,7 @@ use crate::verify::pair::{self, Fit};
 use base::event::{Event, PlannedChange};
 use base::secret::Secret;
 use inventory::Host;
-use node::facts::{NodeFacts, UnitFact};
+use node::facts::NodeFacts;
 use pki::{
     AuthorityError, AuthorityFiles, Bundle, Certificate, Chain, Ledger, Request, Response, Role,
     ca_key_hint, is_encrypted, readable,
@@ -425,14 +425,8 @@ fn what(candidate: &Candidate) -> String {
 
 /// Whether the daemon that runs was started after its key file last changed.
 fn has_read(facts: &NodeFacts, key: &str) -> bool {
-    let started = facts.unit.as_ref().and_then(UnitFact::started);
-    let (Some(started), Some(uptime), Some(file)) = (started, facts.uptime, facts.regular(key))
-    else {
-        return false;
-    };
-    #[allow(clippy::cast_precision_loss)] // exact below 2^53 s
-    let (clock, changed) = (facts.clock as f64, file.changed as f64);
-    changed < clock - uptime + started
+    let changed = facts.regular(key).map(|file| file.changed);
+    matches!((changed, facts.started_at()), (Some(changed), Some(started)) if changed < started)
 }
 
 /// A certificate or a key, in bytes.

@@ -477,7 +477,7 @@ impl Machine {
                 owner: stored.owner.clone(),
                 uid: uid(&stored.owner),
                 size: stored.bytes.len() as u64,
-                changed: stored.changed,
+                changed: stored.changed * 1_000_000_000,
                 sha256: sha256_hex(&stored.bytes),
                 content: with_content.then(|| stored.bytes.clone()),
                 private_key: false,

@@ -22,7 +22,7 @@ pub struct File {
     pub uid: u32,
     /// Bytes.
     pub size: u64,
-    /// Last change of the inode, seconds since the epoch on the node's clock.
+    /// Last change of the inode, nanoseconds since the epoch on the node's clock.
     pub changed: i64,
     /// SHA-256 of the bytes, lower-case hex; empty where it was not asked for.
     pub sha256: String,
@@ -97,6 +97,9 @@ pub struct NodeFacts {
     /// Seconds by which that clock was ahead of the controller's, at least;
     /// negative when behind. Set by whoever read the facts.
     pub skew: i64,
+    /// When systemd last began to start the daemon's unit, as [`File::changed`]; `None` where
+    /// there is no systemd, and before the first start.
+    pub unit_started: Option<i64>,
     /// Seconds since boot.
     pub uptime: Option<f64>,
     /// The account the facts were read as.
@@ -287,6 +290,28 @@ impl NodeFacts {
             }
         }
         None
+    }
+
+    /// When the daemon was started, as [`File::changed`], and not later than that: rounded down
+    /// to a second where systemd's own mark is not there, or is of another start.
+    #[must_use]
+    pub fn started_at(&self) -> Option<i64> {
+        const SECOND: i64 = 1_000_000_000;
+        let ago = self.uptime? - self.unit.as_ref()?.started()?;
+        // In some containers uptime and the clock of what starts services are not the same
+        // machine's.
+        if ago < 0.0 {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation)] // seconds since boot
+        let seconds = self.clock.checked_sub(ago.ceil() as i64)?;
+        let rough = seconds.checked_mul(SECOND)?;
+        let near = rough..=rough.saturating_add(2 * SECOND);
+        Some(
+            self.unit_started
+                .filter(|at| near.contains(at))
+                .unwrap_or(rough),
+        )
     }
 
     /// The directory itself, where it exists.

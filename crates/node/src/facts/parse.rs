@@ -263,6 +263,7 @@ impl Parser<'_> {
             }
             ["clock", seconds] => self.facts.clock = number(seconds, line)?,
             ["uptime", seconds] => self.facts.uptime = seconds.parse().ok(),
+            ["unit-started", at] => self.facts.unit_started = Some(nanoseconds(at, line)?),
             ["account", uid, name] => {
                 self.facts.uid = number(uid, line)?;
                 (*name).clone_into(&mut self.facts.account);
@@ -467,7 +468,7 @@ impl Parser<'_> {
                         owner: (*owner).to_owned(),
                         uid: number(uid, &line)?,
                         size: number(size, &line)?,
-                        changed: number(changed, &line)?,
+                        changed: nanoseconds(changed, &line)?,
                         sha256: String::new(),
                         content: None,
                         private_key: false,
@@ -574,6 +575,22 @@ fn contents<'a>(
     } else {
         Err(FactError::Changed(last))
     }
+}
+
+/// Seconds since the epoch, as `stat -c %.9Z` prints them, in nanoseconds. Without a fraction
+/// the end of the second: what is not known to be earlier is later.
+fn nanoseconds(text: &str, line: &str) -> Result<i64, FactError> {
+    let malformed = || FactError::Malformed(line.to_owned());
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "999999999"));
+    if fraction.len() != 9 {
+        return Err(malformed());
+    }
+    let seconds: i64 = number(seconds, line)?;
+    let fraction: u32 = number(fraction, line)?;
+    let nanoseconds = seconds.checked_mul(1_000_000_000);
+    nanoseconds
+        .and_then(|nanoseconds| nanoseconds.checked_add(fraction.into()))
+        .ok_or_else(malformed)
 }
 
 fn run_id(name: &str) -> Option<String> {

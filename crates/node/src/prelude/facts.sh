@@ -475,7 +475,7 @@ fact_choose() {
 # with their SHA-256. The controller takes a piece of the bytes for a file's only if it has
 # the SHA-256 that was said of it.
 fact_emit() {
-    fact_seen=$(stat -L -c "%a$TAB%u$TAB%U$TAB%s$TAB%Z$TAB%F" "$@") || fail facts "a file vanished while it was read"
+    fact_seen=$(stat -L -c "%a$TAB%u$TAB%U$TAB%s$TAB%.9Z$TAB%F" "$@") || fail facts "a file vanished while it was read"
     fact_number=0
     fact_printed=0
     fact_stats=
@@ -550,6 +550,10 @@ fact_unit() {
     else
         fact_shown=$(init_show "$1")
         fact_drop_ins=/nonexistent
+    fi
+    # Systemd makes it anew right before it starts the process: on the files' own clock.
+    if fact_started=$(stat -c %.9Z "/run/systemd/units/invocation:$1" 2>/dev/null); then
+        record unit-started "$fact_started"
     fi
     # An empty line is between two units.
     fact_shown_socket=${fact_shown#*"

@@ -61,7 +61,9 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
     if record.invocation == unit.invocation() {
         return record.hashes.get(path) == Some(&file.sha256);
     }
-    started_at(facts).is_some_and(|started| file.changed < started)
+    facts
+        .started_at()
+        .is_some_and(|started| file.changed < started)
 }
 
 /// As [`has_read`], and also where another program has started the daemon since
@@ -105,7 +107,7 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     }
     // It was started since, by a reboot perhaps. A daemon that
     // started after the last change of a file has read that file.
-    let Some(started) = started_at(facts) else {
+    let Some(started) = facts.started_at() else {
         return vec!["when dockerd was started is not known".to_owned()];
     };
     let mut reasons: Vec<String> = reads
@@ -121,17 +123,6 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
         reasons.push("systemd has not read the unit's files again".to_owned());
     }
     reasons
-}
-
-/// Start of the daemon in seconds since the epoch, rounded down.
-fn started_at(facts: &NodeFacts) -> Option<i64> {
-    let ago = facts.uptime? - facts.unit.as_ref()?.started()?;
-    // In some containers uptime and systemd's clock are not the same machine's.
-    if ago < 0.0 {
-        return None;
-    }
-    #[allow(clippy::cast_possible_truncation)] // seconds since boot
-    Some(facts.clock - ago.ceil() as i64)
 }
 
 #[derive(Debug, Default)]

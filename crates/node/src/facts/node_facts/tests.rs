@@ -143,6 +143,30 @@ fn a_clock_is_off_only_by_what_reading_it_does_not_explain() {
     }
 }
 
+/// Files are put back and the daemon is started within one second: which came first must be known.
+#[test]
+fn the_start_of_a_daemon_is_known_to_the_nanosecond_where_systemd_marks_it() {
+    let mut facts = NodeFacts {
+        clock: 1_000,
+        uptime: Some(500.5),
+        ..NodeFacts::default()
+    };
+    assert_eq!(facts.started_at(), None);
+    let unit = facts.unit.get_or_insert_default();
+    let started = "ExecMainStartTimestampMonotonic".to_owned();
+    unit.properties.insert(started, "490250000".to_owned());
+    assert_eq!(facts.started_at(), Some(989_000_000_000), "rounded down");
+    for (mark, at) in [
+        (989_750_000_000, 989_750_000_000),
+        // Of a start before or after the one that runs.
+        (980_000_000_000, 989_000_000_000),
+        (995_000_000_000, 989_000_000_000),
+    ] {
+        facts.unit_started = Some(mark);
+        assert_eq!(facts.started_at(), Some(at), "{mark}");
+    }
+}
+
 fn component(path: &str, uid: u32, owner: &str) -> Component {
     Component {
         path: path.to_owned(),
