@@ -1,16 +1,17 @@
 //! The command line: arguments in, one run out.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::history;
 use plan::playbook::Allowed;
-use run::Options;
 use run::journal::{self, Journal};
 use run::passphrase;
+use run::{Exit, Options};
 
 mod arguments;
 mod authority;
@@ -22,6 +23,7 @@ mod env;
 mod init;
 mod limits;
 mod man;
+mod overview;
 mod reports;
 mod revoke;
 mod rotate;
@@ -32,12 +34,12 @@ mod start;
 mod status;
 mod untrusted;
 mod version;
+mod words;
 
 use arguments::{AuthorityKey, Changing, Common, NamedFiles, Readmitting};
 use start::{Book, run};
 
-/// Mutual TLS for Docker daemons over SSH: keys born on the CA node, files
-/// delivered, daemons restarted, and the result proved.
+/// Mutual TLS for Docker daemons over SSH: issue, deliver, restart, check.
 #[derive(Debug, Parser)]
 #[command(
     name = "dtls-deploy",
@@ -55,25 +57,38 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Writes a first inventory from a few answers, or from its options
+    /// Bring all hosts to the state that the inventory describes
+    ///
+    /// `dtls-deploy INVENTORY` does the same.
+    Deploy(Box<Deploy>),
+    /// Show what `deploy` would change, down to the lines of files
+    ///
+    /// Changes nothing. The same as `deploy --check --diff`.
+    Plan(Box<Deploy>),
+    /// Write a first inventory from a few answers, or from options
     Init(init::Arguments),
-    /// Proves who is let in, and changes nothing
+    /// Check whom each daemon accepts and rejects
+    ///
+    /// Changes nothing.
     Verify {
         /// Ansible inventory in YAML
         inventory: PathBuf,
         #[command(flatten)]
         common: Common,
     },
-    /// Renews certificates that are due, and changes nothing else
+    /// Renew certificates that are due, and change nothing else
     Rotate(Box<rotate::Arguments>),
-    /// Keeps the holder of a certificate out: marks it, and replaces the CA
+    /// Lock out the holder of a certificate: mark it, replace the CA
     Revoke(Box<revoke::Arguments>),
-    /// Shows every certificate, on disk and as served, and changes nothing
+    /// Show every certificate, on disk and as served
+    ///
+    /// Changes nothing.
     Status(Box<status::Arguments>),
-    /// Finds what would keep a run from working and what commonly breaks, and
-    /// changes nothing
+    /// Find what is wrong, and what would keep a run from working
+    ///
+    /// Changes nothing.
     Doctor(Box<doctor::Arguments>),
-    /// Takes nodes back to the files that their last change replaced
+    /// Undo the last run: put the files back that it replaced
     Rollback {
         /// Ansible inventory in YAML
         inventory: PathBuf,
@@ -84,7 +99,7 @@ enum Command {
         #[command(flatten)]
         readmitting: Readmitting,
     },
-    /// Takes everything away again: nodes as they were before, the CA stays
+    /// Uninstall: leave hosts as before the first run; the CA stays
     Remove {
         /// Ansible inventory in YAML
         inventory: PathBuf,
@@ -93,26 +108,31 @@ enum Command {
         #[command(flatten)]
         change: Changing,
     },
-    /// Tries what a run needs, and changes nothing: SSH, sudo, the CA's lock and passphrase
+    /// Try SSH, sudo, the CA's lock and its passphrase
+    ///
+    /// Changes nothing.
     CheckAccess(CheckAccess),
-    /// Runs that a systemd timer begins on this machine
+    /// Run on this machine at fixed times, by a systemd timer
     #[command(subcommand)]
     Schedule(schedule::Action),
-    /// Takes a CA and certificates that were made elsewhere into the ledger;
-    /// daemons and clients stay as they are
+    /// Take over a CA and certificates that were made elsewhere
+    ///
+    /// They are added to the ledger of the CA node; daemons and clients stay as they are.
     Adopt(Box<authority::Adopt>),
-    /// Backs the CA up, or puts it back
+    /// Back the CA up, or restore it
     #[command(subcommand)]
     Ca(Box<authority::Ca>),
-    /// Prints what a shell has to evaluate to talk to a daemon: eval "$(dtls-deploy env …)"
+    /// Print shell code that makes docker talk to a daemon
+    ///
+    /// For `eval "$(dtls-deploy env …)"`.
     Env(env::Arguments),
-    /// Lists the runs that changed something, or shows one
+    /// List the runs that changed something, or show one
     History(history::Arguments),
-    /// Prints the JSON Schema of inventories, for editors
+    /// Print the JSON Schema of inventories, for editors
     Schema,
-    /// Prints what a shell needs to complete commands, hosts and tags
+    /// Print shell code that completes commands, hosts and tags
     Completions(completions::Arguments),
-    /// Writes manual pages
+    /// Write manual pages
     Man(man::Arguments),
     /// The CA's part of a run, on the CA node
     #[command(hide = true)]
@@ -177,6 +197,7 @@ impl Cli {
     fn named_files(&self, named: &mut NamedFiles) {
         match &self.command {
             Some(Command::Rotate(arguments)) => arguments.named_files(named),
+            Some(Command::Deploy(deploy) | Command::Plan(deploy)) => deploy.named_files(named),
             None => self.deploy.named_files(named),
             Some(_) => {}
         }
@@ -194,6 +215,28 @@ impl Deploy {
         ];
         named.add(&[], None, files);
     }
+
+    fn main(self) -> Exit {
+        let options = Options {
+            passphrase: self.authority.source(),
+            allowed: Allowed {
+                new_authority: self.new_ca,
+                ..self.readmitting.allowed()
+            },
+            ..self.change.options(&self.common)
+        };
+        let book = self.playbook.map_or(Book::Shipped("deploy"), Book::File);
+        let inventory = self.inventory.unwrap_or_default();
+        let journal = self.change.locking.journal();
+        run(&inventory, &self.common, &book, &options, &journal)
+    }
+
+    /// `plan`: everything is shown, and nothing is changed.
+    fn only_shown(mut self) -> Self {
+        self.change.checking.check = true;
+        self.change.diff = true;
+        self
+    }
 }
 
 /// Whether these words, the program's name first, are a command line; `--help`
@@ -202,6 +245,9 @@ impl Deploy {
 /// # Errors
 /// What is wrong with them, as the program would say it.
 pub fn check(words: &[String]) -> Result<(), String> {
+    let words = words.iter().map(OsString::from).collect();
+    let words = words::understood(&Cli::command(), words, None, &|_| false)
+        .map_err(|error| error.to_string())?;
     match Cli::try_parse_from(words) {
         Err(error) if error.use_stderr() => Err(error.to_string()),
         _ => Ok(()),
@@ -218,7 +264,24 @@ pub fn main() -> ExitCode {
     }
     completions::answer();
     limits::raise_open_files();
-    let cli = Cli::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if words.len() < 2 {
+        eprint!("{}", overview::text());
+        return ExitCode::from(Exit::Usage as u8);
+    }
+    let named = std::env::var_os("DTLS_INVENTORY");
+    let words = match words::understood(&Cli::command(), words, named, &Path::exists) {
+        Ok(words) => words,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            return ExitCode::from(Exit::Usage as u8);
+        }
+    };
+    let command = Cli::command().override_help(overview::text());
+    let cli = match Cli::from_arg_matches(&command.get_matches_from(words)) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     let exit = match (cli.command, cli.deploy) {
         (Some(Command::CaAgent), _) => return pki::agent_main(),
         (Some(Command::Schedule(action)), _) => return schedule::main(&action),
@@ -285,28 +348,9 @@ pub fn main() -> ExitCode {
             &change.options(&common),
             &change.journal(),
         ),
-        (None, deploy) => {
-            let options = Options {
-                passphrase: deploy.authority.source(),
-                allowed: Allowed {
-                    new_authority: deploy.new_ca,
-                    ..deploy.readmitting.allowed()
-                },
-                ..deploy.change.options(&deploy.common)
-            };
-            let book = match deploy.playbook {
-                Some(path) => Book::File(path),
-                None => Book::Shipped("deploy"),
-            };
-            let inventory = deploy.inventory.unwrap_or_default();
-            run(
-                &inventory,
-                &deploy.common,
-                &book,
-                &options,
-                &deploy.change.journal(),
-            )
-        }
+        (Some(Command::Deploy(deploy)), _) => deploy.main(),
+        (Some(Command::Plan(deploy)), _) => deploy.only_shown().main(),
+        (None, deploy) => deploy.main(),
     };
     ExitCode::from(exit as u8)
 }

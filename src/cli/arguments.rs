@@ -81,7 +81,7 @@ pub(super) struct Locking {
 #[derive(Debug, Args)]
 pub(super) struct Checking {
     /// Show what would be done; change nothing
-    #[arg(long)]
+    #[arg(short = 'C', long, visible_alias = "dry-run")]
     pub(super) check: bool,
     /// With --check: exit with 3 when something would change
     #[arg(long, requires = "check")]
@@ -112,7 +112,7 @@ pub(super) struct Changing {
     #[command(flatten)]
     pub(super) checking: Checking,
     /// Show the changes inside text files
-    #[arg(long)]
+    #[arg(short = 'D', long)]
     pub(super) diff: bool,
     /// Restart daemons although containers stop with them, without a question
     #[arg(long)]
@@ -135,7 +135,7 @@ pub(super) struct Common {
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     pub(super) extra_vars: Vec<String>,
     /// Hosts worked on at one time
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) forks: u16,
     /// How long a node may take to answer with its facts (default 60s), and
     /// for each step of a change (default 5m); for connecting there is
@@ -171,9 +171,9 @@ pub(super) struct Common {
     /// How to report
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     pub(super) output: Output,
-    /// Say more: every connection and every step, nothing shortened
-    #[arg(short, long)]
-    pub(super) verbose: bool,
+    /// Print every connection and every step, and shorten nothing
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
     /// Say only what went wrong and how it ended
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,

@@ -43,7 +43,7 @@ impl Reports {
         let variable = |name: &str| std::env::var(name).ok();
         let style = Style {
             colour: report::wants_colour(terminal, variable),
-            verbosity: match (common.quiet, common.verbose) {
+            verbosity: match (common.quiet, common.verbose > 0) {
                 (true, _) => Verbosity::Quiet,
                 (_, true) => Verbosity::Verbose,
                 _ => Verbosity::Normal,

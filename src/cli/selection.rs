@@ -16,7 +16,8 @@ use run::Exit;
 /// Which part of the playbook, on which hosts.
 #[derive(Debug, Default, Args)]
 pub struct Selection {
-    /// Only these hosts and groups; several separated by `:` or `,`, `!` takes away
+    /// Only these hosts and groups, as in Ansible: a:b, 'docker*', 'daemons:&rack1',
+    /// 'all:!node3'
     #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
     /// Only tasks with one of these tags

@@ -149,6 +149,12 @@ fn a_limit_names_hosts_and_groups() {
     assert_eq!(hosts("frankfurt,laptop"), ["docker1", "docker2", "laptop"]);
     assert_eq!(hosts("daemons:!docker2"), ["docker1", "docker3"]);
     assert_eq!(hosts("!daemons"), ["authority", "laptop"]);
+    assert_eq!(hosts("docker*"), ["docker1", "docker2", "docker3"]);
+    assert_eq!(hosts("docker?:!*3"), ["docker1", "docker2"]);
+    assert_eq!(hosts("frank*:&daemons"), ["docker1", "docker2"]);
+    assert_eq!(hosts("&daemons:!frankfurt"), ["docker3"]);
+    let said = case.refused(&["--limit", "podman*"]);
+    assert!(said.contains("there is no host or group podman*"), "{said}");
     let said = case.refused(&["--limit", "dokcer1"]);
     assert!(said.contains("there is no host or group dokcer1"), "{said}");
     assert!(said.contains("did you mean `docker1`?"), "{said}");

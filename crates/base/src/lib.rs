@@ -6,6 +6,7 @@ pub mod file;
 pub mod randomness;
 pub mod secret;
 pub mod shell;
+pub mod wildcard;
 
 /// Bytes as lower-case hex.
 #[must_use]

@@ -30,6 +30,62 @@ fn lines(bytes: &[u8]) -> Vec<serde_json::Value> {
         .collect()
 }
 
+const INVENTORY: &str = "all:
+  children:
+    ca: {hosts: {authority: {}}}
+    daemons: {hosts: {docker1: {}, docker2: {}}}
+    clients: {hosts: {laptop: {}}}
+";
+
+/// As people type who come from Ansible, Terraform or kubectl.
+#[test]
+fn the_words_may_stand_in_any_order() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("i.yaml"), INVENTORY).unwrap();
+    let list = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let run = tool(directory.path(), &words);
+        let said = String::from_utf8_lossy(&run.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(0), "{line}: {errors}");
+        said
+    };
+    let deploy = list("i.yaml --list-hosts");
+    for line in [
+        "deploy i.yaml --list-hosts",
+        "plan i.yaml --list-hosts",
+        "--list-hosts -i i.yaml",
+        "i.yaml deploy --list-hosts -vv -C -D -f 5",
+        "deploy --dry-run --list-hosts --inventory=i.yaml",
+    ] {
+        assert_eq!(list(line), deploy, "{line}");
+    }
+    let rotate = list("rotate i.yaml --list-hosts --limit docker*");
+    assert!(rotate.contains("docker2"), "{rotate}");
+    assert_eq!(list("i.yaml rotate --limit docker? --list-hosts"), rotate);
+
+    for (line, said) in [
+        ("depoly i.yaml", "did you mean `dtls-deploy deploy`?"),
+        ("i.yaml rotaet", "did you mean `dtls-deploy rotate`?"),
+        ("apply i.yaml", "did you mean `dtls-deploy deploy`?"),
+        ("-i i.yaml -i j.yaml", "one inventory at a time"),
+        ("history -i i.yaml", "takes no inventory"),
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let run = tool(directory.path(), &words);
+        let errors = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(2), "{line}: {errors}");
+        assert!(errors.contains(said), "{line}: {errors}");
+    }
+    let run = tool(directory.path(), &[]);
+    assert_eq!(run.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(
+        said.contains("Everyday:") && said.contains("Examples:"),
+        "{said}"
+    );
+}
+
 #[test]
 fn mistakes_are_events_too() {
     let directory = tempfile::tempdir().unwrap();

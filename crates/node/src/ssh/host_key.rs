@@ -14,9 +14,10 @@ use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::error::ConnectError;
-use super::known_hosts::{self, KnownHosts, Records, Verdict, wildcard};
+use super::known_hosts::{self, KnownHosts, Records, Verdict};
 use super::settings::Settings;
 use crate::HostKeyChecking;
+use base::wildcard;
 
 /// Whether a server was identified, or only let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +158,7 @@ fn certificate_fault(certificate: &Certificate, name: &str, now: SystemTime) -> 
     }
     // An empty list means every host.
     let principals = certificate.valid_principals();
-    let named = |principal: &String| wildcard(&principal.to_lowercase(), name);
+    let named = |principal: &String| wildcard::is_match(&principal.to_lowercase(), name);
     if !principals.is_empty() && !principals.iter().any(named) {
         return Some(format!(
             "it is for {}, not for {name}",

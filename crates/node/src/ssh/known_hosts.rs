@@ -6,6 +6,7 @@
 //! file format", and where they differ stricter: a host of which any key is known is
 //! never taken for a new one.
 
+use base::wildcard;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -297,7 +298,7 @@ fn matches(patterns: &HostPatterns, name: &str) -> Match {
                     Some(pattern) => (true, pattern),
                     None => (false, pattern.as_str()),
                 };
-                if wildcard(&pattern.to_lowercase(), name) {
+                if wildcard::is_match(&pattern.to_lowercase(), name) {
                     if negated {
                         return Match::Excluded;
                     }
@@ -313,36 +314,6 @@ fn matches(patterns: &HostPatterns, name: &str) -> Match {
 fn hash_name(salt: &[u8], name: &str) -> hmac::Tag {
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, salt);
     hmac::sign(&key, name.as_bytes())
-}
-
-/// `*` for any run of characters, `?` for one; linear backtracking, so that a
-/// hostile pattern costs no more than its length times the name's.
-pub(super) fn wildcard(pattern: &str, text: &str) -> bool {
-    let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    let mut retry = None;
-    loop {
-        match pattern.next() {
-            Some('*') => {
-                retry = Some((pattern.clone(), text.clone()));
-                continue;
-            }
-            Some(wanted) => match text.next() {
-                Some(found) if wanted == '?' || wanted == found => continue,
-                Some(_) => {}
-                None => return false,
-            },
-            None if text.as_str().is_empty() => return true,
-            None => {}
-        }
-        let Some((after_star, mut from)) = retry.take() else {
-            return false;
-        };
-        if from.next().is_none() {
-            return false;
-        }
-        retry = Some((after_star.clone(), from.clone()));
-        (pattern, text) = (after_star, from);
-    }
 }
 
 /// The line that records `key` under `name`.

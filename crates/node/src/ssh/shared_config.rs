@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::config::HostConfig;
-use super::known_hosts::wildcard;
+use base::wildcard;
 
 /// Keywords whose values we use. Those of the others may say what they like.
 const USED: [&str; 16] = [
@@ -115,8 +115,8 @@ fn applies(patterns: &[String], host: &str) -> bool {
     let mut found = false;
     for pattern in patterns {
         match pattern.strip_prefix('!') {
-            Some(pattern) if wildcard(pattern, host) => return false,
-            None if wildcard(pattern, host) => found = true,
+            Some(pattern) if wildcard::is_match(pattern, host) => return false,
+            None if wildcard::is_match(pattern, host) => found = true,
             _ => {}
         }
     }

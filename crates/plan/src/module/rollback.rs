@@ -69,7 +69,7 @@ impl Module for Rollback {
             .filter(|kept| kept.run() == Some(&last))
             .map(|kept| kept.account.clone())
             .collect();
-        let reader = facts.account.clone();
+        let has_root = keepers.contains("root");
         if let Some(text) = left(host, facts, &keepers, &last) {
             planner.note(host, text);
         }
@@ -82,9 +82,9 @@ impl Module for Rollback {
             for keeper in &keepers {
                 match of_keeper(planner, host, task, (role, keeper), &last) {
                     Ok(found) => changes.extend(found),
-                    // Another account's own files: whatever is wrong with what it keeps,
-                    // it keeps nobody else from going back.
-                    Err(refusal) if *keeper != reader => planner.danger(
+                    // An account's own files: whatever is wrong with what it keeps, it keeps
+                    // root's from going back on no host.
+                    Err(refusal) if has_root && keeper != "root" => planner.danger(
                         host,
                         format!(
                             "the files of {keeper} stay as they are: {}",

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Playbook, Step};
+use base::wildcard;
 use inventory::Inventory;
 use inventory::names::nearest;
 use inventory::yaml::source::quoted;
@@ -20,7 +21,8 @@ const NEVER: &str = "never";
 /// What the command line leaves of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Hosts and groups, separated by `:` or `,`; `!` takes away again.
+    /// Hosts and groups, separated by `:` or `,`, with `*` and `?` as wildcards; of those only
+    /// the hosts that are in `&` ones, and in no `!` one.
     pub limit: Option<String>,
     pub tags: Vec<String>,
     pub skip_tags: Vec<String>,
@@ -101,26 +103,16 @@ fn limit_to(playbook: &mut Playbook, names: &Arc<BTreeSet<String>>) {
     }
 }
 
-/// The hosts of a pattern.
+/// The hosts of a pattern, as Ansible reads one.
 fn limited(limit: &str, inventory: &Inventory) -> Result<BTreeSet<String>, FilterError> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut excluded: BTreeSet<String> = BTreeSet::new();
-    let mut only_exclusions = true;
+    let mut shared: Vec<BTreeSet<String>> = Vec::new();
+    let mut takes_all = true;
     for part in separated(limit) {
-        let (exclude, name) = match part.strip_prefix('!') {
-            Some(name) => (true, name.trim()),
-            None => (false, part),
-        };
-        let found = inventory.group(name);
-        let found: Vec<String> = if found.is_empty() {
-            inventory
-                .host(name)
-                .into_iter()
-                .map(|host| host.name.clone())
-                .collect()
-        } else {
-            found.into_iter().map(|host| host.name.clone()).collect()
-        };
+        let sign = part.chars().next().filter(|first| "!&".contains(*first));
+        let name = part.trim_start_matches(['!', '&']).trim();
+        let found = named(name, inventory);
         if found.is_empty() {
             let known = names_of(inventory);
             return Err(FilterError::UnknownName {
@@ -129,21 +121,42 @@ fn limited(limit: &str, inventory: &Inventory) -> Result<BTreeSet<String>, Filte
                 near: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
             });
         }
-        if exclude {
-            excluded.extend(found);
-        } else {
-            only_exclusions = false;
-            names.extend(found);
+        match sign {
+            Some('!') => excluded.extend(found),
+            Some(_) => shared.push(found),
+            None => {
+                takes_all = false;
+                names.extend(found);
+            }
         }
     }
-    if only_exclusions {
+    if takes_all {
         names.extend(inventory.hosts.iter().map(|host| host.name.clone()));
     }
-    names.retain(|name| !excluded.contains(name));
+    names.retain(|name| {
+        !excluded.contains(name) && shared.iter().all(|others| others.contains(name))
+    });
     if names.is_empty() {
         return Err(FilterError::NoHost(limit.to_owned()));
     }
     Ok(names)
+}
+
+/// The hosts of a group or of a name; of all whose names match, where it has wildcards.
+fn named(name: &str, inventory: &Inventory) -> BTreeSet<String> {
+    let known = names_of(inventory);
+    let is_pattern = name.contains(['*', '?']);
+    let matching = known.iter().filter(|known| match is_pattern {
+        true => wildcard::is_match(name, known),
+        false => *known == name,
+    });
+    matching
+        .flat_map(|name| {
+            let group = inventory.group(name);
+            let hosts = group.into_iter().chain(inventory.host(name));
+            hosts.map(|host| host.name.clone())
+        })
+        .collect()
 }
 
 /// The parts of a pattern. The colons of an IPv6 address do not separate.
@@ -152,7 +165,7 @@ pub(super) fn separated(text: &str) -> Vec<&str> {
         .map(str::trim)
         .flat_map(|part| {
             let whole = part
-                .trim_start_matches('!')
+                .trim_start_matches(['!', '&'])
                 .parse::<std::net::Ipv6Addr>()
                 .is_ok();
             let parts: Vec<&str> = if whole {

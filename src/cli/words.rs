@@ -1,0 +1,340 @@
+//! The words of a command line as people write them, put in the order in which clap takes
+//! them: a command after the inventory, the inventory as `-i FILE` or in `DTLS_INVENTORY`, and
+//! what a mistyped command may have meant.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use clap::Command;
+
+/// What other tools call what a command of this one does.
+const CALLED: &[(&str, &str)] = &[
+    ("apply", "deploy"),
+    ("run", "deploy"),
+    ("up", "deploy"),
+    ("provision", "deploy"),
+    ("converge", "deploy"),
+    ("diff", "plan"),
+    ("check", "plan"),
+    ("dry-run", "plan"),
+    ("preview", "plan"),
+    ("ping", "check-access"),
+    ("test", "verify"),
+    ("validate", "verify"),
+    ("renew", "rotate"),
+    ("list", "status"),
+    ("ls", "status"),
+    ("get", "status"),
+    ("show", "status"),
+    ("logs", "history"),
+    ("undo", "rollback"),
+    ("destroy", "remove"),
+    ("uninstall", "remove"),
+    ("delete", "remove"),
+    ("down", "remove"),
+    ("backup", "ca backup"),
+    ("restore", "ca restore"),
+    ("import", "adopt"),
+    ("cron", "schedule"),
+];
+/// How alike a word and a command must be, of 1.
+const ALIKE: f64 = 0.8;
+
+/// Why the words are no command line.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum WordsError {
+    #[error(
+        "there is no command \"{word}\", and no file of that name; did you mean `dtls-deploy {meant}`?"
+    )]
+    NoCommand { word: String, meant: String },
+    #[error("one inventory at a time: {0}")]
+    Inventories(String),
+    #[error("`dtls-deploy {0}` takes no inventory")]
+    NoInventory(String),
+}
+
+/// The words that are not options, and what the options are.
+struct Sorted {
+    /// Places of the words that are neither options nor their values.
+    positional: Vec<usize>,
+    /// Places and values of `-i`.
+    inventories: Vec<(Vec<usize>, OsString)>,
+    /// Help or the version is asked for.
+    asks: bool,
+}
+
+/// The words in the order in which clap takes them.
+///
+/// # Errors
+/// A word that is neither a command nor a file, and an inventory too many.
+pub(super) fn understood(
+    command: &Command,
+    words: Vec<OsString>,
+    named: Option<OsString>,
+    is_file: &dyn Fn(&Path) -> bool,
+) -> Result<Vec<OsString>, WordsError> {
+    let sorted = sorted(command, &words);
+    let text = |place: Option<&usize>| place.and_then(|place| words.get(*place)?.to_str());
+    let (first, second) = (sorted.positional.first(), sorted.positional.get(1));
+    // Clap's own.
+    if text(first) == Some("help") {
+        return Ok(words);
+    }
+    // A file of that name is what it says it is.
+    let begins = match (text(first), text(second)) {
+        (Some(word), _) if command.find_subcommand(word).is_some() => Some(0),
+        (_, Some(word)) if command.find_subcommand(word).is_some() && !is_file(Path::new(word)) => {
+            Some(1)
+        }
+        _ => None,
+    };
+    let mut path = Vec::new();
+    let mut inner = command;
+    for place in begins
+        .into_iter()
+        .flat_map(|begins| sorted.positional.iter().skip(begins))
+    {
+        let Some(found) = text(Some(place)).and_then(|word| inner.find_subcommand(word)) else {
+            break;
+        };
+        inner = found;
+        path.push(*place);
+    }
+    if path.is_empty() {
+        for place in [first, second] {
+            if let Some(word) = text(place)
+                && !is_file(Path::new(word))
+                && let Some(meant) = nearest(command, word)
+            {
+                let word = word.to_owned();
+                return Err(WordsError::NoCommand { word, meant });
+            }
+        }
+    }
+    let mut inventory = None;
+    for (_, given) in &sorted.inventories {
+        if inventory.replace(given.clone()).is_some() {
+            let all = sorted.inventories.iter();
+            let all: Vec<_> = all.map(|(_, name)| name.to_string_lossy()).collect();
+            return Err(WordsError::Inventories(all.join(", ")));
+        }
+    }
+    let takes = inner.get_positionals().next();
+    let takes = takes.is_some_and(|argument| argument.get_id() == "inventory");
+    if inventory.is_some() && !takes {
+        let names: Vec<&str> = path.iter().filter_map(|place| text(Some(place))).collect();
+        return Err(WordsError::NoInventory(names.join(" ")));
+    }
+    let needed = inner
+        .get_positionals()
+        .filter(|argument| argument.is_required_set());
+    let given = sorted.positional.len() - path.len();
+    // A command has to be named: nothing at all deploys nothing.
+    if inventory.is_none() && takes && !path.is_empty() && given < needed.count() && !sorted.asks {
+        inventory = named;
+    }
+    let moved: Vec<usize> = sorted
+        .inventories
+        .iter()
+        .flat_map(|(places, _)| places.clone())
+        .collect();
+    let word = |place: usize| words.get(place).cloned();
+    let before = path
+        .iter()
+        .filter_map(|place| word(*place))
+        .chain(inventory);
+    let after = (1..words.len()).filter(|place| !path.contains(place) && !moved.contains(place));
+    Ok(word(0)
+        .into_iter()
+        .chain(before)
+        .chain(after.filter_map(word))
+        .collect())
+}
+
+/// The command that a word may have meant.
+fn nearest(command: &Command, word: &str) -> Option<String> {
+    let lower = word.to_lowercase();
+    if let Some((_, meant)) = CALLED.iter().find(|(called, _)| *called == lower) {
+        return Some((*meant).to_owned());
+    }
+    if word.contains(['/', '.']) {
+        return None;
+    }
+    let known = command
+        .get_subcommands()
+        .filter(|known| !known.is_hide_set());
+    let alike = known.map(|known| (strsim::jaro_winkler(&lower, known.get_name()), known));
+    let best = alike.max_by(|one, other| one.0.total_cmp(&other.0));
+    best.filter(|(alike, _)| *alike >= ALIKE)
+        .map(|(_, known)| known.get_name().to_owned())
+}
+
+/// Tells options, their values and other words apart, whatever the command is.
+fn sorted(command: &Command, words: &[OsString]) -> Sorted {
+    let mut sorted = Sorted {
+        positional: Vec::new(),
+        inventories: Vec::new(),
+        asks: false,
+    };
+    let mut place = 1;
+    while let Some(word) = words.get(place) {
+        let text = word.to_str().unwrap_or_default();
+        let value = words.get(place + 1);
+        if text == "--" {
+            sorted.positional.extend(place + 1..words.len());
+            break;
+        }
+        if text == "-" || !text.starts_with('-') {
+            sorted.positional.push(place);
+        } else if text == "-i" || text == "--inventory" {
+            if let Some(value) = value {
+                sorted
+                    .inventories
+                    .push((vec![place, place + 1], value.clone()));
+                place += 1;
+            }
+        } else if let Some(value) = text
+            .strip_prefix("--inventory=")
+            .or_else(|| text.strip_prefix("-i"))
+        {
+            sorted
+                .inventories
+                .push((vec![place], OsStr::new(value).to_owned()));
+        } else if ["-h", "--help", "-V", "--version"].contains(&text) {
+            sorted.asks = true;
+        } else if takes_value(command, text) {
+            place += 1;
+        }
+        place += 1;
+    }
+    sorted
+}
+
+/// Whether the word after this option is its value.
+fn takes_value(command: &Command, option: &str) -> bool {
+    let here = command.get_arguments().any(|argument| {
+        let is_it = match option.strip_prefix("--") {
+            Some(long) => {
+                let aliases = argument.get_all_aliases().unwrap_or_default();
+                argument.get_long() == Some(long) || aliases.contains(&long)
+            }
+            None => {
+                // The last of several in one word: `-vl PATTERN`.
+                let last = option.chars().last();
+                argument.get_short() == last
+            }
+        };
+        is_it && argument.get_action().takes_values()
+    });
+    here || command
+        .get_subcommands()
+        .any(|inner| takes_value(inner, option))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory as _;
+
+    fn of(line: &str, named: Option<&str>) -> Result<String, WordsError> {
+        let words = std::iter::once("dtls-deploy").chain(line.split_whitespace());
+        let is_file = |path: &Path| {
+            path.to_string_lossy().ends_with(".yaml") || path == Path::new("./deploy")
+        };
+        let words = understood(
+            &Cli::command(),
+            words.map(OsString::from).collect(),
+            named.map(OsString::from),
+            &is_file,
+        )?;
+        let words: Vec<_> = words
+            .iter()
+            .skip(1)
+            .map(|word| word.to_string_lossy())
+            .collect();
+        Ok(words.join(" "))
+    }
+
+    #[test]
+    fn every_order_is_the_same_command() {
+        for (line, same) in [
+            ("i.yaml", "i.yaml"),
+            ("i.yaml own.yaml --check", "i.yaml own.yaml --check"),
+            ("rotate i.yaml --force", "rotate i.yaml --force"),
+            ("i.yaml rotate --force", "rotate i.yaml --force"),
+            ("--force i.yaml rotate", "rotate --force i.yaml"),
+            ("-v rotate i.yaml", "rotate -v i.yaml"),
+            ("rotate -i i.yaml --force", "rotate i.yaml --force"),
+            ("-i i.yaml rotate --force", "rotate i.yaml --force"),
+            ("--inventory=i.yaml rotate", "rotate i.yaml"),
+            ("-ii.yaml", "i.yaml"),
+            ("-i i.yaml own.yaml", "i.yaml own.yaml"),
+            (
+                "-e a=1 --limit x i.yaml verify",
+                "verify -e a=1 --limit x i.yaml",
+            ),
+            ("-vl rotate i.yaml", "-vl rotate i.yaml"),
+            ("i.yaml revoke laptop", "revoke i.yaml laptop"),
+            ("-i i.yaml revoke laptop", "revoke i.yaml laptop"),
+            ("ca backup i.yaml --to x", "ca backup i.yaml --to x"),
+            ("ca backup -i i.yaml --to x", "ca backup i.yaml --to x"),
+            ("i.yaml ca backup --to x", "ca backup i.yaml --to x"),
+            ("./deploy", "./deploy"),
+            ("history last", "history last"),
+            ("--help", "--help"),
+            ("help rotate", "help rotate"),
+            ("", ""),
+        ] {
+            assert_eq!(of(line, None).as_deref(), Ok(same), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_variable_names_the_inventory_of_a_command_that_has_none() {
+        let named = Some("n.yaml");
+        for (line, same) in [
+            ("rotate", "rotate n.yaml"),
+            ("rotate --force", "rotate n.yaml --force"),
+            ("rotate i.yaml", "rotate i.yaml"),
+            ("-i i.yaml rotate", "rotate i.yaml"),
+            ("revoke laptop", "revoke n.yaml laptop"),
+            ("history", "history"),
+            ("rotate --help", "rotate --help"),
+            ("", ""),
+            ("--check", "--check"),
+        ] {
+            assert_eq!(of(line, named).as_deref(), Ok(same), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_word_gets_the_command_that_it_may_have_meant() {
+        for (line, meant) in [
+            ("depoly i.yaml", "deploy"),
+            ("i.yaml rotaet", "rotate"),
+            ("apply i.yaml", "deploy"),
+            ("Destroy i.yaml", "remove"),
+            ("stauts", "status"),
+            ("check_access i.yaml", "check-access"),
+        ] {
+            let error = of(line, None).unwrap_err();
+            assert!(
+                matches!(&error, WordsError::NoCommand { meant: found, .. } if found == meant),
+                "{line}: {error}"
+            );
+        }
+        // Files, whether they are there or not.
+        for line in ["missing.yml", "inventories/prod", "xyzzy"] {
+            assert_eq!(of(line, None).as_deref(), Ok(line));
+        }
+        assert!(matches!(
+            of("-i a.yaml -i b.yaml", None),
+            Err(WordsError::Inventories(_))
+        ));
+        assert!(matches!(
+            of("history -i a.yaml", None),
+            Err(WordsError::NoInventory(_))
+        ));
+    }
+}
