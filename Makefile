@@ -16,7 +16,7 @@ lab: prepare
 	$(LAB) up
 	$(LAB) reset
 	DTLS_CA_PASSPHRASE=$${DTLS_CA_PASSPHRASE:-only-for-the-lab} \
-		$(LAB) run $(PROGRAM) inventory/lab.yaml
+		$(LAB) run $(PROGRAM) inventory/lab.yaml --yes
 
 lab-down:
 	$(LAB) down

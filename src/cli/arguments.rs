@@ -1,5 +1,6 @@
 //! Arguments that several commands take.
 
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -114,6 +115,9 @@ pub(super) struct Changing {
     /// Show the changes inside text files
     #[arg(short = 'D', long)]
     pub(super) diff: bool,
+    /// Do not ask before the plan is carried out, as scripts need it on a terminal
+    #[arg(short, long)]
+    pub(super) yes: bool,
     /// Restart daemons although containers stop with them, without a question
     #[arg(long)]
     pub(super) allow_container_restart: bool,
@@ -226,6 +230,15 @@ impl Common {
         }
     }
 
+    /// Somebody reads what is printed, and can answer.
+    fn is_attended(&self) -> bool {
+        let is_text = self.output != Output::Json;
+        is_text
+            && io::stdin().is_terminal()
+            && io::stdout().is_terminal()
+            && io::stderr().is_terminal()
+    }
+
     pub(super) fn named_files(&self, named: &mut NamedFiles) {
         let known_hosts = self.known_hosts.as_ref();
         named.add(&self.extra_vars, self.ssh_config.as_ref(), [known_hosts]);
@@ -288,6 +301,7 @@ impl Changing {
             diff: self.diff,
             allow_container_restart: self.allow_container_restart,
             fail_fast: self.fail_fast,
+            asks: !self.yes && common.is_attended(),
             ..self.checking.options(self.locking.options(common))
         }
     }

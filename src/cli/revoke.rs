@@ -27,9 +27,6 @@ pub(super) struct Arguments {
     /// Why, for the ledger and `status`
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Do it without a question
-    #[arg(short, long)]
-    yes: bool,
     /// Only mark; the CA is replaced by `rotate --ca`, or by a schedule
     #[arg(long)]
     mark_only: bool,
@@ -53,13 +50,15 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         options: RevokeOptions {
             name: arguments.name,
             reason: arguments.reason,
-            yes: arguments.yes,
+            yes: arguments.change.yes,
             mark_only: arguments.mark_only,
         },
         abandon: arguments.abandon,
     };
     let options = Options {
         passphrase: arguments.authority.source(),
+        // It has a question of its own.
+        asks: false,
         ..arguments.change.options(&arguments.common)
     };
     run(

@@ -87,10 +87,13 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
     } else {
         Book::Rotate(Renewals::Due)
     };
+    let change = arguments.change.options(&arguments.common);
     let options = Options {
         passphrase: arguments.authority.source(),
         until_done: is_rollover,
-        ..arguments.change.options(&arguments.common)
+        // Renewing certificates is what this command is for.
+        asks: change.asks && is_rollover,
+        ..change
     };
     run(
         &arguments.inventory,

@@ -226,7 +226,7 @@ fn passwords_are_asked_for_once_for_all_hosts() {
     // The second answer is empty: sudo's is the login's.
     let run = typed(
         &lab,
-        &[&inventory, "-k", "-K", "--output", "plain"],
+        &[&inventory, "--yes", "-k", "-K", "--output", "plain"],
         &format!("{PASSWORD}\n\n"),
     );
     assert_eq!(run.code, 0, "{}", said(&run));

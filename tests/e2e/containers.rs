@@ -362,3 +362,36 @@ fn remove_takes_live_restore_out_again_and_says_what_stops() {
     assert_eq!(lab.exec("node3", settings), "{\"live-restore\": true}");
     assert_eq!(process(&lab), alive);
 }
+
+/// Whoever is at a terminal agrees to what is shown; a script is not asked.
+#[test]
+fn a_plan_is_agreed_to_on_a_terminal() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let untouched = "ls -A /etc/dtls-deploy /var/lib/dtls-deploy /etc/docker/tls 2>/dev/null; true";
+    let run = on_a_terminal(&lab, &[&inventory], b"n\n");
+    assert_eq!(run.code, 2, "{}", run.stdout);
+    assert!(
+        run.stdout
+            .contains("the answer was no; nothing was changed"),
+        "{}",
+        run.stdout
+    );
+    for node in ["node2", "node3"] {
+        assert_eq!(lab.exec(node, untouched), "");
+    }
+    let run = on_a_terminal(&lab, &["deploy", &inventory], b"y\n");
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    for arguments in [
+        &["rollback", &inventory][..],
+        &["remove", &inventory],
+        &["rotate", "--ca", &inventory],
+    ] {
+        let run = on_a_terminal(&lab, arguments, b"n\n");
+        assert_eq!(run.code, 2, "{arguments:?}: {}", run.stdout);
+    }
+    let run = on_a_terminal(&lab, &["rotate", "--ca", &inventory], b"y\n");
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    assert_eq!(run.stdout.matches("[y/N]").count(), 1, "{}", run.stdout);
+    lab.deploy(&["remove", &inventory]);
+}

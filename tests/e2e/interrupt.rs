@@ -199,7 +199,7 @@ fn ctrl_c_at_the_prompt_ends_and_gives_the_terminal_back() {
     let lab = Lab::fresh();
     let inventory = lab.inventory("");
     // A terminal, without which there is no prompt.
-    let mut tool = lab.tool(&[&inventory]);
+    let mut tool = lab.tool(&[&inventory, "--yes"]);
     tool.env_remove("DTLS_CA_PASSPHRASE");
     let line: Vec<String> = std::iter::once(tool.get_program())
         .chain(tool.get_args())

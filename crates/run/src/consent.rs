@@ -1,7 +1,5 @@
-//! Consent to the stopping of containers, before anything is changed.
-//!
-//! Comes in: a plan, and whether `--allow-container-restart` was given. Goes
-//! out: nothing, or why the run ends here. Called once the plan was shown.
+//! Consent to a plan that was shown, and to the stopping of containers, before anything is
+//! changed.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -55,11 +53,6 @@ pub(super) fn can_ask() -> bool {
 }
 
 /// Asks; anything but yes is no. Blocks its thread until there is an answer.
-pub(super) fn ask(what: &str) -> std::io::Result<bool> {
-    question(&format!("Restarting docker stops {what}."))
-}
-
-/// As [`ask`], about anything.
 pub(super) fn question(text: &str) -> std::io::Result<bool> {
     // Standard output may be a program's.
     let mut prompt = std::io::stderr().lock();
@@ -86,26 +79,38 @@ impl super::Run<'_> {
         })
     }
 
-    /// Asks once, for all hosts.
-    pub(super) async fn consent(&self, plan: &Plan) -> Result<(), RunError> {
+    /// Asks once, for all hosts: whether the plan shall be carried out where somebody is at the
+    /// terminal, and whether containers may stop.
+    pub(super) async fn consent(&self, plan: &Plan, is_first: bool) -> Result<(), RunError> {
         self.refuse_unasked(plan)?;
-        let stopping = stopping(plan);
-        if stopping.is_empty() || self.options.allow_container_restart {
+        let stopping = if self.options.allow_container_restart {
+            Vec::new()
+        } else {
+            stopping(plan)
+        };
+        if stopping.is_empty() && !(self.options.asks && is_first) {
             return Ok(());
         }
-        let what = described(&stopping);
-        let question = what.clone();
+        let stops = (!stopping.is_empty()).then(|| described(&stopping));
+        let about = match &stops {
+            Some(what) => format!("Restarting docker stops {what}."),
+            None => "Make these changes.".to_owned(),
+        };
         // A prompt blocks its thread, and must not keep an interruption from
         // being heard.
-        let asking = tokio::task::spawn_blocking(move || ask(&question));
+        let asking = tokio::task::spawn_blocking(move || question(&about));
         match self.unless(asking).await?.map_err(RunError::Prompt)? {
             Ok(true) => Ok(()),
             Err(_) if self.interrupt.is_asked() => Err(RunError::Interrupted),
-            Ok(false) | Err(_) => Err(RunError::ContainersRunning {
-                what,
-                asked: true,
-                goes_back: after(self.playbook).is_some(),
-            }),
+            Ok(false) | Err(_) => {
+                Err(
+                    stops.map_or(RunError::Declined, |what| RunError::ContainersRunning {
+                        what,
+                        asked: true,
+                        goes_back: after(self.playbook).is_some(),
+                    }),
+                )
+            }
         }
     }
 }

@@ -66,6 +66,8 @@ pub enum RunError {
         message: String,
         hint: Option<String>,
     },
+    #[error("the answer was no; nothing was changed")]
+    Declined,
     #[error("interrupted; no daemon and no client was changed")]
     Interrupted,
     #[error("the prompt ended without an answer")]
@@ -104,6 +106,7 @@ impl RunError {
                     .to_owned(),
             ),
             Self::Refused { hint, .. } => hint.clone(),
+            Self::Declined => Some("--check only shows a plan; --yes carries it out without a question".to_owned()),
             Self::Interrupted | Self::Prompt(_) => None,
         }
     }
@@ -116,6 +119,7 @@ impl RunError {
             Self::Passphrase(_)
             | Self::Program { .. }
             | Self::Journal(_)
+            | Self::Declined
             | Self::Refused { host: None, .. } => Exit::Usage,
             Self::NoAuthority {
                 kind: FailureKind::Unreachable,
@@ -150,6 +154,7 @@ impl RunError {
                 host: None, step, ..
             } => (ErrorKind::Usage, None, *step),
             Self::Refused { host, step, .. } => (ErrorKind::Authority, host.as_ref(), *step),
+            Self::Declined => (ErrorKind::Usage, None, "agree to the plan"),
             Self::Interrupted => (ErrorKind::Interrupted, None, "before any change"),
             Self::Prompt(_) => (ErrorKind::Internal, None, "ask for the passphrase"),
         };

@@ -243,7 +243,7 @@ impl Run<'_> {
                 .await;
             return Ok(Pass::Idle);
         }
-        self.consent(&world.plan).await?;
+        self.consent(&world.plan, pass == 0).await?;
         let materials = self.issue(world, agent, &mut state.passphrase).await?;
         let (mut done, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
         state.proofs = proofs;

@@ -102,7 +102,7 @@ impl Run<'_> {
     async fn agree(&self, left: &[Left], world: &World) -> Result<(), RunError> {
         self.say_found(left, world);
         self.show(&world.plan);
-        self.consent(&world.plan).await
+        self.consent(&world.plan, true).await
     }
 
     /// Whether the proof has seen daemons that accept clients of another CA although
