@@ -245,8 +245,8 @@ impl Deploy {
 /// # Errors
 /// What is wrong with them, as the program would say it.
 pub fn check(words: &[String]) -> Result<(), String> {
-    let words = words.iter().map(OsString::from).collect();
-    let words = words::understood(&Cli::command(), words, None, &|_| false)
+    let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+    let words = words::understood(&Cli::command(), &words, None, &|_| false)
         .map_err(|error| error.to_string())?;
     match Cli::try_parse_from(words) {
         Err(error) if error.use_stderr() => Err(error.to_string()),
@@ -270,7 +270,7 @@ pub fn main() -> ExitCode {
         return ExitCode::from(Exit::Usage as u8);
     }
     let named = std::env::var_os("DTLS_INVENTORY");
-    let words = match words::understood(&Cli::command(), words, named, &Path::exists) {
+    let words = match words::understood(&Cli::command(), &words, named, &Path::exists) {
         Ok(words) => words,
         Err(error) => {
             eprintln!("Error: {error}");

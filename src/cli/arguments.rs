@@ -108,6 +108,8 @@ impl Readmitting {
 }
 
 /// What every run takes that changes nodes.
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub(super) struct Changing {
     #[command(flatten)]

@@ -63,80 +63,43 @@ struct Sorted {
     asks: bool,
 }
 
-/// The words in the order in which clap takes them.
+/// The words in the order in which clap takes them. `environment` is the inventory that the
+/// environment names.
 ///
 /// # Errors
 /// A word that is neither a command nor a file, and an inventory too many.
 pub(super) fn understood(
     command: &Command,
-    words: Vec<OsString>,
-    named: Option<OsString>,
+    words: &[OsString],
+    environment: Option<OsString>,
     is_file: &dyn Fn(&Path) -> bool,
 ) -> Result<Vec<OsString>, WordsError> {
-    let sorted = sorted(command, &words);
-    let text = |place: Option<&usize>| place.and_then(|place| words.get(*place)?.to_str());
-    let (first, second) = (sorted.positional.first(), sorted.positional.get(1));
-    // Clap's own.
-    if text(first) == Some("help") {
-        return Ok(words);
-    }
-    // A file of that name is what it says it is.
-    let begins = match (text(first), text(second)) {
-        (Some(word), _) if command.find_subcommand(word).is_some() => Some(0),
-        (_, Some(word)) if command.find_subcommand(word).is_some() && !is_file(Path::new(word)) => {
-            Some(1)
-        }
-        _ => None,
-    };
-    let mut path = Vec::new();
-    let mut inner = command;
-    for place in begins
-        .into_iter()
-        .flat_map(|begins| sorted.positional.iter().skip(begins))
-    {
-        let Some(found) = text(Some(place)).and_then(|word| inner.find_subcommand(word)) else {
-            break;
-        };
-        inner = found;
-        path.push(*place);
-    }
-    if path.is_empty() {
-        for place in [first, second] {
-            if let Some(word) = text(place)
-                && !is_file(Path::new(word))
-                && let Some(meant) = nearest(command, word)
-            {
-                let word = word.to_owned();
-                return Err(WordsError::NoCommand { word, meant });
-            }
-        }
-    }
-    let mut inventory = None;
-    for (_, given) in &sorted.inventories {
-        if inventory.replace(given.clone()).is_some() {
-            let all = sorted.inventories.iter();
-            let all: Vec<_> = all.map(|(_, name)| name.to_string_lossy()).collect();
-            return Err(WordsError::Inventories(all.join(", ")));
-        }
-    }
+    let sorted = sorted(command, words);
+    let (path, inner) = sorted.command(command, words, is_file)?;
     let takes = inner.get_positionals().next();
     let takes = takes.is_some_and(|argument| argument.get_id() == "inventory");
-    if inventory.is_some() && !takes {
-        let names: Vec<&str> = path.iter().filter_map(|place| text(Some(place))).collect();
-        return Err(WordsError::NoInventory(names.join(" ")));
-    }
-    let needed = inner
-        .get_positionals()
-        .filter(|argument| argument.is_required_set());
-    let given = sorted.positional.len() - path.len();
-    // A command has to be named: nothing at all deploys nothing.
-    if inventory.is_none() && takes && !path.is_empty() && given < needed.count() && !sorted.asks {
-        inventory = named;
-    }
+    let inventory = match sorted.inventories.as_slice() {
+        [] => {
+            let needed = inner
+                .get_positionals()
+                .filter(|argument| argument.is_required_set());
+            let lacks = sorted.positional.len() - path.len() < needed.count();
+            // A command has to be named: nothing at all deploys nothing.
+            environment.filter(|_| takes && lacks && !path.is_empty() && !sorted.asks)
+        }
+        [_] if !takes => return Err(WordsError::NoInventory(inner.get_name().to_owned())),
+        [(_, name)] => Some(name.clone()),
+        several => {
+            let several = several.iter().map(|(_, name)| name.to_string_lossy());
+            return Err(WordsError::Inventories(
+                several.collect::<Vec<_>>().join(", "),
+            ));
+        }
+    };
     let moved: Vec<usize> = sorted
         .inventories
-        .iter()
-        .flat_map(|(places, _)| places.clone())
+        .into_iter()
+        .flat_map(|(places, _)| places)
         .collect();
     let word = |place: usize| words.get(place).cloned();
     let before = path
@@ -149,6 +112,53 @@ pub(super) fn understood(
         .chain(before)
         .chain(after.filter_map(word))
         .collect())
+}
+
+impl Sorted {
+    /// The places of the command's own words, and the command; the program itself where none is
+    /// named.
+    fn command<'a>(
+        &self,
+        program: &'a Command,
+        words: &[OsString],
+        is_file: &dyn Fn(&Path) -> bool,
+    ) -> Result<(Vec<usize>, &'a Command), WordsError> {
+        let text = |place: usize| words.get(place)?.to_str();
+        let is_command = |place: usize| {
+            text(place)
+                .is_some_and(|word| word == "help" || program.find_subcommand(word).is_some())
+        };
+        let is_known = |place: usize| text(place).is_none_or(|word| is_file(Path::new(word)));
+        let mut first = self.positional.iter().copied().take(2).enumerate();
+        // A file of that name is what it says it is.
+        let begins =
+            first.find(|(index, place)| is_command(*place) && (*index == 0 || !is_known(*place)));
+        let Some((begins, _)) = begins else {
+            let unknown = self
+                .positional
+                .iter()
+                .take(2)
+                .filter(|place| !is_known(**place));
+            for word in unknown.filter_map(|place| text(*place)) {
+                if let Some(meant) = nearest(program, word) {
+                    let word = word.to_owned();
+                    return Err(WordsError::NoCommand { word, meant });
+                }
+            }
+            return Ok((Vec::new(), program));
+        };
+        let (mut path, mut inner) = (Vec::new(), program);
+        for place in self.positional.iter().skip(begins) {
+            match text(*place).and_then(|word| inner.find_subcommand(word)) {
+                Some(found) => inner = found,
+                // Clap's own, which it adds by itself.
+                None if path.is_empty() => {}
+                None => break,
+            }
+            path.push(*place);
+        }
+        Ok((path, inner))
+    }
 }
 
 /// The command that a word may have meant.
@@ -213,16 +223,12 @@ fn sorted(command: &Command, words: &[OsString]) -> Sorted {
 /// Whether the word after this option is its value.
 fn takes_value(command: &Command, option: &str) -> bool {
     let here = command.get_arguments().any(|argument| {
-        let is_it = match option.strip_prefix("--") {
-            Some(long) => {
-                let aliases = argument.get_all_aliases().unwrap_or_default();
-                argument.get_long() == Some(long) || aliases.contains(&long)
-            }
-            None => {
-                // The last of several in one word: `-vl PATTERN`.
-                let last = option.chars().last();
-                argument.get_short() == last
-            }
+        let is_it = if let Some(long) = option.strip_prefix("--") {
+            let aliases = argument.get_all_aliases().unwrap_or_default();
+            argument.get_long() == Some(long) || aliases.contains(&long)
+        } else {
+            // The last of several in one word: `-vl PATTERN`.
+            argument.get_short() == option.chars().last()
         };
         is_it && argument.get_action().takes_values()
     });
@@ -244,7 +250,7 @@ mod tests {
         };
         let words = understood(
             &Cli::command(),
-            words.map(OsString::from).collect(),
+            &words.map(OsString::from).collect::<Vec<_>>(),
             named.map(OsString::from),
             &is_file,
         )?;

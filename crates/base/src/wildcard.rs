@@ -1,4 +1,4 @@
-//! Patterns of names: known_hosts, ssh_config and `--limit` have the same two wildcards.
+//! Patterns of names: `known_hosts`, `ssh_config` and `--limit` have the same two wildcards.
 
 /// `*` for any run of characters, `?` for one; linear backtracking, so that a
 /// hostile pattern costs no more than its length times the name's.

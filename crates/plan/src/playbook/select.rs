@@ -146,9 +146,12 @@ fn limited(limit: &str, inventory: &Inventory) -> Result<BTreeSet<String>, Filte
 fn named(name: &str, inventory: &Inventory) -> BTreeSet<String> {
     let known = names_of(inventory);
     let is_pattern = name.contains(['*', '?']);
-    let matching = known.iter().filter(|known| match is_pattern {
-        true => wildcard::is_match(name, known),
-        false => *known == name,
+    let matching = known.iter().filter(|known| {
+        if is_pattern {
+            wildcard::is_match(name, known)
+        } else {
+            *known == name
+        }
     });
     matching
         .flat_map(|name| {
