@@ -226,7 +226,7 @@ fn ctrl_c_at_the_prompt_ends_and_gives_the_terminal_back() {
     let mut pressed = false;
     while let Ok(length @ 1..) = screen.read(&mut buffer) {
         seen += &String::from_utf8_lossy(&buffer[..length]);
-        if !pressed && seen.contains("Passphrase of the CA key") {
+        if !pressed && seen.contains("Choose a passphrase for the new CA key") {
             pressed = true;
             std::io::Write::write_all(&mut keyboard, b"\x03").unwrap();
         }

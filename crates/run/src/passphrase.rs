@@ -175,10 +175,11 @@ fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if !std::io::stdin().is_terminal() {
         return Err(PassphraseError::NobodyToAsk);
     }
-    prompt(
-        "Passphrase of the CA key: ",
-        new.then_some("The same again, for the new CA key: "),
-    )
+    if new {
+        chosen("CA key")
+    } else {
+        asked("Passphrase of the CA key: ")
+    }
 }
 
 /// One that a new key or backup may be put under.
@@ -189,17 +190,36 @@ fn strong(passphrase: Secret) -> Result<Secret, PassphraseError> {
     }
 }
 
-/// Asks, and once more where it is new.
-fn prompt(question: &str, again: Option<&str>) -> Result<Secret, PassphraseError> {
-    let ask = |text: &str| -> Result<Secret, PassphraseError> {
-        let line = rpassword::prompt_password(text).map_err(PassphraseError::Prompt)?;
-        check(Secret::from(line))
+fn asked(question: &str) -> Result<Secret, PassphraseError> {
+    let line = rpassword::prompt_password(question).map_err(PassphraseError::Prompt)?;
+    check(Secret::from(line))
+}
+
+/// How often a new passphrase is asked for.
+const TRIES: usize = 3;
+
+/// A new passphrase, typed twice. What is wrong with it is printed, and it is asked for again.
+fn chosen(what: &str) -> Result<Secret, PassphraseError> {
+    let once = || {
+        let first = strong(asked(&format!("Choose a passphrase for the new {what}: "))?)?;
+        if asked("Repeat the passphrase: ")? == first {
+            Ok(first)
+        } else {
+            Err(PassphraseError::Differ)
+        }
     };
-    let first = ask(question)?;
-    match again {
-        Some(again) if ask(again)? != first => Err(PassphraseError::Differ),
-        _ => Ok(first),
+    for _ in 1..TRIES {
+        match once() {
+            Err(
+                error @ (PassphraseError::Differ
+                | PassphraseError::Empty
+                | PassphraseError::TooLong
+                | PassphraseError::TooWeak),
+            ) => eprintln!("Not accepted: {error}."),
+            other => return other,
+        }
     }
+    once()
 }
 
 /// The passphrase of a backup: of a file, or asked for; `new` as for [`obtain`].
@@ -212,10 +232,8 @@ pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, Pas
         None if !std::io::stdin().is_terminal() => {
             return Err(PassphraseError::NobodyToAskForBackup);
         }
-        None => prompt(
-            "Passphrase of the backup: ",
-            new.then_some("The same again, for the new backup: "),
-        )?,
+        None if new => chosen("backup")?,
+        None => asked("Passphrase of the backup: ")?,
     };
     if new { strong(found) } else { Ok(found) }
 }
