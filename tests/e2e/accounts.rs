@@ -296,7 +296,9 @@ fn one_machine_can_be_everything() {
 #[test]
 fn the_ca_can_be_the_machine_that_runs_the_tool() {
     let lab = Lab::fresh();
-    let directory = lab.directory("authority");
+    // Not below /tmp, which is everybody's.
+    let kept = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let directory = kept.path().join("authority").display().to_string();
     let inventory = lab.file(
         "local.yaml",
         &groups(

@@ -163,7 +163,7 @@ async fn a_revoked_key_is_refused_whatever_the_policy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn host_certificates_are_checked() {
-    let ca_dir = tempfile::tempdir().expect("a directory");
+    let ca_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let ca = keygen(ca_dir.path(), "ca", "ed25519", "");
     let at = ca.to_str().expect("UTF-8").to_owned();
     let with = |options: &'static [&'static str], kind: &'static str| {

@@ -175,7 +175,7 @@ async fn the_agent_signs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn user_certificates_work_from_files_and_from_the_agent() {
-    let ca_dir = tempfile::tempdir().expect("a directory");
+    let ca_dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
     let ca = keygen(ca_dir.path(), "ca", "ed25519", "");
     let sshd = Sshd::config(&format!("TrustedUserCAKeys {}.pub", ca.display()));
     fs::write(sshd.path("authorized_keys"), "").expect("emptied");

@@ -8,7 +8,7 @@ use super::names::tidy_path;
 
 /// These, and everything below them: programs, the kernel's own, what other
 /// programs read their rights, keys and trust from.
-const TREES: [&str; 62] = [
+const TREES: [&str; 65] = [
     "/bin",
     "/boot",
     "/dev",
@@ -21,6 +21,8 @@ const TREES: [&str; 62] = [
     "/run",
     "/sbin",
     "/sys",
+    // Everybody's, and emptied: any account can make there what was gone.
+    "/tmp",
     "/etc/NetworkManager",
     "/etc/alternatives",
     "/etc/apparmor.d",
@@ -70,12 +72,14 @@ const TREES: [&str; 62] = [
     "/var/lib/dtls-deploy",
     "/var/lib/rpm",
     "/var/lib/systemd",
+    "/var/lock",
     "/var/log",
     "/var/spool",
+    "/var/tmp",
 ];
 
 /// These themselves: a directory of its own below one of them is fine.
-const ALONE: [&str; 20] = [
+const ALONE: [&str; 17] = [
     "/",
     "/etc",
     "/etc/pki",
@@ -86,16 +90,13 @@ const ALONE: [&str; 20] = [
     "/opt",
     "/root",
     "/srv",
-    "/tmp",
     "/usr/local",
     "/usr/local/etc",
     "/usr/local/share",
     "/var",
     "/var/lib",
     "/var/local",
-    "/var/lock",
     "/var/opt",
-    "/var/tmp",
 ];
 
 /// Where an account keeps what lets it in elsewhere.
@@ -169,7 +170,6 @@ mod tests {
             "/usr/local/etc/docker",
             "/var/lib/docker-tls",
             "/var/lib/ci/docker",
-            "/tmp/tmp.x1/ca",
             "/data/usr/docker",
         ] {
             assert_eq!(system_directory(directory), None, "{directory}");
@@ -202,6 +202,9 @@ mod tests {
             ("~/.ssh", "~/.ssh"),
             ("~ci/.gnupg/x", "~/.gnupg"),
             ("/run/docker", "/run"),
+            ("/tmp", "/tmp"),
+            ("/tmp/tmp.x1/ca", "/tmp"),
+            ("/var/tmp/ci", "/var/tmp"),
             ("/var/run/docker", "/var/run"),
             ("/var/lib/dtls-deploy/armed", "/var/lib/dtls-deploy"),
         ] {

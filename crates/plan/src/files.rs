@@ -103,6 +103,9 @@ impl Planner<'_> {
         let directory = facts.expand(&desired.directory);
         let account = facts.account_for(&directory)?;
         check_directory(facts, &directory, desired.place)?;
+        if !matches!(desired.content, Content::Gone { .. }) {
+            check_way(facts, &directory, desired.place)?;
+        }
         if desired.place.is_declared() {
             check_resolved(facts, &directory)?;
         }
@@ -265,6 +268,25 @@ fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(
             ))
             .hint(format!("chmod go-w {}", word(directory))))
         }
+        _ => Ok(()),
+    }
+}
+
+/// What is delivered lies below no directory that is everybody's, although nobody may remove what
+/// is another's there: once it is emptied, by a reboot perhaps, any account can make the rest of
+/// the way anew.
+fn check_way(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
+    let way = facts.directories.get(&facts.expand(directory));
+    let everybodys = way
+        .into_iter()
+        .flatten()
+        .find(|found| found.mode & 0o1002 == 0o1002);
+    match everybodys {
+        Some(found) if place.is_declared() => Err(Refusal::new(format!(
+            "{directory} lies below {}, in which every account can write (mode {:04o})",
+            found.path, found.mode
+        ))
+        .hint("use a directory below /etc, or in the home of the account that uses the files")),
         _ => Ok(()),
     }
 }
