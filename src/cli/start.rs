@@ -12,7 +12,7 @@ use time::UtcOffset;
 
 use super::arguments::Common;
 use super::reports::Reports;
-use super::{rotate, untrusted};
+use super::{limits, rotate, untrusted};
 use crate::terminal::Terminal;
 use base::event::{ErrorKind, Event};
 use base::file;
@@ -153,6 +153,9 @@ pub(super) fn run(
     // What earlier runs have left is not a stranger's business.
     let off = Journal::off();
     let journal = if common.untrusted { &off } else { journal };
+    if common.untrusted {
+        limits::bound();
+    }
     let reports = match Reports::new(common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,

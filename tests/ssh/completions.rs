@@ -88,9 +88,7 @@ fn fish_completes_hosts_groups_and_tags() {
     assert_eq!(fish("rotate inventory/lab.yaml --tags cl"), ["clients"]);
     assert_eq!(
         fish("check"),
-        [
-            "check-access\tTries what a run needs, and changes nothing: SSH, sudo, the CA's lock and passphrase"
-        ]
+        ["check-access\tTry SSH, sudo, the CA's lock and its passphrase"]
     );
 }
 

@@ -151,6 +151,18 @@ impl Convert for Zone {
     }
 }
 
+/// Whether the statements of a template are those of conditions.
+fn has_conditions_alone(text: &str) -> bool {
+    let statements = text.split("{%").skip(1);
+    statements
+        .map(|statement| statement.trim_start_matches(['-', '+']).trim_start())
+        .all(|statement| {
+            let ends = |end: char| !end.is_ascii_alphabetic();
+            let word = statement.split(ends).next().unwrap_or_default();
+            ["if", "elif", "else", "endif"].contains(&word)
+        })
+}
+
 /// A Jinja template for a file's name; what it renders to is checked later.
 pub(super) struct NameTemplate;
 
@@ -161,6 +173,20 @@ impl Convert for NameTemplate {
 
     fn convert(value: &Found, context: &mut Context) -> Option<String> {
         let text = value.line(Self::EXPECTED, context)?;
+        // A part that is kept or repeated can be doubled until nothing is left of memory, by the
+        // compiler already.
+        let repeats = text.contains('*') || text.contains("%}") && !has_conditions_alone(text);
+        if repeats {
+            let message = format!(
+                "{} may hold variables and conditions alone",
+                quoted(value.name)
+            );
+            return value.refuse(
+                message,
+                "`{{ … }}`, and `{% if … %}`, `{% elif … %}`, `{% else %}`, `{% endif %}`; no `*`",
+                context,
+            );
+        }
         if let Err(error) = minijinja::Environment::new().template_from_str(text) {
             let reason = error.detail().unwrap_or("syntax error").to_owned();
             let message = format!("{} is not a valid template: {reason}", quoted(value.name));

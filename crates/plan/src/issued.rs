@@ -10,6 +10,7 @@ use crate::host::ca::{NEXT_CERTIFICATE, NEXT_KEY};
 use inventory::{Host, Inventory};
 use pki::Role;
 use pki::issued_name::check_name;
+use serde_json::{Map, Value};
 
 /// Files of the CA itself.
 const OF_AUTHORITY: [&str; 7] = [
@@ -34,12 +35,14 @@ fn is_of_authority(name: &str) -> bool {
 /// When the template cannot be rendered, or gives what is no name inside that
 /// directory; `host` names the subject of the leaf.
 pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, String), Refusal> {
-    let mut environment = minijinja::Environment::new();
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    environment.set_fuel(Some(50_000));
+    let environment = environment();
     let holder = host.holder();
+    let own = host.variables.iter().filter(|(_, value)| is_word(value));
+    let own: Map<String, Value> = own
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
     let render = |kind: &str| {
-        let mut variables = host.variables.clone();
+        let mut variables = own.clone();
         for (name, value) in [
             ("inventory_hostname", holder.as_str()),
             ("role", role.to_string().as_str()),
@@ -51,7 +54,7 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
             .render_str(template, minijinja::value::Serde(&variables))
             .map_err(|error| {
                 Refusal::new(format!("dtls_issued_name cannot be rendered: {error}"))
-                    .hint("it may use inventory_hostname, role, kind and the host's own variables")
+                    .hint("it may use inventory_hostname, role, kind, the host's own variables that are words or numbers, and the filters lower, upper, trim and default")
             })?;
         // One of the CA's own files is the collision that check_issued_names names.
         match check_name(&name) {
@@ -63,6 +66,34 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
         }
     };
     Ok((render("key")?, render("cert")?))
+}
+
+/// The longest variable of a host that is a part of a name, in bytes.
+const WORD: usize = 255;
+/// Steps of a template that makes a file's name.
+const FUEL: u64 = 1_000;
+
+/// What a template may do. The inventory may be anybody's: what it makes is bounded by the steps
+/// times the longest word, so that nothing multiplies and nothing repeats.
+fn environment() -> minijinja::Environment<'static> {
+    use minijinja::filters;
+    let mut environment = minijinja::Environment::empty();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.add_filter("lower", filters::lower);
+    environment.add_filter("upper", filters::upper);
+    environment.add_filter("trim", filters::trim);
+    environment.add_filter("default", filters::default);
+    environment.add_test("defined", minijinja::tests::is_defined);
+    environment
+}
+
+fn is_word(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.len() <= WORD,
+        Value::Number(_) | Value::Bool(_) => true,
+        _ => false,
+    }
 }
 
 /// Every leaf that the inventory wants: a host may have two, and one more for each

@@ -266,9 +266,21 @@ fn of_names() -> Vec<Row> {
         "{{ kind }}/",
         "{{ own }}/{{ kind }}",
         "{{ cycler }}{{ kind }}",
+        // What multiplies: time and memory without an end.
+        "{{ role }}{{ kind }}{{ '%999999999d' | format(1) }}",
+        "{{ role }}{{ kind }}{{ 'a\nb' | indent(4000000000) }}",
+        "{{ role }}{{ kind }}{{ 'a' * 9999999999 }}",
+        "{{ role }}{{ kind }}{{ 'aa' | replace('a', own) | replace('.', own) }}",
+        "{% set x = kind ~ role %}{% set x = x ~ x %}{{ x }}",
+        "{% for a in range(9999999) %}{{ kind }}{{ role }}{% endfor %}",
+        "{%- macro m(a) %}{{ a }}{{ kind }}{% endmacro %}{{ m(role) }}",
+        "{{ many }}{{ kind }}{{ role }}",
     ] {
         let value = serde_json::to_string(template).unwrap();
-        let variables = format!("own: '..'\ndtls_issued_name: {value}");
+        let variables = format!(
+            "own: '..'\nmany: {}\ndtls_issued_name: {value}",
+            "x".repeat(300)
+        );
         rows.push(row("an issued name", variables, "dtls_issued_name"));
     }
     rows
