@@ -180,7 +180,7 @@ pub(super) fn run(
     if playbook.goes_back()
         && let Some(directory) = run::journal::directory(|name| std::env::var_os(name))
     {
-        playbook.own_runs = run::journal::runs(&directory);
+        playbook.own_runs = run::journal::record::undoable(&directory);
     }
     if let Err(exit) = untrusted::refuse_templates(common, &playbook, &reports) {
         return exit;

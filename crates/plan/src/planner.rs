@@ -51,7 +51,7 @@ pub struct Planner<'a> {
     /// What the command line allows by name.
     pub allowed: &'a Allowed,
     /// As [`Playbook::own_runs`](crate::playbook::Playbook::own_runs).
-    pub own_runs: &'a BTreeSet<String>,
+    pub own_runs: &'a BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Planner<'_> {

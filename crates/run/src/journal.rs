@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 use crate::report::json;
 use base::event::{Event, Events, PlannedChange, Renderer};
 
-pub use place::{KEPT, directory, newest, runs};
+pub use place::{KEPT, directory, newest};
 
 /// How long the end of a program waits for the last lines to reach the disk.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -95,9 +95,9 @@ struct Written {
     /// `--new-ca`.
     #[serde(default)]
     new_ca: bool,
-    /// Runs that the controller has journals of.
+    /// Runs that the controller has journals of, and the hosts that each has changed.
     #[serde(default)]
-    own_runs: BTreeSet<String>,
+    own_runs: BTreeMap<String, BTreeSet<String>>,
     /// `--readmit-ca`.
     #[serde(default)]
     readmit_ca: Vec<String>,

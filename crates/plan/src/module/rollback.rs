@@ -100,21 +100,24 @@ impl Module for Rollback {
 }
 
 /// The run that is undone. What a node or an account says of runs is only its word: the newest
-/// run that this controller's journals know comes first. Without one it is the newest that root
+/// run of which this controller has a journal, and which has changed that host, comes first. Without one it is the newest that root
 /// keeps files of, where root keeps any on a host, or any account.
 fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
-    let newest = |counts: &dyn Fn(&NodeFacts, &KeptGeneration) -> bool| {
+    let newest = |counts: &dyn Fn(&str, &NodeFacts, &KeptGeneration) -> bool| {
         let of_host = planner.facts.iter().flat_map(|(host, facts)| {
             let kept = facts.generations.iter();
-            let kept = kept.filter(|kept| counts(facts, kept));
+            let kept = kept.filter(|kept| counts(host, facts, kept));
             kept.filter_map(move |kept| Some((kept.run()?, host.as_str())))
         });
         of_host.max()
     };
     let is_roots = |kept: &KeptGeneration| kept.account == "root";
     let own_runs = planner.own_runs;
-    let own = newest(&|_, kept| kept.run().is_some_and(|run| own_runs.contains(run)));
-    if let (Some((own, _)), Some((later, host))) = (own, newest(&|_, kept| is_roots(kept)))
+    let own = newest(&|host, _, kept| {
+        let hosts = kept.run().and_then(|run| own_runs.get(run));
+        hosts.is_some_and(|hosts| hosts.contains(host))
+    });
+    if let (Some((own, _)), Some((later, host))) = (own, newest(&|_, _, kept| is_roots(kept)))
         && later > own
     {
         return Err(Refusal::new(format!(
@@ -124,7 +127,8 @@ fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
             "undo {later} with --limit {host}, or {own} on the others with --limit 'all:!{host}'"
         )));
     }
-    let said = || newest(&|facts, kept| is_roots(kept) || !facts.generations.iter().any(is_roots));
+    let said =
+        || newest(&|_, facts, kept| is_roots(kept) || !facts.generations.iter().any(is_roots));
     Ok(own.or_else(said).map(|(run, _)| run.to_owned()))
 }
 
@@ -206,6 +210,17 @@ fn role_of(host: &Host, facts: &NodeFacts, generation: &Generation) -> Role {
     if !host.is_daemon {
         return Role::Client;
     }
+    // What an account keeps is the daemon's only where the daemon's own files are the account's:
+    // otherwise it could undo the daemon's part, or keep it from being undone.
+    if generation.kept.account != "root" {
+        let directory = facts.expand(&leaf_location(host, Role::Daemon).0);
+        let is_daemons = |path: &str| parts(path).is_ok_and(|(above, _)| above == directory);
+        return if generation.paths().all(is_daemons) {
+            Role::Daemon
+        } else {
+            Role::Client
+        };
+    }
     let mut files: Vec<String> = PROFILES
         .iter()
         .map(|profile| format!("{}/{profile}", facts.home))
@@ -245,12 +260,16 @@ fn go_back(
     let mut changes = Vec::new();
     for (file, keeper) in &before.files {
         let (directory, name) = parts(&file.path)?;
-        if facts.regular(&file.copy).is_none() {
-            return Err(Refusal::new(format!(
-                "what was kept of {} is not there any more",
-                file.path
-            ))
-            .hint("deploy again: what is missing is issued anew"));
+        let fault = match facts.regular(&file.copy) {
+            None => "is not there any more",
+            Some(copy) if copy.sha256 != file.sha256 => "is not what was kept",
+            Some(_) => "",
+        };
+        if !fault.is_empty() {
+            return Err(
+                Refusal::new(format!("what was kept of {} {fault}", file.path))
+                    .hint("deploy again: what is missing is issued again"),
+            );
         }
         changes.extend(planner.compare(
             host,

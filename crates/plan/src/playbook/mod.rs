@@ -15,7 +15,7 @@ mod spec;
 mod template;
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use inventory::{BatchSize, Host, Inventory};
@@ -58,9 +58,9 @@ pub struct Playbook {
     pub keeps_windows: bool,
     /// What the command line allows by name.
     pub allowed: Allowed,
-    /// The runs that this controller has journals of: which one was the last is not for
-    /// a node to say.
-    pub own_runs: BTreeSet<String>,
+    /// The runs that this controller has journals of, and the hosts that each has changed, runs
+    /// that undo others left out: which one was the last is not for a node to say.
+    pub own_runs: BTreeMap<String, BTreeSet<String>>,
     /// The playbook of which this one is a part: what else that one would
     /// change is said, and not done.
     pub whole: Option<Box<Playbook>>,

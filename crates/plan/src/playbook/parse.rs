@@ -6,7 +6,7 @@
 mod arguments;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use inventory::Inventory;
 use inventory::names::nearest;
@@ -88,7 +88,7 @@ fn read(
         renewals: Renewals::default(),
         keeps_windows: false,
         allowed: Allowed::default(),
-        own_runs: BTreeSet::new(),
+        own_runs: BTreeMap::new(),
         whole: None,
         name: name.to_owned(),
         plays,

@@ -2,7 +2,6 @@
 //!
 //! Comes in: environment variables, run names. Goes out: paths and files.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -51,14 +50,6 @@ pub fn newest(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     }
     paths.sort_unstable_by(|left, right| right.cmp(left));
     Ok(paths)
-}
-
-/// The names of the runs that there are journals of. None where the directory cannot be read.
-#[must_use]
-pub fn runs(directory: &Path) -> BTreeSet<String> {
-    let paths = newest(directory).unwrap_or_default();
-    let names = paths.iter().filter_map(|path| path.file_stem()?.to_str());
-    names.map(str::to_owned).collect()
 }
 
 /// A new journal, locked for as long as it is open. The oldest of many go.

@@ -4,7 +4,7 @@
 //! [`dtls_deploy::history`] and for the run that finds it unfinished. What a crash
 //! tore off in the middle of a line is not there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::place;
+use super::place::{self, newest};
 use base::event::{Event, Proof};
 
 /// Lines that are the journal's own; all others are events.
@@ -91,6 +91,20 @@ pub enum Ending {
     Silent(Vec<OpenAct>),
 }
 
+/// The runs that a later one may undo, and the hosts that each has changed. None where the
+/// journals cannot be read.
+#[must_use]
+pub fn undoable(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let paths = newest(directory).unwrap_or_default();
+    let records = paths.iter().filter_map(|path| Record::read(path).ok()?);
+    let made = records.filter(|record| !GOING_BACK.contains(&record.about().0));
+    made.map(|record| (record.run.clone(), record.changed()))
+        .collect()
+}
+
+/// The playbooks of runs that keep nothing of what they replace.
+const GOING_BACK: [&str; 2] = ["rollback", "remove"];
+
 /// One run as its journal tells it.
 #[derive(Debug)]
 pub struct Record {
@@ -151,6 +165,16 @@ impl Record {
             adopted,
             is_at_work,
         }))
+    }
+
+    /// The hosts on which it has changed something, or was about to when it died.
+    fn changed(&self) -> BTreeSet<String> {
+        self.all()
+            .filter_map(|event| match event {
+                Event::Changed { host, .. } | Event::Act { host, .. } => Some(host.clone()),
+                _ => None,
+            })
+            .collect()
     }
 
     fn all(&self) -> impl DoubleEndedIterator<Item = &Event> {

@@ -127,6 +127,7 @@ pub(super) fn check_trust(
             kept(&ca).or_else(|| now(&ca)),
             kept(&certificate).or_else(|| now(&certificate)),
         );
+        let present = Set::of(now(&ca), now(&certificate));
         let other_role = match role {
             Role::Daemon => Role::Client,
             Role::Client => Role::Daemon,
@@ -147,7 +148,9 @@ pub(super) fn check_trust(
             let of = |path: &str| known.regular(path)?.content.clone();
             let theirs = Set::of(of(&ca), of(&certificate));
             let hint = "go back on the hosts at the other end first, or deploy again";
-            if !theirs.trusts(&ours) {
+            // Two that reject each other already lose nothing; the other end may be an account
+            // that has put something else in the place of its files.
+            if !theirs.trusts(&ours) && theirs.trusts(&present) {
                 return Err(Refusal::new(format!(
                     "what is kept of {} is not trusted by {} now",
                     host.certificate_of(role),
@@ -155,7 +158,7 @@ pub(super) fn check_trust(
                 ))
                 .hint(hint));
             }
-            if !ours.trusts(&theirs) {
+            if !ours.trusts(&theirs) && present.trusts(&theirs) {
                 return Err(Refusal::new(format!(
                     "what is kept of its {role} files does not trust the certificate that {} has now",
                     other.name
