@@ -363,6 +363,41 @@ fn remove_takes_live_restore_out_again_and_says_what_stops() {
     assert_eq!(process(&lab), alive);
 }
 
+/// There was no daemon.json before: the file goes, or goes back to nothing, and live-restore with it.
+#[test]
+fn what_stops_is_counted_when_daemon_json_goes() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_live_restore: true");
+    for command in ["remove", "rollback"] {
+        lab.exec("node3", "docker rm -f kept 2>/dev/null; true");
+        lab.deploy(&[&inventory]);
+        assert!(is_live_restore(&lab));
+        start_container(&lab);
+        let before = (state(&lab), process(&lab));
+
+        let run = lab.run(&[command, &inventory]);
+        assert_eq!(run.code, 8, "{command}: {}{}", run.stdout, run.stderr);
+        assert!(
+            run.stdout.contains("stops 1 running container"),
+            "{command}: {}",
+            run.stdout
+        );
+        assert!(
+            !run.stderr.contains("dtls_live_restore: true"),
+            "{command}: {}",
+            run.stderr
+        );
+        assert_eq!((state(&lab), process(&lab)), before, "{command}");
+
+        lab.deploy(&[command, &inventory, "--allow-container-restart"]);
+        assert!(!is_live_restore(&lab), "{command}");
+        let running = "docker inspect -f '{{.State.Running}}' kept";
+        assert_eq!(lab.exec("node3", running), "false", "{command}");
+        let left = "ls -d /etc/docker/daemon.json /etc/docker/tls 2>/dev/null; true";
+        assert_eq!(lab.exec("node3", left), "", "{command}");
+    }
+}
+
 /// Whoever is at a terminal agrees to what is shown; a script is not asked.
 #[test]
 fn a_plan_is_agreed_to_on_a_terminal() {

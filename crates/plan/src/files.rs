@@ -57,12 +57,24 @@ impl Planner<'_> {
     pub fn found(&self, host: &Host, path: &str) -> Result<Option<Cow<'_, FileFact>>, Refusal> {
         let facts = self.facts(&host.name)?;
         let path = facts.expand(path);
-        let written = self.written.get(&(host.name.clone(), path.clone()));
-        let Some((file, text)) = written.and_then(|file| match &file.content {
-            Content::Text(text) | Content::Certificates(text) => Some((file, text)),
-            _ => None,
-        }) else {
+        let Some(file) = self.written.get(&(host.name.clone(), path.clone())) else {
             return Ok(facts.file(&path).map(Cow::Borrowed));
+        };
+        let text = match &file.content {
+            Content::Text(text) | Content::Certificates(text) => text,
+            Content::Gone { .. } => return Ok(Some(Cow::Owned(FileFact::Absent))),
+            Content::Kept { copy, .. } => {
+                return Ok(facts.regular(copy).map(|kept| {
+                    Cow::Owned(FileFact::File(File {
+                        mode: file.mode,
+                        owner: file.account.clone(),
+                        uid: u32::from(file.account != "root"),
+                        link: false,
+                        ..kept.clone()
+                    }))
+                }));
+            }
+            _ => return Ok(facts.file(&path).map(Cow::Borrowed)),
         };
         Ok(Some(Cow::Owned(FileFact::File(File {
             mode: file.mode,

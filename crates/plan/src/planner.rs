@@ -29,7 +29,7 @@ pub struct Planner<'a> {
     pub leaves: BTreeMap<(String, Role), LeafDecision>,
     /// Changes planned before the present task, for the same host.
     pub earlier: Vec<Change>,
-    /// Texts that earlier tasks of any play write: by host and path.
+    /// Files that earlier tasks of any play write, put back or remove: by host and path.
     pub written: BTreeMap<(String, String), FileChange>,
     /// Generations that earlier tasks go back to, by host.
     pub gone_back: BTreeSet<(String, String)>,
@@ -70,7 +70,13 @@ impl Planner<'_> {
         for change in changes {
             match &change.action {
                 Action::File(file)
-                    if matches!(file.content, Content::Text(_) | Content::Certificates(_)) =>
+                    if matches!(
+                        file.content,
+                        Content::Text(_)
+                            | Content::Certificates(_)
+                            | Content::Kept { .. }
+                            | Content::Gone { .. }
+                    ) =>
                 {
                     let place = (change.host.clone(), file.path());
                     self.written.insert(place, file.clone());
