@@ -314,6 +314,34 @@ fn remove_leaves_nothing_of_ours_and_everything_of_others() {
     lab.deploy(&[&inventory]);
 }
 
+/// Put into daemon.json while the unit has -H, `hosts` would have kept dockerd from starting
+/// before the deployment, too: what is put back does start.
+#[test]
+fn hosts_that_dockerd_cannot_start_with_are_not_put_back() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let settings = "cat /etc/docker/daemon.json";
+    for command in ["remove", "rollback"] {
+        let by_hand = "printf '{\n  \"debug\": true,\n  \"hosts\": [\"fd://\"]\n}\n' >/etc/docker/daemon.json";
+        lab.exec("node3", by_hand);
+        lab.deploy(&[&inventory]);
+        let run = lab.deploy(&[command, &inventory]);
+        assert!(
+            run.stdout
+                .contains("\"hosts\" (fd://) is not put back into daemon.json: /lib/systemd/system/docker.service says with -H"),
+            "{command}: {}",
+            run.stdout
+        );
+        assert_eq!(
+            lab.exec("node3", settings),
+            "{\n  \"debug\": true\n}",
+            "{command}"
+        );
+        // And once more, with what is there by then.
+        lab.exec("node3", "systemctl restart docker && docker version");
+    }
+}
+
 /// docker starts with the old files only some time later. The controller is gone: the node
 /// tries again by itself, and says meanwhile what to do, at login too.
 #[test]

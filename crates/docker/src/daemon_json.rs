@@ -243,6 +243,15 @@ pub fn without(
     )))
 }
 
+/// The file without `hosts`; `None` when nothing is left.
+///
+/// # Errors
+/// As [`merge`].
+pub fn without_hosts(old: &[u8]) -> Result<Option<String>, DaemonJsonError> {
+    let (text, _) = read(Some(old))?;
+    Ok(json_text::remove(text, HOSTS))
+}
+
 const HOSTS: &str = "hosts";
 
 /// The text and what it says; a missing or an empty file says nothing.

@@ -84,6 +84,17 @@ pub fn validation(
     }))
 }
 
+/// The file in which a flag says where dockerd listens once these changes are made; `hosts` in
+/// daemon.json keeps it from starting then. None also where the command line cannot be told.
+#[must_use]
+pub fn listens_by_flag(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Option<String> {
+    let line = command_line_of(host, facts, planned)?;
+    let settings = Map::from_iter([("hosts".to_owned(), Value::Null)]);
+    let found = collisions(line.get(1..).unwrap_or_default(), &settings);
+    let files = unit_files(host, facts, planned);
+    Some(place(&found.first()?.flag, &files, facts))
+}
+
 /// What the restart may change of the running daemon, and what else it brings with it: what
 /// somebody has changed since the daemon was started.
 #[must_use]

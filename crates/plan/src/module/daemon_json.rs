@@ -1,9 +1,10 @@
 //! `daemon_json`: the five TLS settings in /etc/docker/daemon.json.
 
-use super::former_drop_in;
 use super::shared::{Module, is_absent};
+use super::{former_drop_in, systemd_override};
 use crate::host::daemon_json::{DIRECTORY, LIVE_RESTORE_RECORD, NAME, PATH, tls_paths};
 use crate::host::{init_script, unit};
+use crate::launch::listens_by_flag;
 use crate::playbook::Task;
 use crate::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
 use docker::daemon_json::{
@@ -41,20 +42,7 @@ impl Module for DaemonJson {
         let old = old.as_deref();
         let listen = init_script::listen(host, facts);
         if is_absent(task) {
-            let Some(old) = old else {
-                return Ok(Vec::new());
-            };
-            let paths = former_paths(facts, old, &paths).unwrap_or(paths);
-            let left = without_ours(host, facts, old, &paths)?;
-            let goes = has_live_restore(Some(old))
-                && !has_live_restore(left.as_deref().map(str::as_bytes));
-            let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
-            let mut change = planner.compare(host, task, desired(content))?;
-            if let Some(change) = change.as_mut().filter(|_| goes) {
-                let text = "live-restore goes, too: a deployment has turned it on";
-                change.reasons.push(text.to_owned());
-            }
-            return Ok(change.into_iter().collect());
+            return absent(planner, host, task, old);
         }
         let mode = host.settings.daemon_mode;
         let merged = match (host.settings.config_style, &listen) {
@@ -92,19 +80,66 @@ impl Module for DaemonJson {
     }
 }
 
-/// What is left of the file once everything is out that deployments have put in; `None` when
-/// nothing is.
+/// Takes out what deployments have put in, and puts back what they have taken out.
+fn absent(
+    planner: &mut Planner<'_>,
+    host: &Host,
+    task: &Task,
+    old: Option<&[u8]>,
+) -> Result<Vec<Change>, Refusal> {
+    let Some(old) = old else {
+        return Ok(Vec::new());
+    };
+    let facts = planner.facts(&host.name)?;
+    let own = facts.text(&unit::path(host));
+    let own = own.or_else(|| former_drop_in::text(host, facts));
+    let hosts = own.map(remembered_hosts).unwrap_or_default();
+    let mut left = without_ours(host, facts, old, &hosts)?;
+    let mut kept_out = None;
+    if !hosts.is_empty() {
+        let as_it_is = without_ours(host, facts, old, &[])?;
+        let unit = systemd_override::remove(planner, host, task).unwrap_or_default();
+        if as_it_is != left
+            && let Some(place) = listens_by_flag(host, facts, &unit)
+        {
+            left = as_it_is;
+            kept_out = Some(not_put_back(&hosts, &place));
+        }
+    }
+    let goes = has_live_restore(Some(old)) && !has_live_restore(left.as_deref().map(str::as_bytes));
+    let content = left.map_or(Content::Gone { prune: 0 }, Content::Text);
+    let mut change = planner.compare(host, task, desired(content))?;
+    if let Some(change) = change.as_mut().filter(|_| goes) {
+        let text = "live-restore goes, too: a deployment has turned it on";
+        change.reasons.push(text.to_owned());
+    }
+    if let Some(text) = kept_out {
+        planner.note(host, text);
+    }
+    Ok(change.into_iter().collect())
+}
+
+/// Why `hosts` stays out of daemon.json where it was once: dockerd could not start with it then
+/// either.
+pub(super) fn not_put_back(hosts: &[String], place: &str) -> String {
+    format!(
+        "\"hosts\" ({}) is not put back into daemon.json: {place} says with -H where dockerd listens, and dockerd does not start with both",
+        hosts.join(" ")
+    )
+}
+
+/// What is left of the file once everything is out that deployments have put in, with these
+/// `hosts`; `None` when nothing is.
 fn without_ours(
     host: &Host,
     facts: &NodeFacts,
     old: &[u8],
-    paths: &TlsPaths,
+    hosts: &[String],
 ) -> Result<Option<String>, Refusal> {
+    let paths = tls_paths(host, |path| facts.expand(path));
+    let paths = former_paths(facts, old, &paths).unwrap_or(paths);
     let listen = init_script::listen(host, facts).unwrap_or_default();
-    let own = facts.text(&unit::path(host));
-    let own = own.or_else(|| former_drop_in::text(host, facts));
-    let hosts = own.map(remembered_hosts).unwrap_or_default();
-    let left = without(old, paths, &listen, &hosts).map_err(|error| refuse(&error))?;
+    let left = without(old, &paths, &listen, hosts).map_err(|error| refuse(&error))?;
     let record = facts.regular(LIVE_RESTORE_RECORD);
     let record = record.and_then(|file| file.content.as_deref());
     match (left, record) {

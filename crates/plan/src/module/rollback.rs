@@ -8,12 +8,15 @@ mod checks;
 
 use std::collections::BTreeSet;
 
+use super::daemon_json::{not_put_back, refuse};
 use super::shared::{Module, holders};
 use crate::host::client::PROFILES;
 use crate::host::daemon_json;
 use crate::host::leaf::location as leaf_location;
+use crate::launch::{listens_by_flag, text_of};
 use crate::playbook::Task;
 use crate::{Action, Change, Content, Desired, FileMode, Forget, Place, Planner, Refusal};
+use docker::daemon_json::{hosts, without_hosts};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, KeptGeneration, NodeFacts};
 use node::generation::{BeforeRun, Generation};
@@ -164,7 +167,10 @@ fn of_keeper(
         return Ok(Vec::new());
     };
     let dangers = checks::readmitted(planner, host, &before)?;
-    let changes = go_back(planner, host, task, &before)?;
+    let mut changes = go_back(planner, host, task, &before)?;
+    if let Some(text) = keep_out_hosts(planner, host, task, &mut changes)? {
+        planner.note(host, text);
+    }
     for text in dangers {
         planner.danger(host, text);
     }
@@ -321,6 +327,52 @@ fn go_back(
         action: Action::Forget(Forget::Generation(kept.clone())),
     }));
     Ok(changes)
+}
+
+/// Takes `hosts` out of the daemon.json that is put back where the unit of then has `-H`: dockerd
+/// could not start with both. Gives the note of it.
+fn keep_out_hosts(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+    changes: &mut Vec<Change>,
+) -> Result<Option<String>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let found = changes.iter().enumerate().find_map(|(at, change)| {
+        let Action::File(file) = &change.action else {
+            return None;
+        };
+        let is_put_back = matches!(file.content, Content::Kept { .. });
+        let is_its = host.is_daemon && is_put_back && file.path() == daemon_json::PATH;
+        is_its.then(|| (at, file.mode, change.reasons.clone()))
+    });
+    let Some((at, mode, reasons)) = found else {
+        return Ok(None);
+    };
+    let text = text_of(daemon_json::PATH, facts, changes).unwrap_or_default();
+    let named = hosts(text);
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let Some(place) = listens_by_flag(host, facts, changes) else {
+        return Ok(None);
+    };
+    let left = without_hosts(text.as_bytes()).map_err(|error| refuse(&error))?;
+    let desired = Desired {
+        directory: daemon_json::DIRECTORY.to_owned(),
+        directory_mode: 0o700,
+        place: Place::Kept,
+        name: daemon_json::NAME.to_owned(),
+        mode: FileMode::Exact(mode),
+        content: left.map_or(Content::Gone { prune: 0 }, Content::Text),
+        reasons: Vec::new(),
+    };
+    let mut change = planner.compare(host, task, desired)?;
+    if let Some(change) = &mut change {
+        change.reasons = reasons;
+    }
+    changes.splice(at..=at, change);
+    Ok(Some(not_put_back(&named, &place)))
 }
 
 /// What an account keeps says nothing of what is not its own.

@@ -192,7 +192,11 @@ fn without_effect(
 }
 
 /// Our ExecStart goes, and the drop-in with it where it held nothing else.
-fn remove(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+pub(super) fn remove(
+    planner: &Planner<'_>,
+    host: &Host,
+    task: &Task,
+) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let directory = directory(&host.settings.unit);
     let path = format!("{directory}/{}", host.settings.dropin);
