@@ -89,9 +89,7 @@ impl Agent {
             } => self.hello(protocol, &directory, holder, wait_seconds),
             Request::Ping => Ok(Response::Done),
             Request::Bye => {
-                if let Some(mut session) = self.session.take() {
-                    session.finish_read_back()?;
-                }
+                self.session = None;
                 Ok(Response::Done)
             }
             Request::EnsureAuthority {
@@ -113,7 +111,6 @@ impl Agent {
             }
             Request::Fetch { leaves } => self.session()?.fetch(leaves),
             Request::Delivered { leaves, keep_keys } => {
-                self.session()?.finish_read_back()?;
                 self.session()?.delivered(&leaves, keep_keys, now)
             }
             Request::BeginRollover {

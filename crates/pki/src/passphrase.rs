@@ -5,10 +5,12 @@
 //! panics on parameters it does not expect, and a key file may be damaged.
 
 use ::pkcs8::der::asn1::{AnyRef, OctetStringRef};
-use ::pkcs8::der::{self, Decode as _, Reader as _};
+use ::pkcs8::der::{self, Decode as _, Encode as _, Reader as _};
 use ::pkcs8::{
     AlgorithmIdentifierRef, EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef,
 };
+use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::{BlockModeDecrypt as _, BlockModeEncrypt as _, KeyIvInit as _};
 use pkcs5::{pbes2, scrypt};
 use zeroize::Zeroizing;
 
@@ -31,20 +33,36 @@ const SCRYPT_MEMORY: u64 = 1 << 30;
 /// The longest salt the library holds, in bytes.
 const SALT: usize = 32;
 
-/// The PKCS#8 key, encrypted with AES-256-CBC.
+/// The PKCS#8 key, encrypted with AES-256-CBC. What was made is read and decrypted again before
+/// it is given out. The key derivation, which is meant to be slow, is done once for both.
 pub(crate) fn encrypt(pkcs8: &[u8], passphrase: &Secret) -> Result<Vec<u8>, KeyFileError> {
     let failed = || KeyFileError::Library("encrypt the key");
+    PrivateKeyInfoRef::try_from(pkcs8).map_err(|_| failed())?;
     let (mut salt, mut vector) = ([0; 16], [0; 16]);
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| failed())?;
     aws_lc_rs::rand::fill(&mut vector).map_err(|_| failed())?;
     let cost = scrypt::Params::new(SCRYPT_LOG_N, SCRYPT_R, SCRYPT_P).map_err(|_| failed())?;
+    let mut key = Zeroizing::new([0; 32]);
+    scrypt::scrypt(passphrase.expose(), &salt, &cost, key.as_mut()).map_err(|_| failed())?;
     let parameters =
         pbes2::Parameters::generate_scrypt_aes256cbc(cost, &salt, vector).map_err(|_| failed())?;
-    let document = PrivateKeyInfoRef::try_from(pkcs8)
-        .map_err(|_| failed())?
-        .encrypt_with_params(parameters, passphrase.expose())
-        .map_err(|_| failed())?;
-    Ok(document.as_bytes().to_vec())
+    let encryptor = cbc::Encryptor::<aes::Aes256>::new(&(*key).into(), &vector.into());
+    let encrypted = encryptor.encrypt_padded_vec::<Pkcs7>(pkcs8);
+    let info = EncryptedPrivateKeyInfoRef {
+        encryption_algorithm: parameters.into(),
+        encrypted_data: OctetStringRef::new(&encrypted).map_err(|_| failed())?,
+    };
+    let document = info.to_der().map_err(|_| failed())?;
+
+    check(&document)?;
+    let read = EncryptedPrivateKeyInfoRef::from_der(&document).map_err(|_| failed())?;
+    let decryptor = cbc::Decryptor::<aes::Aes256>::new(&(*key).into(), &vector.into());
+    let plain = decryptor.decrypt_padded_vec::<Pkcs7>(read.encrypted_data.as_bytes());
+    let plain = Zeroizing::new(plain.map_err(|_| failed())?);
+    if read.encryption_algorithm != info.encryption_algorithm || *plain != pkcs8 {
+        return Err(failed());
+    }
+    Ok(document)
 }
 
 /// The PKCS#8 key out of its encryption.

@@ -90,7 +90,6 @@ impl Session {
     /// which the key is the next one's, [`Self::finish_promotion`] knows that
     /// the rest is to be done.
     pub(crate) fn promote(&mut self) -> Result<Response, Failure> {
-        self.finish_read_back()?;
         let (Some(next_key), Some(_)) = (
             self.store.read(&key_name(Signer::Next))?,
             self.store.read(&certificate_name(Signer::Next))?,

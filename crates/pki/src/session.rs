@@ -6,7 +6,6 @@
 //! in `leaves`.
 
 use std::collections::BTreeMap;
-use std::thread::JoinHandle;
 
 use time::{Duration, OffsetDateTime};
 
@@ -34,8 +33,6 @@ pub(crate) struct Session {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
     pub(super) opened: BTreeMap<Signer, Opened>,
-    /// Opens a key file that was just written, while the run goes on.
-    read_back: Option<JoinHandle<Result<(), KeyFileError>>>,
     /// Given back last, after all else is done with.
     _lock: Lock,
 }
@@ -57,7 +54,6 @@ impl Session {
             ledger: Ledger::parse_bytes(&bytes)?,
             store,
             opened: BTreeMap::new(),
-            read_back: None,
             _lock: lock,
         };
         let retired = session.store.names_in(RETIRED);
@@ -188,8 +184,7 @@ impl Session {
         })
     }
 
-    /// Keeps what was just created. That its key file can be opened again is
-    /// tried meanwhile: deriving the key takes longer than issuing leaves.
+    /// Keeps what was just created.
     pub(super) fn keep_created(
         &mut self,
         signer: Signer,
@@ -202,7 +197,6 @@ impl Session {
         ) else {
             return Ok(());
         };
-        let expected = authority.key().public_key_sha256();
         let opened = Opened {
             authority,
             passphrase: passphrase.clone(),
@@ -210,32 +204,7 @@ impl Session {
             certificate_file_sha256: sha256_hex(certificate_file.expose()),
         };
         self.opened.insert(signer, opened);
-        let passphrase = passphrase.clone();
-        self.read_back = Some(std::thread::spawn(move || {
-            let open = || keyfile::decrypt(key_file.expose(), &passphrase);
-            // On one core: the others make the leaves meanwhile.
-            let key = match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
-                Ok(one) => one.install(open),
-                Err(_) => open(),
-            }?;
-            if key.public_key_sha256() == expected {
-                Ok(())
-            } else {
-                Err(KeyFileError::Damaged(
-                    "it holds another key than the one that was written",
-                ))
-            }
-        }));
         Ok(())
-    }
-
-    /// Waits for the trial of a key file that was created in this session.
-    pub(crate) fn finish_read_back(&mut self) -> Result<(), Failure> {
-        match self.read_back.take().map(JoinHandle::join) {
-            None | Some(Ok(Ok(()))) => Ok(()),
-            Some(Ok(Err(error))) => Err(error.into()),
-            Some(Err(_)) => Err(KeyFileError::Damaged("it could not be opened again").into()),
-        }
     }
 
     /// An authority of the directory, opened with this passphrase.
