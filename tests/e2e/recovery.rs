@@ -2,7 +2,7 @@
 //! and by `remove`.
 
 use crate::interrupt::{Running, slow_restart};
-use crate::lab::Lab;
+use crate::lab::{Lab, Run};
 
 /// Everything that a deployment touches on a daemon's node.
 pub const DAEMON_FILES: &str = "cd / && find etc/docker etc/systemd/system/docker.service.d -mindepth 1 -not -name key.json -not -name 90-slow.conf 2>/dev/null | sort | while read -r f; do stat -c '%n %a %U' $f; [ ! -f $f ] || sha256sum <$f; done";
@@ -339,6 +339,60 @@ fn hosts_that_dockerd_cannot_start_with_are_not_put_back() {
         );
         // And once more, with what is there by then.
         lab.exec("node3", "systemctl restart docker && docker version");
+    }
+}
+
+/// A client keeps what a daemon needs that was not removed: then it is not proved that nothing is
+/// left, and why.
+#[test]
+fn remove_names_what_a_client_keeps_for_a_daemon_that_stays() {
+    let lab = Lab::with_two_daemons();
+    // One of the daemons is a client, too.
+    let text = "all: {vars: {ansible_user: ubuntu}, children: {ca: {hosts: {node2: {ansible_host: 10.0.0.11}}}, daemons: {hosts: {node3: {ansible_host: 10.0.0.12}, node4: {ansible_host: 10.0.0.13}}}, clients: {hosts: {node1: {ansible_host: 10.0.0.10}, node4: }}}}\n";
+    let inventory = lab.file("both.yaml", text);
+    lab.deploy(&[&inventory]);
+    let kept = "context node3, /home/ubuntu/.docker/key.pem, /home/ubuntu/.docker/cert.pem, /home/ubuntu/.docker/ca.pem, generations of replaced files, because node3";
+    let not_proved = |run: &Run, kept: &str| {
+        for client in ["node1", "node4"] {
+            let lines = run.stdout.lines();
+            let proof = |line: &&str| {
+                let from = format!("from {client}");
+                line.contains("nothing left of the deployment") && line.contains(&from)
+            };
+            let line = lines.rev().find(proof).unwrap_or_default();
+            let is_said = line.starts_with("not proved") && line.contains(kept);
+            assert!(is_said, "{client}: {}", run.stdout);
+        }
+        assert!(!run.stdout.contains("FAILED"), "{}", run.stdout);
+        lab.exec_as("node1", "ubuntu", "test -s .docker/key.pem");
+    };
+
+    // It did not answer.
+    let address = "{ansible_host: 10.0.0.12}";
+    let silent = text.replace(address, "{ansible_host: 10.0.0.12, ansible_port: 1}");
+    let run = lab.run(&["remove", &lab.file("both.yaml", &silent)]);
+    assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
+    not_proved(&run, &format!("{kept} did not answer"));
+
+    // dockerd would not start with it once our drop-in is gone: the daemon is refused.
+    lab.deploy(&[&lab.file("both.yaml", text)]);
+    let edit = "sed -i.before '1s/{/{ \"hosts\": [\"fd:\\/\\/\"],/' /etc/docker/daemon.json";
+    lab.exec("node3", edit);
+    let run = lab.run(&["remove", &inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    not_proved(&run, &format!("{kept} was refused"));
+    lab.exec(
+        "node3",
+        "cd /etc/docker && mv daemon.json.before daemon.json",
+    );
+
+    let run = lab.deploy(&["remove", &inventory]);
+    proves(&run.stdout, &["nothing left of the deployment"]);
+    for node in ["node1", "node4"] {
+        nothing_of_ours(&lab, node);
+        let left =
+            "grep -rl 'PRIVATE KEY' /etc/docker /home /var/lib/dtls-deploy 2>/dev/null; true";
+        assert_eq!(lab.exec(node, left), "", "{node}");
     }
 }
 

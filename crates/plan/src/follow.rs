@@ -166,7 +166,7 @@ impl Scene<'_> {
     fn in_parts(&self, batch: Batch, done: &mut Vec<Batch>, left: &mut Left) {
         let mut groups: BTreeMap<BTreeSet<String>, Vec<Change>> = BTreeMap::new();
         let mut last = Vec::new();
-        let (mut all, mut is_whole) = (BTreeSet::new(), true);
+        let (mut all, mut kept) = (BTreeSet::new(), Verdict::default());
         for change in batch.changes {
             if matches!(change.action, Action::Forget(Forget::Everything)) {
                 last.push(change);
@@ -177,12 +177,14 @@ impl Scene<'_> {
                 all.extend(verdict.after.iter().cloned());
                 groups.entry(verdict.after).or_default().push(change);
             } else {
-                is_whole = false;
+                kept.join(verdict.clone());
                 left.push((change, verdict));
             }
         }
         // What the node keeps of earlier changes goes after everything else did.
-        if is_whole && !last.is_empty() {
+        if !kept.because.is_empty() {
+            left.extend(last.into_iter().map(|change| (change, kept.clone())));
+        } else if !last.is_empty() {
             groups.entry(all).or_default().append(&mut last);
         }
         done.extend(groups.into_iter().map(|(follows, changes)| Batch {

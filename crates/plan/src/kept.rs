@@ -35,6 +35,8 @@ pub enum Why {
     Failed,
     /// Its change was not begun.
     Skipped,
+    /// What is to be removed is still there.
+    NotRemoved,
 }
 
 impl Kept {
@@ -85,6 +87,7 @@ impl std::fmt::Display for Kept {
             ),
             Why::Failed => write!(formatter, "the change of {daemon} failed"),
             Why::Skipped => write!(formatter, "the change of {daemon} was skipped"),
+            Why::NotRemoved => write!(formatter, "the deployment on {daemon} was not removed"),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Change, Refusal};
+use super::{Action, Change, Kept, Refusal};
 use pki::{DeliveredLeaf, Role};
 
 /// Everything that will be done, in the playbook's order.
@@ -14,6 +14,8 @@ pub struct Plan {
     /// Hosts that cannot be planned for, with the reason: they are left alone.
     pub problems: Vec<PlanProblem>,
     pub notes: Vec<Note>,
+    /// What stays on clients because of a daemon; the notes say so, too.
+    pub kept: Vec<Kept>,
     /// The playbook ends in a proof.
     pub verify: bool,
     /// Whom each holder shall trust, in PEM, while the CA is rolled over.

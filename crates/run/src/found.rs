@@ -22,6 +22,7 @@ use plan::host::leaf::location as leaf_location;
 use plan::launch::launched;
 use plan::launch::listens_as_declared;
 use plan::playbook::After;
+use plan::{Action, Kept, Plan, Why};
 
 impl Run<'_> {
     pub(super) async fn prove_found(
@@ -161,14 +162,7 @@ impl Run<'_> {
             facts.contains_key(&host.name) && has_role && is_planned && was_done
         });
         let proofs = hosts.map(|host| {
-            let left = again.changes().filter(|change| change.host == host.name);
-            let left: Vec<&str> = left.map(|change| change.subject.as_str()).collect();
-            let refused = again.problems.iter().find(|found| found.host == host.name);
-            let (verdict, seen) = match refused {
-                Some(refused) => (Verdict::NotProved, refused.refusal.message.clone()),
-                None if left.is_empty() => (Verdict::Proved, "nothing to remove".to_owned()),
-                None => (Verdict::Failed, left.join(", ")),
-            };
+            let (verdict, seen) = left_on(&host.name, &again);
             Proof {
                 from: host.name.clone(),
                 to: host.name.clone(),
@@ -179,6 +173,44 @@ impl Run<'_> {
         });
         proofs.collect()
     }
+}
+
+/// What a plan made again would still remove from a host. What a client keeps because of a daemon
+/// is what was meant, and not that nothing is left.
+fn left_on(host: &str, again: &Plan) -> (Verdict, String) {
+    if let Some(refused) = again.problems.iter().find(|found| found.host == host) {
+        return (Verdict::NotProved, refused.refusal.message.clone());
+    }
+    let mut kept: Vec<Kept> = again.kept.clone();
+    kept.retain(|kept| kept.client == host);
+    let plays = again.plays.iter().flat_map(|play| &play.hosts);
+    let batches = plays.filter(|planned| planned.host == host);
+    let (mut left, mut generations) = (Vec::new(), Vec::new());
+    for batch in batches.flat_map(|planned| &planned.batches) {
+        if let Some(daemon) = batch.follows.first() {
+            let (what, daemon) = (batch.called.clone(), daemon.clone());
+            kept.push(Kept::new(host, what, daemon, Why::NotRemoved));
+            continue;
+        }
+        for change in &batch.changes {
+            match change.action {
+                Action::Forget(_) => generations.push(change.subject.as_str()),
+                _ => left.push(change.subject.as_str()),
+            }
+        }
+    }
+    // They go with the last of the files, and what this run has removed is among them.
+    if kept.is_empty() {
+        left.append(&mut generations);
+    }
+    if !left.is_empty() {
+        return (Verdict::Failed, left.join(", "));
+    }
+    if kept.is_empty() {
+        return (Verdict::Proved, "nothing to remove".to_owned());
+    }
+    let kept: Vec<String> = kept.iter().map(ToString::to_string).collect();
+    (Verdict::NotProved, kept.join("; "))
 }
 
 /// Makes the settings of a daemon those by which it runs, and what is expected of it what it
@@ -238,4 +270,93 @@ fn has_files(holder: &Host, facts: &NodeFacts) -> bool {
     let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
     let shows = holder.settings.client_mode.shows_certificate();
     is_there(&files.ca) && (!shows || is_there(&files.cert))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use plan::{Batch, Change, Forget, PlannedHost, PlannedPlay};
+
+    fn change(subject: &str, action: Action) -> Change {
+        Change {
+            host: "desk".to_owned(),
+            task: "Clients".to_owned(),
+            subject: subject.to_owned(),
+            reasons: Vec::new(),
+            diff: None,
+            action,
+        }
+    }
+
+    fn file() -> Change {
+        let directory = "/home/a/.docker".to_owned();
+        change(
+            "key.pem",
+            Action::Sweep {
+                directory,
+                account: "a".to_owned(),
+            },
+        )
+    }
+
+    fn generations() -> Change {
+        let action = Action::Forget(Forget::Everything);
+        change("generations of replaced files", action)
+    }
+
+    /// A plan with these changes of one client, and the daemon that each batch waits for.
+    fn again(batches: Vec<(Option<&str>, Change)>) -> Plan {
+        let batches = batches.into_iter().map(|(daemon, change)| Batch {
+            transaction: false,
+            called: vec![change.subject.clone()],
+            changes: vec![change],
+            follows: daemon
+                .into_iter()
+                .map(str::to_owned)
+                .collect::<BTreeSet<_>>(),
+        });
+        Plan {
+            plays: vec![PlannedPlay {
+                name: "Clients".to_owned(),
+                hosts: vec![PlannedHost {
+                    host: "desk".to_owned(),
+                    batches: batches.collect(),
+                }],
+            }],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn nothing_left_is_proved_by_a_plan_without_changes_alone() {
+        let proved = left_on("desk", &again(Vec::new()));
+        assert_eq!(proved, (Verdict::Proved, "nothing to remove".to_owned()));
+        let files = again(vec![(None, file()), (None, generations())]);
+        let left = "key.pem, generations of replaced files";
+        assert_eq!(left_on("desk", &files), (Verdict::Failed, left.to_owned()));
+    }
+
+    #[test]
+    fn what_a_client_keeps_for_a_daemon_is_named_with_it() {
+        // Its own generation holds what was removed so far: it goes with the rest.
+        let mut plan = again(vec![(None, generations())]);
+        let refused = ["key.pem".to_owned()];
+        let kept = Kept::new("desk", refused.into(), "node".to_owned(), Why::Refused);
+        plan.kept = vec![kept];
+        let (verdict, seen) = left_on("desk", &plan);
+        assert_eq!(verdict, Verdict::NotProved);
+        assert_eq!(seen, "kept as it is: key.pem, because node was refused");
+        assert_eq!(left_on("another", &plan).0, Verdict::Proved);
+
+        // Its change was undone, and is planned again.
+        let plan = again(vec![(None, generations()), (Some("node"), file())]);
+        let (verdict, seen) = left_on("desk", &plan);
+        assert_eq!(verdict, Verdict::NotProved);
+        assert_eq!(
+            seen,
+            "kept as it is: key.pem, because the deployment on node was not removed"
+        );
+    }
 }

@@ -143,8 +143,8 @@ pub fn plan(
     if playbook.issues() {
         planner.drop_unused_authority(&mut plan, &given_up);
     }
-    let kept = follow::split(&planner, playbook, &mut plan);
-    planner.notes.extend(kept.iter().map(Kept::note));
+    plan.kept = follow::split(&planner, playbook, &mut plan);
+    planner.notes.extend(plan.kept.iter().map(Kept::note));
     if let Some(rollover) = &planner.rollover {
         plan.bundles = leaves_of(inventory)
             .into_iter()
