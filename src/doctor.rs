@@ -18,6 +18,7 @@ mod deploy;
 mod findings;
 mod plain;
 mod reach;
+mod revoked;
 mod rollover;
 mod socket;
 mod system;
@@ -161,6 +162,7 @@ fn on_disk(findings: &mut Findings, world: &World<'_>) {
     deploy::refusals(findings, world);
     certificates::authority(findings, world);
     rollover::check(findings, world);
+    revoked::check(findings, world);
     for host in hosts(world.inventory, world.playbook) {
         let Some(facts) = world.facts.get(&host.name) else {
             continue;

@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
     let Arguments { inventory, common } = arguments;
-    let reports = match Reports::new(common, &Journal::off()) {
+    let reports = match Reports::new(&arguments.inventory, common, &Journal::off()) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };

@@ -63,7 +63,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
         extra_vars: arguments.extra_vars.clone(),
         ..Common::default()
     };
-    let reports = match Reports::new(&common, &Journal::off()) {
+    let reports = match Reports::new(&arguments.inventory, &common, &Journal::off()) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };

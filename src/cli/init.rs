@@ -82,7 +82,11 @@ enum InitError {
 }
 
 pub(super) fn main(arguments: Arguments) -> Exit {
-    let reports = match Reports::new(&Common::default(), &Journal::off()) {
+    let reports = match Reports::new(
+        Path::new("inventory.yaml"),
+        &Common::default(),
+        &Journal::off(),
+    ) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };

@@ -2,6 +2,7 @@
 //! a log.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 use super::arguments::{Common, Output};
 use crate::terminal;
@@ -10,6 +11,7 @@ use inventory::Problem;
 use plan::Refusal;
 use run::Exit;
 use run::journal::Journal;
+use run::report::commands::Commands;
 use run::report::json::Json;
 use run::report::masked::Masked;
 use run::report::{self, Several, Style, Verbosity};
@@ -25,7 +27,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new(common: &Common, journal: &Journal) -> Result<Self, Exit> {
+    pub(super) fn new(inventory: &Path, common: &Common, journal: &Journal) -> Result<Self, Exit> {
         let mut json = Json::default();
         if let Some(path) = &common.log {
             match json.and_log(path) {
@@ -67,7 +69,8 @@ impl Reports {
         let mut all: Vec<Box<dyn Renderer>> = vec![Box::new(machine.clone())];
         all.extend(human);
         all.extend(journal.renderer());
-        let mut all: Box<dyn Renderer> = Box::new(Several(all));
+        let named = inventory.display().to_string();
+        let mut all: Box<dyn Renderer> = Box::new(Commands::new(&named, Box::new(Several(all))));
         if common.untrusted {
             all = Box::new(Masked(all));
         }

@@ -156,7 +156,7 @@ pub(super) fn run(
     if common.untrusted {
         limits::bound();
     }
-    let reports = match Reports::new(common, journal) {
+    let reports = match Reports::new(path, common, journal) {
         Ok(reports) => reports,
         Err(exit) => return exit,
     };

@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
-    match Reports::new(&arguments.common, &Journal::off()) {
+    match Reports::new(&arguments.inventory, &arguments.common, &Journal::off()) {
         Ok(reports) => show(arguments, &reports).unwrap_or_else(|exit| exit),
         Err(exit) => exit,
     }

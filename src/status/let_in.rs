@@ -50,8 +50,9 @@ pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStat
             Some(CertificateStatus {
                 state: CertificateState::Revoked,
                 drift,
-                due: revoked::is_of_present(&world.authority, entry)
-                    .then(|| "the CA is to be replaced: dtls-deploy rotate --ca".to_owned()),
+                due: revoked::is_of_present(&world.authority, entry).then(|| {
+                    "the CA is to be replaced: dtls-deploy rotate --ca INVENTORY".to_owned()
+                }),
                 ..remembered(world, &entry.host, entry.role, Some(entry))
             })
         })

@@ -185,7 +185,7 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
 fn under_way(world: &World<'_>) -> Option<UnderWay> {
     let (authority, inventory) = (&world.authority, world.inventory);
     let rollover = Rollover::read(authority, inventory, &world.facts, world.now);
-    UnderWay::read(authority, rollover.as_ref(), inventory)
+    UnderWay::read(authority, rollover.as_ref())
 }
 
 fn unknown() -> String {

@@ -66,7 +66,7 @@ impl Session {
         {
             return Err(
                 Failure::new(ErrorKind::Authority, "a rollover of the CA is under way").hint(
-                    "bring it to its end with `dtls-deploy rotate --ca`, then make the backup",
+                    "bring it to its end with `dtls-deploy rotate --ca INVENTORY`, then make the backup",
                 ),
             );
         }

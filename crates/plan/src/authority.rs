@@ -89,7 +89,7 @@ impl AuthorityProblem {
                 "put {missing} back from a backup: nodes may trust the next CA already"
             ),
             Self::Half { missing, .. } => format!(
-                "put {missing} back from a backup (dtls-deploy ca restore), or move the other file away and begin with a new CA: dtls-deploy INVENTORY --new-ca"
+                "put {missing} back from a backup (dtls-deploy ca restore INVENTORY --from FILE), or move the other file away and begin with a new CA: dtls-deploy INVENTORY --new-ca"
             ),
         }
     }

@@ -48,7 +48,7 @@ impl Planner<'_> {
             self.note(
                 ca,
                 "the CA was made without name constraints and signs for every name; to replace it: \
-                 dtls-deploy rotate --ca",
+                 dtls-deploy rotate --ca INVENTORY",
             );
         }
     }

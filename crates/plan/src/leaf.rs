@@ -279,7 +279,9 @@ impl Planner<'_> {
                 RefusalKind::AuthorityDates,
                 format!("the CA has expired on {end}: it signs nothing"),
             )
-            .hint("replace it: dtls-deploy rotate --ca; or check the clock of this machine"));
+            .hint(
+                "replace it: dtls-deploy rotate --ca INVENTORY; or check the clock of this machine",
+            ));
         }
         if authority.not_before() > self.now {
             let begin = authority.not_before().truncate_to_second();
@@ -305,7 +307,7 @@ impl Planner<'_> {
                 why: Exclusion::Name(_),
                 ..
             } if limits_names => {
-                Some("make a CA for the names of this inventory: dtls-deploy rotate --ca")
+                Some("make a CA for the names of this inventory: dtls-deploy rotate --ca INVENTORY")
             }
             error => error.hint(),
         };

@@ -125,7 +125,7 @@ impl Planner<'_> {
                 known.map_or_else(|| directory.clone(), |facts| facts.expand(directory))
             ))
             .hint(
-                "set dtls_ca_dir to the directory of the CA; if there never was one, run dtls-deploy INVENTORY; if it is lost, run dtls-deploy ca restore",
+                "set dtls_ca_dir to the directory of the CA; if there never was one, run dtls-deploy INVENTORY; if it is lost, run dtls-deploy ca restore INVENTORY --from FILE",
             ),
         };
         if !self.problems.contains(&problem) {

@@ -169,9 +169,9 @@ impl Planner<'_> {
         if self.rolls_over {
             return None;
         }
-        let found = UnderWay::read(&self.authority, self.rollover.as_ref(), self.inventory)?;
+        let found = UnderWay::read(&self.authority, self.rollover.as_ref())?;
         let auto = if self.inventory.ca().settings.auto_ca_rollover {
-            "dtls-deploy rotate of the whole inventory does so, too (dtls_auto_ca_rollover)"
+            "dtls-deploy rotate INVENTORY does so, too (dtls_auto_ca_rollover)"
         } else {
             "with dtls_auto_ca_rollover: true in the inventory, a schedule does so"
         };
@@ -185,10 +185,9 @@ impl Planner<'_> {
     /// How the CA comes to be replaced, for a note.
     pub(super) fn advice(&self) -> String {
         if self.inventory.ca().settings.auto_ca_rollover {
-            "dtls-deploy rotate of the whole inventory replaces the CA (dtls_auto_ca_rollover)"
-                .to_owned()
+            "dtls-deploy rotate INVENTORY replaces the CA (dtls_auto_ca_rollover)".to_owned()
         } else {
-            "dtls-deploy rotate --ca; with dtls_auto_ca_rollover: true in the inventory, a schedule does it".to_owned()
+            "dtls-deploy rotate --ca INVENTORY; with dtls_auto_ca_rollover: true in the inventory, a schedule does it".to_owned()
         }
     }
 
@@ -283,7 +282,7 @@ impl Planner<'_> {
         let (named, end) = (named.join(", "), authority.not_after().date());
         if self.rollover.is_some() {
             return format!(
-                "{what} due ({named}), and {which} would end with the CA, on {end}: the rollover of the CA that is under way has to come to its end before that day: dtls-deploy rotate --ca goes on with it"
+                "{what} due ({named}), and {which} would end with the CA, on {end}: the rollover of the CA that is under way has to come to its end before that day: dtls-deploy rotate --ca INVENTORY goes on with it"
             );
         }
         let gains = if is_last {
@@ -328,7 +327,7 @@ pub fn authority_warning(
     let rest = end - now;
     if rest <= Duration::ZERO {
         return Some(format!(
-            "THE CA HAS EXPIRED on {}: nothing that it has issued is accepted any more; dtls-deploy rotate --ca replaces it",
+            "THE CA HAS EXPIRED on {}: nothing that it has issued is accepted any more; dtls-deploy rotate --ca INVENTORY replaces it",
             end.date()
         ));
     }
@@ -341,12 +340,13 @@ pub fn authority_warning(
     // A CA and leaves of the same life say nothing in their first quarter.
     if rest < Duration::days(longest.into()) * 3 / 4 {
         return Some(format!(
-            "{ends}: a certificate issued now is good until then and not for {longest} days; replace the CA before that day: dtls-deploy rotate --ca"
+            "{ends}: a certificate issued now is good until then and not for {longest} days; replace the CA before that day: dtls-deploy rotate --ca INVENTORY"
         ));
     }
     let third: Duration = (end - authority.not_before()) / 3;
     let soon = third.min(Duration::days(AUTHORITY_SOON));
-    (rest < soon).then(|| format!("{ends}: replace it before that day: dtls-deploy rotate --ca"))
+    (rest < soon)
+        .then(|| format!("{ends}: replace it before that day: dtls-deploy rotate --ca INVENTORY"))
 }
 
 /// What another playbook would change besides: said, and left to it.

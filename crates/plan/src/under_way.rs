@@ -4,7 +4,6 @@
 //! that takes it. Called by every plan, by `status` and by `doctor`.
 
 use super::{Authority, Rollover, STEPS};
-use inventory::Inventory;
 
 /// Where a rollover has stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,11 +16,7 @@ pub struct UnderWay {
 impl UnderWay {
     /// What is left to do of one; `None` where none is under way.
     #[must_use]
-    pub fn read(
-        authority: &Authority,
-        rollover: Option<&Rollover>,
-        inventory: &Inventory,
-    ) -> Option<Self> {
+    pub fn read(authority: &Authority, rollover: Option<&Rollover>) -> Option<Self> {
         let seen = match rollover {
             Some(rollover) => {
                 let done = STEPS.get(usize::from(rollover.step));
@@ -37,11 +32,9 @@ impl UnderWay {
             }
             None => return None,
         };
-        let path = inventory.path.display().to_string();
-        let path = shlex::try_quote(&path).unwrap_or(std::borrow::Cow::Borrowed(&path));
         Some(Self {
             seen,
-            command: format!("dtls-deploy rotate --ca {path}"),
+            command: "dtls-deploy rotate --ca INVENTORY".to_owned(),
         })
     }
 

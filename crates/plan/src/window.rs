@@ -33,7 +33,7 @@ pub fn keep(planner: &mut Planner<'_>, plan: &mut Plan) {
         if let Some(window) = &host.settings.maintenance_window {
             let opens = window.opens_next(planner.now).unwrap_or_default();
             let text = format!(
-                "CA rollover: its daemon waits for the maintenance window {window}, which opens on {opens}; dtls-deploy rotate --ca does not wait"
+                "CA rollover: its daemon waits for the maintenance window {window}, which opens on {opens}; dtls-deploy rotate --ca INVENTORY does not wait"
             );
             planner.note(host, text);
         }

@@ -142,10 +142,10 @@ impl Run<'_> {
             if came_to == Pass::Over {
                 ""
             } else {
-                "it may still be let in: the rollover has not come to its end; mend what is said above, and dtls-deploy rotate --ca goes on with it"
+                "it may still be let in: the rollover has not come to its end; mend what is said above, and dtls-deploy rotate --ca INVENTORY goes on with it"
             }
         } else {
-            "it is let in until every daemon has dropped the CA that signed its certificate: dtls-deploy rotate --ca does that"
+            "it is let in until every daemon has dropped the CA that signed its certificate: dtls-deploy rotate --ca INVENTORY does that"
         };
         if found.rolls && !text.is_empty() {
             self.warn(
@@ -333,7 +333,7 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
         .collect();
     let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
-            None => "dtls-deploy status INVENTORY shows whom there are certificates of. What an adopted CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca keeps out all of it".to_owned(),
+            None => "dtls-deploy status INVENTORY shows whom there are certificates of. What an adopted CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca INVENTORY keeps out all of it".to_owned(),
         };
     Err(RunError::Refused {
         host: None,

@@ -28,7 +28,7 @@ pub enum PairFault {
     #[error("its key is not one the ledger knows")]
     UnknownKey,
     /// The CA that is there issued it, and its ledger has no word of it.
-    #[error("its key is not one the ledger knows (`dtls-deploy adopt` takes it in)")]
+    #[error("its key is not one the ledger knows (`dtls-deploy adopt INVENTORY` takes it in)")]
     Adoptable,
     #[error("issued by another CA ({0})")]
     Stranger(String),

@@ -8,6 +8,7 @@ use base::event::{Event, Renderer};
 
 mod certificates;
 mod clean;
+pub mod commands;
 mod ending;
 mod findings;
 pub mod json;

@@ -54,7 +54,7 @@ impl Run<'_> {
         changes.push(change(
             ca,
             "CA".to_owned(),
-            vec!["replaced step by step, as by dtls-deploy rotate --ca".to_owned()],
+            vec!["replaced step by step, as by dtls-deploy rotate --ca INVENTORY".to_owned()],
         ));
         let rollover = Rollover::read(
             authority,

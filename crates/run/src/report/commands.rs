@@ -1,0 +1,92 @@
+//! Commands that can be pasted: a hint says INVENTORY where the operator's own file belongs,
+//! because the crates that word it do not know how it was named.
+
+use base::event::{Event, Renderer};
+use base::shell;
+
+/// What a hint says in place of the inventory's path.
+const NAME: &str = " INVENTORY";
+
+/// Names the inventory in what it hands on.
+pub struct Commands {
+    /// With the blank before it.
+    path: String,
+    to: Box<dyn Renderer>,
+}
+
+impl std::fmt::Debug for Commands {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Commands").finish_non_exhaustive()
+    }
+}
+
+impl Commands {
+    /// `path` as it was given on the command line.
+    #[must_use]
+    pub fn new(path: &str, to: Box<dyn Renderer>) -> Self {
+        let path = shlex::try_quote(path).map_or_else(|_| shell::quote(path), Into::into);
+        Self {
+            path: format!(" {path}"),
+            to,
+        }
+    }
+
+    fn name(&self, text: &mut String) {
+        let mut parts = text.split(NAME);
+        let mut named = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let is_longer = part.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+            named.push_str(if is_longer { NAME } else { &self.path });
+            named.push_str(part);
+        }
+        *text = named;
+    }
+}
+
+impl Renderer for Commands {
+    fn event(&mut self, event: &Event) {
+        let mut event = event.clone();
+        match &mut event {
+            Event::Warning { text, .. } | Event::Danger { text, .. } => self.name(text),
+            Event::Failed(failure) => failure.hint.iter_mut().for_each(|hint| self.name(hint)),
+            Event::Error(error) => error.hint.iter_mut().for_each(|hint| self.name(hint)),
+            Event::Finding(finding) => self.name(&mut finding.advice),
+            Event::Certificate(status) => {
+                status.due.iter_mut().for_each(|due| self.name(due));
+                status.drift.iter_mut().for_each(|drift| self.name(drift));
+            }
+            _ => {}
+        }
+        self.to.event(&event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    struct Kept(Arc<Mutex<Vec<Event>>>);
+
+    impl Renderer for Kept {
+        fn event(&mut self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+
+    #[test]
+    fn a_hint_names_the_file_as_it_was_given() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let mut commands = Commands::new("my hosts.yaml", Box::new(Kept(kept.clone())));
+        commands.event(&Event::Warning {
+            host: None,
+            text: "run dtls-deploy rotate --ca INVENTORY; an INVENTORY_HOST".to_owned(),
+        });
+        let seen = kept.lock().unwrap();
+        let Event::Warning { text, .. } = &seen[0] else {
+            panic!("{seen:?}");
+        };
+        let expected = "run dtls-deploy rotate --ca 'my hosts.yaml'; an INVENTORY_HOST";
+        assert_eq!(text, expected);
+    }
+}
