@@ -191,6 +191,18 @@ chmod 755 /usr/sbin/dockerd"#,
         &["does not accept the certificate of client node1"],
     );
     reaches(&lab, "node3");
+    // No client gets a certificate: one is issued for nothing else.
+    fails(
+        &lab,
+        &[
+            &inventory,
+            "-e",
+            "{dtls_extra_sans: ['DNS:more.example.com']}",
+        ],
+        4,
+        &["does not accept the certificate of a client of this CA"],
+    );
+    reaches(&lab, "node3");
     let served = "cmp /root/served.pem /etc/docker/tls/cert.pem";
     lab.exec("node3", served);
 }

@@ -170,7 +170,6 @@ fn agent_protocol() {
             passphrase: passphrase(),
         },
         Request::Probe {
-            sans: ["node3".parse().unwrap(), "10.0.0.12".parse().unwrap()].into(),
             passphrase: passphrase(),
         },
         Request::Fetch { leaves: Vec::new() },

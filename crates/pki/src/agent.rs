@@ -122,7 +122,7 @@ impl Agent {
             Request::Revoke { serials, reason } => {
                 self.session()?.revoke(&serials, reason.as_deref(), now)
             }
-            Request::Probe { sans, passphrase } => self.session()?.probe(sans, &passphrase, now),
+            Request::Probe { passphrase } => self.session()?.probe(&passphrase, now),
             Request::SalvageLedger {} => {
                 self.salvage = true;
                 Ok(Response::Done)

@@ -19,13 +19,12 @@ use super::profile::{KeyType, Role};
 use super::protocol::{
     DeliveredLeaf, ErrorKind, IssuedLeaf, LeafName, LeafRequest, Response, Signer,
 };
-use super::san::San;
 use super::session::{Session, certificate_name};
 use super::store::{CA_SERIAL, CERTIFICATE_MODE, KEY_MODE, NewFile};
 use base::secret::Secret;
 
 /// How long a probe leaf lives.
-const PROBE: Duration = Duration::minutes(5);
+const PROBE: Duration = Duration::minutes(30);
 
 impl Session {
     /// The ledger is written first. A crash after it leaves an entry without
@@ -174,14 +173,13 @@ impl Session {
 
     pub(crate) fn probe(
         &mut self,
-        sans: BTreeSet<San>,
         passphrase: &Secret,
         now: OffsetDateTime,
     ) -> Result<Response, Failure> {
         let profile = LeafProfile {
             common_name: "dtls-deploy probe".to_owned(),
-            role: Role::Daemon,
-            sans,
+            role: Role::Client,
+            sans: BTreeSet::new(),
             key_type: KeyType::EcdsaP256,
             validity: PROBE,
         };

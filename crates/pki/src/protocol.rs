@@ -97,10 +97,9 @@ pub enum Request {
         serials: Vec<String>,
         reason: Option<String>,
     },
-    /// A serverAuth leaf that lives five minutes and is neither stored nor
-    /// recorded, for a negative test. Answered by `Probe`.
+    /// A client's pair that expires after half an hour and is neither stored nor
+    /// recorded: what a restarted daemon has to accept. Answered by `Probe`.
     Probe {
-        sans: BTreeSet<San>,
         #[serde(with = "secret")]
         passphrase: Secret,
     },
@@ -264,7 +263,7 @@ pub enum Response {
         /// Those of which no complete pair lies in the directory.
         missing: Vec<LeafName>,
     },
-    /// Its host is empty and its role is daemon.
+    /// Its host is empty and its role is client.
     Probe {
         leaf: IssuedLeaf,
     },

@@ -58,7 +58,6 @@ fn requests() -> Vec<Request> {
         Request::Promote {},
         Request::EndRollover { destroy_old: true },
         Request::Probe {
-            sans: BTreeSet::new(),
             passphrase: passphrase(),
         },
         Request::State {},

@@ -18,6 +18,7 @@ use node::visible;
 use pki::{Certificate, Role};
 use plan::Served;
 use plan::host::address::daemon_address;
+use time::OffsetDateTime;
 
 /// How often a daemon that has just been started is asked again.
 const PROBE_TRIES: usize = 24;
@@ -139,7 +140,9 @@ impl Apply<'_> {
             served: expected.as_ref().map(Certificate::der),
             authorities: &authorities,
             client: match mode {
-                DaemonMode::TlsVerify => materials.client_of(&authorities),
+                DaemonMode::TlsVerify => {
+                    materials.client_of(&authorities, OffsetDateTime::now_utc())
+                }
                 DaemonMode::Tls => None,
             },
         };
@@ -181,7 +184,7 @@ struct Expected<'a> {
     authorities: &'a [Certificate],
     /// A client that it accepts. Shown from here: what an account on a client's node says of
     /// its own certificate undoes no daemon.
-    client: Option<(&'a str, Identity)>,
+    client: Option<(String, Identity)>,
 }
 
 impl Expected<'_> {
@@ -213,7 +216,7 @@ impl Expected<'_> {
             // Whatever it says to the request: the certificate was accepted.
             (Answer::Served(_), _) => Ok(()),
             (answer, _) => Err(format!(
-                "the daemon came up, but does not accept the certificate of client {client}: {answer}"
+                "the daemon came up, but does not accept the certificate of {client}: {answer}"
             )),
         }
     }

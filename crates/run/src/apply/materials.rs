@@ -16,6 +16,7 @@ use pki::{
     Response, Role, San,
 };
 use plan::{Action, Change, Content, FileChange, LeafPart, Plan};
+use time::{Duration, OffsetDateTime};
 
 pub(super) fn started(events: &Events, host: &str, what: &str) {
     events.emit(Event::Started {
@@ -23,6 +24,9 @@ pub(super) fn started(events: &Events, host: &str, what: &str) {
         what: what.to_owned(),
     });
 }
+
+/// How much longer a certificate must be valid that a daemon has to accept: clocks differ.
+const SLACK: Duration = Duration::minutes(10);
 
 /// Keys and certificates of this run, in memory only.
 #[derive(Debug, Default)]
@@ -35,6 +39,8 @@ pub struct Materials {
     /// the same for all.
     pub bundles: BTreeMap<(String, Role), String>,
     pub(super) leaves: BTreeMap<(String, Role), IssuedLeaf>,
+    /// What a restarted daemon has to accept, where no client is issued a certificate.
+    probe: Option<IssuedLeaf>,
     /// Pairs that are not as they were asked for: they reach no node.
     faults: BTreeMap<(String, Role), String>,
 }
@@ -56,24 +62,34 @@ impl Materials {
         Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
     }
 
-    /// A client that this run issues a certificate to, and that a daemon which trusts these CAs
-    /// must accept; with what it shows. None where this run issues none.
+    /// A client's certificate that a daemon which trusts these CAs must accept, and what its
+    /// holder is called: of a client that this run issues one to, or one issued for nothing
+    /// else. None where the CA's key was not needed, and once that one is about to expire.
     #[must_use]
-    pub fn client_of(&self, authorities: &[Certificate]) -> Option<(&str, Identity)> {
+    pub fn client_of(
+        &self,
+        authorities: &[Certificate],
+        now: OffsetDateTime,
+    ) -> Option<(String, Identity)> {
         let clients = self
             .leaves
             .iter()
             .filter(|((_, role), _)| *role == Role::Client);
-        clients.into_iter().find_map(|((holder, _), leaf)| {
+        let clients = clients.map(|((holder, _), leaf)| (format!("client {holder}"), leaf));
+        let probe = self
+            .probe
+            .iter()
+            .map(|leaf| ("a client of this CA".to_owned(), leaf));
+        clients.chain(probe).find_map(|(holder, leaf)| {
             let certificate = Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()?;
-            if !authorities
+            let is_signed = authorities
                 .iter()
-                .any(|authority| certificate.is_signed_by(authority))
-            {
+                .any(|authority| certificate.is_signed_by(authority));
+            if !is_signed || certificate.not_after() < now + SLACK {
                 return None;
             }
             let identity = Identity::with_key(&certificate, &leaf.key).ok()?;
-            Some((holder.as_str(), identity))
+            Some((holder, identity))
         })
     }
 
@@ -189,6 +205,23 @@ pub async fn issue(
     }
     if !waiting.is_empty() {
         fetch(waiting, agent, &mut materials).await?;
+    }
+    let restarts = plan
+        .changes()
+        .any(|change| matches!(change.action, Action::Restart(_)));
+    let has_client = materials
+        .leaves
+        .keys()
+        .any(|(_, role)| *role == Role::Client);
+    if let Some(passphrase) = passphrase
+        && restarts
+        && !has_client
+    {
+        let passphrase = passphrase.clone();
+        // A CA may be constrained to names that this one is not among: then nothing is shown.
+        if let Ok(Response::Probe { leaf }) = agent.call(Request::Probe { passphrase }).await {
+            materials.probe = Some(leaf);
+        }
     }
     Ok(materials)
 }
