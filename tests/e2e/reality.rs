@@ -400,6 +400,8 @@ fn a_restart_that_changes_more_than_it_should_is_undone() {
         "{}",
         run.stdout
     );
+    // There and back: each of the two is counted.
+    assert!(run.stdout.contains("restarts=2"), "{}", run.stdout);
     lab.exec("node3", "rm /run/systemd/system/docker.service.d/99-later.conf; systemctl daemon-reload; systemctl restart docker");
     assert_eq!(data_root(&lab), root);
 }

@@ -330,9 +330,15 @@ impl Apply<'_> {
         self.say_waited(host, begun.elapsed(), &report);
         let is_whole = report.done && report.failed.is_none();
         let restarts = transaction.restart.is_some();
-        if restarts && (is_whole || report.failed.iter().any(|(step, _)| step == "restart")) {
+        let is_restarted = report.restarted.is_some();
+        let tried = report.failed.iter().any(|(step, _)| step == "restart");
+        if restarts && (is_whole || is_restarted || tried) {
             self.count_away(host, node, report.away, away).await;
             away.still |= report.stopping;
+        }
+        if restarts && is_restarted && !is_whole {
+            // The node has restarted it again, with what was there before.
+            self.count_away(host, node, None, away).await;
         }
         if !is_whole {
             return Err(Box::new(

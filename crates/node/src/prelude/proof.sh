@@ -44,6 +44,8 @@ prove_here() {
     tls-cert) set -- "$@" "$prove_certificate" "$prove_key" ;;
     esac
     shift 6
+    # The CLI reads its settings, too.
+    [ ! -e "${HOME-}/.docker/config.json" ] || set -- "$@" "$HOME/.docker/config.json"
     for prove_file; do
         if [ ! -f "$prove_file" ] || [ ! -r "$prove_file" ]; then
             record identity unproved none "$prove_file is not a regular file that ${ACCOUNT:-the account} can read"
