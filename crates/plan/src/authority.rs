@@ -57,6 +57,9 @@ pub enum AuthorityProblem {
         message: String,
         hint: Option<String>,
     },
+    /// There is nothing that another CA could follow.
+    #[error("no daemon of the inventory has a certificate of the CA that would be replaced")]
+    Undeployed,
     /// Nobody knows who else holds certificates of the CA.
     #[error(
         "the CA's ledger {0} is missing or lists no certificate: who holds certificates of this CA is not known"
@@ -73,6 +76,7 @@ impl AuthorityProblem {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
+            Self::Undeployed => "deploy first: dtls-deploy INVENTORY".to_owned(),
             Self::Unreachable(_) => "the CA node has to answer, even when nothing is issued".to_owned(),
             Self::Unreadable(_) => {
                 "set ansible_become: true for the CA's host, or ansible_user to the account that owns the directory".to_owned()

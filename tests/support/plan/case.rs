@@ -21,7 +21,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::lab::Lab;
-use super::outcome::{Outcome, describe};
+use super::outcome::{Outcome, describe, without_serials};
 use super::reworded::reworded;
 
 /// When every deployment happened.
@@ -248,7 +248,7 @@ impl Case {
                 finding.severity.word(),
                 finding.host,
                 finding.topic.word(),
-                finding.seen.replace('\n', " / "),
+                without_serials(&finding.seen.replace('\n', " / ")),
                 finding.advice
             );
             writeln!(text, "  - '{}'", line.replace('\'', "''")).unwrap();

@@ -140,7 +140,7 @@ fn action(action: &Action) -> String {
 }
 
 /// Serials are drawn anew in each run.
-fn without_serials(text: &str) -> String {
+pub fn without_serials(text: &str) -> String {
     let mut parts = text.split("serial ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {

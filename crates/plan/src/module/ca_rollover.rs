@@ -5,13 +5,14 @@
 //! --ca` runs its playbook until no step is left.
 
 use super::shared::Module;
+use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{
     Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, outside_of, revoked,
 };
 use inventory::{Host, Inventory, host_of};
-use node::facts::FactRequest;
-use pki::{LEDGER, RETIRED};
+use node::facts::{FactRequest, FileFact};
+use pki::{LEDGER, RETIRED, Role};
 
 #[derive(Debug)]
 pub struct CaRollover;
@@ -102,6 +103,21 @@ fn is_idle(task: &Task) -> bool {
     task.argument("begin") == Some("never")
 }
 
+/// None of the daemons that were reached has the certificate that a deployment delivers: it
+/// was removed again, or never made.
+fn has_no_deployed_daemon(planner: &Planner<'_>) -> bool {
+    let daemons = planner.inventory.daemons();
+    let mut reached = daemons.filter_map(|daemon| Some((daemon, planner.facts.get(&daemon.name)?)));
+    let mut seen = false;
+    let lacks = reached.all(|(daemon, facts)| {
+        seen = true;
+        let (directory, files) = leaf_location(daemon, Role::Daemon);
+        let path = facts.expand(&format!("{directory}/{}", files.cert));
+        matches!(facts.file(&path), Some(FileFact::Absent))
+    });
+    seen && lacks
+}
+
 /// No rollover is under way: one begins, or one that is over ends.
 fn start_or_end(
     planner: &mut Planner<'_>,
@@ -152,6 +168,11 @@ fn start_or_end(
     }
     if is_idle(task) {
         return Ok(Vec::new());
+    }
+    if has_no_deployed_daemon(planner) {
+        // Nor is anything issued by the tasks that follow.
+        planner.authority.problem = Some(AuthorityProblem::Undeployed);
+        return Err(AuthorityProblem::Undeployed.into());
     }
     if let Some(daemon) = down(planner)
         && !planner.authority_expired()
