@@ -14,6 +14,7 @@ in_every_shell! {
     what_an_account_removes_comes_back_from_roots_copies,
     what_an_account_prevents_keeps_the_daemon_from_nothing,
     an_undo_whose_process_died_is_taken_over_by_the_timer,
+    a_stage_that_an_account_claims_to_work_in_holds_nobody_up,
 }
 
 const NOBODY: u32 = 65534;
@@ -126,4 +127,35 @@ fn an_undo_whose_process_died_is_taken_over_by_the_timer(shell: &[&str]) {
     assert!(ended.undo == Undo::Done, "{shell:?} {ended:?}");
     assert_eq!(text(&fixture, "key.pem"), "old key\n", "{shell:?}");
     assert!(!armed.exists(), "{shell:?}");
+}
+
+/// A directory with the name of a stage, of a process of the account's own that lives.
+fn a_stage_that_an_account_claims_to_work_in_holds_nobody_up(shell: &[&str]) {
+    let (fixture, transaction) = of_nobody();
+    let me = std::process::id();
+    let stat = std::fs::read_to_string(format!("/proc/{me}/stat")).unwrap();
+    let start = stat
+        .rsplit(") ")
+        .next()
+        .unwrap()
+        .split(' ')
+        .nth(19)
+        .unwrap();
+    for name in [".dtls-deploy.20301201T000000Z-x-1", ".dtls-deploy.x"] {
+        let stage = fixture.path("node/tls").join(name);
+        std::fs::create_dir(&stage).unwrap();
+        std::fs::write(stage.join("owner"), format!("{me} {start}\n")).unwrap();
+        for path in [stage.clone(), stage.join("owner")] {
+            chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+    }
+    let begun = fixture.run(shell, &transaction.execute().body());
+    assert!(begun.done && begun.failed.is_none(), "{shell:?} {begun:?}");
+    assert_eq!(text(&fixture, "key.pem"), "new key\n", "{shell:?}");
+    assert!(fixture.run(shell, &transaction.confirm().body()).done);
+    assert_eq!(
+        stages(&fixture.path("node/tls")),
+        [""; 0].map(Path::new),
+        "{shell:?}"
+    );
 }

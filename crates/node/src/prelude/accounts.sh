@@ -102,7 +102,9 @@ as_account() {
     esac
     quoted "${login_home:-/}"
     as_script="login_home=$quoted${NEWLINE}dtls_calls() { :$NEWLINE$as_script$NEWLINE}${NEWLINE}dtls_calls </dev/null; exit \$?$NEWLINE"
+    runs_of_root
     as_script="DTLS_OWNER=$DTLS_OWNER
+DTLS_AT_WORK=' $of_root '
 DTLS_ACCOUNT_ID=$in_account_uid
 DTLS_ACCOUNT='$in_account_name'
 $DTLS_PRELUDE
@@ -122,6 +124,33 @@ $as_script"
     )
     exec 5>&-
     return "${as_status:-1}"
+}
+
+# runs_at_work: sets $at_work to the runs of which a script of root's is at work here.
+runs_at_work() {
+    at_work=
+    for work_each in "$RUNTIME"/work/*; do
+        [ -f "$work_each" ] && read -r work_pid work_start <"$work_each" || continue
+        process_start "$work_pid"
+        [ -z "$process_start" ] || [ "$process_start" != "$work_start" ] || at_work="$at_work ${work_each##*/}"
+    done
+}
+
+# runs_of_root: sets $of_root to those, and to the ones that wait for a confirmation.
+runs_of_root() {
+    runs_at_work
+    of_root=$at_work
+    for work_each in "$STATE"/armed/*; do
+        [ ! -d "$work_each" ] || of_root="$of_root ${work_each##*/}"
+    done
+    # Names of runs need no quotes.
+    case $of_root in *[!A-Za-z0-9._@\ -]*) of_root= ;; esac
+}
+
+# is_of_root STAGE: its run is one of those, as root has told who acts for it. What lies in an
+# account's directory is only that account's word.
+is_of_root() {
+    case $DTLS_AT_WORK in *" ${1##*/.dtls-deploy.} "*) ;; *) return 1 ;; esac
 }
 
 # as_feed: $as_script. What does not fit into a pipe would wait for its reader, which the

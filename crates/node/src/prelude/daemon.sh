@@ -362,6 +362,7 @@ settle_wait() {
     settle_left=$1
     shift
     for settle_place in "$@"; do
+        [ -z "${DTLS_AT_WORK-}" ] || is_of_root "$settle_place" || continue
         # One that does not say yet whose it is, or whose maker died at that word.
         [ ! -d "$settle_place" ] || [ -s "$settle_place/owner" ] || sleep 1
         while [ -f "$settle_place/owner" ] && read -r settle_owner settle_start 2>/dev/null <"$settle_place/owner"; do
