@@ -142,12 +142,16 @@ impl Planner<'_> {
         });
     }
 
+    /// Said once, whatever the number of tasks that have it to say.
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {
-        self.notes.push(Note {
+        let note = Note {
             danger: false,
             host: host.name.clone(),
             text: text.into(),
-        });
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 }
 

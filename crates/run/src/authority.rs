@@ -134,9 +134,10 @@ impl Run<'_> {
         begun: Instant,
     ) -> Exit {
         let missing = |host: &Host| world.missing.get(&host.name);
+        let made = if self.options.check { 0 } else { changed };
         let recaps = hosts.iter().map(|host| HostRecap {
             host: host.name.clone(),
-            changed: if host.is_ca { changed } else { 0 },
+            changed: if host.is_ca { made } else { 0 },
             proved: 0,
             not_proved: 0,
             failed: missing(host).map_or(0, |kind| usize::from(*kind != FailureKind::Unreachable)),
