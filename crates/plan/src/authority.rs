@@ -180,21 +180,12 @@ impl Authority {
         let rolled_over = format!("{directory}/{ROLLED_OVER}");
         self.is_rolled_over = facts.regular(&rolled_over).is_some();
         let file = facts.regular(&certificate);
-        match (self.has_key, file) {
-            (true, None) => {
-                return Err(AuthorityProblem::Half {
-                    present: key,
-                    missing: certificate,
-                });
-            }
-            (false, Some(_)) => {
-                return Err(AuthorityProblem::Half {
-                    present: certificate,
-                    missing: key,
-                });
-            }
-            _ => {}
-        }
+        // Without its key a CA issues nothing; what it has issued is as good as before.
+        let half = match (self.has_key, file) {
+            (true, None) => Some((key, certificate.clone())),
+            (false, Some(_)) => Some((certificate.clone(), key)),
+            _ => None,
+        };
         if let Some(file) = file {
             let bundle = read_bundle(facts.expand(&certificate), file)?;
             self.certificate = bundle.certificates().first().cloned();
@@ -223,7 +214,9 @@ impl Authority {
                     reason: error.to_string(),
                 })?;
         }
-        Ok(())
+        half.map_or(Ok(()), |(present, missing)| {
+            Err(AuthorityProblem::Half { present, missing })
+        })
     }
 
     /// Whether a file on a node is this bundle, in the form in which it is delivered or
