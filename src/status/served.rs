@@ -84,17 +84,36 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
     Some(row)
 }
 
-/// The CA; where it is not known, what the daemon's own node has of it.
+/// The CA, and the one that is to follow it; where none is known, what the daemon's own node has
+/// of it.
 fn authorities(world: &World<'_>, daemon: &Host) -> Vec<Certificate> {
-    if let Some(authority) = &world.authority.certificate {
-        return vec![authority.clone()];
+    let known = [&world.authority.certificate, &world.authority.next];
+    let known: Vec<Certificate> = known.into_iter().flatten().cloned().collect();
+    if known.is_empty() {
+        bundle(world, daemon).unwrap_or_default()
+    } else {
+        known
     }
+}
+
+/// Whose clients the daemon should accept: those of the CA. While that is replaced, of one, both
+/// or the other, as its own bundle says.
+fn wanted(world: &World<'_>, daemon: &Host, authorities: &[Certificate]) -> Vec<Certificate> {
+    let is_replaced = world.authority.next.is_some();
+    let is_known = |found: &Certificate| authorities.iter().any(|known| known.der() == found.der());
+    let on_disk = bundle(world, daemon).filter(|found| found.iter().all(is_known));
+    match (on_disk, &world.authority.certificate) {
+        (Some(found), _) if is_replaced && !found.is_empty() => found,
+        (_, Some(authority)) => vec![authority.clone()],
+        _ => authorities.to_vec(),
+    }
+}
+
+fn bundle(world: &World<'_>, daemon: &Host) -> Option<Vec<Certificate>> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
-    let bundle = world.facts.get(&daemon.name).and_then(|facts| {
-        let file = facts.regular(&format!("{directory}/{}", files.ca))?;
-        Certificate::bundle_from_pem(file.content.as_deref()?).ok()
-    });
-    bundle.unwrap_or_default()
+    let facts = world.facts.get(&daemon.name)?;
+    let file = facts.regular(&format!("{directory}/{}", files.ca))?;
+    Certificate::bundle_from_pem(file.content.as_deref()?).ok()
 }
 
 fn fill(
@@ -124,6 +143,7 @@ fn fill(
         // It asks for certificates only after its own was accepted.
         if let Some(asked) = &shown.accepted_authorities {
             let mut asked = asked.clone();
+            let authorities = wanted(world, daemon, authorities);
             let mut wanted: Vec<Vec<u8>> = authorities
                 .iter()
                 .map(|authority| authority.subject_raw().to_vec())
@@ -131,7 +151,7 @@ fn fill(
             asked.sort();
             wanted.sort();
             if asked != wanted {
-                let foreign = foreign_authorities(shown, authorities);
+                let foreign = foreign_authorities(shown, &authorities);
                 faults.broken.push(match foreign {
                     Some(names) => {
                         format!("it accepts clients of other CAs than it should: {names}")

@@ -415,6 +415,7 @@ fn a_rollover_that_was_not_finished_is_named_by_every_command() {
             "{command}: {said}"
         );
         assert!(said.contains(&next), "{command}: {said}");
+        assert!(!said.contains("broken"), "{command}: {said}");
     }
     let run = lab.run(&["rotate", "--ca", &inventory, "--check"]);
     assert!(run.stdout.contains("Step 2 of 6:"), "{}", run.stdout);
