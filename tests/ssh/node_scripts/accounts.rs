@@ -133,8 +133,8 @@ fn an_undo_whose_process_died_is_taken_over_by_the_timer(shell: &[&str]) {
 fn a_stage_that_an_account_claims_to_work_in_holds_nobody_up(shell: &[&str]) {
     let (fixture, transaction) = of_nobody();
     let me = std::process::id();
-    let stat = std::fs::read_to_string(format!("/proc/{me}/stat")).unwrap();
-    let start = stat
+    let fields = std::fs::read_to_string(format!("/proc/{me}/stat")).unwrap();
+    let start = fields
         .rsplit(") ")
         .next()
         .unwrap()
