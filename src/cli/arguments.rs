@@ -232,7 +232,7 @@ impl Common {
         }
     }
 
-    /// Somebody reads what is printed, and can answer.
+    /// A person reads what is printed, and can answer.
     fn is_attended(&self) -> bool {
         let is_text = self.output != Output::Json;
         is_text

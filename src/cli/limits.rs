@@ -20,7 +20,7 @@ pub(super) fn raise_open_files() {
     }
 }
 
-/// Memory of a run whose inventory nobody has reviewed, in bytes: a thousand hosts need a tenth.
+/// Memory of a run with an unreviewed inventory, in bytes: a thousand hosts need a tenth.
 const MEMORY: u64 = 1 << 30;
 /// Its processor time in seconds, after which the kernel ends it.
 const SECONDS: u64 = 600;

@@ -284,9 +284,9 @@ fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(
     }
 }
 
-/// What is delivered lies below no directory that is everybody's, although nobody may remove what
-/// is another's there: once it is emptied, by a reboot perhaps, any account can make the rest of
-/// the way anew.
+/// Nothing is delivered below a directory in which every account can write, although none may
+/// remove what is another's there: once it is emptied, by a reboot perhaps, any account can make
+/// the rest of the way again.
 fn check_way(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
     let way = facts.directories.get(&facts.expand(directory));
     let everybodys = way

@@ -79,8 +79,8 @@ impl super::Run<'_> {
         })
     }
 
-    /// Asks once, for all hosts: whether the plan shall be carried out where somebody is at the
-    /// terminal, and whether containers may stop.
+    /// Asks once, for all hosts: on a terminal whether to carry the plan out, and whether
+    /// containers may stop.
     pub(super) async fn consent(&self, plan: &Plan, is_first: bool) -> Result<(), RunError> {
         self.refuse_unasked(plan)?;
         let stopping = if self.options.allow_container_restart {

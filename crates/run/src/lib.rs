@@ -79,7 +79,7 @@ pub struct Options {
     /// With `check`: say by the exit code whether something would change.
     pub exit_code: bool,
     pub diff: bool,
-    /// Somebody is at the terminal, and agrees to a plan before it is carried out.
+    /// The operator is at the terminal, and agrees to a plan before it is carried out.
     pub asks: bool,
     /// Containers may be stopped by a restart without a question.
     pub allow_container_restart: bool,

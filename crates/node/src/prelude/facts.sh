@@ -553,7 +553,7 @@ fact_unit() {
         fact_shown=$(init_show "$1")
         fact_drop_ins=/nonexistent
     fi
-    # Systemd makes it anew right before it starts the process: on the files' own clock.
+    # systemd makes it right before it starts the process, on the files' own clock.
     if fact_started=$(stat -c %.9Z "/run/systemd/units/invocation:$1" 2>/dev/null); then
         record unit-started "$fact_started"
     fi
