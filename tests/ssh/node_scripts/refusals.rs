@@ -103,7 +103,7 @@ fn a_client_without_its_own_files_says_nothing_of_the_daemon(shell: &[&str]) {
             }
             let (said, tries) = proof_with(shell, "(7) Connection refused", 99, root.path());
             assert!(
-                said.contains("unproved"),
+                said.contains("unusable"),
                 "{shell:?} {instead} {name}: {said}"
             );
             assert!(said.contains(&path), "{shell:?} {instead} {name}: {said}");

@@ -48,7 +48,7 @@ prove_here() {
     [ ! -e "${HOME-}/.docker/config.json" ] || set -- "$@" "$HOME/.docker/config.json"
     for prove_file; do
         if [ ! -f "$prove_file" ] || [ ! -r "$prove_file" ]; then
-            record identity unproved none "$prove_file is not a regular file that ${ACCOUNT:-the account} can read"
+            record identity unusable none "$prove_file is not a regular file that ${ACCOUNT:-the account} can read"
             return 0
         fi
     done

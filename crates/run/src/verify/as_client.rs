@@ -73,6 +73,8 @@ fn judge(is_let_in: bool, outcome: &str, tool: &str, said: String) -> (Verdict, 
             format!("{tool}: it was let in").trim().to_owned(),
         ),
         ("unproved", _) => (Verdict::NotProved, said),
+        // Nothing is known of the daemon, and whether the client is served is not known either.
+        ("unusable", _) => (Verdict::Unreachable, said),
         ("refused", false) if refused_by_tls(&said) => {
             (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
         }
@@ -99,6 +101,8 @@ mod tests {
         assert_eq!(of(false, "refused", &gone), Verdict::NotProved);
         assert_eq!(of(false, "timeout", &gone), Verdict::NotProved);
         assert_eq!(of(false, "unproved", &gone), Verdict::NotProved);
+        assert_eq!(of(true, "unproved", &gone), Verdict::NotProved);
+        assert_eq!(of(true, "unusable", &gone), Verdict::Unreachable);
         assert_eq!(of(true, "timeout", &gone), Verdict::Failed);
     }
 }
