@@ -180,12 +180,21 @@ impl Authority {
         let rolled_over = format!("{directory}/{ROLLED_OVER}");
         self.is_rolled_over = facts.regular(&rolled_over).is_some();
         let file = facts.regular(&certificate);
-        // Without its key a CA issues nothing; what it has issued is as good as before.
-        let half = match (self.has_key, file) {
-            (true, None) => Some((key, certificate.clone())),
-            (false, Some(_)) => Some((certificate.clone(), key)),
-            _ => None,
-        };
+        match (self.has_key, file) {
+            (true, None) => {
+                return Err(AuthorityProblem::Half {
+                    present: key,
+                    missing: certificate,
+                });
+            }
+            (false, Some(_)) => {
+                return Err(AuthorityProblem::Half {
+                    present: certificate,
+                    missing: key,
+                });
+            }
+            _ => {}
+        }
         if let Some(file) = file {
             let bundle = read_bundle(facts.expand(&certificate), file)?;
             self.certificate = bundle.certificates().first().cloned();
@@ -214,9 +223,7 @@ impl Authority {
                     reason: error.to_string(),
                 })?;
         }
-        half.map_or(Ok(()), |(present, missing)| {
-            Err(AuthorityProblem::Half { present, missing })
-        })
+        Ok(())
     }
 
     /// Whether a file on a node is this bundle, in the form in which it is delivered or

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use pki::{Role, Signer};
 use plan::playbook::MODULES;
-use plan::{Action, AuthorityProblem, Content, FileChange};
+use plan::{Action, Content, FileChange};
 use proptest::prelude::*;
 
 use crate::plan_support::case::Case;
@@ -18,20 +18,6 @@ fn folder(module: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/plan")
         .join(module)
-}
-
-/// What it has issued is as good as before: `status` and `doctor` go on by certificate and ledger.
-#[test]
-fn a_ca_without_its_key_is_known() {
-    let key = "/etc/dtls-deploy/ca/ca-key.pem";
-    let case = Case::read(&format!("drift: {{authority: {{{key}: absent}}}}")).unwrap();
-    let authority = case.authority();
-    assert!(authority.certificate.is_some() && authority.knows_holders());
-    assert!(
-        matches!(&authority.problem, Some(AuthorityProblem::Half { missing, .. }) if missing == key),
-        "{:?}",
-        authority.problem
-    );
 }
 
 /// A client that has dropped the CA, and an identity on it that has not.

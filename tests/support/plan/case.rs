@@ -266,13 +266,6 @@ impl Case {
             .collect()
     }
 
-    /// The CA as its node shows it.
-    pub fn authority(&self) -> Authority {
-        let (inventory, _, facts, _) = self.scene();
-        let ca = inventory.ca();
-        Authority::read(ca, facts.get(&ca.name))
-    }
-
     /// What is there in the end, and what is wanted.
     fn scene(
         &self,
