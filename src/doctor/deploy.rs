@@ -182,7 +182,7 @@ fn one(
         let (severity, advice) = if is_key && open {
             (
                 Severity::Error,
-                "others on that machine may have read the key: mend it, and think of a new one (dtls-deploy rotate --force INVENTORY)",
+                "other accounts on that machine may have read the key: fix the mode, and consider a new key (dtls-deploy rotate --force INVENTORY)",
             )
         } else {
             (Severity::Warning, "chmod, chown")

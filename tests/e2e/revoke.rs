@@ -119,7 +119,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     ]);
     assert!(
         run.stdout
-            .contains("it is let in until every daemon has dropped"),
+            .contains("daemons accept it until each of them has dropped"),
         "{}",
         said(&run)
     );

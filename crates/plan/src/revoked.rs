@@ -147,7 +147,7 @@ impl Planner<'_> {
                 danger: false,
                 host: self.inventory.ca().name.clone(),
                 text: format!(
-                    "serial {serial} was revoked on {}, and its line in the ledger is lost: whoever holds it is let in until the CA is replaced: dtls-deploy rotate --ca INVENTORY",
+                    "serial {serial} was revoked on {}, and its line in the ledger is lost: daemons accept its holder until the CA is replaced: dtls-deploy rotate --ca INVENTORY",
                     mark.at.date()
                 ),
             })

@@ -142,10 +142,10 @@ impl Run<'_> {
             if came_to == Pass::Over {
                 ""
             } else {
-                "it may still be let in: the rollover has not come to its end; mend what is said above, and dtls-deploy rotate --ca INVENTORY goes on with it"
+                "daemons may still accept it: the rollover is not finished; fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
             }
         } else {
-            "it is let in until every daemon has dropped the CA that signed its certificate: dtls-deploy rotate --ca INVENTORY does that"
+            "daemons accept it until each of them has dropped the CA that signed its certificate: run dtls-deploy rotate --ca INVENTORY"
         };
         if found.rolls && !text.is_empty() {
             self.warn(

@@ -198,7 +198,7 @@ impl Expected<'_> {
         let unreached = |error| format!("{} does not reach the daemon: {error}", node.name);
         let anonymous = handshake(node, at, roots, None, DEADLINE).await;
         let (answer, shown) = anonymous.map_err(unreached)?;
-        // Nobody may be accepted without a certificate unless that is declared, and a
+        // A client without a certificate is accepted only where that is declared, and a
         // certificate that clients do not accept locks them out.
         if !is_expected(self.mode, &answer) {
             return Err(format!("the daemon came up, but: {answer}"));

@@ -45,19 +45,41 @@ impl Commands {
 
 impl Renderer for Commands {
     fn event(&mut self, event: &Event) {
-        let mut event = event.clone();
-        match &mut event {
+        let mut named = match event {
+            Event::Plan { .. }
+            | Event::Warning { .. }
+            | Event::Danger { .. }
+            | Event::Failed(_)
+            | Event::Error(_)
+            | Event::Finding(_)
+            | Event::Certificate(_) => event.clone(),
+            other => return self.to.event(other),
+        };
+        match &mut named {
+            Event::Plan { changes, .. } => {
+                let reasons = changes.iter_mut().flat_map(|change| &mut change.reasons);
+                reasons.for_each(|reason| self.name(reason));
+            }
             Event::Warning { text, .. } | Event::Danger { text, .. } => self.name(text),
-            Event::Failed(failure) => failure.hint.iter_mut().for_each(|hint| self.name(hint)),
-            Event::Error(error) => error.hint.iter_mut().for_each(|hint| self.name(hint)),
-            Event::Finding(finding) => self.name(&mut finding.advice),
+            Event::Failed(failure) => {
+                self.name(&mut failure.message);
+                failure.hint.iter_mut().for_each(|hint| self.name(hint));
+            }
+            Event::Error(error) => {
+                self.name(&mut error.message);
+                error.hint.iter_mut().for_each(|hint| self.name(hint));
+            }
+            Event::Finding(finding) => {
+                self.name(&mut finding.seen);
+                self.name(&mut finding.advice);
+            }
             Event::Certificate(status) => {
                 status.due.iter_mut().for_each(|due| self.name(due));
                 status.drift.iter_mut().for_each(|drift| self.name(drift));
             }
             _ => {}
         }
-        self.to.event(&event);
+        self.to.event(&named);
     }
 }
 
