@@ -121,7 +121,7 @@ impl Run<'_> {
                 "its old certificates stop working, and it gets new ones"
             };
             self.warn(Some(ca), format!(
-                "{host} is in the inventory: {comes} and goes on being let in. To keep it out, remove it from the inventory first"
+                "{host} is in the inventory: {comes}, and daemons accept them. To lock it out, remove it from the inventory first"
             ));
         }
         let now = OffsetDateTime::now_utc();
