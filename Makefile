@@ -10,7 +10,7 @@ LAB = tests/lab/lab
 all:
 	cargo build
 
-# Brings the lab up with fresh nodes, deploys, and shows the proof.
+# Brings the lab up with fresh nodes, deploys, and shows the checks.
 lab: prepare
 	cargo build
 	$(LAB) up

@@ -20,6 +20,7 @@ mod completions;
 mod doctor;
 mod duration;
 mod env;
+mod help;
 mod init;
 mod limits;
 mod man;
@@ -277,7 +278,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
-    let command = Cli::command().override_help(overview::text());
+    let command = help::complete(Cli::command()).override_help(overview::text());
     let cli = match Cli::from_arg_matches(&command.get_matches_from(words)) {
         Ok(cli) => cli,
         Err(error) => error.exit(),

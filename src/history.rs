@@ -206,7 +206,10 @@ fn ended(ending: &Ending) -> (&'static str, String) {
         Ending::Interrupted => ("interrupted", "interrupted".to_owned()),
         Ending::Abandoned(acts) => ("abandoned", format!("left{}", changing(acts))),
         Ending::Error(message) => ("error", visible(message)),
-        Ending::Silent(acts) => ("silent", format!("ended without a word{}", changing(acts))),
+        Ending::Silent(acts) => (
+            "silent",
+            format!("ended without a report{}", changing(acts)),
+        ),
     }
 }
 
@@ -295,7 +298,7 @@ fn show(name: &str, output: Output) -> Result<Vec<String>, HistoryError> {
     all.push(format!("ended: {}", ended(&record.ending()).1));
     for run in &record.adopted {
         all.push(format!(
-            "what it left was looked at by the run {}",
+            "what it left was checked by the run {}",
             visible(run)
         ));
     }

@@ -82,7 +82,7 @@ pub(super) struct Locking {
 #[derive(Debug, Args)]
 pub(super) struct Checking {
     /// Show what would be done; change nothing
-    #[arg(short = 'C', long, visible_alias = "dry-run")]
+    #[arg(short = 'C', long, visible_alias = "dry-run", overrides_with = "check")]
     pub(super) check: bool,
     /// With --check: exit with 3 when something would change
     #[arg(long, requires = "check")]

@@ -109,10 +109,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         let _ = std::fs::remove_file(&file);
         return exit;
     }
-    println!(
-        "{0} is written. What would be done: dtls-deploy {0} --check",
-        file.display()
-    );
+    println!("{0} is written. Next: dtls-deploy plan {0}", file.display());
     Exit::Fine
 }
 
@@ -324,14 +321,14 @@ fn text(hosts: &Hosts) -> String {
         None => "    # The account to log in with, where ~/.ssh/config does not say it.\n    # ansible_user: ubuntu\n".to_owned(),
     };
     format!(
-        "# An inventory as Ansible reads them, too. A host may be in several groups.
+        "# An inventory that Ansible reads, too. A host may be in several groups.
 #
-#   dtls-deploy check-access FILE   tries SSH, sudo and the CA's lock
-#   dtls-deploy FILE --check        shows what would be done
-#   dtls-deploy FILE                does it, and proves who is let in
+#   dtls-deploy check-access FILE   tests SSH, sudo and the CA's lock
+#   dtls-deploy plan FILE           shows what would change
+#   dtls-deploy deploy FILE         does it, and checks the result
 all:
   vars:
-{user}    # The life of a certificate in days; it is renewed in its last third.
+{user}    # The validity period of a certificate in days. It is renewed in the last third.
     dtls_validity_days: 365
     # Where a daemon listens for TLS. Its local socket stays as it is.
     dtls_listen: [\"tcp://0.0.0.0:2376\"]
@@ -339,7 +336,7 @@ all:
     # Keeps the certificate authority; its key is encrypted, and never leaves it.
     ca:
       hosts:
-{ca}    # Docker daemons. Whoever holds a client's certificate is root on these hosts.
+{ca}    # Docker daemons. Everyone who holds a client certificate is root on these hosts.
     daemons:
       hosts:
 {daemons}    # Hosts whose account gets a client's certificate and docker contexts.

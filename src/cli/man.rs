@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
-    let mut program = Cli::command().disable_help_subcommand(true);
+    let mut program = super::help::complete(Cli::command()).disable_help_subcommand(true);
     program.build();
     let written = std::fs::create_dir_all(&arguments.to)
         .and_then(|()| pages(&program, "dtls-deploy", &arguments.to));

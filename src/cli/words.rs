@@ -105,7 +105,9 @@ pub(super) fn understood(
     let before = path
         .iter()
         .filter_map(|place| word(*place))
-        .chain(inventory);
+        .chain(inventory)
+        // What goes with --check goes with `plan`.
+        .chain((inner.get_name() == "plan").then(|| "--check".into()));
     let after = (1..words.len()).filter(|place| !path.contains(place) && !moved.contains(place));
     Ok(word(0)
         .into_iter()

@@ -35,7 +35,7 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
             findings.fine(
                 &ca.name,
                 Topic::Files,
-                format!("{path} is its owner's alone"),
+                format!("{path} is readable by its owner only"),
             );
             continue;
         }
@@ -43,7 +43,7 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
             "{path}: mode {:04o}: others can read the CA's key",
             file.mode
         );
-        let advice = format!("chmod 0400 {path}; whoever has read it needs only its passphrase");
+        let advice = format!("chmod 0400 {path}; anyone who has read it needs only its passphrase");
         let found = finding(Severity::Error, Topic::Files, &ca.name, seen, advice);
         findings.add_mended(found, world.mends_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
@@ -51,12 +51,12 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
     for key in left_keys(&world.authority, world.inventory, &world.facts) {
         let (advice, mended) = if key.has_arrived() {
             (
-                "it is removed when its host is proved: dtls-deploy INVENTORY",
+                "it is removed when its host is checked: dtls-deploy INVENTORY",
                 true,
             )
         } else if world.has_unwanted(&key) {
             (
-                "no host wants it any more; it is removed when its host is proved: dtls-deploy INVENTORY",
+                "no host wants it any more; it is removed when its host is checked: dtls-deploy INVENTORY",
                 true,
             )
         } else {
@@ -77,7 +77,7 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
             "{path} is missing or lists no certificate: who holds certificates of this CA is not known, and the CA cannot be replaced"
         );
         let advice =
-            "make it again from the certificates that are in use: dtls-deploy adopt INVENTORY";
+            "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY";
         findings.add(finding(
             Severity::Warning,
             Topic::Ca,

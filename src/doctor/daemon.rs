@@ -81,12 +81,12 @@ fn json(
     match mode {
         Some(DaemonMode::TlsVerify) if !names_ca => say(
             place,
-            "tlsverify without tlscacert: dockerd checks clients against the system's public CAs, and whoever has a certificate of one of them is let in",
+            "tlsverify without tlscacert: dockerd checks clients against the system's public CAs, and accepts a certificate of any of them",
             "name the CA in tlscacert, and restart docker",
         ),
         Some(DaemonMode::Tls) if !is_declared => say(
             place,
-            "tls with tlsverify false: dockerd asks nobody for a certificate",
+            "tls with tlsverify false: dockerd asks for no certificate",
             "set tlsverify to true, and restart docker",
         ),
         _ => {}
@@ -107,8 +107,8 @@ fn json(
         say(daemon_json::PATH, seen, advice);
     }
     if mode == Some(DaemonMode::Tls) && is_declared {
-        let seen = "open to everybody who can connect, as declared: dtls_daemon_mode is tls";
-        let advice = "whoever reaches it is root there: where that is not meant, tlsverify";
+        let seen = "open to anyone who can connect, as declared: dtls_daemon_mode is tls";
+        let advice = "anyone who can connect is root there: set tlsverify if that is not intended";
         findings.add(finding(
             Severity::Note,
             Topic::DaemonJson,

@@ -199,7 +199,8 @@ fn one(
         (Severity::Warning, Topic::Drift)
     };
     let seen = format!("{path}: {}", content.join("; "));
-    let advice = "the inventory or somebody on the node has changed it: dtls-deploy INVENTORY --check --diff shows how";
+    let advice =
+        "the inventory or the node has changed: dtls-deploy INVENTORY --check --diff shows how";
     findings.add_mended(finding(severity, topic, name, seen, advice), mending);
 }
 

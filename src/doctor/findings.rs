@@ -60,7 +60,7 @@ impl Findings {
             Mending::Now => finding.mended_by_deploy = true,
             Mending::Later => finding
                 .advice
-                .push_str("; deploy mends it once nothing else keeps it from this host"),
+                .push_str("; deploy fixes it once nothing else prevents it on this host"),
             Mending::Never => {}
         }
         self.add(finding);

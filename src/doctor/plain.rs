@@ -89,7 +89,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
     } else {
         for place in open.iter().chain(&sockets.collect::<Vec<_>>()) {
             let seen = format!(
-                "plain TCP, without TLS: {} in {}; whoever reaches it is root there",
+                "plain TCP, without TLS: {} in {}; anyone who can connect is root there",
                 place.address, place.path
             );
             let advice = if place.path == own && has_flags {
@@ -154,7 +154,7 @@ fn running(findings: &mut Findings, host: &Host, facts: &NodeFacts, has_socket: 
                 Topic::PlainTcp,
                 &host.name,
                 format!("{process} listens on {place}, the port of plain docker"),
-                "find out what it is: the proof that no plain docker is there fails as long as it runs",
+                "find out what it is: the check of port 2375 fails as long as it runs",
             )),
             Owner::Daemon | Owner::Unknown => {}
         }

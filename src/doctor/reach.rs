@@ -150,7 +150,7 @@ pub(super) fn judge(
             Severity::Warning,
             Topic::Ssh,
             from,
-            "its sshd forwards no connections: nothing can be proved from there",
+            "its sshd forwards no connections: nothing can be checked from there",
             "allow it for this account: AllowTcpForwarding local, PermitOpen, in sshd_config",
         ));
     }
@@ -198,7 +198,7 @@ pub(super) fn judge(
         ),
         Seen::Answered(Answer::Served(_), _) => found(
             &daemon.name,
-            format!("{url} lets in callers without a certificate"),
+            format!("{url} accepts clients without a certificate"),
             format!(
                 "restart docker there: {}",
                 there.restart_command(&daemon.settings.unit)
@@ -283,7 +283,7 @@ fn misled(world: &World<'_>, client: &Host, daemon: &Host) -> Option<Finding> {
     if name.parse::<IpAddr>().is_ok() {
         return None;
     }
-    let advice = format!("mend {name} in /etc/hosts of {}, or in DNS", client.name);
+    let advice = format!("fix {name} in /etc/hosts of {}, or in DNS", client.name);
     let found = |seen: String| {
         Some(finding(
             Severity::Error,
@@ -345,7 +345,7 @@ async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host
             Verdict::Proved => findings.fine(
                 &from,
                 Topic::Certificate,
-                format!("{to} lets it in ({seen})"),
+                format!("{to} accepts it ({seen})"),
             ),
             // Said of its tools.
             Verdict::NotProved | Verdict::NotReached => {}
@@ -360,7 +360,7 @@ async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host
                 let advice = format!(
                     "compare the CAs that {to} trusts with the client's certificate: dtls-deploy status INVENTORY"
                 );
-                let seen = format!("{to} does not let it in: {seen}");
+                let seen = format!("{to} rejects it: {seen}");
                 findings.add(finding(
                     Severity::Error,
                     Topic::Certificate,

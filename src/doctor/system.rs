@@ -47,7 +47,7 @@ fn tools(findings: &mut Findings, host: &Host, facts: &NodeFacts, health: &Healt
             .into_iter()
             .find(|tool| facts.tools.contains_key(*tool));
         match proves {
-            Some(tool) => findings.fine(name, Topic::Tools, format!("{tool} is there to prove with")),
+            Some(tool) => findings.fine(name, Topic::Tools, format!("{tool} is there to check with")),
             None => findings.add(finding(
                 Severity::Warning,
                 Topic::Tools,

@@ -46,14 +46,14 @@ fn exit_code(code: u8) -> String {
 /// systemd for a program that it could not start, systemd.exec(5).
 fn meaning(code: u8) -> &'static str {
     match code {
-        0 => "everything is as declared, and proved",
-        1 => "something inside went wrong that always works",
+        0 => "everything is as declared, and every check passed",
+        1 => "internal error",
         2 => "inventory, passphrase or journal cannot be used; nothing was changed",
         4 => "a change failed on some host, or a host was refused or did not answer in time",
         5 => "some host could not be reached",
-        6 => "everything was done, and some proof failed or could not be made",
-        7 => "another run held the CA's lock all the time",
-        8 => "a restart would stop running containers, and nobody has agreed to it",
+        6 => "everything was done, but a check failed or could not be made",
+        7 => "another run held the CA's lock",
+        8 => "a restart would stop running containers, and no one agreed to it",
         130 => "interrupted; the next run completes it",
         200 => "systemd found no working directory",
         203 => "systemd cannot start the program: is it still there?",

@@ -7,7 +7,7 @@ use run::passphrase::PassphraseError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScheduleError {
-    #[error("a schedule is kept by root: its units and its passphrase are root's alone")]
+    #[error("a schedule is kept by root: its units and its passphrase belong to root only")]
     NotRoot,
     #[error("systemd is not what runs this machine")]
     NoSystemd,
@@ -72,7 +72,7 @@ impl ScheduleError {
             }
             Self::NoAccount(_) => "--user names the account whose SSH key is used".to_owned(),
             Self::Unsafe { .. } => {
-                "the timer acts on it with nobody watching: keep it in a place of root's, /usr/local/bin or /etc/dtls-deploy for instance, or take the right to write away"
+                "the timer uses it unattended: keep it in a directory of root's, such as /usr/local/bin or /etc/dtls-deploy, or remove the write permission"
                     .to_owned()
             }
             Self::Name(_) | Self::Taken { .. } => {

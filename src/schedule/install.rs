@@ -119,7 +119,7 @@ pub fn install(request: &Request<'_>, say: &mut dyn FnMut(&str)) -> Result<u8, S
     let code = attempt(&parts, &kept, say)?;
     if code != 0 {
         say(&format!(
-            "not installed: the trial failed, as the first run would have. It ran as {}, with that account's SSH key, known_hosts and ~/.ssh/config, and without a terminal or an SSH agent; --user names another account",
+            "not installed: the trial failed, as the first run would. It ran as {}, with that account's SSH key, known_hosts and ~/.ssh/config, and without a terminal or an SSH agent; --user names another account",
             account.name
         ));
         return Ok(code);
@@ -158,7 +158,7 @@ fn holds_authority(inventory: &Inventory) -> bool {
 
 fn advise_own_machine(inventory: &Inventory) -> String {
     format!(
-        "warning: this machine is {}, the CA's node. A schedule can become root on every host of the inventory: here that lies beside the CA's key and its passphrase, and whoever takes this machine has both. A machine of its own is better for it",
+        "warning: this machine is {}, the CA's node. A schedule can become root on every host of the inventory: here that lies beside the CA's key and its passphrase, and anyone who takes over this machine has both. A machine of its own is better for it",
         inventory.ca().name
     )
 }

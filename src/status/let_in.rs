@@ -36,14 +36,14 @@ pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStat
             if !trusted.is_empty() {
                 let by = some_of(&trusted);
                 drift.push(match entry.role {
-                    Role::Client => format!("STILL LET IN by {by}, which trusts its CA"),
+                    Role::Client => format!("STILL ACCEPTED by {by}, which trusts its CA"),
                     Role::Daemon => format!("STILL TRUSTED by {by}"),
                 });
             }
             if !unseen.is_empty() {
                 let unseen: Vec<String> = unseen.into_iter().map(str::to_owned).collect();
                 drift.push(format!(
-                    "perhaps by {}, which could not be looked at",
+                    "perhaps by {}, which could not be checked",
                     some_of(&unseen)
                 ));
             }

@@ -55,7 +55,7 @@ const METRICS: [Metric; 6] = [
     ),
     (
         "dtls_deploy_certificate_revoked",
-        "1 where the certificate was revoked and is still let in.",
+        "1 where the certificate was revoked and is still accepted.",
         |one| Some(i64::from(one.state == CertificateState::Revoked)),
     ),
 ];

@@ -332,7 +332,7 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
     CertificateStatus {
         state: CertificateState::Unknown,
         drift: vec![if seen {
-            format!("{} could not be looked at", host.name)
+            format!("{} could not be checked", host.name)
         } else {
             format!("{} was not asked", host.name)
         }],

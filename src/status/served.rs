@@ -134,7 +134,7 @@ fn fill(
         Answer::Served(_) if daemon.settings.daemon_mode == DaemonMode::Tls => {}
         Answer::Served(_) => faults
             .broken
-            .push("lets in callers without a certificate".to_owned()),
+            .push("accepts clients without a certificate".to_owned()),
         _ if certificate.is_none() => faults.broken.push(answer.to_string()),
         _ => {}
     }

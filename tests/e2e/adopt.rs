@@ -135,7 +135,7 @@ fn is_adopted_and_left_alone(lab: &Lab) {
         serial(lab, "node1", "cert.pem"),
     );
     let run = lab.deploy(&["inventory/lab.yaml"]);
-    assert!(!run.stdout.contains("not proved"), "{}", run.stdout);
+    assert!(!run.stdout.contains("not checked"), "{}", run.stdout);
     assert!(!run.stdout.contains("certificate for"), "{}", run.stdout);
     assert!(!run.stdout.contains("docker.service"), "{}", run.stdout);
     assert_eq!(
@@ -360,7 +360,7 @@ fn what_docker_machine_made_is_adopted_where_it_lies() {
     }
     assert!(!said.contains("dtls_listen"), "{said}");
     assert_eq!(lab.invocation(), before, "docker was restarted");
-    // With the lines it said, nothing is issued anew.
+    // With the lines it said, nothing is issued again.
     let text = text.replace(
         "          ansible_host: 10.0.0.12\n",
         "          ansible_host: 10.0.0.12\n          dtls_daemon_dir: /etc/docker\n          dtls_daemon_files: {ca: ca.pem, cert: server.pem, key: server-key.pem}\n          dtls_dropin: 10-machine.conf\n",
@@ -378,7 +378,7 @@ fn what_docker_machine_made_is_adopted_where_it_lies() {
     let found = lab.exec("node3", serial);
     let run = lab.deploy(&[&inventory]);
     assert!(!run.stdout.contains("certificate for"), "{}", run.stdout);
-    assert!(!run.stdout.contains("not proved"), "{}", run.stdout);
+    assert!(!run.stdout.contains("not checked"), "{}", run.stdout);
     assert_eq!(lab.exec("node3", serial), found);
 }
 
@@ -407,7 +407,7 @@ fn a_server_certificate_without_a_san_is_due_at_once() {
         "{}",
         run.stdout
     );
-    assert!(!run.stdout.contains("not proved"), "{}", run.stdout);
+    assert!(!run.stdout.contains("not checked"), "{}", run.stdout);
     assert_eq!(serial(&lab, "node1", "cert.pem"), client);
     let text = lab.exec(
         "node3",
@@ -449,7 +449,7 @@ fn an_intermediate_of_the_controllers_files_works_to_the_end() {
     let first = lab.exec("node2", "head -1 /etc/dtls-deploy/ca/ca-key.pem");
     assert_eq!(first, "-----BEGIN ENCRYPTED PRIVATE KEY-----");
     let run = lab.deploy(&[&inventory]);
-    assert!(!run.stdout.contains("not proved"), "{}", run.stdout);
+    assert!(!run.stdout.contains("not checked"), "{}", run.stdout);
     let said = lab.exec_as("node1", "ubuntu", "docker --context node3 version");
     assert!(said.contains("Server:"), "{said}");
     let said = lab.exec_as(

@@ -66,7 +66,7 @@ fn the_mode_of_a_directory_that_was_there_stays() {
     );
     let modes = lab.exec("node3", "cd /etc/docker/keys && stat -c '%n %a' . *");
     assert_eq!(modes, ". 755\nca.pem 444\ncert.pem 444\nkey.pem 400");
-    // One that is made is its owner's alone.
+    // One that is made is readable by its owner only.
     assert_eq!(lab.exec("node1", "stat -c %a /home/ubuntu/.docker"), "700");
 }
 

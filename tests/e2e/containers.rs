@@ -338,7 +338,7 @@ fn remove_takes_live_restore_out_again_and_says_what_stops() {
 
         let run = lab.deploy(&["remove", &inventory, "--allow-container-restart"]);
         assert!(
-            run.stdout.contains("nothing left of the deployment"),
+            run.stdout.contains("has no files of the deployment left"),
             "{}",
             run.stdout
         );

@@ -8,7 +8,7 @@ fn the_defaults_are_safe_and_keep_the_local_socket() {
     let inventory = lab.inventory("");
     let run = lab.deploy(&[&inventory]);
     assert!(
-        run.stdout.contains("local socket answers"),
+        run.stdout.contains("answers on its local socket"),
         "{}",
         run.stdout
     );

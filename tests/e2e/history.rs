@@ -119,13 +119,13 @@ fn a_run_that_died_is_told_of_once_and_what_it_left_is_settled() {
     run.signal(rustix::process::Signal::KILL);
     run.end();
     let list = lab.deploy(&["history"]).stdout;
-    let said = "ended without a word while changing node3 (restarting docker)";
+    let said = "ended without a report while changing node3 (restarting docker)";
     assert!(list.contains(said), "{list}");
 
     let look = lab.run(&[&inventory, "--check"]);
     assert_eq!(look.code, 4, "{}{}", look.stdout, look.stderr);
     assert!(
-        look.stdout.contains("ended without a word"),
+        look.stdout.contains("ended without a report"),
         "{}",
         look.stdout
     );
@@ -133,7 +133,7 @@ fn a_run_that_died_is_told_of_once_and_what_it_left_is_settled() {
 
     let next = lab.deploy(&[&inventory, "--wait", "10s"]);
     let said = &next.stdout;
-    assert!(said.contains("ended without a word"), "{said}");
+    assert!(said.contains("ended without a report"), "{said}");
     assert!(said.contains("undone what the run"), "{said}");
     assert!(said.contains("it is done now"), "{said}");
     assert!(said.contains("changed node3: docker.service"), "{said}");
@@ -141,7 +141,7 @@ fn a_run_that_died_is_told_of_once_and_what_it_left_is_settled() {
 
     let again = lab.deploy(&[&inventory]).stdout;
     assert!(again.contains("Nothing to change"), "{again}");
-    assert!(!again.contains("ended without a word"), "{again}");
+    assert!(!again.contains("ended without a report"), "{again}");
     let died = std::fs::read_to_string(&lab.journals()[1]).unwrap();
     assert!(
         died.lines().last().unwrap().contains("\"adopted\""),
@@ -208,5 +208,5 @@ fn a_journal_that_breaks_in_the_middle_stops_what_is_not_begun() {
         next.stdout
     );
     let list = lab.deploy(&["history", "-n", "2"]).stdout;
-    assert!(list.contains("ended without a word"), "{list}");
+    assert!(list.contains("ended without a report"), "{list}");
 }

@@ -104,7 +104,7 @@ fn a_daemon_is_open_to_everybody_only_where_that_is_understood() {
             run.stdout
         );
         assert!(
-            run.stdout.contains("open to everybody, as declared"),
+            run.stdout.contains("accepts everyone, as declared"),
             "{}",
             run.stdout
         );
@@ -188,15 +188,15 @@ fn every_kind_of_client_gets_from_every_kind_of_daemon_what_the_two_modes_say() 
             let keys = files.matches("key.pem").count();
             assert_eq!(keys, if shows { 2 } else { 0 }, "{client}: {files}");
             let proof = match (let_in, shows) {
-                (true, true) => "own certificate accepted",
-                (true, false) => "let in without a certificate, as declared",
-                (false, _) => "kept out without a certificate, as declared",
+                (true, true) => "accepts the client's certificate",
+                (true, false) => "accepts the client without a certificate, as declared",
+                (false, _) => "rejects the client without a certificate, as declared",
             };
-            let proof = |line: &str| line.starts_with("proved") && line.contains(proof);
+            let proof = |line: &str| line.starts_with("ok ") && line.contains(proof);
             let stdout = &run.stdout;
             assert!(stdout.lines().any(proof), "{client}: {stdout}");
             assert!(!stdout.contains("FAILED"), "{stdout}");
-            assert!(!stdout.contains("not proved"), "{stdout}");
+            assert!(!stdout.contains("not checked"), "{stdout}");
             let danger = format!("danger: node1: WITH dtls_client_mode: {client} ");
             assert_eq!(stdout.contains(&danger), !checks, "{stdout}");
         }
@@ -233,7 +233,7 @@ fn every_kind_of_client_gets_from_every_kind_of_daemon_what_the_two_modes_say() 
             &format!("[ -z '{hidden}' ] || mv /usr/bin/{hidden} /root/"),
         );
         let run = lab.deploy(&[&lab.inventory(&format!("dtls_client_mode: {client}\n"))]);
-        let proof = |line: &str| line.starts_with("proved") && line.contains(tool);
+        let proof = |line: &str| line.starts_with("ok ") && line.contains(tool);
         assert!(run.stdout.lines().any(proof), "{tool}: {}", run.stdout);
     }
 }
@@ -259,7 +259,7 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
         let found = lines.find(|line| line.starts_with(begin) && line.contains("the same under "));
         found.unwrap_or_default().to_owned()
     };
-    let proved = line(&run, "proved");
+    let proved = line(&run, "ok ");
     assert!(
         proved.contains("from node1, node3  dockerhost.example.com, 10.0.2.15, 127.0.0.1"),
         "{}",
@@ -276,7 +276,7 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
         "{}",
         run.stdout
     );
-    let proved = line(&run, "proved");
+    let proved = line(&run, "ok ");
     assert!(proved.contains("10.0.0.112, "), "{}", run.stdout);
     for address in ["172.17.0.1", "10.99.0.1"] {
         assert!(!run.stdout.contains(address), "{}", run.stdout);

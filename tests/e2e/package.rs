@@ -106,7 +106,7 @@ fn the_package_is_all_that_a_controller_needs() {
         "cd /etc/dtls-deploy/inventories; dtls-deploy lab.yaml /usr/share/dtls-deploy/playbooks/deploy.yaml --ca-passphrase-file lab.passphrase",
     );
     assert!(
-        deployed.contains("proved  node3  own certificate accepted"),
+        deployed.contains("ok  node3  accepts the client's certificate"),
         "{deployed}"
     );
 

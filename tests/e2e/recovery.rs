@@ -157,15 +157,21 @@ fn rollback_goes_back_one_run_at_a_time() {
     proves(
         &run.stdout,
         &[
-            "own certificate accepted",
-            "daemon serves the issued certificate",
-            "local socket answers",
+            "accepts the client's certificate",
+            "serves the issued certificate",
+            "answers on its local socket",
         ],
     );
 
     // Back to before the first one: no TLS, and the local socket answers.
     let run = lab.deploy(&["rollback", &inventory]);
-    proves(&run.stdout, &["TCP port closed", "local socket answers"]);
+    proves(
+        &run.stdout,
+        &[
+            "does not listen on its TCP port",
+            "answers on its local socket",
+        ],
+    );
     assert_eq!(lab.exec("node3", DAEMON_FILES), untouched);
     assert_eq!(
         lab.exec_as("node1", "ubuntu", CLIENT_FILES),
@@ -294,9 +300,9 @@ fn remove_leaves_nothing_of_ours_and_everything_of_others() {
     proves(
         &run.stdout,
         &[
-            "TCP port closed",
-            "local socket answers",
-            "nothing left of the deployment",
+            "does not listen on its TCP port",
+            "answers on its local socket",
+            "has no files of the deployment left",
         ],
     );
     assert_eq!(lab.exec("node3", DAEMON_FILES), daemon);
@@ -357,10 +363,10 @@ fn remove_names_what_a_client_keeps_for_a_daemon_that_stays() {
             let lines = run.stdout.lines();
             let proof = |line: &&str| {
                 let from = format!("from {client}");
-                line.contains("nothing left of the deployment") && line.contains(&from)
+                line.contains("has no files of the deployment left") && line.contains(&from)
             };
             let line = lines.rev().find(proof).unwrap_or_default();
-            let is_said = line.starts_with("not proved") && line.contains(kept);
+            let is_said = line.starts_with("not checked") && line.contains(kept);
             assert!(is_said, "{client}: {}", run.stdout);
         }
         assert!(!run.stdout.contains("FAILED"), "{}", run.stdout);
@@ -387,7 +393,7 @@ fn remove_names_what_a_client_keeps_for_a_daemon_that_stays() {
     );
 
     let run = lab.deploy(&["remove", &inventory]);
-    proves(&run.stdout, &["nothing left of the deployment"]);
+    proves(&run.stdout, &["has no files of the deployment left"]);
     for node in ["node1", "node4"] {
         nothing_of_ours(&lab, node);
         let left =
@@ -451,7 +457,7 @@ fn proves(stdout: &str, checks: &[&str]) {
     for check in checks {
         let line = stdout.lines().find(|line| line.contains(check));
         assert!(
-            line.is_some_and(|line| line.starts_with("proved")),
+            line.is_some_and(|line| line.starts_with("ok ")),
             "{check}: {stdout}"
         );
     }
@@ -490,5 +496,5 @@ fn remove_does_not_take_silence_for_a_closed_port() {
     let run = lab.run(&["remove", &inventory]);
     lab.exec("node3", &format!("iptables -D {rule}"));
     assert_eq!(run.code, 6, "{}{}", run.stdout, run.stderr);
-    assert!(run.stdout.contains("not-proved=1"), "{}", run.stdout);
+    assert!(run.stdout.contains("not-checked=1"), "{}", run.stdout);
 }

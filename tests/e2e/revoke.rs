@@ -133,7 +133,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     );
     let run = lab.deploy(&["rotate", &one]);
     assert!(
-        run.stdout.contains("REVOKED, AND STILL LET IN"),
+        run.stdout.contains("REVOKED, AND STILL ACCEPTED"),
         "{}",
         said(&run)
     );

@@ -96,7 +96,7 @@ fn an_init_script_is_as_good_as_a_unit() {
     let inventory = lab.inventory("");
     let run = lab.deploy(&[&inventory]);
     assert!(
-        run.stdout.contains("local socket answers") && run.stdout.contains("away="),
+        run.stdout.contains("answers on its local socket") && run.stdout.contains("away="),
         "{}",
         run.stdout
     );

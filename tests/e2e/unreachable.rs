@@ -41,7 +41,7 @@ fn a_node_that_is_down_is_one_node_down() {
     lab.control(&["start", "node1"]);
     let run = lab.deploy(&[&inventory]);
     assert!(
-        run.stdout.contains("own certificate accepted"),
+        run.stdout.contains("accepts the client's certificate"),
         "{}",
         run.stdout
     );
@@ -233,13 +233,13 @@ fn a_check_that_could_not_be_tried_has_not_failed() {
     lab.exec("node3", &format!("iptables -D {drop}"));
     let said = &run.stdout;
     assert_eq!(run.code, 6, "{said}");
-    let own = "unreachable node3 own certificate accepted from node1 10.0.0.12:2376 did not answer";
+    let own = "unreachable node3 accepts the client's certificate from node1 10.0.0.12:2376 did not answer";
     assert!(has_line(said, own), "{said}");
     for check in [
-        "daemon serves the issued certificate",
-        "no certificate refused",
-        "unknown CA refused",
-        "plain HTTP refused",
+        "serves the issued certificate",
+        "rejects clients without a certificate",
+        "rejects clients of an unknown CA",
+        "rejects plain HTTP",
     ] {
         assert!(
             has_line(said, &format!("unreachable node3 {check}")),
@@ -260,7 +260,7 @@ fn a_check_that_could_not_be_tried_has_not_failed() {
     let run = lab.run(&["verify", &lab.inventory(listen)]);
     let said = &run.stdout;
     assert_eq!(run.code, 6, "{said}");
-    let own = "unreachable node3 own certificate accepted from node1";
+    let own = "unreachable node3 accepts the client's certificate from node1";
     assert!(has_line(said, own), "{said}");
     assert!(
         said.contains("cannot resolve the name nowhere.invalid"),
@@ -274,11 +274,14 @@ fn a_check_that_could_not_be_tried_has_not_failed() {
     let said = &run.stdout;
     assert_eq!(run.code, 6, "{said}");
     assert!(
-        has_line(said, "FAILED node3 own certificate accepted"),
+        has_line(said, "FAILED node3 accepts the client's certificate"),
         "{said}"
     );
     assert!(
-        has_line(said, "unreachable node3 no certificate refused"),
+        has_line(
+            said,
+            "unreachable node3 rejects clients without a certificate"
+        ),
         "{said}"
     );
 }

@@ -57,7 +57,7 @@ fn the_inventory_for_vagrant_is_deployed_through_its_ssh_config() {
     assert!(
         deployed
             .stdout
-            .contains("proved  node3  own certificate accepted"),
+            .contains("ok  node3  accepts the client's certificate"),
         "{}",
         deployed.stdout
     );

@@ -144,7 +144,7 @@ pub enum Event {
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
-    /// The run was asked to stop: nothing new is begun.
+    /// The run was asked to stop: no new step begins.
     Interrupted {
         /// Hosts whose current step is waited for.
         waiting: Vec<String>,
@@ -247,7 +247,7 @@ pub enum ErrorKind {
     Passphrase,
     /// Another run holds the CA's lock.
     Locked,
-    /// Restarts would stop running containers, and nobody has agreed to it.
+    /// Restarts would stop running containers, and no one agreed to it.
     ContainersRunning,
     /// The journal cannot be written.
     Journal,
@@ -290,7 +290,7 @@ pub enum FailureKind {
     Undone,
     /// A change failed.
     Failed,
-    /// A change was begun, and what came of it is not known.
+    /// A change was begun, and its outcome is not known.
     Unknown,
     /// A change failed and could not be undone: look at this host now.
     UndoFailed,
@@ -349,21 +349,21 @@ impl Check {
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
-            Self::Accepted => "own certificate accepted",
-            Self::LetInWithout => "let in without a certificate, as declared",
-            Self::KeptOut => "kept out without a certificate, as declared",
-            Self::Served => "daemon serves the issued certificate",
-            Self::Authorities => "accepts clients of its own CAs alone",
-            Self::Name => "the same under another of its names",
-            Self::Open => "open to everybody, as declared",
-            Self::NoCertificate => "no certificate refused",
-            Self::MadeUp => "unknown CA refused",
-            Self::PlainHttp => "plain HTTP refused",
-            Self::Port2375 => "port 2375 closed",
-            Self::ServerAsClient => "server certificate refused as client",
-            Self::LocalSocket => "local socket answers",
-            Self::Closed => "TCP port closed",
-            Self::Removed => "nothing left of the deployment",
+            Self::Accepted => "accepts the client's certificate",
+            Self::LetInWithout => "accepts the client without a certificate, as declared",
+            Self::KeptOut => "rejects the client without a certificate, as declared",
+            Self::Served => "serves the issued certificate",
+            Self::Authorities => "accepts clients of its own CAs only",
+            Self::Name => "serves it under another of its names",
+            Self::Open => "accepts everyone, as declared",
+            Self::NoCertificate => "rejects clients without a certificate",
+            Self::MadeUp => "rejects clients of an unknown CA",
+            Self::PlainHttp => "rejects plain HTTP",
+            Self::Port2375 => "does not listen on port 2375",
+            Self::ServerAsClient => "rejects its own certificate as a client's",
+            Self::LocalSocket => "answers on its local socket",
+            Self::Closed => "does not listen on its TCP port",
+            Self::Removed => "has no files of the deployment left",
         }
     }
 }

@@ -90,7 +90,7 @@ fn roles(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut Context)
         (
             "clients",
             !hosts.iter().any(|resolved| resolved.host.is_client),
-            "at least one host that is given a client certificate, and from which the daemons are proved",
+            "at least one host that is given a client certificate, and from which the daemons are checked",
         ),
     ];
     for (role, missing, meaning) in needed {
@@ -341,7 +341,7 @@ fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Conte
             .error(at("dtls_renew_before"), message, "this value", Some(help));
     }
     if host.is_daemon && settings.daemon_mode == DaemonMode::Tls && !settings.anyone_can_connect {
-        let message = "with dtls_daemon_mode: tls everybody who can connect controls the host";
+        let message = "with dtls_daemon_mode: tls anyone who can connect controls the host";
         let help = Some("leave it out for a daemon that asks for certificates; if it is meant, say so: dtls_i_understand_anyone_can_connect: true".to_owned());
         context
             .problems

@@ -163,7 +163,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
                     quoted(name)
                 ),
                 "a template",
-                Some("write the value itself; dtls_issued_name alone is a template".to_owned()),
+                Some("write the value itself; only dtls_issued_name is a template".to_owned()),
             );
             return;
         }

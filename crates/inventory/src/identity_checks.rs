@@ -155,7 +155,7 @@ pub(super) fn renewed_always(
             format!(
                 "{whose} that live {validity} days cannot be renewed {renew} days before their end"
             ),
-            "every run would renew them: a third of their life is usual".to_owned(),
+            "every run would renew them: a third of their validity period is usual".to_owned(),
         ));
     }
     let ca_days = ca_days.filter(|ca_days| renew >= *ca_days)?;

@@ -178,7 +178,7 @@ impl Convert for NameTemplate {
         let repeats = text.contains('*') || text.contains("%}") && !has_conditions_alone(text);
         if repeats {
             let message = format!(
-                "{} may hold variables and conditions alone",
+                "{} may hold only variables and conditions",
                 quoted(value.name)
             );
             return value.refuse(

@@ -80,7 +80,7 @@ pub fn ca_key_hint(path: &str) -> String {
 
 fn certificates_alone(path: &str) -> String {
     format!(
-        "keep the certificates alone: sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END \
+        "keep only the certificates: sed -n '/^-----BEGIN CERTIFICATE-----/,/^-----END \
          CERTIFICATE-----/p' {path} >{path}.new && chmod 0444 {path}.new && mv {path}.new {path}"
     )
 }

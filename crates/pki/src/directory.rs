@@ -43,7 +43,7 @@ impl DirectoryError {
         match self {
             Self::Relative(_) => Some("give dtls_ca_dir as an absolute path".to_owned()),
             Self::Writable { path, .. } => Some(format!(
-                "whoever can write there can replace the CA key: chmod go-w {}",
+                "anyone who can write there can replace the CA key: chmod go-w {}",
                 path.display()
             )),
             Self::Foreign { owner: 0, .. } => Some(

@@ -77,7 +77,7 @@ impl PrivateKey {
     /// From PKCS#8 version 1, the only one OpenSSL 3.0 reads.
     fn from_pkcs8(der: &[u8], key_type: KeyType) -> Result<Self, KeyFileError> {
         let key_pair = KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), algorithm(key_type))
-            .map_err(|_| KeyFileError::Damaged("the key does not fit together"))?;
+            .map_err(|_| KeyFileError::Damaged("the key does not belong together"))?;
         Ok(Self { key_pair, key_type })
     }
 }
@@ -231,7 +231,7 @@ fn read_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyFileError> {
     let info = PrivateKeyInfoRef::try_from(der)
         .map_err(|_| KeyFileError::Damaged("what it encrypts is not a PKCS#8 key"))?;
     let identifier = info.algorithm.oid.to_string();
-    let damaged = KeyFileError::Damaged("the key does not fit together");
+    let damaged = KeyFileError::Damaged("the key does not belong together");
     let key_type = match identifier.as_str() {
         OID_RSA => {
             let key =
@@ -285,6 +285,6 @@ fn why_no_rsa(pkcs1: &[u8]) -> KeyFileError {
         Ok(bytes) if bytes < 256 => {
             KeyFileError::UnsupportedKey(format!("RSA of {} bits", bytes * 8))
         }
-        _ => KeyFileError::Damaged("the RSA key does not fit together"),
+        _ => KeyFileError::Damaged("the RSA key does not belong together"),
     }
 }

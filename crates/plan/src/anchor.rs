@@ -45,7 +45,7 @@ impl Planner<'_> {
             ))),
             Some(trusted) => {
                 let text = format!(
-                    "{directory} is {trusted}'s ({VARIABLE}): whoever has that account can become root on this host"
+                    "{directory} is {trusted}'s ({VARIABLE}): anyone with that account can become root on this host"
                 );
                 self.notes.push(Note {
                     danger: true,

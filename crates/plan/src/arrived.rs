@@ -108,7 +108,10 @@ impl Planner<'_> {
             } else {
                 continue;
             };
-            let text = format!("{} {why}: it is removed once it is proved", key.described());
+            let text = format!(
+                "{} {why}: it is removed once it is checked",
+                key.described()
+            );
             self.note(self.inventory.ca(), text);
             let Some(mut in_place) = key.in_place else {
                 continue;

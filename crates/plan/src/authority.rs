@@ -86,7 +86,7 @@ impl AuthorityProblem {
             ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
             Self::PrivateKey(path) => ca_key_hint(path),
-            Self::NoLedger(_) => "make it anew from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
+            Self::NoLedger(_) => "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(

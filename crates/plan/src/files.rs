@@ -251,7 +251,7 @@ fn comparable<'a>(
         Some(FileFact::Exposed) => Refusal::new(format!(
             "the way to {path} leads through a directory that others than root can write"
         ))
-        .hint("give that directory to root alone (chmod go-w), or use another path"),
+        .hint("make that directory writable by root only (chmod go-w), or use another path"),
         Some(FileFact::Other) => Refusal::new(format!("{path} is not a regular file"))
             .hint("look at what it is and move it away"),
     })

@@ -30,7 +30,7 @@ fn unchecked(holder: &Host) -> Option<Note> {
         danger: true,
         host: holder.name.clone(),
         text: format!(
-            "{}WITH dtls_client_mode: {} DOCKER DOES NOT CHECK WHOM IT TALKS TO: whoever is on the way to a daemon can read and change everything; tlsverify{} checks it",
+            "{}WITH dtls_client_mode: {} DOCKER DOES NOT CHECK WHICH DAEMON ANSWERS: anyone on the network path can read and change everything; tlsverify{} checks it",
             whose(holder),
             mode.word(),
             if mode.shows_certificate() { "" } else { "-ca" }
@@ -62,7 +62,7 @@ fn kept_out(holder: &Host, inventory: &Inventory) -> Option<Note> {
         danger: false,
         host: holder.name.clone(),
         text: format!(
-            "{}with dtls_client_mode: {} it shows no certificate, and {named} {} nobody in without one: it is kept out, as declared",
+            "{}with dtls_client_mode: {} it shows no certificate, and {named} {} nobody in without one: they reject it, as declared",
             whose(holder),
             mode.word(),
             if closed.len() == 1 { "lets" } else { "let" }

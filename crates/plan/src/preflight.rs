@@ -222,7 +222,7 @@ fn boot(host: &Host, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
     let socket = socket.as_ref().filter(|socket| socket.is_enabled());
     if socket.is_none() {
         return Ok(Some(format!(
-            "{unit} is not enabled: after a boot nobody reaches the daemon before somebody starts it"
+            "{unit} is not enabled: after a reboot no client reaches the daemon until it is started by hand"
         )));
     }
     Err(Refusal::new(format!(
@@ -258,7 +258,7 @@ fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<Str
         ))
         .hint("stop it on the node, or give dtls_listen another port")),
         Owner::Unknown => Ok(Some(format!(
-            "somebody listens on {place} already, and only root can tell who; dockerd does not start if it is another program"
+            "a process listens on {place} already, and only root can see which; dockerd does not start if it is another program"
         ))),
         Owner::Daemon => Ok(None),
     }
@@ -292,7 +292,7 @@ fn reached(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
 fn bound(host: &Host, listen: &Listen, addresses: &[String]) -> Result<IpAddr, Refusal> {
     let name = &listen.host;
     let hint = format!(
-        "mend {name} in /etc/hosts of {}, or name an address in dtls_listen",
+        "fix {name} in /etc/hosts of {}, or name an address in dtls_listen",
         host.name
     );
     let parsed: Vec<IpAddr> = addresses

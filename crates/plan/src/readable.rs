@@ -13,7 +13,7 @@ pub(super) fn word(path: &str) -> Cow<'_, str> {
 }
 
 /// What is worth knowing of a directory with keys that others may read: each key
-/// in it is its owner's alone, but the guides make the directory so, too. Where a link
+/// in it is readable by its owner only, but the guides make the directory so, too. Where a link
 /// is on the way nothing is reported: chmod would follow it to what is another's.
 #[must_use]
 pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal> {

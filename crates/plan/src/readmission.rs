@@ -177,7 +177,7 @@ impl Planner<'_> {
                 &self.authority.certificate,
                 lets_in(&self.authority, &found, self.now),
             ) {
-                (_, Some(whom)) => format!("it would let in again: {whom}"),
+                (_, Some(whom)) => format!("it would accept again: {whom}"),
                 (Some(own), None) => format!("the CA is {} now", own.subject()),
                 (None, None) => "whether it was replaced is not known".to_owned(),
             };

@@ -58,7 +58,7 @@ impl From<node::facts::FactError> for Refusal {
                 "look at it, then give it back: chown {expected}: {path}"
             )),
             FactError::LinkOfUser { path, .. } => Some(format!(
-                "put a directory there instead: whoever owns {path} could lead it anywhere"
+                "put a directory there instead: the owner of {path} could redirect it anywhere"
             )),
             FactError::NoAccount { path, uid } => Some(format!(
                 "make an account for it (useradd --uid {uid} --no-create-home NAME), or give the directory to one that is there: chown ACCOUNT: {path}"

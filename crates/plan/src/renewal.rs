@@ -258,7 +258,7 @@ impl Planner<'_> {
                 danger: true,
                 host: daemon.name.clone(),
                 text: format!(
-                    "EVERYBODY WHO REACHES {} IS ROOT ON THIS HOST: with dtls_daemon_mode: tls docker asks nobody for a certificate",
+                    "ANYONE WHO CAN CONNECT TO {} IS ROOT ON THIS HOST: with dtls_daemon_mode: tls Docker asks for no certificate",
                     daemon_address(daemon).url()
                 ),
             })
@@ -327,7 +327,7 @@ pub fn authority_warning(
     let rest = end - now;
     if rest <= Duration::ZERO {
         return Some(format!(
-            "THE CA HAS EXPIRED on {}: nothing that it has issued is accepted any more; dtls-deploy rotate --ca INVENTORY replaces it",
+            "THE CA HAS EXPIRED on {}: certificates that it issued are rejected; dtls-deploy rotate --ca INVENTORY replaces it",
             end.date()
         ));
     }

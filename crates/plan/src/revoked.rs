@@ -169,7 +169,7 @@ impl Planner<'_> {
             danger: false,
             host: self.inventory.ca().name.clone(),
             text: format!(
-                "REVOKED, AND STILL LET IN until every daemon has dropped this CA: {}: {goes_on}",
+                "REVOKED, AND STILL ACCEPTED until every daemon has dropped this CA: {}: {goes_on}",
                 listed(&revoked)
             ),
         })

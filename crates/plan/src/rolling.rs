@@ -45,9 +45,9 @@ impl Planner<'_> {
         }
         let next = rollover.next().subject();
         vec![match wanted {
-            Trust::Old => format!("CA rollover: {} alone for now", rollover.current.subject()),
+            Trust::Old => format!("CA rollover: {} only for now", rollover.current.subject()),
             Trust::Both => format!("CA rollover: {next} is trusted, too"),
-            Trust::New => format!("CA rollover: {next} alone is trusted"),
+            Trust::New => format!("CA rollover: only {next} is trusted"),
         }]
     }
 

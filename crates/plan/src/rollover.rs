@@ -36,8 +36,8 @@ pub const STEPS: [&str; 7] = [
     "clients trust both CAs",
     "daemons trust both CAs and serve certificates of the new CA",
     "clients hold certificates of the new CA",
-    "daemons trust the new CA alone",
-    "clients trust the new CA alone",
+    "daemons trust the new CA only",
+    "clients trust the new CA only",
     "the old CA has retired",
 ];
 
@@ -355,7 +355,7 @@ impl Rollover {
     /// Whether a leaf of the old CA will not do any more.
     #[must_use]
     pub fn needs_new_leaf(&self, role: Role) -> bool {
-        // Somebody trusts the new CA alone already.
+        // Somebody trusts the new CA only already.
         let begun = match role {
             Role::Daemon => 5,
             Role::Client => 4,

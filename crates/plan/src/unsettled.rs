@@ -62,7 +62,7 @@ pub fn by_hand(host: &Host, facts: Option<&NodeFacts>, script: Option<&str>) -> 
     let host = &host.name;
     match script {
         Some(script) => format!(
-            "look at {host} now: {look}; mend what keeps it, then put the old files back with: sudo sh {script}"
+            "look at {host} now: {look}; fix what prevents it, then put the old files back with: sudo sh {script}"
         ),
         None => format!("look at {host} now: {look}"),
     }

@@ -409,7 +409,7 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
     let (step, message) = report.failed.clone().unwrap_or_else(|| {
         (
             String::new(),
-            "the script on the node ended without a word".to_owned(),
+            "the script on the node ended without a report".to_owned(),
         )
     });
     let kind = if report.undo == Undo::Failed {
@@ -425,19 +425,19 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
             facts,
             report.by_hand.as_deref(),
         )),
-        _ if step == "expect" => Some("run again: the plan will be made anew".to_owned()),
+        _ if step == "expect" => Some("run again: a new plan is made".to_owned()),
         FailureKind::Undone if step == "validate" => Some(
-            "mend /etc/docker/daemon.json or the unit's flags there and run again; nothing was renamed or restarted".to_owned(),
+            "fix /etc/docker/daemon.json or the unit's flags there and run again; nothing was renamed or restarted".to_owned(),
         ),
         FailureKind::Undone if report.stopping => Some(format!(
             "{} shuts down; its next boot starts the daemon with the old files; run again then",
             host.name
         )),
         FailureKind::Undone => {
-            Some("mend what is said above and run again; nothing of the change is left".to_owned())
+            Some("fix what is reported above and run again; nothing of the change is left".to_owned())
         }
         _ => Some(format!(
-            "look at {}, mend what is said above, and run again: the next run looks at what it finds",
+            "look at {}, fix what is reported above, and run again: the next run checks what is there",
             host.name
         )),
     };

@@ -23,7 +23,7 @@ pub enum Exit {
     NotProved = 6,
     /// Another run holds the CA's lock.
     Locked = 7,
-    /// A restart would stop running containers, and nobody has agreed to it.
+    /// A restart would stop running containers, and no one agreed to it.
     ContainersRunning = 8,
     Interrupted = 130,
 }
@@ -86,7 +86,7 @@ impl RunError {
                 Some("--agent-program names a static build of this program".to_owned())
             }
             Self::NoAuthority { host, .. } => Some(format!(
-                "nothing can be issued without {host}; what is said about it above comes first"
+                "nothing can be issued without {host}; fix what is reported about it above"
             )),
             Self::NoCertificate { .. } => {
                 Some("deploy once by hand: dtls-deploy INVENTORY".to_owned())

@@ -45,7 +45,7 @@ pub struct UnderWay {
 }
 
 impl Interrupt {
-    /// From now on nothing new is begun; gives the hosts that are busy.
+    /// From now on no new step begins; gives the hosts that are busy.
     pub fn ask(&self) -> Vec<String> {
         let steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.asked.send_replace(true);

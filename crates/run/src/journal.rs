@@ -5,7 +5,7 @@
 //! whoever is about to change something a call of [`Journal::act`]. Goes out:
 //! one file of JSON lines a run, made with the first act, so that a run that
 //! changes nothing leaves none. Read again by [`dtls_deploy::history`] and, where a
-//! run has ended without a word, by the next one ([`left`]).
+//! run has ended without a report, by the next one ([`left`]).
 //!
 //! One thread writes. Acts that come while it is busy share the next
 //! `fdatasync`, so that many hosts at once cost few of them. The file is

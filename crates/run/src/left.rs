@@ -40,7 +40,7 @@ impl Run<'_> {
             let how = if earlier.is_abandoned {
                 "was left"
             } else {
-                "ended without a word"
+                "ended without a report"
             };
             let doing: Vec<String> = earlier
                 .acts
@@ -51,7 +51,7 @@ impl Run<'_> {
             self.warn(
                 None,
                 format!(
-                    "the run {} of {} UTC {how} while it was changing {}; what it left is looked at now",
+                    "the run {} of {} UTC {how} while it was changing {}; what it left is checked now",
                     visible(&earlier.run),
                     earlier.begun.format(&format).unwrap_or_default(),
                     doing.join(", "),
@@ -78,7 +78,7 @@ impl Run<'_> {
                 self.warn(
                     None,
                     format!(
-                        "the journal of the run {} cannot be added to, so that the next run will speak of it again: {error}",
+                        "the journal of the run {} cannot be added to, so the next run reports it again: {error}",
                         earlier.run
                     ),
                 );
@@ -93,13 +93,13 @@ impl Run<'_> {
         if !self.hosts().iter().any(|known| known.name == host) {
             return (
                 false,
-                format!("{step}: not looked at, because this run is not about it"),
+                format!("{step}: not checked, because this run does not concern it"),
             );
         }
         if !world.facts.contains_key(host) {
             return (
                 false,
-                format!("{step}: what came of it is not known, because the host does not answer"),
+                format!("{step}: its outcome is not known, because the host does not answer"),
             );
         }
         if world
@@ -110,7 +110,7 @@ impl Run<'_> {
         {
             return (
                 false,
-                format!("{step}: what came of it is not settled, see below"),
+                format!("{step}: its outcome is not settled, see below"),
             );
         }
         let of_authority = self.inventory.ca().name == host;
@@ -133,7 +133,7 @@ impl Run<'_> {
         let text = if act.what.is_empty() || missing == 0 {
             format!("{step}: nothing of it is left to do")
         } else if missing == act.what.len() {
-            format!("{step}: nothing of it is there, it was not begun or was undone; it is {next}")
+            format!("{step}: it did not begin or was undone; it is {next}")
         } else {
             format!(
                 "{step}: {missing} of {} changes are missing, and are {next}",
@@ -239,7 +239,7 @@ impl Run<'_> {
                 kind: FailureKind::Failed,
                 step: step.to_owned(),
                 message: report.failed.as_ref().map_or_else(
-                    || "the script on the node ended without a word".to_owned(),
+                    || "the script on the node ended without a report".to_owned(),
                     |(_, message)| visible(message),
                 ),
                 causes: Vec::new(),

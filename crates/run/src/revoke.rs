@@ -228,7 +228,7 @@ impl Run<'_> {
         };
         if !consent::can_ask() {
             return Err(refused(
-                "there is no terminal to ask on whether this shall be done; nothing was changed",
+                "there is no terminal to ask on; nothing was changed",
                 "--yes agrees to it; --check only shows it",
             ));
         }

@@ -304,7 +304,7 @@ fn held(proof: &Proof) -> Failure {
     Failure {
         host: host_of(&proof.from).to_owned(),
         kind: FailureKind::Failed,
-        step: "prove a step of the rollover".to_owned(),
+        step: "check a step of the rollover".to_owned(),
         message: format!(
             "{} {}: {}",
             match (proof.check, identity_of(&proof.from)) {

@@ -254,13 +254,13 @@ impl NodeError {
     pub fn failure_in_change(&self, host: &str, step: &str) -> Failure {
         let message = match self {
             Self::Connection(ConnectionError::Timeout { .. }) => {
-                "the change was begun and did not end in time; what came of it is not known"
+                "the change was begun and did not end in time; its outcome is not known"
             }
             Self::Connection(
                 ConnectionError::Closed { .. }
                 | ConnectionError::NoExitStatus { .. }
                 | ConnectionError::OutputTooLarge { .. },
-            ) => "the connection was lost in the middle of a change; what came of it is not known",
+            ) => "the connection was lost in the middle of a change; its outcome is not known",
             _ => return self.failure(host, step),
         };
         Failure {
@@ -273,7 +273,7 @@ impl NodeError {
                 .collect(),
             detail: Vec::new(),
             hint: Some(format!(
-                "as long as {host} runs it finishes the change or puts back what was there; then run again: the next run looks at what it finds, completes it, and restarts the daemon where that is needed"
+                "as long as {host} runs it finishes the change or puts back what was there; then run again: the next run checks what is there, completes it, and restarts the daemon where that is needed"
             )),
         }
     }

@@ -191,7 +191,7 @@ pub fn three_hosts() -> Vec<Event> {
         },
         Event::Danger {
             host: Some("node3".to_owned()),
-            text: "everybody who reaches it is root".to_owned(),
+            text: "anyone who can connect is root".to_owned(),
         },
         Event::Plan {
             changes,
@@ -205,10 +205,10 @@ pub fn three_hosts() -> Vec<Event> {
             host: "node3".to_owned(),
             kind: FailureKind::Unknown,
             step: "daemons".to_owned(),
-            message: "the connection was lost in the middle of a change; what came of it is not known".to_owned(),
+            message: "the connection was lost in the middle of a change; its outcome is not known".to_owned(),
             causes: vec!["the connection to ubuntu@node3 (10.0.0.12:22) ended: the node has not answered for a minute (keepalives)".to_owned()],
             detail: Vec::new(),
-            hint: Some("run again: the next run looks at what it finds".to_owned()),
+            hint: Some("run again: the next run checks what is there".to_owned()),
         }),
         Event::Failed(Failure {
             detail: vec![

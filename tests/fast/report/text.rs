@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use base::event::{Event, FailureKind, Renderer as _, StoppedHost};
+use base::event::{Event, Failure, FailureKind, HostRecap, Renderer as _, StoppedHost};
 use run::report::plain::{Channel, Text};
 use run::report::{Style, Verbosity};
 use unicode_width::UnicodeWidthStr as _;
@@ -76,6 +76,50 @@ fn of_300_hosts_those_that_failed_are_shown() {
     insta::assert_snapshot!(text);
     let text = draw(style(None, Verbosity::Verbose), &events::many_hosts());
     assert!(text.contains("\nweb250  changed=5"), "{text}");
+}
+
+/// 40 daemons fail alike, one could not be undone, and the rest was skipped.
+#[test]
+fn the_last_screen_names_each_cause_once_and_a_failed_undo_last() {
+    let name = |number: usize| format!("web{number:03}");
+    let names: Vec<String> = (0..300).map(name).collect();
+    let mut events = vec![events::run(names.clone())];
+    let worst = Failure {
+        hint: Some("sudo sh /var/lib/dtls-deploy/armed/run/rollback.sh".to_owned()),
+        ..events::failure("web041", FailureKind::UndoFailed)
+    };
+    events.push(Event::Failed(worst));
+    events.extend((0..40).map(|number| {
+        let host = name(number);
+        Event::Failed(Failure {
+            message: format!("the unit did not come up on {host}"),
+            causes: vec!["exit status 1".to_owned()],
+            ..events::failure(&host, FailureKind::Undone)
+        })
+    }));
+    events.push(Event::NotBegun {
+        play: "Daemons".to_owned(),
+        hosts: names[42..].to_vec(),
+        because: names[..41].to_vec(),
+    });
+    let recaps = names.iter().enumerate().map(|(number, name)| HostRecap {
+        failed: usize::from(number < 42),
+        skipped: usize::from(number >= 42),
+        ..events::recap(name, 0, 0)
+    });
+    events.push(Event::Recap {
+        hosts: recaps.collect(),
+        milliseconds: 1_000,
+    });
+    let text = draw(style(Some(80), Verbosity::Normal), &events);
+    let (before, last) = text.rsplit_once("Failed:").unwrap();
+    assert_eq!(
+        before.matches("Caused by: exit status 1").count(),
+        1,
+        "{before}"
+    );
+    assert!(last.lines().count() < 24, "{last}");
+    insta::assert_snapshot!(last);
 }
 
 #[test]

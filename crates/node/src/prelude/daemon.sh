@@ -488,7 +488,7 @@ journal_tail() {
 # confirm UNIT: the restart is proved, and what is there stays.
 confirm() {
     claim confirmed || [ -e "$STATE/armed/$RUN/confirmed" ] ||
-        fail confirm "nobody confirmed in time: the node has put the old files back"
+        fail confirm "no confirmation arrived in time: the node has restored the old files"
 }
 
 # remember_restart UNIT [OWNER]: from now on these are the bytes that dockerd has read,

@@ -45,7 +45,7 @@ pub(super) fn hint(error: &ConnectError) -> Option<String> {
         ConnectError::HostKeyMismatch { expected, .. } => {
             let file = expected.first().map(|key| key.file.as_path());
             format!(
-                "somebody may be intercepting the connection. Only if the node was reinstalled: \
+                "the connection may be intercepted. Only if the node was reinstalled: \
                  ssh-keygen -R '{}' -f {}, then record the new key",
                 to.known_as,
                 file.unwrap_or(Path::new("~/.ssh/known_hosts")).display()

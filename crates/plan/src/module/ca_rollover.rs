@@ -150,14 +150,14 @@ fn start_or_end(
     if is_over {
         // What this run leaves.
         planner.authority.is_rolled_over = false;
-        let mut reason = "the rollover is over: every node trusts the new CA alone".to_owned();
+        let mut reason = "the rollover is over: every node trusts the new CA only".to_owned();
         let gone: Vec<_> = revoked::revoked(&planner.authority, planner.now)
             .map(|(entry, _)| entry)
             .filter(|entry| !revoked::is_of_present(&planner.authority, entry))
             .collect();
         if !gone.is_empty() {
             reason = format!(
-                "{reason}, and nobody is let in any more with what was revoked: {}",
+                "{reason}, and revoked certificates are rejected: {}",
                 revoked::listed(&gone)
             );
         }
@@ -243,7 +243,7 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
             host,
             task,
             format!("CA in {directory}"),
-            format!("CA rollover: every node trusts {next} alone"),
+            format!("CA rollover: every node trusts {next} only"),
             Action::Promote,
         ));
     }

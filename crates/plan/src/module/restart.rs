@@ -178,7 +178,7 @@ fn open_ports(
         .map(|(address, path)| format!("{address} ({path})"));
     let listed = listed.collect::<Vec<_>>().join(", ");
     let text = format!(
-        "without TLS docker would listen on {listed} in plain: everybody who reaches it would be root on this host"
+        "without TLS docker would listen on {listed} without TLS: anyone who can connect would be root on this host"
     );
     // With systemd, `hosts` stands there only where it stood before the first deployment.
     let is_restored = |(_, path): &(String, String)| facts.systemd && path == daemon_json::PATH;
@@ -199,7 +199,7 @@ fn opened(host: &Host, mode: DaemonMode, address: &DaemonAddress) -> Option<Note
     let is_news = mode == DaemonMode::Tls && host.settings.daemon_mode != mode;
     is_news.then(|| {
         let text = format!(
-            "docker would listen on {} without asking for a client certificate: every client that reaches it would be root on this host",
+            "docker would listen on {} without asking for a client certificate: anyone who can connect would be root on this host",
             address.url()
         );
         danger(host, text)

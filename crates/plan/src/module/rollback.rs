@@ -199,7 +199,7 @@ fn before(
         }
         let generation = Generation::read(facts, kept).map_err(|error| {
             Refusal::new(format!("the newest generation is not whole: {error}"))
-                .hint("deploy again: what is missing is issued anew")
+                .hint("deploy again: what is missing is issued again")
         })?;
         if role_of(host, facts, &generation) == role {
             check_places(facts, &generation)?;

@@ -38,8 +38,9 @@ pub(super) fn plan(
         .hint("put a regular file of root's in its place, or remove it: it may open a port, or name a socket that local users need"));
     }
     let closing = derive(&files(facts), &path(host)).map_err(|error| {
-        Refusal::new(error.to_string())
-            .hint("take the port out of that file: whoever reaches it is root on the node")
+        Refusal::new(error.to_string()).hint(
+            "remove the port from that file: anyone who can connect to it is root on the node",
+        )
     })?;
     let Some(closing) = closing else {
         return Ok(None);

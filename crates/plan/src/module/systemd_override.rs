@@ -225,7 +225,7 @@ fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
     let cli = facts.tools.get("docker");
     if unit.is_masked() {
         return Refusal::new(format!("the unit {name} is masked")).hint(format!(
-            "if docker shall run on this node: systemctl unmask {name}; else take the node out of the daemons"
+            "to run Docker on this node: systemctl unmask {name}; else take the node out of the daemons"
         ));
     }
     let script = crate::host::init_script::path(name);

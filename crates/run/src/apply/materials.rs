@@ -404,7 +404,7 @@ impl Materials {
             causes: Vec::new(),
             detail: Vec::new(),
             hint: fault.map(|_| {
-                "nothing was changed on this host; look at the CA directory: somebody may have exchanged a file there".to_owned()
+                "nothing was changed on this host; look at the CA directory: a file there may have been replaced".to_owned()
             }),
         }
     }

@@ -82,7 +82,7 @@ pub(super) async fn carry_out(
     let journal = report.journal.iter().map(|line| visible(line));
     let detail = said.chain(journal).collect();
     let message = report.failed.map_or_else(
-        || "the script on the node ended without a word".to_owned(),
+        || "the script on the node ended without a report".to_owned(),
         |(_, message)| visible(&message),
     );
     Err(Box::new(failed(node, change, &message, detail).into()))
@@ -97,7 +97,7 @@ fn failed(node: &Node, change: &Change, message: &str, detail: Vec<String>) -> F
         causes: Vec::new(),
         detail,
         hint: Some(
-            "what comes after it on this host was not done; mend it and run again".to_owned(),
+            "what comes after it on this host was not done; fix it and run again".to_owned(),
         ),
     }
 }

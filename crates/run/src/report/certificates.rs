@@ -102,7 +102,7 @@ pub(super) fn counts(
         hidden => format!("fine ({hidden} not shown without -v)"),
     };
     let words = [
-        (counts.revoked, "revoked and still let in"),
+        (counts.revoked, "revoked and still accepted"),
         (counts.expired, "expired"),
         (counts.broken, "broken"),
         (counts.unknown, "unknown"),

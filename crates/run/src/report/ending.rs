@@ -10,13 +10,16 @@ use base::event::{Check, HostRecap, Proof, Sample, StoppedHost, Verdict};
 pub(super) const FEW: usize = 20;
 /// Clients named in one line of a proof.
 const CLIENTS: usize = 2;
+/// Hosts named in one line of the recap before the rest are only counted.
+const NAMES: usize = 3;
 
 /// One line a daemon and check where all clients agree, one a client where
 /// they do not. With many hosts only what is not proved, and a count.
-pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sample>) -> Vec<String> {
+pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) -> Vec<String> {
     if proofs.is_empty() {
         return Vec::new();
     }
+    let mut proofs = proofs.to_vec();
     proofs.sort_by(|left, right| {
         // Of the names of a certificate, those together that say the same.
         let key = |proof: &Proof| match (proof.check, proof.verdict) {
@@ -72,7 +75,7 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sampl
             first.to.as_str().into(),
             match group.len() {
                 names @ 2.. if first.check == Check::Name => {
-                    format!("the same under {names} of its other names").into()
+                    format!("serves it under {names} of its other names").into()
                 }
                 _ => Check::title(first.check).into(),
             },
@@ -85,25 +88,10 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sampl
             },
         ]);
     }
-    let of = |verdict| {
-        proofs
-            .iter()
-            .filter(|proof| proof.verdict == verdict)
-            .count()
-    };
-    if style.verbosity == Verbosity::Quiet && rows.is_empty() {
-        return Vec::new();
-    }
-    let mut lines = vec![style.bold("Proof:")];
-    lines.extend(layout::table(&rows, style.width, 0, style.colour));
-    if brief {
-        lines.push(format!(
-            "{} proved, {} not proved, {} failed, on {}",
-            of(Verdict::Proved),
-            of(Verdict::NotProved) + of(Verdict::Unreachable),
-            of(Verdict::Failed),
-            plural(daemons, "daemon")
-        ));
+    let mut lines = Vec::new();
+    if !rows.is_empty() {
+        lines.push(style.bold("Checks:"));
+        lines.extend(layout::table(&rows, style.width, 0, style.colour));
     }
     if let Some(sample) = sampled {
         for text in left_out(&sample) {
@@ -115,8 +103,8 @@ pub(super) fn proofs(style: Style, mut proofs: Vec<Proof>, sampled: Option<Sampl
 
 fn verdict(verdict: Verdict) -> Cell {
     match verdict {
-        Verdict::Proved => Cell::painted("proved", "32"),
-        Verdict::NotProved => Cell::painted("not proved", "33"),
+        Verdict::Proved => Cell::painted("ok", "32"),
+        Verdict::NotProved => Cell::painted("not checked", "33"),
         Verdict::Unreachable => Cell::painted("unreachable", "33"),
         Verdict::Failed => Cell::painted("FAILED", "31"),
         Verdict::NotReached => "not reached".into(),
@@ -142,7 +130,7 @@ fn left_out(sample: &Sample) -> Vec<String> {
             .collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         texts.push(format!(
-            "It was not tried who else is let in by {}: dtls_verify is own",
+            "Whether other clients are rejected was not checked on {}: dtls_verify is own",
             some_of(&names, 5)
         ));
     }
@@ -189,19 +177,19 @@ fn seconds(milliseconds: u64) -> String {
 }
 
 /// For many hosts: how many daemons were away, and which for longest.
-fn outages(hosts: &[HostRecap]) -> String {
+pub(super) fn outages(hosts: &[HostRecap]) -> String {
     let away = || hosts.iter().filter(|host| host.restarts > 0);
     let Some(longest) = away().max_by_key(|host| host.away_milliseconds) else {
         return String::new();
     };
     if away().count() == 1 {
         return format!(
-            ", 1 daemon restarted, away {}",
+            "; 1 daemon restarted, away {}",
             seconds(longest.away_milliseconds)
         );
     }
     format!(
-        ", {} restarted, away {} in all, {} for longest ({})",
+        "; {} restarted, away {} in all, {} for longest ({})",
         plural(away().count(), "daemon"),
         seconds(away().map(|host| host.away_milliseconds).sum()),
         seconds(longest.away_milliseconds),
@@ -218,15 +206,15 @@ fn went_wrong(host: &HostRecap) -> bool {
 }
 
 /// A line a host while there are few; of many only those that failed, and
-/// those that changed while they are few; and a total.
-pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Vec<String> {
+/// those that changed while they are few; those with the same counts in one line.
+pub(super) fn recap(style: Style, hosts: &[HostRecap]) -> Vec<String> {
     let changed = hosts.iter().filter(|host| host.changed > 0).count();
     let all = style.verbosity == Verbosity::Verbose || hosts.len() <= FEW;
     let is_shown = |host: &HostRecap| match style.verbosity {
         Verbosity::Quiet => went_wrong(host),
         _ => all || went_wrong(host) || (host.changed > 0 && changed <= FEW),
     };
-    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    let mut groups: Vec<(Vec<&str>, &str, String)> = Vec::new();
     for host in hosts.iter().filter(|host| is_shown(host)) {
         let colour = if went_wrong(host) {
             "31"
@@ -235,52 +223,48 @@ pub(super) fn recap(style: Style, hosts: &[HostRecap], milliseconds: u128) -> Ve
         } else {
             "32"
         };
-        let not_done = match host.not_done {
-            0 => String::new(),
-            count => format!(" not-done={count}"),
-        };
-        let skipped = match host.skipped {
-            0 => String::new(),
-            count => format!(" skipped={count}"),
-        };
-        let away = match host.restarts {
-            0 => String::new(),
-            count if host.still_away => format!(" restarts={count} away=STILL"),
-            count => format!(" restarts={count} away={}", seconds(host.away_milliseconds)),
-        };
-        let counts = format!(
-            "changed={} proved={} not-proved={} failed={} unreachable={}{not_done}{skipped}{away}",
-            host.changed,
-            host.proved,
-            host.not_proved,
-            host.failed,
-            u8::from(host.unreachable)
-        );
-        rows.push(vec![
-            Cell::painted(host.host.as_str(), colour),
-            counts.into(),
-        ]);
-    }
-    let mut lines = vec![String::new()];
-    lines.extend(layout::table(&rows, style.width, 0, style.colour));
-    let whole = milliseconds / 1000;
-    let rest = (milliseconds % 1000) / 10;
-    let took = format!("took {whole}.{rest:02} s");
-    if all && style.verbosity != Verbosity::Quiet {
-        lines.push(style.dim(&took));
-    } else {
-        let failed = hosts.iter().filter(|host| host.failed > 0).count();
-        let unreachable = hosts.iter().filter(|host| host.unreachable).count();
-        let total = format!(
-            "{}: {changed} changed, {failed} failed, {unreachable} unreachable{}; {took}",
-            plural(hosts.len(), "host"),
-            outages(hosts)
-        );
-        for line in layout::wrap(&total, style.width) {
-            lines.push(style.bold(&line));
+        let counts = counts(host);
+        let alike = groups
+            .iter_mut()
+            .find(|(_, _, same)| !all && *same == counts);
+        match alike {
+            Some((names, ..)) => names.push(&host.host),
+            None => groups.push((vec![&host.host], colour, counts)),
         }
     }
+    let rows: Vec<Vec<Cell>> = groups
+        .into_iter()
+        .map(|(names, colour, counts)| {
+            let names = some_of(&names, NAMES);
+            vec![Cell::painted(names, colour), counts.into()]
+        })
+        .collect();
+    let mut lines = vec![String::new()];
+    lines.extend(layout::table(&rows, style.width, 0, style.colour));
     lines
+}
+
+/// "changed=7 ok=8 ...".
+fn counts(host: &HostRecap) -> String {
+    let of = |word: &str, count: usize| match count {
+        0 => String::new(),
+        count => format!(" {word}={count}"),
+    };
+    let away = match host.restarts {
+        0 => String::new(),
+        count if host.still_away => format!(" restarts={count} away=STILL"),
+        count => format!(" restarts={count} away={}", seconds(host.away_milliseconds)),
+    };
+    format!(
+        "changed={} ok={} not-checked={} failed={} unreachable={}{}{}{away}",
+        host.changed,
+        host.proved,
+        host.not_proved,
+        host.failed,
+        u8::from(host.unreachable),
+        of("not-done", host.not_done),
+        of("skipped", host.skipped)
+    )
 }
 
 #[cfg(test)]
@@ -317,7 +301,7 @@ mod tests {
             width: None,
             timings: false,
         };
-        let lines = recap(style, &hosts, 10);
+        let lines = recap(style, &hosts);
         let shown: Vec<_> = lines
             .iter()
             .filter(|line| line.contains("doubtful"))
@@ -343,7 +327,7 @@ mod tests {
             said,
             ", 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
         );
-        assert_eq!(outages(&hosts[1..]), ", 1 daemon restarted, away 1.10s");
+        assert_eq!(outages(&hosts[1..]), "; 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");
     }
 
@@ -372,19 +356,19 @@ mod tests {
             verbosity,
             width: None,
         };
-        let name = "node3  the same under another of its names  from";
-        let names = "node3  the same under 2 of its other names  from";
+        let name = "node3  serves it under another of its names  from";
+        let names = "node3  serves it under 2 of its other names  from";
         let sample = base::event::Sample {
             tried: 2,
             all: 400,
             without_refusals: vec!["node3".to_owned(), "node4".to_owned()],
         };
-        let lines = super::proofs(style(Verbosity::Normal), proofs.clone(), Some(sample));
+        let lines = super::proofs(style(Verbosity::Normal), &proofs, Some(sample));
         let lines: Vec<&str> = lines.iter().map(|line| line.trim()).collect();
         let expected = [
-            "Proof:".to_owned(),
+            "Checks:".to_owned(),
             format!("FAILED       {name} node1         other: another machine answers there"),
-            format!("proved       {names} node1, node3  node3, 127.0.0.1"),
+            format!("ok           {names} node1, node3  node3, 127.0.0.1"),
             format!("not reached  {name} node1         nowhere: no such name"),
             "2 of 400 pairs of a client and a daemon were tried; dtls_verify: full tries them all"
                 .to_owned(),
@@ -392,7 +376,7 @@ mod tests {
         ];
         assert_eq!(lines, expected);
         // Quietly, what leads nowhere is not worth a line.
-        let quiet = super::proofs(style(Verbosity::Quiet), proofs, None);
+        let quiet = super::proofs(style(Verbosity::Quiet), &proofs, None);
         assert!(quiet.iter().all(|line| !line.starts_with("not reached")));
         assert!(quiet.iter().any(|line| line.starts_with("FAILED")));
     }

@@ -37,9 +37,9 @@ fn rows(finding: &Finding) -> Vec<Vec<Cell>> {
 fn advice(finding: &Finding) -> String {
     let mut text = format!("-> {}", finding.advice);
     if finding.mended_by_deploy {
-        text.push_str(" (the next deploy mends it)");
+        text.push_str(" (the next deploy fixes it)");
     } else if finding.refused_by_deploy {
-        text.push_str(" (deploy leaves this host alone until then)");
+        text.push_str(" (deploy skips this host until then)");
     }
     text
 }

@@ -18,6 +18,7 @@ pub mod masked;
 pub mod plain;
 mod plan;
 mod timings;
+mod verdict;
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

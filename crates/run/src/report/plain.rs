@@ -7,10 +7,10 @@ use std::io::Write as _;
 
 use super::layout::{plural, shorten, some_of, wrap};
 use super::timings::Timings;
-use super::{Style, Verbosity, certificates, clean, ending, findings, plan};
+use super::{Style, Verbosity, certificates, clean, ending, findings, plan, verdict};
 use base::event::{
-    CertificateCounts, CertificateStatus, Error, Event, Failure, FailureKind, Finding,
-    PlannedBatches, PlannedChange, Proof, Renderer, Sample,
+    CertificateCounts, CertificateStatus, Error, Event, Failure, Finding, PlannedBatches,
+    PlannedChange, Proof, Renderer, Sample,
 };
 
 /// Where a line belongs.
@@ -44,6 +44,8 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     findings: Vec<Finding>,
     timings: Timings,
     check: bool,
+    /// What the last lines repeat.
+    heard: verdict::Heard,
     /// Every host of the run.
     hosts: BTreeSet<String>,
     /// Those that have failed so far: before a plan, those it leaves out.
@@ -73,6 +75,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             findings: Vec::new(),
             timings: Timings::default(),
             check: false,
+            heard: verdict::Heard::default(),
             hosts: BTreeSet::new(),
             missing: BTreeSet::new(),
         }
@@ -105,23 +108,18 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
-    fn failed(&mut self, failure: &Failure) {
-        let word = match failure.kind {
-            FailureKind::Unreachable => "unreachable",
-            FailureKind::TimedOut => "does not answer",
-            FailureKind::Refused => "cannot be planned",
-            FailureKind::Undone => "failed, everything is as it was",
-            FailureKind::Failed => "FAILED",
-            FailureKind::Unknown => "OUTCOME UNKNOWN",
-            FailureKind::UndoFailed => "FAILED AND NOT UNDONE",
-        };
-        let word = format!("{}: {word}", failure.host);
+    /// Of one that is told word for word of another host already, why and what to do is not repeated.
+    fn failed(&mut self, failure: &Failure, is_known: bool) {
+        let word = format!("{}: {}", failure.host, verdict::words(failure.kind));
         self.said(
             0,
             "31",
             &word,
             &format!("({}): {}", failure.step, failure.message),
         );
+        if is_known {
+            return;
+        }
         for cause in &failure.causes {
             self.said(2, "2", "Caused by:", cause);
         }
@@ -179,9 +177,9 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
 fn interrupted(waiting: &[String]) -> String {
     let names: Vec<&str> = waiting.iter().map(String::as_str).collect();
     match names.as_slice() {
-        [] => "nothing new is begun".to_owned(),
+        [] => "no new step begins".to_owned(),
         names => format!(
-            "waiting until {} finished the current step or undid it; once more, and this ends at once",
+            "waiting until {} finish or undo the current step. Interrupt again to exit at once",
             some_of(names, 5)
         ),
     }
@@ -205,7 +203,7 @@ fn abandoned(hosts: &[String]) -> String {
     match names.as_slice() {
         [] => "no step is under way on any node".to_owned(),
         names => format!(
-            "{} finish or undo the current step by themselves, and the next run looks at what came of it",
+            "{} finish or undo the current step by themselves. The next run checks the outcome",
             some_of(names, 5)
         ),
     }
@@ -275,7 +273,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
     fn event(&mut self, event: &Event) {
         let style = self.style;
         let quiet = style.verbosity == Verbosity::Quiet;
-        match &clean::clean(event) {
+        let event = clean::clean(event);
+        let is_known = self.heard.hear(&event);
+        match &event {
             Event::Run {
                 inventory,
                 playbook,
@@ -320,13 +320,13 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {
                 self.missing.insert(failure.host.clone());
-                self.failed(failure);
+                self.failed(failure, is_known);
             }
             Event::NotBegun {
                 play,
                 hosts,
                 because,
-            } => self.said(0, "33", "not begun:", &not_begun(play, hosts, because)),
+            } => self.said(0, "33", "skipped:", &not_begun(play, hosts, because)),
             Event::Sampled(sample) => self.sampled = Some(sample.clone()),
             Event::Proof(proof) => self.proofs.push(proof.clone()),
             Event::Certificate(certificate) => self.certificates.push((**certificate).clone()),
@@ -360,8 +360,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 milliseconds,
             } => {
                 let proofs = std::mem::take(&mut self.proofs);
-                let mut lines = ending::proofs(style, proofs, self.sampled.take());
-                lines.extend(ending::recap(style, hosts, *milliseconds));
+                let mut lines = ending::proofs(style, &proofs, self.sampled.take());
+                lines.extend(ending::recap(style, hosts));
+                lines.extend(self.heard.lines(style, hosts, &proofs, *milliseconds));
                 self.last(&lines);
             }
         }

@@ -77,7 +77,7 @@ impl Run<'_> {
             };
             let restarts = now + if found.twice { 2 } else { 0 };
             let mut reasons = vec![match restarts {
-                0 => "restarted no more: it trusts the next CA alone".to_owned(),
+                0 => "restarted no more: it trusts the next CA only".to_owned(),
                 1 => "a new certificate; restarted once".to_owned(),
                 2 => "a new certificate; restarted twice".to_owned(),
                 times => format!("a new certificate; restarted {times} times"),
@@ -102,7 +102,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let (ca, name) = (&self.inventory.ca().name, &options.name);
         self.warn(Some(ca), format!(
-            "a mark keeps nobody out: dockerd has no list of revoked certificates. {name} is let in until every daemon has dropped the CA that signed its certificate"
+            "a mark alone rejects no client: dockerd has no list of revoked certificates. {name} is accepted until every daemon has dropped the CA that signed its certificate"
         ));
         let listed = |entry: &&Entry| {
             self.inventory
@@ -142,7 +142,7 @@ impl Run<'_> {
         }
         for host in self.hosts() {
             if !world.facts.contains_key(&host.name) {
-                self.warn(Some(&host.name), "it could not be looked at: the rollover waits for it, and what is revoked is let in meanwhile".to_owned());
+                self.warn(Some(&host.name), "it could not be checked: the rollover waits for it, and what is revoked is accepted meanwhile".to_owned());
             }
         }
         let stopping: Vec<(&str, Option<usize>)> = self

@@ -70,7 +70,7 @@ fn judge(is_let_in: bool, outcome: &str, tool: &str, said: String) -> (Verdict, 
         ("accepted", true) => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
         ("accepted", false) => (
             Verdict::Failed,
-            format!("{tool}: it was let in").trim().to_owned(),
+            format!("{tool}: it was accepted").trim().to_owned(),
         ),
         ("unproved", _) => (Verdict::NotProved, said),
         // Nothing is known of the daemon, and whether the client is served is not known either.

@@ -58,7 +58,7 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
     let mut proofs = Vec::new();
     let (verdict, seen) = match find_record(&output, "identity") {
         Ok((outcome, tool, said)) => match outcome.as_str() {
-            "accepted" => (Verdict::Failed, format!("{tool}: it was let in")),
+            "accepted" => (Verdict::Failed, format!("{tool}: it was accepted")),
             "refused" if refused_by_tls(&said) => {
                 (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
             }

@@ -43,7 +43,7 @@ pub enum Answer {
     PlainRefused,
     /// We do not accept its certificate.
     ServerCertificate(ServerFault),
-    /// The connection ended without a word.
+    /// The connection ended without a report.
     Closed(String),
     Timeout,
 }

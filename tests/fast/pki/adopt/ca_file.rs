@@ -74,7 +74,7 @@ fn the_command_of_the_hint_keeps_the_certificates() {
     let mut agent = agent(path);
     let error = adopt(&mut agent).unwrap_err();
     let hint = error.split_once(" | ").unwrap().1;
-    let command = hint.strip_prefix("keep the certificates alone: ").unwrap();
+    let command = hint.strip_prefix("keep only the certificates: ").unwrap();
     shell(path, command.split_once(';').unwrap().0);
     assert_eq!(
         fs::read(path.join("ca.pem")).unwrap(),

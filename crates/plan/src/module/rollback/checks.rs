@@ -83,7 +83,7 @@ pub(super) fn check_certificates(
             && !is_of_next
         {
             return Err(Refusal::new(format!(
-                "what is kept of {} was issued by {}, and the CA is {} now: nobody would accept it",
+                "what is kept of {} was issued by {}, and the CA is {} now: it would not be accepted",
                 file.path,
                 certificate.issuer(),
                 authority.subject()

@@ -1,0 +1,327 @@
+//! The last lines of a run: the totals, what failed and why, what was skipped, and the next command.
+//! A failed undo is the last failure named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ending::{FEW, outages};
+use super::layout::{self, Cell, plural, some_of};
+use super::{Style, plan};
+use base::event::{Event, Failure, FailureKind, HostRecap, Proof, Verdict};
+use base::shell;
+
+/// Hosts named for one cause before the rest are only counted.
+const NAMES: usize = 5;
+/// Hosts named in the argument of `--limit`; more are not worth typing.
+const LIMITED: usize = 20;
+
+/// What a run has told so far of what its last lines repeat.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    inventory: String,
+    check: bool,
+    /// Hosts of the run.
+    hosts: usize,
+    planned: usize,
+    failures: Vec<Failure>,
+    /// The hosts that failed, and those that were skipped because of them.
+    skipped: BTreeMap<Vec<String>, BTreeSet<String>>,
+    interrupted: bool,
+    incomplete: bool,
+}
+
+impl Heard {
+    /// Takes in an event. Says whether it is a failure that was told of another host before, word
+    /// for word.
+    pub(super) fn hear(&mut self, event: &Event) -> bool {
+        match event {
+            Event::Run {
+                inventory,
+                check,
+                hosts,
+                ..
+            } => {
+                inventory.clone_into(&mut self.inventory);
+                self.check = *check;
+                self.hosts = hosts.len();
+            }
+            Event::Plan { changes, .. } => self.planned += changes.len(),
+            Event::Step { stopped: true, .. } => self.incomplete = true,
+            Event::Interrupted { .. } | Event::Stopped { .. } => self.interrupted = true,
+            Event::NotBegun { hosts, because, .. } => {
+                let skipped = self.skipped.entry(because.clone()).or_default();
+                skipped.extend(hosts.iter().cloned());
+            }
+            Event::Failed(failure) => {
+                let is_known = self
+                    .failures
+                    .iter()
+                    .any(|known| cause(known) == cause(failure) && known.causes == failure.causes);
+                self.failures.push(failure.clone());
+                return is_known;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    /// The last lines.
+    pub(super) fn lines(
+        &self,
+        style: Style,
+        hosts: &[HostRecap],
+        proofs: &[Proof],
+        milliseconds: u128,
+    ) -> Vec<String> {
+        let mut lines = self.totals(style, hosts, proofs, milliseconds);
+        let mut rows = self.left_out();
+        rows.extend(failed_checks(proofs));
+        rows.extend(self.failed());
+        lines.extend(layout::table(&rows, style.width, 2, style.colour));
+        for next in self.next(proofs) {
+            for (index, line) in layout::wrap(&format!("Next: {next}"), style.width)
+                .iter()
+                .enumerate()
+            {
+                lines.push(match (index, line.strip_prefix("Next:")) {
+                    (0, Some(rest)) => format!("{}{rest}", style.bold("Next:")),
+                    (0, None) => line.clone(),
+                    _ => format!("  {line}"),
+                });
+            }
+        }
+        lines
+    }
+
+    fn totals(
+        &self,
+        style: Style,
+        hosts: &[HostRecap],
+        proofs: &[Proof],
+        milliseconds: u128,
+    ) -> Vec<String> {
+        let count = |is: fn(&HostRecap) -> bool| hosts.iter().filter(|host| is(host)).count();
+        let changed = count(|host| host.changed > 0);
+        let failed: BTreeSet<&str> = self
+            .failures
+            .iter()
+            .filter(|failure| !is_away(failure.kind))
+            .map(|failure| failure.host.as_str())
+            .collect();
+        let unreachable = count(|host| host.unreachable);
+        let skipped = count(|host| host.skipped > 0);
+        let mut parts = vec![plural(hosts.len(), "host")];
+        parts.push(match (self.check, self.planned, changed) {
+            (true, 0, _) => "nothing to change".to_owned(),
+            (true, planned, _) => format!("{} would be made", plural(planned, "change")),
+            (false, _, 0) => "nothing changed".to_owned(),
+            (false, _, changed) => format!("{changed} changed"),
+        });
+        let of = |count: usize, word: &str| (count > 0).then(|| format!("{count} {word}"));
+        parts.extend(of(failed.len(), "failed"));
+        parts.extend(of(unreachable, "unreachable"));
+        parts.extend(of(skipped, "skipped"));
+        let checks = Checks::of(proofs);
+        let text = format!(
+            "{}{}{}; took {}.{:02} s",
+            parts.join(", "),
+            checks.described(),
+            outages(hosts),
+            milliseconds / 1000,
+            (milliseconds % 1000) / 10
+        );
+        let is_failed = !self.failures.is_empty() || unreachable > 0 || checks.failed > 0;
+        let (word, colour) = if self.interrupted {
+            ("Interrupted:", "33")
+        } else if is_failed {
+            ("Failed:", "31")
+        } else if self.incomplete || skipped > 0 || checks.not_checked > 0 {
+            ("Incomplete:", "33")
+        } else {
+            ("Done:", "32")
+        };
+        let mut lines = layout::wrap(&format!("{word} {text}"), style.width);
+        if let Some(first) = lines.first_mut() {
+            if let Some(rest) = first.strip_prefix(word) {
+                *first = format!("{}{rest}", style.paint(colour, word));
+            }
+        }
+        lines
+    }
+
+    fn left_out(&self) -> Vec<Vec<Cell>> {
+        let rows = self.skipped.iter().map(|(because, hosts)| {
+            let because: Vec<&str> = because.iter().map(String::as_str).collect();
+            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+            vec![
+                Cell::painted("skipped", "33"),
+                some_of(&hosts, NAMES).into(),
+                format!("because {} failed", some_of(&because, NAMES)).into(),
+            ]
+        });
+        rows.collect()
+    }
+
+    /// One row for each cause, the worst last.
+    fn failed(&self) -> Vec<Vec<Cell>> {
+        let mut groups: BTreeMap<(u8, String), Vec<&Failure>> = BTreeMap::new();
+        for failure in &self.failures {
+            let key = (severity(failure.kind), cause(failure));
+            groups.entry(key).or_default().push(failure);
+        }
+        let row = |((_, cause), group): ((u8, String), Vec<&Failure>)| {
+            let first = group.first()?;
+            let mut names: Vec<&str> = group.iter().map(|one| one.host.as_str()).collect();
+            names.dedup();
+            let what = match names.as_slice() {
+                [_] => format!("{}: {}", first.step, first.message),
+                _ => cause,
+            };
+            Some(vec![
+                Cell::painted(brief(first.kind), "31"),
+                some_of(&names, NAMES).into(),
+                what.into(),
+            ])
+        };
+        groups.into_iter().filter_map(row).collect()
+    }
+
+    /// What to do next, where something is left to do.
+    fn next(&self, proofs: &[Proof]) -> Vec<String> {
+        let worst = self.failures.iter().map(|one| severity(one.kind)).max();
+        let hints: BTreeSet<&str> = self
+            .failures
+            .iter()
+            .filter(|failure| Some(severity(failure.kind)) == worst)
+            .filter_map(|failure| failure.hint.as_deref())
+            .collect();
+        if !hints.is_empty() {
+            return hints.into_iter().take(2).map(str::to_owned).collect();
+        }
+        let mut about: BTreeSet<&str> = self
+            .failures
+            .iter()
+            .map(|failure| failure.host.as_str())
+            .collect();
+        let of_daemons = proofs
+            .iter()
+            .filter(|proof| proof.verdict == Verdict::Failed)
+            .map(|proof| proof.to.as_str());
+        about.extend(of_daemons);
+        if about.is_empty() {
+            return Vec::new();
+        }
+        let are_away = worst.is_some() && self.failures.iter().all(|one| is_away(one.kind));
+        let command = if are_away { "check-access" } else { "doctor" };
+        let limit = if self.hosts > FEW && about.len() <= LIMITED {
+            let names: Vec<&str> = about.into_iter().collect();
+            format!(" --limit {}", shell::quote(&names.join(",")))
+        } else {
+            String::new()
+        };
+        let inventory = shlex::try_quote(&self.inventory)
+            .map_or_else(|_| shell::quote(&self.inventory), Into::into);
+        vec![format!("dtls-deploy {command} {inventory}{limit}")]
+    }
+}
+
+/// Checks by their verdicts.
+struct Checks {
+    ok: usize,
+    failed: usize,
+    not_checked: usize,
+}
+
+impl Checks {
+    fn of(proofs: &[Proof]) -> Self {
+        let of = |verdict| proofs.iter().filter(|one| one.verdict == verdict).count();
+        Self {
+            ok: of(Verdict::Proved),
+            failed: of(Verdict::Failed),
+            not_checked: of(Verdict::NotProved) + of(Verdict::Unreachable),
+        }
+    }
+
+    /// "; 8 checks ok, 1 failed".
+    fn described(&self) -> String {
+        if self.ok + self.failed + self.not_checked == 0 {
+            return String::new();
+        }
+        let mut text = format!("; {} ok", plural(self.ok, "check"));
+        for (count, word) in [(self.failed, "failed"), (self.not_checked, "not made")] {
+            if count > 0 {
+                text.push_str(&format!(", {count} {word}"));
+            }
+        }
+        text
+    }
+}
+
+/// One row for each check that failed.
+fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
+    let mut groups: BTreeMap<_, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+    for proof in proofs {
+        if proof.verdict == Verdict::Failed {
+            let (to, from) = groups.entry(proof.check).or_default();
+            to.insert(&proof.to);
+            from.insert(&proof.from);
+        }
+    }
+    let named = |names: BTreeSet<&str>| some_of(&names.into_iter().collect::<Vec<_>>(), NAMES);
+    let row = |(check, (to, from)): (base::event::Check, _)| {
+        vec![
+            Cell::painted("failed check", "31"),
+            named(to).into(),
+            format!("{}, from {}", check.title(), named(from)).into(),
+        ]
+    };
+    groups.into_iter().map(row).collect()
+}
+
+/// The step and the message, without the host's own name: hosts that fail alike have one cause.
+fn cause(failure: &Failure) -> String {
+    let message = plan::without_name(&failure.message, &failure.host);
+    format!("{}: {message}", failure.step)
+}
+
+fn is_away(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::Unreachable | FailureKind::TimedOut)
+}
+
+/// The worst has the highest number.
+const fn severity(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::Unreachable => 0,
+        FailureKind::TimedOut => 1,
+        FailureKind::Refused => 2,
+        FailureKind::Undone => 3,
+        FailureKind::Failed => 4,
+        FailureKind::Unknown => 5,
+        FailureKind::UndoFailed => 6,
+    }
+}
+
+/// The same in the last lines.
+const fn brief(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::TimedOut => "no answer",
+        FailureKind::Refused => "refused",
+        FailureKind::Undone => "undone",
+        FailureKind::Failed => "FAILED",
+        FailureKind::Unknown => "UNKNOWN",
+        FailureKind::UndoFailed => "NOT UNDONE",
+    }
+}
+
+/// How a failure ended.
+pub(super) const fn words(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::TimedOut => "does not answer",
+        FailureKind::Refused => "refused, nothing was changed",
+        FailureKind::Undone => "failed, everything is as it was",
+        FailureKind::Failed => "FAILED",
+        FailureKind::Unknown => "OUTCOME UNKNOWN",
+        FailureKind::UndoFailed => "FAILED AND NOT UNDONE",
+    }
+}
