@@ -7,15 +7,30 @@ use base::event::{
     CertificateCounts, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
 
-/// Characters of the bar that shows how much of a life is over.
+/// Characters of the bar that shows how much of the validity period is over.
 const BAR: usize = 10;
+/// Columns that a table of certificates needs.
+const ROOM: usize = 100;
+const HEADING: [&str; 6] = [
+    "STATE",
+    "HOST",
+    "CERTIFICATE",
+    "EXPIRES IN",
+    "LIFETIME",
+    "DETAILS",
+];
 
 /// The table. Copies in docker contexts that are as they should be are shown
 /// with `-v` only, and with `-q` nothing that is.
 pub(super) fn certificates(style: Style, certificates: &[CertificateStatus]) -> Vec<String> {
     let verbose = style.verbosity == Verbosity::Verbose;
     let shown = certificates.iter().filter(|one| is_shown(style, one));
-    let rows: Vec<Vec<Cell>> = shown.map(|one| row(one, verbose)).collect();
+    let mut rows: Vec<Vec<Cell>> = shown.map(|one| row(one, verbose)).collect();
+    // In little room the rows are no columns.
+    if !rows.is_empty() && style.width.is_none_or(|width| width >= ROOM) {
+        let titles = HEADING.map(|title| Cell::painted(title, "1"));
+        rows.insert(0, titles.to_vec());
+    }
     table(&rows, style.width, 0, style.colour)
 }
 
@@ -58,7 +73,7 @@ fn left(text: &CertificateText) -> String {
     }
 }
 
-/// `[######----]`: so much of its life is over.
+/// `[######----]`: so much of its validity period is over.
 fn bar(used: u8) -> String {
     let full = (usize::from(used) * BAR).div_ceil(100).min(BAR);
     format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full))
@@ -69,7 +84,7 @@ fn said(one: &CertificateStatus, verbose: bool) -> String {
     let mut parts = one.drift.clone();
     parts.extend(one.due.clone());
     if let Some(text) = &one.certificate {
-        parts.push(format!("ends {}", text.not_after.date()));
+        parts.push(format!("expires on {}", text.not_after.date()));
         parts.push(text.subject.clone());
         if !text.sans.is_empty() {
             parts.push(text.sans.join(" "));

@@ -2,6 +2,7 @@
 //! A failed undo is the last failure named.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use super::ending::{FEW, outages};
 use super::layout::{self, Cell, plural, some_of};
@@ -140,10 +141,10 @@ impl Heard {
             ("Done:", "32")
         };
         let mut lines = layout::wrap(&format!("{word} {text}"), style.width);
-        if let Some(first) = lines.first_mut() {
-            if let Some(rest) = first.strip_prefix(word) {
-                *first = format!("{}{rest}", style.paint(colour, word));
-            }
+        if let Some(first) = lines.first_mut()
+            && let Some(rest) = first.strip_prefix(word)
+        {
+            *first = format!("{}{rest}", style.paint(colour, word));
         }
         lines
     }
@@ -249,7 +250,7 @@ impl Checks {
         let mut text = format!("; {} ok", plural(self.ok, "check"));
         for (count, word) in [(self.failed, "failed"), (self.not_checked, "not made")] {
             if count > 0 {
-                text.push_str(&format!(", {count} {word}"));
+                let _ = write!(text, ", {count} {word}");
             }
         }
         text
