@@ -105,7 +105,7 @@ fn a_command_that_fails_stops_its_host_alone() {
     );
     let run = lab.run(&[&inventory, &strict]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
-    let said = "not begun: node1, node2 (Later), because node3 failed before";
+    let said = "skipped: node1, node2 (Later), because node3 failed before";
     assert!(run.stdout.contains(said), "{}", run.stdout);
     lab.exec("node1", "test ! -e /tmp/later && rm /tmp/after");
 

@@ -212,7 +212,7 @@ fn rollback_refuses_a_certificate_of_another_ca() {
     let run = lab.run(&[&["rollback", &inventory][..], &named].concat());
     assert_eq!(run.code, 4, "{}", run.stdout);
     assert!(
-        run.stdout.contains("nobody would accept it"),
+        run.stdout.contains("it would not be accepted"),
         "{}",
         run.stdout
     );

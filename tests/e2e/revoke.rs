@@ -145,7 +145,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     println!("{}", run.stdout);
     assert!(
         run.stdout.contains(
-            "nobody is let in any more with what was revoked: the client certificate of node2"
+            "revoked certificates are rejected: the client certificate of node2"
         ),
         "{}",
         said(&run)

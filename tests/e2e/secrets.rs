@@ -219,7 +219,7 @@ fn a_key_in_ca_pem_stays_on_the_ca_node() {
         assert_eq!(found, "", "{node}");
     }
     // The command of the hint puts it right, and then there is nothing to do.
-    let hint = said.split_once("keep the certificates alone: ").unwrap().1;
+    let hint = said.split_once("keep only the certificates: ").unwrap().1;
     lab.exec("node2", hint.split_once(';').unwrap().0);
     let run = lab.deploy(&[&inventory, "--check"]);
     assert!(!run.stdout.contains("/ca.pem"), "{}", run.stdout);
