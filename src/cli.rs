@@ -17,6 +17,7 @@ mod arguments;
 mod authority;
 mod candidates;
 mod completions;
+mod defaults;
 mod doctor;
 mod duration;
 mod env;
@@ -270,8 +271,7 @@ pub fn main() -> ExitCode {
         eprint!("{}", overview::text());
         return ExitCode::from(Exit::Usage as u8);
     }
-    let named = std::env::var_os("DTLS_INVENTORY");
-    let words = match words::understood(&Cli::command(), &words, named, &Path::exists) {
+    let words = match complete(&words) {
         Ok(words) => words,
         Err(error) => {
             eprintln!("Error: {error}");
@@ -279,79 +279,91 @@ pub fn main() -> ExitCode {
         }
     };
     let command = help::complete(Cli::command()).override_help(overview::text());
-    let cli = match Cli::from_arg_matches(&command.get_matches_from(words)) {
-        Ok(cli) => cli,
+    match Cli::from_arg_matches(&command.get_matches_from(words)) {
+        Ok(cli) => cli.main(),
         Err(error) => error.exit(),
-    };
-    let exit = match (cli.command, cli.deploy) {
-        (Some(Command::CaAgent), _) => return pki::agent_main(),
-        (Some(Command::Schedule(action)), _) => return schedule::main(&action),
-        (Some(Command::Init(arguments)), _) => init::main(arguments),
-        (Some(Command::Env(arguments)), _) => env::main(&arguments),
-        (Some(Command::History(arguments)), _) => history::main(&arguments),
-        (Some(Command::Schema), _) => schema::main(),
-        (Some(Command::Completions(arguments)), _) => completions::main(&arguments),
-        (Some(Command::Man(arguments)), _) => man::main(&arguments),
-        (Some(Command::CheckAccess(access)), _) => {
-            let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));
-            let options = access.options();
-            let (inventory, common) = (&access.inventory, &access.common);
-            let book = Book::Access {
-                needs_authority: access.needs_ca,
-            };
-            run(inventory, common, &book, &options, &journal)
-        }
-        (Some(Command::Adopt(arguments)), _) => authority::adopt(*arguments),
-        (Some(Command::Ca(command)), _) => authority::ca(*command),
-        (Some(Command::Verify { inventory, common }), _) => {
-            let book = Book::Shipped("verify");
-            run(
+    }
+}
+
+/// The words as clap takes them, with what the environment and `dtls-deploy.toml` say.
+fn complete(words: &[OsString]) -> Result<Vec<OsString>, Box<dyn std::error::Error>> {
+    let named = std::env::var_os("DTLS_INVENTORY");
+    let words = words::understood(&Cli::command(), words, named, &Path::exists)?;
+    Ok(defaults::added(&Cli::command(), words)?)
+}
+
+impl Cli {
+    fn main(self) -> ExitCode {
+        let exit = match (self.command, self.deploy) {
+            (Some(Command::CaAgent), _) => return pki::agent_main(),
+            (Some(Command::Schedule(action)), _) => return schedule::main(&action),
+            (Some(Command::Init(arguments)), _) => init::main(arguments),
+            (Some(Command::Env(arguments)), _) => env::main(&arguments),
+            (Some(Command::History(arguments)), _) => history::main(&arguments),
+            (Some(Command::Schema), _) => schema::main(),
+            (Some(Command::Completions(arguments)), _) => completions::main(&arguments),
+            (Some(Command::Man(arguments)), _) => man::main(&arguments),
+            (Some(Command::CheckAccess(access)), _) => {
+                let journal = Journal::kept_in(journal::directory(|name| std::env::var_os(name)));
+                let options = access.options();
+                let (inventory, common) = (&access.inventory, &access.common);
+                let book = Book::Access {
+                    needs_authority: access.needs_ca,
+                };
+                run(inventory, common, &book, &options, &journal)
+            }
+            (Some(Command::Adopt(arguments)), _) => authority::adopt(*arguments),
+            (Some(Command::Ca(command)), _) => authority::ca(*command),
+            (Some(Command::Verify { inventory, common }), _) => {
+                let book = Book::Shipped("verify");
+                run(
+                    &inventory,
+                    &common,
+                    &book,
+                    &common.options(),
+                    &Journal::off(),
+                )
+            }
+            (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
+            (Some(Command::Revoke(arguments)), _) => revoke::main(*arguments),
+            (Some(Command::Status(arguments)), _) => status::main(&arguments),
+            (Some(Command::Doctor(arguments)), _) => doctor::main(&arguments),
+            (
+                Some(Command::Rollback {
+                    inventory,
+                    common,
+                    change,
+                    readmitting,
+                }),
+                _,
+            ) => run(
                 &inventory,
                 &common,
-                &book,
-                &common.options(),
-                &Journal::off(),
-            )
-        }
-        (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
-        (Some(Command::Revoke(arguments)), _) => revoke::main(*arguments),
-        (Some(Command::Status(arguments)), _) => status::main(&arguments),
-        (Some(Command::Doctor(arguments)), _) => doctor::main(&arguments),
-        (
-            Some(Command::Rollback {
-                inventory,
-                common,
-                change,
-                readmitting,
-            }),
-            _,
-        ) => run(
-            &inventory,
-            &common,
-            &Book::Shipped("rollback"),
-            &Options {
-                allowed: readmitting.allowed(),
-                ..change.options(&common)
-            },
-            &change.journal(),
-        ),
-        (
-            Some(Command::Remove {
-                inventory,
-                common,
-                change,
-            }),
-            _,
-        ) => run(
-            &inventory,
-            &common,
-            &Book::Shipped("remove"),
-            &change.options(&common),
-            &change.journal(),
-        ),
-        (Some(Command::Deploy(deploy)), _) => deploy.main(),
-        (Some(Command::Plan(deploy)), _) => deploy.only_shown().main(),
-        (None, deploy) => deploy.main(),
-    };
-    ExitCode::from(exit as u8)
+                &Book::Shipped("rollback"),
+                &Options {
+                    allowed: readmitting.allowed(),
+                    ..change.options(&common)
+                },
+                &change.journal(),
+            ),
+            (
+                Some(Command::Remove {
+                    inventory,
+                    common,
+                    change,
+                }),
+                _,
+            ) => run(
+                &inventory,
+                &common,
+                &Book::Shipped("remove"),
+                &change.options(&common),
+                &change.journal(),
+            ),
+            (Some(Command::Deploy(deploy)), _) => deploy.main(),
+            (Some(Command::Plan(deploy)), _) => deploy.only_shown().main(),
+            (None, deploy) => deploy.main(),
+        };
+        ExitCode::from(exit as u8)
+    }
 }

@@ -195,7 +195,7 @@ fn unknown() -> String {
 /// The account that owns the key.
 fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
     facts.regular(key).map_or_else(
-        || "nobody: the key is missing".to_owned(),
+        || "no one: the key is missing".to_owned(),
         |file| format!("{} on {}", file.owner, host.name),
     )
 }

@@ -55,7 +55,9 @@ fn the_second_daemon_begins_when_the_first_is_confirmed() {
         "{said}"
     );
     assert!(
-        said.contains("other clients are rejected was not checked on node3, node4: dtls_verify is own"),
+        said.contains(
+            "other clients are rejected was not checked on node3, node4: dtls_verify is own"
+        ),
         "{said}"
     );
     assert!(

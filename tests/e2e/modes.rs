@@ -99,7 +99,7 @@ fn a_daemon_is_open_to_everybody_only_where_that_is_understood() {
         let open = lab.inventory(&format!("{UNDERSTOOD}dtls_config_style: {style}\n"));
         let run = lab.deploy(&[&open]);
         assert!(
-            run.stdout.contains("danger: node3: EVERYBODY"),
+            run.stdout.contains("danger: node3: ANYONE WHO CAN CONNECT"),
             "{}",
             run.stdout
         );
@@ -256,7 +256,7 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
     let run = lab.deploy(&[&guides]);
     let line = |run: &crate::lab::Run, begin: &str| {
         let mut lines = run.stdout.lines();
-        let found = lines.find(|line| line.starts_with(begin) && line.contains("the same under "));
+        let found = lines.find(|line| line.starts_with(begin) && line.contains("serves it under "));
         found.unwrap_or_default().to_owned()
     };
     let proved = line(&run, "ok ");

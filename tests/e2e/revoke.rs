@@ -144,9 +144,8 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     let run = lab.deploy(&["revoke", &one, "node2", "--yes"]);
     println!("{}", run.stdout);
     assert!(
-        run.stdout.contains(
-            "revoked certificates are rejected: the client certificate of node2"
-        ),
+        run.stdout
+            .contains("revoked certificates are rejected: the client certificate of node2"),
         "{}",
         said(&run)
     );

@@ -35,3 +35,4 @@ mod schema;
 #[path = "../support/spelling.rs"]
 mod spelling;
 mod wording;
+mod words;

@@ -13,7 +13,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn files_in(folder: &str, ending: &str) -> Vec<PathBuf> {
+pub fn files_in(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(root().join(folder)).unwrap() {
         let path = entry.unwrap().path();
@@ -37,7 +37,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-fn read(path: &Path) -> String {
+pub fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -298,7 +298,7 @@ fn the_site_is_built() {
         for link in html.split("href=\"").skip(1) {
             let link = link.split('"').next().unwrap();
             let (file, place) = link.split_once('#').unwrap_or((link, ""));
-            let is_page = file.is_empty() || file.ends_with(".html");
+            let is_page = file.is_empty() || Path::new(file).extension() == Some("html".as_ref());
             if file.starts_with("http") || !is_page {
                 continue;
             }

@@ -82,7 +82,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// The code of a file without tests, comments and line breaks.
-fn code(path: &Path) -> String {
+pub fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).unwrap();
     let own = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let lines = own.lines().map(str::trim);

@@ -290,7 +290,7 @@ fn listen(value: &Found, context: &mut Context) -> Option<Listen> {
             let message = format!("{} is a local socket", quoted(text));
             return value.refuse(
                 message,
-                "whether there is one is said with dtls_local_socket: true or false",
+                "set dtls_local_socket: true or false instead",
                 context,
             );
         }

@@ -380,7 +380,7 @@ impl Transaction {
             if let Some(reload) = &self.reload {
                 let unit = reload.unit.as_str();
                 script.statement(format!(
-                    "{} || {{ {}; record failed reload 'dockerd was told to read daemon.json anew, and nothing says that live-restore is on now'; give_up reload; }}",
+                    "{} || {{ {}; record failed reload 'dockerd was asked to reload daemon.json, and there is no sign that live-restore is on now'; give_up reload; }}",
                     call("enable_live_restore", &[unit]),
                     call("journal_tail", &[unit]),
                 ));

@@ -62,10 +62,14 @@ fn kept_out(holder: &Host, inventory: &Inventory) -> Option<Note> {
         danger: false,
         host: holder.name.clone(),
         text: format!(
-            "{}with dtls_client_mode: {} it shows no certificate, and {named} {} nobody in without one: they reject it, as declared",
+            "{}with dtls_client_mode: {} it shows no certificate, and {named} {} clients without one: it is rejected, as declared",
             whose(holder),
             mode.word(),
-            if closed.len() == 1 { "lets" } else { "let" }
+            if closed.len() == 1 {
+                "rejects"
+            } else {
+                "reject"
+            }
         ),
     })
 }

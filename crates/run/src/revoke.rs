@@ -333,7 +333,7 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
         .collect();
     let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
-            None => "dtls-deploy status INVENTORY shows whom there are certificates of. What an adopted CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca INVENTORY keeps out all of it".to_owned(),
+            None => "dtls-deploy status INVENTORY lists the certificates. What a CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca INVENTORY rejects all of it".to_owned(),
         };
     Err(RunError::Refused {
         host: None,

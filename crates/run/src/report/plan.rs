@@ -116,7 +116,7 @@ const ITSELF: &str = "it";
 
 /// A change's subject without the host's own name: "client certificate for it".
 /// Two hosts whose subjects differ in nothing else have the same change.
-pub(super) fn without_name(what: &str, host: &str) -> String {
+fn without_name(what: &str, host: &str) -> String {
     let words = what.split(' ').map(|word| match word.strip_suffix(host) {
         Some(before) if before.is_empty() || before.ends_with('@') => format!("{before}{ITSELF}"),
         _ => word.to_owned(),

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::Style;
 use super::ending::{FEW, outages};
 use super::layout::{self, Cell, plural, some_of};
-use super::{Style, plan};
 use base::event::{Event, Failure, FailureKind, HostRecap, Proof, Verdict};
 use base::shell;
 
@@ -53,10 +53,10 @@ impl Heard {
                 skipped.extend(hosts.iter().cloned());
             }
             Event::Failed(failure) => {
-                let is_known = self
-                    .failures
-                    .iter()
-                    .any(|known| cause(known) == cause(failure) && known.causes == failure.causes);
+                let is_known = self.failures.iter().any(|known| {
+                    known.causes == failure.causes
+                        && alike(known, &known.message) == alike(failure, &failure.message)
+                });
                 self.failures.push(failure.clone());
                 return is_known;
             }
@@ -166,37 +166,43 @@ impl Heard {
     fn failed(&self) -> Vec<Vec<Cell>> {
         let mut groups: BTreeMap<(u8, String), Vec<&Failure>> = BTreeMap::new();
         for failure in &self.failures {
-            let key = (severity(failure.kind), cause(failure));
+            let key = (severity(failure.kind), alike(failure, &failure.message));
             groups.entry(key).or_default().push(failure);
         }
-        let row = |((_, cause), group): ((u8, String), Vec<&Failure>)| {
+        let row = |group: Vec<&Failure>| {
             let first = group.first()?;
             let mut names: Vec<&str> = group.iter().map(|one| one.host.as_str()).collect();
             names.dedup();
-            let what = match names.as_slice() {
-                [_] => format!("{}: {}", first.step, first.message),
-                _ => cause,
+            let example = if group.iter().all(|one| one.message == first.message) {
+                ""
+            } else {
+                "for example, "
             };
             Some(vec![
                 Cell::painted(brief(first.kind), "31"),
                 some_of(&names, NAMES).into(),
-                what.into(),
+                format!("{}: {example}{}", first.step, first.message).into(),
             ])
         };
-        groups.into_iter().filter_map(row).collect()
+        groups.into_values().filter_map(row).collect()
     }
 
     /// What to do next, where something is left to do.
     fn next(&self, proofs: &[Proof]) -> Vec<String> {
         let worst = self.failures.iter().map(|one| severity(one.kind)).max();
-        let hints: BTreeSet<&str> = self
+        let hints: BTreeMap<String, &String> = self
             .failures
             .iter()
             .filter(|failure| Some(severity(failure.kind)) == worst)
-            .filter_map(|failure| failure.hint.as_deref())
+            .filter_map(|failure| {
+                Some((
+                    alike(failure, failure.hint.as_ref()?),
+                    failure.hint.as_ref()?,
+                ))
+            })
             .collect();
         if !hints.is_empty() {
-            return hints.into_iter().take(2).map(str::to_owned).collect();
+            return hints.into_values().take(2).cloned().collect();
         }
         let mut about: BTreeSet<&str> = self
             .failures
@@ -278,10 +284,14 @@ fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
     groups.into_iter().map(row).collect()
 }
 
-/// The step and the message, without the host's own name: hosts that fail alike have one cause.
-fn cause(failure: &Failure) -> String {
-    let message = plan::without_name(&failure.message, &failure.host);
-    format!("{}: {message}", failure.step)
+/// The step and a text of it without names and numbers: hosts that fail alike have one cause.
+fn alike(failure: &Failure, text: &str) -> String {
+    let text = text.replace(&failure.host, "#");
+    let text: String = text
+        .chars()
+        .map(|letter| if letter.is_ascii_digit() { '#' } else { letter })
+        .collect();
+    format!("{}: {text}", failure.step)
 }
 
 fn is_away(kind: FailureKind) -> bool {

@@ -136,7 +136,7 @@ impl Run<'_> {
             .collect();
         if !outside.is_empty() {
             self.warn(Some(ca), format!(
-                "others outside the inventory hold certificates of this CA, and it is not replaced before they are in the inventory, revoked too, or let go with --abandon NAME: {}",
+                "others outside the inventory hold certificates of this CA. It is not replaced until they are in the inventory, are revoked too, or are abandoned with --abandon NAME: {}",
                 outside.join(", ")
             ));
         }

@@ -1,0 +1,172 @@
+//! `dtls-deploy.toml` beside the inventory: options that every command line there would repeat.
+//!
+//! The file may come with somebody else's inventory, so it says nothing that runs a program, names
+//! a secret or leads out of its directory, and `--untrusted` does not read it.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Command};
+use serde::Deserialize;
+
+use base::file::{self, FileFault};
+
+const NAME: &str = "dtls-deploy.toml";
+/// More is no file of defaults.
+const LARGEST: u64 = 64 * 1024;
+
+/// Why the defaults cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DefaultsError {
+    #[error("{} cannot be read: {fault}", path.display())]
+    Unreadable { path: PathBuf, fault: FileFault },
+    #[error("{} cannot be used\n{error}", path.display())]
+    Wrong {
+        path: PathBuf,
+        error: toml::de::Error,
+    },
+    #[error("{}: log = {log:?} is not a file below the inventory's directory whose name ends in .jsonl", path.display())]
+    Log { path: PathBuf, log: PathBuf },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    /// Hosts at one time.
+    forks: Option<u16>,
+    /// auto, plain or json.
+    output: Option<String>,
+    /// As `--timeout` takes it.
+    timeout: Option<String>,
+    /// A file below the directory, with .jsonl at its end.
+    log: Option<PathBuf>,
+}
+
+/// The words with the defaults of their inventory's directory, for what they do not say
+/// themselves. Words that are no command line stay as they are: clap says why.
+///
+/// # Errors
+/// A file that is there and cannot be used.
+pub(super) fn added(
+    program: &Command,
+    mut words: Vec<OsString>,
+) -> Result<Vec<OsString>, DefaultsError> {
+    let Ok(matches) = program.clone().try_get_matches_from(&words) else {
+        return Ok(words);
+    };
+    let (mut depth, mut inner) = (1, &matches);
+    while let Some((_, next)) = inner.subcommand() {
+        (depth, inner) = (depth + 1, next);
+    }
+    let inventory = inner.try_get_one::<PathBuf>("inventory").ok().flatten();
+    let is_trusted = matches!(inner.try_get_one::<bool>("untrusted"), Ok(Some(false)));
+    if let Some(inventory) = inventory.filter(|_| is_trusted) {
+        let directory = inventory.parent().unwrap_or(Path::new(""));
+        let flags = flags(directory, inner)?;
+        words.splice(depth..depth, flags);
+    }
+    Ok(words)
+}
+
+/// The options that the file says and the command line does not.
+fn flags(directory: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, DefaultsError> {
+    let path = directory.join(NAME);
+    let text = match file::read_in_place(&path, LARGEST) {
+        Ok(text) => text,
+        Err(FileFault::Missing) => return Ok(Vec::new()),
+        Err(fault) => return Err(DefaultsError::Unreadable { path, fault }),
+    };
+    let defaults: Defaults = match toml::from_str(&text) {
+        Ok(defaults) => defaults,
+        Err(error) => return Err(DefaultsError::Wrong { path, error }),
+    };
+    if let Some(log) = &defaults.log {
+        let is_below = log
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        let is_log = log.extension().is_some_and(|ending| ending == "jsonl");
+        if !is_below || !is_log {
+            let log = log.clone();
+            return Err(DefaultsError::Log { path, log });
+        }
+    }
+    let said = [
+        (
+            "forks",
+            defaults.forks.map(|forks| forks.to_string().into()),
+        ),
+        ("output", defaults.output.map(OsString::from)),
+        ("timeout", defaults.timeout.map(OsString::from)),
+        ("log", defaults.log.map(|log| directory.join(log).into())),
+    ];
+    let mut flags = Vec::new();
+    for (option, value) in said {
+        let Some(value) = value else { continue };
+        let is_taken = matches.try_contains_id(option).is_ok();
+        if is_taken && matches.value_source(option) != Some(ValueSource::CommandLine) {
+            let mut flag = OsString::from(format!("--{option}="));
+            flag.push(value);
+            flags.push(flag);
+        }
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory as _;
+
+    fn with(file: &str, line: &str) -> Result<String, String> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(NAME), file).unwrap();
+        let root = directory.path().to_str().unwrap();
+        let line = line.replace("i.yaml", &format!("{root}/i.yaml"));
+        let words = line.split(' ').map(OsString::from).collect();
+        let words = added(&Cli::command(), words).map_err(|error| error.to_string())?;
+        let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+        Ok(words.join(" ").replace(&format!("{root}/"), ""))
+    }
+
+    #[test]
+    fn what_the_command_line_says_counts() {
+        let file = "forks = 5\noutput = \"plain\"\nlog = \"runs/all.jsonl\"\n";
+        for (line, expected) in [
+            (
+                "x i.yaml",
+                "x --forks=5 --output=plain --log=runs/all.jsonl i.yaml",
+            ),
+            (
+                "x rotate i.yaml -f 2",
+                "x rotate --output=plain --log=runs/all.jsonl i.yaml -f 2",
+            ),
+            (
+                "x i.yaml --untrusted --check",
+                "x i.yaml --untrusted --check",
+            ),
+            ("x history", "x history"),
+            ("x i.yaml --no-such-option", "x i.yaml --no-such-option"),
+        ] {
+            assert_eq!(with(file, line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_runs_programs_or_leads_out_is_refused() {
+        for file in [
+            "ca_passphrase_command = \"cat /etc/shadow\"",
+            "ca_passphrase_file = \"x\"",
+            "ssh_config = \"x\"",
+            "forks = \"many\"",
+            "forks",
+            "log = \"/etc/cron.d/x.jsonl\"",
+            "log = \"../x.jsonl\"",
+            "log = \".bashrc\"",
+        ] {
+            let said = with(file, "x i.yaml").unwrap_err();
+            assert!(said.contains(NAME), "{said}");
+        }
+    }
+}
