@@ -26,6 +26,7 @@ mod init;
 mod limits;
 mod man;
 mod overview;
+pub mod reference;
 mod reports;
 mod revoke;
 mod rotate;

@@ -265,7 +265,7 @@ fn a_reload_without_effect_is_undone() {
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     assert!(
         run.stdout
-            .contains("nothing says that live-restore is on now")
+            .contains("there is no sign that live-restore is on now")
             && run.stdout.contains("failed, everything is as it was"),
         "{}",
         run.stdout

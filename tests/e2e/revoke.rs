@@ -128,7 +128,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     assert_eq!((code, rows.len()), (6, 1), "{rows:?}");
     let drift = rows[0]["drift"].to_string();
     assert!(
-        drift.contains("left in a train") && drift.contains("STILL LET IN by node3, which"),
+        drift.contains("left in a train") && drift.contains("STILL ACCEPTED by node3, which"),
         "{drift}"
     );
     let run = lab.deploy(&["rotate", &one]);

@@ -141,7 +141,7 @@ fn fine_due_and_in_every_form() {
         run.stdout
     );
     assert!(
-        run.stdout.contains("29 d    [----------]  ends "),
+        run.stdout.contains("29 d        [----------]  expires on "),
         "{}",
         run.stdout
     );

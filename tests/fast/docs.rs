@@ -130,3 +130,8 @@ fn every_playbook_in_the_page_is_one() {
         assert!(text.contains(&format!("{name}.yaml")), "{name}");
     }
 }
+
+#[test]
+fn the_reference_of_commands_is_the_program() {
+    keep("cli.md", "commands", &dtls_deploy::cli::reference::text());
+}

@@ -148,8 +148,8 @@ impl Node {
         let ask = || self.run(privileged, &script, self.deadlines.facts);
         let facts = NodeFacts::parse(&ask().await?, request);
         let mut facts = match facts {
-            // Once more: it may be whole by now.
-            Err(FactError::Changed(_)) => NodeFacts::parse(&ask().await?, request)?,
+            // Once more: a file that changed or a directory that went meanwhile may be settled by now.
+            Err(FactError::Changed(_) | FactError::Failed(_)) => NodeFacts::parse(&ask().await?, request)?,
             facts => facts?,
         };
         facts.claims.reached = self.connection.address();

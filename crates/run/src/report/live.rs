@@ -28,6 +28,10 @@ pub struct Live {
     /// Hosts that are at work and since when, while they are many.
     working: BTreeMap<String, Instant>,
     total: Option<ProgressBar>,
+    /// The step that is under way, and of how many.
+    step: Option<(u8, u8)>,
+    /// The hosts that restart, batch by batch.
+    batches: Vec<Vec<String>>,
 }
 
 impl std::fmt::Debug for Live {
@@ -51,7 +55,29 @@ impl Live {
             spinners: BTreeMap::new(),
             working: BTreeMap::new(),
             total: None,
+            step: None,
+            batches: Vec::new(),
         }
+    }
+
+    /// Names the step and the batch that this host belongs to.
+    fn name_place(&self, host: &str) {
+        let Some(total) = &self.total else { return };
+        let batch = self
+            .batches
+            .iter()
+            .position(|hosts| hosts.iter().any(|known| known == host));
+        let mut parts = Vec::new();
+        if let Some((number, of)) = self.step {
+            parts.push(format!("step {number} of {of}"));
+        }
+        match batch {
+            Some(batch) => parts.push(format!("batch {} of {}", batch + 1, self.batches.len())),
+            None if self.batches.len() > 1 => return,
+            None => {}
+        }
+        parts.push("changes".to_owned());
+        total.set_prefix(parts.join(", "));
     }
 
     /// A host has begun something.
@@ -66,7 +92,7 @@ impl Live {
         let bars = &self.bars;
         let spinner = self.spinners.entry(host.to_owned()).or_insert_with(|| {
             let spinner = bars.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {wide_msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed:.dim} {wide_msg}") {
                 spinner.set_style(style);
             }
             spinner.enable_steady_tick(Duration::from_millis(100));
@@ -116,7 +142,7 @@ impl Live {
     fn count(&mut self, length: usize, of: &str) {
         let total = self.bars.add(ProgressBar::new(length as u64));
         if let Ok(style) =
-            ProgressStyle::with_template("{bar:20} {pos}/{len} {prefix} {wide_msg:.dim}")
+            ProgressStyle::with_template("{bar:20} {pos}/{len} {prefix} {elapsed} {wide_msg:.dim}")
         {
             total.set_style(style);
         }
@@ -143,7 +169,7 @@ impl Renderer for Live {
                 self.text.event(event);
                 self.hosts = hosts.len();
                 if self.hosts > MOST {
-                    self.count(hosts.len(), "hosts");
+                    self.count(hosts.len(), "hosts: facts");
                 } else {
                     for host in hosts {
                         self.begin(host, "connecting");
@@ -156,7 +182,10 @@ impl Renderer for Live {
                 self.advance();
                 self.end(host);
             }
-            Event::Started { host, what } => self.begin(host, what),
+            Event::Started { host, what } => {
+                self.begin(host, what);
+                self.name_place(host);
+            }
             Event::Failed(failure) => {
                 self.advance();
                 self.end(&failure.host);
@@ -188,6 +217,19 @@ impl Renderer for Live {
             | Event::Proof(_) => {}
         }
         self.text.event(event);
+        match event {
+            Event::Step {
+                number,
+                of,
+                stopped: false,
+                ..
+            } => self.step = Some((*number, *of)),
+            Event::Plan { batches, .. } => {
+                let restarts = batches.iter().find(|play| play.restarts);
+                self.batches = restarts.map(|play| play.hosts.clone()).unwrap_or_default();
+            }
+            _ => {}
+        }
         if let Event::Plan { changes, .. } = event
             && self.hosts > MOST
             && !changes.is_empty()
