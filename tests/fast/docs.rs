@@ -28,14 +28,14 @@ fn modules() -> String {
     for module in MODULES {
         writeln!(text, "\n### {}\n\n{}.", module.name, upper(module.summary)).unwrap();
         if module.is_reversible {
-            text.push_str("May stand in a `transaction:`.\n");
+            text.push_str("Can be part of a `transaction:`.\n");
         }
         if !module.parameters.is_empty() {
-            text.push_str("\n| parameter | what it may be | |\n|---|---|---|\n");
+            text.push_str("\n| parameter | value | |\n|---|---|---|\n");
         }
         for parameter in module.parameters {
             let required = if parameter.required {
-                "**needed**; "
+                "**required**; "
             } else {
                 ""
             };
@@ -63,14 +63,14 @@ fn cell(text: &str) -> String {
 fn the_reference_of_variables_is_the_table() {
     let mut text = String::new();
     for (title, about, ours) in [
-        ("What is to become of a host", "", true),
+        ("Settings of hosts", "", true),
         (
-            "How a host is reached",
-            "Ansible's own; they mean what they mean there. What is left out, `~/.ssh/config` decides: see\n[ssh.md](ssh.md).\n\n",
+            "Connection variables",
+            "These are Ansible's variables, with the same meaning. If one is not set, `~/.ssh/config` decides:\nsee [ssh.md](ssh.md).\n\n",
             false,
         ),
     ] {
-        writeln!(text, "\n### {title}\n\n{about}| variable | what it may be | default | read for | |\n|---|---|---|---|---|").unwrap();
+        writeln!(text, "\n### {title}\n\n{about}| variable | value | default | applies to | |\n|---|---|---|---|---|").unwrap();
         for variable in variable_table().filter(|one| one.name.starts_with("dtls_") == ours) {
             let mut names = format!("`{}`", variable.name);
             for alias in variable.aliases {
@@ -105,7 +105,7 @@ fn the_reference_of_modules_is_the_registry() {
 
 #[test]
 fn the_reference_of_facts_is_the_table() {
-    let mut text = String::from("\n| fact | what it says |\n|---|---|\n");
+    let mut text = String::from("\n| fact | value |\n|---|---|\n");
     for (name, meaning) in FACTS {
         writeln!(text, "| `facts.{name}` | {meaning} |").unwrap();
     }

@@ -105,121 +105,121 @@ variables! {
     #[derive(Debug, Clone, PartialEq, Eq)]
     pub struct Settings, SETTINGS;
 
-    /// The directory of the certificate authority on its node.
+    /// The directory on the CA node that holds the CA.
     "dtls_ca_dir" => ca_dir: String = "/etc/dtls-deploy/ca".to_owned(),
         "/etc/dtls-deploy/ca", Directory, Ca;
-    /// The subject of the CA's certificate; without a CN it is made from the
-    /// inventory's file name and the CA's generation.
+    /// The subject of the CA's certificate. Without a CN, dtls-deploy makes one from the
+    /// inventory's file name and the number of the CA's generation.
     "dtls_ca_subject" => ca_subject: Subject = Subject::default(), "{}", CaSubject, Ca;
-    /// The type of the keys: the CA's own and those of daemons and clients.
+    /// The type of the keys: of the CA's own key, and of those of daemons and clients.
     "dtls_key_type" => key_type: KeyType = KeyType::EcdsaP256, "ecdsa-p256", Key, Every;
-    /// The life of a daemon's or a client's certificate, in days.
+    /// How many days the certificate of a daemon or client is valid.
     "dtls_validity_days" => validity_days: u32 = 365, "365", Days, Every;
-    /// The life of the CA's own certificate, in days.
+    /// How many days the CA's own certificate is valid.
     "dtls_ca_validity_days" => ca_validity_days: u32 = 3650, "3650", Days, Ca;
     /// Limits a new CA to the names and addresses of this inventory's hosts (X.509 name
-    /// constraints), so that its key is of no use for any other name: true, or a list of
-    /// domains and networks for hosts to come, such as [example.com, 10.0.0.0/24].
+    /// constraints), so that its key is useless for any other name. `true` allows only these; a
+    /// list, such as `[example.com, 10.0.0.0/24]`, also allows domains and networks for future
+    /// hosts.
     "dtls_ca_name_constraints" => ca_name_constraints: Option<Vec<Permitted>> = None, "false", NameConstraints, Ca;
-    /// Whether `rotate`, and so a schedule, replaces the CA by itself when that is
-    /// due: when certificates cannot be renewed for long enough any more, when it
-    /// has expired, or when a revoked certificate is of it.
+    /// Whether `rotate`, and therefore a schedule, replaces the CA automatically when a new one
+    /// is due: if certificates cannot be renewed for long enough any more, if the CA has
+    /// expired, or if it issued a revoked certificate.
     "dtls_auto_ca_rollover" => auto_ca_rollover: bool = false, "false", Boolean, Ca;
-    /// How many days before its end a certificate is renewed; a third of its
-    /// life when not set.
+    /// How many days before its expiry a certificate is renewed. If not set, it is renewed
+    /// after two thirds of its validity period.
     "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;
-    /// The name, inside `dtls_ca_dir`, of what is issued for a host: a Jinja
-    /// template over `inventory_hostname` (of an identity NAME@HOST), `role` (daemon
-    /// or client) and `kind` (key or cert).
+    /// The name of an issued file, relative to `dtls_ca_dir`: a Jinja template that can use
+    /// `inventory_hostname` (NAME@HOST for an identity), `role` (daemon or client) and `kind`
+    /// (key or cert).
     "dtls_issued_name" => issued_name: String = "{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem".to_owned(),
         "'{{ inventory_hostname }}/{{ role }}-{{ kind }}.pem'", NameTemplate, Every;
-    /// Whether the keys of daemons and clients stay on the CA node after they
-    /// were delivered and proved.
+    /// Whether the keys of daemons and clients stay on the CA node after they are delivered and
+    /// checked.
     "dtls_keep_issued_keys" => keep_issued_keys: bool = false, "false", Boolean, Every;
-    /// The directory of a daemon's three files.
+    /// The directory of the daemon's three files.
     "dtls_daemon_dir" => daemon_dir: String = "/etc/docker/tls".to_owned(),
         "/etc/docker/tls", Directory, Daemons;
-    /// Whose directory `dtls_daemon_dir` is, where it is not root's: that account can
-    /// become root on the host, because it can change which CA dockerd trusts.
+    /// The account that owns `dtls_daemon_dir`, if it is not root. This account can become root
+    /// on the host, because it can change which CA dockerd trusts.
     "dtls_daemon_dir_trusted_owner" => daemon_dir_trusted_owner: Option<String> = None, "", Account, Daemons;
-    /// The names of a daemon's three files.
+    /// The names of the daemon's three files.
     "dtls_daemon_files" => daemon_files: Files = Files::default(),
         "{ca: ca.pem, cert: cert.pem, key: key.pem}", FileNames, Daemons;
-    /// The directory of a client's three files, ca.pem, cert.pem and key.pem;
-    /// a leading ~/ is the home of the account on the node.
+    /// The directory of the client's three files: ca.pem, cert.pem and key.pem. A leading ~/ is
+    /// the home directory of the account on the node.
     "dtls_client_dir" => client_dir: String = "~/.docker".to_owned(), "~/.docker", HomeDirectory, Clients;
-    /// What a client checks and shows: `tlsverify`, both; `tlsverify-ca`, it checks the
-    /// daemon and has no certificate; `tls-cert`, it shows a certificate to whoever
-    /// answers; `tls`, neither. With the last two docker does not check the daemon.
+    /// What a client checks and shows. `tlsverify`: it checks the daemon and shows a
+    /// certificate. `tlsverify-ca`: it checks the daemon and has no certificate. `tls-cert`: it
+    /// shows a certificate to any server. `tls`: neither. With the last two, Docker does not
+    /// check the daemon.
     "dtls_client_mode" => client_mode: ClientMode = ClientMode::TlsVerify, "tlsverify", ClientModeName, Clients;
-    /// More identities of a client host besides its own, by their names: people
-    /// or jobs, each with a certificate and a directory of its own (`dir`, `owner`,
-    /// `mode`, `key_type`, `validity_days`, `renew_before`, `context`, `absent`).
+    /// Further identities of a client host besides its own, by name: users or jobs, each with
+    /// its own certificate and directory (`dir`, `owner`, `mode`, `key_type`, `validity_days`,
+    /// `renew_before`, `context`, `absent`).
     "dtls_identities" => identities: Vec<WrittenIdentity> = Vec::new(), "{}", Identities, Clients;
-    /// Where a daemon listens for TLS.
+    /// The addresses on which the daemon listens for TLS.
     "dtls_listen" => listen: Vec<Listen> = vec![Listen {
             text: "tcp://0.0.0.0:2376".to_owned(), host: "0.0.0.0".to_owned(), port: 2376,
         }],
         "['tcp://0.0.0.0:2376']", ListenList, Daemons;
-    /// Whether a daemon also answers on its local socket.
+    /// Whether the daemon also listens on its local socket.
     "dtls_local_socket" => local_socket: bool = true, "true", Boolean, Daemons;
-    /// Whom a daemon lets in: `tlsverify`, holders of a certificate of the CA; `tls`,
-    /// everybody who can connect, which makes everybody root on its host.
+    /// Which clients the daemon accepts. `tlsverify`: clients with a certificate of the CA.
+    /// `tls`: everyone who can connect, and who is then root on the host.
     "dtls_daemon_mode" => daemon_mode: DaemonMode = DaemonMode::TlsVerify, "tlsverify", DaemonModeName, Daemons;
-    /// Has to be true where `dtls_daemon_mode` is tls.
+    /// Must be `true` if `dtls_daemon_mode` is `tls`.
     "dtls_i_understand_anyone_can_connect" => anyone_can_connect: bool = false, "false", Boolean, Daemons;
-    /// Whether a daemon that another inventory has set up becomes one of this inventory.
+    /// Whether this inventory takes over a daemon that another inventory has set up.
     "dtls_take_over" => take_over: bool = false, "false", Boolean, Daemons;
-    /// Where a daemon's TLS settings live: `daemon_json`, in
-    /// /etc/docker/daemon.json; `flags`, on dockerd's command line in the drop-in.
+    /// Where the daemon's TLS settings are. `daemon_json`: in /etc/docker/daemon.json. `flags`:
+    /// on dockerd's command line, in the drop-in.
     "dtls_config_style" => config_style: ConfigStyle = ConfigStyle::DaemonJson, "daemon_json", ConfigStyleName, Daemons;
-    /// Exactly these names in a daemon's certificate, instead of every name
-    /// and address that is known of it.
+    /// The exact list of names and addresses in the daemon's certificate. It replaces all those
+    /// that dtls-deploy knows.
     "dtls_sans" => sans: Option<Vec<San>> = None, "", ExactSans, Daemons;
-    /// More names in a daemon's certificate than are known of it.
+    /// Names and addresses in the daemon's certificate in addition to those that dtls-deploy
+    /// knows.
     "dtls_extra_sans" => extra_sans: Vec<San> = Vec::new(), "[]", SanList, Daemons;
-    /// Whether every address of a daemon's host is in its certificate, too: those of
-    /// docker's own networks, link-local and temporary ones left out.
+    /// Whether the certificate also contains every address of the daemon's host, except
+    /// link-local and temporary addresses and those of Docker's own networks.
     "dtls_own_addresses" => own_addresses: bool = false, "false", Boolean, Daemons;
-    /// What a client's account gets besides its files: variables in its
-    /// profile, a docker context for each daemon, or both.
+    /// What the client's account gets in addition to its files: variables in its profile, a
+    /// Docker context for each daemon, or both.
     "dtls_client_env" => client_env: Vec<ClientEnv> = vec![ClientEnv::Context],
         "[context]", ClientEnvironment, Clients;
-    /// A word that the names of a client's docker contexts begin with, so that
-    /// several inventories can share the client: `ZONE-DAEMON`.
+    /// A prefix for the names of the client's Docker contexts, `ZONE-DAEMON`, so that several
+    /// inventories can share the client.
     "dtls_zone" => zone: Option<String> = None, "", Zone, Clients;
-    /// The daemon that a client's profile points to.
+    /// The daemon to which the client's profile points.
     "dtls_default_daemon" => default_daemon: Option<String> = None, "", HostName, Clients;
-    /// With which daemons a client is tried in the proof: `full`, with every one;
-    /// `sample`, with one or more, so that every daemon is tried from some client, and
-    /// refuses others once; `own`, its own certificate alone, with its
-    /// `dtls_default_daemon` or the first one. When not set, `full` as long as
-    /// clients times daemons are at most 100, and `sample` above that.
+    /// Which daemons are checked from a client. `full`: all of them. `sample`: one or more, so
+    /// that every daemon is checked from some client, and its rejections once. `own`: only the
+    /// client's own certificate, with its `dtls_default_daemon` or the first daemon. If not
+    /// set: `full` for up to 100 pairs of a client and a daemon, `sample` for more.
     "dtls_verify" => verify: Option<VerifyScope> = None, "", Scope, Clients;
     /// The name of the systemd drop-in.
     "dtls_dropin" => dropin: String = "50-dtls-deploy.conf".to_owned(),
         "50-dtls-deploy.conf", DropIn, Daemons;
-    /// The systemd service of the daemon; without systemd the init script of that name.
+    /// The systemd service of the daemon. Without systemd, the init script of that name.
     "dtls_unit" => unit: String = "docker.service".to_owned(), "docker.service", Unit, Daemons;
-    /// The seconds within which a restarted daemon has to be confirmed; after
-    /// that its node puts the old files back by itself.
+    /// The number of seconds within which a restarted daemon must be confirmed. After that, its
+    /// node restores the old files.
     "dtls_confirm_within" => confirm_within: u32 = 120, "120", ConfirmSeconds, Daemons;
-    /// How many generations of replaced files a node keeps, for `rollback`; old
-    /// keys are among them.
+    /// How many generations of replaced files a node keeps for `rollback`. They contain old
+    /// keys.
     "dtls_keep_generations" => keep_generations: u32 = 3, "3", GenerationCount, Every;
-    /// How many daemons are restarted at one time: a number, a percentage, or
-    /// a list of them for one batch after the other, of which the last repeats.
-    /// The same for all daemons.
+    /// How many daemons restart at the same time: a number, a percentage, or a list with the
+    /// size of each batch, of which the last one repeats. It must be the same for all daemons.
     "dtls_serial" => serial: Vec<BatchSize> = default_serial(), "[1, 10%, 25%, 100%]", Serial, Daemons;
-    /// How many percent of a batch may fail before no other batch is begun. The
-    /// same for all daemons.
+    /// What percentage of a batch may fail before no further batch starts. It must be the same
+    /// for all daemons.
     "dtls_max_fail_percentage" => max_fail_percentage: u8 = 0, "0", FailPercentage, Daemons;
-    /// Turns `live-restore` on, so that containers outlive a restart of their
-    /// daemon; false leaves daemon.json as it is, too.
+    /// Turns `live-restore` on, so that containers keep running while their daemon restarts.
+    /// `false` leaves daemon.json as it is.
     "dtls_live_restore" => live_restore: bool = false, "false", Boolean, Daemons;
-    /// When `rotate` may restart the daemon: days of the week and hours, in the
-    /// time zone of the machine that dtls-deploy runs on unless `UTC` follows;
-    /// always when not set.
+    /// When `rotate` may restart the daemon: days of the week and hours, in the time zone of
+    /// the machine that runs dtls-deploy unless `UTC` follows. If not set, at any time.
     "dtls_maintenance_window" => maintenance_window: Option<MaintenanceWindow> = None, "", Window, Daemons;
 }
 
@@ -228,9 +228,9 @@ variables! {
     #[derive(Debug)]
     pub(super) struct ConnectionVariables, CONNECTION;
 
-    /// What carries commands to the host.
+    /// How dtls-deploy connects to the host.
     "ansible_connection" => kind: Option<ConnectionKind> = None, "ssh", Transport, Every;
-    /// The address to connect to; the host's name when not set.
+    /// The address to connect to. If not set, the host's name.
     "ansible_host" | "ansible_ssh_host" => address: Option<String> = None, "", Address, Every;
     /// The port of the host's sshd.
     "ansible_port" | "ansible_ssh_port" => port: Option<u16> = None, "", Port, Every;
@@ -239,37 +239,38 @@ variables! {
     /// The password to log in with.
     "ansible_password" | "ansible_ssh_pass" | "ansible_ssh_password" =>
         password: Option<Secret> = None, "", Password, Every;
-    /// The private key to log in with, a file on this machine.
+    /// The private key to log in with: a file on the machine that runs dtls-deploy.
     "ansible_ssh_private_key_file" | "ansible_private_key_file" =>
         key_file: Option<PathBuf> = None, "", KeyFile, Every;
-    /// Words for ssh: `-o` with `ProxyJump`, `StrictHostKeyChecking=yes`, `Port`,
-    /// `IdentityFile`, `IdentitiesOnly`; `-J`, `-p`, `-i`. `UserKnownHostsFile` and
-    /// what only tunes the connection (`-C`, `ControlMaster`, ...) have no effect,
-    /// anything else is refused.
+    /// SSH options. Supported are `-o` with `ProxyJump`, `StrictHostKeyChecking=yes`, `Port`,
+    /// `IdentityFile` and `IdentitiesOnly`, and `-J`, `-p` and `-i`. `UserKnownHostsFile` and
+    /// options that only tune the connection (`-C`, `ControlMaster`, ...) have no effect. Any
+    /// other option is an error.
     "ansible_ssh_common_args" => common_arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
-    /// More of the same; what `ansible_ssh_common_args` says counts first.
+    /// More SSH options. Those of `ansible_ssh_common_args` take precedence.
     "ansible_ssh_extra_args" => extra_arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
-    /// The same again; it counts before the two others.
+    /// More SSH options. They take precedence over those of the two other variables.
     "ansible_ssh_args" => arguments: WrittenOptions = WrittenOptions::default(),
         "''", SshArguments, Every;
-    /// `true` asks for a check of the host's key, whatever `~/.ssh/config` says.
-    /// `false` has no effect: an inventory cannot turn the check off.
+    /// `true` requires a check of the host's key, whatever `~/.ssh/config` says. `false` has no
+    /// effect: an inventory cannot turn the check off.
     "ansible_host_key_checking" | "ansible_ssh_host_key_checking" =>
         host_key_checking: bool = false, "", HostKeySwitch, Every;
-    /// Seconds that a connection attempt may take.
+    /// The number of seconds that a connection attempt may take.
     "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
-    /// Whether dtls-deploy acts as root on the host; when not set: yes for a CA, a daemon, and a client with identities of other accounts.
+    /// Whether dtls-deploy acts as root on the host. If not set: yes for the CA, for daemons,
+    /// and for clients with identities of other accounts.
     "ansible_become" => becomes: Option<bool> = None, "", Switch, Every;
-    /// The account to become: root, and no other.
+    /// The account to become: only root is supported.
     "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Superuser, Every;
-    /// How to become it.
+    /// How to become root.
     "ansible_become_method" => become_method: Option<BecomeMethod> = None, "sudo", Becoming, Every;
     /// The password for sudo.
     "ansible_become_password" | "ansible_become_pass" | "ansible_sudo_pass" =>
         become_password: Option<Secret> = None, "", Password, Every;
-    /// The kind of shell on the host.
+    /// The type of shell on the host.
     "ansible_shell_type" => shell: Option<ShellType> = None, "sh", Shell, Every;
 }
 

@@ -60,14 +60,14 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Ca,
         name: "ca",
-        summary: "the CA's encrypted key and self-signed certificate on the CA node",
+        summary: "creates the CA on the CA node: an encrypted key and a self-signed certificate",
         is_shared: true,
         ..PLAIN
     },
     Spec {
         word: Word::CaRollover,
         name: "ca_rollover",
-        summary: "the next step of replacing the CA by another, before `certificate` and `push` of the same run",
+        summary: "carries out the next step of replacing the CA; comes before `certificate` and `push` in the same run",
         parameters: &[
             Parameter {
                 name: "abandon",
@@ -79,19 +79,19 @@ pub const MODULES: &[Spec] = &[
                 name: "revoking",
                 kind: Kind::Text,
                 required: false,
-                summary: "a host or a serial that is being revoked: its certificates hold nothing back",
+                summary: "a host or serial number that is being revoked: its certificates do not hold up the rollover",
             },
             Parameter {
                 name: "old_key",
                 kind: Kind::Choice(&["keep", "destroy"]),
                 required: false,
-                summary: "destroy: the encrypted keys of retired CAs are removed; keep when not set",
+                summary: "`destroy`: remove the encrypted keys of retired CAs; default: keep",
             },
             Parameter {
                 name: "begin",
                 kind: Kind::Choice(&["when_none_is_under_way", "never"]),
                 required: false,
-                summary: "never: no new rollover is begun and none is gone on with; when_none_is_under_way when not set",
+                summary: "`never`: neither begin nor continue a rollover; default: when_none_is_under_way",
             },
         ],
         is_shared: true,
@@ -100,14 +100,14 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Certificate,
         name: "certificate",
-        summary: "a certificate for the host, issued by the CA when none fits or the present one is due",
+        summary: "issues a certificate for the host if it has none that fits, or if its certificate is due",
         parameters: &[
             ROLE,
             Parameter {
                 name: "because",
                 kind: Kind::Choice(&["anything", "age"]),
                 required: false,
-                summary: "age: only a renewal of a certificate that is due, of a daemon's inside `dtls_maintenance_window`; anything, which is what counts when not set: also when there is none, or one that does not fit",
+                summary: "`age`: only renew a certificate that is due, and that of a daemon only inside `dtls_maintenance_window`; `anything` (default): also replace one that is missing or does not fit",
             },
         ],
         ..PLAIN
@@ -115,28 +115,28 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Client,
         name: "client",
-        summary: "the environment of the docker CLI, in one marked block of the login shell's profile",
+        summary: "sets the environment of the Docker CLI in one marked block of the login shell's profile",
         parameters: &[STATE],
         ..PLAIN
     },
     Spec {
         word: Word::Command,
         name: "command",
-        summary: "a program with its arguments, started without a shell; always a change unless `creates` exists",
+        summary: "runs a program with arguments, without a shell; always a change unless `creates` exists",
         parameters: &[
             Parameter {
                 name: "argv",
                 kind: Kind::TextList,
                 required: true,
-                summary: "the program and each of its arguments; no shell sees them",
+                summary: "the program and each of its arguments; no shell interprets them",
             },
             Parameter {
                 name: "creates",
                 kind: Kind::Text,
                 required: false,
-                summary: "a path; where it exists the command is not run",
+                summary: "a path; if it exists, the command does not run",
             },
-            timeout("how long the command may take; 300 when not given"),
+            timeout("how long the command may take; default: 300"),
         ],
         runs_programs: true,
         ..PLAIN
@@ -144,7 +144,7 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::DaemonJson,
         name: "daemon_json",
-        summary: "tls, tlsverify, tlscacert, tlscert and tlskey in daemon.json, or out of it where `dtls_config_style` is flags; without systemd hosts, too; everything else kept",
+        summary: "writes tls, tlsverify, tlscacert, tlscert and tlskey to daemon.json, or removes them if `dtls_config_style` is flags; without systemd, also hosts; keeps all other settings",
         parameters: &[STATE],
         is_reversible: true,
         ..PLAIN
@@ -152,7 +152,7 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::DockerContext,
         name: "docker_context",
-        summary: "a docker context for each daemon, with copies of the client's files",
+        summary: "creates a Docker context for each daemon, with copies of the client's files",
         parameters: &[STATE, BECAUSE],
         ..PLAIN
     },
@@ -166,13 +166,13 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::LiveRestore,
         name: "live_restore",
-        summary: "live-restore in daemon.json by a reload, where `dtls_live_restore` is true: containers outlive restarts of docker",
+        summary: "turns on live-restore in daemon.json with a reload if `dtls_live_restore` is true, so that containers keep running while Docker restarts",
         ..PLAIN
     },
     Spec {
         word: Word::Push,
         name: "push",
-        summary: "the CA certificate, the host's certificate and its key, renamed, with their modes",
+        summary: "delivers the CA certificate, and the host's certificate and key, with their names and modes on the host",
         parameters: &[ROLE, STATE, BECAUSE],
         is_reversible: true,
         ..PLAIN
@@ -180,12 +180,12 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Restart,
         name: "restart",
-        summary: "daemon-reload and restart of the docker unit, or of its init script, when what dockerd read has changed",
+        summary: "reloads systemd and restarts the Docker unit, or its init script, if something that dockerd reads has changed",
         parameters: &[Parameter {
             name: "because",
             kind: Kind::Choice(&["anything", "changes"]),
             required: false,
-            summary: "changes: only when the tasks before it change what dockerd reads; anything, which is what counts when not set: also when the running daemon has not read what is there",
+            summary: "`changes`: only if the tasks before it change what dockerd reads; `anything` (default): also if the running daemon has not read the current files",
         }],
         is_reversible: true,
         ..PLAIN
@@ -193,12 +193,12 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Rollback,
         name: "rollback",
-        summary: "the files that the last run replaced on the node, put back",
+        summary: "restores the files that the last run replaced on the node",
         parameters: &[Parameter {
             name: "role",
             kind: Kind::Choice(&["daemon", "client"]),
             required: false,
-            summary: "whose change goes back, on a machine that is daemon and client; both when not set",
+            summary: "which change to roll back on a host that is both daemon and client; default: both",
         }],
         is_reversible: true,
         ..PLAIN
@@ -206,28 +206,28 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Service,
         name: "service",
-        summary: "a systemd unit started, stopped, restarted or reloaded; the last two are a change every time",
+        summary: "starts, stops, restarts or reloads a systemd unit; the last two are a change in every run",
         parameters: &[
             Parameter {
                 name: "name",
                 kind: Kind::Text,
                 required: true,
-                summary: "the unit; `.service` may be left out",
+                summary: "the unit; `.service` can be omitted",
             },
             Parameter {
                 name: "state",
                 kind: Kind::Choice(&["started", "stopped", "restarted", "reloaded"]),
                 required: true,
-                summary: "what must be true, or what is done",
+                summary: "the state that is required, or the action",
             },
-            timeout("how long systemctl may take; 300 when not given"),
+            timeout("how long systemctl may take; default: 300"),
         ],
         ..PLAIN
     },
     Spec {
         word: Word::SystemdOverride,
         name: "systemd_override",
-        summary: "a drop-in for the docker unit whose ExecStart listens where the inventory says; where docker.socket has TCP ports, one that closes them",
+        summary: "writes a drop-in for the Docker unit whose ExecStart listens on the addresses in the inventory, and, if docker.socket has TCP ports, a drop-in that closes them",
         parameters: &[STATE],
         is_reversible: true,
         ..PLAIN
@@ -235,12 +235,12 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::Verify,
         name: "verify",
-        summary: "clients with a certificate reach every daemon, and clients without one do not",
+        summary: "checks that clients with a certificate reach every daemon, and that clients without one do not",
         parameters: &[Parameter {
             name: "after",
             kind: Kind::Choice(&["rollback", "remove"]),
             required: false,
-            summary: "what the play before it did: hosts are then measured by their own files, in place of the inventory",
+            summary: "what the play before it did: hosts are then checked against their own files instead of the inventory",
         }],
         is_proof: true,
         ..PLAIN
@@ -248,7 +248,7 @@ pub const MODULES: &[Spec] = &[
     Spec {
         word: Word::WaitFor,
         name: "wait_for",
-        summary: "waits, on the node and while changes are made, until a port answers or a path is there; on a host where its play changes nothing before it there is nothing to wait for",
+        summary: "waits on the node, while changes are made, until a port answers or a path exists; does nothing on a host on which its play changes nothing before it",
         parameters: &[
             Parameter {
                 name: "port",
@@ -258,13 +258,13 @@ pub const MODULES: &[Spec] = &[
                     most: 65_535,
                 },
                 required: false,
-                summary: "a TCP port, dialled from the node; either this or `path`",
+                summary: "a TCP port to which the node connects; either this or `path`",
             },
             Parameter {
                 name: "host",
                 kind: Kind::Text,
                 required: false,
-                summary: "the port's host, resolved on the node; 127.0.0.1 when not given",
+                summary: "the host of the port, resolved on the node; default: 127.0.0.1",
             },
             Parameter {
                 name: "path",
@@ -276,9 +276,9 @@ pub const MODULES: &[Spec] = &[
                 name: "state",
                 kind: Kind::Choice(&["started", "stopped", "present", "absent"]),
                 required: false,
-                summary: "`started` or `present` (as when not given): there; `stopped` or `absent`: gone",
+                summary: "`started` or `present` (default): wait until it is there; `stopped` or `absent`: wait until it is gone",
             },
-            timeout("how long to wait before the host has failed; 300 when not given"),
+            timeout("how long to wait before the host fails; default: 300"),
         ],
         ..PLAIN
     },
@@ -349,7 +349,7 @@ const STATE: Parameter = Parameter {
     name: "state",
     kind: Kind::Choice(&["present", "absent"]),
     required: false,
-    summary: "absent: what the module makes is removed, everything else kept; present when not set",
+    summary: "`absent`: remove what the module creates, and keep everything else; default: present",
 };
 
 /// The parameter of the modules that deliver a leaf.
@@ -357,7 +357,7 @@ const BECAUSE: Parameter = Parameter {
     name: "because",
     kind: Kind::Choice(&["anything", "changes"]),
     required: false,
-    summary: "changes: only when this run has a new certificate for the host; anything, which is what counts when not set: also when files differ",
+    summary: "`changes`: only if this run has a new certificate for the host; `anything` (default): also if files differ",
 };
 
 /// How long a step of the operator's own may take.

@@ -20,17 +20,17 @@ const LONGEST: usize = 64 << 10;
 
 /// What `facts.` has, and what it says.
 pub const FACTS: &[(&str, &str)] = &[
-    ("kernel", "name of the kernel, as `uname -s`: `Linux`"),
-    ("machine", "architecture, as `uname -m`: `x86_64`"),
-    ("hostname", "the node's own name, as `uname -n`"),
+    ("kernel", "name of the kernel, from `uname -s`: `Linux`"),
+    ("machine", "architecture, from `uname -m`: `x86_64`"),
+    ("hostname", "the node's own name, from `uname -n`"),
     (
         "account",
         "the account that acts on the node, see [sudo](ssh.md#sudo)",
     ),
     ("home", "home directory of the account that logs in"),
-    ("systemd", "true where systemd runs"),
-    ("docker_installed", "true where a docker CLI is in PATH"),
-    ("dockerd_installed", "true where a dockerd is in PATH"),
+    ("systemd", "true if systemd runs"),
+    ("docker_installed", "true if a Docker CLI is in PATH"),
+    ("dockerd_installed", "true if dockerd is in PATH"),
 ];
 
 /// The variables that a template sees.
