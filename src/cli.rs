@@ -68,9 +68,9 @@ enum Command {
     ///
     /// Changes nothing. The same as `deploy --check --diff`.
     Plan(Box<Deploy>),
-    /// Write a first inventory from a few answers, or from options
+    /// Write an inventory from your answers or from options
     Init(init::Arguments),
-    /// Check whom each daemon accepts and rejects
+    /// Check which clients each daemon accepts and rejects
     ///
     /// Changes nothing.
     Verify {
@@ -79,19 +79,19 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Renew certificates that are due, and change nothing else
+    /// Renew certificates that are due
     Rotate(Box<rotate::Arguments>),
-    /// Lock out the holder of a certificate: mark it, replace the CA
+    /// Reject a certificate: mark it as revoked and replace the CA
     Revoke(Box<revoke::Arguments>),
     /// Show every certificate, on disk and as served
     ///
     /// Changes nothing.
     Status(Box<status::Arguments>),
-    /// Find what is wrong, and what would keep a run from working
+    /// Find what is broken or would stop a run
     ///
     /// Changes nothing.
     Doctor(Box<doctor::Arguments>),
-    /// Undo the last run: put the files back that it replaced
+    /// Undo the last run
     Rollback {
         /// Ansible inventory in YAML
         inventory: PathBuf,
@@ -102,7 +102,7 @@ enum Command {
         #[command(flatten)]
         readmitting: Readmitting,
     },
-    /// Uninstall: leave hosts as before the first run; the CA stays
+    /// Restore what was there before the first run; the CA stays
     Remove {
         /// Ansible inventory in YAML
         inventory: PathBuf,
@@ -111,21 +111,21 @@ enum Command {
         #[command(flatten)]
         change: Changing,
     },
-    /// Try SSH, sudo, the CA's lock and its passphrase
+    /// Test SSH, sudo, the CA's lock and passphrase
     ///
     /// Changes nothing.
     CheckAccess(CheckAccess),
-    /// Run on this machine at fixed times, by a systemd timer
+    /// Run at fixed times with a systemd timer
     #[command(subcommand)]
     Schedule(schedule::Action),
-    /// Take over a CA and certificates that were made elsewhere
+    /// Take over an existing CA and its certificates
     ///
     /// They are added to the ledger of the CA node; daemons and clients stay as they are.
     Adopt(Box<authority::Adopt>),
-    /// Back the CA up, or restore it
+    /// Back up or restore the CA
     #[command(subcommand)]
     Ca(Box<authority::Ca>),
-    /// Print shell code that makes docker talk to a daemon
+    /// Print shell code that points docker to a daemon
     ///
     /// For `eval "$(dtls-deploy env …)"`.
     Env(env::Arguments),
@@ -151,12 +151,12 @@ struct Deploy {
     inventory: Option<PathBuf>,
     #[command(flatten)]
     common: Common,
-    /// A playbook of your own instead of the shipped deploy.yaml
+    /// Playbook to run instead of the built-in deploy.yaml
     playbook: Option<PathBuf>,
     #[command(flatten)]
     change: Changing,
-    /// Make a new CA although hosts carry certificates of another one: clients and
-    /// daemons that this run does not reach reject each other afterwards
+    /// Create a new CA although hosts have certificates of another one. Clients and daemons
+    /// that this run does not reach will reject each other
     #[arg(long)]
     new_ca: bool,
     #[command(flatten)]
@@ -173,13 +173,13 @@ struct CheckAccess {
     common: Common,
     #[command(flatten)]
     authority: AuthorityKey,
-    /// How long to wait for another run that holds the CA's lock: 90, 5m, 1h30m
+    /// How long to wait for the CA's lock: 90, 5m, 1h30m
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
     wait: Duration,
     /// Static build of this program for the CA node's architecture
     #[arg(long, value_name = "FILE")]
     agent_program: Option<PathBuf>,
-    /// Fail if there is no CA yet, as the runs of a schedule do
+    /// Fail if there is no CA yet
     #[arg(long)]
     needs_ca: bool,
 }

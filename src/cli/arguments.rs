@@ -67,10 +67,10 @@ impl AuthorityKey {
 /// What everything takes that needs the CA's lock.
 #[derive(Debug, Args)]
 pub(super) struct Locking {
-    /// How long to wait for another run that holds the CA's lock: 90, 5m, 1h30m
+    /// How long to wait for the CA's lock: 90, 5m, 1h30m
     #[arg(long, value_name = "DURATION", default_value = "0", value_parser = duration::parse)]
     pub(super) wait: Duration,
-    /// Keep no journal, where there is no place for one
+    /// Do not write a journal
     #[arg(long)]
     pub(super) no_journal: bool,
     /// Static build of this program for the CA node's architecture
@@ -81,10 +81,10 @@ pub(super) struct Locking {
 /// What everything takes that can be looked at beforehand.
 #[derive(Debug, Args)]
 pub(super) struct Checking {
-    /// Show what would be done; change nothing
+    /// Show what would change, and change nothing
     #[arg(short = 'C', long, visible_alias = "dry-run", overrides_with = "check")]
     pub(super) check: bool,
-    /// With --check: exit with 3 when something would change
+    /// With --check: exit with 3 if something would change
     #[arg(long, requires = "check")]
     pub(super) exit_code: bool,
 }
@@ -92,8 +92,8 @@ pub(super) struct Checking {
 /// A CA that may be trusted again.
 #[derive(Debug, Default, Args)]
 pub(super) struct Readmitting {
-    /// A CA that was replaced and may be trusted again, revoked certificates of it
-    /// included: its subject or SHA-256; can be given several times
+    /// Trust this replaced CA again, including its revoked certificates: its subject or
+    /// SHA-256. Can be repeated
     #[arg(long, value_name = "NAME")]
     readmit_ca: Vec<String>,
 }
@@ -117,14 +117,13 @@ pub(super) struct Changing {
     /// Show the changes inside text files
     #[arg(short = 'D', long)]
     pub(super) diff: bool,
-    /// Do not ask before the plan is carried out, as scripts need it on a terminal
+    /// Carry out the plan without asking
     #[arg(short, long)]
     pub(super) yes: bool,
-    /// Restart daemons although containers stop with them, without a question
+    /// Restart daemons even if that stops running containers, without asking
     #[arg(long)]
     pub(super) allow_container_restart: bool,
-    /// After the first failure begin nothing more, whatever
-    /// `dtls_max_fail_percentage` says
+    /// Stop after the first failure, regardless of `dtls_max_fail_percentage`
     #[arg(long)]
     pub(super) fail_fast: bool,
     #[command(flatten)]
@@ -140,53 +139,50 @@ pub(super) struct Common {
     /// A variable for all hosts: name=value, a YAML mapping, or @FILE
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     pub(super) extra_vars: Vec<String>,
-    /// Hosts worked on at one time
+    /// Number of hosts to work on at the same time
     #[arg(short, long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) forks: u16,
-    /// How long a node may take to answer with its facts (default 60s), and
-    /// for each step of a change (default 5m); for connecting there is
-    /// `ansible_timeout`
+    /// Time limit for reading facts (default 60s) and for each step of a change (default 5m).
+    /// For connecting, set `ansible_timeout`
     #[arg(long, value_name = "DURATION", value_parser = duration::positive)]
     pub(super) timeout: Option<Duration>,
     /// An SSH configuration instead of ~/.ssh/config and the system's, such as
     /// `vagrant ssh-config` prints
     #[arg(long, value_name = "FILE")]
     pub(super) ssh_config: Option<PathBuf>,
-    /// The host keys, in place of `~/.ssh/known_hosts`; an inventory cannot name it
+    /// File with the host keys, instead of `~/.ssh/known_hosts`
     #[arg(long, value_name = "FILE")]
     pub(super) known_hosts: Option<PathBuf>,
-    /// How host keys are checked, whatever `ssh_config` says; an inventory cannot
-    /// weaken it
+    /// How to check host keys, regardless of `ssh_config`. An inventory cannot weaken this
     #[arg(long, value_name = "HOW", value_enum)]
     pub(super) host_key_checking: Option<HostKeys>,
-    /// For an inventory of somebody else's, of a pull request for instance:
-    /// only --check and the lists, no connection to this machine itself, no
-    /// file of this machine that the inventory names, and no text from a node
-    /// in the output
+    /// For an inventory that is not reviewed, such as one in a pull request. Allows only plans
+    /// and lists: no connection to this machine, no file of this machine that the inventory
+    /// names, and no text of a node in the output
     #[arg(
         long,
         conflicts_with_all = ["ask_pass", "ask_become_pass", "host_key_checking"]
     )]
     pub(super) untrusted: bool,
-    /// Ask once for the password to log in with; the inventory's own counts first
+    /// Ask once for the SSH password. One in the inventory takes precedence
     #[arg(short = 'k', long)]
     pub(super) ask_pass: bool,
-    /// Ask once for sudo's password; the inventory's own counts first
+    /// Ask once for the sudo password. One in the inventory takes precedence
     #[arg(short = 'K', long)]
     pub(super) ask_become_pass: bool,
     /// How to report
     #[arg(long, value_enum, default_value_t = Output::Auto)]
     pub(super) output: Output,
-    /// Print every connection and every step, and shorten nothing
+    /// Print every connection and every step, without abbreviations
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
-    /// Say only what went wrong and how it ended
+    /// Print only errors and the result
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Say at the end what was waited for, by host and phase
+    /// Print how long each host and phase took
     #[arg(long)]
     pub(super) timings: bool,
-    /// Append the run's events as JSON lines to this file (made with mode 0600)
+    /// Append the events of the run to this file as JSON lines (created with mode 0600)
     #[arg(long, value_name = "FILE")]
     pub(super) log: Option<PathBuf>,
 }

@@ -28,8 +28,7 @@ pub struct Adopt {
     /// The CA's key on this machine; the file stays as it is
     #[arg(long, value_name = "FILE", requires = "ca_cert")]
     ca_key: Option<PathBuf>,
-    /// Set a damaged ledger aside, keep what can be read of it, and find the
-    /// rest on the nodes
+    /// Rebuild a damaged ledger from what is readable and from the certificates on the nodes
     #[arg(long)]
     rebuild_ledger: bool,
 }
@@ -56,7 +55,7 @@ pub struct Backup {
     /// File with the backup's own passphrase in its first line
     #[arg(long = "backup-passphrase-file", value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
-    /// Replace a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }

@@ -22,15 +22,15 @@ use run::journal::Journal;
 pub(super) struct Arguments {
     /// Ansible inventory in YAML
     inventory: PathBuf,
-    /// The client whose files are used; can be left out where there is one
+    /// The client whose files to use. Optional if there is only one
     client: Option<String>,
     /// The daemon to talk to, instead of the client's `dtls_default_daemon`
     #[arg(long, value_name = "NAME")]
     daemon: Option<String>,
-    /// The shell that reads the lines; the one of SHELL when not set
+    /// The shell to print for. Default: the one in SHELL
     #[arg(long, value_enum)]
     shell: Option<ShellName>,
-    /// Take the variables away again
+    /// Print code that unsets the variables
     #[arg(long)]
     unset: bool,
     /// A variable for all hosts: name=value, a YAML mapping, or @FILE

@@ -29,14 +29,13 @@ pub(super) struct Arguments {
     /// The host that keeps the certificate authority
     #[arg(long, value_name = "NAME[=ADDRESS]", value_parser = parse)]
     ca: Option<Node>,
-    /// A host whose docker daemon shall be reached over TLS; can be given
-    /// several times
+    /// A host whose Docker daemon is to be reachable over TLS. Can be repeated
     #[arg(long = "daemon", value_name = "NAME[=ADDRESS]", value_parser = parse)]
     daemons: Vec<Node>,
-    /// A host that shall talk to the daemons; can be given several times
+    /// A host that uses the daemons. Can be repeated
     #[arg(long = "client", value_name = "NAME[=ADDRESS]", value_parser = parse)]
     clients: Vec<Node>,
-    /// The account to log in with, where ~/.ssh/config does not say it
+    /// Account to log in with, if ~/.ssh/config does not set one
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 }

@@ -11,7 +11,7 @@ use run::Exit;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The directory to write them into; made when it is missing
+    /// Directory to write to; created if missing
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
 }

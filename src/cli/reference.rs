@@ -30,16 +30,24 @@ fn section(command: &Command, text: &mut String) {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ");
     let title = name.trim_start_matches("dtls-deploy ");
-    let _ = write!(text, "\n## {title}\n\n{}.\n\n```text\n{usage}\n```\n", about.trim_end_matches('.'));
+    let _ = write!(
+        text,
+        "\n## {title}\n\n{}.\n\n```text\n{usage}\n```\n",
+        about.trim_end_matches('.')
+    );
     for inner in command.get_subcommands() {
         section(inner, text);
     }
     if command.has_subcommands() {
         return;
     }
-    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let shown = command
+        .get_arguments()
+        .filter(|argument| !argument.is_hide_set());
     let mut subjects: Vec<(String, Vec<&Arg>)> = Vec::new();
-    for argument in shown.filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")) {
+    for argument in
+        shown.filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+    {
         let subject = argument.get_help_heading().unwrap_or("Command").to_owned();
         match subjects.iter_mut().find(|(known, _)| *known == subject) {
             Some((_, arguments)) => arguments.push(argument),

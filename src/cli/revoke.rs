@@ -17,22 +17,21 @@ use run::{Exit, Options, RevokeOptions};
 pub(super) struct Arguments {
     /// Ansible inventory in YAML
     inventory: PathBuf,
-    /// A host, in the inventory or not any more: all certificates that it has
-    /// now; or the serial of one, in hexadecimal
+    /// A host (all its current certificates), even one that is no longer in the inventory, or
+    /// the serial of one certificate in hexadecimal
     name: String,
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
     change: Changing,
-    /// Why, for the ledger and `status`
+    /// Reason to record in the ledger and show in `status`
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Only mark; the CA is replaced by `rotate --ca`, or by a schedule
+    /// Only mark the certificate. Replace the CA later with `rotate --ca` or a schedule
     #[arg(long)]
     mark_only: bool,
-    /// Another host outside the inventory whose certificate of the old CA may
-    /// stop working, or a client of the inventory (HOST or NAME@HOST) that is not
-    /// waited for; can be given several times
+    /// Continue without this certificate holder, too: a host outside the inventory, or a client
+    /// of the inventory (HOST or NAME@HOST). Can be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "mark_only")]
     abandon: Vec<String>,
     #[command(flatten)]

@@ -26,26 +26,24 @@ pub(super) struct Arguments {
     common: Common,
     #[command(flatten)]
     change: Changing,
-    /// Renew all, due or not, and also outside of maintenance windows
+    /// Renew all certificates, even if not due, and outside of maintenance windows
     #[arg(long, conflicts_with_all = ["ca", "destroy_old_ca"])]
     force: bool,
-    /// Only clients: nothing is restarted
+    /// Renew certificates of clients only; restarts nothing
     #[arg(long, conflicts_with_all = ["daemons_only", "tags", "ca", "destroy_old_ca"])]
     clients_only: bool,
     /// Only daemons
     #[arg(long, conflicts_with_all = ["tags", "ca", "destroy_old_ca"])]
     daemons_only: bool,
-    /// Replace the CA by a new one, step by step; no client is rejected
-    /// meanwhile. Interrupted, the same command goes on
+    /// Replace the CA step by step; no client is rejected meanwhile. After an interruption, run
+    /// the same command again
     #[arg(long)]
     ca: bool,
-    /// Remove the encrypted keys of retired CAs: with --ca once the rollover is
-    /// over, without it now
+    /// Remove the encrypted keys of retired CAs: after the rollover with --ca, otherwise now
     #[arg(long)]
     destroy_old_ca: bool,
-    /// A host outside the inventory whose certificate of the old CA may stop
-    /// working, or a client of the inventory (HOST or NAME@HOST) that the rollover
-    /// does not wait for; can be given several times
+    /// Continue without this certificate holder: a host outside the inventory, or a client of
+    /// the inventory (HOST or NAME@HOST). Can be repeated
     #[arg(long, value_name = "NAME", requires = "ca")]
     abandon: Vec<String>,
     #[command(flatten)]

@@ -22,17 +22,17 @@ pub(super) enum Action {
     Install(Box<Install>),
     /// Next and last run, how that ended, and where the log is
     Status {
-        /// Its name or its inventory; all of them without
+        /// Name or inventory of the schedule. Default: all schedules
         schedule: Option<String>,
     },
     /// Starts a run, shows its log, and ends as it does
     RunNow {
-        /// Its name or its inventory
+        /// Name or inventory of the schedule
         schedule: String,
     },
     /// Takes timer, units and passphrase away
     Remove {
-        /// Its name or its inventory
+        /// Name or inventory of the schedule
         schedule: String,
     },
 }
@@ -41,28 +41,28 @@ pub(super) enum Action {
 pub(super) struct Install {
     /// Ansible inventory in YAML
     inventory: PathBuf,
-    /// When, as in systemd.time(7): daily, weekly, Mon *-*-* 03:00
+    /// When to run, as in systemd.time(7): daily, weekly, Mon *-*-* 03:00
     #[arg(long, value_name = "WHEN", default_value = "daily")]
     on_calendar: String,
-    /// How much later at most, by chance
+    /// Longest random delay
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration::parse)]
     randomized_delay: Duration,
-    /// The account of this machine whose SSH key and configuration are used
+    /// Account on this machine whose SSH key and configuration are used
     #[arg(long, value_name = "NAME", default_value = "root")]
     user: String,
-    /// A line for the shell, run as the same account after a failed run
+    /// Shell command to run as the same account after a failed run
     #[arg(long, value_name = "COMMAND")]
     on_failure: Option<String>,
-    /// The schedule's name instead of the inventory's
+    /// Name of the schedule. Default: that of the inventory
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// How long a run waits for another one that holds the CA's lock
+    /// How long a run waits for the CA's lock
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
     wait: Duration,
     /// Only these hosts and groups
     #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
-    /// A variable for all hosts; no secret, as all accounts can read the unit: those in @FILE
+    /// A variable for all hosts. Put secrets in @FILE, because all accounts can read the unit
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]
     extra_vars: Vec<String>,
     /// An SSH configuration instead of ~/.ssh/config and the system's
@@ -73,7 +73,7 @@ pub(super) struct Install {
     agent_program: Option<PathBuf>,
     #[command(flatten)]
     authority: AuthorityKey,
-    /// Further arguments of each run, after --
+    /// Further arguments for each run, after --
     #[arg(last = true)]
     arguments: Vec<String>,
 }

@@ -26,10 +26,10 @@ pub struct Selection {
     /// No task with one of these tags
     #[arg(long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(candidates::tags))]
     skip_tags: Vec<String>,
-    /// Print the tasks and end
+    /// Print the tasks and exit
     #[arg(long)]
     list_tasks: bool,
-    /// Print the hosts of each play and end
+    /// Print the hosts of each play and exit
     #[arg(long)]
     list_hosts: bool,
 }

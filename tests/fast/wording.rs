@@ -23,6 +23,8 @@ const FOREIGN: &[(&str, &str)] = &[
     (" ; argv[]=", "systemctl's"),
     (" ; ignore_errors=no ; ", "systemctl's"),
     ("-- cursor: ", "journalctl's"),
+    ("Usage: ", "clap's"),
+    ("dtls-deploy ", "clap's, before a command's name"),
     ("Docker version ", "docker's"),
     ("More details here:", "curl's"),
     ("HTTP request to an HTTPS server", "dockerd's (net/http)"),

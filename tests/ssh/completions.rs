@@ -88,7 +88,7 @@ fn fish_completes_hosts_groups_and_tags() {
     assert_eq!(fish("rotate inventory/lab.yaml --tags cl"), ["clients"]);
     assert_eq!(
         fish("check"),
-        ["check-access\tTry SSH, sudo, the CA's lock and its passphrase"]
+        ["check-access\tTest SSH, sudo, the CA's lock and passphrase"]
     );
 }
 

@@ -149,7 +149,9 @@ impl Node {
         let facts = NodeFacts::parse(&ask().await?, request);
         let mut facts = match facts {
             // Once more: a file that changed or a directory that went meanwhile may be settled by now.
-            Err(FactError::Changed(_) | FactError::Failed(_)) => NodeFacts::parse(&ask().await?, request)?,
+            Err(FactError::Changed(_) | FactError::Failed(_)) => {
+                NodeFacts::parse(&ask().await?, request)?
+            }
             facts => facts?,
         };
         facts.claims.reached = self.connection.address();

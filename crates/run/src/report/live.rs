@@ -92,7 +92,9 @@ impl Live {
         let bars = &self.bars;
         let spinner = self.spinners.entry(host.to_owned()).or_insert_with(|| {
             let spinner = bars.add(ProgressBar::new_spinner());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {prefix} {elapsed:.dim} {wide_msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {prefix} {elapsed:.dim} {wide_msg}")
+            {
                 spinner.set_style(style);
             }
             spinner.enable_steady_tick(Duration::from_millis(100));
