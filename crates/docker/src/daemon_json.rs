@@ -264,11 +264,33 @@ pub(super) fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), Dae
     match strict_json::parse(old) {
         Ok(Value::Object(settings)) => Ok((old, settings)),
         Ok(_) => Err(DaemonJsonError::NotAnObject),
-        Err(error) => Err(DaemonJsonError::Syntax {
-            line: error.line(),
-            column: error.column(),
-            message: error.to_string(),
-        }),
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let message = error.to_string();
+            let place = format!(" at line {line} column {column}");
+            let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+            Err(DaemonJsonError::Syntax {
+                line,
+                column,
+                message,
+            })
+        }
+    }
+}
+
+/// Whether dockerd can read the text at all. A key that is there twice is for [`merge`] to
+/// refuse: some releases of dockerd start with it.
+///
+/// # Errors
+/// When the text is not a JSON object.
+pub fn readable(text: Option<&[u8]>) -> Result<(), DaemonJsonError> {
+    match read(text) {
+        Err(_)
+            if serde_json::from_slice::<Map<String, Value>>(text.unwrap_or_default()).is_ok() =>
+        {
+            Ok(())
+        }
+        found => found.map(|_| ()),
     }
 }
 
@@ -410,6 +432,19 @@ mod tests {
                 .text,
             FRESH
         );
+    }
+
+    #[test]
+    fn only_what_no_dockerd_reads_is_unreadable() {
+        for text in ["", " ", "{}", r#"{"log-opts": {}, "log-opts": {}}"#] {
+            assert_eq!(readable(Some(text.as_bytes())), Ok(()), "{text}");
+        }
+        assert_eq!(readable(None), Ok(()));
+        let error = readable(Some(b"{\n  \"debug\": true,,\n}")).unwrap_err();
+        assert_eq!(error.to_string(), "line 2, column 17: key must be a string");
+        for text in [&b"[]"[..], b"{} x", b"\xff{}"] {
+            assert!(readable(Some(text)).is_err());
+        }
     }
 
     #[test]
