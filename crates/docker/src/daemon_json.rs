@@ -105,8 +105,11 @@ fn rewrite(
         hosts.retain(|host| !is_local(host) && !listening.tcp.contains(host));
     }
     let mut text = old.to_owned();
+    // dockerd turns TLS on for whatever `tlsverify` says (moby, cmd/dockerd).
+    let is_on = settings.get("tlsverify").is_some_and(Value::is_boolean);
     for (name, value) in &wanted {
-        if settings.get(*name) != Some(value) {
+        let is_implied = *name == "tls" && is_on && !settings.contains_key(*name);
+        if !is_implied && settings.get(*name) != Some(value) {
             text = json_text::set(&text, name, value);
         }
     }
@@ -332,6 +335,24 @@ mod tests {
             text,
             "{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\"1.1.1.1\"],\n\t\"tlsverify\": true,\n\t\"tlscacert\": \"/d/ca.pem\",\n\t\"tlscert\": \"/d/cert.pem\",\n\t\"tlskey\": \"/d/key.pem\"\n}"
         );
+    }
+
+    #[test]
+    fn tls_is_not_added_to_tlsverify() {
+        let guide = r#"{"tlsverify": true, "tlscacert": "/d/ca.pem", "tlscert": "/d/cert.pem", "tlskey": "/d/key.pem"}"#;
+        let merged = |old: &str, mode| merge(Some(old.as_bytes()), mode, &paths()).unwrap().text;
+        assert_eq!(merged(guide, DaemonMode::TlsVerify), guide);
+        let open = merged(guide, DaemonMode::Tls);
+        assert_eq!(
+            open,
+            r#"{"tlsverify": false, "tlscert": "/d/cert.pem", "tlskey": "/d/key.pem"}"#
+        );
+        assert_eq!(mode_of(&open), Some(DaemonMode::Tls));
+        let off = merged(
+            r#"{"tls": false, "tlsverify": true}"#,
+            DaemonMode::TlsVerify,
+        );
+        assert!(off.starts_with(r#"{"tls": true"#), "{off}");
     }
 
     #[test]
