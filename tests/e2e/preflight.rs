@@ -125,7 +125,42 @@ fn a_flag_that_daemon_json_repeats_is_refused() {
     );
 }
 
-/// docker 20.10 cannot be asked before it is restarted, docker 26 can.
+/// It was written under running daemons, which go on: `--validate` of docker 26 accepts it, and docker
+/// 20.10 has no such flag.
+#[test]
+fn settings_that_only_a_start_rejects_are_found_before_the_restart() {
+    let lab = Lab::with_newer_daemon();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let mirror =
+        r#"sed -i 's/^{/{\n  "registry-mirrors": ["not a url"],/' /etc/docker/daemon.json"#;
+    for node in ["node3", "node4"] {
+        lab.exec(node, mirror);
+        let before = state(&lab, node);
+        let run = lab.run(&[
+            &inventory,
+            "--limit",
+            &format!("{node}:node1:node2"),
+            "-e",
+            "{dtls_extra_sans: [DNS:more.example]}",
+        ]);
+        assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+        for said in [
+            "dockerd would not start with the new daemon.json and flags: invalid mirror",
+            "failed, everything is as it was",
+        ] {
+            assert!(run.stdout.contains(said), "{said:?} in {}", run.stdout);
+        }
+        assert!(!run.stdout.contains("restarts="), "{}", run.stdout);
+        assert_eq!(state(&lab, node), before);
+        lab.exec(node, "! mount | grep /validate");
+        lab.exec(node, "sed -i /registry-mirrors/d /etc/docker/daemon.json");
+    }
+    let run = lab.deploy(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    assert!(run.stdout.contains("restarts="), "{}", run.stdout);
+}
+
+/// docker 20.10 has no `--validate`, docker 26 has.
 #[test]
 fn settings_that_dockerd_refuses_are_found_before_the_swap() {
     let lab = Lab::with_newer_daemon();

@@ -105,8 +105,11 @@ fn rewrite(
         hosts.retain(|host| !is_local(host) && !listening.tcp.contains(host));
     }
     let mut text = old.to_owned();
+    // dockerd turns TLS on for whatever `tlsverify` says (moby, cmd/dockerd).
+    let is_on = settings.get("tlsverify").is_some_and(Value::is_boolean);
     for (name, value) in &wanted {
-        if settings.get(*name) != Some(value) {
+        let is_implied = *name == "tls" && is_on && !settings.contains_key(*name);
+        if !is_implied && settings.get(*name) != Some(value) {
             text = json_text::set(&text, name, value);
         }
     }
@@ -264,11 +267,33 @@ pub(super) fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), Dae
     match strict_json::parse(old) {
         Ok(Value::Object(settings)) => Ok((old, settings)),
         Ok(_) => Err(DaemonJsonError::NotAnObject),
-        Err(error) => Err(DaemonJsonError::Syntax {
-            line: error.line(),
-            column: error.column(),
-            message: error.to_string(),
-        }),
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let message = error.to_string();
+            let place = format!(" at line {line} column {column}");
+            let message = message.strip_suffix(&place).unwrap_or(&message).to_owned();
+            Err(DaemonJsonError::Syntax {
+                line,
+                column,
+                message,
+            })
+        }
+    }
+}
+
+/// Whether dockerd can read the text at all. A key that is there twice is for [`merge`] to
+/// refuse: some releases of dockerd start with it.
+///
+/// # Errors
+/// When the text is not a JSON object.
+pub fn readable(text: Option<&[u8]>) -> Result<(), DaemonJsonError> {
+    match read(text) {
+        Err(_)
+            if serde_json::from_slice::<Map<String, Value>>(text.unwrap_or_default()).is_ok() =>
+        {
+            Ok(())
+        }
+        found => found.map(|_| ()),
     }
 }
 
@@ -310,6 +335,24 @@ mod tests {
             text,
             "{\n\t\"log-driver\": \"journald\",\n\t\"tls\": true,\n\t\"dns\": [\"1.1.1.1\"],\n\t\"tlsverify\": true,\n\t\"tlscacert\": \"/d/ca.pem\",\n\t\"tlscert\": \"/d/cert.pem\",\n\t\"tlskey\": \"/d/key.pem\"\n}"
         );
+    }
+
+    #[test]
+    fn tls_is_not_added_to_tlsverify() {
+        let guide = r#"{"tlsverify": true, "tlscacert": "/d/ca.pem", "tlscert": "/d/cert.pem", "tlskey": "/d/key.pem"}"#;
+        let merged = |old: &str, mode| merge(Some(old.as_bytes()), mode, &paths()).unwrap().text;
+        assert_eq!(merged(guide, DaemonMode::TlsVerify), guide);
+        let open = merged(guide, DaemonMode::Tls);
+        assert_eq!(
+            open,
+            r#"{"tlsverify": false, "tlscert": "/d/cert.pem", "tlskey": "/d/key.pem"}"#
+        );
+        assert_eq!(mode_of(&open), Some(DaemonMode::Tls));
+        let off = merged(
+            r#"{"tls": false, "tlsverify": true}"#,
+            DaemonMode::TlsVerify,
+        );
+        assert!(off.starts_with(r#"{"tls": true"#), "{off}");
     }
 
     #[test]
@@ -410,6 +453,19 @@ mod tests {
                 .text,
             FRESH
         );
+    }
+
+    #[test]
+    fn only_what_no_dockerd_reads_is_unreadable() {
+        for text in ["", " ", "{}", r#"{"log-opts": {}, "log-opts": {}}"#] {
+            assert_eq!(readable(Some(text.as_bytes())), Ok(()), "{text}");
+        }
+        assert_eq!(readable(None), Ok(()));
+        let error = readable(Some(b"{\n  \"debug\": true,,\n}")).unwrap_err();
+        assert_eq!(error.to_string(), "line 2, column 17: key must be a string");
+        for text in [&b"[]"[..], b"{} x", b"\xff{}"] {
+            assert!(readable(Some(text)).is_err());
+        }
     }
 
     #[test]

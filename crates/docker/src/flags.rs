@@ -1,7 +1,8 @@
-//! Flags of dockerd that cannot stand beside daemon.json.
+//! Flags of dockerd and their settings in daemon.json.
 //!
 //! Comes in: dockerd's arguments and the settings of daemon.json. Goes out: the
-//! pairs that keep dockerd from starting. The rule is moby's
+//! pairs that keep dockerd from starting, and both without the places that two
+//! daemons cannot share. The rule for the pairs is moby's
 //! `findConfigurationConflicts` (daemon/config/config.go): what is given as a
 //! flag must not be in the file, even with the same value.
 
@@ -38,11 +39,12 @@ const KEYS: [(&str, &str); 16] = [
     ("storage-opt", "storage-opts"),
 ];
 
-const SHORT: [(char, &str); 7] = [
+const SHORT: [(char, &str); 8] = [
     ('D', "debug"),
     ('G', "group"),
     ('H', "host"),
     ('b', "bridge"),
+    ('g', "graph"),
     ('l', "log-level"),
     ('p', "pidfile"),
     ('s', "storage-driver"),
@@ -83,6 +85,43 @@ pub fn collisions(arguments: &[String], settings: &Map<String, Value>) -> Vec<Co
         }
     }
     found
+}
+
+/// What says where a daemon listens and where it keeps its files. With `userns-remap` dockerd
+/// wants every directory above its data to be open to others.
+const PLACES: [&str; 6] = [
+    "host",
+    "data-root",
+    "graph",
+    "exec-root",
+    "pidfile",
+    "userns-remap",
+];
+
+/// A command line and settings without the places that the running daemon uses, so that another
+/// one can be started with the rest.
+#[must_use]
+pub fn apart(
+    command_line: &[String],
+    settings: &Map<String, Value>,
+) -> (Vec<String>, Map<String, Value>) {
+    let mut line = Vec::new();
+    let mut words = command_line.iter();
+    while let Some(word) = words.next() {
+        let flag = word.split_once('=').map_or(word.as_str(), |(flag, _)| flag);
+        if !long_name(flag).is_some_and(|name| PLACES.contains(&name)) {
+            line.push(word.clone());
+            continue;
+        }
+        // -pVALUE and --name=VALUE are one word.
+        let is_whole = flag != word || (!flag.starts_with("--") && flag.len() > 2);
+        if !is_whole {
+            words.next();
+        }
+    }
+    let mut settings = settings.clone();
+    settings.retain(|key, _| !PLACES.contains(&key.as_str()) && key != "hosts");
+    (line, settings)
 }
 
 fn long_name(flag: &str) -> Option<&str> {
@@ -127,5 +166,25 @@ mod tests {
         ]
         .map(|(flag, key)| (flag.to_owned(), key.to_owned()));
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_second_daemon_shares_no_place_with_the_running_one() {
+        let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+        let settings: Value = serde_json::from_str(
+            r#"{"data-root": "/srv", "hosts": [], "pidfile": "/p", "dns": ["1.1.1.1"]}"#,
+        )
+        .unwrap();
+        let (line, settings) = apart(
+            &words(
+                "/usr/sbin/dockerd -H fd:// -Hunix:///a --host=tcp://b -p /p -p/q -g /g --exec-root /e --data-root=/d --userns-remap x --mtu 1400 -D",
+            ),
+            settings.as_object().unwrap(),
+        );
+        assert_eq!(line, words("/usr/sbin/dockerd --mtu 1400 -D"));
+        assert_eq!(
+            Value::Object(settings).to_string(),
+            r#"{"dns":["1.1.1.1"]}"#
+        );
     }
 }

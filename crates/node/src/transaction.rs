@@ -354,7 +354,7 @@ impl Transaction {
             self.staging(account, failed, &mut script);
         }
         if let Some(validation) = &self.validation {
-            script.statement(format!("{}{failed}", validation.call()));
+            script.statement(format!("{}{failed}", validation.calls()));
         }
         if armed.is_some() {
             script.statement("wait $armed || { claimed=yes; give_up; }".to_owned());

@@ -1,9 +1,9 @@
-//! `dockerd --validate` inside a node's transaction.
+//! `dockerd --validate` and a dry start of dockerd, inside a node's transaction.
 //!
-//! Comes in: how dockerd will be started, from the plan. Goes out: one call of
+//! Comes in: how dockerd will be started, from the plan. Goes out: two calls of
 //! the prelude, between staging and the first rename. dockerd reads a private
 //! copy of daemon.json there, in which the TLS files are those that are staged;
-//! a dockerd without the flag (before 23.0) is not asked.
+//! a dockerd without `--validate` (before 23.0) gets the dry start alone.
 
 use super::facts::STATE;
 use super::script::call;
@@ -11,12 +11,21 @@ use super::script::call;
 /// What dockerd shall be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validation {
-    /// The program and its arguments, as systemd will pass them.
+    /// As systemd will start it.
+    pub launch: Launch,
+    /// The same for the dry start, without its listeners, data, state and pid file.
+    pub dry: Launch,
+    /// The paths of CA, certificate and key on the node.
+    pub files: [String; 3],
+}
+
+/// What a dockerd is started with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// The program and its arguments.
     pub command_line: Vec<String>,
     /// The new daemon.json; its TLS files are named as [`TlsFile::link`] says.
     pub settings: String,
-    /// The paths of CA, certificate and key on the node.
-    pub files: [String; 3],
 }
 
 /// The files that dockerd loads when it validates.
@@ -48,14 +57,22 @@ impl TlsFile {
 }
 
 impl Validation {
-    /// The call; it fails when dockerd refuses.
+    /// The calls; they fail when dockerd refuses.
     #[must_use]
-    pub fn call(&self) -> String {
-        let arguments: Vec<&str> = std::iter::once(self.settings.as_str())
-            .chain(self.files.iter().map(String::as_str))
-            .chain(self.command_line.iter().map(String::as_str))
-            .collect();
-        call("validate", &arguments)
+    pub fn calls(&self) -> String {
+        let of = |function: &str, launch: &Launch| {
+            let arguments: Vec<&str> = std::iter::once(&launch.settings)
+                .chain(&self.files)
+                .chain(&launch.command_line)
+                .map(String::as_str)
+                .collect();
+            call(function, &arguments)
+        };
+        format!(
+            "{} && {}",
+            of("validate", &self.launch),
+            of("dry_start", &self.dry)
+        )
     }
 }
 
@@ -76,6 +93,13 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{dockerd}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let at = |name: &str| root.join(name).to_str().unwrap().to_owned();
+        let launch = |arguments: &[&str], settings: &str| Launch {
+            command_line: [at("dockerd")]
+                .into_iter()
+                .chain(arguments.iter().map(|word| (*word).to_owned()))
+                .collect(),
+            settings: settings.to_owned(),
+        };
         let transaction = Transaction {
             files: vec![StagedFile {
                 missing_from: None,
@@ -88,8 +112,8 @@ mod tests {
                 bytes: Bytes::Given(Secret::from("staged".to_owned())),
             }],
             validation: Some(Validation {
-                command_line: vec![at("dockerd"), "-H".to_owned(), "it's".to_owned()],
-                settings: "{\"a\": \"100%\"}".to_owned(),
+                launch: launch(&["-H", "it's"], "{\"a\": \"100%\"}"),
+                dry: launch(&["--dry"], "{\"dry\": 1}"),
                 files: [at("tls/ca.pem"), at("tls/cert.pem"), at("tls/key.pem")],
             }),
             ..Transaction::default()
@@ -117,7 +141,7 @@ mod tests {
     fn dockerd_sees_the_staged_files_and_the_units_flags() {
         for shell in SHELLS {
             let root = tempfile::tempdir().unwrap();
-            let look = "cd \"${0%/*}\"; { printf '%s|' \"$1\" \"$2\" \"$4\" \"$5\" \"${DOCKER_TLS_VERIFY-none}\"; cat \"$3\" \"${3%/*}/tlscert\"; readlink \"${3%/*}/tlskey\"; } >seen";
+            let look = "[ \"$1\" = --validate ] || exit 0; cd \"${0%/*}\"; { printf '%s|' \"$1\" \"$2\" \"$4\" \"$5\" \"${DOCKER_TLS_VERIFY-none}\"; cat \"$3\" \"${3%/*}/tlscert\"; readlink \"${3%/*}/tlskey\"; } >seen";
             let (report, renamed) = outcome(shell, root.path(), look);
             assert!(report.done && renamed, "{shell:?} {report:?}");
             let seen = std::fs::read_to_string(root.path().join("seen")).unwrap();
@@ -137,6 +161,55 @@ mod tests {
             let old = "printf \"Status: unknown flag: --validate\\nSee 'dockerd --help'., Code: 125\\n\"; exit 125";
             let (report, renamed) = outcome(shell, root.path(), old);
             assert!(report.done && renamed, "{shell:?} {report:?}");
+        }
+    }
+
+    /// As dockerd 20.10, which has no `--validate`, ends a start with a bad registry mirror.
+    const BAD_MIRROR: &str = "case $1 in --validate) echo 'unknown flag: --validate'; exit 125 ;; esac
+        case $(cat \"$2\") in *dry*) echo failed to start daemon: invalid mirror: x; exit 1 ;; esac";
+    const NO_DIRECTORY: &str =
+        "echo \"failed to start daemon: mkdir ${DOCKER_TMPDIR%/*}: not a directory\"; exit 1";
+
+    #[test]
+    fn what_ends_a_dry_start_is_refused() {
+        for shell in SHELLS {
+            let root = tempfile::tempdir().unwrap();
+            let (report, renamed) =
+                outcome(shell, root.path(), &format!("{BAD_MIRROR}\n{NO_DIRECTORY}"));
+            assert!(
+                report.undo == Undo::Done && !renamed,
+                "{shell:?} {report:?}"
+            );
+            let said =
+                "dockerd would not start with the new daemon.json and flags: invalid mirror: x";
+            let failed = ("validate".to_owned(), said.to_owned());
+            assert_eq!(report.failed, Some(failed), "{shell:?}");
+        }
+    }
+
+    #[test]
+    fn a_dry_start_that_comes_to_its_end_or_is_impossible_there_is_no_refusal() {
+        let log = "printf '%s\\n' \"$@\" >\"${0%/*}/words\"";
+        for shell in SHELLS {
+            for dockerd in [
+                format!("{log}\n{NO_DIRECTORY}"),
+                format!("{BAD_MIRROR}\necho no network; exit 1"),
+            ] {
+                let root = tempfile::tempdir().unwrap();
+                let (report, renamed) = outcome(
+                    shell,
+                    root.path(),
+                    &format!("[ \"$1\" != --validate ] || exit 0\n{dockerd}"),
+                );
+                assert!(report.done && renamed, "{shell:?} {report:?}");
+                if let Ok(words) = std::fs::read_to_string(root.path().join("words")) {
+                    let state = format!("{}/state/validate", root.path().display());
+                    let places = format!(
+                        "--config-file {state}/daemon.json --data-root {state}/dry/data --exec-root {state}/dry/exec --pidfile {state}/dry/pid -H unix://{state}/dry/socket --dry\n"
+                    );
+                    assert_eq!(words, places.replace(' ', "\n"), "{shell:?}");
+                }
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::{Action, Change, Content, Refusal};
 use crate::host::address::{DaemonAddress, daemon_address};
 use crate::host::{daemon_json, loaded_unit, unit};
 use docker::daemon_json::{hosts, mode_of, named_paths as settings_paths, tcp_hosts};
-use docker::flags::collisions;
+use docker::flags::{apart, collisions};
 use docker::tls::TlsPaths;
 use docker::tls::{self, DaemonMode};
 use docker::unit::{
@@ -22,7 +22,7 @@ use docker::unit::{
 use inventory::Host;
 use node::facts::NodeFacts;
 use node::transaction::RunningChanges;
-use node::validation::{TlsFile, Validation};
+use node::validation::{Launch, TlsFile, Validation};
 
 /// What dockerd is to be asked; nothing where its command line cannot be told.
 ///
@@ -77,9 +77,14 @@ pub fn validation(
             }
         }
     }
-    Ok(Some(Validation {
+    let (dry_line, dry_settings) = apart(&command_line, &settings);
+    let launch = |command_line, settings| Launch {
         command_line,
         settings: Value::Object(settings).to_string(),
+    };
+    Ok(Some(Validation {
+        dry: launch(dry_line, dry_settings),
+        launch: launch(command_line, settings),
         files: paths,
     }))
 }

@@ -15,6 +15,7 @@ use inventory::Host;
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 use plan::Action;
+use plan::host::daemon_json;
 use plan::host::leaf::location as leaf_location;
 use plan::playbook::after;
 
@@ -75,9 +76,16 @@ impl Run<'_> {
                 };
                 host.is_daemon = as_found(host, facts, &mut expectations);
                 if !host.is_daemon {
+                    let why = match daemon_json::check(facts) {
+                        Err(error) => format!("{} is not valid: {error}", daemon_json::PATH),
+                        Ok(()) => {
+                            "docker does not speak TLS there, and this run has not changed that"
+                                .to_owned()
+                        }
+                    };
                     events.emit(Event::Warning {
                         host: Some(host.name.clone()),
-                        text: "not verified: docker does not speak TLS there, and this run has not changed that".to_owned(),
+                        text: format!("not verified: {why}"),
                     });
                 }
             }

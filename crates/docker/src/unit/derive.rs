@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::own::{OPERATORS_DROP_IN, is_own, marked, remembered_hosts, unmarked, with_exec_start};
+use super::own::{
+    OPERATORS_DROP_IN, is_own, is_unedited, marked, remembered_hosts, unmarked, with_exec_start,
+    without_exec_start,
+};
 use super::syntax::{file_name, split_words, unquote, variable_of};
 use super::{
     DropIn, Listening, OwnDropIn, UnitError, UnitFile, exec_starts, is_local, take_hosts, take_tls,
@@ -121,6 +124,45 @@ fn base(files: &[UnitFile], own_path: &str, wanted: &Listening) -> Result<Base, 
         former,
         notes: note.into_iter().collect(),
     })
+}
+
+/// A drop-in without what deployments have put into it; `None` when nothing is left. Its command
+/// stays, without TCP listeners and TLS, where an operator has given it other flags than the
+/// unit's `others`, which are its other files.
+#[must_use]
+pub fn without_ours(own: &UnitFile, others: &[UnitFile]) -> Option<String> {
+    let text = own.text.as_str();
+    let name = file_name(&own.path);
+    let command = effective_command(std::slice::from_ref(own), name);
+    let (Ok(command), false) = (command, is_unedited(text)) else {
+        return without_exec_start(text);
+    };
+    let words = split_words(&command);
+    let with_own: Vec<UnitFile> = others.iter().chain([own]).cloned().collect();
+    let remembered = remembered_hosts(text);
+    let kept = without_tls_listeners(&words, &remembered);
+    // What was made from the unit's command goes, although its sockets were those of `hosts`.
+    let elsewhere = if is_own(text) { &remembered[..] } else { &[] };
+    let unit = effective_command(others, name);
+    let unit = unit.map(|unit| without_tls_listeners(&split_words(&unit), elsewhere));
+    let is_units = unit.is_ok_and(|unit| unit == kept);
+    if is_units || another_package(&with_own, &own.path, &words).is_some() {
+        return without_exec_start(text);
+    }
+    Some(with_exec_start(&unmarked(text), &kept.join(" "), &[]))
+}
+
+/// A command line without TLS and without listeners other than local sockets; of these
+/// `elsewhere` are set in daemon.json.
+fn without_tls_listeners(words: &[String], elsewhere: &[String]) -> Vec<String> {
+    let mut hosts = Vec::new();
+    let rest = take_hosts(words, &mut hosts);
+    let mut rest = take_tls(&rest, &mut Vec::new()).unwrap_or(rest);
+    hosts.retain(|host| is_local(host) && !elsewhere.contains(host));
+    let flags = hosts.into_iter().flat_map(|host| ["-H".to_owned(), host]);
+    let after_program = rest.len().min(1);
+    rest.splice(after_program..after_program, flags);
+    rest
 }
 
 /// The arguments of a command, by what they are about.

@@ -16,7 +16,7 @@ pub mod socket;
 mod syntax;
 
 pub use command_line::command_line;
-pub use derive::derive;
+pub use derive::{derive, without_ours};
 pub use listeners::{Listener, listeners};
 pub use loaded::{Command, LOADED, as_file, says, says_joined};
 pub use own::{is_own, is_unedited, remembered_hosts, without_exec_start};

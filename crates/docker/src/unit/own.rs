@@ -39,6 +39,11 @@ pub(super) fn unmarked(text: &str) -> String {
 /// A comment in our drop-in: the sockets that `hosts` in daemon.json had.
 const HOSTS_MARK: &str = "# \"hosts\" in daemon.json before dtls-deploy: ";
 
+/// Whether a line is a comment that we write.
+pub(super) fn is_own_comment(line: &str) -> bool {
+    line.starts_with(OWN_MARK) || line.starts_with(HOSTS_MARK)
+}
+
 /// The sockets that `hosts` in daemon.json had before our drop-in, which has this text.
 #[must_use]
 pub fn remembered_hosts(own: &str) -> Vec<String> {
@@ -63,7 +68,7 @@ pub fn without_exec_start(own: &str) -> Option<String> {
         if trimmed.starts_with('[') {
             in_service = trimmed == "[Service]";
         }
-        if line.starts_with(HOSTS_MARK) || line.starts_with(OWN_MARK) {
+        if is_own_comment(line) {
             continue;
         }
         let name = trimmed.split('=').next().unwrap_or_default().trim();

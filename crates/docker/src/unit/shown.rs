@@ -1,10 +1,11 @@
 //! A unit file as a diff may show it: where dockerd listens and how it speaks TLS.
 //!
 //! Comes in: the text of a drop-in. Goes out: its headings, the names of its
-//! settings, and of a command line the program and the values of the flags that
-//! this program sets. Other values, `Environment=` above all, may be secrets.
+//! settings, our comments, and of a command line the program and the values of the
+//! flags that this program sets. Other values, `Environment=` above all, may be secrets.
 
-use super::syntax::{logical_lines, split_words, unquote, variable_of};
+use super::own::is_own_comment;
+use super::syntax::{is_comment, lines_and_comments, split_words, unquote, variable_of};
 
 /// Flags whose values are shown.
 const SHOWN: [&str; 8] = [
@@ -20,13 +21,17 @@ const SHOWN: [&str; 8] = [
 /// Settings whose values are shown: what a socket listens on.
 const STREAM: &str = "ListenStream";
 
-/// The text with `mask` in the place of every other value; without comments.
+/// The text with `mask` in the place of every other value and comment.
 #[must_use]
 pub fn shown(text: &str, mask: &str) -> String {
     let mut shown = String::new();
-    for line in logical_lines(text) {
+    for line in lines_and_comments(text) {
         match line.split_once('=') {
-            _ if is_heading(&line) => shown.push_str(&line),
+            _ if is_heading(&line) || is_own_comment(&line) => shown.push_str(&line),
+            _ if is_comment(&line) => {
+                shown.push_str("# ");
+                shown.push_str(mask);
+            }
             Some((name, value)) if is_name(name.trim()) => {
                 let (name, value) = (name.trim(), value.trim());
                 shown.push_str(name);
@@ -106,7 +111,18 @@ mod tests {
         let text = "# token canary\n[Service]\nEnvironment=\"HTTP_PROXY=http://u:canary@p\" B=canary\nEnvironmentFile=-/etc/default/docker\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --host=tcp://a:2376 --tlsverify \\\n --tlscacert=/x/ca.pem --containerd /run/c.sock --log-opt splunk-token=canary --log-opt=t=canary --label canary -lcanary '--registry-mirror=http://canary' $DOCKER_OPTS ${MORE} $a-canary --debug canary\ncanary\n[Socket]\nListenStream=2375\n";
         assert_eq!(
             shown(text, "***"),
-            "[Service]\nEnvironment=***\nEnvironmentFile=***\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --host=tcp://a:2376 --tlsverify --tlscacert=/x/ca.pem --containerd /run/c.sock --log-opt *** --log-opt=*** --label *** -l*** --registry-mirror=*** $DOCKER_OPTS ${MORE} *** --debug ***\n***\n[Socket]\nListenStream=2375\n"
+            "# ***\n[Service]\nEnvironment=***\nEnvironmentFile=***\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --host=tcp://a:2376 --tlsverify --tlscacert=/x/ca.pem --containerd /run/c.sock --log-opt *** --log-opt=*** --label *** -l*** --registry-mirror=*** $DOCKER_OPTS ${MORE} *** --debug ***\n***\n[Socket]\nListenStream=2375\n"
         );
+    }
+
+    #[test]
+    fn a_change_of_our_comments_is_a_difference() {
+        let own = crate::unit::own::marked("[Service]\nNice=1\n");
+        let edited = own.replace("Nice=1", "Nice=2");
+        assert_eq!(shown(&own, "***").lines().count(), 3);
+        let unmarked = crate::unit::own::unmarked(&edited);
+        assert_ne!(shown(&edited, "***"), shown(&unmarked, "***"));
+        let hosts = "# \"hosts\" in daemon.json before dtls-deploy: unix:///a\n";
+        assert_eq!(shown(hosts, "***"), hosts);
     }
 }

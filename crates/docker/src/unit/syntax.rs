@@ -8,14 +8,27 @@ pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
+/// Whether a line says nothing to systemd.
+pub(super) fn is_comment(line: &str) -> bool {
+    line.starts_with(['#', ';'])
+}
+
 /// Lines with continuations joined, comments and blank lines dropped.
 pub(super) fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = lines_and_comments(text);
+    lines.retain(|line| !is_comment(line));
+    lines
+}
+
+/// Lines with continuations joined, and the comments before each; blank lines dropped.
+pub(super) fn lines_and_comments(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut current = String::new();
     for line in without_mark(text).lines() {
         let trimmed = line.trim();
         // A comment between continued lines does not end the continuation.
-        if trimmed.starts_with('#') || trimmed.starts_with(';') {
+        if is_comment(trimmed) {
+            lines.push(trimmed.to_owned());
             continue;
         }
         if let Some(continued) = trimmed.strip_suffix('\\') {

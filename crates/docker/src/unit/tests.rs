@@ -321,3 +321,60 @@ fn a_comment_that_looks_like_the_section_is_none() {
         "# [Service]\n[Unit]\nDescription=x\n[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H tcp://a:2376\n"
     );
 }
+
+/// What a deployment has made of an operator's drop-in, and what removing it leaves.
+#[test]
+fn an_operators_command_stays_without_what_is_ours() {
+    let files = unit("ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/c.sock $DOCKER_OPTS");
+    let left = |path: &str, text: &str| {
+        let own = UnitFile {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        };
+        without_ours(&own, &files)
+    };
+    let deployed = |before: &str, tls: Vec<String>| {
+        let mut with_own = files.clone();
+        with_own.push(UnitFile {
+            path: OVERRIDE.to_owned(),
+            text: before.to_owned(),
+        });
+        let listening = Listening {
+            tls,
+            ..wanted("tcp://a:2376", true)
+        };
+        derive(&with_own, OVERRIDE, &none(), &listening)
+            .unwrap()
+            .text
+    };
+    let verify = || vec!["--tlsverify".to_owned(), "--tlscacert=/x/ca.pem".to_owned()];
+    // Other flags than the unit's, and other settings beside them.
+    for mine in [
+        "# mine\n[Service]\nNice=1\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H unix:///x.sock --label=a=b $DOCKER_OPTS\n[Unit]\nAfter=x\n",
+        "[Service]\nExecStart=\nExecStart=/opt/dockerd --debug\n",
+    ] {
+        for tls in [Vec::new(), verify()] {
+            let found = left(OVERRIDE, &deployed(mine, tls)).unwrap();
+            let mine = mine.replace(
+                "/opt/dockerd --",
+                "/opt/dockerd -H unix:///var/run/docker.sock --",
+            );
+            assert_eq!(found, mine);
+        }
+    }
+    // docker-machine's: what was plain or TLS before does not come back.
+    let machine = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H tcp://0.0.0.0:2376 -H unix:///var/run/docker.sock --tlsverify --tlskey /k --label a\n";
+    assert_eq!(
+        left(OVERRIDE, machine).unwrap(),
+        "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H unix:///var/run/docker.sock --label a\n"
+    );
+    // The unit's own command comes from the unit again.
+    let environment = "[Service]\nEnvironment=A=b\n";
+    let text = deployed(environment, Vec::new());
+    assert_eq!(left(OVERRIDE, &text).unwrap(), environment);
+    // Ours goes, whatever the unit says by now.
+    let own = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
+    assert_eq!(left(OWN, &own.text), None);
+    let other = own.text.replace(" $DOCKER_OPTS", " --debug");
+    assert!(left(OWN, &other).unwrap().contains("--debug\n"));
+}

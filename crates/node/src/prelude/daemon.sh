@@ -1,8 +1,8 @@
 # The daemon: asked whether it would start, restarted, put back when nobody confirms.
 
-# validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd would
-# start with the new settings, with the staged file where one is staged.
-validate() {
+# validate_open SETTINGS CA CERTIFICATE KEY: what dockerd reads when it is asked, with the
+# staged file where one is staged.
+validate_open() {
     validate_directory=$STATE/validate
     own_state && { [ ! -e "$validate_directory" ] || rm -rf "$validate_directory"; } && mkdir "$validate_directory" &&
         printf '%s' "$1" >"$validate_directory/daemon.json" || {
@@ -19,8 +19,14 @@ validate() {
         fi
         shift
     done
-    validate_dockerd=$1
-    shift
+}
+
+# validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd accepts the new
+# settings.
+validate() {
+    validate_open "$1" "$2" "$3" "$4" || return 1
+    validate_dockerd=$5
+    shift 5
     validate_said=$(
         unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
         exec timeout 20 "$validate_dockerd" --validate --config-file "$validate_directory/daemon.json" "$@" 2>&1 </dev/null
@@ -28,21 +34,68 @@ validate() {
     validate_status=$?
     rm -rf "$validate_directory"
     [ "$validate_status" != 0 ] || return 0
-    validate_line='
-'
     case $validate_said in
     # Before 23.0 it cannot be asked.
     *'unknown flag: --validate'*) return 0 ;;
-    *"${validate_line}See '"*) validate_said=${validate_said%"${validate_line}See '"*} ;;
+    *"${NEWLINE}See '"*) validate_said=${validate_said%"${NEWLINE}See '"*} ;;
     esac
     if [ "$validate_status" = 124 ]; then
         record failed validate "dockerd --validate did not end within 20 seconds"
         return 1
     fi
-    validate_said=${validate_said##*"$validate_line"}
-    validate_said=${validate_said##*"$validate_directory/daemon.json: "}
-    record failed validate "dockerd refuses the new settings: $(printf '%s' "$validate_said" | tr '\t' ' ')"
+    validate_last
+    record failed validate "dockerd refuses the new settings: $validate_said"
     return 1
+}
+
+# validate_last: $validate_said as its last line, without where dockerd read it.
+validate_last() {
+    validate_said=${validate_said##*"$NEWLINE"}
+    validate_said=${validate_said##*"$validate_directory/daemon.json: "}
+    validate_said=$(printf '%s' "$validate_said" | tr '\t' ' ')
+}
+
+# dry_start SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd starts with the
+# new settings. --validate does not check all of them: a registry mirror that is not a URL
+# stops the start alone.
+dry_start() {
+    command -v unshare >/dev/null 2>&1 || return 0
+    validate_open "$1" "$2" "$3" "$4" || return 1
+    shift 4
+    dry_failed=
+    if ! dry_run "$@"; then
+        validate_last
+        dry_failed=$validate_said
+        # A node where even empty settings do not get that far cannot be asked.
+        printf '{}' >"$validate_directory/daemon.json" && dry_run "$1" || dry_failed=
+    fi
+    rm -rf "$validate_directory"
+    [ -n "$dry_failed" ] || return 0
+    record failed validate "dockerd would not start with the new daemon.json and flags: ${dry_failed#failed to start daemon: }"
+    return 1
+}
+
+# dry_run DOCKERD ARGUMENT...: a start in places of its own, with a network and mounts of its
+# own. It ends where dockerd cannot make its temporary directory, after it has checked its
+# settings and before it opens storage or containerd (moby, daemon.NewDaemon). Fails where it
+# ends before that, and sets $validate_said; one that does not end is not a refusal.
+dry_run() {
+    dry_dockerd=$1
+    shift
+    rm -rf "$validate_directory/dry" && mkdir "$validate_directory/dry" && printf '' >"$validate_directory/dry/file" || return 0
+    validate_said=$(
+        unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
+        DOCKER_TMPDIR=$validate_directory/dry/file/tmp
+        export DOCKER_TMPDIR
+        exec timeout 20 unshare -n -m "$dry_dockerd" --config-file "$validate_directory/daemon.json" \
+            --data-root "$validate_directory/dry/data" --exec-root "$validate_directory/dry/exec" \
+            --pidfile "$validate_directory/dry/pid" -H "unix://$validate_directory/dry/socket" "$@" 2>&1 </dev/null
+    )
+    dry_status=$?
+    case $dry_status:${validate_said##*"$NEWLINE"} in
+    0:* | 124:* | 143:* | *"$validate_directory/dry/file"*) ;;
+    *) return 1 ;;
+    esac
 }
 
 # RESTORE: the unit that puts the old files back when the node boots before

@@ -1,7 +1,9 @@
 //! daemon.json and the TLS files that it names, on one host.
 
+use docker::daemon_json::{DaemonJsonError, readable};
 use docker::tls::TlsPaths;
 use inventory::Host;
+use node::facts::NodeFacts;
 
 /// Where dockerd looks on Linux when its unit does not say otherwise.
 pub const DIRECTORY: &str = "/etc/docker";
@@ -23,4 +25,13 @@ pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
         certificate: format!("{directory}/{}", files.cert),
         key: format!("{directory}/{}", files.key),
     }
+}
+
+/// Why dockerd could not read the file that is there.
+///
+/// # Errors
+/// When it is not a JSON object.
+pub fn check(facts: &NodeFacts) -> Result<(), DaemonJsonError> {
+    let file = facts.regular(PATH);
+    readable(file.and_then(|file| file.content.as_deref()))
 }

@@ -5,6 +5,7 @@
 //! changes that take the old one away. Left where it is it would go on listening, and one that
 //! sorts after ours would count. Called by `systemd_override`.
 
+use super::systemd_override::left_of;
 use crate::host::unit::{directory, path};
 use crate::playbook::Task;
 use crate::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};
@@ -81,7 +82,11 @@ pub(super) fn remove(
         return Ok(None);
     };
     let has_moved = moves && facts.text(&path(host)).is_none();
-    let left = without_exec_start(text).filter(|_| !has_moved);
+    let left = if moves {
+        without_exec_start(text).filter(|_| !has_moved)
+    } else {
+        left_of(facts, &former, text)
+    };
     planner.compare(
         host,
         task,

@@ -8,12 +8,15 @@
 use super::daemon_json::refuse;
 use super::shared::Module;
 use crate::host::{daemon_json, read, unit};
+use crate::launch::command_line_of;
 use crate::playbook::Task;
 use crate::{Action, Change, Content, Desired, FileMode, Place, Planner, Refusal, Reload};
+use docker::flags::{Collision, collisions};
 use docker::live_restore::with_live_restore;
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts, STATE};
 use pki::sha256_hex;
+use serde_json::{Map, Value};
 
 /// The name of [`daemon_json::LIVE_RESTORE_RECORD`].
 const RECORD_NAME: &str = "live-restore";
@@ -116,6 +119,8 @@ impl Module for LiveRestore {
             "live-restore is not known to be on"
         };
         if active && (wanted.is_some() || !read::has_read(daemon_json::PATH, facts)) {
+            let text = wanted.as_ref().map(|(text, _)| text.as_bytes());
+            reloads(host, facts, text.or(old.as_deref()).unwrap_or_default())?;
             changes.push(Change {
                 host: host.name.clone(),
                 task: task.name.clone(),
@@ -134,6 +139,28 @@ impl Module for LiveRestore {
         }
         Ok(changes)
     }
+}
+
+/// Whether the running daemon takes these settings in: it rejects the whole file where one of them
+/// is also a flag.
+fn reloads(host: &Host, facts: &NodeFacts, text: &[u8]) -> Result<(), Refusal> {
+    let running = facts.engine.iter().flat_map(|engine| &engine.command_line);
+    let mut line: Vec<String> = running.cloned().collect();
+    if line.is_empty() {
+        line = command_line_of(host, facts, &[]).unwrap_or_default();
+    }
+    let settings: Map<String, Value> = serde_json::from_slice(text).unwrap_or_default();
+    let found = collisions(line.get(1..).unwrap_or_default(), &settings);
+    let Some(Collision { flag, key }) = found.first() else {
+        return Ok(());
+    };
+    let (path, name) = (daemon_json::PATH, &host.name);
+    Err(Refusal::new(format!(
+        "dockerd would not reload {path} to turn live-restore on: \"{key}\" in it and {flag} on the command line of dockerd are the same setting"
+    ))
+    .hint(format!(
+        "remove \"{key}\" from {path} on {name}: dockerd rejects a setting that is both a flag and in its file"
+    )))
 }
 
 /// What the daemon has read after the reload, of daemon.json `text` where that is new. Known only

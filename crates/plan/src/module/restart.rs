@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 
+use super::daemon_json::refuse;
 use super::shared::Module;
 use crate::host::address::DaemonAddress;
 use crate::host::read::{RECORD, reads, stale};
@@ -18,7 +19,7 @@ use crate::{
     Restart as RestartAction, Served, is_swarm_manager,
 };
 use base::event::Repeated;
-use docker::daemon_json::tcp_hosts;
+use docker::daemon_json::{readable, tcp_hosts};
 use docker::tls::DaemonMode;
 use docker::unit::{listeners, socket::ports};
 use inventory::{Host, Inventory};
@@ -49,6 +50,7 @@ impl Module for Restart {
             return Ok(Vec::new());
         }
         let facts = planner.facts(&host.name)?;
+        readable_settings(planner, facts)?;
         let mut reads = reads(host, facts);
         let socket = socket::path(host);
         let is_socket =
@@ -136,6 +138,21 @@ fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
         })
         .find(|file| file.path() == path)
         .map(|file| &file.content)
+}
+
+/// Whether daemon.json as it will be says anything: a dockerd that cannot read it does not start,
+/// and where it would listen cannot be told.
+fn readable_settings(planner: &Planner<'_>, facts: &NodeFacts) -> Result<(), Refusal> {
+    let found = match change_of(planner, daemon_json::PATH) {
+        Some(Content::Text(text)) => readable(Some(text.as_bytes())),
+        Some(Content::Gone { .. }) => Ok(()),
+        Some(Content::Kept { copy, .. }) => {
+            let copy = facts.regular(copy);
+            readable(copy.and_then(|file| file.content.as_deref()))
+        }
+        _ => daemon_json::check(facts),
+    };
+    found.map_err(|error| refuse(&error))
 }
 
 /// A daemon that will not speak TLS must not be left with a port that it did:

@@ -5,6 +5,7 @@
 //! more, so that going back again leads further back.
 
 mod checks;
+mod removed;
 
 use std::collections::BTreeSet;
 
@@ -168,7 +169,9 @@ fn of_keeper(
     };
     let dangers = checks::readmitted(planner, host, &before)?;
     let mut changes = go_back(planner, host, task, &before)?;
-    if let Some(text) = keep_out_hosts(planner, host, task, &mut changes)? {
+    let left_out = removed::leave_out(planner, host, &before, &mut changes)?;
+    let hosts = keep_out_hosts(planner, host, task, &mut changes)?;
+    for text in left_out.into_iter().chain(hosts) {
         planner.note(host, text);
     }
     for text in dangers {

@@ -14,7 +14,7 @@ use docker::daemon_json::{hosts, is_local};
 use docker::tls::{self, ConfigStyle};
 use docker::unit::{
     LOADED, Listening, OwnDropIn, UnitFile, command_line, derive, is_own, is_unedited, others,
-    sets_exec_start, without_exec_start,
+    sets_exec_start, without_ours,
 };
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts, UnitFact};
@@ -153,6 +153,17 @@ impl Module for SystemdOverride {
     }
 }
 
+/// What is left of the drop-in at `path` without what deployments have put into it.
+pub(super) fn left_of(facts: &NodeFacts, path: &str, text: &str) -> Option<String> {
+    let mut others = unit_files(facts);
+    others.retain(|file| file.path != path && file.path != LOADED);
+    let own = UnitFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    without_ours(&own, &others)
+}
+
 /// Whether we wrote our drop-in, from files whose text is known, and whether it is as we
 /// wrote it.
 fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDropIn {
@@ -205,7 +216,7 @@ pub(super) fn remove(
     let Some(text) = facts.text(&path) else {
         return Ok(former.into_iter().chain(socket).collect());
     };
-    let left = without_exec_start(text);
+    let left = left_of(facts, &path, text);
     let desired = Desired {
         directory,
         directory_mode: 0o755,
