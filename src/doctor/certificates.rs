@@ -48,8 +48,11 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         findings.add_mended(found, world.mends_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
     }
-    for key in left_keys(&world.authority, world.inventory, &world.facts) {
-        let (advice, mended) = if key.has_arrived() {
+    for key in left_keys(&world.authority, world.inventory, &world.facts, world.now) {
+        let removal = key.removal();
+        let (advice, mended) = if let Some(removal) = &removal {
+            (removal.as_str(), false)
+        } else if key.has_arrived() {
             (
                 "it is removed when its host is checked: dtls-deploy INVENTORY",
                 true,
@@ -126,6 +129,7 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
     let ca = facts.regular(&format!("{directory}/{}", files.ca));
     let ca = ca.and_then(|file| file.content.as_deref());
     if is_older(&world.authority, ca.unwrap_or_default()) {
+        findings.covers(&host.name, &subject(&host.holder(), role));
         return;
     }
     let (path, key) = (
@@ -166,6 +170,12 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         advice(&looked),
     );
     findings.add_mended(found, mending);
+    findings.covers(&host.name, &subject(&host.holder(), role));
+}
+
+/// What a finding about a certificate is about.
+pub(super) fn subject(holder: &str, role: Role) -> String {
+    format!("{role} certificate of {holder}")
 }
 
 pub(super) fn issues(action: &Action, host: &str, role: Role) -> bool {

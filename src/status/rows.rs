@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use super::World;
+use super::{World, let_in};
 use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
@@ -17,14 +17,17 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, LeftKey, Renewal, Rollover, UnderWay, authority_warning, leaves_of, left_keys,
-    look_at_leaf, renewal, request_leaf, revoked_reason,
+    Authority, PairFault, Renewal, Rollover, UnderWay, authority_warning, deploy_to, leaves_of,
+    left_keys, look_at_leaf, lost_since, renewal, request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
     for (holder, role) in leaves(host) {
         request_leaf(holder, role, request);
+    }
+    if host.is_ca {
+        Authority::request_retired(inventory, request);
     }
     // Whether a daemon has read which CAs to trust, and how far a rollover is.
     Rollover::request(inventory, host, request);
@@ -37,6 +40,15 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
             request.hashed.insert(format!("{tls}/key.pem"));
         }
     }
+}
+
+/// Everything that is known without a handshake.
+pub(super) fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let mut rows = vec![authority(world)];
+    rows.extend(listed.hosts.iter().flat_map(|one| host(world, one)));
+    rows.extend(unlisted(world));
+    rows.extend(let_in::rows(world, listed));
+    rows
 }
 
 /// What lies on a host: for its daemon, its client and each of its identities.
@@ -61,7 +73,7 @@ pub(super) const fn role_of(role: Role) -> CertificateRole {
 pub(super) fn text(certificate: &Certificate, now: OffsetDateTime) -> CertificateText {
     CertificateText {
         subject: certificate.subject().to_owned(),
-        sans: certificate.sans().iter().map(ToString::to_string).collect(),
+        sans: names(certificate),
         issuer: certificate.issuer().to_owned(),
         serial: certificate.serial().to_owned(),
         not_before: certificate.not_before(),
@@ -69,6 +81,13 @@ pub(super) fn text(certificate: &Certificate, now: OffsetDateTime) -> Certificat
         days_left: days_left(certificate.not_after(), now),
         used: used(certificate.not_before(), certificate.not_after(), now),
     }
+}
+
+/// Its subjectAltNames, written as OpenSSL does.
+fn names(certificate: &Certificate) -> Vec<String> {
+    let names = certificate.sans().iter().map(ToString::to_string);
+    let uris = certificate.uris().iter().map(|uri| format!("URI:{uri}"));
+    names.chain(uris).collect()
 }
 
 /// Whole days, rounded down: one that expired an hour ago has -1.
@@ -139,7 +158,7 @@ pub(super) fn judge(
 }
 
 /// The CA itself.
-pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
+fn authority(world: &World<'_>) -> CertificateStatus {
     let ca = world.inventory.ca();
     let facts = world.facts.get(&ca.name);
     let path = |name: &str| {
@@ -153,11 +172,18 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     } else if certificate.is_none() {
         faults.broken.push("none present".to_owned());
     }
-    let left = left_keys(&world.authority, world.inventory, &world.facts);
-    faults.drift.extend(left.iter().map(LeftKey::described));
+    let left = left_keys(&world.authority, world.inventory, &world.facts, world.now);
+    for key in left {
+        faults.drift.push(key.described());
+        faults.drift.extend(key.removal());
+    }
     let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
-    let under_way = under_way(world).map(|found| found.said());
-    let due: Vec<String> = under_way.into_iter().chain(warning).collect();
+    // As long as there is a problem, a rollover does not go on.
+    let next = match &world.authority.problem {
+        Some(problem) => Some(problem.hint()),
+        None => under_way(world).map(|found| found.said()),
+    };
+    let due: Vec<String> = next.into_iter().chain(warning).collect();
     let renewal = if due.is_empty() {
         Renewal::NotDue
     } else {
@@ -201,7 +227,7 @@ fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
 }
 
 /// Everything that lies on a host for its daemon and its client.
-pub(super) fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
+fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
     let mut rows = Vec::new();
     let facts = world.facts.get(&host.name);
     for (holder, role) in leaves(host) {
@@ -234,6 +260,9 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         let text = format!("its key is {}'s, and {owner} cannot use it", key.owner);
         faults.broken.push(text);
     }
+    let lost = world.authority.ledger.delivered(&host.holder(), role);
+    let lost = lost.filter(|_| looked.broken == [PairFault::Absent]);
+    faults.drift.extend(lost.map(lost_since));
     if certificate.is_some() {
         faults.drift.extend(bundle(
             facts,
@@ -241,12 +270,11 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
             &world.authority,
         ));
     }
-    let Judged { state, drift, due } = judge(
-        certificate,
-        faults,
-        age(world, host, certificate),
-        world.now,
-    );
+    let renewal = match lost {
+        Some(_) => Renewal::Due(format!("deploy it again: {}", deploy_to(&host.name))),
+        None => age(world, host, certificate),
+    };
+    let Judged { state, drift, due } = judge(certificate, faults, renewal, world.now);
     CertificateStatus {
         host: host.name.clone(),
         identity: host.identity.as_ref().map(|of| of.name.clone()),
@@ -341,7 +369,7 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
 }
 
 /// Those that are good, and that nobody in the inventory is known to hold.
-pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
+fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
     let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
         .into_iter()
         .filter(|(host, role)| *role == Role::Daemon || host.shows_certificate())
@@ -386,12 +414,12 @@ pub(super) fn remembered(
     role: Role,
     entry: Option<&Entry>,
 ) -> CertificateStatus {
-    let issuer = world.authority.certificate.as_ref();
     let certificate = entry.map(|entry| CertificateText {
         subject: entry.subject.clone(),
         sans: entry.sans.iter().map(ToString::to_string).collect(),
-        issuer: issuer
-            .filter(|issuer| issuer.sha256() == entry.issuer_sha256)
+        issuer: world
+            .authority
+            .issuer(&entry.issuer_sha256)
             .map_or_else(unknown, |issuer| issuer.subject().to_owned()),
         serial: entry.serial.clone(),
         not_before: entry.not_before,
