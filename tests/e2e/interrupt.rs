@@ -242,3 +242,39 @@ fn ctrl_c_at_the_prompt_ends_and_gives_the_terminal_back() {
     );
     nothing_is_left(&lab);
 }
+
+/// Stopped during the proof of a step: the recap counts what is shown as proved, and every text
+/// names the one command that continues. A second `revoke` would revoke what node1 has got since.
+#[test]
+fn ctrl_c_while_a_revocation_is_proved_names_one_command() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.exec(
+        "node1",
+        "printf '#!/bin/sh\\nsleep 6\\nexec /usr/bin/docker \"$@\"\\n' >/usr/local/bin/docker; chmod 755 /usr/local/bin/docker",
+    );
+    let mut run = Running::start(&lab, &["revoke", &inventory, "node1", "--yes"]);
+    run.until("changed node1: /home/ubuntu/.docker/ca.pem");
+    // Whatever needs no tool of the client's is proved by then.
+    std::thread::sleep(Duration::from_secs(3));
+    run.interrupt();
+    let run = run.end();
+    assert_eq!(run.code, 130, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("\nok  node3"), "{}", run.stdout);
+    let recap = run
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("node3  changed="));
+    assert!(!recap.unwrap().contains(" ok=0 "), "{}", run.stdout);
+    let next = format!("dtls-deploy rotate --ca {inventory}");
+    let named = run.stdout.matches(&next).count() + run.stderr.matches(&next).count();
+    assert!(named >= 3, "{}{}", run.stdout, run.stderr);
+    for other in ["Run again", "same command", "dtls-deploy revoke"] {
+        assert!(!run.stdout.contains(other), "{}", run.stdout);
+    }
+    lab.exec("node1", "rm /usr/local/bin/docker");
+    let run = lab.deploy(&["rotate", "--ca", &inventory]);
+    assert!(run.stdout.contains("CA in"), "{}", run.stdout);
+    lab.deploy(&["status", &inventory]);
+}

@@ -82,6 +82,9 @@ pub enum Event {
         what: String,
         /// The run ends before it is done.
         stopped: bool,
+        /// The command that continues with it then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
     /// A host has begun to do something that takes a while.
     Started {
@@ -157,6 +160,9 @@ pub enum Event {
     /// What an interrupted run has done and what not.
     Stopped {
         hosts: Vec<StoppedHost>,
+        /// The command that continues, where it is not the same one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
     /// The run ends early, or cannot begin: the last event.
     Error(Error),

@@ -73,7 +73,9 @@ impl Run<'_> {
         outcome.failed.insert(ca.clone());
     }
 
-    pub(super) fn stopped(&self, outcome: &Outcome) {
+    /// Says what an interrupted run has done, and the command that continues it where that is
+    /// another one.
+    pub(super) fn stopped(&self, outcome: &Outcome, next: Option<String>) {
         let of = |map: &BTreeMap<String, Vec<String>>, host: &Host| {
             map.get(&host.name).cloned().unwrap_or_default()
         };
@@ -86,6 +88,7 @@ impl Run<'_> {
             hosts: hosts
                 .filter(|host| !host.done.is_empty() || !host.not_done.is_empty())
                 .collect(),
+            next,
         });
     }
 

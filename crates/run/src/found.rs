@@ -31,7 +31,8 @@ impl Run<'_> {
         program: &Program,
         in_place: &InPlace,
         after: After,
-    ) -> Vec<Proof> {
+        proofs: &mut Vec<Proof>,
+    ) {
         let mut facts = if world.plan.is_empty() {
             world.facts.clone()
         } else {
@@ -64,7 +65,7 @@ impl Run<'_> {
             host.identities.retain(|holder| has_files(holder, facts));
             host.is_client &= has_files(host, facts);
         }
-        let mut proofs = verify(&world.nodes, &about, &expectations, self.events).await;
+        verify(&world.nodes, &about, &expectations, self.events, proofs).await;
         let mut others = self.closed(world, &facts, &without_tls).await;
         if after == After::Remove {
             others.extend(self.removed(world, &about, &facts, in_place));
@@ -73,7 +74,6 @@ impl Run<'_> {
             self.events.emit(Event::Proof(proof.clone()));
         }
         proofs.append(&mut others);
-        proofs
     }
 
     /// Daemons may read other certificates than the inventory names.

@@ -153,7 +153,7 @@ impl Run<'_> {
             proofs = again;
         }
         if self.interrupt.is_asked() {
-            self.stopped(&outcome);
+            self.stopped(&outcome, None);
         }
         let exit = self.recap(&world, &outcome, &proofs, begun);
         // A connection that is stuck holds up no other.
@@ -203,12 +203,13 @@ impl Run<'_> {
         }
         // It is told after what was done.
         let (aside, told) = Events::aside();
+        let mut proofs = Vec::new();
         let early = async {
             in_place.reached().await;
-            let proving = self.prove(world, materials, &in_place, &aside);
+            let proving = self.prove(world, materials, &in_place, &aside, &mut proofs);
             self.interrupt.or(proving).await
         };
-        let (outcome, proofs) = tokio::join!(applying, early);
+        let (outcome, _) = tokio::join!(applying, early);
         if in_place.is_withdrawn() {
             let proofs = self.proved(world, materials, &in_place, program).await;
             return (outcome, proofs);
@@ -216,7 +217,7 @@ impl Run<'_> {
         for event in told.take() {
             self.events.emit(event);
         }
-        (outcome, proofs.unwrap_or_default())
+        (outcome, proofs)
     }
 
     fn apply<'a>(&'a self, world: &'a World, pass: usize, in_place: &'a InPlace) -> Apply<'a> {

@@ -20,7 +20,7 @@ use plan::host::leaf::location as leaf_location;
 use plan::playbook::after;
 
 impl Run<'_> {
-    /// The proof, where the plan has one and no interruption comes first.
+    /// The proof, where the plan has one; up to an interruption, if one comes.
     pub(super) async fn proved(
         &self,
         world: &World,
@@ -28,15 +28,18 @@ impl Run<'_> {
         in_place: &InPlace,
         program: &Program,
     ) -> Vec<Proof> {
+        let mut proofs = Vec::new();
         if !world.plan.verify {
-            return Vec::new();
+            return proofs;
         }
         if let Some(after) = after(self.playbook) {
-            let proving = self.prove_found(world, program, in_place, after);
-            return self.interrupt.or(proving).await.unwrap_or_default();
+            let proving = self.prove_found(world, program, in_place, after, &mut proofs);
+            self.interrupt.or(proving).await;
+        } else {
+            let proving = self.prove(world, materials, in_place, self.events, &mut proofs);
+            self.interrupt.or(proving).await;
         }
-        let proving = self.prove(world, materials, in_place, self.events);
-        self.interrupt.or(proving).await.unwrap_or_default()
+        proofs
     }
 
     pub(super) async fn prove(
@@ -45,7 +48,8 @@ impl Run<'_> {
         materials: &Materials,
         in_place: &InPlace,
         events: &Events,
-    ) -> Vec<Proof> {
+        proofs: &mut Vec<Proof>,
+    ) {
         let mut expectations = Expectations {
             authorities: materials.authorities(),
             trusted: materials
@@ -90,7 +94,7 @@ impl Run<'_> {
                 }
             }
         }
-        verify(&world.nodes, &about, &expectations, events).await
+        verify(&world.nodes, &about, &expectations, events, proofs).await;
     }
 
     /// Daemons whose change was to be made and was not, with what they had before.

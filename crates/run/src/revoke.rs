@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use super::rollover::{Pass, State, waits};
+use super::rollover::{Pass, State};
 use super::{Exit, Run, RunError, World, consent};
 use crate::agent::RunningAgent;
 use crate::session::causes;
@@ -172,7 +172,7 @@ impl Run<'_> {
         match &error {
             RunError::Interrupted => {}
             RunError::ContainersRunning { what, .. } => {
-                self.events.emit(Event::Failed(waits(world, what)));
+                self.wait_for_containers(world, what);
             }
             error => {
                 let ca = &self.inventory.ca().name;

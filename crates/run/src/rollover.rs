@@ -78,6 +78,15 @@ impl Run<'_> {
         self.end_passes(world, agent, state, begun).await
     }
 
+    /// The command that continues a rollover. `revoke` is none: it would revoke what a host of the
+    /// inventory was issued since.
+    pub(super) fn continues(&self) -> &'static str {
+        match self.rotation {
+            Some(_) => "dtls-deploy rotate INVENTORY",
+            None => "dtls-deploy rotate --ca INVENTORY",
+        }
+    }
+
     /// Passes under a lock that is held, until none may follow.
     ///
     /// # Errors
@@ -98,7 +107,7 @@ impl Run<'_> {
                 // What earlier passes did is said in the recap.
                 Err(RunError::Interrupted) if pass > 0 => return Ok(Pass::Stopped),
                 Err(RunError::ContainersRunning { what, .. }) if pass > 0 => {
-                    self.events.emit(Event::Failed(waits(world, &what)));
+                    self.wait_for_containers(world, &what);
                     state.exit = Some(Exit::ContainersRunning);
                     return Ok(Pass::Stopped);
                 }
@@ -123,11 +132,11 @@ impl Run<'_> {
             self.said_by_authority(&error, &mut state.outcome);
         }
         if self.interrupt.is_asked() {
-            self.stopped(&state.outcome);
+            self.stopped(&state.outcome, Some(self.continues().to_owned()));
         }
         // Before the first one, no node has changed.
         if let Some(step @ 1..) = state.step {
-            self.events.emit(at(step, true));
+            self.events.emit(at(step, Some(self.continues())));
         }
         let exit = self.recap(&world, &state.outcome, &state.proofs, begun);
         for node in world.nodes.values() {
@@ -154,7 +163,6 @@ impl Run<'_> {
         let rolling = Run {
             playbook: rotation,
             id: self.id.clone(),
-            rotation: None,
             ..*self
         };
         self.events.emit(Event::Warning {
@@ -178,7 +186,7 @@ impl Run<'_> {
             .await
         {
             Err(RunError::ContainersRunning { what, .. }) => {
-                self.events.emit(Event::Failed(waits(&world, &what)));
+                self.wait_for_containers(&world, &what);
                 state.exit = Some(Exit::ContainersRunning);
                 Pass::Idle
             }
@@ -196,7 +204,7 @@ impl Run<'_> {
                 // Said already, of the same daemons.
                 Err(RunError::ContainersRunning { .. }) if state.exit.is_some() => {}
                 Err(RunError::ContainersRunning { what, .. }) => {
-                    self.events.emit(Event::Failed(waits(&world, &what)));
+                    self.wait_for_containers(&world, &what);
                     state.exit = Some(Exit::ContainersRunning);
                 }
                 Err(RunError::Interrupted) | Ok(_) => {}
@@ -204,6 +212,12 @@ impl Run<'_> {
             }
         }
         self.end_passes(world, agent, state, begun).await
+    }
+
+    /// Says that the rollover waits, because containers would stop.
+    pub(super) fn wait_for_containers(&self, world: &World, what: &str) {
+        let failure = waits(world, what, self.continues());
+        self.events.emit(Event::Failed(failure));
     }
 
     /// One plan, carried out and proved; whether another may follow.
@@ -232,7 +246,7 @@ impl Run<'_> {
         });
         if let Some(step) = world.plan.rollover_step {
             if state.step != Some(step) && !world.plan.is_empty() {
-                self.events.emit(at(step, false));
+                self.events.emit(at(step, None));
             }
             state.step = Some(step);
         }
@@ -243,6 +257,8 @@ impl Run<'_> {
                 .await;
             return Ok(Pass::Idle);
         }
+        // Those of an earlier plan say nothing of what this one changes.
+        state.proofs.clear();
         self.consent(&world.plan, pass == 0).await?;
         let materials = self.issue(world, agent, &mut state.passphrase).await?;
         let (mut done, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
@@ -257,7 +273,8 @@ impl Run<'_> {
             && !is_dead
             && let Some(proof) = state.proofs.iter().find(|proof| rejects(proof))
         {
-            self.events.emit(Event::Failed(held(proof)));
+            self.events
+                .emit(Event::Failed(held(proof, self.continues())));
             state.outcome.failed.insert(host_of(&proof.from).to_owned());
             goes_on = false;
         }
@@ -276,7 +293,8 @@ impl Run<'_> {
     }
 }
 
-pub(super) fn at(step: u8, stopped: bool) -> Event {
+/// The event of a step, with the command that continues it where the run stops there.
+pub(super) fn at(step: u8, next: Option<&str>) -> Event {
     Event::Step {
         number: step,
         of: u8::try_from(STEPS.len() - 1).unwrap_or(u8::MAX),
@@ -285,7 +303,8 @@ pub(super) fn at(step: u8, stopped: bool) -> Event {
             .copied()
             .unwrap_or_default()
             .to_owned(),
-        stopped,
+        stopped: next.is_some(),
+        next: next.map(str::to_owned),
     }
 }
 
@@ -300,7 +319,7 @@ fn rejects(proof: &Proof) -> bool {
         )
 }
 
-fn held(proof: &Proof) -> Failure {
+fn held(proof: &Proof, next: &str) -> Failure {
     Failure {
         host: host_of(&proof.from).to_owned(),
         kind: FailureKind::Failed,
@@ -320,14 +339,14 @@ fn held(proof: &Proof) -> Failure {
         causes: Vec::new(),
         detail: Vec::new(),
         hint: Some(format!(
-            "The rollover stops here, and nothing is undone. Fix this and run the same command again to continue, or continue without this client: --abandon {}",
+            "the rollover stops here, and nothing is undone. Fix this and run {next} to continue; add --abandon {} to continue without this client",
             proof.from
         )),
     }
 }
 
 /// Containers would stop, and nobody agrees to it.
-pub(super) fn waits(world: &World, what: &str) -> Failure {
+fn waits(world: &World, what: &str, next: &str) -> Failure {
     let host = world.plan.changes().find_map(|change| match change.action {
         Action::Restart(_) => Some(change.host.clone()),
         _ => None,
@@ -339,9 +358,9 @@ pub(super) fn waits(world: &World, what: &str) -> Failure {
         message: format!("restarting docker would stop {what}: the rollover waits here"),
         causes: Vec::new(),
         detail: Vec::new(),
-        hint: Some(
-            "the same command goes on from here; --allow-container-restart agrees to it, dtls_live_restore: true in the inventory keeps containers running".to_owned(),
-        ),
+        hint: Some(format!(
+            "run {next} to continue; --allow-container-restart agrees to it, dtls_live_restore: true in the inventory keeps containers running"
+        )),
     }
 }
 

@@ -32,7 +32,7 @@ impl Run<'_> {
         if self.options.check || (world.plan.is_empty() && !unsettled) {
             self.say_found(left, world);
             if let Some(step) = world.plan.rollover_step {
-                self.events.emit(at(step, false));
+                self.events.emit(at(step, None));
             }
             self.show(&world.plan);
             if !self.options.check {

@@ -104,6 +104,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             of: 6,
             what: name(),
             stopped: true,
+            next: Some(name()),
         },
         Event::NotBegun {
             play: name(),
@@ -182,6 +183,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
                 done: list(),
                 not_done: list(),
             }],
+            next: Some(name()),
         },
         Event::Error(Error {
             kind: ErrorKind::Inventory,

@@ -144,12 +144,15 @@ fn an_interruption_says_what_is_done_and_what_not() {
         Event::Interrupted {
             waiting: waiting.clone(),
         },
-        Event::Stopped { hosts },
+        Event::Stopped { hosts, next: None },
         Event::Abandoned { hosts: waiting },
         Event::Interrupted {
             waiting: Vec::new(),
         },
-        Event::Stopped { hosts: Vec::new() },
+        Event::Stopped {
+            hosts: Vec::new(),
+            next: Some("dtls-deploy rotate --ca inventory.yaml".to_owned()),
+        },
     ];
     insta::assert_snapshot!(draw(style(Some(60), Verbosity::Normal), &events));
 }

@@ -26,7 +26,10 @@ pub(super) fn clean(event: &Event) -> Event {
             all(host);
             all([text]);
         }
-        Event::Step { what, .. } => all([what]),
+        Event::Step { what, next, .. } => {
+            all([what]);
+            all(next);
+        }
         Event::Plan { changes, batches } => {
             changes.iter_mut().for_each(change);
             for play in batches {
@@ -67,7 +70,8 @@ pub(super) fn clean(event: &Event) -> Event {
             *seen = several.join("\n");
         }
         Event::Interrupted { waiting: hosts } | Event::Abandoned { hosts } => all(hosts),
-        Event::Stopped { hosts } => {
+        Event::Stopped { hosts, next } => {
+            all(next);
             for StoppedHost {
                 host,
                 done,

@@ -52,6 +52,8 @@ impl Renderer for Commands {
             | Event::Failed(_)
             | Event::Error(_)
             | Event::Finding(_)
+            | Event::Step { .. }
+            | Event::Stopped { .. }
             | Event::Certificate(_) => event.clone(),
             other => return self.to.event(other),
         };
@@ -59,6 +61,11 @@ impl Renderer for Commands {
             Event::Plan { changes, .. } => {
                 let reasons = changes.iter_mut().flat_map(|change| &mut change.reasons);
                 reasons.for_each(|reason| self.name(reason));
+            }
+            Event::Step { next, .. } | Event::Stopped { next, .. } => {
+                if let Some(next) = next {
+                    self.name(next);
+                }
             }
             Event::Warning { text, .. } | Event::Danger { text, .. } => self.name(text),
             Event::Failed(failure) => {

@@ -138,7 +138,7 @@ fn left_out(sample: &Sample) -> Vec<String> {
 }
 
 /// What is done and what not, host by host.
-pub(super) fn stopped(style: Style, hosts: &[StoppedHost]) -> Vec<String> {
+pub(super) fn stopped(style: Style, hosts: &[StoppedHost], next: Option<&str>) -> Vec<String> {
     let mut lines = vec![String::new(), style.bold("Interrupted:")];
     if hosts.is_empty() {
         lines.push("  nothing was changed".to_owned());
@@ -165,7 +165,10 @@ pub(super) fn stopped(style: Style, hosts: &[StoppedHost]) -> Vec<String> {
         ]);
     }
     lines.extend(layout::table(&rows, style.width, 2, style.colour));
-    lines.push("Run again to complete it.".to_owned());
+    lines.push(match next {
+        Some(next) => format!("Run {next} to complete it."),
+        None => "Run again to complete it.".to_owned(),
+    });
     lines
 }
 

@@ -221,15 +221,17 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             of,
             what,
             stopped,
+            next,
         } = event
         else {
             return;
         };
         if *stopped {
+            let next = next.as_deref().unwrap_or("the same command");
             let text = format!(
-                "step {number} of {of} is not finished ({what}). Fix what stopped it, and run the \
-                 same command again to continue; --abandon NAME continues without a client that \
-                 cannot be served."
+                "step {number} of {of} is not finished ({what}). Fix what stopped it, and run \
+                 {next} to continue; --abandon NAME continues without a client that cannot be \
+                 served."
             );
             self.warned("33", "incomplete:", None, &text);
         } else if self.style.verbosity != Verbosity::Quiet {
@@ -353,7 +355,9 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Abandoned { hosts } => {
                 self.said(0, "1", "interrupted:", &abandoned(hosts));
             }
-            Event::Stopped { hosts } => self.lines(&ending::stopped(style, hosts)),
+            Event::Stopped { hosts, next } => {
+                self.lines(&ending::stopped(style, hosts, next.as_deref()));
+            }
             Event::Error(error) => self.error(error),
             Event::Recap {
                 hosts,

@@ -60,13 +60,15 @@ pub struct Expectations {
     pub served: BTreeMap<String, Vec<u8>>,
 }
 
-/// Tries everything that is selected, all at once; every proof is also an event.
+/// Tries everything that is selected, all at once. Every proof is an event and goes into
+/// `proofs` at the same time: when an interruption drops this, both hold the same.
 pub async fn verify(
     nodes: &BTreeMap<String, Arc<Node>>,
     inventory: &Inventory,
     expectations: &Expectations,
     events: &Events,
-) -> Vec<Proof> {
+    proofs: &mut Vec<Proof>,
+) {
     let made_up = Identity::made_up().ok();
     let mut attempts: Vec<BoxFuture<'_, Vec<Proof>>> = Vec::new();
     for tried in pairs(nodes, inventory, events) {
@@ -96,7 +98,6 @@ pub async fn verify(
             attempts.push(Box::pin(from_daemon(node, daemon)));
         }
     }
-    let mut proofs = Vec::new();
     let begun = Instant::now();
     let mut last: BTreeMap<String, Duration> = BTreeMap::new();
     let mut running = futures::stream::iter(attempts).buffer_unordered(AT_ONCE);
@@ -125,7 +126,6 @@ pub async fn verify(
             &right.seen,
         ))
     });
-    proofs
 }
 
 /// A client and a daemon that are tried with each other.
