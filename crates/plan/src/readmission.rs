@@ -6,10 +6,14 @@
 //! a revoked certificate is kept out only because its CA is trusted no more. Called by
 //! `rollback`, by whatever delivers CA certificates, and by `ca restore`.
 
-use crate::playbook::Allowed;
+use crate::launch::launched;
+use crate::playbook::{Allowed, Playbook};
+use crate::reach::{Bundle, bundle_after};
 use time::{Date, OffsetDateTime};
 
-use super::{Authority, Planner, Refusal, revoked};
+use super::{
+    Action, Authority, Change, Content, Note, Plan, PlanProblem, Planner, Refusal, revoked,
+};
 use inventory::Host;
 use pki::{BACKDATE, Certificate, Entry, Role};
 
@@ -49,7 +53,8 @@ impl InForce {
     }
 
     /// The CAs of a file that are none of these.
-    fn others(&self, file: &[u8]) -> Vec<Certificate> {
+    #[must_use]
+    pub fn others(&self, file: &[u8]) -> Vec<Certificate> {
         let is_in_force =
             |found: &Certificate| self.0.iter().any(|known| known.der() == found.der());
         Certificate::bundle_from_pem(file)
@@ -148,31 +153,21 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// What going back to a file would make the node trust again; nothing where the command line
-    /// names all of it.
+    /// Checks what going back to a file would make the node trust again.
     ///
     /// # Errors
-    /// When some CA was not named.
+    /// When the command line does not name some CA of it.
     pub fn check_readmitted(
         &self,
         path: &str,
         kept: &[u8],
         in_place: Option<&[u8]>,
-    ) -> Result<Vec<String>, Refusal> {
-        let trusted = in_place.map(|bytes| Certificate::bundle_from_pem(bytes).unwrap_or_default());
-        let mut notes = Vec::new();
-        for found in InForce::of(&self.authority).others(kept) {
-            let mut trusted = trusted.iter().flatten();
-            if trusted.any(|known| known.der() == found.der()) {
+    ) -> Result<(), Refusal> {
+        for found in self.readmitted_by(kept, in_place) {
+            if self.allowed.readmits(&found) {
                 continue;
             }
             let subject = found.subject();
-            if self.allowed.readmits(&found) {
-                notes.push(format!(
-                    "{path} trusts {subject} again, as --readmit-ca says"
-                ));
-                continue;
-            }
             let why = match (
                 &self.authority.certificate,
                 lets_in(&self.authority, &found, self.now),
@@ -189,6 +184,93 @@ impl Planner<'_> {
                 option(&found)
             )));
         }
-        Ok(notes)
+        Ok(())
+    }
+
+    /// The replaced CAs that a node trusts once a file is put back, and does not trust now.
+    fn readmitted_by(&self, kept: &[u8], in_place: Option<&[u8]>) -> Vec<Certificate> {
+        let trusted = Certificate::bundle_from_pem(in_place.unwrap_or_default());
+        let trusted = trusted.unwrap_or_default();
+        let mut found = InForce::of(&self.authority).others(kept);
+        found.retain(|found| trusted.iter().all(|known| known.der() != found.der()));
+        found
+    }
+
+    /// A replaced CA comes back on every daemon that the run is about, or on no host: otherwise a
+    /// client that one daemon accepts again is rejected by another. Notes which hosts trust it
+    /// again; gives the hosts that may not.
+    pub fn readmit(&mut self, playbook: &Playbook, plan: &Plan) -> Vec<PlanProblem> {
+        let (known, about) = (self.facts, playbook.limited(self.inventory));
+        let mut problems: Vec<PlanProblem> = Vec::new();
+        for change in plan.changes() {
+            let (Action::File(file), Some(facts)) = (&change.action, known.get(&change.host))
+            else {
+                continue;
+            };
+            let Content::Kept { copy, .. } = &file.content else {
+                continue;
+            };
+            let (path, bytes) = (file.path(), |path: &str| {
+                facts.regular(path)?.content.as_deref()
+            });
+            for found in self.readmitted_by(bytes(copy).unwrap_or_default(), bytes(&path)) {
+                let mut daemons = about.daemons();
+                let Some(other) = daemons.find(|one| self.stays_without(one, plan, &found)) else {
+                    let subject = found.subject();
+                    self.notes.push(Note {
+                        host: change.host.clone(),
+                        text: format!("{path} trusts {subject} again, as --readmit-ca says"),
+                        danger: true,
+                    });
+                    continue;
+                };
+                if problems.iter().all(|known| known.host != change.host) {
+                    problems.push(PlanProblem {
+                        host: change.host.clone(),
+                        task: change.task.clone(),
+                        refusal: self.alone(&found, other, plan),
+                    });
+                }
+            }
+        }
+        problems
+    }
+
+    /// Whether a daemon is in service and does not trust a CA once the plan is carried out.
+    fn stays_without(&self, daemon: &Host, plan: &Plan, authority: &Certificate) -> bool {
+        let Some(facts) = self.facts.get(&daemon.name) else {
+            return true;
+        };
+        let own = plan.changes().filter(|change| change.host == daemon.name);
+        let own: Vec<Change> = own.cloned().collect();
+        let path = launched(daemon, facts, &own).paths.ca;
+        match bundle_after(facts, &own.iter().collect::<Vec<_>>(), &path) {
+            Some(Bundle::These(trusted)) => {
+                trusted.iter().all(|known| known.der() != authority.der())
+            }
+            Some(Bundle::New) => true,
+            None => false,
+        }
+    }
+
+    /// Why a host does not go back: another daemon would not trust the CA.
+    fn alone(&self, authority: &Certificate, other: &Host, plan: &Plan) -> Refusal {
+        let (subject, name) = (authority.subject(), &other.name);
+        let keep = "to keep the present CA on every host, run dtls-deploy INVENTORY";
+        let mut problems = plan.problems.iter();
+        let hint = if !self.facts.contains_key(name) {
+            format!("run the same command when {name} answers; {keep}")
+        } else if problems.any(|problem| problem.host == *name) {
+            format!("fix what keeps {name} from going back; {keep}")
+        } else {
+            format!(
+                "take {name} back first: dtls-deploy rollback INVENTORY --limit {name} {}; {keep}",
+                option(authority)
+            )
+        };
+        Refusal::new(format!(
+            "going back would make it trust {subject} again, and the daemon {name} would not trust it"
+        ))
+        .hint(hint)
     }
 }

@@ -167,15 +167,12 @@ fn of_keeper(
     let Some(before) = before(planner, host, (role, keeper), run)? else {
         return Ok(Vec::new());
     };
-    let dangers = checks::readmitted(planner, host, &before)?;
+    checks::check_readmitted(planner, host, &before)?;
     let mut changes = go_back(planner, host, task, &before)?;
     let left_out = removed::leave_out(planner, host, &before, &mut changes)?;
     let hosts = keep_out_hosts(planner, host, task, &mut changes)?;
     for text in left_out.into_iter().chain(hosts) {
         planner.note(host, text);
-    }
-    for text in dangers {
-        planner.danger(host, text);
     }
     for kept in before.generations {
         planner.gone_back.insert((host.name.clone(), kept.path));

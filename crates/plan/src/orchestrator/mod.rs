@@ -134,12 +134,9 @@ pub fn plan(
     planner.notes.extend(notes);
     let notes = planner.early_warnings();
     planner.notes.extend(notes);
-    given_up.extend(problems.iter().map(|problem| problem.host.clone()));
-    plan.problems.extend(problems);
-    // A host that cannot be brought to its state is not half changed either.
-    for play in &mut plan.plays {
-        play.hosts.retain(|host| !given_up.contains(&host.host));
-    }
+    give_up(&mut plan, &mut given_up, problems);
+    let problems = planner.readmit(playbook, &plan);
+    give_up(&mut plan, &mut given_up, problems);
     if playbook.issues() {
         planner.drop_unused_authority(&mut plan, &given_up);
     }
@@ -167,6 +164,15 @@ pub fn plan(
         plan.notes.extend(notes);
     }
     plan
+}
+
+/// Leaves these hosts out: one that cannot be brought to its state is not half changed either.
+fn give_up(plan: &mut Plan, given_up: &mut Vec<String>, problems: Vec<PlanProblem>) {
+    given_up.extend(problems.iter().map(|problem| problem.host.clone()));
+    plan.problems.extend(problems);
+    for play in &mut plan.plays {
+        play.hosts.retain(|host| !given_up.contains(&host.host));
+    }
 }
 
 /// The bundle on a node once a plan is carried out, if one is there then.

@@ -11,17 +11,16 @@ use node::facts::NodeFacts;
 use node::generation::BeforeRun;
 use pki::{Certificate, Role};
 
-/// The CAs that going back makes the node trust again, where the command line names them.
+/// Whether the command line names the CAs that going back makes the node trust again.
 ///
 /// # Errors
 /// When it does not.
-pub(super) fn readmitted(
+pub(super) fn check_readmitted(
     planner: &Planner<'_>,
     host: &Host,
     before: &BeforeRun,
-) -> Result<Vec<String>, Refusal> {
+) -> Result<(), Refusal> {
     let facts = planner.facts(&host.name)?;
-    let mut notes = Vec::new();
     for (file, _) in &before.files {
         let Some(copy) = facts.regular(&file.copy) else {
             continue;
@@ -32,9 +31,9 @@ pub(super) fn readmitted(
         }
         let kept = copy.content.as_deref().unwrap_or_default();
         let in_place = in_place.and_then(|present| present.content.as_deref());
-        notes.extend(planner.check_readmitted(&file.path, kept, in_place)?);
+        planner.check_readmitted(&file.path, kept, in_place)?;
     }
-    Ok(notes)
+    Ok(())
 }
 
 /// Nobody goes back to a certificate that locks people out.
