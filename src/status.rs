@@ -64,33 +64,9 @@ impl Status<'_> {
             self.warn(&self.0.inventory.ca().name, text);
         }
         let listed = self.0.playbook.limited(self.0.inventory);
-        let mut certificates = vec![rows::authority(&world)];
+        let mut certificates = rows::all(&world, &listed);
         certificates.extend(served::all(&world, &listed).await);
-        for host in &listed.hosts {
-            certificates.extend(rows::host(&world, host));
-        }
-        certificates.extend(rows::unlisted(&world));
-        certificates.extend(let_in::rows(&world, &listed));
-        certificates.sort_by(|left, right| {
-            let ends =
-                |one: &CertificateStatus| one.certificate.as_ref().map(|text| text.not_after);
-            (
-                left.state,
-                ends(left),
-                &left.host,
-                left.role,
-                left.source,
-                &left.place,
-            )
-                .cmp(&(
-                    right.state,
-                    ends(right),
-                    &right.host,
-                    right.role,
-                    right.source,
-                    &right.place,
-                ))
-        });
+        sort(&mut certificates);
         for certificate in &certificates {
             self.0
                 .events
@@ -122,22 +98,63 @@ impl Status<'_> {
     }
 
     async fn gather<'a>(&'a self, hosts: &[&Host]) -> World<'a> {
-        let request = |host: &Host, request: &mut FactRequest| {
-            rows::request(self.0.inventory, host, request);
-        };
-        let gathered = self.0.gather(hosts, request, self.0.events).await;
+        let of_host = |host: &Host, facts: &mut FactRequest| request(self.0.inventory, host, facts);
+        let gathered = self.0.gather(hosts, of_host, self.0.events).await;
         let missing = gathered.kinds();
         let Gathered { nodes, facts, .. } = gathered;
         let ca = self.0.inventory.ca();
         World {
             inventory: self.0.inventory,
-            authority: Authority::read(ca, facts.get(&ca.name)),
+            authority: Authority::look_at(ca, facts.get(&ca.name)),
             nodes,
             facts,
             missing,
             now: OffsetDateTime::now_utc(),
         }
     }
+}
+
+/// What has to be known of a host.
+pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+    rows::request(inventory, host, request);
+}
+
+/// Everything that facts tell, without a handshake; the most urgent first.
+#[must_use]
+pub fn examine_facts(
+    inventory: &Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Vec<CertificateStatus> {
+    let world = World {
+        inventory,
+        nodes: BTreeMap::new(),
+        facts: facts.clone(),
+        missing: BTreeMap::new(),
+        authority: Authority::look_at(inventory.ca(), facts.get(&inventory.ca().name)),
+        now,
+    };
+    let mut certificates = rows::all(&world, inventory);
+    sort(&mut certificates);
+    certificates
+}
+
+/// The most urgent first.
+fn sort(certificates: &mut [CertificateStatus]) {
+    certificates.sort_by(|left, right| {
+        let ends = |one: &CertificateStatus| one.certificate.as_ref().map(|text| text.not_after);
+        let urgent = |left: &CertificateStatus, right: &CertificateStatus| {
+            (left.state, ends(left)).cmp(&(right.state, ends(right)))
+        };
+        urgent(left, right).then_with(|| {
+            (&left.host, left.role, left.source, &left.place).cmp(&(
+                &right.host,
+                right.role,
+                right.source,
+                &right.place,
+            ))
+        })
+    });
 }
 
 /// As after a run: what could not be looked at counts more than what was seen.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use super::World;
+use super::{World, let_in};
 use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
@@ -26,6 +26,9 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     for (holder, role) in leaves(host) {
         request_leaf(holder, role, request);
     }
+    if host.is_ca {
+        Authority::request_retired(inventory, request);
+    }
     // Whether a daemon has read which CAs to trust, and how far a rollover is.
     Rollover::request(inventory, host, request);
     for holder in host.certificate_holders().filter(|of| has_contexts(of)) {
@@ -37,6 +40,15 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
             request.hashed.insert(format!("{tls}/key.pem"));
         }
     }
+}
+
+/// Everything that is known without a handshake.
+pub(super) fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let mut rows = vec![authority(world)];
+    rows.extend(listed.hosts.iter().flat_map(|one| host(world, one)));
+    rows.extend(unlisted(world));
+    rows.extend(let_in::rows(world, listed));
+    rows
 }
 
 /// What lies on a host: for its daemon, its client and each of its identities.
@@ -61,7 +73,7 @@ pub(super) const fn role_of(role: Role) -> CertificateRole {
 pub(super) fn text(certificate: &Certificate, now: OffsetDateTime) -> CertificateText {
     CertificateText {
         subject: certificate.subject().to_owned(),
-        sans: certificate.sans().iter().map(ToString::to_string).collect(),
+        sans: names(certificate),
         issuer: certificate.issuer().to_owned(),
         serial: certificate.serial().to_owned(),
         not_before: certificate.not_before(),
@@ -69,6 +81,13 @@ pub(super) fn text(certificate: &Certificate, now: OffsetDateTime) -> Certificat
         days_left: days_left(certificate.not_after(), now),
         used: used(certificate.not_before(), certificate.not_after(), now),
     }
+}
+
+/// Its subjectAltNames, written as OpenSSL does.
+fn names(certificate: &Certificate) -> Vec<String> {
+    let names = certificate.sans().iter().map(ToString::to_string);
+    let uris = certificate.uris().iter().map(|uri| format!("URI:{uri}"));
+    names.chain(uris).collect()
 }
 
 /// Whole days, rounded down: one that expired an hour ago has -1.
@@ -139,7 +158,7 @@ pub(super) fn judge(
 }
 
 /// The CA itself.
-pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
+fn authority(world: &World<'_>) -> CertificateStatus {
     let ca = world.inventory.ca();
     let facts = world.facts.get(&ca.name);
     let path = |name: &str| {
@@ -156,8 +175,12 @@ pub(super) fn authority(world: &World<'_>) -> CertificateStatus {
     let left = left_keys(&world.authority, world.inventory, &world.facts);
     faults.drift.extend(left.iter().map(LeftKey::described));
     let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
-    let under_way = under_way(world).map(|found| found.said());
-    let due: Vec<String> = under_way.into_iter().chain(warning).collect();
+    // As long as there is a problem, a rollover does not go on.
+    let next = match &world.authority.problem {
+        Some(problem) => Some(problem.hint()),
+        None => under_way(world).map(|found| found.said()),
+    };
+    let due: Vec<String> = next.into_iter().chain(warning).collect();
     let renewal = if due.is_empty() {
         Renewal::NotDue
     } else {
@@ -201,7 +224,7 @@ fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
 }
 
 /// Everything that lies on a host for its daemon and its client.
-pub(super) fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
+fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
     let mut rows = Vec::new();
     let facts = world.facts.get(&host.name);
     for (holder, role) in leaves(host) {
@@ -341,7 +364,7 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
 }
 
 /// Those that are good, and that nobody in the inventory is known to hold.
-pub(super) fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
+fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
     let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
         .into_iter()
         .filter(|(host, role)| *role == Role::Daemon || host.shows_certificate())
@@ -386,12 +409,12 @@ pub(super) fn remembered(
     role: Role,
     entry: Option<&Entry>,
 ) -> CertificateStatus {
-    let issuer = world.authority.certificate.as_ref();
     let certificate = entry.map(|entry| CertificateText {
         subject: entry.subject.clone(),
         sans: entry.sans.iter().map(ToString::to_string).collect(),
-        issuer: issuer
-            .filter(|issuer| issuer.sha256() == entry.issuer_sha256)
+        issuer: world
+            .authority
+            .issuer(&entry.issuer_sha256)
             .map_or_else(unknown, |issuer| issuer.subject().to_owned()),
         serial: entry.serial.clone(),
         not_before: entry.not_before,

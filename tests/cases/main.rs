@@ -23,6 +23,7 @@ fn main() -> std::process::ExitCode {
     let tables = [
         plan::cases(),
         plan::doctor(),
+        plan::status(),
         inventory::broken(),
         inventory::good(),
         inventory::shipped(),

@@ -1,9 +1,9 @@
 //! The plan as a table: small inventory, facts, playbook in; changes with
 //! their reasons, refusals and notes out. What the doctor finds in the same
-//! facts is another.
+//! facts, and what status lists, are others.
 //!
-//! `tests/plan/<module>/<case>.yaml` and `tests/doctor/<case>.yaml` are one case
-//! each; `support/plan/case.rs` says what may stand in one. `UPDATE_CASES=1`
+//! `tests/plan/<module>/<case>.yaml`, `tests/doctor/<case>.yaml` and
+//! `tests/status/<case>.yaml` are one case each; `support/plan/case.rs` says what may stand in one. `UPDATE_CASES=1`
 //! writes what came out into the `expect:` part of every case: read the
 //! difference before it is committed.
 
@@ -24,6 +24,10 @@ pub fn cases() -> Vec<harness::Case> {
 
 pub fn doctor() -> Vec<harness::Case> {
     table("doctor", "tests/doctor", Case::findings)
+}
+
+pub fn status() -> Vec<harness::Case> {
+    table("status", "tests/status", Case::certificates)
 }
 
 fn sorted(folder: &str) -> Vec<PathBuf> {

@@ -3,7 +3,7 @@
 use super::Refusal;
 use super::change::Content;
 use super::issued::{issued_names, leaves_of};
-use crate::host::ca::{CERTIFICATE, KEY, LEDGER, NEXT_CERTIFICATE, NEXT_KEY};
+use crate::host::ca::{CERTIFICATE, KEY, LEDGER, NEXT_CERTIFICATE, NEXT_KEY, retired};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, File, FileFact, NodeFacts};
 use pki::{Bundle, Certificate, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex};
@@ -25,6 +25,8 @@ pub struct Authority {
     pub next: Option<Certificate>,
     /// The certificates of its file, as they are delivered.
     pub next_pem: Option<String>,
+    /// CAs that were replaced, as far as they were asked for.
+    pub retired: Vec<Certificate>,
     /// The last rollover has taken its last step, and what it left is still there.
     pub is_rolled_over: bool,
     /// What was issued so far.
@@ -122,6 +124,19 @@ impl Authority {
         }
     }
 
+    /// Adds what names the CAs that were replaced.
+    pub fn request_retired(inventory: &Inventory, request: &mut FactRequest) {
+        let directory = &inventory.ca().settings.ca_dir;
+        request.certificates.extend(retired(directory, CERTIFICATE));
+    }
+
+    /// The CA, present, next or replaced, whose certificate has this SHA-256.
+    #[must_use]
+    pub fn issuer(&self, sha256: &str) -> Option<&Certificate> {
+        let known = self.bundle.iter().chain(&self.next).chain(&self.retired);
+        known.into_iter().find(|known| known.sha256() == sha256)
+    }
+
     /// Whether it can be used to look at certificates.
     ///
     /// # Errors
@@ -133,9 +148,21 @@ impl Authority {
         }
     }
 
-    /// Reads the CA's state from the facts of its node.
+    /// Reads the CA's state from the facts of its node. Of a CA whose key or certificate is
+    /// missing nothing but that is known: there is none to issue with.
     #[must_use]
     pub fn read(host: &Host, facts: Option<&NodeFacts>) -> Self {
+        Self::read_by(host, facts, Reader::Plans)
+    }
+
+    /// The same for those who only look: what a CA has issued is as good without its key, and is
+    /// known by its certificate and ledger.
+    #[must_use]
+    pub fn look_at(host: &Host, facts: Option<&NodeFacts>) -> Self {
+        Self::read_by(host, facts, Reader::Looks)
+    }
+
+    fn read_by(host: &Host, facts: Option<&NodeFacts>, reader: Reader) -> Self {
         let mut state = Self {
             certificate: None,
             bundle: Vec::new(),
@@ -143,6 +170,7 @@ impl Authority {
             file_sha256: None,
             next: None,
             next_pem: None,
+            retired: Vec::new(),
             is_rolled_over: false,
             ledger: Ledger::default(),
             has_key: false,
@@ -154,13 +182,18 @@ impl Authority {
             state.problem = Some(AuthorityProblem::Unreachable(host.name.clone()));
             return state;
         };
-        if let Err(problem) = state.fill(host, facts) {
+        if let Err(problem) = state.fill(host, facts, reader) {
             state.problem = Some(problem);
         }
         state
     }
 
-    fn fill(&mut self, host: &Host, facts: &NodeFacts) -> Result<(), AuthorityProblem> {
+    fn fill(
+        &mut self,
+        host: &Host,
+        facts: &NodeFacts,
+        reader: Reader,
+    ) -> Result<(), AuthorityProblem> {
         let directory = &host.settings.ca_dir;
         let key = format!("{directory}/{KEY}");
         let certificate = format!("{directory}/{CERTIFICATE}");
@@ -179,23 +212,9 @@ impl Authority {
         self.has_ledger = facts.regular(&ledger).is_some();
         let rolled_over = format!("{directory}/{ROLLED_OVER}");
         self.is_rolled_over = facts.regular(&rolled_over).is_some();
-        let file = facts.regular(&certificate);
-        match (self.has_key, file) {
-            (true, None) => {
-                return Err(AuthorityProblem::Half {
-                    present: key,
-                    missing: certificate,
-                });
-            }
-            (false, Some(_)) => {
-                return Err(AuthorityProblem::Half {
-                    present: certificate,
-                    missing: key,
-                });
-            }
-            _ => {}
-        }
-        if let Some(file) = file {
+        let mut half = half_of(facts, &key, &certificate);
+        stop_at(half.as_ref(), reader)?;
+        if let Some(file) = facts.regular(&certificate) {
             let bundle = read_bundle(facts.expand(&certificate), file)?;
             self.certificate = bundle.certificates().first().cloned();
             self.pem = Some(bundle.to_pem());
@@ -203,26 +222,33 @@ impl Authority {
             self.bundle = bundle.certificates().to_vec();
         }
         if let Some(file) = facts.regular(&next) {
-            if facts.regular(&next_key).is_none() {
-                return Err(AuthorityProblem::Half {
-                    present: next,
-                    missing: next_key,
-                });
-            }
+            half = half.or_else(|| half_of(facts, &next_key, &next));
+            stop_at(half.as_ref(), reader)?;
             let bundle = read_bundle(facts.expand(&next), file)?;
             self.next = bundle.certificates().first().cloned();
             self.next_pem = Some(bundle.to_pem());
         }
-        if let Some(bytes) = facts
-            .regular(&ledger)
-            .and_then(|file| file.content.as_deref())
-        {
-            self.ledger =
-                Ledger::parse_bytes(bytes).map_err(|error| AuthorityProblem::Damaged {
-                    path: ledger.clone(),
-                    reason: error.to_string(),
-                })?;
+        for path in retired(directory, CERTIFICATE) {
+            // One that is damaged names no CA, and keeps nothing from being done.
+            let content = facts
+                .regular(&path)
+                .and_then(|file| file.content.as_deref());
+            self.retired
+                .extend(content.and_then(|pem| Certificate::from_pem(pem).ok()));
         }
+        self.read_ledger(facts, &ledger)?;
+        half.map_or(Ok(()), Err)
+    }
+
+    fn read_ledger(&mut self, facts: &NodeFacts, path: &str) -> Result<(), AuthorityProblem> {
+        let file = facts.regular(path);
+        let Some(bytes) = file.and_then(|file| file.content.as_deref()) else {
+            return Ok(());
+        };
+        self.ledger = Ledger::parse_bytes(bytes).map_err(|error| AuthorityProblem::Damaged {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
         Ok(())
     }
 
@@ -252,6 +278,34 @@ impl Authority {
             _ => Content::Authority,
         }
     }
+}
+
+/// What the CA is read for.
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Plans,
+    Looks,
+}
+
+/// Nothing more is read for a plan.
+fn stop_at(half: Option<&AuthorityProblem>, reader: Reader) -> Result<(), AuthorityProblem> {
+    match (half, reader) {
+        (Some(problem), Reader::Plans) => Err(problem.clone()),
+        _ => Ok(()),
+    }
+}
+
+/// Key or certificate without the other.
+fn half_of(facts: &NodeFacts, key: &str, certificate: &str) -> Option<AuthorityProblem> {
+    let (present, missing) = match (facts.regular(key), facts.regular(certificate)) {
+        (Some(_), None) => (key, certificate),
+        (None, Some(_)) => (certificate, key),
+        _ => return None,
+    };
+    Some(AuthorityProblem::Half {
+        present: present.to_owned(),
+        missing: missing.to_owned(),
+    })
 }
 
 /// Whether a private key is in a file.

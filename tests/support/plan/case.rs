@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use base::event::Finding;
 use dtls_deploy::doctor::examine_facts;
+use dtls_deploy::status;
 use inventory::{Environment, Host, Inventory, MemoryFiles, load};
-use node::facts::NodeFacts;
+use node::facts::{FactRequest, NodeFacts};
 use pki::{AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
+use plan::orchestrator;
 use plan::orchestrator::examine;
 use plan::orchestrator::plan;
 use plan::playbook::{Allowed, Renewals};
@@ -266,6 +268,40 @@ impl Case {
             .collect()
     }
 
+    /// What status lists without a handshake; in the words of `expect:`.
+    pub fn certificates(&self) -> String {
+        let (lab, inventory, playbook, now) = self.lab();
+        let asks = |host: &Host, request: &mut FactRequest| {
+            orchestrator::request(&playbook, &inventory, host, request);
+            status::request(&inventory, host, request);
+        };
+        let facts = lab.facts_of(&inventory, asks, now, &self.written.unreachable);
+        let found = status::examine_facts(&inventory, &facts, now);
+        let lines = found.iter().map(|one| {
+            let text = one.certificate.as_ref();
+            let of = |word: &str, text: Option<String>| text.map(|text| format!("{word}{text}"));
+            let said = one.drift.iter().cloned().chain(one.due.clone());
+            let said = said
+                .chain(of("", text.map(|text| text.sans.join(" "))))
+                .chain(of("issued by ", text.map(|text| text.issuer.clone())));
+            let said: Vec<String> = said.filter(|text| !text.is_empty()).collect();
+            format!(
+                "{} | {} | {} {} | {}",
+                one.state.word(),
+                one.identity
+                    .as_ref()
+                    .map_or_else(|| one.host.clone(), |of| format!("{of}@{}", one.host)),
+                one.role.word(),
+                one.source.word(),
+                without_serials(&said.join("; "))
+            )
+        });
+        lines.fold(String::new(), |mut text, line| {
+            writeln!(text, "  - '{}'", line.replace('\'', "''")).unwrap();
+            text
+        })
+    }
+
     /// What is there in the end, and what is wanted.
     fn scene(
         &self,
@@ -275,6 +311,17 @@ impl Case {
         BTreeMap<String, NodeFacts>,
         OffsetDateTime,
     ) {
+        let (lab, inventory, playbook, now) = self.lab();
+        let mut facts = lab.facts(&inventory, &playbook, now, &self.written.unreachable);
+        leave_out_shared(&mut facts);
+        for host in &self.written.foreign_authority {
+            facts.get_mut(host).unwrap().claims.foreign_authority = true;
+        }
+        (inventory, playbook, facts, now)
+    }
+
+    /// The machines in the end, and what is wanted of them.
+    fn lab(&self) -> (Lab, Inventory, Playbook, OffsetDateTime) {
         let written = &self.written;
         let deployed = self.inventory(&written.deployed_with);
         let deploy = playbook(SHIPPED[0].1);
@@ -330,12 +377,7 @@ impl Case {
             skip_tags: written.skip_tags.clone(),
         };
         select(&mut playbook, &inventory, &filter).unwrap_or_else(|error| panic!("{error}"));
-        let mut facts = lab.facts(&inventory, &playbook, now, &written.unreachable);
-        leave_out_shared(&mut facts);
-        for host in &written.foreign_authority {
-            facts.get_mut(host).unwrap().claims.foreign_authority = true;
-        }
-        (inventory, playbook, facts, now)
+        (lab, inventory, playbook, now)
     }
 
     fn playbook(&self) -> Playbook {
@@ -374,7 +416,10 @@ impl Case {
             } else {
                 Role::Client
             };
-            let host = inventory.holder(name).unwrap();
+            // It may have left the inventory since.
+            let deployed = self.inventory(&self.written.deployed_with);
+            let host = inventory.holder(name).or_else(|| deployed.holder(name));
+            let host = host.unwrap();
             let (key_name, certificate_name) =
                 issued_names(&ca.settings.issued_name, host, role).unwrap();
             let request = LeafRequest {

@@ -52,10 +52,24 @@ impl Lab {
         now: OffsetDateTime,
         unreachable: &BTreeSet<String>,
     ) -> BTreeMap<String, NodeFacts> {
+        let request = |host: &Host, request: &mut FactRequest| {
+            orchestrator::request(playbook, inventory, host, request);
+        };
+        self.facts_of(inventory, request, now, unreachable)
+    }
+
+    /// The facts that somebody else asks for.
+    pub fn facts_of(
+        &self,
+        inventory: &Inventory,
+        asks: impl Fn(&Host, &mut FactRequest),
+        now: OffsetDateTime,
+        unreachable: &BTreeSet<String>,
+    ) -> BTreeMap<String, NodeFacts> {
         let mut facts = BTreeMap::new();
         for host in &inventory.hosts {
             let mut request = FactRequest::default();
-            orchestrator::request(playbook, inventory, host, &mut request);
+            asks(host, &mut request);
             if unreachable.contains(&host.name) {
                 continue;
             }

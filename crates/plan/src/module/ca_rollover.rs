@@ -5,6 +5,7 @@
 //! --ca` runs its playbook until no step is left.
 
 use super::shared::Module;
+use crate::host::ca::{KEY, retired};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{
@@ -17,18 +18,12 @@ use pki::{LEDGER, RETIRED, Role};
 #[derive(Debug)]
 pub struct CaRollover;
 
-/// Retired CAs whose keys are looked for; the agent removes all there are.
-const GENERATIONS: u32 = 16;
-
 impl Module for CaRollover {
     fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         if host.is_ca {
             Authority::request(inventory, request);
-            let directory = &host.settings.ca_dir;
-            for number in 1..=GENERATIONS {
-                let key = format!("{directory}/{RETIRED}/{number}/ca-key.pem");
-                request.hashed.insert(key);
-            }
+            // The agent removes all there are.
+            request.hashed.extend(retired(&host.settings.ca_dir, KEY));
         }
     }
 
@@ -126,9 +121,8 @@ fn start_or_end(
 ) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let directory = facts.expand(&host.settings.ca_dir);
-    let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
-    let keys = (1..=GENERATIONS)
-        .filter(|number| is_there(&format!("{RETIRED}/{number}/ca-key.pem")))
+    let keys = retired(&directory, KEY)
+        .filter(|path| facts.regular(path).is_some())
         .count();
     let is_over = planner.authority.is_rolled_over;
     let destroy_old = task.argument("old_key") == Some("destroy");
