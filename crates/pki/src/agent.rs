@@ -133,8 +133,13 @@ impl Agent {
             }
             Request::AdoptLeaves { leaves } => self.session()?.adopt_leaves(&leaves, now),
             Request::Export {} => self.session()?.export(),
-            Request::Import { files, passphrase } => {
-                self.session()?.import(&files, &passphrase, now)
+            Request::Import {
+                files,
+                followed_by,
+                passphrase,
+            } => {
+                let session = self.session()?;
+                session.import(&files, &followed_by, &passphrase, now)
             }
             Request::State {} => self.session()?.state(),
         }

@@ -87,6 +87,7 @@ impl Session {
     pub(crate) fn import(
         &mut self,
         files: &[CaFile],
+        followed_by: &[String],
         passphrase: &Secret,
         now: OffsetDateTime,
     ) -> Result<Response, Failure> {
@@ -127,6 +128,7 @@ impl Session {
                 })
             })
             .collect();
+        self.keep_followers(followed_by)?;
         self.store.write(&files)?;
         let bytes = self.store.ledger_bytes()?.unwrap_or_default();
         self.ledger = Ledger::parse_bytes(&bytes)?;
@@ -150,6 +152,16 @@ impl Session {
             created: true,
             warnings,
         })
+    }
+
+    /// The CA of a backup may have been followed by others, of which the backup knows nothing.
+    fn keep_followers(&self, followed_by: &[String]) -> Result<(), Failure> {
+        for pem in followed_by {
+            let certificate = Bundle::read(pem.as_bytes())?.to_pem();
+            let name = format!("{}/{CA_CERTIFICATE}", self.retirement_of(&certificate)?);
+            self.write(&[(&name, certificate, CERTIFICATE_MODE)])?;
+        }
+        Ok(())
     }
 
     /// A CA that is there stays. A directory from which only the key is gone, or

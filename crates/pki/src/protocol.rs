@@ -124,6 +124,9 @@ pub enum Request {
     /// Answered by `Authority`.
     Import {
         files: Vec<CaFile>,
+        /// Certificates of CAs that followed it, in PEM: they are kept as retired ones, so that
+        /// no CA to come takes their names.
+        followed_by: Vec<String>,
         #[serde(with = "secret")]
         passphrase: Secret,
     },

@@ -137,7 +137,7 @@ impl Session {
 
     /// The first free `retired/N`, or the one that holds this certificate
     /// since an attempt that was cut short.
-    fn retirement_of(&self, certificate: &str) -> Result<String, Failure> {
+    pub(super) fn retirement_of(&self, certificate: &str) -> Result<String, Failure> {
         let mut number = 1_u32;
         loop {
             let place = format!("{RETIRED}/{number}");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AuthorityProblem, Planner, Refusal, leaves_of};
 use crate::host::leaf::location as leaf_location;
-use pki::{Certificate, Role};
+use pki::{Certificate, Role, Subject};
 
 /// So many hosts are named; the others are counted.
 const NAMED: usize = 5;
@@ -45,6 +45,27 @@ impl Planner<'_> {
         // Nor is anything issued by the tasks that follow.
         self.authority.problem = Some(problem.clone());
         Err(problem.into())
+    }
+
+    /// The subject of a first CA: none that a daemon or client knows already.
+    #[must_use]
+    pub fn unused_subject(&self, subject: &Subject) -> Subject {
+        let carried = self.carried().into_keys();
+        let carried: BTreeSet<String> = carried.map(|known| known.to_lowercase()).collect();
+        let own = subject.common_name.as_deref();
+        let named = |number: u32| match (own, number) {
+            (Some(own), 1) => own.to_owned(),
+            (Some(own), _) => format!("{own} {number}"),
+            (None, _) => format!("{} CA {number}", self.inventory.name),
+        };
+        let mut subject = subject.clone();
+        for number in 1.. {
+            subject.common_name = Some(named(number));
+            if !carried.contains(&subject.to_string().to_lowercase()) {
+                break;
+            }
+        }
+        subject
     }
 
     /// The CAs in the files of daemons and clients, with the hosts that hold them.

@@ -4,7 +4,7 @@
 //! path on this machine. Goes out: the file, or the CA that it holds. The CA's
 //! key is in it under its own passphrase, and everything under the backup's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -76,6 +76,9 @@ impl Content {
         )
     }
 }
+
+/// CAs that followed the one of a backup: what an account puts into its files is its own.
+const FOLLOWERS: usize = 16;
 
 /// A backup, in bytes: its ledger has a line a certificate.
 const LARGEST: u64 = 1 << 30;
@@ -153,7 +156,7 @@ impl Run<'_> {
                 Some("a CA is never overwritten: name another dtls_ca_dir, or move the old files away".to_owned()),
             ));
         }
-        self.check_age(&content).await?;
+        let followed_by = self.check_age(&content).await?;
         let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]");
         let made = content.made_at.format(&format).unwrap_or_default();
         let change = PlannedChange {
@@ -168,7 +171,12 @@ impl Run<'_> {
             batches: Vec::new(),
         });
         if !self.options.check {
-            self.put_back(&world, &program, content.files, &change.what)
+            let request = |passphrase| Request::Import {
+                files: content.files,
+                followed_by,
+                passphrase,
+            };
+            self.put_back(&world, &program, request, &change.what)
                 .await?;
             self.events.emit(Event::Warning {
                 host: Some(ca.name.clone()),
@@ -186,7 +194,7 @@ impl Run<'_> {
         &self,
         world: &World,
         program: &Program,
-        files: Vec<CaFile>,
+        request: impl FnOnce(Secret) -> Request,
         what: &str,
     ) -> Result<(), RunError> {
         let passphrase = self.ca_passphrase(false).await?;
@@ -197,9 +205,7 @@ impl Run<'_> {
             .journal
             .act(self.events, ca, "restoring the CA", vec![what.to_owned()])
             .await?;
-        let answer = self
-            .call(&mut agent, Request::Import { files, passphrase })
-            .await?;
+        let answer = self.call(&mut agent, request(passphrase)).await?;
         if let Response::Authority { warnings, .. } = answer {
             for text in warnings {
                 self.events.emit(Event::Warning {
@@ -217,8 +223,9 @@ impl Run<'_> {
     }
 
     /// Refuses a backup of a CA that has been replaced since: what daemons and clients trust
-    /// says so. Those that cannot be reached are named; a deployment looks at them again.
-    async fn check_age(&self, content: &Content) -> Result<(), RunError> {
+    /// says so. Those that cannot be reached are named; a deployment looks at them again. Gives the
+    /// CAs that followed, in PEM.
+    async fn check_age(&self, content: &Content) -> Result<Vec<String>, RunError> {
         let in_force = InForce::read(
             content.bytes(pki::CA_CERTIFICATE),
             content.bytes(NEXT_CERTIFICATE),
@@ -241,12 +248,15 @@ impl Run<'_> {
         }
         let wanted: Vec<(&Host, FactRequest)> = wanted.into_values().collect();
         let gathered = self.unless(self.gather_quietly(&wanted)).await?;
+        let mut followed_by = BTreeSet::new();
         for (holder, path) in paths {
             let Some(facts) = gathered.facts.get(&holder.name) else {
                 continue;
             };
             let file = facts.regular(&path).and_then(|file| file.content.clone());
             let bytes = file.unwrap_or_default();
+            let others = in_force.others(&bytes).into_iter();
+            followed_by.extend(others.map(|other| other.to_pem()));
             let path = format!("{} on {}", facts.expand(&path), holder.name);
             match judge_older(&in_force, &self.options.allowed, &bytes, &path) {
                 Ok(None) => {}
@@ -259,7 +269,7 @@ impl Run<'_> {
         for host in gathered.missing.keys() {
             self.warn(Some(host), "it could not be reached: whether it trusts a newer CA than the one in this backup is not known".to_owned());
         }
-        Ok(())
+        Ok(followed_by.into_iter().take(FOLLOWERS).collect())
     }
 
     /// Facts of hosts whose failures are no failures of this run.

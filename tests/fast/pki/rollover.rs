@@ -328,6 +328,32 @@ fn marks_are_all_or_none_and_survive_a_rebuilt_ledger() {
     assert!(rebuilt.revocation(&leaves[0].serial).is_some());
 }
 
+/// The backup is older than the CA that nodes trust by now: its name is not given again.
+#[test]
+fn a_restored_ca_is_not_followed_by_two_of_one_name() {
+    let (_root, directory) = ca();
+    let mut first = agent(&directory);
+    create(&mut first, "lab CA");
+    let Response::Exported { files } = ok(&mut first, Request::Export {}) else {
+        panic!("no backup");
+    };
+    let followed = certificate(ok(&mut first, begin("lab CA", passphrase())));
+    drop(first);
+    let (_root, directory) = ca();
+    let mut restored = agent(&directory);
+    let import = Request::Import {
+        files,
+        followed_by: vec![followed.to_pem()],
+        passphrase: passphrase(),
+    };
+    ok(&mut restored, import);
+    let next = certificate(ok(&mut restored, begin("lab CA", passphrase())));
+    assert_eq!(followed.subject(), "CN=lab CA 2");
+    assert_eq!(next.subject(), "CN=lab CA 3");
+    let kept = read(&directory, "retired/1/ca.pem").unwrap();
+    assert_eq!(String::from_utf8(kept).unwrap(), followed.to_pem());
+}
+
 #[test]
 fn a_passphrase_that_was_changed_on_the_way_is_named_for_the_key_it_does_not_open() {
     let (_root, directory) = ca();

@@ -20,6 +20,29 @@ fn folder(module: &str) -> PathBuf {
         .join(module)
 }
 
+/// Nodes know one of that name: two CAs of one subject would be taken for each other.
+#[test]
+fn a_new_ca_takes_no_name_that_nodes_know() {
+    let lost = "new_ca: true
+drift:
+  authority:
+    /etc/dtls-deploy/ca/ca.pem: absent
+    /etc/dtls-deploy/ca/ca-key.pem: absent
+";
+    for (variables, expected) in [
+        ("{}", "CN=test CA 2"),
+        ("{dtls_ca_subject: {CN: Ours}}", "CN=Ours 2"),
+    ] {
+        let case = Case::read(&format!("deployed_with: {variables}\n{lost}")).unwrap();
+        let plan = case.plan();
+        let made = plan.changes().find_map(|change| match &change.action {
+            Action::Authority(profile) => Some(profile.subject.to_string()),
+            _ => None,
+        });
+        assert_eq!(made.as_deref(), Some(expected));
+    }
+}
+
 /// A client that has dropped the CA, and an identity on it that has not.
 #[test]
 fn an_identity_trusts_a_revoked_daemon_for_itself() {

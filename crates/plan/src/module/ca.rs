@@ -33,10 +33,7 @@ impl Module for Ca {
         if planner.authority.certificate.is_none() {
             planner.refuse_lost_authority(&directory)?;
             planner.authority.planned = true;
-            let mut subject = settings.ca_subject.clone();
-            if subject.common_name.is_none() {
-                subject.common_name = Some(format!("{} CA 1", planner.inventory.name));
-            }
+            let subject = planner.unused_subject(&settings.ca_subject);
             subject.check().map_err(|error| {
                 Refusal::new(format!("the CA's name: {error}"))
                     .hint("name it with dtls_ca_subject: {CN: NAME}")

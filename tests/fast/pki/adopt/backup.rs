@@ -23,6 +23,7 @@ fn a_backup_makes_the_same_ca_where_there_is_none() {
     let import = |agent: &mut Agent, passphrase: &str| {
         refused(agent.handle(Request::Import {
             files: exported(path),
+            followed_by: Vec::new(),
             passphrase: Secret::from(passphrase.to_owned()),
         }))
     };

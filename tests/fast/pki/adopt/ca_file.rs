@@ -147,6 +147,7 @@ fn a_key_in_a_backup_is_left_out_and_said() {
     certificate.content = Secret::new(mixed);
     let answer = refused(agent(to.path()).handle(Request::Import {
         files,
+        followed_by: Vec::new(),
         passphrase: passphrase(),
     }));
     let Response::Authority { warnings, .. } = answer.unwrap() else {
