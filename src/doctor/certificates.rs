@@ -48,8 +48,11 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         findings.add_mended(found, world.mends_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
     }
-    for key in left_keys(&world.authority, world.inventory, &world.facts) {
-        let (advice, mended) = if key.has_arrived() {
+    for key in left_keys(&world.authority, world.inventory, &world.facts, world.now) {
+        let removal = key.removal();
+        let (advice, mended) = if let Some(removal) = &removal {
+            (removal.as_str(), false)
+        } else if key.has_arrived() {
             (
                 "it is removed when its host is checked: dtls-deploy INVENTORY",
                 true,

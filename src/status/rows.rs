@@ -17,8 +17,8 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, LeftKey, Renewal, Rollover, UnderWay, authority_warning, leaves_of, left_keys,
-    look_at_leaf, renewal, request_leaf, revoked_reason,
+    Authority, Renewal, Rollover, UnderWay, authority_warning, leaves_of, left_keys, look_at_leaf,
+    renewal, request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
@@ -172,8 +172,11 @@ fn authority(world: &World<'_>) -> CertificateStatus {
     } else if certificate.is_none() {
         faults.broken.push("none present".to_owned());
     }
-    let left = left_keys(&world.authority, world.inventory, &world.facts);
-    faults.drift.extend(left.iter().map(LeftKey::described));
+    let left = left_keys(&world.authority, world.inventory, &world.facts, world.now);
+    for key in left {
+        faults.drift.push(key.described());
+        faults.drift.extend(key.removal());
+    }
     let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
     // As long as there is a problem, a rollover does not go on.
     let next = match &world.authority.problem {

@@ -90,8 +90,9 @@ pub enum Request {
     /// the keys of all retired CAs are removed; their certificates stay.
     /// Answered by `Done`.
     EndRollover { destroy_old: bool },
-    /// Marks leaves as revoked in the ledger. Those that are marked already stay
-    /// as they are. Answered by `Done`.
+    /// Marks leaves as revoked in the ledger, and removes the pairs of those that
+    /// were not delivered. Those that are marked already stay as they are.
+    /// Answered by `Done`.
     Revoke {
         /// Upper-case hexadecimal.
         serials: Vec<String>,

@@ -17,7 +17,8 @@ use super::session::Session;
 const LONGEST_REASON: usize = 200;
 
 impl Session {
-    /// All of them or none.
+    /// All of them or none. Pairs that were not delivered are removed: a crash before that leaves
+    /// them to the next `Hello`.
     pub(crate) fn revoke(
         &mut self,
         serials: &[String],
@@ -51,6 +52,7 @@ impl Session {
         let events: Vec<Event> = events.collect();
         if !events.is_empty() {
             self.record(events)?;
+            self.remove_pairs(self.gone())?;
         }
         Ok(Response::Done)
     }

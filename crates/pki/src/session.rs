@@ -15,7 +15,7 @@ use super::certificate::Certificate;
 use super::encoding::sha256_hex;
 use super::failure::Failure;
 use super::keyfile::{self, PrivateKey};
-use super::ledger::{Event, Ledger};
+use super::ledger::{Entry, Event, Ledger};
 use super::lock::Lock;
 use super::protocol::{ErrorKind, Response, Signer};
 use super::store::{
@@ -71,13 +71,19 @@ impl Session {
             .store
             .clean(names.chain(own.iter().map(String::as_str)))?;
         session.finish_promotion()?;
-        let gone = session
-            .ledger
-            .entries()
-            .iter()
-            .filter(|entry| entry.superseded || (entry.delivered && !entry.kept));
-        session.remove_pairs(gone)?;
+        session.remove_pairs(session.gone())?;
         Ok(session)
+    }
+
+    /// Leaves whose pairs have no business in the directory any more: no host waits for one that
+    /// was revoked before it was delivered.
+    pub(super) fn gone(&self) -> impl Iterator<Item = &Entry> {
+        self.ledger.entries().iter().filter(|entry| {
+            let is_revoked = || self.ledger.revocation(&entry.serial).is_some();
+            entry.superseded
+                || (entry.delivered && !entry.kept)
+                || (!entry.delivered && is_revoked())
+        })
     }
 
     pub(crate) fn ensure_authority(

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Authority, Plan, Planner, leaves_of};
+use time::OffsetDateTime;
+
+use super::{Action, Authority, Plan, Planner, declared, leaves_of};
 use crate::host::leaf::location as leaf_location;
 use crate::host::read::runs_with;
 use crate::playbook::{Playbook, Word};
@@ -22,6 +24,8 @@ pub struct LeftKey {
     pub leaf: DeliveredLeaf,
     /// On the CA node.
     pub path: String,
+    /// Its holder is not in the inventory any more: no run delivers it.
+    pub is_outside: bool,
     /// What is in place on the host of the same holder, key and certificate, and what its dockerd
     /// has read where it is a daemon.
     pub in_place: Option<DeliveredLeaf>,
@@ -37,20 +41,37 @@ impl LeftKey {
     /// For people: whose it is.
     #[must_use]
     pub fn described(&self) -> String {
+        let why = if self.is_outside {
+            ", and the inventory does not declare its holder any more"
+        } else {
+            ""
+        };
         format!(
-            "the key of the {} certificate of {} is still on the CA node ({})",
+            "the key of the {} certificate of {} is still on the CA node ({}){why}",
             self.leaf.role, self.leaf.host, self.path
         )
+    }
+
+    /// What removes it, where no run delivers it.
+    #[must_use]
+    pub fn removal(&self) -> Option<String> {
+        let holder = &self.leaf.host;
+        let command = format!(
+            "dtls-deploy revoke INVENTORY {holder} removes it, and daemons reject every certificate of {holder} from then on"
+        );
+        self.is_outside.then_some(command)
     }
 }
 
 /// Keys of certificates that were not marked as delivered, or that should have gone since; none
-/// where `dtls_keep_issued_keys` keeps them.
+/// where `dtls_keep_issued_keys` keeps them. Those of holders outside the inventory are known from
+/// the ledger alone, until they expire.
 #[must_use]
 pub fn left_keys(
     authority: &Authority,
     inventory: &Inventory,
     facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
 ) -> Vec<LeftKey> {
     let ca = inventory.ca();
     let Some(of_ca) = facts
@@ -78,10 +99,26 @@ pub fn left_keys(
             left.push(LeftKey {
                 leaf: leaf_of(entry),
                 path: of_ca.expand(&path),
+                is_outside: false,
                 in_place: in_place.clone(),
             });
         }
     }
+    let declared = declared(inventory);
+    let ledger = &authority.ledger;
+    let outside = ledger.entries().iter().filter(|entry| {
+        let is_gone = entry.superseded || entry.delivered || entry.adopted;
+        !is_gone
+            && entry.not_after > now
+            && ledger.revocation(&entry.serial).is_none()
+            && !declared.contains(&(entry.host.clone(), entry.role))
+    });
+    left.extend(outside.map(|entry| LeftKey {
+        leaf: leaf_of(entry),
+        path: of_ca.expand(&format!("{}/{}", ca.settings.ca_dir, entry.issued_name.key)),
+        is_outside: true,
+        in_place: None,
+    }));
     left
 }
 
@@ -100,7 +137,7 @@ impl Planner<'_> {
         if !playbook.issues() || self.authority.problem.is_some() {
             return;
         }
-        for key in left_keys(&self.authority, self.inventory, self.facts) {
+        for key in left_keys(&self.authority, self.inventory, self.facts, self.now) {
             let why = if key.has_arrived() {
                 "although its host has it"
             } else if self.is_unwanted(&key, plan, playbook) {

@@ -316,6 +316,10 @@ fn marks_are_all_or_none_and_survive_a_rebuilt_ledger() {
     );
     let after = ledger();
     assert_eq!(after.lines().count(), before.lines().count() + 1, "{after}");
+    // No host gets the pair any more; the other one waits for its host.
+    assert_eq!(read(&directory, "a/key.pem"), None);
+    assert_eq!(read(&directory, "a/cert.pem"), None);
+    assert!(read(&directory, "b/key.pem").is_some());
     let parsed = Ledger::parse(&after).unwrap();
     let mark = parsed.revocation(&leaves[0].serial).unwrap();
     assert_eq!(mark.reason.as_deref(), Some("lost"));
