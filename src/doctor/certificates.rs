@@ -129,6 +129,7 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
     let ca = facts.regular(&format!("{directory}/{}", files.ca));
     let ca = ca.and_then(|file| file.content.as_deref());
     if is_older(&world.authority, ca.unwrap_or_default()) {
+        findings.covers(&host.name, &subject(&host.holder(), role));
         return;
     }
     let (path, key) = (
@@ -169,6 +170,12 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         advice(&looked),
     );
     findings.add_mended(found, mending);
+    findings.covers(&host.name, &subject(&host.holder(), role));
+}
+
+/// What a finding about a certificate is about.
+pub(super) fn subject(holder: &str, role: Role) -> String {
+    format!("{role} certificate of {holder}")
 }
 
 pub(super) fn issues(action: &Action, host: &str, role: Role) -> bool {

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::World;
+use super::certificates::{issues, subject};
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};
 use inventory::Host;
@@ -81,7 +82,7 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
         };
         let own = || changes.iter().filter(|change| change.host == host.name);
         if !world.is_deployed(host) {
-            let count = own().filter(|change| change.is_on_node()).count();
+            let count = own().count();
             if count > 0 {
                 let seen = format!("nothing is deployed there yet; changes to be made: {count}");
                 let advice = "dtls-deploy INVENTORY --check --diff shows them";
@@ -137,6 +138,10 @@ fn one(
     let name = &host.name;
     let file = match &change.action {
         Action::File(file) => file,
+        // One that waits on the CA node is named with its key.
+        Action::Issue(request) => {
+            return to_issue(findings, world, host, change, (&request.host, request.role));
+        }
         Action::Sweep { directory, .. } => {
             let seen = format!("an interrupted run has left files in {directory}, keys perhaps");
             let mending = world.mends(name, |other| matches!(&other.action, Action::Sweep { directory: of, .. } if of == directory));
@@ -202,6 +207,27 @@ fn one(
     let advice =
         "the inventory or the node has changed: dtls-deploy INVENTORY --check --diff shows how";
     findings.add_mended(finding(severity, topic, name, seen, advice), mending);
+}
+
+/// A certificate that a run issues, where nothing is wrong with one that is there.
+fn to_issue(
+    findings: &mut Findings,
+    world: &World<'_>,
+    host: &Host,
+    change: &Change,
+    (holder, role): (&str, Role),
+) {
+    let name = &host.name;
+    if findings.is_covered(name, &subject(holder, role)) {
+        return;
+    }
+    let seen = format!("{}: {}", subject(holder, role), change.reasons.join("; "));
+    let advice = "the next deployment issues it: dtls-deploy INVENTORY";
+    let mending = world.mends(name, |change| issues(&change.action, holder, role));
+    findings.add_mended(
+        finding(Severity::Note, Topic::Certificate, name, seen, advice),
+        mending,
+    );
 }
 
 /// A new pair brings its files, and copies of them, with it.
