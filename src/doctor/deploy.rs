@@ -17,7 +17,8 @@ use plan::host::leaf::location as leaf_location;
 use plan::orchestrator::About;
 use plan::playbook::Word;
 use plan::{
-    Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, readable_by_others,
+    Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, deploy_to,
+    lost_since, readable_by_others,
 };
 
 pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
@@ -84,8 +85,8 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
         if !world.is_deployed(host) {
             let count = own().count();
             if count > 0 {
-                let seen = format!("nothing is deployed there yet; changes to be made: {count}");
-                let advice = "dtls-deploy INVENTORY --check --diff shows them";
+                let (seen, advice) = undeployed(world, host);
+                let seen = format!("{seen}; changes to be made: {count}");
                 findings.add_mended(
                     finding(Severity::Note, Topic::Drift, &host.name, seen, advice),
                     world.mends(&host.name, |change| change.host == host.name),
@@ -101,6 +102,22 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
         if findings.counts(0).checks == before {
             findings.fine(&host.name, Topic::Drift, "everything else is as deployed");
         }
+    }
+}
+
+/// What is known of a host without a deployment, and what to do.
+fn undeployed(world: &World<'_>, host: &Host) -> (String, String) {
+    let ledger = &world.authority.ledger;
+    let mut delivered = roles(host).filter_map(|role| ledger.delivered(&host.name, role));
+    match delivered.next() {
+        Some(entry) => (
+            format!("nothing is deployed there any more: {}", lost_since(entry)),
+            format!("deploy it again: {}", deploy_to(&host.name)),
+        ),
+        None => (
+            "nothing is deployed there yet".to_owned(),
+            "dtls-deploy INVENTORY --check --diff shows them".to_owned(),
+        ),
     }
 }
 

@@ -17,8 +17,8 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, Renewal, Rollover, UnderWay, authority_warning, leaves_of, left_keys, look_at_leaf,
-    renewal, request_leaf, revoked_reason,
+    Authority, PairFault, Renewal, Rollover, UnderWay, authority_warning, deploy_to, leaves_of,
+    left_keys, look_at_leaf, lost_since, renewal, request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
@@ -260,6 +260,9 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         let text = format!("its key is {}'s, and {owner} cannot use it", key.owner);
         faults.broken.push(text);
     }
+    let lost = world.authority.ledger.delivered(&host.holder(), role);
+    let lost = lost.filter(|_| looked.broken == [PairFault::Absent]);
+    faults.drift.extend(lost.map(lost_since));
     if certificate.is_some() {
         faults.drift.extend(bundle(
             facts,
@@ -267,12 +270,11 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
             &world.authority,
         ));
     }
-    let Judged { state, drift, due } = judge(
-        certificate,
-        faults,
-        age(world, host, certificate),
-        world.now,
-    );
+    let renewal = match lost {
+        Some(_) => Renewal::Due(format!("deploy it again: {}", deploy_to(&host.name))),
+        None => age(world, host, certificate),
+    };
+    let Judged { state, drift, due } = judge(certificate, faults, renewal, world.now);
     CertificateStatus {
         host: host.name.clone(),
         identity: host.identity.as_ref().map(|of| of.name.clone()),

@@ -65,6 +65,7 @@ pub use kept::{Kept, Why};
 pub use leaf::{
     LookedAt, PairFault, look_at as look_at_leaf, request as request_leaf, wanted_sans,
 };
+pub use lost::{deploy_to, lost_since};
 pub use others::leave_out_shared;
 pub use outside::{Outside, declared, outside_of};
 pub use owner::{OWNER, record as owner_record};

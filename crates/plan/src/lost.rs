@@ -8,7 +8,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AuthorityProblem, Planner, Refusal, leaves_of};
 use crate::host::leaf::location as leaf_location;
-use pki::{Certificate, Role, Subject};
+use pki::{Certificate, Entry, Role, Subject};
+
+/// Of a host that has no certificate now: that one was delivered to it.
+#[must_use]
+pub fn lost_since(entry: &Entry) -> String {
+    format!(
+        "a {} certificate was delivered there (serial {}, issued on {}): since then the host was installed again, or remove has run",
+        entry.role,
+        entry.serial,
+        entry.issued_at.date()
+    )
+}
+
+/// The command that deploys to one host.
+#[must_use]
+pub fn deploy_to(host: &str) -> String {
+    format!("dtls-deploy INVENTORY --limit {host}")
+}
 
 /// So many hosts are named; the others are counted.
 const NAMED: usize = 5;
