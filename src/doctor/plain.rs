@@ -47,7 +47,11 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
             closed_in: daemon_json::PATH.to_owned(),
         });
     }
-    open.extend(flags.into_iter().map(|listener| Place {
+    // How the daemon speaks on the addresses of our drop-in, a file that cannot be read does not say.
+    let is_known = daemon_json::check(facts).is_ok();
+    let flags = flags.into_iter();
+    let flags = flags.filter(|listener| is_known || listener.path != own);
+    open.extend(flags.map(|listener| Place {
         // Ours speaks TLS again once daemon.json says so, where that is its place.
         closed_in: if listener.path == own && !has_flags {
             daemon_json::PATH.to_owned()

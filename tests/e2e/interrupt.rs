@@ -261,12 +261,12 @@ fn ctrl_c_while_a_revocation_is_proved_names_one_command() {
     run.interrupt();
     let run = run.end();
     assert_eq!(run.code, 130, "{}{}", run.stdout, run.stderr);
-    assert!(run.stdout.contains("\nproved  node3"), "{}", run.stdout);
+    assert!(run.stdout.contains("\nok  node3"), "{}", run.stdout);
     let recap = run
         .stdout
         .lines()
         .find(|line| line.starts_with("node3  changed="));
-    assert!(!recap.unwrap().contains(" proved=0 "), "{}", run.stdout);
+    assert!(!recap.unwrap().contains(" ok=0 "), "{}", run.stdout);
     let next = format!("dtls-deploy rotate --ca {inventory}");
     let named = run.stdout.matches(&next).count() + run.stderr.matches(&next).count();
     assert!(named >= 3, "{}{}", run.stdout, run.stderr);

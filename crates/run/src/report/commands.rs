@@ -63,7 +63,9 @@ impl Renderer for Commands {
                 reasons.for_each(|reason| self.name(reason));
             }
             Event::Step { next, .. } | Event::Stopped { next, .. } => {
-                next.iter_mut().for_each(|next| self.name(next));
+                if let Some(next) = next {
+                    self.name(next);
+                }
             }
             Event::Warning { text, .. } | Event::Danger { text, .. } => self.name(text),
             Event::Failed(failure) => {
