@@ -328,7 +328,7 @@ mod tests {
         let said = outages(&hosts);
         assert_eq!(
             said,
-            ", 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
+            "; 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
         );
         assert_eq!(outages(&hosts[1..]), "; 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");
@@ -375,7 +375,7 @@ mod tests {
             format!("not reached  {name} node1         nowhere: no such name"),
             "2 of 400 pairs of a client and a daemon were tried; dtls_verify: full tries them all"
                 .to_owned(),
-            "It was not tried who else is let in by node3, node4: dtls_verify is own".to_owned(),
+            "Whether other clients are rejected was not checked on node3, node4: dtls_verify is own".to_owned(),
         ];
         assert_eq!(lines, expected);
         // Quietly, what leads nowhere is not worth a line.
