@@ -5,6 +5,9 @@
 //! most urgent first, as events, and an exit code. Reads only: no lock, no
 //! agent, no passphrase. Called by the command line.
 
+pub mod file;
+pub mod holders;
+pub mod html;
 mod let_in;
 pub mod prometheus;
 mod rows;
@@ -17,13 +20,15 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use base::event::{CertificateCounts, CertificateStatus, Event, FailureKind};
+use base::event::{CertificateCounts, CertificateStatus, CertificateText, Event, FailureKind};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
 use plan::{Authority, authority_warning, clocks};
 use run::Exit;
 use run::look::Look;
 use run::session::{Gathered, Node};
+
+use self::holders::Holder;
 
 /// A look that ends in a list of certificates.
 #[derive(Debug)]
@@ -43,6 +48,11 @@ struct World<'a> {
 #[derive(Debug)]
 pub struct Found {
     pub certificates: Vec<CertificateStatus>,
+    /// The CA that follows the present one, during a rollover.
+    pub next: Option<CertificateText>,
+    pub holders: Vec<Holder>,
+    /// Hosts of the inventory with a role, whether or not they were to be looked at.
+    pub inventory_hosts: usize,
     /// Hosts that were looked at, or were to be, and whether they answered.
     pub hosts: Vec<(String, bool)>,
     pub exit: Exit,
@@ -86,8 +96,18 @@ impl Status<'_> {
                 .iter()
                 .map(|host| (host.name.clone(), world.facts.contains_key(&host.name)))
                 .collect(),
+            next: holders::next(&world),
+            holders: holders::all(&world, &listed),
+            inventory_hosts: self.with_a_role(),
             certificates,
         }
+    }
+
+    fn with_a_role(&self) -> usize {
+        let hosts = self.0.inventory.hosts.iter();
+        hosts
+            .filter(|host| host.is_ca || host.is_daemon || host.is_client)
+            .count()
     }
 
     fn warn(&self, host: &str, text: String) {
@@ -178,5 +198,20 @@ fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> 
 /// # Errors
 /// When the file cannot be written; the one before is still there then.
 pub fn write_prometheus(path: &Path, found: &Found, now: OffsetDateTime) -> std::io::Result<()> {
-    prometheus::write(path, &prometheus::text(found, now))
+    // node_exporter runs as somebody else.
+    file::replace(path, &prometheus::text(found, now), 0o644)
+}
+
+/// Writes what was found as an HTML page, for its owner alone.
+///
+/// # Errors
+/// When the file cannot be written; the one before is still there then.
+pub fn write_html(
+    path: &Path,
+    found: &Found,
+    inventory: &str,
+    now: OffsetDateTime,
+) -> std::io::Result<()> {
+    let page = html::page(found, inventory, now).map_err(std::io::Error::other)?;
+    file::replace(path, &page, 0o600)
 }

@@ -207,6 +207,10 @@ const MORE: &[More] = &[
                 "what is due, and what is wrong",
             ),
             ("dtls-deploy status inventory.yaml -v", "every certificate"),
+            (
+                "dtls-deploy status inventory.yaml --html status.html",
+                "a page for an auditor",
+            ),
         ],
         STATES,
     ),

@@ -1,9 +1,9 @@
 //! `dtls-deploy status`: every certificate, on disk and as served.
 //!
-//! Comes in: the arguments. Goes out: a look at the nodes, and perhaps a file of
-//! metrics. Called by the command line.
+//! Comes in: the arguments. Goes out: a look at the nodes, and perhaps files: metrics and an
+//! HTML page. Called by the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use time::OffsetDateTime;
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::arguments::Common;
 use super::reports::Reports;
 use super::start::look;
-use crate::status::{Status, write_prometheus};
+use crate::status::{Status, write_html, write_prometheus};
 use base::event::ErrorKind;
 use run::Exit;
 use run::journal::Journal;
@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// Also write metrics to this file, for `node_exporter`'s textfile collector
     #[arg(long, value_name = "FILE")]
     prometheus: Option<PathBuf>,
+    /// Also write an HTML page to this file, with mode 0600
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
@@ -39,16 +42,27 @@ fn show(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
         inventory,
         common,
         prometheus,
+        html,
     } = arguments;
     let found = look(inventory, common, "verify", reports, async |look| {
         Status(look).look().await
     })?;
+    let now = OffsetDateTime::now_utc();
     if let Some(path) = prometheus {
-        write_prometheus(path, &found, OffsetDateTime::now_utc()).map_err(|error| {
-            let message = format!("the metrics cannot be written to {}", path.display());
-            reports.error(ErrorKind::Usage, "write the metrics", message, &error);
-            Exit::Usage
-        })?;
+        let written = write_prometheus(path, &found, now);
+        written.map_err(|error| unwritten(reports, "metrics", path, &error))?;
+    }
+    if let Some(path) = html {
+        let name = inventory.file_name().unwrap_or_default().to_string_lossy();
+        let written = write_html(path, &found, &name, now);
+        written.map_err(|error| unwritten(reports, "page", path, &error))?;
     }
     Ok(found.exit)
+}
+
+fn unwritten(reports: &Reports, what: &str, path: &Path, error: &std::io::Error) -> Exit {
+    let message = format!("{} cannot be written", path.display());
+    let step = format!("write the {what}");
+    reports.error(ErrorKind::Usage, &step, message, error);
+    Exit::Usage
 }

@@ -1,13 +1,9 @@
 //! The status as metrics, for the textfile collector of `node_exporter`.
 //!
 //! Comes in: what was found. Goes out: Prometheus' text format (its
-//! "exposition formats", version 0.0.4), in a file that is replaced at once.
+//! "exposition formats", version 0.0.4).
 
 use std::fmt::Write as _;
-use std::fs::{File, Permissions};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use time::OffsetDateTime;
 
@@ -126,35 +122,6 @@ fn escaped(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-/// Replaces the file at once: whoever reads it sees the old text or the new one.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let name = path.file_name().ok_or_else(|| {
-        std::io::Error::new(std::io::ErrorKind::InvalidInput, "this is no file name")
-    })?;
-    // The collector reads only what ends in .prom.
-    let draft = path.with_file_name(format!(
-        ".{}.{}.new",
-        name.to_string_lossy(),
-        std::process::id()
-    ));
-    let written = draw(&draft, text).and_then(|()| std::fs::rename(&draft, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    written
-}
-
-fn draw(draft: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::create_new(draft)?;
-    file.write_all(text.as_bytes())?;
-    // node_exporter runs as somebody else, whatever the umask is.
-    file.set_permissions(Permissions::from_mode(0o644))?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
@@ -186,6 +153,9 @@ mod tests {
                     used: 20,
                 }),
             }],
+            next: None,
+            holders: Vec::new(),
+            inventory_hosts: 2,
             hosts: vec![("node3".to_owned(), true), ("node4".to_owned(), false)],
             exit: Exit::ChangesNeeded,
         }
@@ -215,22 +185,5 @@ mod tests {
         found.certificates[0].identity = Some("alice".to_owned());
         let text = text(&found, datetime!(2030-02-01 00:00 UTC));
         assert!(text.contains(r#"serial="0A",identity="alice"} 1924992000"#));
-    }
-
-    #[test]
-    fn the_file_is_replaced_with_its_mode_and_nothing_is_left_beside_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("dtls.prom");
-        std::fs::write(&path, "old").unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        write(&path, "new\n").unwrap();
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "new\n");
-        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o644);
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
-        // A directory cannot be replaced by a file: the draft goes again.
-        std::fs::create_dir(directory.path().join("taken")).unwrap();
-        write(&directory.path().join("taken"), "new\n").unwrap_err();
-        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }

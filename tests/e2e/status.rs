@@ -85,6 +85,21 @@ fn metric(series: &BTreeMap<String, i64>, name: &str, labels: &[&str]) -> i64 {
     found[0]
 }
 
+/// The page of a client, a daemon and a CA, with a renewal that is due.
+fn shows_three_hosts(path: &str) {
+    let page = std::fs::read_to_string(path).unwrap();
+    for text in [
+        ">Changes are due</h1>",
+        "3 of 3 hosts of the inventory",
+        "<dt>Daemons that trust it (1)</dt>",
+        "<dt>Holders of its client certificates (1)</dt>",
+        "<dt>Clients that trust it (1)</dt>",
+        "current CA, valid from",
+    ] {
+        assert!(page.contains(text), "{text} is not in\n{page}");
+    }
+}
+
 #[test]
 fn fine_due_and_in_every_form() {
     let lab = Lab::fresh();
@@ -156,7 +171,8 @@ fn fine_due_and_in_every_form() {
     // Due: the most urgent first.
     let due = lab.inventory("dtls_validity_days: 365\ndtls_renew_before: 60");
     let path = lab.file("dtls.prom", "");
-    let run = lab.run(&["status", &due, "--prometheus", &path]);
+    let page = lab.file("status.html", "old");
+    let run = lab.run(&["status", &due, "--prometheus", &path, "--html", &page]);
     assert_eq!(run.code, 3, "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("due for renewal"), "{}", run.stdout);
     let rows = status(&lab, &due, 3);
@@ -165,8 +181,11 @@ fn fine_due_and_in_every_form() {
     assert_eq!(find(&rows, "node2", "disk")["state"], "fine");
     assert_eq!(rows[0]["state"], "due");
 
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o7777, 0o644);
+    for (path, wanted) in [(&path, 0o644), (&page, 0o600)] {
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, wanted, "{path}");
+    }
+    shows_three_hosts(&page);
     let series = metrics(&path);
     let ends = "dtls_deploy_certificate_not_after_timestamp_seconds";
     let daemon = ["host=\"node3\"", "role=\"daemon\"", "source=\"disk\""];
@@ -296,12 +315,10 @@ fn a_node_that_is_down_and_one_that_has_gone() {
         "{gone}"
     );
 
-    // Metrics that cannot be written leave what is there.
-    let run = lab.run(&["status", &without, "--prometheus", "/nowhere/at/all.prom"]);
-    assert_eq!(run.code, 2, "{}{}", run.stdout, run.stderr);
-    assert!(
-        run.stderr.contains("/nowhere/at/all.prom"),
-        "{}",
-        run.stderr
-    );
+    // Files that cannot be written.
+    for option in ["--prometheus", "--html"] {
+        let run = lab.run(&["status", &without, option, "/nowhere/at/all"]);
+        assert_eq!(run.code, 2, "{}{}", run.stdout, run.stderr);
+        assert!(run.stderr.contains("/nowhere/at/all"), "{}", run.stderr);
+    }
 }

@@ -34,5 +34,6 @@ mod report;
 mod schema;
 #[path = "../support/spelling.rs"]
 mod spelling;
+mod status_html;
 mod wording;
 mod words;

@@ -76,7 +76,8 @@ pub use readable::readable_by_others;
 pub use readmission::{InForce, is_older, judge_older};
 pub use refusal::{Refusal, RefusalKind};
 pub use renewal::{
-    Renewal, authority_warning, clocks, left_to_deploy, renewal, revoked as revoked_reason,
+    Renewal, authority_warning, clocks, left_to_deploy, renewal, renewal_window,
+    revoked as revoked_reason,
 };
 pub use rollover::{Behind, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;

@@ -58,10 +58,8 @@ pub fn renewal(
     if end <= now {
         return Renewal::Due(format!("expired on {}", end.date()));
     }
-    let window = match settings.renew_before {
-        Some(renew) => Duration::days(renew.days.into()),
-        None => (end - certificate.not_before()) / 3,
-    };
+    let renew_before = settings.renew_before.map(|renew| renew.days);
+    let window = renewal_window(certificate.not_before(), end, renew_before);
     let validity = Duration::days(settings.validity_days.into());
     let least = end + validity / 4;
     if now < end - window || now + validity < least {
@@ -79,6 +77,19 @@ pub fn renewal(
         return Renewal::EndsWithAuthority;
     }
     Renewal::Due(format!("expires on {}, due for renewal", end.date()))
+}
+
+/// How long before its end a certificate is due: `dtls_renew_before` in days, or the last third.
+#[must_use]
+pub fn renewal_window(
+    begin: OffsetDateTime,
+    end: OffsetDateTime,
+    renew_before: Option<u32>,
+) -> Duration {
+    match renew_before {
+        Some(days) => Duration::days(days.into()),
+        None => (end - begin) / 3,
+    }
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
