@@ -59,6 +59,8 @@ fn the_package_is_all_that_a_controller_needs() {
         "./usr/share/zsh/vendor-completions/_dtls-deploy",
         "./usr/share/fish/vendor_completions.d/dtls-deploy.fish",
         "./usr/share/dtls-deploy/playbooks/rotate-ca.yaml",
+        "./usr/share/dtls-deploy/prometheus/alerts.yaml",
+        "./usr/share/dtls-deploy/grafana/dashboard.json",
     ] {
         assert!(contents.contains(file), "{file} is not in\n{contents}");
     }

@@ -1,8 +1,13 @@
 //! What is shipped beside the program, held to the program and to the tools
 //! that read it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+
+use dtls_deploy::status::{Found, prometheus};
+use serde::Deserialize;
+use time::OffsetDateTime;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -113,4 +118,110 @@ fn manual_pages_are_whole() {
     assert!(commands >= 10, "{first}");
     assert!(!first.contains("ca\\-agent"), "an inner command is shown");
     assert!(page("dtls-deploy-rotate.1").contains("\\-\\-clients\\-only"));
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rules {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Group {
+    #[serde(rename = "name")]
+    _name: String,
+    rules: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    alert: String,
+    expr: String,
+    r#for: String,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+}
+
+/// The metrics that a query names.
+fn metrics_in(query: &str) -> BTreeSet<&str> {
+    let words = query.split(|each: char| !each.is_ascii_alphanumeric() && each != '_');
+    let ours = words.filter(|word| word.starts_with("dtls_"));
+    ours.collect()
+}
+
+/// Fails for a metric that `status --prometheus` does not write.
+fn exist(queries: &[String]) -> usize {
+    let found = Found {
+        certificates: Vec::new(),
+        next: None,
+        holders: Vec::new(),
+        inventory_hosts: 0,
+        hosts: Vec::new(),
+        exit: run::Exit::Fine,
+    };
+    let text = prometheus::text(&found, OffsetDateTime::UNIX_EPOCH);
+    let written = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let written: BTreeSet<&str> = written.filter_map(|line| line.split(' ').next()).collect();
+    for query in queries {
+        let named = metrics_in(query);
+        assert!(!named.is_empty(), "{query}");
+        for metric in named {
+            assert!(written.contains(metric), "{metric} in {query}");
+        }
+    }
+    queries.len()
+}
+
+#[test]
+fn alerts_name_metrics_and_runbooks_that_exist() {
+    let rules: Rules = serde_saphyr::from_str(&read("packaging/prometheus/alerts.yaml")).unwrap();
+    let rules: Vec<Rule> = rules.groups.into_iter().flat_map(|one| one.rules).collect();
+    let queries: Vec<String> = rules.iter().map(|rule| rule.expr.clone()).collect();
+    assert!(exist(&queries) >= 7);
+    for rule in &rules {
+        let name = &rule.alert;
+        assert!(rule.r#for.ends_with(['m', 'h', 'd']), "{name}");
+        assert!(
+            ["critical", "warning"].contains(&rule.labels["severity"].as_str()),
+            "{name}"
+        );
+        for annotation in ["summary", "description"] {
+            assert!(!rule.annotations[annotation].is_empty(), "{name}");
+        }
+        let runbook = rule.annotations["runbook_url"].as_str();
+        let (page, anchor) = runbook.split_once('#').unwrap_or((runbook, ""));
+        let titles = read(page);
+        let titles = titles.lines().filter(|line| line.starts_with('#'));
+        let mut anchors = titles.map(|line| {
+            let title = line.trim_start_matches('#').trim();
+            title.to_lowercase().replace(' ', "-")
+        });
+        assert!(
+            anchor.is_empty() || anchors.any(|one| one == anchor),
+            "{name}: {runbook}"
+        );
+    }
+}
+
+/// Every `expr` below a value.
+fn queries(value: &serde_json::Value) -> Vec<String> {
+    match value {
+        serde_json::Value::Object(fields) => fields
+            .iter()
+            .flat_map(|(name, value)| match value.as_str() {
+                Some(query) if name == "expr" => vec![query.to_owned()],
+                _ => queries(value),
+            })
+            .collect(),
+        serde_json::Value::Array(values) => values.iter().flat_map(queries).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn the_dashboard_shows_metrics_that_exist() {
+    let dashboard = serde_json::from_str(&read("packaging/grafana/dashboard.json")).unwrap();
+    assert!(exist(&queries(&dashboard)) >= 8);
 }
