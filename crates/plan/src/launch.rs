@@ -62,6 +62,9 @@ pub fn validation(
     if command_line.iter().any(elsewhere) {
         return Ok(None);
     }
+    if has_no_setting_of_others(&command_line, &settings) {
+        return Ok(None);
+    }
     let paths = launched(host, facts, planned).paths;
     let paths = [paths.ca, paths.certificate, paths.key];
     for (file, path) in TlsFile::ALL.into_iter().zip(&paths) {
@@ -87,6 +90,20 @@ pub fn validation(
         launch: launch(command_line, settings),
         files: paths,
     }))
+}
+
+/// Whether daemon.json holds only what dtls-deploy writes, and the command line nothing but
+/// listeners, TLS and containerd's socket. Asking dockerd costs two of its starts, and it has
+/// nothing to find then: key and certificate were compared, and the address was looked at.
+fn has_no_setting_of_others(command_line: &[String], settings: &Map<String, Value>) -> bool {
+    let is_own = |(key, value): (&String, &Value)| match key.as_str() {
+        "tls" | "tlsverify" => value.is_boolean(),
+        "tlscacert" | "tlscert" | "tlskey" => value.is_string(),
+        _ => false,
+    };
+    let others = others(command_line);
+    let mut flags = others.iter().skip(1);
+    settings.iter().all(is_own) && flags.all(|word| word.starts_with("--containerd="))
 }
 
 /// The file in which a flag says where dockerd listens once these changes are made; `hosts` in
