@@ -102,7 +102,7 @@ enum Command {
         #[command(flatten)]
         readmitting: Readmitting,
     },
-    /// Restore what was there before the first run; the CA stays
+    /// Remove TLS, keys and settings from the hosts; the CA stays
     Remove {
         /// Ansible inventory in YAML
         inventory: PathBuf,

@@ -180,10 +180,18 @@ fn one(
                     "the running dockerd has not read what is there now: {}",
                     change.reasons.join("; ")
                 );
-                let advice = facts.restart_command(&restart.unit);
+                // Whether dockerd starts with them is checked before deploy restarts it.
+                let advice =
+                    "dtls-deploy INVENTORY checks the new settings, and then restarts docker";
                 let mending = world.mends(name, |other| matches!(other.action, Action::Restart(_)));
                 findings.add_mended(
-                    finding(Severity::Warning, Topic::Drift, name, seen, advice),
+                    finding(
+                        Severity::Warning,
+                        Topic::Drift,
+                        name,
+                        seen,
+                        advice.to_owned(),
+                    ),
                     mending,
                 );
             }

@@ -54,3 +54,37 @@ fn a_daemon_of_another_inventory_is_left_alone_until_it_is_taken_over() {
         "none"
     );
 }
+
+/// A daemon that somebody has set up by hand, with its files where the inventory knows nothing of
+/// them, keeps its clients: it is refused until the inventory says otherwise.
+#[test]
+fn a_daemon_set_up_by_hand_elsewhere_is_not_taken_over_without_a_word() {
+    let lab = Lab::fresh();
+    let files = "mkdir -p /srv/by-hand && cd /srv/by-hand &&
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj '/CN=by hand' -keyout ca.key -out ca.pem 2>/dev/null &&
+        openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=node3 -keyout key.pem -out csr 2>/dev/null &&
+        echo subjectAltName=DNS:node3 >ext && openssl x509 -req -in csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 9 -extfile ext -out cert.pem 2>/dev/null";
+    let flags = "mkdir -p /etc/systemd/system/docker.service.d &&
+        printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd --tlsverify --tlscacert=/srv/by-hand/ca.pem --tlscert=/srv/by-hand/cert.pem --tlskey=/srv/by-hand/key.pem -H fd:// -H tcp://0.0.0.0:2376\\n' >/etc/systemd/system/docker.service.d/10-tls.conf";
+    let settings = "printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376\\n' >/etc/systemd/system/docker.service.d/10-tls.conf &&
+        mkdir -p /etc/docker &&
+        printf '{\"tlsverify\": true, \"tlscacert\": \"/srv/by-hand/ca.pem\", \"tlscert\": \"/srv/by-hand/cert.pem\", \"tlskey\": \"/srv/by-hand/key.pem\"}' >/etc/docker/daemon.json";
+    lab.exec("node3", files);
+    let inventory = lab.inventory("");
+    for (by_hand, with_ca) in [(flags, false), (settings, true)] {
+        let restart = "systemctl daemon-reload && systemctl reset-failed docker.service docker.socket; systemctl restart docker";
+        lab.exec("node3", &format!("{by_hand} && {restart}"));
+        let invocation = lab.invocation();
+        for command in [&["plan", &inventory][..], &["deploy", &inventory]] {
+            let run = lab.run(command);
+            assert_eq!(run.code, 4, "{with_ca}: {}{}", run.stdout, run.stderr);
+            let said =
+                "its docker serves clients of another CA (CN=by hand, in /srv/by-hand/ca.pem)";
+            assert!(run.stdout.contains(said), "{}", run.stdout);
+        }
+        let doctor = lab.run(&["doctor", &inventory]);
+        assert_eq!(doctor.code, 6, "{}", doctor.stdout);
+        assert_eq!(lab.invocation(), invocation);
+    }
+    lab.deploy(&[&inventory, "-e", "dtls_take_over=true"]);
+}

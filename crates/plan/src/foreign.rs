@@ -7,6 +7,7 @@
 use super::launch::serves_tls;
 use super::readmission::is_older;
 use super::{Authority, Planner, Refusal};
+use crate::host::daemon_json::tls_paths;
 use crate::host::in_use::paths;
 use crate::host::leaf::location as leaf_location;
 use inventory::Host;
@@ -116,8 +117,10 @@ impl Planner<'_> {
         let Some(first) = found.first() else {
             return Ok(());
         };
+        // Of a newer CA where our files lie another check decides.
+        let is_ours = path == tls_paths(host, |path| facts.expand(path)).ca;
         if found.iter().any(|known| self.authority.recognises(known))
-            || is_older(&self.authority, bytes(facts, &path))
+            || (is_ours && is_older(&self.authority, bytes(facts, &path)))
         {
             return Ok(());
         }

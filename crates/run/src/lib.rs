@@ -333,7 +333,7 @@ impl Run<'_> {
             Some(async move {
                 let begun = Instant::now();
                 let request = self.request(host, program);
-                let read = node.facts(host.as_root, &request).await;
+                let read = node.facts_of(host, &request).await;
                 self.events.waited(&host.name, Phase::Facts, begun);
                 (host, read)
             })

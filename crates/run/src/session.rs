@@ -21,6 +21,7 @@ use node::{
     Limits, LocalConnection, Marker, Output, Process, SshContext, SudoPassword, Target, Weakened,
     command_line, connect, visible,
 };
+use plan::host::in_use::facts_elsewhere;
 
 /// How long a node may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,6 +157,24 @@ impl Node {
         };
         facts.claims.reached = self.connection.address();
         facts.compare_clock(begun, OffsetDateTime::now_utc().unix_timestamp());
+        Ok(facts)
+    }
+
+    /// The facts of a host, and of what its daemon reads elsewhere than the inventory says.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub async fn facts_of(
+        &self,
+        host: &Host,
+        request: &FactRequest,
+    ) -> Result<NodeFacts, NodeError> {
+        let mut facts = self.facts(host.as_root, request).await?;
+        if let Some(request) = facts_elsewhere(host, &facts)
+            && let Ok(more) = self.facts(host.as_root, &request).await
+        {
+            facts.files.extend(more.files);
+        }
         Ok(facts)
     }
 }
@@ -523,7 +542,7 @@ async fn gather_one(
     });
     let begun = Instant::now();
     let facts = node
-        .facts(host.as_root, request)
+        .facts_of(host, request)
         .await
         .map_err(|error| error.missing(&host.name))?;
     how.events.emit(Event::Facts {

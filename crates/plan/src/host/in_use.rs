@@ -68,6 +68,16 @@ pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
     (!request.bundles.is_empty() || !request.hashed.is_empty()).then_some(request)
 }
 
+/// The same, only where the daemon's files lie elsewhere than the inventory says: what a daemon is
+/// in service with counts, wherever it is.
+#[must_use]
+pub fn facts_elsewhere(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
+    let wanted = tls_paths(host, |path| facts.expand(path));
+    let used = paths(host, Role::Daemon, facts);
+    let is_elsewhere = used.ca != wanted.ca || used.certificate != wanted.certificate;
+    is_elsewhere.then(|| more_facts(host, facts)).flatten()
+}
+
 /// dockerd's arguments, as far as they can be told from the unit's files.
 #[must_use]
 pub fn arguments(facts: &NodeFacts) -> Vec<String> {
