@@ -141,7 +141,8 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
     let fresh = doctor_writes_nothing(&lab, &[&inventory], 0);
     assert_eq!(
         summary(&fresh),
-        ["node1", "node3", "node4", "node5"].map(|node| format!("note {node} drift mended"))
+        ["node1", "node2", "node3", "node4", "node5"]
+            .map(|node| format!("note {node} drift mended"))
     );
     lab.deploy(&[&inventory]);
     assert_eq!(doctor(&lab, &[&inventory], 0), Vec::<Value>::new());

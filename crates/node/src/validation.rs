@@ -164,6 +164,17 @@ mod tests {
         }
     }
 
+    /// It lacks what only its unit sets, for example the PATH in which docker-proxy lies.
+    #[test]
+    fn a_dockerd_that_rejects_empty_settings_is_not_asked() {
+        for shell in SHELLS {
+            let root = tempfile::tempdir().unwrap();
+            let lacks = "echo 'invalid userland-proxy-path'; exit 1";
+            let (report, renamed) = outcome(shell, root.path(), lacks);
+            assert!(report.done && renamed, "{shell:?} {report:?}");
+        }
+    }
+
     /// As dockerd 20.10, which has no `--validate`, ends a start with a bad registry mirror.
     const BAD_MIRROR: &str = "case $1 in --validate) echo 'unknown flag: --validate'; exit 125 ;; esac
         case $(cat \"$2\") in *dry*) echo failed to start daemon: invalid mirror: x; exit 1 ;; esac";
@@ -228,7 +239,8 @@ mod tests {
         for shell in SHELLS {
             for (dockerd, said) in cases {
                 let root = tempfile::tempdir().unwrap();
-                let (report, renamed) = outcome(shell, root.path(), dockerd);
+                let dockerd = format!("[ \"$(cat \"$3\")\" != {{}} ] || exit 0; {dockerd}");
+                let (report, renamed) = outcome(shell, root.path(), &dockerd);
                 assert!(
                     report.undo == Undo::Done && !renamed,
                     "{shell:?} {report:?}"

@@ -22,30 +22,39 @@ validate_open() {
 }
 
 # validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd accepts the new
-# settings.
+# settings. One that rejects empty settings, too, cannot be asked: before 23.0 it has no such flag,
+# and it may need what only its unit sets.
 validate() {
     validate_open "$1" "$2" "$3" "$4" || return 1
-    validate_dockerd=$5
-    shift 5
+    shift 4
+    validate_why=
+    if ! validate_run "$@"; then
+        case $validate_status in
+        124 | 137) validate_why="dockerd --validate did not end within 20 seconds" ;;
+        *)
+            validate_said=${validate_said%"${NEWLINE}See '"*}
+            validate_last
+            validate_why="dockerd refuses the new settings: $validate_said"
+            ;;
+        esac
+        printf '{}' >"$validate_directory/daemon.json" && validate_run "$1" || validate_why=
+    fi
+    rm -rf "$validate_directory"
+    [ -n "$validate_why" ] || return 0
+    record failed validate "$validate_why"
+    return 1
+}
+
+# validate_run DOCKERD ARGUMENT...: sets $validate_said and $validate_status.
+validate_run() {
+    validate_dockerd=$1
+    shift
     validate_said=$(
         unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
-        exec timeout 20 "$validate_dockerd" --validate --config-file "$validate_directory/daemon.json" "$@" 2>&1 </dev/null
+        exec timeout -k 2 20 "$validate_dockerd" --validate --config-file "$validate_directory/daemon.json" "$@" 2>&1 </dev/null
     )
     validate_status=$?
-    rm -rf "$validate_directory"
-    [ "$validate_status" != 0 ] || return 0
-    case $validate_said in
-    # Before 23.0 it cannot be asked.
-    *'unknown flag: --validate'*) return 0 ;;
-    *"${NEWLINE}See '"*) validate_said=${validate_said%"${NEWLINE}See '"*} ;;
-    esac
-    if [ "$validate_status" = 124 ]; then
-        record failed validate "dockerd --validate did not end within 20 seconds"
-        return 1
-    fi
-    validate_last
-    record failed validate "dockerd refuses the new settings: $validate_said"
-    return 1
+    return "$validate_status"
 }
 
 # validate_last: $validate_said as its last line, without where dockerd read it.
@@ -87,13 +96,13 @@ dry_run() {
         unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_CERT_PATH DTLS_PRELUDE
         DOCKER_TMPDIR=$validate_directory/dry/file/tmp
         export DOCKER_TMPDIR
-        exec timeout 20 unshare -n -m "$dry_dockerd" --config-file "$validate_directory/daemon.json" \
+        exec timeout -k 2 20 unshare -n -m "$dry_dockerd" --config-file "$validate_directory/daemon.json" \
             --data-root "$validate_directory/dry/data" --exec-root "$validate_directory/dry/exec" \
             --pidfile "$validate_directory/dry/pid" -H "unix://$validate_directory/dry/socket" "$@" 2>&1 </dev/null
     )
     dry_status=$?
     case $dry_status:${validate_said##*"$NEWLINE"} in
-    0:* | 124:* | 143:* | *"$validate_directory/dry/file"*) ;;
+    0:* | 124:* | 137:* | 143:* | *"$validate_directory/dry/file"*) ;;
     *) return 1 ;;
     esac
 }
