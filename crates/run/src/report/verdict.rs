@@ -254,7 +254,7 @@ impl Checks {
             return String::new();
         }
         let mut text = format!("; {} ok", plural(self.ok, "check"));
-        for (count, word) in [(self.failed, "failed"), (self.not_checked, "not made")] {
+        for (count, word) in [(self.failed, "failed"), (self.not_checked, "not checked")] {
             if count > 0 {
                 let _ = write!(text, ", {count} {word}");
             }
