@@ -169,7 +169,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     assert!(
         rows[0]["drift"]
             .to_string()
-            .contains("LET IN by node3, which"),
+            .contains("ACCEPTED by node3, which"),
         "{rows:?}"
     );
     let run = lab.deploy(&[&one]);
