@@ -34,7 +34,8 @@ case $text in
     text=$(printf '%s' "$text" | /usr/bin/sed \
         -e 's/[0-9]\{8\}T[0-9]\{6\}Z-[A-Za-z0-9_-]*\(@[A-Za-z0-9_-]*\)\{0,1\}/RUN/g' \
         -e 's/tmp\.[A-Za-z0-9]\{10\}/TMP/g' -e 's/\.new\.[0-9]*/.new.PID/g' -e 's/[0-9a-f]\{64\}/HASH/g' \
-        -e 's/[0-9]\{6\}-RUN/NUMBER-RUN/g' -e 's|/proc/[0-9]\{1,\}/|/proc/PID/|g' -e 's/ports=[ 0-9A-F]*/ports=PORTS /' \
+        -e 's/[0-9]\{6\}-RUN/NUMBER-RUN/g' -e 's|/proc/[0-9]\{1,\}/|/proc/PID/|g' \
+        -e 's|\(/proc/PID/[a-z]*\)\( /proc/PID/[a-z]*\)*|\1|g' -e 's/ports=[ 0-9A-F]*/ports=PORTS /' \
         -e 's/127\.0\.0\.1:239[89]/127.0.0.1:PORT/g')
     ;;
 esac
