@@ -1,7 +1,7 @@
 //! `dtls-deploy.toml` beside the inventory: options that every command line there would repeat.
 //!
-//! The file may come with somebody else's inventory, so it says nothing that runs a program, names
-//! a secret or leads out of its directory, and `--untrusted` does not read it.
+//! The file can come with an inventory that is not reviewed, so it cannot run a program, name a
+//! secret or lead out of its directory, and its text is in no message. `--untrusted` does not read it.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -21,12 +21,15 @@ const LARGEST: u64 = 64 * 1024;
 pub(super) enum DefaultsError {
     #[error("{} cannot be read: {fault}", path.display())]
     Unreadable { path: PathBuf, fault: FileFault },
-    #[error("{} cannot be used\n{error}", path.display())]
+    #[error("{}:{line}: {message}", path.display())]
     Wrong {
         path: PathBuf,
-        error: toml::de::Error,
+        line: usize,
+        message: String,
     },
-    #[error("{}: log = {log:?} is not a file below the inventory's directory whose name ends in .jsonl", path.display())]
+    #[error("{} is a symbolic link, which is not read", path.display())]
+    Link { path: PathBuf },
+    #[error("{}: log = {log:?} is not the name of a file with the ending .jsonl", path.display())]
     Log { path: PathBuf, log: PathBuf },
 }
 
@@ -39,7 +42,7 @@ struct Defaults {
     output: Option<String>,
     /// As `--timeout` takes it.
     timeout: Option<String>,
-    /// A file below the directory, with .jsonl at its end.
+    /// The name of a file in the directory, with the ending .jsonl: a link there could lead a path out.
     log: Option<PathBuf>,
 }
 
@@ -72,6 +75,9 @@ pub(super) fn added(
 /// The options that the file says and the command line does not.
 fn flags(directory: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, DefaultsError> {
     let path = directory.join(NAME);
+    if path.is_symlink() {
+        return Err(DefaultsError::Link { path });
+    }
     let text = match file::read_in_place(&path, LARGEST) {
         Ok(text) => text,
         Err(FileFault::Missing) => return Ok(Vec::new()),
@@ -79,14 +85,23 @@ fn flags(directory: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, Defaul
     };
     let defaults: Defaults = match toml::from_str(&text) {
         Ok(defaults) => defaults,
-        Err(error) => return Err(DefaultsError::Wrong { path, error }),
+        Err(error) => {
+            let before = text.get(..error.span().map_or(0, |span| span.start));
+            return Err(DefaultsError::Wrong {
+                path,
+                line: before.unwrap_or_default().matches('\n').count() + 1,
+                message: error.message().to_owned(),
+            });
+        }
     };
     if let Some(log) = &defaults.log {
-        let is_below = log
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)));
+        let mut parts = log.components();
+        let is_name = matches!(
+            (parts.next(), parts.next()),
+            (Some(Component::Normal(_)), None)
+        );
         let is_log = log.extension().is_some_and(|ending| ending == "jsonl");
-        if !is_below || !is_log {
+        if !is_name || !is_log {
             let log = log.clone();
             return Err(DefaultsError::Log { path, log });
         }
@@ -132,15 +147,15 @@ mod tests {
 
     #[test]
     fn what_the_command_line_says_counts() {
-        let file = "forks = 5\noutput = \"plain\"\nlog = \"runs/all.jsonl\"\n";
+        let file = "forks = 5\noutput = \"plain\"\nlog = \"all.jsonl\"\n";
         for (line, expected) in [
             (
                 "x i.yaml",
-                "x --forks=5 --output=plain --log=runs/all.jsonl i.yaml",
+                "x --forks=5 --output=plain --log=all.jsonl i.yaml",
             ),
             (
                 "x rotate i.yaml -f 2",
-                "x rotate --output=plain --log=runs/all.jsonl i.yaml -f 2",
+                "x rotate --output=plain --log=all.jsonl i.yaml -f 2",
             ),
             (
                 "x i.yaml --untrusted --check",
@@ -163,10 +178,25 @@ mod tests {
             "forks",
             "log = \"/etc/cron.d/x.jsonl\"",
             "log = \"../x.jsonl\"",
+            "log = \"link/x.jsonl\"",
             "log = \".bashrc\"",
         ] {
             let said = with(file, "x i.yaml").unwrap_err();
             assert!(said.contains(NAME), "{said}");
         }
+    }
+
+    /// A link to the operator's passphrase would show it in an error.
+    #[test]
+    fn no_text_of_the_file_is_in_a_message() {
+        let said = with("forks = 5\nhunter2 and more", "x i.yaml").unwrap_err();
+        assert!(said.contains(":2: ") && !said.contains("hunter2"), "{said}");
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("passphrase"), "forks = 5\n").unwrap();
+        std::os::unix::fs::symlink("passphrase", directory.path().join(NAME)).unwrap();
+        let inventory = directory.path().join("i.yaml");
+        let words = vec!["x".into(), inventory.into_os_string()];
+        let error = added(&Cli::command(), words).unwrap_err();
+        assert!(matches!(error, DefaultsError::Link { .. }), "{error}");
     }
 }
