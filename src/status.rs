@@ -198,7 +198,7 @@ fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> 
 /// # Errors
 /// When the file cannot be written; the one before is still there then.
 pub fn write_prometheus(path: &Path, found: &Found, now: OffsetDateTime) -> std::io::Result<()> {
-    // node_exporter runs as somebody else.
+    // node_exporter runs as another account.
     file::replace(path, &prometheus::text(found, now), 0o644)
 }
 

@@ -272,7 +272,7 @@ impl Scale {
     }
 }
 
-/// Every CA that issued something or that somebody trusts, the present one first.
+/// Every CA that issued something or that a host trusts, the present one first.
 fn authorities(found: &Found) -> Vec<Authority<'_>> {
     let mut present = found.certificates.iter();
     let present = present.find(|one| one.role == CertificateRole::Ca);

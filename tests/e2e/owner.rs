@@ -55,8 +55,8 @@ fn a_daemon_of_another_inventory_is_left_alone_until_it_is_taken_over() {
     );
 }
 
-/// A daemon that somebody has set up by hand, with its files where the inventory knows nothing of
-/// them, keeps its clients: it is refused until the inventory says otherwise.
+/// A daemon that was set up by hand, with its files where the inventory knows nothing of
+/// them, keeps its clients: deploy refuses it until the inventory says otherwise.
 #[test]
 fn a_daemon_set_up_by_hand_elsewhere_is_not_taken_over_without_a_word() {
     let lab = Lab::fresh();

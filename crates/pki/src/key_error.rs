@@ -30,9 +30,9 @@ impl KeyFileError {
             Self::NotEncrypted => Some(
                 "put it under a passphrase: dtls-deploy adopt INVENTORY encrypts it where it lies",
             ),
-            Self::WrongPassphrase => {
-                Some("the passphrase is the one that was given when this CA was made")
-            }
+            Self::WrongPassphrase => Some(
+                "use the passphrase that was chosen when this CA was created; dtls-deploy check-access INVENTORY tests it",
+            ),
             Self::EmptyPassphrase => Some("the CA key is always kept under a passphrase"),
             Self::UnsupportedCipher(_) => Some(
                 "encrypt it again: openssl pkcs8 -topk8 -v2 aes256 -in ca-key.pem -out ca-key.new \

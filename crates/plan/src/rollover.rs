@@ -355,7 +355,7 @@ impl Rollover {
     /// Whether a leaf of the old CA will not do any more.
     #[must_use]
     pub fn needs_new_leaf(&self, role: Role) -> bool {
-        // Somebody trusts the new CA only already.
+        // Some host already trusts only the new CA.
         let begun = match role {
             Role::Daemon => 5,
             Role::Client => 4,

@@ -58,7 +58,7 @@ impl Lab {
         self.facts_of(inventory, request, now, unreachable)
     }
 
-    /// The facts that somebody else asks for.
+    /// The facts that another caller asks for.
     pub fn facts_of(
         &self,
         inventory: &Inventory,

@@ -108,7 +108,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
-    /// Of one that is told word for word of another host already, why and what to do is not repeated.
+    /// Does not repeat causes and hints of a failure like one that was reported before.
     fn failed(&mut self, failure: &Failure, is_known: bool) {
         let word = format!("{}: {}", failure.host, verdict::words(failure.kind));
         self.said(

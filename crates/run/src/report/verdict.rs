@@ -15,7 +15,7 @@ const NAMES: usize = 5;
 /// Hosts named in the argument of `--limit`; more are not worth typing.
 const LIMITED: usize = 20;
 
-/// What a run has told so far of what its last lines repeat.
+/// What a run has reported so far, as far as its last lines repeat it.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     inventory: String,
@@ -24,6 +24,8 @@ pub(super) struct Heard {
     hosts: usize,
     planned: usize,
     failures: Vec<Failure>,
+    /// What they have in common, to tell a first one from its like.
+    causes: BTreeSet<(String, Vec<String>)>,
     /// The hosts that failed, and those that were skipped because of them.
     skipped: BTreeMap<Vec<String>, BTreeSet<String>>,
     interrupted: bool,
@@ -31,8 +33,7 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// Takes in an event. Says whether it is a failure that was told of another host before, word
-    /// for word.
+    /// Takes in an event. Returns whether it is a failure like one that was reported before.
     pub(super) fn hear(&mut self, event: &Event) -> bool {
         match event {
             Event::Run {
@@ -53,12 +54,9 @@ impl Heard {
                 skipped.extend(hosts.iter().cloned());
             }
             Event::Failed(failure) => {
-                let is_known = self.failures.iter().any(|known| {
-                    known.causes == failure.causes
-                        && alike(known, &known.message) == alike(failure, &failure.message)
-                });
                 self.failures.push(failure.clone());
-                return is_known;
+                let cause = alike(failure, &failure.message);
+                return !self.causes.insert((cause, failure.causes.clone()));
             }
             _ => {}
         }
@@ -112,7 +110,8 @@ impl Heard {
         let skipped = count(|host| host.skipped > 0);
         let mut parts = vec![plural(hosts.len(), "host")];
         parts.push(match (self.check, self.planned, changed) {
-            (true, 0, _) => "nothing to change".to_owned(),
+            (true, 0, _) if self.failures.is_empty() => "nothing to change".to_owned(),
+            (true, 0, _) => "no changes planned".to_owned(),
             (true, planned, _) => format!("{} would be made", plural(planned, "change")),
             (false, _, 0) => "nothing changed".to_owned(),
             (false, _, changed) => format!("{changed} changed"),
@@ -190,19 +189,19 @@ impl Heard {
     /// What to do next, where something is left to do.
     fn next(&self, proofs: &[Proof]) -> Vec<String> {
         let worst = self.failures.iter().map(|one| severity(one.kind)).max();
-        let hints: BTreeMap<String, &String> = self
+        // Of hints that differ in names and numbers alone the first one.
+        let mut known = BTreeSet::new();
+        let hints: Vec<String> = self
             .failures
             .iter()
             .filter(|failure| Some(severity(failure.kind)) == worst)
-            .filter_map(|failure| {
-                Some((
-                    alike(failure, failure.hint.as_ref()?),
-                    failure.hint.as_ref()?,
-                ))
-            })
+            .filter_map(|failure| Some((failure, failure.hint.as_ref()?)))
+            .filter(|(failure, hint)| known.insert(alike(failure, hint)))
+            .map(|(_, hint)| hint.clone())
+            .take(2)
             .collect();
         if !hints.is_empty() {
-            return hints.into_values().take(2).cloned().collect();
+            return hints;
         }
         let mut about: BTreeSet<&str> = self
             .failures
@@ -284,14 +283,18 @@ fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
     groups.into_iter().map(row).collect()
 }
 
-/// The step and a text of it without names and numbers: hosts that fail alike have one cause.
+/// From this length on a word is a fingerprint, a hash or a path.
+const LONG: usize = 32;
+
+/// The step and a text of it without names, numbers and long words: hosts that fail alike have one
+/// cause.
 fn alike(failure: &Failure, text: &str) -> String {
     let text = text.replace(&failure.host, "#");
-    let text: String = text
-        .chars()
-        .map(|letter| if letter.is_ascii_digit() { '#' } else { letter })
-        .collect();
-    format!("{}: {text}", failure.step)
+    let words = text.split(' ').map(|word| match word.len() {
+        LONG.. => "#".to_owned(),
+        _ => word.replace(|letter: char| letter.is_ascii_digit(), "#"),
+    });
+    format!("{}: {}", failure.step, words.collect::<Vec<_>>().join(" "))
 }
 
 fn is_away(kind: FailureKind) -> bool {
