@@ -15,6 +15,7 @@ use run::{Exit, Options};
 
 mod arguments;
 mod authority;
+mod book;
 mod candidates;
 mod completions;
 mod defaults;
@@ -40,7 +41,8 @@ mod version;
 mod words;
 
 use arguments::{AuthorityKey, Changing, Common, NamedFiles, Readmitting};
-use start::{Book, run};
+use book::Book;
+use start::run;
 
 /// Mutual TLS for Docker daemons over SSH: issue, deliver, restart, check.
 #[derive(Debug, Parser)]

@@ -74,7 +74,7 @@ impl Status<'_> {
             self.warn(&self.0.inventory.ca().name, text);
         }
         let listed = self.0.playbook.limited(self.0.inventory);
-        let mut certificates = rows::all(&world, &listed);
+        let mut certificates = known(&world, &listed);
         certificates.extend(served::all(&world, &listed).await);
         sort(&mut certificates);
         for certificate in &certificates {
@@ -154,8 +154,15 @@ pub fn examine_facts(
         authority: Authority::look_at(inventory.ca(), facts.get(&inventory.ca().name)),
         now,
     };
-    let mut certificates = rows::all(&world, inventory);
+    let mut certificates = known(&world, inventory);
     sort(&mut certificates);
+    certificates
+}
+
+/// Everything that is known without a handshake.
+fn known(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let mut certificates = rows::all(world, listed);
+    certificates.extend(let_in::rows(world, listed));
     certificates
 }
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::arguments::{AuthorityKey, Checking, Common, Locking, Readmitting};
-use super::start::{Book, run};
+use super::book::Book;
+use super::start::run;
 use run::{AdoptOptions, BackupOptions, Exit, Options, RestoreOptions, Task};
 
 #[derive(Debug, Args)]

@@ -9,7 +9,8 @@ use clap::{Args, CommandFactory as _};
 
 use super::Cli;
 use super::arguments::{AuthorityKey, Changing, Common};
-use super::start::{Book, run};
+use super::book::Book;
+use super::start::run;
 use run::{Exit, Options, RevokeOptions};
 
 /// What `revoke` takes.

@@ -10,9 +10,9 @@ use clap::{Args, CommandFactory as _};
 
 use super::Cli;
 use super::arguments::{AuthorityKey, Changing, Common, NamedFiles};
-use super::start::{Book, run};
-use plan::playbook::{Argument, Playbook};
-use plan::playbook::{Renewals, Word};
+use super::book::Book;
+use super::start::run;
+use plan::playbook::Renewals;
 use run::{Exit, Options};
 
 /// What `rotate` takes.
@@ -100,27 +100,4 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
         &options,
         &arguments.change.journal(),
     )
-}
-
-/// Says in the tasks of a rollover who is being revoked.
-pub(super) fn revoke(playbook: &mut Playbook, name: &str) {
-    playbook.give(Word::CaRollover, "revoking", &Argument::word(name));
-}
-
-/// Says in the tasks of a rollover what the command line asked for.
-pub(super) fn prepare(
-    playbook: &mut Playbook,
-    begins: bool,
-    destroys_old: bool,
-    abandon: &[String],
-) {
-    if !begins {
-        playbook.give(Word::CaRollover, "begin", &Argument::word("never"));
-    }
-    if destroys_old {
-        playbook.give(Word::CaRollover, "old_key", &Argument::word("destroy"));
-    }
-    if !abandon.is_empty() {
-        playbook.give(Word::CaRollover, "abandon", &Argument::words(abandon));
-    }
 }

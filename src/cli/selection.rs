@@ -1,17 +1,11 @@
 //! `--limit`, `--tags` and the lists: which part of a playbook runs.
-//!
-//! Comes in: the arguments. Goes out: the playbook cut down, or a list that is
-//! printed instead of a run. Called by the command line once inventory and
-//! playbook are read, before anything is connected to.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
 use super::candidates;
-use super::reports::Reports;
 use inventory::Inventory;
-use plan::playbook::{Filter, Playbook, hosts_text, select, tasks_text};
-use run::Exit;
+use plan::playbook::{Filter, FilterError, Playbook, hosts_text, select, tasks_text};
 
 /// Which part of the playbook, on which hosts.
 #[derive(Debug, Default, Args)]
@@ -52,34 +46,23 @@ impl Selection {
         self.list_tasks || self.list_hosts
     }
 
-    /// Cuts the playbook down, and prints what was asked for instead of a run.
-    ///
-    /// # Errors
-    /// How the program ends when there is nothing left to run.
-    pub fn apply(
-        &self,
-        playbook: &mut Playbook,
-        inventory: &Inventory,
-        reports: &Reports,
-    ) -> Result<(), Exit> {
+    /// Cuts the playbook down.
+    pub fn apply(&self, playbook: &mut Playbook, inventory: &Inventory) -> Result<(), FilterError> {
         let filter = Filter {
             limit: self.limit.clone(),
             tags: self.tags.clone(),
             skip_tags: self.skip_tags.clone(),
         };
-        if let Err(error) = select(playbook, inventory, &filter) {
-            reports.selection(error.to_string(), error.hint());
-            return Err(Exit::Usage);
-        }
+        select(playbook, inventory, &filter)
+    }
+
+    /// Prints the lists.
+    pub fn print(&self, playbook: &Playbook, inventory: &Inventory) {
         if self.list_tasks {
             print!("{}", tasks_text(playbook));
         }
         if self.list_hosts {
             print!("{}", hosts_text(playbook, inventory));
         }
-        if self.is_list() {
-            return Err(Exit::Fine);
-        }
-        Ok(())
     }
 }

@@ -5,14 +5,15 @@
 //! code. Called by every command that looks at nodes.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use time::UtcOffset;
 
 use super::arguments::Common;
+use super::book::{Book, load_playbook};
 use super::reports::Reports;
-use super::{limits, rotate, untrusted};
+use super::{limits, untrusted};
 use crate::terminal::Terminal;
 use base::event::{ErrorKind, Event};
 use base::file;
@@ -20,104 +21,15 @@ use base::secret::Secret;
 use inventory::{self, Environment, Inventory};
 use node::SshContext;
 use plan::check_issued_names;
-use plan::playbook::Renewals;
-use plan::playbook::{self, Playbook};
+use plan::playbook::{Playbook, Renewals};
 use run::interrupt::{self, Interrupt, Signals};
 use run::journal::Journal;
 use run::look::Look;
 use run::session::Passwords;
-use run::{Exit, Options, RevokeOptions, Run, Task, run_id};
-
-/// In bytes.
-const LARGEST_PLAYBOOK: u64 = 8 << 20;
+use run::{Exit, Options, Run, run_id};
 
 /// In bytes.
 const LARGEST_SSH_CONFIG: u64 = 4 << 20;
-
-pub(super) enum Book {
-    /// None: what the shipped deploy.yaml needs is tried.
-    Access {
-        /// Whether a CA that is not there yet is a failure.
-        needs_authority: bool,
-    },
-    Shipped(&'static str),
-    /// The shipped rotate.yaml, as a part of deploy.yaml.
-    Rotate(Renewals),
-    File(PathBuf),
-    /// Something is done with the CA alone; which hosts there are, and how they
-    /// are looked at, is as with deploy.yaml.
-    Authority(Task),
-    /// The shipped rotate-ca.yaml, with what the command line asked for.
-    Rotation {
-        begins: bool,
-        destroys_old: bool,
-        abandon: Vec<String>,
-    },
-    /// The same, begun by marks in the ledger.
-    Revoke {
-        options: RevokeOptions,
-        abandon: Vec<String>,
-    },
-}
-
-impl Book {
-    /// Whether something may be changed, this machine's `known_hosts` included.
-    fn changes(&self, options: &Options) -> bool {
-        !options.check && !matches!(self, Self::Access { .. } | Self::Shipped("verify"))
-    }
-}
-
-pub(super) fn load_playbook(
-    book: &Book,
-    inventory: &Inventory,
-    reports: &Reports,
-) -> Result<Playbook, Exit> {
-    let shipped = |name: &str| {
-        let text = playbook::SHIPPED
-            .iter()
-            .find(|(shipped, _)| *shipped == name)
-            .map_or("", |(_, text)| *text);
-        (name.to_owned(), text.to_owned())
-    };
-    let (name, text) = match book {
-        Book::Access { .. } => ("check-access".to_owned(), shipped("deploy").1),
-        Book::Authority(_) => shipped("deploy"),
-        Book::Rotate(renewals) => {
-            let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
-            let rotate = load_playbook(&Book::Shipped("rotate"), inventory, reports)?;
-            return Ok(rotate.as_part_of(deploy, *renewals));
-        }
-        Book::Shipped(name) => shipped(name),
-        Book::Rotation { .. } => shipped("rotate-ca"),
-        Book::Revoke { .. } => ("revoke".to_owned(), shipped("rotate-ca").1),
-        Book::File(path) => match file::read_in_place(path, LARGEST_PLAYBOOK) {
-            Ok(text) => (path.display().to_string(), text),
-            Err(error) => {
-                let message = format!("the playbook {} cannot be read", path.display());
-                reports.error(ErrorKind::Playbook, "read the playbook", message, &error);
-                return Err(Exit::Usage);
-            }
-        },
-    };
-    let mut parsed = playbook::parse_for(&name, &text, inventory).map_err(|problems| {
-        let what = format!("the playbook {name}");
-        reports.problems(ErrorKind::Playbook, &what, &problems);
-        Exit::Usage
-    })?;
-    if let Book::Rotation {
-        begins,
-        destroys_old,
-        abandon,
-    } = book
-    {
-        rotate::prepare(&mut parsed, *begins, *destroys_old, abandon);
-    }
-    if let Book::Revoke { abandon, options } = book {
-        rotate::prepare(&mut parsed, true, false, abandon);
-        rotate::revoke(&mut parsed, &options.name);
-    }
-    Ok(parsed)
-}
 
 /// What replaces the CA by itself, where the inventory asks for that and this
 /// run of rotate.yaml is about all of it.
@@ -185,7 +97,7 @@ pub(super) fn run(
     if let Err(exit) = untrusted::refuse_templates(common, &playbook, &reports) {
         return exit;
     }
-    if let Err(exit) = common.selection.apply(&mut playbook, &inventory, &reports) {
+    if let Err(exit) = select(common, &mut playbook, &inventory, &reports) {
         return exit;
     }
     let rotation = match rotation(book, common, &inventory, &reports) {
@@ -245,6 +157,27 @@ pub(super) fn run(
     });
     journal.finish();
     exit
+}
+
+/// Cuts the playbook down, and prints what was asked for instead of a run.
+fn select(
+    common: &Common,
+    playbook: &mut Playbook,
+    inventory: &Inventory,
+    reports: &Reports,
+) -> Result<(), Exit> {
+    common
+        .selection
+        .apply(playbook, inventory)
+        .map_err(|error| {
+            reports.selection(error.to_string(), error.hint());
+            Exit::Usage
+        })?;
+    if common.selection.is_list() {
+        common.selection.print(playbook, inventory);
+        return Err(Exit::Fine);
+    }
+    Ok(())
 }
 
 /// One question for all hosts, before any connection waits for the answer. As
@@ -315,7 +248,7 @@ pub(super) fn look<T>(
     untrusted::refuse_command(common, reports)?;
     let inventory = load_inventory(path, common, reports)?;
     let mut playbook = load_playbook(&Book::Shipped(playbook), &inventory, reports)?;
-    common.selection.apply(&mut playbook, &inventory, reports)?;
+    select(common, &mut playbook, &inventory, reports)?;
     let runtime = runtime(reports)?;
     let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());
     listen(&runtime, &interrupt, &terminal, &Journal::off(), reports)?;

@@ -6,8 +6,8 @@
 //! read, and what nodes say is masked by [`run::report::masked`].
 
 use super::arguments::Common;
+use super::book::Book;
 use super::reports::Reports;
-use super::start::Book;
 use base::event::ErrorKind;
 use plan::Refusal;
 use plan::playbook::{Playbook, Step};

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use super::{World, let_in};
+use super::World;
 use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
@@ -42,12 +42,11 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     }
 }
 
-/// Everything that is known without a handshake.
+/// What lies on the nodes, and what the ledger remembers.
 pub(super) fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
     let mut rows = vec![authority(world)];
     rows.extend(listed.hosts.iter().flat_map(|one| host(world, one)));
     rows.extend(unlisted(world));
-    rows.extend(let_in::rows(world, listed));
     rows
 }
 

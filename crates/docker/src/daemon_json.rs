@@ -6,7 +6,6 @@
 
 use serde_json::{Map, Value};
 
-use super::live_restore::LIVE_RESTORE;
 pub use super::tls::{self, DaemonMode, TlsPaths};
 use super::{json_text, strict_json};
 
@@ -29,6 +28,8 @@ pub struct Listening<'a> {
     /// Keep the socket that local users of docker talk to.
     pub local_socket: bool,
 }
+
+pub(super) const LIVE_RESTORE: &str = "live-restore";
 
 /// What dockerd listens on when nothing is said.
 const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";

@@ -5,10 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use super::daemon_json::{DaemonJsonError, read};
+use super::daemon_json::{DaemonJsonError, LIVE_RESTORE, read};
 use super::json_text;
-
-pub(super) const LIVE_RESTORE: &str = "live-restore";
 
 /// The file with `live-restore` on, and what it says of the setting without that, for
 /// [`without_live_restore`]; `None` where it is on already.

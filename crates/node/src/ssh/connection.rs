@@ -19,7 +19,6 @@ use super::handler::{Remarks, Watcher};
 use super::host_key::Trust;
 use super::process;
 use super::socket::Written;
-use super::transport::Session;
 use crate::{
     BoxFuture, Connection, ConnectionError, DialError, ExitStatus, Limits, Output, Process, Stream,
     visible,
@@ -36,6 +35,15 @@ const LAST_PAUSE: Duration = Duration::from_millis(160);
 
 /// For sshd to open a channel, where the caller gives no deadline.
 const OPEN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A server that was identified and waits for a login.
+pub(super) struct Session {
+    pub handle: Handle<Watcher>,
+    pub remarks: Arc<Remarks>,
+    pub trust: Trust,
+    pub written: Arc<Written>,
+    pub address: Option<IpAddr>,
+}
 
 /// One connection; channels are opened as needed.
 pub(super) struct SshConnection {

@@ -19,6 +19,7 @@ use super::connection::SshConnection;
 use super::error::ConnectError;
 use super::keys::{KeyFault, KeyFile};
 use super::known_hosts::{KnownHosts, Unreadable};
+use super::settings::Operator;
 use super::shared_config::{self, Blocks, Kind};
 use crate::{BoxFuture, HostKeyChecking};
 use base::file;
@@ -70,14 +71,9 @@ type JumpResult = Result<Arc<SshConnection>, (Instant, Arc<ConnectError>)>;
 
 /// Shared by all connections of a run.
 pub struct SshContext {
-    home: PathBuf,
-    local_user: String,
-    agent_socket: Option<PathBuf>,
+    pub(super) operator: Operator,
     config_file: Option<PathBuf>,
     ssh_program: PathBuf,
-    host_key_checking: Option<HostKeyChecking>,
-    known_hosts_file: Option<PathBuf>,
-    records_new_hosts: bool,
     weakened: Mutex<BTreeMap<Weakened, BTreeSet<String>>>,
     prompt: Option<Prompt>,
     prompting: tokio::sync::Mutex<()>,
@@ -96,8 +92,7 @@ impl std::fmt::Debug for SshContext {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("SshContext")
-            .field("home", &self.home)
-            .field("agent_socket", &self.agent_socket)
+            .field("operator", &self.operator)
             .field("config_file", &self.config_file)
             .finish_non_exhaustive()
     }
@@ -110,16 +105,18 @@ impl SshContext {
     pub fn from_environment() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
-            home: std::env::home_dir().unwrap_or_else(|| PathBuf::from("/")),
-            local_user: text("USER")
-                .or_else(|| text("LOGNAME"))
-                .unwrap_or_else(|| "root".to_owned()),
-            agent_socket: text("SSH_AUTH_SOCK").map(PathBuf::from),
+            operator: Operator {
+                home: std::env::home_dir().unwrap_or_else(|| PathBuf::from("/")),
+                local_user: text("USER")
+                    .or_else(|| text("LOGNAME"))
+                    .unwrap_or_else(|| "root".to_owned()),
+                agent_socket: text("SSH_AUTH_SOCK").map(PathBuf::from),
+                host_key_checking: None,
+                known_hosts_file: None,
+                records_new_hosts: true,
+            },
             config_file: None,
             ssh_program: PathBuf::from("ssh"),
-            host_key_checking: None,
-            known_hosts_file: None,
-            records_new_hosts: true,
             weakened: Mutex::default(),
             prompt: None,
             prompting: tokio::sync::Mutex::default(),
@@ -144,21 +141,21 @@ impl SshContext {
     /// How host keys are checked, jump hosts' included, whatever else says so.
     #[must_use]
     pub fn with_host_key_checking(mut self, checking: Option<HostKeyChecking>) -> Self {
-        self.host_key_checking = checking;
+        self.operator.host_key_checking = checking;
         self
     }
 
     /// A file in place of the user's `known_hosts` files, for jump hosts too.
     #[must_use]
     pub fn with_known_hosts(mut self, file: Option<PathBuf>) -> Self {
-        self.known_hosts_file = file;
+        self.operator.known_hosts_file = file;
         self
     }
 
     /// Nothing is written: keys of new hosts are not recorded.
     #[must_use]
     pub fn without_recording(mut self) -> Self {
-        self.records_new_hosts = false;
+        self.operator.records_new_hosts = false;
         self
     }
 
@@ -173,7 +170,7 @@ impl SshContext {
     /// Another agent's socket, or none.
     #[must_use]
     pub fn with_agent(mut self, socket: Option<PathBuf>) -> Self {
-        self.agent_socket = socket;
+        self.operator.agent_socket = socket;
         self
     }
 
@@ -188,7 +185,7 @@ impl SshContext {
     /// Another home directory, for `~` in paths of the configuration.
     #[must_use]
     pub fn with_home(mut self, home: PathBuf) -> Self {
-        self.home = home;
+        self.operator.home = home;
         self
     }
 
@@ -198,30 +195,6 @@ impl SshContext {
     pub fn with_ssh_program(mut self, program: PathBuf) -> Self {
         self.ssh_program = program;
         self
-    }
-
-    pub(super) fn home(&self) -> &Path {
-        &self.home
-    }
-
-    pub(super) fn local_user(&self) -> &str {
-        &self.local_user
-    }
-
-    pub(super) fn agent_socket(&self) -> Option<&Path> {
-        self.agent_socket.as_deref()
-    }
-
-    pub(super) fn host_key_checking(&self) -> Option<HostKeyChecking> {
-        self.host_key_checking
-    }
-
-    pub(super) fn known_hosts_file(&self) -> Option<&Path> {
-        self.known_hosts_file.as_deref()
-    }
-
-    pub(super) fn records_new_hosts(&self) -> bool {
-        self.records_new_hosts
     }
 
     /// Remembers what [`Self::take_weakened`] tells.

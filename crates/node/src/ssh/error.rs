@@ -294,12 +294,6 @@ impl ConnectError {
         }
     }
 
-    /// What to do next, as a sentence or a command to copy.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        super::hint::hint(self)
-    }
-
     pub(super) fn keyscan(&self) -> String {
         self.endpoint().keyscan()
     }

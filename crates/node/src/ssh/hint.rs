@@ -8,7 +8,15 @@ use std::path::{Path, PathBuf};
 use super::error::{ConnectError, HangUp, Phase};
 use super::keys::KeyFault;
 
-pub(super) fn hint(error: &ConnectError) -> Option<String> {
+impl ConnectError {
+    /// What to do next, as a sentence or a command to copy.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        hint(self)
+    }
+}
+
+fn hint(error: &ConnectError) -> Option<String> {
     let to = error.endpoint();
     Some(match error {
         ConnectError::NameNotResolved { .. } => format!(

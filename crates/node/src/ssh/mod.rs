@@ -173,7 +173,7 @@ async fn resolve(
         .config(&target.address, target.user.as_deref(), target.port)
         .await
         .map_err(wrong)?;
-    let mut settings = Settings::new(target, &config, context).map_err(wrong)?;
+    let mut settings = Settings::new(target, &config, &context.operator).map_err(wrong)?;
     // `Host *` with a ProxyJump also applies to the jump host itself.
     if depth > 0 && target.proxy_jump.is_none() {
         let itself = settings

@@ -7,10 +7,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::config::{self, HostConfig, Methods, Tokens};
-use super::context::SshContext;
 use super::error::Endpoint;
 use crate::{HostKeyChecking, Target};
 use base::secret::Secret;
+
+/// Who connects, from where, and what the command line says about host keys.
+#[derive(Debug)]
+pub(super) struct Operator {
+    pub home: PathBuf,
+    pub local_user: String,
+    pub agent_socket: Option<PathBuf>,
+    pub host_key_checking: Option<HostKeyChecking>,
+    pub known_hosts_file: Option<PathBuf>,
+    pub records_new_hosts: bool,
+}
 
 /// A private key to try.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +60,7 @@ impl Settings {
     pub(super) fn new(
         target: &Target,
         config: &HostConfig,
-        context: &SshContext,
+        operator: &Operator,
     ) -> Result<Self, String> {
         let host = config
             .hostname
@@ -60,15 +70,15 @@ impl Settings {
             .user
             .clone()
             .or_else(|| config.user.clone())
-            .unwrap_or_else(|| context.local_user().to_owned());
+            .unwrap_or_else(|| operator.local_user.clone());
         config::check_names(&host, Some(&user))?;
         let port = target.port.or(config.port).unwrap_or(22);
         let known_names = known_names(&host, port, config.host_key_alias.as_deref());
         let known_as = known_names.first().cloned().unwrap_or_default();
         let jump = jump(target, config)?;
         let tokens = Tokens {
-            home: context.home(),
-            local_user: context.local_user(),
+            home: &operator.home,
+            local_user: &operator.local_user,
             original: &target.address,
             hostname: &host,
             known_as: &known_as,
@@ -82,14 +92,14 @@ impl Settings {
                 .collect()
         };
         let identities = identities(target, config, &tokens);
-        let mut known_hosts = match context.known_hosts_file() {
-            Some(file) => vec![file.to_owned()],
+        let mut known_hosts = match &operator.known_hosts_file {
+            Some(file) => vec![file.clone()],
             None if target.known_hosts_files.is_empty() => expand(&config.user_known_hosts),
             None => target.known_hosts_files.clone(),
         };
         let record_in = known_hosts.first().cloned();
         known_hosts.extend(expand(&config.global_known_hosts));
-        let agent = agent(config.identity_agent.as_deref(), context, &tokens);
+        let agent = agent(config.identity_agent.as_deref(), operator, &tokens);
         let has_password = target.password.is_some();
         Ok(Self {
             connect_timeout: target.connect_timeout,
@@ -103,13 +113,13 @@ impl Settings {
                 keyboard_interactive: config.methods.keyboard_interactive || has_password,
                 ..config.methods
             },
-            checking: context
-                .host_key_checking()
+            checking: operator
+                .host_key_checking
                 .or(target.host_key_checking)
                 .unwrap_or_else(|| checking(config.strict_host_key_checking.as_deref())),
             known_hosts,
             record_in,
-            records_new_hosts: context.records_new_hosts(),
+            records_new_hosts: operator.records_new_hosts,
             hash_known_hosts: config.hash_known_hosts,
             known_names,
             endpoint: Endpoint {
@@ -177,9 +187,9 @@ fn known_names(host: &str, port: u16, alias: Option<&str>) -> Vec<String> {
     }
 }
 
-fn agent(word: Option<&str>, context: &SshContext, tokens: &Tokens<'_>) -> Option<PathBuf> {
+fn agent(word: Option<&str>, operator: &Operator, tokens: &Tokens<'_>) -> Option<PathBuf> {
     match word {
-        None | Some("SSH_AUTH_SOCK") => context.agent_socket().map(ToOwned::to_owned),
+        None | Some("SSH_AUTH_SOCK") => operator.agent_socket.clone(),
         Some("none") => None,
         Some(word) => match word.strip_prefix('$') {
             Some(name) if !name.starts_with('{') => std::env::var_os(name).map(PathBuf::from),

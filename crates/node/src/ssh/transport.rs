@@ -11,31 +11,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use russh::client::{self, Handle};
+use russh::client;
 use russh::{Preferred, cipher, kex, mac};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::connection::SshConnection;
+use super::connection::{Session, SshConnection};
 use super::error::{ConnectError, HangUp, Phase};
 use super::handler::{Remarks, Watcher, describe};
-use super::host_key::{self, Trust};
+use super::host_key;
 use super::known_hosts::Records;
 use super::settings::Settings;
-use super::socket::{Overheard, Prompt, Written};
+use super::socket::{Overheard, Prompt};
 use crate::{DialError, Stream, visible};
 
 /// The first pause before a second try; the next is twice as long.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// A server that was identified and waits for a login.
-pub(super) struct Session {
-    pub handle: Handle<Watcher>,
-    pub remarks: Arc<Remarks>,
-    pub trust: Trust,
-    pub written: Arc<Written>,
-    pub address: Option<IpAddr>,
-}
 
 /// Up to three tries within the connect timeout, for transient failures only.
 pub(super) async fn open(

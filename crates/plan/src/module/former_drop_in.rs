@@ -5,11 +5,10 @@
 //! changes that take the old one away. Left where it is it would go on listening, and one that
 //! sorts after ours would count. Called by `systemd_override`.
 
-use super::systemd_override::left_of;
-use crate::host::unit::{directory, path};
+use crate::host::unit::{directory, path, unit_files};
 use crate::playbook::Task;
 use crate::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};
-use docker::unit::{UnitFile, without_exec_start};
+use docker::unit::{LOADED, UnitFile, without_exec_start, without_ours};
 use inventory::Host;
 use node::facts::NodeFacts;
 
@@ -103,4 +102,15 @@ pub(super) fn remove(
                 .collect(),
         },
     )
+}
+
+/// What is left of the drop-in at `path` without what deployments have put into it.
+pub(super) fn left_of(facts: &NodeFacts, path: &str, text: &str) -> Option<String> {
+    let mut others = unit_files(facts);
+    others.retain(|file| file.path != path && file.path != LOADED);
+    let own = UnitFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    without_ours(&own, &others)
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::former_drop_in::{self, left_of};
 use super::shared::{Module, is_absent};
-use super::{former_drop_in, init_script, loaded_unit, socket_override};
+use super::{init_script, loaded_unit, socket_override};
 use crate::host::loaded_unit::unread;
 use crate::host::unit::{directory, environment, unit_files};
 use crate::host::{daemon_json, read};
@@ -14,7 +15,7 @@ use docker::daemon_json::{hosts, is_local};
 use docker::tls::{self, ConfigStyle};
 use docker::unit::{
     LOADED, Listening, OwnDropIn, UnitFile, command_line, derive, is_own, is_unedited, others,
-    sets_exec_start, without_ours,
+    sets_exec_start,
 };
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts, UnitFact};
@@ -151,17 +152,6 @@ impl Module for SystemdOverride {
         let former = former_drop_in::remove(planner, host, task, true)?;
         Ok(change.into_iter().chain(former).chain(socket).collect())
     }
-}
-
-/// What is left of the drop-in at `path` without what deployments have put into it.
-pub(super) fn left_of(facts: &NodeFacts, path: &str, text: &str) -> Option<String> {
-    let mut others = unit_files(facts);
-    others.retain(|file| file.path != path && file.path != LOADED);
-    let own = UnitFile {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    };
-    without_ours(&own, &others)
 }
 
 /// Whether we wrote our drop-in, from files whose text is known, and whether it is as we

@@ -1,0 +1,116 @@
+//! What a command runs: a playbook, or something done with the CA.
+
+use std::path::PathBuf;
+
+use super::reports::Reports;
+use base::event::ErrorKind;
+use base::file;
+use inventory::Inventory;
+use plan::playbook::{self, Argument, Playbook, Renewals, Word};
+use run::{Exit, Options, RevokeOptions, Task};
+
+/// In bytes.
+const LARGEST_PLAYBOOK: u64 = 8 << 20;
+
+pub(super) enum Book {
+    /// None: what the shipped deploy.yaml needs is tried.
+    Access {
+        /// Whether a CA that is not there yet is a failure.
+        needs_authority: bool,
+    },
+    Shipped(&'static str),
+    /// The shipped rotate.yaml, as a part of deploy.yaml.
+    Rotate(Renewals),
+    File(PathBuf),
+    /// Something is done with the CA alone; which hosts there are, and how they
+    /// are looked at, is as with deploy.yaml.
+    Authority(Task),
+    /// The shipped rotate-ca.yaml, with what the command line asked for.
+    Rotation {
+        begins: bool,
+        destroys_old: bool,
+        abandon: Vec<String>,
+    },
+    /// The same, begun by marks in the ledger.
+    Revoke {
+        options: RevokeOptions,
+        abandon: Vec<String>,
+    },
+}
+
+impl Book {
+    /// Whether something may be changed, this machine's `known_hosts` included.
+    pub(super) fn changes(&self, options: &Options) -> bool {
+        !options.check && !matches!(self, Self::Access { .. } | Self::Shipped("verify"))
+    }
+}
+
+pub(super) fn load_playbook(
+    book: &Book,
+    inventory: &Inventory,
+    reports: &Reports,
+) -> Result<Playbook, Exit> {
+    let shipped = |name: &str| {
+        let text = playbook::SHIPPED
+            .iter()
+            .find(|(shipped, _)| *shipped == name)
+            .map_or("", |(_, text)| *text);
+        (name.to_owned(), text.to_owned())
+    };
+    let (name, text) = match book {
+        Book::Access { .. } => ("check-access".to_owned(), shipped("deploy").1),
+        Book::Authority(_) => shipped("deploy"),
+        Book::Rotate(renewals) => {
+            let deploy = load_playbook(&Book::Shipped("deploy"), inventory, reports)?;
+            let rotate = load_playbook(&Book::Shipped("rotate"), inventory, reports)?;
+            return Ok(rotate.as_part_of(deploy, *renewals));
+        }
+        Book::Shipped(name) => shipped(name),
+        Book::Rotation { .. } => shipped("rotate-ca"),
+        Book::Revoke { .. } => ("revoke".to_owned(), shipped("rotate-ca").1),
+        Book::File(path) => match file::read_in_place(path, LARGEST_PLAYBOOK) {
+            Ok(text) => (path.display().to_string(), text),
+            Err(error) => {
+                let message = format!("the playbook {} cannot be read", path.display());
+                reports.error(ErrorKind::Playbook, "read the playbook", message, &error);
+                return Err(Exit::Usage);
+            }
+        },
+    };
+    let mut parsed = playbook::parse_for(&name, &text, inventory).map_err(|problems| {
+        let what = format!("the playbook {name}");
+        reports.problems(ErrorKind::Playbook, &what, &problems);
+        Exit::Usage
+    })?;
+    if let Book::Rotation {
+        begins,
+        destroys_old,
+        abandon,
+    } = book
+    {
+        prepare(&mut parsed, *begins, *destroys_old, abandon);
+    }
+    if let Book::Revoke { abandon, options } = book {
+        prepare(&mut parsed, true, false, abandon);
+        revoke(&mut parsed, &options.name);
+    }
+    Ok(parsed)
+}
+
+/// Says in the tasks of a rollover who is being revoked.
+fn revoke(playbook: &mut Playbook, name: &str) {
+    playbook.give(Word::CaRollover, "revoking", &Argument::word(name));
+}
+
+/// Says in the tasks of a rollover what the command line asked for.
+fn prepare(playbook: &mut Playbook, begins: bool, destroys_old: bool, abandon: &[String]) {
+    if !begins {
+        playbook.give(Word::CaRollover, "begin", &Argument::word("never"));
+    }
+    if destroys_old {
+        playbook.give(Word::CaRollover, "old_key", &Argument::word("destroy"));
+    }
+    if !abandon.is_empty() {
+        playbook.give(Word::CaRollover, "abandon", &Argument::words(abandon));
+    }
+}
