@@ -246,9 +246,6 @@ impl Deploy {
 
 /// Whether these words, the program's name first, are a command line; `--help`
 /// is one, too. For the examples in the documents.
-///
-/// # Errors
-/// What is wrong with them, as the program would say it.
 pub fn check(words: &[String]) -> Result<(), String> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
     let words = words::understood(&Cli::command(), &words, None, &|_| false)

@@ -1,9 +1,6 @@
 //! Doctor: everything that a run needs, and everything that commonly breaks.
 //!
-//! Comes in: the inventory, the playbook that deploy would run, the facts of
-//! the nodes, and connections from clients to daemons. Goes out: findings as
-//! events, the worst first, and an exit code. Reads only: no lock, no agent, no
-//! passphrase, nothing written on any node. Called by the command line.
+//! Reads only: no lock, no agent, no passphrase, nothing written on any node.
 //!
 //! ```text
 //! facts ──> the plan, examined (refusals, drift) ──┐

@@ -1,8 +1,6 @@
 //! `dtls-deploy history`: the runs that changed something, from their journals.
 //!
-//! Comes in: the command line and the directory of journals. Goes out: a table
-//! of runs, the newest first, or one run as it was drawn when it ran, each line
-//! with its time. `--output json` gives the same for programs.
+//! `--output json` gives the same for programs.
 
 use std::io::Write as _;
 use std::path::Path;

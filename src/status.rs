@@ -1,9 +1,6 @@
 //! Status: every certificate, as it lies on its node and as it is served.
 //!
-//! Comes in: the inventory, the facts of its nodes, and handshakes with its
-//! daemons. Goes out: one [`CertificateStatus`] a certificate and place, the
-//! most urgent first, as events, and an exit code. Reads only: no lock, no
-//! agent, no passphrase. Called by the command line.
+//! Reads only: no lock, no agent, no passphrase.
 
 pub mod file;
 pub mod holders;

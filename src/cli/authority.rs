@@ -1,6 +1,4 @@
 //! `adopt`, `ca backup` and `ca restore`: their arguments.
-//!
-//! Comes in: the command line. Goes out: what the run shall do with the CA.
 
 use std::path::PathBuf;
 

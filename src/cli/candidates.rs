@@ -1,9 +1,7 @@
 //! What a shell offers for a value: hosts and groups of the inventory that
 //! stands on the line already, tags of the playbook.
 //!
-//! Comes in: the word under the cursor, from `clap_complete`, and the words of
-//! the line, which the shell passes on behind `--`. Goes out: candidates; none
-//! where a file cannot be read, because a shell has no place for errors.
+//! There are none where a file cannot be read, because a shell has no place for errors.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

@@ -48,9 +48,6 @@ struct Defaults {
 
 /// The words with the defaults of their inventory's directory, for what they do not say
 /// themselves. Words that are no command line stay as they are: clap says why.
-///
-/// # Errors
-/// A file that is there and cannot be used.
 pub(super) fn added(
     program: &Command,
     mut words: Vec<OsString>,

@@ -1,8 +1,5 @@
 //! `dtls-deploy doctor`: what would keep a run from working, and what commonly
 //! breaks.
-//!
-//! Comes in: the arguments. Goes out: a look at the nodes. Called by the command
-//! line.
 
 use std::path::PathBuf;
 

@@ -3,9 +3,6 @@
 use std::time::Duration;
 
 /// A duration; a number alone is seconds.
-///
-/// # Errors
-/// What is wrong with the text, for clap to say.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));

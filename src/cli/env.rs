@@ -1,7 +1,6 @@
 //! `dtls-deploy env`: what a shell has to evaluate to talk to a daemon.
 //!
-//! Comes in: an inventory, a client and a daemon of it. Goes out: lines for one
-//! shell, on standard output. No node is asked.
+//! No node is asked.
 
 use std::path::PathBuf;
 

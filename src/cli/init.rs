@@ -1,8 +1,6 @@
 //! `dtls-deploy init`: the first inventory.
 //!
-//! Comes in: hosts from the arguments, or from answers on a terminal. Goes out:
-//! a commented inventory that loads, in a file that was not there before. No
-//! node is asked.
+//! No node is asked.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal as _, Write};

@@ -1,7 +1,4 @@
 //! `dtls-deploy revoke`: keeps the holder of a certificate out.
-//!
-//! Comes in: the arguments. Goes out: a run of rotate-ca.yaml that begins with
-//! marks in the ledger. Called by the command line.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,5 @@
 //! `dtls-deploy rotate`: certificates are renewed when they are due, and the CA
 //! is replaced when asked for.
-//!
-//! Comes in: the arguments. Goes out: a run of rotate.yaml, or of rotate-ca.yaml
-//! with what was asked for in its tasks. Called by the command line.
 
 use std::path::PathBuf;
 

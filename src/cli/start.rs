@@ -1,8 +1,5 @@
 //! From arguments to a run: inventory and playbook are read, passwords asked
 //! for, signals caught.
-//!
-//! Comes in: what a command has understood of its arguments. Goes out: an exit
-//! code. Called by every command that looks at nodes.
 
 use std::io::IsTerminal as _;
 use std::path::Path;

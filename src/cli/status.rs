@@ -1,7 +1,4 @@
 //! `dtls-deploy status`: every certificate, on disk and as served.
-//!
-//! Comes in: the arguments. Goes out: a look at the nodes, and perhaps files: metrics and an
-//! HTML page. Called by the command line.
 
 use std::path::{Path, PathBuf};
 

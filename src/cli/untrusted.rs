@@ -1,9 +1,7 @@
 //! `--untrusted`: what is refused when the inventory is a stranger's.
 //!
-//! Comes in: the arguments, and the playbook once it is read. Goes out: an exit
-//! code where something is asked for that such an inventory could turn against
-//! the operator. What the inventory itself may not say is refused while it is
-//! read, and what nodes say is masked by [`run::report::masked`].
+//! What the inventory itself may not say is refused while it is read, and what nodes say is masked
+//! by [`run::report::masked`].
 
 use super::arguments::Common;
 use super::book::Book;

@@ -1,8 +1,5 @@
 //! The CA, and every certificate where it lies: expired, of another CA, with
 //! another key, without a name that is used.
-//!
-//! Comes in: facts, the CA, the time. Goes out: findings. Pure; called by
-//! [`super`].
 
 use super::findings::{Findings, Mending, finding};
 use super::{World, keeps_record};

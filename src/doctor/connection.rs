@@ -1,7 +1,4 @@
 //! Hosts that could not be looked at: SSH, sudo, the shell there.
-//!
-//! Comes in: what kept a host from being connected to or asked. Goes out: one
-//! finding a host. Pure; called by [`super`].
 
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};

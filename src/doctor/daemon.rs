@@ -1,9 +1,8 @@
 //! The daemon's unit and its daemon.json: what keeps dockerd from running as
 //! deployed, or lets in more than those who hold a certificate.
 //!
-//! Comes in: facts of a daemon's node. Goes out: findings. What deploy itself
-//! refuses (a syntax error, a drop-in that overrides ours) is said by
-//! [`super::deploy`]. Pure; called by [`super`].
+//! What deploy itself refuses (a syntax error, a drop-in that overrides ours) is said by
+//! [`super::deploy`]. Pure.
 
 use serde_json::{Map, Value};
 

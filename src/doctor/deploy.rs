@@ -1,8 +1,7 @@
 //! What a run would say and do: refusals and drift, in the plan's own words.
 //!
-//! Comes in: the plan, examined. Goes out: findings. Pure; called by [`super`],
-//! refusals before and drift after everything else, so that what is said
-//! already is not said again.
+//! Refusals come before and drift after everything else, so that what is said already is not said
+//! again.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,4 @@
 //! What the checks of `doctor` fill: findings, and what was found fine.
-//!
-//! Comes in: one call a check. Goes out: findings, each once, the worst first.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,5 @@
 //! Plain TCP: every place that makes dockerd, or systemd for it, listen without
 //! TLS. Whoever reaches such a port is root on the node.
-//!
-//! Comes in: facts of a daemon's node. Goes out: findings, with the file that
-//! says so. Pure; called by [`super`].
 
 use super::World;
 use super::daemon::Settings;

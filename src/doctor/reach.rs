@@ -1,8 +1,7 @@
 //! The way from every client to every daemon: names, ports, what answers, and
 //! whether the client's own certificate is let in.
 //!
-//! Comes in: the nodes, and what was found so far. Goes out: findings. Looking
-//! and judging are apart: [`judge`] is pure. Called by [`super`].
+//! Looking and judging are apart: [`judge`] is pure.
 
 use std::net::IpAddr;
 use std::time::Duration;

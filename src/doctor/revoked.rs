@@ -1,5 +1,4 @@
-//! Certificates that were revoked, and that some host accepts all the same. Pure; called by
-//! [`super`].
+//! Certificates that were revoked, and that some host accepts all the same. Pure.
 
 use super::World;
 use super::findings::{Findings, finding};

@@ -1,7 +1,4 @@
 //! A rollover of the CA that was not finished.
-//!
-//! Comes in: the facts of every node. Goes out: a finding of the CA's node. Pure; called by
-//! [`super`].
 
 use super::World;
 use super::findings::{Findings, finding};

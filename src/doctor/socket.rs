@@ -1,6 +1,4 @@
 //! Whether daemons answer on the socket that local users have.
-//!
-//! Comes in: the nodes. Goes out: findings. Called by [`super`].
 
 use futures::future::join_all;
 

@@ -1,6 +1,4 @@
 //! The node itself: its tools, its clock, what confines dockerd, which docker.
-//!
-//! Comes in: facts. Goes out: findings. Pure; called by [`super`].
 
 use super::World;
 use super::findings::{Findings, finding};

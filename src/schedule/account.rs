@@ -1,8 +1,5 @@
 //! The account whose runs a schedule begins, and what it must be able to
 //! trust.
-//!
-//! Comes in: an account's name, and paths. Goes out: its home directory, the
-//! place of its journals, and an error for a file that others could change.
 
 use std::ffi::OsString;
 use std::fs::Metadata;

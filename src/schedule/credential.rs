@@ -1,9 +1,8 @@
 //! The CA's passphrase, kept for a unit.
 //!
-//! Comes in: the passphrase. Goes out: a file that only root reads, encrypted
-//! with a key of this machine's where systemd can do that (systemd 250,
-//! systemd-creds(1)), and the unit's setting that hands it over: to the runs,
-//! in memory, under `$CREDENTIALS_DIRECTORY`, and to nobody else.
+//! It is a file that only root reads, encrypted with a key of this machine where systemd can do
+//! that (systemd 250, systemd-creds(1)). The unit hands it to the runs in memory, under
+//! `$CREDENTIALS_DIRECTORY`, and to nobody else.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;

@@ -1,6 +1,4 @@
 //! The same for machines without systemd: a line for cron.
-//!
-//! Comes in: what was asked for. Goes out: lines for people, who install them.
 
 use super::escape::cron as word;
 use super::run_words;

@@ -1,7 +1,4 @@
 //! How a unit's last run ended, in words.
-//!
-//! Comes in: the properties that systemd keeps of it. Goes out: a code to exit
-//! with and a sentence, for `install`, `status` and `run-now`.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,7 @@
 //! Names and values as systemd reads them.
 //!
-//! Comes in: the operator's names, paths and commands. Goes out: parts of unit
-//! names and unit files that mean exactly these, systemd.unit(5), "String
-//! escaping for inclusion in unit names", systemd.syntax(7), "QUOTING", and
-//! systemd.service(5), "COMMAND LINES".
+//! See systemd.unit(5), "String escaping for inclusion in unit names", systemd.syntax(7),
+//! "QUOTING", and systemd.service(5), "COMMAND LINES".
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,4 @@
 //! A unit is started and watched until it ends.
-//!
-//! Comes in: a unit that runs once. Goes out: its log's lines as they come, to
-//! whoever calls, and how it ended.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

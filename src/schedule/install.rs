@@ -1,9 +1,6 @@
 //! `schedule install`: tried first, installed then.
 //!
-//! Comes in: a [`Request`] from the command line. Goes out: units, a timer that
-//! counts, the passphrase in a credential, and lines for people. Until the
-//! trial has ended well, a schedule of this name that was there before stays as
-//! it was.
+//! Until the trial has ended well, a schedule of this name that was there before stays as it was.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

@@ -5,9 +5,7 @@
 //! status, run-now, remove <── what was installed: /etc/dtls-deploy/schedule/NAME
 //! ```
 //!
-//! Comes in from the command line as typed requests; goes out as units, as
-//! lines for people, and as a code to exit with. All of it happens on the
-//! machine that shall run the schedule, as root.
+//! All of it happens on the machine that shall run the schedule, as root.
 
 mod account;
 mod credential;

@@ -1,8 +1,4 @@
 //! Where a schedule is kept, and what is known of it.
-//!
-//! Comes in: a schedule's name. Goes out: the names and paths of its units and
-//! of its directory, and the record in it that `install` writes and all others
-//! read.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -35,9 +31,6 @@ pub struct Record {
 }
 
 /// The name of an inventory's schedule: its file's, without the ending.
-///
-/// # Errors
-/// When there is no name in it.
 pub fn name_of(inventory: &Path) -> Result<String, ScheduleError> {
     let stem = inventory.file_stem().unwrap_or_default();
     let name = stem.to_string_lossy().into_owned();

@@ -1,9 +1,6 @@
 //! Which files of this machine the runs of a schedule read.
 //!
-//! Comes in: what was read while the inventory was loaded, and the files that
-//! the command line names. Goes out: an error for one that others than root and
-//! the runs' account could change. The runs act on all of them with nobody
-//! watching.
+//! The runs act on all of them with nobody watching.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,6 @@
 //! `schedule remove`: timer, units and passphrase gone.
 //!
-//! Comes in: a schedule's name, or its inventory. Goes out: a machine without
-//! it. The journals of its runs stay: `dtls-deploy history` shows them.
+//! The journals of its runs stay: `dtls-deploy history` shows them.
 
 use super::error::ScheduleError;
 use super::install;

@@ -1,7 +1,4 @@
 //! `schedule status` and `schedule run-now`.
-//!
-//! Comes in: a schedule's name, or its inventory. Goes out: lines for people,
-//! and a code to exit with.
 
 use super::ending::Ending;
 use super::error::ScheduleError;
@@ -79,9 +76,6 @@ fn show(record: &Record, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError>
 }
 
 /// Starts a run now, shows its log until it ends, and gives its exit code.
-///
-/// # Errors
-/// When there is no such schedule, or it cannot be started.
 pub fn run_now(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<u8, ScheduleError> {
     systemd::check()?;
     let record = place::find(wanted)?;

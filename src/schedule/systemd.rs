@@ -1,8 +1,6 @@
 //! systemd's own programs, spoken to.
 //!
-//! Comes in: units and what is to become of them. Goes out: what systemctl,
-//! systemd-analyze and journalctl answer. Only this file and `credential` start
-//! programs of systemd's.
+//! Only this file and `credential` start programs of systemd's.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,8 +1,4 @@
 //! The text of a schedule's units.
-//!
-//! Comes in: what was asked for and where the schedule is kept. Goes out: unit
-//! files, from the templates beside this file; every value is escaped here.
-//! Called by `install`.
 
 use std::path::Path;
 

@@ -1,7 +1,4 @@
 //! Whom daemons and clients trust, as their own bundles of CAs say.
-//!
-//! Comes in: the facts of the nodes. Goes out: one [`Holder`] for every daemon, client and identity
-//! that was looked at, and the certificate of the next CA. Pure; called by [`super`].
 
 use super::World;
 use super::rows::{role_of, text};

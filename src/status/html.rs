@@ -1,8 +1,7 @@
 //! The status as one HTML page that an operator can send to an auditor.
 //!
-//! Comes in: what was found. Goes out: the page's text, from the template beside this file. The
-//! page loads nothing from elsewhere, and every text in it is cleaned and escaped in one place,
-//! [`render`]. Pure; called by [`super`].
+//! The page loads nothing from elsewhere, and every text in it is cleaned and escaped in one place,
+//! [`render`]. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,9 +104,6 @@ struct Scale {
 }
 
 /// The page's text.
-///
-/// # Errors
-/// When the template cannot be rendered.
 pub fn page(
     found: &Found,
     inventory: &str,

@@ -1,8 +1,4 @@
 //! What is revoked and let in all the same.
-//!
-//! Comes in: the ledger's marks, the facts of the nodes. Goes out: one
-//! [`CertificateStatus`] for each certificate that some node still accepts, or may.
-//! Pure; called by [`super`].
 
 use super::World;
 use super::rows::remembered;

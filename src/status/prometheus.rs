@@ -1,7 +1,4 @@
 //! The status as metrics, for the textfile collector of `node_exporter`.
-//!
-//! Comes in: what was found. Goes out: Prometheus' text format (its
-//! "exposition formats", version 0.0.4).
 
 use std::fmt::Write as _;
 

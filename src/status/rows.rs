@@ -1,7 +1,4 @@
 //! What lies on the nodes and what the ledger remembers, row by row.
-//!
-//! Comes in: facts, the CA, the time. Goes out: [`CertificateStatus`]. Pure;
-//! called by [`super`].
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,5 @@
 //! What daemons serve: a handshake with each, from a client's node where one
 //! can be used, and from the daemon's own otherwise.
-//!
-//! Comes in: the nodes and the CA. Goes out: one [`CertificateStatus`] a
-//! daemon. Called by [`super`].
 
 use futures::StreamExt as _;
 

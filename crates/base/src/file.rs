@@ -1,11 +1,9 @@
 //! Files of this machine that an operator or an inventory names, read without
 //! trust in what is there.
 //!
-//! Comes in: a path and the most bytes that are read. Goes out: the content of
-//! a regular file, or a [`FileFault`]. What a path leads to is judged before
-//! it is opened for reading, so that no FIFO is waited for and no device is
-//! touched, and again once it is open. [`Beneath`] also keeps the path inside
-//! one directory.
+//! What a path leads to is judged before it is opened for reading, so that no FIFO is waited for
+//! and no device is touched, and again once it is open. [`Beneath`] also keeps the path inside one
+//! directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -93,9 +91,6 @@ fn size(bytes: u64) -> String {
 }
 
 /// Opens a regular file of at most `limit` bytes; links are followed.
-///
-/// # Errors
-/// When there is none, or it is something else.
 pub fn open(path: &Path, limit: u64) -> Result<File, FileFault> {
     judge(&std::fs::metadata(path)?, limit)?;
     let file = File::from(rustix::fs::open(path, READING, Mode::empty())?);
@@ -104,26 +99,17 @@ pub fn open(path: &Path, limit: u64) -> Result<File, FileFault> {
 }
 
 /// Reads a regular file of at most `limit` bytes; links are followed.
-///
-/// # Errors
-/// As [`open`], and when it cannot be read.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
     read_all(open(path, limit)?, limit)
 }
 
 /// The same as text.
-///
-/// # Errors
-/// As [`read`], and when it is not UTF-8.
 pub fn read_text(path: &Path, limit: u64) -> Result<String, FileFault> {
     String::from_utf8(read(path, limit)?).map_err(|_| not_text())
 }
 
 /// Reads a text whose path leads out of the directory that it names by no
 /// link: a file that may be part of somebody's change.
-///
-/// # Errors
-/// As [`read_text`], and when the path leads out.
 pub fn read_in_place(path: &Path, limit: u64) -> Result<String, FileFault> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().ok_or(FileFault::Missing)?;
@@ -133,9 +119,6 @@ pub fn read_in_place(path: &Path, limit: u64) -> Result<String, FileFault> {
 
 /// Reads what the operator names with a word of the command line: a regular
 /// file, or a pipe that this process was started with, as in `<(program)`.
-///
-/// # Errors
-/// As [`read`].
 pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
     let is_inherited = ["/dev/fd", "/proc/self/fd"]
         .iter()
@@ -154,9 +137,6 @@ fn not_text() -> FileFault {
 }
 
 /// Reads what [`open`] has opened.
-///
-/// # Errors
-/// When it cannot be read, or has grown.
 pub fn read_all(file: File, limit: u64) -> Result<Vec<u8>, FileFault> {
     let length = file.metadata()?.len().min(limit);
     // One allocation: a secret leaves no copies behind while it grows.
@@ -225,9 +205,6 @@ fn present(found: Result<Metadata, FileFault>) -> Result<Option<FileKind>, FileF
 }
 
 /// The names in a directory, sorted; links are followed.
-///
-/// # Errors
-/// When it cannot be read.
 pub fn list(path: &Path) -> Result<Vec<String>, FileFault> {
     let flags = READING.union(OFlags::DIRECTORY);
     names_in(rustix::fs::open(path, flags, Mode::empty())?)
@@ -274,9 +251,6 @@ enum Found {
 
 impl Beneath {
     /// Opens the directory itself; links to it are followed.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn open(directory: &Path) -> Result<Self, FileFault> {
         let named = if directory.as_os_str().is_empty() {
             Path::new(".")
@@ -301,9 +275,6 @@ impl Beneath {
     }
 
     /// Reads a regular file in it of at most `limit` bytes.
-    ///
-    /// # Errors
-    /// As [`read`], and when the path leads out.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
         match self.find(path)? {
             Found::Directory(_) => Err(FileFault::Kind("a directory")),
@@ -319,9 +290,6 @@ impl Beneath {
     }
 
     /// The names in a directory in it, sorted.
-    ///
-    /// # Errors
-    /// When the path leads out, or the directory cannot be read.
     pub fn list(&self, path: &Path) -> Result<Vec<String>, FileFault> {
         match self.find(path)? {
             Found::Directory(directory) => {
@@ -411,9 +379,6 @@ fn checked(name: &OsStr) -> Result<OsString, FileFault> {
 /// Opens the end of a log, which is made with mode 0600 where it is missing: a
 /// regular file of this account's that others neither read nor write, and no
 /// link.
-///
-/// # Errors
-/// When it is something else, or cannot be opened.
 pub fn append(path: &Path) -> Result<File, FileFault> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND

@@ -1,8 +1,6 @@
 //! daemon.json, with the TLS settings merged into whatever it holds.
 //!
-//! Comes in: the file's text as the node has it, or none. Goes out: the new
-//! text, every byte that is about another setting kept. Settings:
-//! docs.docker.com/reference/cli/dockerd, "daemon configuration file".
+//! Settings: docs.docker.com/reference/cli/dockerd, "daemon configuration file".
 
 use serde_json::{Map, Value};
 
@@ -62,9 +60,6 @@ pub fn merge(
 }
 
 /// As [`merge`], with the listeners: without systemd `hosts` is the place for them.
-///
-/// # Errors
-/// As [`merge`].
 pub fn merge_with_hosts(
     old: Option<&[u8]>,
     mode: DaemonMode,
@@ -76,9 +71,6 @@ pub fn merge_with_hosts(
 
 /// Takes every TLS setting out, whoever has set it: with the same flags on the
 /// command line dockerd would not start.
-///
-/// # Errors
-/// As [`merge`].
 pub fn without_tls(old: Option<&[u8]>) -> Result<Merged, DaemonJsonError> {
     rewrite(old, &[], None)
 }
@@ -199,9 +191,6 @@ pub fn named_paths(text: &str) -> [Option<String>; 3] {
 /// What [`merge`] sets is taken out, where it names these paths, and of `hosts` the
 /// addresses in `tcp`; everything else is kept, and `hosts` is `put_back` unless it is set.
 /// `None` when nothing is left.
-///
-/// # Errors
-/// As [`merge`].
 pub fn without(
     old: &[u8],
     paths: &TlsPaths,
@@ -248,9 +237,6 @@ pub fn without(
 }
 
 /// The file without `hosts`; `None` when nothing is left.
-///
-/// # Errors
-/// As [`merge`].
 pub fn without_hosts(old: &[u8]) -> Result<Option<String>, DaemonJsonError> {
     let (text, _) = read(Some(old))?;
     Ok(json_text::remove(text, HOSTS))
@@ -284,9 +270,6 @@ pub(super) fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), Dae
 
 /// Whether dockerd can read the text at all. A key that is there twice is for [`merge`] to
 /// refuse: some releases of dockerd start with it.
-///
-/// # Errors
-/// When the text is not a JSON object.
 pub fn readable(text: Option<&[u8]>) -> Result<(), DaemonJsonError> {
     match read(text) {
         Err(_)

@@ -1,8 +1,7 @@
 //! The CLI's environment in a login shell's profile.
 //!
-//! Comes in: the profile's text as the node has it. Goes out: the same text
-//! with one marked block in it. Everything outside the block is the user's.
-//! Variables: docs.docker.com/reference/cli/docker, "Environment variables".
+//! Everything outside the block is the user's. Variables: docs.docker.com/reference/cli/docker,
+//! "Environment variables".
 
 /// What a shell needs to know to reach the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,9 +38,6 @@ fn markers(inventory: &str) -> (String, String) {
 }
 
 /// The profile with the block for `inventory` set, or taken out for `None`.
-///
-/// # Errors
-/// When an old block is not whole, so that its end would be a guess.
 pub fn with_block(
     profile: &str,
     inventory: &str,

@@ -1,10 +1,7 @@
 //! Flags of dockerd and their settings in daemon.json.
 //!
-//! Comes in: dockerd's arguments and the settings of daemon.json. Goes out: the
-//! pairs that keep dockerd from starting, and both without the places that two
-//! daemons cannot share. The rule for the pairs is moby's
-//! `findConfigurationConflicts` (daemon/config/config.go): what is given as a
-//! flag must not be in the file, even with the same value.
+//! The rule for the pairs is moby's `findConfigurationConflicts` (daemon/config/config.go): what is
+//! given as a flag must not be in the file, even with the same value.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,6 @@
 //! Edits of the members of a JSON object that leave every other byte of its text as it is.
 //!
-//! Comes in: the text of one JSON object with each key once, or blank text for a file that
-//! says nothing. What [`set`] appends is what [`remove`] takes out, to the byte.
+//! What [`set`] appends is what [`remove`] takes out, to the byte.
 
 use std::ops::Range;
 

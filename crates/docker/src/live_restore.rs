@@ -1,7 +1,4 @@
 //! `live-restore` in daemon.json: set, and given back as it was.
-//!
-//! Comes in: the file's text, and what it said of the setting before. Goes out: the new text,
-//! every byte that is about another setting kept.
 
 use serde_json::{Map, Value};
 
@@ -10,9 +7,6 @@ use super::json_text;
 
 /// The file with `live-restore` on, and what it says of the setting without that, for
 /// [`without_live_restore`]; `None` where it is on already.
-///
-/// # Errors
-/// When the text is not a JSON object.
 pub fn with_live_restore(old: Option<&[u8]>) -> Result<Option<(String, String)>, DaemonJsonError> {
     let (old, settings) = read(old)?;
     if is_on(&settings) {
@@ -27,9 +21,6 @@ pub fn with_live_restore(old: Option<&[u8]>) -> Result<Option<(String, String)>,
 
 /// The file with what it said before [`with_live_restore`], if the setting is on; `None` when
 /// nothing is left.
-///
-/// # Errors
-/// When one of the two is not a JSON object.
 pub fn without_live_restore(text: &str, before: &[u8]) -> Result<Option<String>, DaemonJsonError> {
     let (_, settings) = read(Some(text.as_bytes()))?;
     if !is_on(&settings) {

@@ -1,10 +1,8 @@
 //! How a daemon is told to speak TLS: which mode, with which files, and whether
 //! daemon.json or the command line says so; and what a client checks and shows.
 //!
-//! Comes in: an inventory's settings. Goes out: settings of daemon.json, or
-//! flags. Both: docs.docker.com/reference/cli/dockerd; what the modes do:
-//! docs.docker.com/engine/security/protect-access, "Daemon modes" and "Client
-//! modes".
+//! Both: docs.docker.com/reference/cli/dockerd; what the modes do:
+//! docs.docker.com/engine/security/protect-access, "Daemon modes" and "Client modes".
 
 use serde_json::Value;
 

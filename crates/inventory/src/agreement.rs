@@ -1,8 +1,5 @@
 //! Variables that are about the run as a whole: every daemon has to say the
 //! same.
-//!
-//! In come all hosts with their values; out comes a problem for each host that
-//! contradicts the first one. Called by [`super::checks`].
 
 use super::convert::Context;
 use super::resolve::Resolved;

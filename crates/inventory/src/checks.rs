@@ -1,8 +1,5 @@
 //! What only shows when all hosts are known: missing roles, empty groups, two
 //! hosts at one address, two files on one path, settings that contradict.
-//!
-//! Called by [`super::load`] after everything is resolved; adds problems and
-//! changes nothing.
 
 use std::collections::{BTreeSet, HashMap};
 

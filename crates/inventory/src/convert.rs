@@ -1,8 +1,5 @@
 //! From a value of the parsed tree to a plain typed value: text, numbers,
 //! booleans, lists, and the refusal of what no variable may hold.
-//!
-//! Called by the types of [`super::values`] and [`super::reach`]; every wrong
-//! value adds one problem and yields none.
 
 use super::environment::Environment;
 use crate::yaml::node::{Entry, Node, Scalar, Value};

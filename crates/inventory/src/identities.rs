@@ -1,6 +1,6 @@
-//! The host as each of its named identities sees it: the same machine, with the directory, key
-//! type and life of that identity's certificate, so that whatever plans for a client plans for
-//! an identity, too. Called by [`super::resolve`].
+//! The host as each of its named identities sees it: the same machine, with the directory, key type
+//! and life of that identity's certificate, so that whatever plans for a client plans for an
+//! identity, too.
 
 use super::host::{Host, Identity};
 use super::values::ClientEnv;

@@ -1,9 +1,6 @@
 //! What only shows when a client's identities are looked at together, and with
 //! what else lies on their host: two of them in one directory, contexts of one
 //! account that would be two identities', names and lives that cannot be.
-//!
-//! Comes in: a resolved host. Goes out: a problem for each contradiction.
-//! Called by [`super::checks`].
 
 use std::collections::HashMap;
 

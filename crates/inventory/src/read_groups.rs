@@ -1,8 +1,6 @@
 //! The tree of an inventory file in, its groups and hosts out.
 //!
-//! The shape is that of Ansible's YAML inventories: groups with `vars`,
-//! `children` and `hosts`. Called by [`super::load`]; what is missing or
-//! contradictory across hosts is for [`super::checks`].
+//! The shape is that of Ansible's YAML inventories: groups with `vars`, `children` and `hosts`.
 
 use super::assigned::Variables;
 use super::convert::{Context, is_hidden};

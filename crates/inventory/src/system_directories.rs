@@ -1,8 +1,7 @@
 //! Directories of the system: no inventory names one for certificates and keys.
 //!
-//! Comes in: a directory, as an inventory spells it or as a node resolves it.
-//! Goes out: the system's directory that it is, or lies in. Pure; called when the
-//! inventory is read, and again by the plan once links on the node are resolved.
+//! Pure; called when the inventory is read, and again by the plan once links on the node are
+//! resolved.
 
 use super::names::tidy_path;
 

@@ -1,9 +1,7 @@
 //! The table of variables: adding one is one entry here.
 //!
-//! From it come the typed structures that hosts carry, the checks of names and
-//! types, the suggestion for a misspelt name, the reference and the schema.
-//! Called by [`super::definitions`] for every variable that is written down
-//! and by [`super::resolve`] for every host.
+//! From it come the typed structures that hosts carry, the checks of names and types, the
+//! suggestion for a misspelt name, the reference and the schema.
 
 use std::path::PathBuf;
 

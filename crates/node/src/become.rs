@@ -1,9 +1,5 @@
 //! Root on a node, through sudo where the account that logged in is not root.
 //!
-//! Comes in: a shell command and what it reads. Goes out: its output, or the
-//! process itself, running as root. Called by [`run::session`] for scripts
-//! and by [`run::agent`] for the CA agent.
-//!
 //! `sudo -n` comes first and costs nothing where it works. Where a password is
 //! wanted, `sudo -S` asks with a prompt that holds a nonce, and the shell that
 //! it starts prints a marker made of another: the password is sent after the
@@ -137,9 +133,6 @@ impl Become {
 
     /// Starts the shell command `program` as root and hands over its streams;
     /// it is running when this returns.
-    ///
-    /// # Errors
-    /// When it could not be started.
     pub async fn open(
         &self,
         connection: &dyn Connection,

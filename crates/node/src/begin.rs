@@ -1,8 +1,4 @@
 //! Beginning a program behind an account's login shell.
-//!
-//! Comes in: a shell command. Goes out: a command line that a login shell of any family (sh,
-//! fish, csh) takes for the same, and the output without what start-up files of that shell
-//! have printed: a marker of random digits comes first.
 
 use std::time::Duration;
 
@@ -20,9 +16,6 @@ pub struct Marker(String);
 
 impl Marker {
     /// 128 random bits.
-    ///
-    /// # Errors
-    /// When there is no randomness.
     pub fn new() -> Result<Self, BecomeError> {
         nonce().map(Self)
     }
@@ -55,9 +48,6 @@ impl Marker {
 
     /// The process as if it had begun with what follows the marker; the process itself where
     /// it ends, or says too much, before that.
-    ///
-    /// # Errors
-    /// When there is no marker within `patience`.
     pub async fn skip(&self, mut process: Process, patience: Duration) -> Result<Process, Process> {
         let mut said = Vec::new();
         let mut buffer = vec![0; 8192];

@@ -1,8 +1,6 @@
 //! A generation: what a change on a node replaced, as the node keeps it.
 //!
-//! Comes in: the facts of a node whose generations were asked for. Goes
-//! out: where each file was, with its mode and what is kept of it. The prelude
-//! writes the form and describes it; `rollback` reads it.
+//! The prelude writes the form and describes it; `rollback` reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,9 +49,6 @@ pub enum GenerationError {
 
 impl Generation {
     /// A generation in these facts.
-    ///
-    /// # Errors
-    /// When what is there is not whole.
     pub fn read(facts: &NodeFacts, kept: &KeptGeneration) -> Result<Self, GenerationError> {
         let path = &kept.path;
         let manifest_path = format!("{path}/manifest");

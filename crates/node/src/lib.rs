@@ -1,9 +1,6 @@
 //! Nodes: how the tool reaches a machine and runs something there.
 //!
-//! Comes in: a [`Target`] (where and as whom) made from the inventory. Goes
-//! out: a [`Connection`], over which the layers above run scripts, keep a
-//! process open, or dial a TCP port as seen from the node. SSH and the local
-//! machine are the two implementations here; a scripted fake only has to
+//! SSH and the local machine are the two implementations here; a scripted fake only has to
 //! implement the same trait.
 
 mod answer;

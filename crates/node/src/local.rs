@@ -1,8 +1,7 @@
 //! The machine this program runs on, as a node.
 //!
-//! Comes in: commands for `ansible_connection: local`. Goes out: the same
-//! results as over SSH, from `sh -c` in a process group of its own, which is
-//! killed when its result is no longer wanted.
+//! A command runs under `sh -c` in a process group of its own, which is killed when its result is
+//! no longer wanted.
 
 use std::io;
 use std::pin::Pin;

@@ -1,11 +1,9 @@
 //! The prelude: the functions that scripts for a node are made of.
 //!
-//! Comes in: the statements of a script. Goes out: the shell text of the
-//! functions that it needs. A script that only looks carries what it calls, and
-//! what that calls, and nothing else: looking is what most runs do, and every
-//! 14 KiB cost another round trip on a new connection (RFC 6928). A script that
-//! changes something carries everything, because what undoes it later is written
-//! on the node with what the script has brought.
+//! A script that only looks carries what it calls, and what that calls, and nothing else: looking
+//! is what most runs do, and every 14 KiB cost another round trip on a new connection (RFC 6928). A
+//! script that changes something carries everything, because what undoes it later is written on the
+//! node with what the script has brought.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,6 @@
 //! Scripts for a node: the prelude, then calls of its functions.
 //!
-//! Comes in: typed calls from the facts and transaction layers. Goes out: the
-//! text for a POSIX shell's standard input, as a [`Secret`], because its
-//! arguments may be private keys.
+//! The text is a [`Secret`], because its arguments may be private keys.
 
 use super::prelude;
 use base::secret::Secret;

@@ -1,8 +1,5 @@
 //! What passes over a connection: outputs, exit statuses, byte streams, and
 //! the ways in which they end early.
-//!
-//! Comes in from the implementations of [`Connection`](super::Connection);
-//! goes to everything that runs something on a node.
 
 use std::fmt;
 use std::time::Duration;

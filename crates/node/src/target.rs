@@ -1,7 +1,6 @@
 //! Where a node is and how to log in there.
 //!
-//! Comes in from the inventory's connection variables; goes to
-//! [`connect`](super::connect). A value given here wins over `~/.ssh/config`.
+//! A value given here wins over `~/.ssh/config`.
 
 use std::path::PathBuf;
 use std::time::Duration;

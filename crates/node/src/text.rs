@@ -1,7 +1,4 @@
 //! Text from other machines, made fit to be shown.
-//!
-//! Comes in: banners, error texts and output that a node chose. Goes out: the
-//! same text on one line, without anything a terminal would obey.
 
 use std::fmt::Write as _;
 

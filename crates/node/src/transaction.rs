@@ -1,15 +1,12 @@
 //! A node's transaction: staged, swapped, restarted, then confirmed or undone.
 //!
-//! Comes in: files with their bytes and perhaps a restart, from apply. Goes
-//! out: three scripts. `execute` stages everything beside its target, checks
-//! that what was there is what the plan saw, keeps it as a generation, renames,
-//! and restarts; when any of it fails it puts everything back itself. After a
-//! restart the old set is kept until `confirm` or `undo`, which the controller
-//! chooses once it has seen the daemon answer. If neither comes in time, a
-//! timer on the node undoes the change, and when the power is cut before that,
-//! a unit that runs before docker at the next boot; whoever renames the marker
-//! first wins. Without systemd a process takes the timer's place, and there is no
-//! such unit.
+//! `execute` stages everything beside its target, checks that what was there is what the plan saw,
+//! keeps it as a generation, renames, and restarts; when any of it fails it puts everything back
+//! itself. After a restart the old set is kept until `confirm` or `undo`, which the controller
+//! chooses once it has seen the daemon answer. If neither comes in time, a timer on the node undoes
+//! the change, and when the power is cut before that, a unit that runs before docker at the next
+//! boot; whoever renames the marker first wins. Without systemd a process takes the timer's place,
+//! and there is no such unit.
 
 mod parts;
 mod report;

@@ -1,9 +1,7 @@
 //! `dockerd --validate` and a dry start of dockerd, inside a node's transaction.
 //!
-//! Comes in: how dockerd will be started, from the plan. Goes out: two calls of
-//! the prelude, between staging and the first rename. dockerd reads a private
-//! copy of daemon.json there, in which the TLS files are those that are staged;
-//! a dockerd without `--validate` (before 23.0) gets the dry start alone.
+//! dockerd reads a private copy of daemon.json there, in which the TLS files are those that are
+//! staged; a dockerd without `--validate` (before 23.0) gets the dry start alone.
 
 use super::facts::STATE;
 use super::script::call;

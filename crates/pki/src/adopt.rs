@@ -1,8 +1,7 @@
 //! The agent's part of `dtls-deploy adopt`: a CA and leaves made elsewhere.
 //!
-//! Comes in from the agent with the session; goes out as responses. Nothing but
-//! the CA's own directory is touched: a key that is not encrypted is, and the
-//! ledger learns of leaves that are in use.
+//! Nothing but the CA's own directory is touched: a key that is not encrypted is, and the ledger
+//! learns of leaves that are in use.
 
 use time::OffsetDateTime;
 

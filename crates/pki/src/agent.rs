@@ -1,8 +1,6 @@
 //! The CA agent: owns the CA directory for the length of a run.
 //!
-//! Comes in as requests, from `serve` on the CA node or from `client` in this
-//! process; goes out as responses. What a request changes has reached the disk
-//! when its response is given.
+//! What a request changes has reached the disk when its response is given.
 
 use std::fmt;
 use std::path::Path;

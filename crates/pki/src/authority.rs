@@ -1,9 +1,6 @@
 //! The certificate authority: makes its own certificate, and signs leaves.
 //!
-//! Comes in as a subject and key type, or as the certificate and key of an
-//! authority that exists; goes out as certificates in the one profile this
-//! program issues. Called by the agent. Nothing is read or written here, and
-//! the time is passed in.
+//! Nothing is read or written here, and the time is passed in.
 
 use super::authority_error::AuthorityError;
 use super::san::client_name;

@@ -1,8 +1,6 @@
 //! The agent's part of `dtls-deploy ca backup` and `ca restore`.
 //!
-//! Comes in from the agent with the session; goes out as the CA's own files, or
-//! as the authority that they make again. The CA's key is as encrypted in them
-//! as it is on the disk.
+//! The CA's key is as encrypted in them as it is on the disk.
 
 use time::OffsetDateTime;
 

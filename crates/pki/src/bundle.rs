@@ -1,10 +1,8 @@
 //! The certificates of a PEM file, and nothing else of it.
 //!
-//! Comes in as the bytes of a file that others may have written; goes out as its
-//! certificates, each once and encoded again. Whatever stands beside them stays
-//! behind: comments, the text of `openssl x509 -text`, blocks of other kinds. A
-//! private key among them is reported. Every CA file goes through here before it
-//! is kept, delivered or shown.
+//! Whatever stands beside them stays behind: comments, the text of `openssl x509 -text`, blocks of
+//! other kinds. A private key among them is reported. Every CA file goes through here before it is
+//! kept, delivered or shown.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,9 +21,6 @@ pub struct Bundle {
 
 impl Bundle {
     /// Reads a CA file. A certificate that stands in it twice counts once.
-    ///
-    /// # Errors
-    /// Without a certificate, or with one that cannot be read.
     pub fn read(bytes: &[u8]) -> Result<Self, CertificateError> {
         let mut certificates: Vec<Certificate> = Vec::new();
         for certificate in certificates_of(bytes)? {

@@ -1,8 +1,6 @@
 //! Certificates as they really are.
 //!
-//! Comes in as PEM from a node, the CA directory or the authority; goes out as
-//! the facts the rest of the program decides on. Nothing is taken from a
-//! record here: names, dates, usages and signatures are read from the DER.
+//! Nothing is taken from a record here: names, dates, usages and signatures are read from the DER.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,8 +1,4 @@
 //! The way from a CA to a certificate that signed itself, and what it allows.
-//!
-//! Comes in as the certificates of ca.pem in their order; goes out as nothing, or as
-//! why somebody would reject what this CA issues. Called before a CA that was made
-//! elsewhere is adopted, and before anything is issued.
 
 use std::collections::BTreeSet;
 
@@ -24,9 +20,6 @@ pub struct Chain<'a> {
 
 impl<'a> Chain<'a> {
     /// As far as the certificates lead.
-    ///
-    /// # Errors
-    /// When there is none, or the first one is not a CA's.
     pub fn known(certificates: &'a [Certificate]) -> Result<Self, AuthorityError> {
         let own = certificates.first().ok_or(CertificateError::None)?;
         if !own.may_sign_certificates() {
@@ -48,9 +41,6 @@ impl<'a> Chain<'a> {
 
     /// To a certificate that signed itself: OpenSSL's own tools follow a chain to its
     /// end, while Go trusts every certificate of the file.
-    ///
-    /// # Errors
-    /// As [`Self::known`], and when an issuer is missing.
     pub fn whole(certificates: &'a [Certificate]) -> Result<Self, AuthorityError> {
         let chain = Self::known(certificates)?;
         match (chain.path.first(), chain.path.last()) {
@@ -65,9 +55,6 @@ impl<'a> Chain<'a> {
     }
 
     /// Whether each is valid now.
-    ///
-    /// # Errors
-    /// For the first one that is not.
     pub fn check_dates(&self, now: OffsetDateTime) -> Result<(), AuthorityError> {
         for certificate in &self.path {
             if now > certificate.not_after() {
@@ -81,9 +68,6 @@ impl<'a> Chain<'a> {
     }
 
     /// Whether a leaf of this CA is accepted in this role with these names.
-    ///
-    /// # Errors
-    /// For the first certificate that excludes it.
     pub fn check_leaf(
         &self,
         role: Role,

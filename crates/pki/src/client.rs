@@ -1,9 +1,7 @@
 //! The controller's end of the agent's protocol.
 //!
-//! Comes in as requests from whoever carries out a plan; goes out over a pair
-//! of byte streams (an SSH channel, a child's pipes), or to an agent in this
-//! process when the CA is local. Pings go out in the background, so that the
-//! agent can tell a controller that works from one that is gone.
+//! Pings go out in the background, so that the agent can tell a controller that works from one that
+//! is gone.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,7 +1,4 @@
 //! The names that a CA may sign for: nameConstraints (RFC 5280, section 4.2.1.10).
-//!
-//! Comes in as text from an inventory or the agent's protocol; goes out to the
-//! authority, which writes it into its own certificate.
 
 use std::collections::BTreeSet;
 use std::fmt;

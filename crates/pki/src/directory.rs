@@ -1,9 +1,6 @@
 //! Whether a directory is one in which a CA may live.
 //!
-//! Comes in as the path an inventory names; goes out as the directory it leads
-//! to, created if need be, into which nobody but its owner and root can write
-//! and which nobody else can move away. Called by the store. Once that is
-//! known, paths below it can be used without looking at each step again.
+//! Once that is known, paths below it can be used without looking at each step again.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -1,7 +1,4 @@
 //! Hexadecimal, SHA-256 and PEM, each in the one form the rest relies on.
-//!
-//! Comes in as bytes from every part of this module; goes out as text that
-//! equals what `sha256sum` and `openssl` print for the same bytes.
 
 use std::fmt::Write as _;
 

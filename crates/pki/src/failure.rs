@@ -1,7 +1,4 @@
 //! Errors of the agent's parts as the answer that carries them.
-//!
-//! Comes in as the typed errors of store, ledger, key file and authority; goes
-//! out as a kind for programs, and a message and hint for people.
 
 use super::certificate::CertificateError;
 use super::ledger::LedgerError;

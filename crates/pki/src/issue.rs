@@ -1,7 +1,6 @@
 //! Many leaves at once: keys on all cores, then one record, then the files.
 //!
-//! Comes in from the agent as what the controller asked for; goes out as
-//! signed leaves with their ledger entries. Nothing is written here.
+//! Nothing is written here.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,7 +1,6 @@
 //! Names that an inventory gives to issued files (`dtls_issued_name`).
 //!
-//! Comes in with a request to issue; goes out as allowed or refused. What is
-//! allowed stays inside the CA directory and touches none of its own files.
+//! What is allowed stays inside the CA directory and touches none of its own files.
 
 use super::store::{CA_CERTIFICATE, CA_KEY, CA_SERIAL, NEXT, RETIRED, StoreError};
 

@@ -1,10 +1,8 @@
 //! Keys that are generated before they are asked for, on the other cores.
 //!
-//! Comes in: the types of keys that leaves will need, as soon as the controller
-//! knows them. Goes out: keys, in whatever order their types are asked for. An
-//! RSA key takes a second, so that a new CA and its first leaves are waited for
-//! together and not one after the other. Keys are in memory alone; those that
-//! nobody asked for are dropped, which overwrites them.
+//! An RSA key takes a second, so that a new CA and its first leaves are waited for together and not
+//! one after the other. Keys are in memory alone; those that nobody asked for are dropped, which
+//! overwrites them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

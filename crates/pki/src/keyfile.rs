@@ -1,8 +1,4 @@
 //! Private keys: generated, and kept in a file under a passphrase.
-//!
-//! Comes in from the random number generator or as the bytes of a key file;
-//! goes out as a key that signs, or as the PEM text of a key file. Called by
-//! the authority and the agent; reading and writing the file is the store's.
 
 use crate::KeyFileError;
 use std::fmt;
@@ -46,9 +42,6 @@ impl PrivateKey {
     }
 
     /// Reads what [`PrivateKey::to_pem`] writes.
-    ///
-    /// # Errors
-    /// When it is another kind of key file, or a damaged one.
     pub fn from_pem(pem: &[u8]) -> Result<Self, KeyFileError> {
         let block = ::pem::parse(pem).map_err(|_| KeyFileError::Damaged("it is not PEM text"))?;
         if block.tag() != PLAIN {

@@ -1,8 +1,6 @@
 //! The agent's requests about leaves: issue, fetch, delivered, probe.
 //!
-//! Comes in from the agent with the session they work on; goes out as
-//! responses. Each keeps ledger and files in an order that a crash between any
-//! two steps does no harm to.
+//! Each keeps ledger and files in an order that a crash between any two steps does no harm to.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,7 @@
 //! The ledger of everything issued: one event in JSON on each line.
 //!
-//! Comes in as the text of `.ledger.jsonl`, read by the agent under its lock
-//! or by the controller as a fact; goes out as entries with their state. Pure:
-//! appending the lines made here is the store's. The ledger is a memory of
-//! what was issued and never a proof of what a certificate says.
+//! Pure: appending the lines made here is the store's. The ledger is a memory of what was issued
+//! and never a proof of what a certificate says.
 
 use std::collections::{BTreeSet, HashMap};
 

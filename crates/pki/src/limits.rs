@@ -1,8 +1,6 @@
 //! What a CA certificate keeps its leaves from being.
 //!
-//! Comes in as a parsed CA certificate and what a leaf is to be; goes out as
-//! nothing, or as why docker, OpenSSL or Python would reject the leaf. The rules are
-//! those of RFC 5280, section 4.2.1, as Go's crypto/x509 applies them: it checks the
+//! The rules are those of RFC 5280, section 4.2.1, as Go's crypto/x509 applies them: it checks the
 //! limits of trusted certificates too.
 
 use std::net::IpAddr;

@@ -1,7 +1,5 @@
 //! The lock on a CA directory: one changing run at a time.
 //!
-//! Comes in from the agent with the text that says who asks; goes out as a
-//! lock that lasts until it is dropped or its process ends, by whatever end.
 //! That is why it is a `flock` and not a file that exists.
 
 use std::fs::{File, OpenOptions, TryLockError};

@@ -1,7 +1,6 @@
 //! Distinguished names as text, for people and for records.
 //!
-//! Comes in parsed from a certificate; goes out in the manner of RFC 4514.
-//! Names are compared as DER, never as this text.
+//! They are written as in RFC 4514. Names are compared as DER, never as this text.
 
 use std::fmt::Write as _;
 

@@ -1,8 +1,7 @@
 //! PKCS#8 under a passphrase: PBES2 of RFC 8018, section 6.2.
 //!
-//! Comes in as DER and a passphrase; goes out as DER. Called by `keyfile`
-//! alone. What is read is checked before the library sees it, because it
-//! panics on parameters it does not expect, and a key file may be damaged.
+//! What is read is checked before the library sees it, because it panics on parameters it does not
+//! expect, and a key file may be damaged.
 
 use ::pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use ::pkcs8::der::{self, Decode as _, Encode as _, Reader as _};

@@ -1,7 +1,4 @@
 //! What a key and its certificate are for: key type and role.
-//!
-//! Comes in as text from an inventory, a ledger or the agent's protocol; goes
-//! out to the authority, which generates keys and signs certificates by it.
 
 use std::fmt;
 use std::str::FromStr;

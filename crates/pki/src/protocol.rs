@@ -1,9 +1,7 @@
 //! What the controller and the CA agent say to each other.
 //!
-//! Comes in from `client` and `serve` as typed values; goes over the wire as
-//! one line of JSON for each message. Requests are answered in order, one
-//! response each, [`Request::Ping`] excepted. Secrets travel as base64 and are
-//! not shown by `Debug`.
+//! Requests are answered in order, one response each, [`Request::Ping`] excepted. Secrets travel as
+//! base64 and are not shown by `Debug`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

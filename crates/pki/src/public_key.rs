@@ -1,7 +1,6 @@
 //! The type of a public key.
 //!
-//! Comes in as subjectPublicKeyInfo (RFC 5280, section 4.1.2.7), from a
-//! certificate or from a private key; goes out as the type the inventory names.
+//! See RFC 5280, section 4.1.2.7.
 
 use x509_parser::prelude::SubjectPublicKeyInfo;
 use x509_parser::public_key::PublicKey;

@@ -1,8 +1,7 @@
 //! The agent's part of `dtls-deploy revoke`: marks in the ledger.
 //!
-//! Comes in from the agent with the session; goes out as a response. A mark keeps
-//! nobody out by itself: dockerd has no list of revoked certificates. It is what
-//! plans and `status` go by.
+//! A mark keeps nobody out by itself: dockerd has no list of revoked certificates. It is what plans
+//! and `status` go by.
 
 use std::collections::BTreeSet;
 

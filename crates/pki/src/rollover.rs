@@ -1,9 +1,7 @@
 //! One CA follows another: the directory's part of a rollover.
 //!
-//! Comes in from the agent as requests; goes out as responses. The next CA
-//! lives in `next/` until every node trusts it and holds what it has signed,
-//! which the controller sees to. Each step is finished by the next `Hello` if
-//! a crash cuts it short.
+//! The next CA lives in `next/` until every node trusts it and holds what it has signed, which the
+//! controller sees to. Each step is finished by the next `Hello` if a crash cuts it short.
 
 use time::OffsetDateTime;
 

@@ -1,7 +1,6 @@
 //! A damaged ledger: set aside, and what can be read of it goes on.
 //!
-//! Comes in as the ledger's bytes; goes out as a ledger of the lines that are
-//! whole. What the others recorded is found again on the nodes: see `adopt`.
+//! What the others recorded is found again on the nodes: see `adopt`.
 
 use time::OffsetDateTime;
 

@@ -1,8 +1,4 @@
 //! Subject alternative names: what a client may call the daemon.
-//!
-//! Comes in as text from an inventory, a ledger or the agent's protocol, and
-//! from certificates; goes out to the authority and to whoever compares what a
-//! certificate carries with what it should.
 
 use base::hex;
 use std::fmt;
@@ -120,9 +116,6 @@ fn dns_name(text: &str) -> Result<String, SanError> {
 /// What a client is called in its subjectAltName: by its common name, where that can
 /// be a DNS name, and otherwise (an identity, NAME@HOST) by a URI. The URI is
 /// opaque, so that no mail account and no host of that name can be taken for it.
-///
-/// # Errors
-/// The URI.
 pub fn client_name(common_name: &str) -> Result<San, String> {
     format!("DNS:{common_name}").parse().map_err(|_| {
         let mut uri = "dtls-deploy:".to_owned();

@@ -1,11 +1,9 @@
 //! Bytes under a passphrase: the file of `dtls-deploy ca backup`.
 //!
-//! Comes in as bytes and a passphrase; goes out as a PEM block, and the other
-//! way round. The block's content: the parameters of scrypt (RFC 7914), log2 of
-//! N, r and p in one byte each; 16 bytes of salt; 12 bytes of nonce; then
-//! AES-256-GCM (NIST SP 800-38D) over the bytes, its 16-byte tag last, with all
-//! that stands before as associated data. docs/adopt.md opens one without this
-//! program.
+//! The block's content: the parameters of scrypt (RFC 7914), log2 of N, r and p in one byte each;
+//! 16 bytes of salt; 12 bytes of nonce; then AES-256-GCM (NIST SP 800-38D) over the bytes, its
+//! 16-byte tag last, with all that stands before as associated data. docs/adopt.md opens one
+//! without this program.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use pkcs5::scrypt;
@@ -41,9 +39,6 @@ pub enum SealedError {
 }
 
 /// Encrypts.
-///
-/// # Errors
-/// Without a passphrase, or when the library fails.
 pub fn seal(content: &Secret, passphrase: &Secret) -> Result<String, SealedError> {
     let mut document = vec![LOG_N, R, P];
     let mut random = [0; SALT + NONCE];
@@ -63,9 +58,6 @@ pub fn seal(content: &Secret, passphrase: &Secret) -> Result<String, SealedError
 }
 
 /// Decrypts what [`seal`] made.
-///
-/// # Errors
-/// With another passphrase, and for anything else than a whole file.
 pub fn unseal(pem: &[u8], passphrase: &Secret) -> Result<Secret, SealedError> {
     let block = ::pem::parse(pem).map_err(|_| SealedError::Foreign)?;
     if block.tag() != LABEL {

@@ -1,7 +1,4 @@
 //! Serial numbers.
-//!
-//! Comes in from the system's random number generator, or from a test that
-//! chooses one; goes out to the authority, one for each certificate.
 
 use std::fmt;
 

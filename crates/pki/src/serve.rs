@@ -1,10 +1,8 @@
 //! `dtls-deploy ca-agent`, and `dtls-deploy-agent`: the agent behind a pair of byte
 //! streams.
 //!
-//! Comes in as lines on standard input; goes out as lines on standard output.
-//! Ends, and with it frees the lock, when the input closes, at `Bye`, or when
-//! nothing has been heard for [`IDLE`]: a controller that lost its network
-//! does not close anything.
+//! Ends, and with it frees the lock, when the input closes, at `Bye`, or when nothing has been
+//! heard for [`IDLE`]: a controller that lost its network does not close anything.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;

@@ -1,9 +1,7 @@
 //! What the agent holds between `Hello` and `Bye`: store, ledger, lock, and
 //! the authority once a passphrase has opened it.
 //!
-//! Comes in from the agent as the requests that concern the authority and the
-//! directory as a whole; goes out as responses. The requests about leaves are
-//! in `leaves`.
+//! The requests about leaves are in `leaves`.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,6 @@
 //! The CA directory on disk.
 //!
-//! Comes in as names and bytes from the agent, which holds the lock; goes out
-//! as files that are whole or absent, whatever interrupts the writing: each is
-//! written under another name in its directory, synced, renamed, and the
-//! directory synced. No file is readable by others for a moment.
+//! No file is readable by others for a moment.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

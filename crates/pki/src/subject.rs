@@ -1,7 +1,4 @@
 //! The name a certificate is made out to.
-//!
-//! Comes in from an inventory (`dtls_ca_subject`) or the agent's protocol; goes
-//! out to the authority, which encodes it.
 
 use std::fmt;
 

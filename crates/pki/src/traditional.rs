@@ -1,9 +1,7 @@
 //! The traditional encryption of a PEM block: `Proc-Type: 4,ENCRYPTED`.
 //!
-//! Comes in as a PEM block and a passphrase; goes out as the DER of a PKCS#1
-//! or SEC 1 key. Called by `keyfile` alone, to adopt keys that `openssl genrsa
-//! -traditional` and OpenSSL before 3 made. It is read and never written: the
-//! passphrase goes through MD5 once, which is no protection worth the name.
+//! It is read and never written: the passphrase goes through MD5 once, which is no protection worth
+//! the name.
 
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt as _, KeyInit, KeyIvInit as _};

@@ -1,7 +1,4 @@
 //! What a certificate may be used for.
-//!
-//! Comes in as the extensions of a parsed certificate; goes out as values that
-//! the rest compares.
 
 use std::collections::BTreeSet;
 use std::fmt;

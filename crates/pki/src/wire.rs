@@ -1,7 +1,4 @@
 //! Messages as lines of JSON, in buffers that are zeroed.
-//!
-//! Comes in as typed messages or as bytes in pieces of any size; goes out as
-//! the other. Called by both ends, `client` and `serve`.
 
 use std::io;
 

@@ -1,9 +1,7 @@
 //! Adopted leaves: made elsewhere with the CA's key, and kept until they are due.
 //!
-//! Comes in: a certificate that the ledger knows as adopted. Goes out: what is
-//! wrong with it so that it cannot stay. Names that the inventory would add and
-//! another type of key wait for the next one; what clients could not work with,
-//! or what was asked for by name, does not.
+//! Names that the inventory would add and another type of key wait for the next one; what clients
+//! could not work with, or what was asked for by name, does not.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,6 @@
 //! dockerd's trust anchor: who can change its CA bundle, its certificate and its
 //! key. Whoever adds a CA to the bundle is root on the host at dockerd's next start.
-//!
-//! Comes in: a daemon and its facts. Goes out: a refusal where that is not root
-//! alone, a warning where the inventory says whose directory it is. And where the
-//! daemon's files lay before they moved. Called by the `push` module.
+//! Also: where the daemon's files lay before they moved.
 
 use super::{Change, Content, Desired, FileMode, Note, Place, Planner, Refusal};
 use crate::host::leaf::location as leaf_location;
@@ -60,9 +57,6 @@ impl Planner<'_> {
     /// The files that the daemon read before it moved: they go with the change
     /// that moves them, where they are what dockerd last read and the key is one
     /// that this CA has issued.
-    ///
-    /// # Errors
-    /// When they cannot be removed.
     pub fn remove_former(&self, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
         let facts = self.facts(&host.name)?;
         let ledger = &self.authority.ledger;

@@ -1,10 +1,4 @@
 //! Keys of issued certificates that are still on the CA node.
-//!
-//! Comes in: the ledger, what lies in the CA directory, and what hosts hold. Goes out: which keys
-//! are left; which of them have arrived on their host without the CA having heard of it: the run
-//! that delivered them has died, or lost the CA; and which no host wants any more: their change
-//! was undone, and the inventory says something else by now. Called by every plan that issues
-//! certificates, by `doctor` and by `status`.
 
 use std::collections::BTreeMap;
 

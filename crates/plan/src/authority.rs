@@ -138,9 +138,6 @@ impl Authority {
     }
 
     /// Whether it can be used to look at certificates.
-    ///
-    /// # Errors
-    /// When it cannot.
     pub(crate) fn usable(&self) -> Result<(), Refusal> {
         match &self.problem {
             Some(problem) => Err(problem.clone().into()),

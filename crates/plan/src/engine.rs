@@ -1,7 +1,4 @@
 //! What a restart of a daemon does to the containers that run on it.
-//!
-//! Comes in: the engine's facts, daemon.json as it is now and as it will be.
-//! Goes out: how many containers stop, or go on. Called by the `restart` module.
 
 use super::{Planner, Refusal};
 use crate::host::daemon_json::PATH;
@@ -22,9 +19,6 @@ pub enum Containers {
 
 impl Containers {
     /// What a restart after everything that is planned so far does to them.
-    ///
-    /// # Errors
-    /// When the host was not reached.
     pub fn when_restarted(planner: &Planner<'_>, host: &Host) -> Result<Self, Refusal> {
         let facts = planner.facts(&host.name)?;
         let after = planner.bytes(host, PATH)?;

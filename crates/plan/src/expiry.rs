@@ -1,9 +1,6 @@
 //! Whether the CA has expired: by every clock that is known, not by one.
 //!
-//! Comes in: the present CA, the time here and the skew of each node. Goes out:
-//! yes or no, or the refusal where the clocks disagree. An expired CA is replaced
-//! in another order, which shuts people out where it has not expired. Called by
-//! the planner and by `ca_rollover`.
+//! An expired CA is replaced in another order, which shuts people out where it has not expired.
 
 use std::collections::BTreeMap;
 

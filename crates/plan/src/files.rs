@@ -1,7 +1,4 @@
 //! Comparing a wanted file with the one on the node.
-//!
-//! Called by every module that owns files; gives the change, with each reason
-//! spelled out, or none.
 
 use std::borrow::Cow;
 
@@ -51,9 +48,6 @@ impl FileMode {
 
 impl Planner<'_> {
     /// What is at a path once everything is done that is planned so far.
-    ///
-    /// # Errors
-    /// When the host was not reached.
     pub fn found(&self, host: &Host, path: &str) -> Result<Option<Cow<'_, FileFact>>, Refusal> {
         let facts = self.facts(&host.name)?;
         let path = facts.expand(path);
@@ -90,9 +84,6 @@ impl Planner<'_> {
     }
 
     /// The bytes of the regular file that is there then.
-    ///
-    /// # Errors
-    /// As [`Planner::found`].
     pub fn bytes(&self, host: &Host, path: &str) -> Result<Option<Vec<u8>>, Refusal> {
         Ok(match self.found(host, path)?.as_deref() {
             Some(FileFact::File(file)) => file.content.clone(),

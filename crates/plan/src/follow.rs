@@ -1,10 +1,8 @@
 //! Clients follow their daemons: what of a client's change waits for which daemon.
 //!
-//! Comes in: a plan as the modules have made it, with the hosts that are refused. Goes out:
-//! the same plan, in which a client's changes are split. What only adds (a CA beside those
-//! that are there, a pair where none was) is done in its place. What replaces or removes
-//! something that a daemon in service may need is bound to that daemon's own change
-//! (`Batch::follows`), and left out where no such change is going to be made. Pure.
+//! What only adds (a CA beside those that are there, a pair where none was) is done in its place.
+//! What replaces or removes something that a daemon in service may need is bound to that daemon's
+//! own change (`Batch::follows`), and left out where no such change is going to be made. Pure.
 
 mod targets;
 mod verdict;

@@ -1,8 +1,5 @@
 //! Whether what is there is of this CA: told by certificates and keys, not by names or
 //! descriptions.
-//!
-//! Comes in: the files of a daemon or a client. Goes out: the refusal to replace those of
-//! another CA without being asked to. Pure.
 
 use super::launch::serves_tls;
 use super::readmission::is_older;
@@ -75,9 +72,6 @@ impl Planner<'_> {
     }
 
     /// Refuses to replace what another CA has delivered to a client.
-    ///
-    /// # Errors
-    /// Where the files there are of another CA.
     pub fn check_client_directory(&self, holder: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&holder.name)?;
         if self.may_take_over(holder) {

@@ -1,7 +1,6 @@
 //! Which leaves there are, and under which names the CA node keeps them.
 //!
-//! Comes in: the inventory. Goes out: file names, or why two leaves would
-//! share one. Called when facts are asked for and when a leaf is planned.
+//! Called when facts are asked for and when a leaf is planned.
 
 use std::collections::BTreeMap;
 
@@ -107,9 +106,6 @@ pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
 }
 
 /// No two leaves share a file on the CA node.
-///
-/// # Errors
-/// When they do, or when the template cannot be rendered.
 pub fn check_issued_names(inventory: &Inventory) -> Result<(), Refusal> {
     let template = &inventory.ca().settings.issued_name;
     let mut taken: BTreeMap<String, String> = OF_AUTHORITY

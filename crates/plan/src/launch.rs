@@ -1,8 +1,4 @@
 //! How dockerd will be started once a plan is carried out.
-//!
-//! Comes in: the facts and what the plan changes so far. Goes out: the question
-//! for `dockerd --validate`, or a refusal where a flag and daemon.json collide.
-//! Called by `restart` and by the checks of which clients a daemon accepts.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

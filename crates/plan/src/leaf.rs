@@ -44,9 +44,6 @@ impl Planner<'_> {
     }
 
     /// Decides about the leaf of `host` in `role`, and remembers it.
-    ///
-    /// # Errors
-    /// When the CA cannot be used or the request cannot be made.
     pub fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
         if role == Role::Daemon {
             self.note_shared(host);
@@ -104,9 +101,6 @@ impl Planner<'_> {
     /// Decides about the age of a leaf alone: a pair of the present CA that is
     /// to be renewed is replaced, and remembered; what else may be wrong with
     /// it is left as it is.
-    ///
-    /// # Errors
-    /// When the CA cannot be used or the request cannot be made.
     pub fn decide_renewal(
         &mut self,
         host: &Host,

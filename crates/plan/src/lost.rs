@@ -1,8 +1,6 @@
 //! A CA that was there and is gone, as opposed to one that is still to be made.
 //!
-//! Comes in: the empty CA directory, its ledger, and the CA files that daemons and clients hold.
-//! Goes out: a refusal. A new CA in place of one that is in service cuts off every host that the
-//! run does not reach. Called by the `ca` module before it plans a new CA.
+//! A new CA in place of one that is in service cuts off every host that the run does not reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,9 +31,6 @@ const NAMED: usize = 5;
 impl Planner<'_> {
     /// Refuses a new CA while something shows that there was one, unless the command line asks
     /// for it.
-    ///
-    /// # Errors
-    /// Where there was one.
     pub fn refuse_lost_authority(&mut self, directory: &str) -> Result<(), Refusal> {
         if self.allowed.new_authority {
             return Ok(());

@@ -1,7 +1,5 @@
 //! What the modes of clients and daemons come to, where that is not what somebody
 //! may think.
-//!
-//! Comes in: the inventory. Goes out: notes. Called by every plan.
 
 use super::Note;
 use inventory::{Host, Inventory};

@@ -1,9 +1,4 @@
 //! Addresses of other hosts, which none may claim for its own certificate.
-//!
-//! Comes in: the inventory, where the nodes were connected to, and what they say of
-//! their own addresses (`dtls_own_addresses`). Goes out: a refusal where one claims an
-//! address that another host is known by, and the addresses that several nodes claim, which
-//! are nobody's. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,8 +1,4 @@
 //! Identities of the CA that the inventory does not know.
-//!
-//! Comes in: the ledger, the inventory and the time. Goes out: whoever still holds a
-//! valid certificate without being declared, and whom a rollover would lock out.
-//! Called where a rollover is read, and by `revoke`, which says whom it keeps out.
 
 use std::collections::BTreeSet;
 

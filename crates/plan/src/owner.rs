@@ -1,10 +1,7 @@
 //! Whose daemon it is: the inventory that set it up.
 //!
-//! Comes in: a record that a confirmed restart leaves on the node, and the
-//! inventory of this run. Goes out: the refusal of a daemon that another
-//! inventory has set up; two that took turns would lock out each other's
-//! clients. The record names a CA and where it lives, not a path on somebody's
-//! machine: an inventory may have many copies.
+//! The record names a CA and where it lives, not a path on somebody's machine: an inventory may
+//! have many copies.
 
 use super::launch::serves_tls;
 use super::{Planner, Refusal};

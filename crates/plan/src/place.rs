@@ -1,10 +1,7 @@
 //! What may stand at a path that an inventory declares: a declared path is a
 //! claim, not a permission.
 //!
-//! Comes in: the bytes of a file that is there, or for a key, of which only the
-//! hash is ever read, what the node says of its form. Goes out: whether it is of
-//! the kind that belongs there, so that a run replaces a certificate with a
-//! certificate, and never `/etc/shadow`. Pure.
+//! A run replaces a certificate with a certificate, and never `/etc/shadow`. Pure.
 
 /// What belongs at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

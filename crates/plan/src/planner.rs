@@ -56,9 +56,6 @@ pub struct Planner<'a> {
 
 impl Planner<'_> {
     /// The facts of a host that is being planned for.
-    ///
-    /// # Errors
-    /// When the host was not reached.
     pub fn facts(&self, host: &str) -> Result<&NodeFacts, Refusal> {
         self.facts
             .get(host)

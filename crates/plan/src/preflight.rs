@@ -1,8 +1,4 @@
 //! Preflight: what would go wrong on a node although every change is right.
-//!
-//! Comes in: the planner with its facts, a host and the changes planned for it.
-//! Goes out: notes, or the refusal of the host. Called by [`super::plan`] for
-//! hosts that are to be changed; a host with nothing to change is left in peace.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -1,7 +1,6 @@
 //! Who reaches whom: what a daemon accepts and shows, now and once the plan is carried out.
 //!
-//! Comes in: facts, and a plan. Goes out: [`Daemon`], which [`super::follow`] asks whether a
-//! client may let go of what it has. What is not known counts as in use. Pure.
+//! What is not known counts as in use. Pure.
 
 use super::launch::{listens_as_declared, mode_now};
 use super::{Action, Change, Content, LeafDecision, LeafPart, Plan, Planner, Served};

@@ -1,10 +1,7 @@
 //! CAs that a node would trust again although they were replaced.
 //!
-//! Comes in: the present CA with its ledger, what a node is about to be given, and what the
-//! command line allows by name. Goes out: a refusal that names the CA and whom it would let in
-//! again, or a note where the CA was named. dockerd has no list of revoked certificates, so that
-//! a revoked certificate is kept out only because its CA is trusted no more. Called by
-//! `rollback`, by whatever delivers CA certificates, and by `ca restore`.
+//! dockerd has no list of revoked certificates, so that a revoked certificate is kept out only
+//! because its CA is trusted no more.
 
 use crate::launch::launched;
 use crate::playbook::{Allowed, Playbook};
@@ -91,9 +88,6 @@ fn lets_in(authority: &Authority, of: &Certificate, now: OffsetDateTime) -> Opti
 /// Whether a node that trusts the CAs of `file` may be given an older CA in their place, which
 /// may be one that was replaced, put back from an old backup. Gives a note where that CA was
 /// named, and nothing where it is not older.
-///
-/// # Errors
-/// When it is older, and was not named.
 pub fn judge_older(
     in_force: &InForce,
     allowed: &Allowed,
@@ -154,9 +148,6 @@ impl Planner<'_> {
     }
 
     /// Checks what going back to a file would make the node trust again.
-    ///
-    /// # Errors
-    /// When the command line does not name some CA of it.
     pub fn check_readmitted(
         &self,
         path: &str,

@@ -1,9 +1,5 @@
 //! Age: which certificates are to be renewed because of it, and what has to
 //! be said well before one runs out.
-//!
-//! Comes in: a certificate, its host's settings, the CA, the time. Goes out: a
-//! [`Renewal`], or a text. Called where leaves are decided about, by every plan
-//! for its notes, and by `status`.
 
 use crate::host::address::daemon_address;
 use crate::playbook::Renewals;

@@ -1,11 +1,8 @@
 //! Revoked certificates: which there are, and who lets them in all the same.
 //!
-//! Comes in: the CA with its ledger, the facts of the nodes. Goes out: entries of
-//! the ledger, and names of hosts. dockerd reads no list of revoked certificates
-//! (moby/moby, cmd/dockerd: its TLS configuration has none), so that a mark in the
-//! ledger keeps nobody out: a holder is let in until the last daemon has dropped
-//! the CA that signed the certificate. Called by every plan for its notes, by
-//! `revoke`, and by `status`.
+//! dockerd reads no list of revoked certificates (moby/moby, cmd/dockerd: its TLS configuration has
+//! none), so that a mark in the ledger keeps nobody out: a holder is let in until the last daemon
+//! has dropped the CA that signed the certificate.
 
 use std::collections::BTreeMap;
 

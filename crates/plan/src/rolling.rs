@@ -62,9 +62,6 @@ impl Planner<'_> {
     /// What a rollover is refused for: by one clock the CA has expired, and by
     /// another it has not. A daemon's or client's that is ahead is refused with
     /// the host it is of.
-    ///
-    /// # Errors
-    /// That.
     pub fn agree_on_expiry(&self) -> Result<(), Refusal> {
         const NAMED: usize = 5;
         let Some(authority) = &self.authority.certificate else {

@@ -1,11 +1,5 @@
 //! A rollover of the CA: how far the nodes are, and what each may do next.
 //!
-//! Comes in: the facts of every node, the present CA and the next one, and
-//! what the ledger knows of identities outside the inventory. Goes out: the
-//! bundle that each node trusts, which CA signs its leaf, and who holds back
-//! what. Called by the planner; nothing is remembered between runs but what
-//! the nodes themselves show.
-//!
 //! ```text
 //! 1 clients trust both ──> 2 daemons trust both and show a leaf of the new CA
 //!   ──> 3 clients hold leaves of the new CA ──> 4 daemons trust it alone

@@ -1,9 +1,6 @@
 //! What a diff may show of a file: public certificates and our own settings.
 //! Everything else may be a secret (a proxy's password in daemon.json, a token in
 //! a unit's `Environment=`, `export AWS_SECRET…` in a profile), and is masked.
-//!
-//! Comes in: the text of a file and what stands at its path. Goes out: the text
-//! that diffs are drawn from, on both sides. Pure.
 
 use serde_json::Value;
 

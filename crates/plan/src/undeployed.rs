@@ -1,7 +1,4 @@
 //! What the inventory says of a client and no deployment has made so yet.
-//!
-//! Comes in: a client and its facts. Goes out: why it would be cut off if its CA were
-//! replaced now. Called by the rollover, which replaces what is at the declared places.
 
 use crate::host::client::PROFILES;
 use crate::host::leaf::location as leaf_location;

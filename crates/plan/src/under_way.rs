@@ -1,7 +1,4 @@
 //! A rollover of the CA that is not finished, in the words that every command has for it.
-//!
-//! Comes in: what the CA's node and the others show. Goes out: which step is next, and the command
-//! that takes it. Called by every plan, by `status` and by `doctor`.
 
 use super::{Authority, Rollover, STEPS};
 

@@ -1,7 +1,4 @@
 //! Changes of earlier runs that nobody has confirmed yet.
-//!
-//! Comes in: a node's facts. Goes out: a problem that keeps its host out of the
-//! plan, or nothing. Called by [`super::plan`].
 
 use super::{PlanProblem, Planner, Refusal};
 use crate::playbook::{Play, Step};

@@ -1,7 +1,4 @@
 //! A CA that would have issued no certificate.
-//!
-//! Comes in: a plan that makes one, and the hosts that are left as they are. Goes out: the plan
-//! without it, where no daemon and no client is planned for. Called once all refusals are known.
 
 use super::{Plan, Planner, leaves_of};
 

@@ -1,8 +1,7 @@
 //! Maintenance windows of a rollover that a schedule has begun.
 //!
-//! Comes in: a plan. Goes out: the same without what restarts a daemon whose
-//! window is closed; what follows from it waits, because the nodes show that the
-//! daemon is not that far yet. Called where the playbook says so.
+//! What follows from a held back restart waits, because the nodes show that the daemon is not that
+//! far yet.
 
 use super::{Batch, Plan, Planner};
 use crate::Action;

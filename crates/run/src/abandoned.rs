@@ -1,7 +1,4 @@
 //! Whom `--abandon` names: a client that was in the inventory, or a holder outside of it.
-//!
-//! Comes in: the playbook's words and the CA's ledger. Goes out: nothing, or which name means
-//! nobody. Called before a rollover, once the CA was read.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +10,6 @@ use plan::playbook::Word;
 use plan::{Authority, declared, outside_of};
 
 impl Run<'_> {
-    /// # Errors
-    /// When a name is neither a client's nor one of the ledger's.
     pub(super) fn refuse_unknown_abandoned(&self, world: &World) -> Result<(), RunError> {
         let ca = self.inventory.ca();
         let authority = Authority::read(ca, world.facts.get(&ca.name));

@@ -1,10 +1,7 @@
 //! `check-access`: whether a run from here could do its work.
 //!
-//! Comes in: the run, as [`Run::execute`] has it. Goes out: an exit code, and
-//! an event for everything that was tried: the journal's place, every
-//! connection, sudo, the CA's lock and its passphrase. A schedule tries this
-//! inside its unit before it is installed. Nothing is changed, except that the
-//! CA agent's program is put on the CA node, as any run does.
+//! A schedule tries this inside its unit before it is installed. Nothing is changed, except that
+//! the CA agent's program is put on the CA node, as any run does.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

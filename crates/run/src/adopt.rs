@@ -1,8 +1,6 @@
 //! `dtls-deploy adopt`: a CA and certificates that were made elsewhere.
 //!
-//! Comes in: the inventory and, perhaps, the CA's files on this machine. Goes
-//! out: a CA directory whose ledger knows what is in use. No daemon and no
-//! client is changed.
+//! No daemon and no client is changed.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

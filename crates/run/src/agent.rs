@@ -34,9 +34,6 @@ impl std::fmt::Debug for RunningAgent {
 }
 
 /// Starts the agent on the CA node, pushing it first where it is missing.
-///
-/// # Errors
-/// When it cannot be put there or does not start.
 pub async fn start(
     node: &Node,
     facts: &NodeFacts,

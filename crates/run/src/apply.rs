@@ -1,9 +1,8 @@
 //! Apply: the plan is carried out, and nothing else.
 //!
-//! Comes in: a [`Plan`], the connected nodes, the CA agent. Goes out: events
-//! and an [`Outcome`]. The CA's part comes first, in one conversation; then
-//! each play, one batch of hosts after the other as [`schedule`] says, all hosts
-//! of a batch at once, each batch of a host's changes in one exec.
+//! The CA's part comes first, in one conversation; then each play, one batch of hosts after the
+//! other as [`schedule`] says, all hosts of a batch at once, each batch of a host's changes in one
+//! exec.
 
 mod away;
 mod compose;

@@ -1,7 +1,6 @@
 //! Runs that are about the CA alone: adopt, back up, restore.
 //!
-//! Comes in: what the command line asked for. Goes out: an exit code. What they
-//! share is here: the passphrase, an act on the CA node, the recap.
+//! What they share is here: the passphrase, an act on the CA node, the recap.
 
 use std::time::Instant;
 

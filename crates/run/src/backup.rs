@@ -1,8 +1,6 @@
 //! `dtls-deploy ca backup` and `ca restore`: one encrypted file.
 //!
-//! Comes in: the inventory, of which only the CA node is connected to, and a
-//! path on this machine. Goes out: the file, or the CA that it holds. The CA's
-//! key is in it under its own passphrase, and everything under the backup's.
+//! The CA's key is in it under its own passphrase, and everything under the backup's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};

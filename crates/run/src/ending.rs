@@ -1,7 +1,4 @@
 //! How a run ends: what the CA is told, what is said of each host, the exit code.
-//!
-//! Comes in: what was planned, done and proved. Goes out: the recap's events.
-//! Called by the run, and by a rollover after each of its plans.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;

@@ -1,8 +1,7 @@
 //! Whether some client can be asked what a restarted daemon serves.
 //!
-//! Comes in: a plan and the connected nodes. Goes out: the daemons of which no client can be
-//! asked, because each one's sshd forwards no connections: their restart could not be
-//! confirmed, and would be undone. The plan is made again without them.
+//! Otherwise its restart could not be confirmed, and would be undone: the plan is made without that
+//! daemon.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

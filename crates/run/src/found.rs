@@ -1,8 +1,8 @@
 //! The proof of a run that leaves hosts otherwise than the inventory says: `rollback` and
 //! `remove`.
 //!
-//! Comes in: the facts of the hosts after the run. Goes out: proofs. A daemon that speaks TLS is
-//! measured by its own files; one that does not has a closed port and a local socket.
+//! A daemon that speaks TLS is measured by its own files; one that does not has a closed port and a
+//! local socket.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,7 @@
 //! Interruption: what the first Ctrl-C stops, and what it waits for.
 //!
-//! Comes in: signals, from [`listen`], and the steps that are under way, from
-//! apply. Goes out: to everybody who is about to begin a step, that none shall
-//! begin. A step that has begun on a node is never cut: its script would go on
-//! there without anybody looking.
+//! A step that has begun on a node is never cut: its script would go on there without anybody
+//! looking.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -133,9 +131,6 @@ pub struct Signals {
 impl Signals {
     /// From now on these signals no longer end the process. Must be called in
     /// a runtime.
-    ///
-    /// # Errors
-    /// When the operating system refuses the handlers.
     pub fn catch() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,

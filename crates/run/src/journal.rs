@@ -1,11 +1,8 @@
 //! The journal: what a run was about to change, on the controller's disk
 //! before it is changed.
 //!
-//! Comes in: every event of a run, through [`Journal::renderer`], and from
-//! whoever is about to change something a call of [`Journal::act`]. Goes out:
-//! one file of JSON lines a run, made with the first act, so that a run that
-//! changes nothing leaves none. Read again by [`dtls_deploy::history`] and, where a
-//! run has ended without a report, by the next one ([`left`]).
+//! Read again by [`dtls_deploy::history`] and, where a run has ended without a report, by the next
+//! one ([`left`]).
 //!
 //! One thread writes. Acts that come while it is busy share the next
 //! `fdatasync`, so that many hosts at once cost few of them. The file is
@@ -127,9 +124,6 @@ impl Journal {
     }
 
     /// Whether a journal could be kept; leaves none.
-    ///
-    /// # Errors
-    /// When there is no place for one, or it cannot be written to.
     pub fn try_out(&self) -> Result<(), JournalError> {
         match &self.0 {
             None => Ok(()),

@@ -1,9 +1,5 @@
 //! What earlier runs have left: said at the start of a run, looked at with its
 //! facts, and settled once the CA's lock is held.
-//!
-//! Comes in: the journals of this account, and what the nodes say is neither
-//! confirmed nor undone there. Goes out: warnings that say what was found, and
-//! nodes that are settled, of which facts have to be read anew.
 
 use std::collections::BTreeSet;
 
@@ -145,9 +141,6 @@ impl Run<'_> {
 
     /// Settles what runs have left unconfirmed on the nodes. To be called with
     /// the CA's lock held: whoever armed it would hold that if it were at work.
-    ///
-    /// # Errors
-    /// When the journal cannot be written.
     pub(super) async fn settle(&self, world: &World) -> Result<(), RunError> {
         let hosts: Vec<&Host> = self
             .hosts()

@@ -1,7 +1,4 @@
 //! The CA agent of a run, its lock, and whether the CA has moved on meanwhile.
-//!
-//! Comes in: the facts of the CA node. Goes out: an agent that holds the lock,
-//! or who holds it. Called by everything that changes something.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

@@ -1,8 +1,4 @@
 //! What every command needs that looks at nodes and changes nothing.
-//!
-//! Comes in: the command line's inventory, playbook and ways to connect. Goes
-//! out: the hosts that are meant, and their facts. Called by
-//! [`dtls_deploy::status`] and [`dtls_deploy::doctor`].
 
 use time::OffsetDateTime;
 

@@ -94,9 +94,6 @@ impl PassphraseError {
 /// Takes `DTLS_CA_PASSPHRASE` out of this process's environment before
 /// anything is started, and out of /proc/PID/environ too: the program starts
 /// itself anew without the variable and with the passphrase in a pipe.
-///
-/// # Errors
-/// When the program cannot be started anew.
 pub fn take_from_environment() -> std::io::Result<()> {
     if let Some(descriptor) = std::env::var(DESCRIPTOR)
         .ok()
@@ -223,9 +220,6 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
 }
 
 /// The passphrase of a backup: of a file, or asked for; `new` as for [`obtain`].
-///
-/// # Errors
-/// When the file has none, or there is nobody to ask.
 pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, PassphraseError> {
     let found = match file {
         Some(path) => from_file(path)?,

@@ -1,7 +1,6 @@
 //! What the proof of a run expects of each daemon.
 //!
-//! Comes in: what was planned, issued and done. Goes out: proofs. A daemon whose change was
-//! not made is measured by what it has, not by what it should have had.
+//! A daemon whose change was not made is measured by what it has, not by what it should have had.
 
 use std::collections::BTreeMap;
 

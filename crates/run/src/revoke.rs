@@ -1,8 +1,6 @@
 //! `dtls-deploy revoke`: certificates are marked in the ledger, and the CA that
 //! signed them is replaced.
 //!
-//! Comes in: a name or a serial. Goes out: what that will do, shown before it is
-//! asked for and done; then marks, and the passes of a rollover, under one lock.
 //! dockerd has no list of revoked certificates: the mark alone keeps nobody out.
 
 mod foresee;

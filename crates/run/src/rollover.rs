@@ -118,9 +118,6 @@ impl Run<'_> {
     }
 
     /// The lock is given back, and what came of it is said.
-    ///
-    /// # Errors
-    /// None of its own.
     pub(super) async fn end_passes(
         &self,
         world: World,
@@ -148,9 +145,6 @@ impl Run<'_> {
     /// What `dtls_auto_ca_rollover` asks for, in a run of rotate.yaml: the CA is
     /// replaced, as far as that is possible now; where it is not, what is due is
     /// renewed as ever.
-    ///
-    /// # Errors
-    /// As [`Run::execute`].
     pub(super) async fn roll_over_by_itself(
         &self,
         rotation: &Playbook,

@@ -1,7 +1,4 @@
 //! One plan of a run: shown, agreed to, carried out under the CA's lock, and proved.
-//!
-//! Comes in: what was found on the nodes. Goes out: what was done and what was proved. Called by
-//! the run, once or twice.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

@@ -1,8 +1,4 @@
 //! The nodes of one run: connected once, spoken to through scripts.
-//!
-//! Comes in: the inventory's hosts. Goes out:
-//! [`Node`]s, on which facts are read, transactions run and ports dialled.
-//! Called by [`crate`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,9 +81,6 @@ impl Node {
     }
 
     /// Runs a shell command.
-    ///
-    /// # Errors
-    /// When it could not be started, or its connection was lost.
     pub async fn execute(
         &self,
         privileged: bool,
@@ -111,9 +104,6 @@ impl Node {
     }
 
     /// Starts a shell command for good.
-    ///
-    /// # Errors
-    /// When it could not be started.
     pub async fn open(&self, privileged: bool, command: &str) -> Result<Process, NodeError> {
         if privileged {
             return Ok(self.r#become.open(&*self.connection, command).await?);
@@ -161,9 +151,6 @@ impl Node {
     }
 
     /// The facts of a host, and of what its daemon reads elsewhere than the inventory says.
-    ///
-    /// # Errors
-    /// As [`Self::facts`].
     pub async fn facts_of(
         &self,
         host: &Host,

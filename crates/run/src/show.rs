@@ -1,7 +1,4 @@
 //! The plan as events.
-//!
-//! Comes in: a plan. Goes out: its notes, its refusals, its changes and the
-//! order of its restarts. Called before anything is asked or done.
 
 use super::Run;
 use crate::apply::schedule;

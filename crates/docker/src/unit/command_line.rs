@@ -1,8 +1,5 @@
 //! The words that a unit's `ExecStart` gives dockerd, variables in place.
 //!
-//! Comes in: the unit's files as they will be, and the variables they set. Goes
-//! out: program and arguments as systemd would pass them, for
-//! `dockerd --validate` and for a look at what collides with daemon.json.
 //! systemd.service(5), "COMMAND LINES"; systemd.syntax(7), "QUOTING".
 
 use std::collections::BTreeMap;

@@ -21,9 +21,6 @@ use super::{
 /// Where the unit itself starts another dockerd than a drop-in of our own name,
 /// docker has been installed from another package since, and the unit counts.
 /// `environment` holds the variables of the unit's environment files.
-///
-/// # Errors
-/// When the unit is not one whose command line can be taken over.
 pub fn derive(
     files: &[UnitFile],
     own_path: &str,

@@ -1,8 +1,4 @@
 //! Where the unit's command line makes dockerd listen, and which file says so.
-//!
-//! Comes in: the unit's files in systemd's order and the environment files.
-//! Goes out: one [`Listener`] for each `-H`, and whether TLS is among the flags.
-//! Pure; called by `doctor`, also for units that no drop-in can be derived from.
 
 use std::collections::BTreeMap;
 

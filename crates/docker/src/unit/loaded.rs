@@ -1,9 +1,7 @@
 //! The command that systemd has loaded, compared with what the unit's files say.
 //!
-//! Comes in: `ExecStart` as systemd holds it, word by word. Goes out: whether the
-//! files that could be read say the same, and the command as a piece of a unit file
-//! where they do not: a drop-in that cannot be read counts for systemd all the same.
-//! Specifiers are expanded in systemd's words, variables are not.
+//! A drop-in that cannot be read counts for systemd all the same. Specifiers are expanded in
+//! systemd's words, variables are not.
 
 use super::command_line::{plain, without_specifiers};
 use super::syntax::split_words;

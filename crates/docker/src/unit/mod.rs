@@ -1,10 +1,6 @@
 //! The systemd drop-in that makes dockerd listen on TLS.
 //!
-//! Comes in: the unit file, its drop-ins and environment files as the node has
-//! them, and the command that systemd has loaded. Goes out: the text of our
-//! drop-in, whose `ExecStart` is the unit's own with nothing but its `-H`
-//! arguments changed, so that it fits docker-ce, Debian's docker.io and whatever
-//! an operator made of them. Format: systemd.unit(5), systemd.service(5).
+//! Format: systemd.unit(5), systemd.service(5).
 
 mod command_line;
 mod derive;

@@ -1,6 +1,4 @@
 //! The text of our drop-in: what is ours in it, and what is an operator's.
-//!
-//! Comes in: the text that is there. Goes out: the text with our ExecStart, or without.
 
 use super::syntax::without_mark;
 use pki::sha256_hex;

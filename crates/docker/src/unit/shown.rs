@@ -1,8 +1,6 @@
 //! A unit file as a diff may show it: where dockerd listens and how it speaks TLS.
 //!
-//! Comes in: the text of a drop-in. Goes out: its headings, the names of its
-//! settings, our comments, and of a command line the program and the values of the
-//! flags that this program sets. Other values, `Environment=` above all, may be secrets.
+//! Other values, `Environment=` above all, may be secrets.
 
 use super::own::is_own_comment;
 use super::syntax::{is_comment, lines_and_comments, split_words, unquote, variable_of};

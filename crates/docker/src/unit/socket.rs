@@ -1,11 +1,9 @@
 //! The drop-in that closes the TCP ports of docker.socket.
 //!
-//! Comes in: the socket unit's files. Goes out: the text of our drop-in, which
-//! keeps the local sockets, or nothing where there is no TCP port. systemd hands
-//! what it listens on to dockerd (`-H fd://`), so that a `ListenStream=2375` is
-//! a plain TCP port without a word of it in docker's own files. At the next
-//! daemon-reload systemd closes what the unit does not name any more.
-//! Format: systemd.socket(5).
+//! The drop-in keeps the local sockets. systemd hands what it listens on to dockerd (`-H fd://`),
+//! so that a `ListenStream=2375` is a plain TCP port without a word of it in docker's own files. At
+//! the next daemon-reload systemd closes what the unit does not name any more. Format:
+//! systemd.socket(5).
 
 use super::UnitFile;
 use super::syntax::{file_name, settings};
@@ -63,9 +61,6 @@ pub fn ports(files: &[UnitFile]) -> Vec<Port> {
 
 /// Derives our drop-in; `None` where it would close nothing and is not there.
 /// Ours is not taken for the operator's.
-///
-/// # Errors
-/// When it would not count.
 pub fn derive(files: &[UnitFile], own_path: &str) -> Result<Option<Closing>, SocketError> {
     let others: Vec<UnitFile> = files
         .iter()

@@ -1,7 +1,6 @@
 //! The syntax of unit files: lines, sections, words, quotes, variables.
 //!
-//! systemd.syntax(7) and systemd.service(5), "COMMAND LINES", as far as a
-//! docker unit uses them. Called by the derivation of the drop-in.
+//! systemd.syntax(7) and systemd.service(5), "COMMAND LINES", as far as a docker unit uses them.
 
 /// A file's text without the byte order mark that systemd skips at its beginning.
 pub(super) fn without_mark(text: &str) -> &str {

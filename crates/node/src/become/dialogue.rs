@@ -1,7 +1,4 @@
 //! What is said between sudo's start and the marker.
-//!
-//! Comes in: a process that was started, its prompt and its marker. Goes out:
-//! whether it asks, runs, or why it does neither.
 
 use crate::text::last_words;
 use std::time::Duration;

@@ -1,8 +1,6 @@
 //! One password for sudo, shared by the hosts that have it.
 //!
-//! Comes in: what the inventory holds or the operator typed. Goes out, to
-//! [`super::Become`]: leave to send it to one more host. A wrong password that
-//! went to all hosts at once would lock an account that they share.
+//! A wrong password that went to all hosts at once would lock an account that they share.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -62,9 +60,6 @@ impl SudoPassword {
 
     /// Waits for leave to send it: at once when some host has accepted it,
     /// otherwise one host after the other.
-    ///
-    /// # Errors
-    /// The hosts that refused it, when that is enough.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, Vec<String>> {
         if self.with(|record| record.accepted) {
             return Ok(Turn(None));

@@ -1,6 +1,4 @@
 //! What decides whether a path of the inventory is what it should be.
-//!
-//! Comes in: the fields of a `declared` record. Goes out: [`Claims`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,7 +1,4 @@
 //! What an operator types on a node about its docker.
-//!
-//! Comes in: a node's facts and the name of the daemon's unit. Goes out: commands
-//! for hints, systemd's or those of an init script.
 
 use super::{NodeFacts, UnitFact};
 

@@ -1,9 +1,7 @@
 //! What the running dockerd has under its hands: containers, swarm.
 //!
-//! Comes in: the records of the prelude's `fact_engine`, from the running process, the
-//! files below the directory that it has open, and the containers' shims. Its API is not
-//! asked: with `fd://` gone from the flags the local socket takes connections and never
-//! answers.
+//! Docker's API is not asked: with `fd://` gone from the flags the local socket takes connections and
+//! never answers.
 
 /// A dockerd as its files and its command line show it; only root sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

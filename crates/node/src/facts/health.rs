@@ -1,7 +1,6 @@
 //! What else of a node decides whether docker can be deployed to and reached.
 //!
-//! Comes in: fields of records that `fact_health` prints. Goes out: one
-//! [`Health`] a node. Asked for by `doctor` alone.
+//! Asked for by `doctor` alone.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,6 @@
 //! What systemd itself has loaded of a unit, word by word.
 //!
-//! Comes in: values as `busctl --json=short get-property` prints them. Goes out: typed
-//! lists. `systemctl show` prints the words of a command without quotes.
+//! `systemctl show` prints the words of a command without quotes.
 
 use serde_json::Value;
 

@@ -1,7 +1,6 @@
 //! Facts: what is true on a node now, read in one exec.
 //!
-//! Comes in: the records that the prelude prints for a [`FactRequest`]. Goes out:
-//! [`NodeFacts`]. Private keys are only ever hashed there, never read.
+//! Private keys are only ever hashed there, never read.
 
 mod claims;
 mod commands;

@@ -1,8 +1,4 @@
 //! What of a node's network decides whether dockerd can listen there.
-//!
-//! Comes in: fields of records that `fact_network` prints, as the kernel writes
-//! them in `/proc/net`. Goes out: addresses and listeners. Called by the facts'
-//! parser; judged by the preflight of the plan.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

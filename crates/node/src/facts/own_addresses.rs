@@ -1,9 +1,5 @@
 //! Which addresses of a node others may reach it under.
 //!
-//! Comes in: fields of the records that `fact_network` prints, as the kernel
-//! writes them in `/proc/net`. Goes out: the addresses of global scope, without
-//! those of docker's own networks. Called by the facts' parser.
-//!
 //! `/proc/net/fib_trie` has the IPv4 addresses and not their interfaces: `ip` tells
 //! them. Where there is none, the interface is that of the narrowest network in
 //! `/proc/net/route` that is reached without a gateway and holds the address. docker's interfaces are told by the

@@ -1,7 +1,4 @@
 //! What is to be looked at on a node.
-//!
-//! Comes in: paths, units, names and ports, from the modules. Goes out: the calls of
-//! the prelude that read them, in the order in which one needs another.
 
 use std::collections::BTreeSet;
 
@@ -175,9 +172,6 @@ impl FactRequest {
 
     /// Checks that an answer names nothing but what was asked for. What the node says of
     /// itself (its units and their files, its generations) it names by itself.
-    ///
-    /// # Errors
-    /// The first name that was not asked for.
     pub(super) fn answered_by(&self, facts: &NodeFacts) -> Result<(), FactError> {
         let expanded = |paths: &BTreeSet<String>| -> BTreeSet<String> {
             paths.iter().map(|path| facts.expand(path)).collect()

@@ -1,7 +1,4 @@
 //! Free space of the file systems below the directories that are written to.
-//!
-//! Comes in: lines of `df`, as GNU's or as busybox's print them. Goes out: one
-//! [`Space`] a directory. Called by the facts' parser.
 
 /// What is left in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,4 @@
 //! A unit, as the node tells of it.
-//!
-//! Comes in: properties, from [`super::parse`]. Goes out: what they mean.
 
 use std::collections::BTreeMap;
 

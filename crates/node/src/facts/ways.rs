@@ -1,8 +1,4 @@
 //! The directories on the way to paths, as facts name them.
-//!
-//! Comes in: records that name the directories on each way, and one line of `stat` for each
-//! directory, however many ways lead through it. Goes out: the ways with what is known of
-//! each directory. Called by the facts' parser.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,4 @@
 //! Logging in.
-//!
-//! Comes in: an encrypted connection to the right server, and the keys and
-//! password there are. Goes out: an authenticated connection, the wish for a
-//! passphrase, or an error that lists every attempt. Called once per
-//! connection, after the host key has been judged.
 
 use std::sync::Arc;
 

@@ -1,8 +1,5 @@
 //! One channel, split into a reading and a shared writing end, and closed
 //! when the last holder lets go.
-//!
-//! Comes in: a freshly opened russh channel. Goes out: [`Halves`], to the
-//! connection's `run` and to the processes and streams that are kept open.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,10 +1,5 @@
 //! `~/.ssh/config`, asked through `ssh -G`.
 //!
-//! Comes in: a host, and the user and port if they are already settled. Goes
-//! out: what OpenSSH itself would use, `Include`, `Match` and defaults
-//! resolved. Called by [`SshContext`](super::SshContext), once for all hosts that
-//! share an answer.
-//!
 //! `Match exec` in the user's own configuration is evaluated by `ssh -G`, as
 //! it is by every `ssh` that the user types. Host and user names come from the
 //! inventory, so they are checked here before they get near a shell that such

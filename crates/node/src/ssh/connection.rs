@@ -1,7 +1,4 @@
 //! An authenticated SSH connection.
-//!
-//! Comes in: commands, ports to dial. Goes out: their results, each over a
-//! channel of its own. Made by [`super::connect`], used by everything above.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -1,9 +1,4 @@
 //! What the connections of one run share.
-//!
-//! Comes in: where this user's SSH things are (home, agent, configuration)
-//! and whom to ask for passphrases. Goes out, to the steps of connecting: the
-//! configuration's answers, key files, jump connections and permits, each
-//! fetched once for the whole run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;

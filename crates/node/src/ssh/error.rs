@@ -1,7 +1,4 @@
 //! Why a node could not be connected to, and what to do about it.
-//!
-//! Comes in from every step of connecting; goes to the report, which prints
-//! the sentence (`Display`), the cause and the [`hint`](ConnectError::hint).
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,9 +1,5 @@
 //! Standard input of a command, sent so that a connection stays small.
 //!
-//! Comes in: the bytes, and the channel that they go to. Goes out: the bytes in
-//! pieces, each when the one before it has left. Called by
-//! [`super::connection`].
-//!
 //! russh takes whatever it is sent into one buffer per connection, writes that
 //! out, and keeps the buffer as large as it ever was, for as long as the
 //! connection lives. With a script sent at once that is as much memory as all the

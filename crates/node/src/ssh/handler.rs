@@ -1,8 +1,5 @@
 //! What the server says outside of channels: its key, its banner, its last
 //! words.
-//!
-//! Comes in: callbacks of russh's session task. Goes out: the verdict on the
-//! host key, and [`Remarks`], read by whoever has to explain an end.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,4 @@
 //! What to do about a failed connection.
-//!
-//! Comes in: a [`ConnectError`]; goes out: one sentence or command, called
-//! through [`ConnectError::hint`] by the report.
 
 use std::path::{Path, PathBuf};
 

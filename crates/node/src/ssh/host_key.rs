@@ -1,9 +1,4 @@
 //! Is this the server it should be?
-//!
-//! Comes in: the records of `known_hosts`, the policy, and the key or
-//! certificate the server proved to hold. Goes out: trust or a
-//! [`ConnectError`]; before that, which algorithms to ask the server for.
-//! Called by the connecting step and, during the key exchange, by the handler.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};

@@ -1,8 +1,4 @@
 //! Which keys to offer, in which order.
-//!
-//! Comes in: identity files, certificates and the agent's identities. Goes
-//! out: a list of [`Offer`]s in OpenSSH's order: keys of the agent that an
-//! identity file names, other keys of the agent, identity files.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,4 @@
 //! Private key files.
-//!
-//! Comes in: a path from the inventory or the SSH configuration. Goes out: a
-//! [`KeyFile`], with the public half if it can be known without a passphrase,
-//! and the private half when it is needed. Called by the authentication; each
-//! file is read and decrypted once per run.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,8 @@
 //! `known_hosts` files: reading, matching, judging a key, adding one.
 //!
-//! Comes in: the files and the names a server goes by. Goes out: the keys on
-//! record and a [`Verdict`] on the key it shows. Called while connecting, by
-//! the host key check. The rules are those of `sshd(8)`, "`SSH_KNOWN_HOSTS`
-//! file format", and where they differ stricter: a host of which any key is known is
-//! never taken for a new one.
+//! Called while connecting, by the host key check. The rules are those of `sshd(8)`,
+//! "`SSH_KNOWN_HOSTS` file format", and where they differ stricter: a host of which any key is
+//! known is never taken for a new one.
 
 use base::wildcard;
 use std::collections::{BTreeSet, HashMap};

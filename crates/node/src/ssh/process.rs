@@ -1,9 +1,8 @@
 //! Channels that are kept: processes that speak a protocol, and dialled TCP
 //! connections.
 //!
-//! Comes in: an open channel. Goes out: byte streams. A task per channel moves
-//! what arrives into a bounded store at once, because russh stops the whole
-//! connection while one channel is not read.
+//! A task per channel moves what arrives into a bounded store at once, because russh stops the
+//! whole connection while one channel is not read.
 
 use std::io::{self, Read as _};
 use std::pin::Pin;

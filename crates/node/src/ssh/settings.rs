@@ -1,7 +1,4 @@
 //! What a destination really is: [`Target`] and `~/.ssh/config` together.
-//!
-//! Comes in: a target (or a hop of a jump), and the configuration's answer for
-//! it. Goes out: [`Settings`], the only thing the steps of connecting look at.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,10 +1,8 @@
 //! Which hosts share an answer of `ssh -G`.
 //!
-//! Comes in: the text of every file that `ssh -G` has read. Goes out: for a host,
-//! which of their blocks apply to it. Hosts to which the same blocks apply get the
-//! same answer, so that one of them is asked for. Starting `ssh` costs more than
-//! logging in to a node does, and most inventories need one or two answers. Called
-//! by [`SshContext`](super::SshContext).
+//! Hosts to which the same blocks apply get the same answer, so that one of them is asked for.
+//! Starting `ssh` costs more than logging in to a node does, and most inventories need one or two
+//! answers.
 //!
 //! Only what is plainly understood is shared. `Match` (but `Match all`),
 //! canonical names, and `%` in a value that we use make an answer the host's own;

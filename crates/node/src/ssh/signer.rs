@@ -1,7 +1,4 @@
 //! Signatures for an authentication, from the agent or from a key file.
-//!
-//! Comes in: what to sign, from russh, once the server has said that it would
-//! accept the key. Goes out: the signature, or why there is none.
 
 use std::sync::Arc;
 

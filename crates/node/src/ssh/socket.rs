@@ -1,7 +1,4 @@
 //! The byte stream under SSH, with three things russh does not do.
-//!
-//! Comes in: a TCP stream, or a jump host's channel. Goes out: the same
-//! stream, wrapped, to the handshake in [`super::transport`].
 
 use std::io;
 use std::pin::Pin;

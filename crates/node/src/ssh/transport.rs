@@ -1,8 +1,6 @@
 //! TCP (or a jump host's channel) and the SSH handshake.
 //!
-//! Comes in: settings and the `known_hosts` records. Goes out: an encrypted,
-//! identified, not yet authenticated [`Session`]. This is the only step that
-//! is tried again, because nothing has happened on the other side yet.
+//! This is the only step that is tried again, because nothing has happened on the other side yet.
 
 use std::borrow::Cow;
 use std::io;

@@ -1,7 +1,4 @@
 //! What a transaction is made of: files, a restart or a reload, and what is kept.
-//!
-//! Comes in: values from apply, which composes them from the plan. Goes out: the
-//! same, to the scripts of [`Transaction`](super::Transaction).
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,6 @@
 //! What the inventory would have to say for things to stay where they are.
 //!
-//! Comes in: a daemon and its facts. Goes out: variables, as lines of YAML, for
-//! what differs. Nothing of it is written anywhere: the operator decides.
+//! Nothing of it is written anywhere: the operator decides.
 
 use super::paths;
 use crate::host::daemon_json::{PATH, tls_paths};

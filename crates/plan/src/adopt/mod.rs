@@ -53,9 +53,6 @@ pub enum Standing {
 
 /// Every certificate where the inventory and the daemons' own settings say that
 /// one lies.
-///
-/// # Errors
-/// When `dtls_issued_name` cannot be rendered.
 pub fn candidates(
     inventory: &Inventory,
     hosts: &[&Host],

@@ -1,7 +1,4 @@
 //! The files by which a client reaches daemons.
-//!
-//! Comes in: a client and the inventory. Goes out: for each path, what it is for and for
-//! which daemons. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,4 @@
 //! What is decided about one change of a client, and how daemons decide it.
-//!
-//! Comes in: a daemon, and how it takes what the client has and will have. Goes out: whether
-//! the change waits for it, is left out because of it, or neither. Pure.
 
 use std::collections::BTreeSet;
 

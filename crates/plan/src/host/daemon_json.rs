@@ -28,9 +28,6 @@ pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
 }
 
 /// Why dockerd could not read the file that is there.
-///
-/// # Errors
-/// When it is not a JSON object.
 pub fn check(facts: &NodeFacts) -> Result<(), DaemonJsonError> {
     let file = facts.regular(PATH);
     readable(file.and_then(|file| file.content.as_deref()))

@@ -1,8 +1,7 @@
 //! Where a daemon's and a client's files really lie.
 //!
-//! Comes in: a host and its facts. Goes out: three paths, and what of them has
-//! still to be looked at. A daemon reads what its command line names, then what
-//! daemon.json names; otherwise the inventory's word counts.
+//! A daemon reads what its command line names, then what daemon.json names; otherwise the
+//! inventory's word counts.
 
 use serde_json::Value;
 

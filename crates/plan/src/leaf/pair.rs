@@ -1,8 +1,4 @@
 //! A pair that is there: on its node, or waiting on the CA node.
-//!
-//! Comes in: facts, the CA and its ledger. Goes out: whether there is a pair, and
-//! what of it is not as the inventory wants it; its age is not looked at. Called by
-//! the decision about a leaf, and by those who only look.
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,4 @@
 //! What a leaf shall be: where it lies on its node, and for which names it is.
-//!
-//! Comes in: a host with its settings, and the node's own addresses. Goes out:
-//! paths, names, and what facts are needed. Called by whatever plans, delivers,
-//! proves or lists a leaf.
 
 use crate::host::leaf::location;
 use std::collections::BTreeSet;

@@ -1,9 +1,6 @@
 //! Our drop-in under the name that it had before `dtls_dropin` was changed.
 //!
-//! Comes in: the record that a confirmed restart leaves on the node, and the files in the unit's
-//! directory. Goes out: the unit's files as if the drop-in had its new name by now, and the
-//! changes that take the old one away. Left where it is it would go on listening, and one that
-//! sorts after ours would count. Called by `systemd_override`.
+//! Left where it is it would go on listening, and one that sorts after ours would count.
 
 use crate::host::unit::{directory, path, unit_files};
 use crate::playbook::Task;

@@ -1,8 +1,4 @@
 //! Whose directory is whose, for the identities of a client host.
-//!
-//! Comes in: a host, as one of its identities sees it, and its facts. Goes out:
-//! a refusal with what to do on the node, where the files would not belong to
-//! the account that is to use them. Called by the modules that write them.
 
 use crate::host::leaf::location as leaf_location;
 use crate::{Planner, Refusal};
@@ -12,9 +8,6 @@ use node::facts::NodeFacts;
 use pki::Role;
 
 /// Whether what is written to `directory` belongs to the identity's owner.
-///
-/// # Errors
-/// When it would not, or when there is no such account.
 pub(super) fn check_owner(
     facts: &NodeFacts,
     holder: &Host,
@@ -69,9 +62,6 @@ pub(super) fn check_owner(
 
 /// That no two who hold a certificate on the host keep it in one directory: two
 /// spellings of one are told apart only there.
-///
-/// # Errors
-/// When they do.
 pub(super) fn check_places(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
     let facts = planner.facts(&host.name)?;
     let mut taken: Vec<(String, String)> = Vec::new();

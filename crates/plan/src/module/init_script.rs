@@ -1,10 +1,7 @@
 //! A part of `systemd_override`: a daemon that an init script starts.
 //!
-//! There is no drop-in to write: where dockerd listens stands in daemon.json, and
-//! what its environment file gives it must not say the same. Comes in: the facts of
-//! a node without systemd. Goes out: a refusal, or the script as the unit file that
-//! would do the same, so that whoever asks for dockerd's command line need not know
-//! the difference.
+//! There is no drop-in to write: where dockerd listens stands in daemon.json, and what its
+//! environment file gives it must not say the same.
 
 use crate::Refusal;
 use docker::tls::ConfigStyle;

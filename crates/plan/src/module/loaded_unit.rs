@@ -1,8 +1,5 @@
 //! A part of `systemd_override`: what systemd has loaded, against the files that could be
 //! read. A drop-in that dtls-deploy cannot read counts for systemd all the same.
-//!
-//! Comes in: the unit's facts. Goes out: its files, with systemd's own command where they
-//! give another one, or a refusal where what the next start would run cannot be told.
 
 use crate::Refusal;
 use crate::host::loaded_unit::{loaded_command, loaded_files, readable, unread, why};
@@ -14,9 +11,6 @@ fn name(path: &str) -> &str {
 }
 
 /// Whether it can be told what systemd will run once our drop-in, at `own_path`, is there.
-///
-/// # Errors
-/// When a file that cannot be read may say otherwise.
 pub(super) fn check(unit: &UnitFact, facts: &NodeFacts, own_path: &str) -> Result<(), Refusal> {
     let is_known = loaded_command(unit).is_some();
     // What sorts before ours is in systemd's own command. Our ExecStart replaces it.

@@ -1,8 +1,5 @@
 //! A part of `systemd_override`: the drop-in that closes TCP ports of
 //! docker.socket, which systemd would hand to dockerd as they are.
-//!
-//! Comes in: the socket's facts. Goes out: the change, where there is a port to
-//! close.
 
 use crate::host::loaded_unit::unread;
 use crate::host::socket::{directory, files, path};

@@ -1,8 +1,4 @@
 //! Everything that a plan would refuse, and not only the first thing on a host.
-//!
-//! Comes in: what a plan is made from. Goes out: the plan itself, and beside it
-//! every refusal and every change that its tasks come to when one of them goes
-//! on after another was refused. Called by `doctor`, which carries nothing out.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,7 @@
 //! From a playbook and facts to a plan: every task of every play on every host, by the module
 //! that it names.
 //!
-//! Comes in: the inventory, the playbook, the facts of every node that could be reached, and
-//! the time. Goes out: a [`Plan`], or before it the facts that have to be asked for. Nothing
-//! here does I/O, so that every rule is a table of facts and changes.
+//! Nothing here does I/O, so that every rule is a table of facts and changes.
 
 mod examine;
 

@@ -37,9 +37,6 @@ impl Argument {
     }
 
     /// The same with every template rendered.
-    ///
-    /// # Errors
-    /// When one cannot be rendered.
     pub fn rendered(&self, scope: &Scope) -> Result<Self, TemplateError> {
         Ok(match self {
             Self::Text(template) => Self::Text(Template::fixed(template.render(scope)?)),

@@ -1,7 +1,6 @@
 //! `--list-tasks` and `--list-hosts`: what a run would do, and where.
 //!
-//! Comes in: the playbook as the filters leave it, and the inventory. Goes
-//! out: text. Nothing is connected to.
+//! Nothing is connected to.
 
 use std::fmt::Write as _;
 

@@ -1,9 +1,4 @@
 //! Playbooks: what the tool does, in which order, on which hosts.
-//!
-//! Comes in: YAML in Ansible's words, embedded or the operator's own. Goes
-//! out: a [`Playbook`], every task resolved to its module and its arguments
-//! checked. Called once at the start of a run; the plan renders what is a
-//! template in it.
 
 mod after;
 mod argument;
@@ -288,9 +283,6 @@ impl Task {
     }
 
     /// Whether all of its conditions hold.
-    ///
-    /// # Errors
-    /// When one cannot be evaluated.
     pub fn applies(&self, scope: &Scope) -> Result<bool, TemplateError> {
         for condition in &self.when {
             if !condition.holds(scope)? {
@@ -302,9 +294,6 @@ impl Task {
 
     /// The task with its templates rendered; what came out is data, braces
     /// in it included.
-    ///
-    /// # Errors
-    /// When one cannot be rendered.
     pub fn rendered(&self, scope: &Scope) -> Result<Self, TemplateError> {
         let mut task = self.clone();
         for (_, argument) in &mut task.arguments {

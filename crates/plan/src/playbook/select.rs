@@ -1,8 +1,5 @@
 //! `--limit`, `--tags` and `--skip-tags`: a part of a playbook, on a part of
 //! the hosts.
-//!
-//! Comes in: a playbook and the words of the command line. Goes out: the same
-//! playbook with less in it. Called before anything is connected to.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! Templates and conditions: Jinja over the inventory and a few facts.
 //!
-//! Comes in: the text of a playbook, checked when it is read. Goes out: text
-//! or yes and no, when the plan is made. Nothing that a node said is rendered
-//! but [`FACTS`], and what was rendered is never rendered again.
+//! Nothing that a node said is rendered but [`FACTS`], and what was rendered is never rendered
+//! again.
 
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
@@ -93,9 +92,6 @@ pub struct Template {
 
 impl Template {
     /// A text as a playbook has it.
-    ///
-    /// # Errors
-    /// What is wrong with the template.
     pub fn read(text: &str) -> Result<Self, String> {
         let fixed = !["{{", "{%", "{#"].iter().any(|sign| text.contains(sign));
         if !fixed {
@@ -127,9 +123,6 @@ impl Template {
     }
 
     /// Its value for a host.
-    ///
-    /// # Errors
-    /// Undefined variables, wrong types, no end.
     pub fn render(&self, scope: &Scope) -> Result<String, TemplateError> {
         if self.fixed {
             return Ok(self.text.clone());
@@ -162,9 +155,6 @@ pub struct Expression {
 
 impl Expression {
     /// An expression as a playbook has it.
-    ///
-    /// # Errors
-    /// What is wrong with it.
     pub fn read(text: &str) -> Result<Self, String> {
         environment()
             .compile_expression(text)
@@ -180,9 +170,6 @@ impl Expression {
     }
 
     /// Whether it holds for a host.
-    ///
-    /// # Errors
-    /// Undefined variables, wrong types, no end.
     pub fn holds(&self, scope: &Scope) -> Result<bool, TemplateError> {
         let environment = environment();
         let value = environment

@@ -1,7 +1,4 @@
 //! The program that is put on the CA node: which one, and under which name.
-//!
-//! Comes in: what the command line names, and what lies beside this program.
-//! Goes out: its bytes and their SHA-256. Called at the start of every run.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -34,9 +31,6 @@ pub struct Program {
 
 impl Program {
     /// Reads a program: that of `path`, or the companion, or this one.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
     pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
         if let Some(path) = path {
             return Self::from_file(base::file::open(&path, LARGEST)?);

@@ -1,7 +1,4 @@
 //! Putting the agent's program on the CA node and starting it, in one exec.
-//!
-//! Comes in: a node and a program. Goes out: the agent's process, which has said
-//! nothing yet. Called by `agent`, where the node does not have the program.
 
 use std::time::Duration;
 

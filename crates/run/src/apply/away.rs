@@ -1,7 +1,4 @@
 //! For how long a restart has kept a daemon away from its clients.
-//!
-//! Comes in: a node whose docker was restarted. Goes out: [`Away`], for the recap.
-//! Called by apply after each restart, whatever came of it.
 
 use super::Apply;
 use crate::session::Node;

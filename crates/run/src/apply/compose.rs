@@ -1,7 +1,6 @@
 //! A batch of changes as the transaction that makes them.
 //!
-//! Comes in: what is planned for one host in one batch, its facts, and the keys
-//! and certificates of the run. Goes out: [`Composed`]. Nothing is done here.
+//! Nothing is done here.
 
 use base::event::Failure;
 use base::secret::Secret;

@@ -1,7 +1,4 @@
 //! Whether a restarted daemon serves what it should, and what follows from it.
-//!
-//! Comes in: a node whose transaction waits for a word. Goes out: the change is
-//! kept, or has been undone. Called by apply after every restart.
 
 use std::time::Duration;
 

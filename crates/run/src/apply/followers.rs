@@ -1,8 +1,4 @@
 //! Clients that follow daemons: what of a plan waits, and when it is due.
-//!
-//! Comes in: a plan whose batches say which daemons they follow, and what became of those
-//! daemons. Goes out: the batches that are due, put together host by host, and in the end
-//! what stays as it is, with the reason. Called by apply around each batch of hosts.
 
 use std::collections::{BTreeMap, BTreeSet};
 

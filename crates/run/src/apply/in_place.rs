@@ -1,9 +1,4 @@
 //! When everything that a proof looks at is in place.
-//!
-//! Comes in: apply, whose last hosts arrive one by one, each once its daemon was
-//! seen to serve what it should. Goes out: the moment at which the last of them
-//! has, so that the proof is tried while the nodes still tidy up; and whether one
-//! of them has gone back afterwards.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,8 +1,4 @@
 //! The CA's part of a plan: keys and certificates of one run, in memory only.
-//!
-//! Comes in: the plan and the CA agent, which holds the lock. Goes out:
-//! [`Materials`], from which apply writes files and verify knows what to
-//! expect. Called once, before anything is changed on a daemon or client.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,4 @@
 //! What came of a plan: of one host, and of all.
-//!
-//! Comes in: what each host did. Goes out: [`Outcome`], to the run. Called by apply.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,7 +1,4 @@
 //! Do a key, its certificate and the CA belong together, as they were asked for?
-//!
-//! Comes in: a pair that the CA's agent handed out, and what was asked. Goes
-//! out: what is wrong with it. Called before anything of it is staged on a node.
 
 use std::collections::BTreeSet;
 

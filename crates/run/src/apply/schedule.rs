@@ -1,9 +1,4 @@
 //! In which order hosts are taken: batches, and when no other one is begun.
-//!
-//! Comes in: what a play has planned for its hosts, and the sizes from the
-//! playbook or the inventory. Goes out: hosts in batches; and, from what became
-//! of a batch, whether the next may begin. Pure; called by apply for each play,
-//! and before by the run, which shows it.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};

@@ -1,8 +1,4 @@
 //! Steps of the operator's own: a command, a unit, a pause.
-//!
-//! Comes in: one planned change and its node. Goes out: nothing, or the
-//! failure with the last lines of what was said. Called by apply, once for a
-//! batch of its own.
 
 use std::time::{Duration, Instant};
 
@@ -21,9 +17,6 @@ const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 const DIAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// Carries out one step.
-///
-/// # Errors
-/// When the step failed, or the node could not be spoken to.
 pub(super) async fn carry_out(
     node: &Node,
     as_root: bool,

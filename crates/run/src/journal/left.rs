@@ -1,9 +1,6 @@
 //! What earlier runs have left in the middle of a change.
 //!
-//! Comes in: the directory of journals and the inventory of the run that is
-//! about to begin. Goes out: the runs about the same inventory that are not at
-//! work any more and never came back from some act. Each is told once: the
-//! run that has looked at it adds a line to its journal.
+//! Each is told once: the run that has looked at it adds a line to its journal.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -92,9 +89,6 @@ fn is_done_with(path: &Path) -> std::io::Result<bool> {
 
 impl Left {
     /// From now on nobody else needs to look.
-    ///
-    /// # Errors
-    /// When the journal cannot be added to: it will be told again.
     pub fn adopt(&self, by: &str) -> std::io::Result<()> {
         let mut file = File::options().append(true).read(true).open(&self.path)?;
         let mut text = record::adopted(by, super::now());

@@ -1,6 +1,4 @@
 //! Where journals are kept: one directory of the account, one file a run.
-//!
-//! Comes in: environment variables, run names. Goes out: paths and files.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
@@ -29,9 +27,6 @@ pub fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
 }
 
 /// All journals, the newest first: the names begin with the time.
-///
-/// # Errors
-/// When the directory is there and cannot be read.
 pub fn newest(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,

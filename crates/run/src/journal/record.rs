@@ -1,8 +1,6 @@
 //! A journal read again: what a run did, and how it ended.
 //!
-//! Comes in: the file of one run. Goes out: a [`Record`], for
-//! [`dtls_deploy::history`] and for the run that finds it unfinished. What a crash
-//! tore off in the middle of a line is not there.
+//! What a crash tore off in the middle of a line is not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -123,9 +121,6 @@ pub struct Record {
 impl Record {
     /// Reads a journal; `None` where it has no first line, because its run has
     /// just made it or died over it.
-    ///
-    /// # Errors
-    /// When it cannot be read.
     pub fn read(path: &Path) -> std::io::Result<Option<Self>> {
         let mut file = File::open(path)?;
         // Asked first: what ends in between is seen as ended.

@@ -1,7 +1,6 @@
 //! A file with a secret in its first line, named by the operator.
 //!
-//! Comes in as a path; goes out as bytes, if nobody else could have read or written
-//! them. A pipe of a shell, `<(pass show ca)`, is as good as a file.
+//! A pipe of a shell, `<(pass show ca)`, is as good as a file.
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;

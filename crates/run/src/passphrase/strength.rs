@@ -1,8 +1,7 @@
 //! How hard a passphrase is to guess.
 //!
-//! Comes in as a passphrase; goes out as a judgement, by zxcvbn's estimate of the
-//! guesses that find it. A guess at the CA's key takes about a fifth of a second
-//! of one core: 10^8 guesses are seven months of one core, 10^10 sixty years.
+//! A guess at the CA's key takes about a fifth of a second of one core: 10^8 guesses are seven
+//! months of one core, 10^10 sixty years.
 
 use zxcvbn::{Score, zxcvbn};
 

@@ -1,8 +1,6 @@
 //! Events without what nodes have said, for `--untrusted`.
 //!
-//! Comes in: every event of a run. Goes out, to the renderers: the same events
-//! with each text that may hold something of a node replaced. Decided on the
-//! fields of an event, so that no sentence has to be looked at.
+//! Decided on the fields of an event, so that no sentence has to be looked at.
 
 use base::event::{Error, ErrorKind, Event, Failure, Renderer};
 

@@ -1,6 +1,4 @@
 //! Where the time went, as text: a row a host, a column a phase.
-//!
-//! Comes in: what was waited for, as it ends. Goes out: a table for `--timings`.
 
 use std::collections::BTreeMap;
 

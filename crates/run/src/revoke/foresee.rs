@@ -1,8 +1,4 @@
 //! What a revocation will do, before anything is done.
-//!
-//! Comes in: the ledger's certificates that a name means, and facts. Goes out:
-//! changes host by host, and warnings of what they leave undone. Called by
-//! [`super`] before it asks.
 
 use time::OffsetDateTime;
 

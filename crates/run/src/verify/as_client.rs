@@ -1,9 +1,7 @@
 //! A client as its people have it: with its own files, with the tool they use, in
 //! the mode that the inventory gives it.
 //!
-//! Comes in: the client's node and a daemon. Goes out: one proof of what the two
-//! modes predict: it is let in, or it is kept out. Private keys stay on the node.
-//! Called by [`super::verify`] and by `doctor`.
+//! Private keys stay on the node.
 
 use super::daemon::{refused_by_tls, tls_words};
 use super::{Attempt, DEADLINE, tool_record};

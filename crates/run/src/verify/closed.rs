@@ -1,7 +1,4 @@
 //! A daemon that has no TLS any more: its port is closed, and its local socket answers.
-//!
-//! Comes in: the nodes from which it was reached. Goes out: proofs. Called after `remove` and
-//! `rollback`.
 
 use futures::future::join_all;
 

@@ -1,7 +1,5 @@
 //! What is tried on a daemon's own node: its own pair as a client's, and the
 //! socket that local users have.
-//!
-//! Comes in: the connected node. Goes out: proofs. Called by [`super::verify`].
 
 use super::record::{DAEMON_TOOLS, TOOL_DEADLINE, find_record};
 use crate::session::Node;

@@ -1,7 +1,4 @@
 //! Whether a daemon showed what it should.
-//!
-//! Comes in: what a handshake has shown, and what was expected. Goes out: a
-//! verdict. Called by proofs, and after every restart.
 
 use super::probe::Shown;
 use base::event::Verdict;

@@ -1,11 +1,9 @@
 //! Verify: proof, from the clients, that the daemons let in whom they should
 //! and nobody else.
 //!
-//! Comes in: the connected nodes and what each daemon is expected to serve.
-//! Goes out: one [`Proof`] a check. Private keys stay on their nodes: a good
-//! certificate is tried there, with whatever tool there is, and where there is
-//! none the check is not proved. Refusals need no key of ours: they are tried
-//! from here, through the client's SSH connection.
+//! Private keys stay on their nodes: a good certificate is tried there, with whatever tool there
+//! is, and where there is none the check is not proved. Refusals need no key of ours: they are
+//! tried from here, through the client's SSH connection.
 
 mod as_client;
 mod closed;
@@ -370,9 +368,6 @@ pub enum Unreached {
 
 /// One TLS handshake from a node with the daemon that is there under a name or an
 /// address, which its certificate has to have.
-///
-/// # Errors
-/// When the daemon cannot be reached at all.
 pub async fn handshake(
     node: &Node,
     (host, port): (&str, u16),

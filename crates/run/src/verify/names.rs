@@ -1,12 +1,9 @@
 //! The names and addresses of a daemon's certificate, each tried.
 //!
-//! Comes in: the certificate that the daemon should serve. Goes out: one proof a
-//! name: under it the issued certificate is served, and accepted. The address that
-//! clients use is proved from each of them elsewhere. One client, the first that is
-//! connected, tries the others; loopback, and what leads nowhere from that client,
-//! is tried from the daemon's own node. A name that leads nowhere from there either
-//! is said and not counted: an inventory's name for a host need not be one that
-//! anything resolves. Called by [`super::verify`].
+//! The address that clients use is proved from each of them elsewhere. One client, the first that
+//! is connected, tries the others; loopback, and what leads nowhere from that client, is tried from
+//! the daemon's own node. A name that leads nowhere from there either is said and not counted: an
+//! inventory's name for a host need not be one that anything resolves.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,9 +1,7 @@
 //! Whether a key file belongs to a certificate, without reading it.
 //!
-//! Comes in: a connected node and two paths on it. Goes out: what was found.
-//! The node's own openssl compares public keys; where there is none, a daemon
-//! shows it by serving the certificate, a client by being let in. Called before
-//! a pair that was made elsewhere is taken into the ledger.
+//! The node's own openssl compares public keys; where there is none, a daemon shows it by serving
+//! the certificate, a client by being let in.
 
 use super::record::{TOOL_DEADLINE, find_record};
 use super::{DEADLINE, handshake, tool_record};
@@ -95,9 +93,6 @@ pub async fn let_in(
 
 /// Whether a key file is under a passphrase, by its first lines; `None` where
 /// there is no such file.
-///
-/// # Errors
-/// What the node said.
 pub async fn is_encrypted(
     node: &Node,
     privileged: bool,

@@ -1,9 +1,7 @@
 //! One TLS handshake and one HTTP request against a daemon, judged.
 //!
-//! Comes in: a byte stream to the daemon (through a client node's SSH
-//! connection), the name it was asked for, the CA to trust and, perhaps, an
-//! identity. Goes out: an [`Answer`]. With TLS 1.3 a refused client certificate
-//! shows only at the first read, so that every probe reads the reply.
+//! With TLS 1.3 a refused client certificate shows only at the first read, so that every probe
+//! reads the reply.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -110,8 +108,6 @@ pub enum ProbeError {
 }
 
 impl Identity {
-    /// # Errors
-    /// When the key is not one that TLS can use.
     pub fn new(certificate: Vec<u8>, key_pkcs8: Vec<u8>) -> Result<Self, ProbeError> {
         Self::of(certificate, &PrivateKeyDer::Pkcs8(key_pkcs8.into()))
     }
@@ -125,18 +121,12 @@ impl Identity {
     }
 
     /// A certificate and the PEM text of its key.
-    ///
-    /// # Errors
-    /// When the text holds no key that TLS can use.
     pub fn with_key(certificate: &Certificate, key: &Secret) -> Result<Self, ProbeError> {
         let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| ProbeError::Key)?;
         Self::of(certificate.der().to_vec(), &key)
     }
 
     /// An identity for clients whose CA nobody knows.
-    ///
-    /// # Errors
-    /// When no key can be generated.
     pub fn made_up() -> Result<Self, ProbeError> {
         let authority_key = rcgen::KeyPair::generate()?;
         let mut authority = rcgen::CertificateParams::default();

@@ -1,10 +1,7 @@
 //! Which client is tried with which daemon.
 //!
-//! Comes in: the clients that can be tried from, each with what its inventory says,
-//! and the number of daemons. Goes out: the pairs, as numbers of both. All of them
-//! are as many proofs as clients times daemons; where that is much, and nobody has
-//! asked for it, enough of them that every client and every daemon takes part.
-//! Pure. Called by [`super::verify`].
+//! All pairs are as many proofs as clients times daemons; where that is much, and nobody has
+//! asked for it, enough of them that every client and every daemon takes part. Pure.
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,4 @@
 //! What going back must not do: trust a CA again that was replaced, or lock people out.
-//!
-//! Comes in: the files that were there before a run, and what is in place. Goes out: a refusal.
 
 use crate::host::leaf::location as leaf_location;
 use crate::launch;
@@ -12,9 +10,6 @@ use node::generation::BeforeRun;
 use pki::{Certificate, Role};
 
 /// Whether the command line names the CAs that going back makes the node trust again.
-///
-/// # Errors
-/// When it does not.
 pub(super) fn check_readmitted(
     planner: &Planner<'_>,
     host: &Host,

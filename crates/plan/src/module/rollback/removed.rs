@@ -1,7 +1,4 @@
 //! What a client does not go back to: a daemon whose deployment has been removed since.
-//!
-//! Comes in: what was there before a run, and the changes that put it back. Goes out: the changes
-//! that are left, and a note. Called by [`super`].
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,4 @@
-//! The parameters of a task: YAML in, arguments of the kinds that the module
-//! declares out. Called by the reader of tasks.
+//! The parameters of a task: YAML in, arguments of the kinds that the module declares out.
 
 use super::Reader;
 use crate::playbook::{Argument, Kind, Parameter, Spec, Template};
