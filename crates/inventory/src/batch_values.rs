@@ -4,6 +4,7 @@
 //! `serial` in a playbook; out come the sizes of the batches, in their order.
 
 use super::convert::{Context, Convert, Found};
+use super::generic::bounded;
 use crate::yaml::node::{Node, Value};
 use crate::yaml::source::quoted;
 
@@ -115,25 +116,10 @@ impl Convert for Serial {
     }
 }
 
-/// How many of a batch may fail.
-pub(super) struct FailPercentage;
-
-impl Convert for FailPercentage {
-    type Output = u8;
-    const EXPECTED: &'static str = "a percentage from 0 to 100";
-    const SCHEMA: &'static str = r#"{"type": "integer", "minimum": 0, "maximum": 100}"#;
-
-    fn convert(value: &Found, context: &mut Context) -> Option<u8> {
-        let percent = value.integer(Self::EXPECTED, context)?;
-        match u8::try_from(percent) {
-            Ok(percent @ 0..=100) => Some(percent),
-            _ => value.refuse(
-                format!("{} cannot be {percent}", quoted(value.name)),
-                "0 stops at the first failure, 100 never does",
-                context,
-            ),
-        }
-    }
+bounded! {
+    /// How many of a batch may fail.
+    FailPercentage: u8, 0..=100, "a percentage from 0 to 100",
+    "0 stops at the first failure, 100 never does"
 }
 
 #[cfg(test)]

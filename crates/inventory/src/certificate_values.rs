@@ -64,12 +64,7 @@ impl Convert for CaSubject {
                 }
             };
             let name = format!("{}.{key}", value.name);
-            let inner = Found {
-                name: &name,
-                name_span: entry.key_span,
-                node: &entry.node,
-                secret: false,
-            };
+            let inner = Found::part(&name, entry);
             *slot = part(key, &inner, context);
             fine &= slot.is_some();
         }
@@ -128,7 +123,7 @@ impl Convert for SanList {
 pub(super) struct ExactSans;
 
 impl Convert for ExactSans {
-    type Output = Option<Vec<San>>;
+    type Output = Vec<San>;
     const EXPECTED: &'static str = SanList::EXPECTED;
     const SCHEMA: &'static str = SanList::SCHEMA;
 
@@ -138,7 +133,7 @@ impl Convert for ExactSans {
             let message = "a certificate without any name proves nothing";
             return value.refuse(message, "name the daemon, or leave dtls_sans out", context);
         }
-        Some(Some(sans))
+        Some(sans)
     }
 }
 

@@ -37,6 +37,16 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Found<'a> {
+    /// A value inside a mapping, under its whole name.
+    pub(super) fn part(name: &'a str, entry: &'a Entry) -> Self {
+        Self {
+            name,
+            name_span: entry.key_span,
+            node: &entry.node,
+            secret: false,
+        }
+    }
+
     /// The value's place, or its name's where nothing is written.
     pub(super) fn span(&self) -> Span {
         if self.node.span.start == self.node.span.end {

@@ -86,12 +86,7 @@ fn is_owner(text: &str) -> bool {
 fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<WrittenIdentity> {
     let name = entry.key.text.as_str();
     let whole = format!("{variable}.{name}");
-    let value = Found {
-        name: &whole,
-        name_span: entry.key_span,
-        node: &entry.node,
-        secret: false,
-    };
+    let value = Found::part(&whole, entry);
     if !is_name(name) {
         let message = format!("{} is not a name for an identity", quoted(name));
         let help = "letters, digits and . _ - only, beginning with a letter or a digit, at most 32";
@@ -116,22 +111,14 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
     for part in value.mapping("a mapping with dir", context)? {
         let key = part.key.text.as_str();
         let inner_name = format!("{whole}.{key}");
-        let inner = Found {
-            name: &inner_name,
-            name_span: part.key_span,
-            node: &part.node,
-            secret: false,
-        };
+        let inner = Found::part(&inner_name, part);
         fine &= match key {
             "dir" => set(&mut dir, directory(&inner, context)),
             "owner" => set(&mut found.owner, owner(&inner, context)),
             "mode" => set(&mut found.mode, ClientModeName::convert(&inner, context)),
             "key_type" => set(&mut found.key_type, Key::convert(&inner, context)),
             "validity_days" => set(&mut found.validity_days, Days::convert(&inner, context)),
-            "renew_before" => set(
-                &mut found.renew_before,
-                Renewal::convert(&inner, context).flatten(),
-            ),
+            "renew_before" => set(&mut found.renew_before, Renewal::convert(&inner, context)),
             "context" => replace(&mut found.context, Boolean::convert(&inner, context)),
             "absent" => replace(&mut found.absent, Boolean::convert(&inner, context)),
             _ => {

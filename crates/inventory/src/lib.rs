@@ -24,6 +24,7 @@ mod environment;
 mod errors;
 mod extra;
 mod files;
+mod generic;
 mod groups;
 mod host;
 mod identities;

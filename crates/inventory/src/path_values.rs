@@ -112,12 +112,7 @@ impl Convert for FileNames {
                 }
             };
             let name = format!("{}.{key}", value.name);
-            let inner = Found {
-                name: &name,
-                name_span: entry.key_span,
-                node: &entry.node,
-                secret: false,
-            };
+            let inner = Found::part(&name, entry);
             match file_name(&inner, context) {
                 Some(name) => *slot = name,
                 None => fine = false,

@@ -9,6 +9,7 @@ use base::secret::Secret;
 
 use super::convert::{Context, Convert, Found};
 use super::environment::{Environment, Place};
+use super::generic::bounded;
 use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
 use super::names;
 use super::ssh_options::{self, Parsed, SshOptions, WrittenOptions};
@@ -105,21 +106,9 @@ optional! {
     }
 }
 
-optional! {
-    /// A switch that leaves things to others when it is not set.
-    Switch -> bool, "true or false", r#"{"type": "boolean"}"#, |value, context| value.boolean(context)
-}
-
-optional! {
+bounded! {
     /// A duration.
-    Seconds -> u64, "a number of seconds", r#"{"type": "integer", "minimum": 1, "maximum": 86400}"#,
-    |value, context| {
-        let seconds = value.integer(Self::EXPECTED, context)?;
-        match u64::try_from(seconds) {
-            Ok(seconds @ 1..=86_400) => Some(seconds),
-            _ => value.refuse(format!("{} cannot be {seconds}", quoted(value.name)), "seconds from 1 to 86400", context),
-        }
-    }
+    Seconds: u64, 1..=86_400, "a number of seconds", "seconds from 1 to 86400"
 }
 
 optional! {

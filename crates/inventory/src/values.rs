@@ -6,6 +6,7 @@
 use pki::KeyType;
 
 use super::convert::{Context, Convert, Found};
+use super::generic::{bounded, in_range};
 use super::names;
 use crate::yaml::source::quoted;
 
@@ -36,78 +37,28 @@ impl Convert for Boolean {
     }
 }
 
-/// A number of days that a certificate can live.
-pub(super) struct Days;
-
-impl Convert for Days {
-    type Output = u32;
-    const EXPECTED: &'static str = "a number of days";
-    const SCHEMA: &'static str = r#"{"type": "integer", "minimum": 1, "maximum": 36500}"#;
-
-    fn convert(value: &Found, context: &mut Context) -> Option<u32> {
-        let days = value.integer(Self::EXPECTED, context)?;
-        days_in_range(days, value, context)
-    }
+bounded! {
+    /// A number of days that a certificate can live.
+    Days: u32, 1..=36_500, "a number of days", "a number of days from 1 to 36500"
 }
 
-fn days_in_range(days: i128, value: &Found, context: &mut Context) -> Option<u32> {
-    match u32::try_from(days) {
-        Ok(days @ 1..=36_500) => Some(days),
-        _ => value.refuse(
-            format!("{} cannot be {days}", quoted(value.name)),
-            "a number of days from 1 to 36500",
-            context,
-        ),
-    }
+bounded! {
+    /// How long a node waits for a restart to be confirmed.
+    ConfirmSeconds: u32, 10..=3600, "a number of seconds",
+    "a number of seconds from 10 to 3600; a restart of docker takes up to 90"
 }
 
-/// How long a node waits for a restart to be confirmed.
-pub(super) struct ConfirmSeconds;
-
-impl Convert for ConfirmSeconds {
-    type Output = u32;
-    const EXPECTED: &'static str = "a number of seconds";
-    const SCHEMA: &'static str = r#"{"type": "integer", "minimum": 10, "maximum": 3600}"#;
-
-    fn convert(value: &Found, context: &mut Context) -> Option<u32> {
-        let seconds = value.integer(Self::EXPECTED, context)?;
-        match u32::try_from(seconds) {
-            Ok(seconds @ 10..=3600) => Some(seconds),
-            _ => value.refuse(
-                format!("{} cannot be {seconds}", quoted(value.name)),
-                "a number of seconds from 10 to 3600; a restart of docker takes up to 90",
-                context,
-            ),
-        }
-    }
-}
-
-/// How many generations of old files a node keeps.
-pub(super) struct GenerationCount;
-
-impl Convert for GenerationCount {
-    type Output = u32;
-    const EXPECTED: &'static str = "a number";
-    const SCHEMA: &'static str = r#"{"type": "integer", "minimum": 0, "maximum": 100}"#;
-
-    fn convert(value: &Found, context: &mut Context) -> Option<u32> {
-        let count = value.integer(Self::EXPECTED, context)?;
-        match u32::try_from(count) {
-            Ok(count @ 0..=100) => Some(count),
-            _ => value.refuse(
-                format!("{} cannot be {count}", quoted(value.name)),
-                "a number from 0 to 100; with 0 nothing is kept to go back to",
-                context,
-            ),
-        }
-    }
+bounded! {
+    /// How many generations of old files a node keeps.
+    GenerationCount: u32, 0..=100, "a number",
+    "a number from 0 to 100; with 0 nothing is kept to go back to"
 }
 
 /// `30` or `30d`.
 pub(super) struct Renewal;
 
 impl Convert for Renewal {
-    type Output = Option<RenewBefore>;
+    type Output = RenewBefore;
     const EXPECTED: &'static str = "a number of days, like 30 or 30d";
     const SCHEMA: &'static str = r#"{"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*d$"}]}"#;
 
@@ -118,8 +69,9 @@ impl Convert for Renewal {
         let Some(days) = all_digits.then(|| digits.parse().ok()).flatten() else {
             return value.wrong_type(Self::EXPECTED, context);
         };
-        let days = days_in_range(days, value, context)?;
-        Some(Some(RenewBefore { days }))
+        let help = "a number of days from 1 to 36500";
+        let days = in_range(days, 1..=36_500, value, help, context)?;
+        Some(RenewBefore { days })
     }
 }
 
@@ -127,7 +79,7 @@ impl Convert for Renewal {
 pub(super) struct Zone;
 
 impl Convert for Zone {
-    type Output = Option<String>;
+    type Output = String;
     const EXPECTED: &'static str = "a word";
     const SCHEMA: &'static str =
         r#"{"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9_.+-]*$"}"#;
@@ -147,7 +99,7 @@ impl Convert for Zone {
                 context,
             );
         }
-        Some(Some(text.to_owned()))
+        Some(text.to_owned())
     }
 }
 
@@ -290,13 +242,11 @@ impl Convert for ClientEnvironment {
 pub(super) struct HostName;
 
 impl Convert for HostName {
-    type Output = Option<String>;
+    type Output = String;
     const EXPECTED: &'static str = "the name of a host in the group daemons";
     const SCHEMA: &'static str = r#"{"type": "string"}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Self::Output> {
-        value
-            .line(Self::EXPECTED, context)
-            .map(|text| Some(text.to_owned()))
+        value.line(Self::EXPECTED, context).map(str::to_owned)
     }
 }

@@ -16,12 +16,13 @@ use super::certificate_values::{
 };
 use super::convert::{Context, Convert, Found};
 use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope, VerifyScope};
+use super::generic::Optional;
 use super::identity_values::{Identities, WrittenIdentity};
 use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
 use super::reach::{
     Account, Address, Becoming, HostKeySwitch, KeyFile, Password, Port, Seconds, Shell,
-    SshArguments, Superuser, Switch, Transport,
+    SshArguments, Superuser, Transport,
 };
 use super::ssh_options::WrittenOptions;
 use super::values::{
@@ -62,7 +63,7 @@ macro_rules! variables {
     ($(#[$meta:meta])* $visible:vis struct $structure:ident, $table:ident;
      $( $(#[doc = $doc:literal])+
         $name:literal $(| $alias:literal)* => $field:ident: $type:ty = $default:expr,
-        $written:literal, $convert:ident, $read_by:ident; )+) => {
+        $written:literal, $convert:ty, $read_by:ident; )+) => {
         $(#[$meta])*
         $visible struct $structure {
             $( $(#[doc = $doc])+ $visible $field: $type, )+
@@ -126,7 +127,7 @@ variables! {
     "dtls_auto_ca_rollover" => auto_ca_rollover: bool = false, "false", Boolean, Ca;
     /// How many days before its expiry a certificate is renewed. If not set, it is renewed
     /// after two thirds of its validity period.
-    "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Renewal, Every;
+    "dtls_renew_before" => renew_before: Option<RenewBefore> = None, "", Optional<Renewal>, Every;
     /// The name of an issued file, relative to `dtls_ca_dir`: a Jinja template that can use
     /// `inventory_hostname` (NAME@HOST for an identity), `role` (daemon or client) and `kind`
     /// (key or cert).
@@ -175,7 +176,7 @@ variables! {
     "dtls_config_style" => config_style: ConfigStyle = ConfigStyle::DaemonJson, "daemon_json", ConfigStyleName, Daemons;
     /// The exact list of names and addresses in the daemon's certificate. It replaces all those
     /// that dtls-deploy knows.
-    "dtls_sans" => sans: Option<Vec<San>> = None, "", ExactSans, Daemons;
+    "dtls_sans" => sans: Option<Vec<San>> = None, "", Optional<ExactSans>, Daemons;
     /// Names and addresses in the daemon's certificate in addition to those that dtls-deploy
     /// knows.
     "dtls_extra_sans" => extra_sans: Vec<San> = Vec::new(), "[]", SanList, Daemons;
@@ -188,14 +189,14 @@ variables! {
         "[context]", ClientEnvironment, Clients;
     /// A prefix for the names of the client's Docker contexts, `ZONE-DAEMON`, so that several
     /// inventories can share the client.
-    "dtls_zone" => zone: Option<String> = None, "", Zone, Clients;
+    "dtls_zone" => zone: Option<String> = None, "", Optional<Zone>, Clients;
     /// The daemon to which the client's profile points.
-    "dtls_default_daemon" => default_daemon: Option<String> = None, "", HostName, Clients;
+    "dtls_default_daemon" => default_daemon: Option<String> = None, "", Optional<HostName>, Clients;
     /// Which daemons are checked from a client. `full`: all of them. `sample`: one or more, so
     /// that every daemon is checked from some client, and its rejections once. `own`: only the
     /// client's own certificate, with its `dtls_default_daemon` or the first daemon. If not
     /// set: `full` for up to 100 pairs of a client and a daemon, `sample` for more.
-    "dtls_verify" => verify: Option<VerifyScope> = None, "", Scope, Clients;
+    "dtls_verify" => verify: Option<VerifyScope> = None, "", Optional<Scope>, Clients;
     /// The name of the systemd drop-in.
     "dtls_dropin" => dropin: String = "50-dtls-deploy.conf".to_owned(),
         "50-dtls-deploy.conf", DropIn, Daemons;
@@ -218,7 +219,7 @@ variables! {
     "dtls_live_restore" => live_restore: bool = false, "false", Boolean, Daemons;
     /// When `rotate` may restart the daemon: days of the week and hours, in the time zone of
     /// the machine that runs dtls-deploy unless `UTC` follows. If not set, at any time.
-    "dtls_maintenance_window" => maintenance_window: Option<MaintenanceWindow> = None, "", Window, Daemons;
+    "dtls_maintenance_window" => maintenance_window: Option<MaintenanceWindow> = None, "", Optional<Window>, Daemons;
 }
 
 variables! {
@@ -257,10 +258,10 @@ variables! {
     "ansible_host_key_checking" | "ansible_ssh_host_key_checking" =>
         host_key_checking: bool = false, "", HostKeySwitch, Every;
     /// The number of seconds that a connection attempt may take.
-    "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Seconds, Every;
+    "ansible_timeout" | "ansible_ssh_timeout" => timeout: Option<u64> = None, "", Optional<Seconds>, Every;
     /// Whether dtls-deploy acts as root on the host. If not set: yes for the CA, for daemons,
     /// and for clients with identities of other accounts.
-    "ansible_become" => becomes: Option<bool> = None, "", Switch, Every;
+    "ansible_become" => becomes: Option<bool> = None, "", Optional<Boolean>, Every;
     /// The account to become: only root is supported.
     "ansible_become_user" | "ansible_sudo_user" => become_user: Option<String> = None, "root", Superuser, Every;
     /// How to become root.

@@ -220,14 +220,14 @@ fn minutes_of(text: &str) -> Result<u16, Wrong> {
 pub(super) struct Window;
 
 impl Convert for Window {
-    type Output = Option<MaintenanceWindow>;
+    type Output = MaintenanceWindow;
     const EXPECTED: &'static str = "days and hours, like Sun 02:00-05:00";
     const SCHEMA: &'static str = r#"{"type": "string", "pattern": "^((Mon|Tue|Wed|Thu|Fri|Sat|Sun)([,-](Mon|Tue|Wed|Thu|Fri|Sat|Sun))* )?[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]( UTC| local)?$"}"#;
 
     fn convert(value: &Found, context: &mut Context) -> Option<Self::Output> {
         let text = value.line(Self::EXPECTED, context)?;
         match text.parse() {
-            Ok(window) => Some(Some(window)),
+            Ok(window) => Some(window),
             Err((message, help)) => value.refuse(message, help, context),
         }
     }
