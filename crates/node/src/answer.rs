@@ -91,13 +91,11 @@ pub(super) fn encoded(field: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-
     use proptest::prelude::*;
 
     use super::*;
     use crate::script::Script;
+    use crate::shells::{SHELLS, run};
 
     /// What `record` prints in a shell for these fields, parsed.
     fn through(shell: &[&str], fields_of: &[Vec<Vec<u8>>]) -> Vec<Vec<Vec<u8>>> {
@@ -121,21 +119,7 @@ mod tests {
             script.statement(call);
             script.statement("record value \"$@\"".to_owned());
         }
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("apt-get install dash bash busybox");
-        let text = script.text("test");
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.expose())
-            .unwrap();
-        let output = child.wait_with_output().unwrap().stdout;
+        let output = run(shell, script.text("test").expose()).stdout;
         let mut lines = Lines::of_answer(&output).expect("an answer");
         let mut records = Vec::new();
         while let Some(line) = lines.next_line() {
@@ -185,7 +169,7 @@ mod tests {
             ..ProptestConfig::default()
         });
         let records = prop::collection::vec(prop::collection::vec(any_field(), 1..4), 1..12);
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        for shell in SHELLS {
             runner
                 .run(&records, |records| {
                     prop_assert_eq!(through(shell, &records), records);
@@ -195,7 +179,7 @@ mod tests {
         }
         // Each byte alone, too.
         let every: Vec<Vec<Vec<u8>>> = (1..=255u8).map(|byte| vec![vec![byte]]).collect();
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        for shell in SHELLS {
             assert_eq!(through(shell, &every), every, "{shell:?}");
         }
     }

@@ -12,6 +12,8 @@ mod local;
 pub mod prelude;
 pub mod script;
 pub mod settle;
+#[cfg(test)]
+mod shells;
 mod ssh;
 mod stream;
 mod target;

@@ -107,32 +107,16 @@ pub const SHELL_COMMAND: &str = "exec /bin/sh";
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-
     use super::*;
+    use crate::shells::{SHELLS, run};
 
     fn run_in(shell: &[&str], script: &Script) -> (bool, String) {
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the shell starts: apt-get install dash bash busybox");
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(script.text("test").expose())
-            .unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = run(shell, script.text("test").expose());
         (
             output.status.success(),
             String::from_utf8(output.stdout).unwrap(),
         )
     }
-
-    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
 
     #[test]
     fn hostile_arguments_arrive_byte_for_byte_in_every_shell() {
@@ -156,15 +140,7 @@ mod tests {
         let whole = text.expose();
         for shell in SHELLS {
             for cut in (0..whole.len() - 30).step_by(whole.len() / 40) {
-                let mut child = Command::new(shell[0])
-                    .args(&shell[1..])
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .unwrap();
-                child.stdin.take().unwrap().write_all(&whole[..cut]).ok();
-                let output = child.wait_with_output().unwrap();
+                let output = run(shell, &whole[..cut]);
                 assert_eq!(
                     String::from_utf8_lossy(&output.stdout),
                     "",

@@ -76,12 +76,11 @@ impl Validation {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
-    use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::shells::{SHELLS, run_with};
     use crate::transaction::{Bytes, Report, StagedFile, Transaction, Undo};
     use base::secret::Secret;
 
@@ -116,24 +115,13 @@ mod tests {
             }),
             ..Transaction::default()
         };
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
-            .env("DTLS_STATE", at("state"))
-            .env("DOCKER_TLS_VERIFY", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("apt-get install dash bash busybox");
         let text = transaction.execute().text("run1");
-        let mut input = child.stdin.take().unwrap();
-        input.write_all(text.expose()).unwrap();
-        drop(input);
-        let report = Report::parse(&child.wait_with_output().unwrap().stdout);
+        let environment = [("DTLS_STATE", &*at("state")), ("DOCKER_TLS_VERIFY", "1")];
+        let output = run_with(shell, text.expose(), &environment);
+        let report = Report::parse(&output.stdout);
         assert!(!root.join("state/validate").exists(), "{shell:?}");
         (report, root.join("tls/cert.pem").exists())
     }
-
-    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
 
     #[test]
     fn dockerd_sees_the_staged_files_and_the_units_flags() {

@@ -57,15 +57,12 @@ impl EngineFact {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::path::Path;
-    use std::process::{Command, Stdio};
 
     use super::EngineFact;
     use crate::facts::{FactRequest, NodeFacts};
     use crate::script::Script;
-
-    const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+    use crate::shells::{SHELLS, run};
 
     fn look(shell: &[&str], root: &Path, arguments: &[&str]) -> EngineFact {
         let mut script = Script::default();
@@ -74,17 +71,7 @@ mod tests {
             .chain(arguments.iter().copied())
             .collect();
         script.call("engine_records", &words);
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("apt-get install dash bash busybox");
-        let text = script.text("test");
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(text.expose()).unwrap();
-        drop(stdin);
-        let output = child.wait_with_output().unwrap();
+        let output = run(shell, script.text("test").expose());
         let facts = NodeFacts::parse(&output.stdout, &FactRequest::default());
         let facts = facts.unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"));
         facts.engine.expect("records of the engine")

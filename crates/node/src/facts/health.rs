@@ -64,27 +64,12 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::process::{Command, Stdio};
-
     use crate::facts::{FactRequest, NodeFacts};
     use crate::script::Script;
+    use crate::shells::{SHELLS, run};
 
-    fn run(shell: &[&str], script: &Script) -> NodeFacts {
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("apt-get install dash bash busybox");
-        let text = script.text("test");
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.expose())
-            .unwrap();
-        let output = child.wait_with_output().unwrap();
+    fn facts_of(shell: &[&str], script: &Script) -> NodeFacts {
+        let output = run(shell, script.text("test").expose());
         let names = ["localhost", "a.example", "no.such.host.invalid"];
         let request = FactRequest {
             lookups: names.map(str::to_owned).into(),
@@ -95,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_name_is_looked_up_without_getent_too() {
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        for shell in SHELLS {
             let mut script = Script::default();
             script.statement(
                 "command() { [ \"$2\" != getent ] && [ \"$2\" != nslookup ]; }".to_owned(),
@@ -103,7 +88,7 @@ mod tests {
             script.call("fact_lookup", &["localhost"]);
             // Without anybody to ask nothing is said.
             script.call("fact_lookup", &["no.such.host.invalid"]);
-            let facts = run(shell, &script);
+            let facts = facts_of(shell, &script);
             let found = &facts.resolved["localhost"];
             assert!(
                 found.contains(&"127.0.0.1".to_owned()),
@@ -118,7 +103,7 @@ mod tests {
                     "command() {{ [ \"$2\" != getent ]; }}\ntimeout() {{ printf '%s\\n' 'Server: 192.0.2.1' 'Address 1: 192.0.2.1' '' 'Name: a.example' '{answer}'; }}"
                 ));
                 script.call("fact_lookup", &["a.example"]);
-                let facts = run(shell, &script);
+                let facts = facts_of(shell, &script);
                 assert_eq!(facts.resolved["a.example"], ["192.0.2.7"], "{shell:?}");
             }
         }
@@ -126,10 +111,10 @@ mod tests {
 
     #[test]
     fn missing_tools_are_named() {
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        for shell in SHELLS {
             let mut script = Script::default();
             script.call("fact_health", &["cat", "no-such-tool"]);
-            let health = run(shell, &script).health.expect("asked about");
+            let health = facts_of(shell, &script).health.expect("asked about");
             assert_eq!(health.missing, ["no-such-tool"], "{shell:?}");
         }
     }

@@ -1,30 +1,14 @@
 //! Transactions run by real shells in a temporary root.
 
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use super::*;
+use crate::shells::{self, SHELLS};
 use base::secret::Secret;
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
-
 fn run(shell: &[&str], script: &Script) -> Report {
-    let mut child = Command::new(shell[0])
-        .args(&shell[1..])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("apt-get install dash bash busybox");
-    let text = script.text("run1");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.expose())
-        .unwrap();
-    Report::parse(&child.wait_with_output().unwrap().stdout)
+    Report::parse(&shells::run(shell, script.text("run1").expose()).stdout)
 }
 
 fn file(directory: &Path, name: &str, before: Option<&str>, text: &str) -> StagedFile {

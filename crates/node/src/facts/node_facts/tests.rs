@@ -2,10 +2,10 @@ use crate::facts::FactRequest;
 use crate::facts::Owner;
 use std::net::IpAddr;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::process::{Command, Stdio};
 
 use super::*;
 use crate::facts::Holder;
+use crate::shells::{self, SHELLS};
 
 mod hostile;
 
@@ -16,22 +16,7 @@ fn gather(shell: &[&str], request: &FactRequest) -> NodeFacts {
 }
 
 fn run(shell: &[&str], script: &crate::script::Script) -> Vec<u8> {
-    use std::io::Write as _;
-    let mut child = Command::new(shell[0])
-        .args(&shell[1..])
-        .env_remove("SUDO_USER")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("apt-get install dash bash busybox");
-    let text = script.text("test");
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.expose())
-        .unwrap();
-    child.wait_with_output().unwrap().stdout
+    shells::run(shell, script.text("test").expose()).stdout
 }
 
 #[test]
@@ -77,7 +62,7 @@ fn every_shell_reports_the_same_files() {
         health: true,
         lookups: BTreeSet::new(),
     };
-    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+    for shell in SHELLS {
         let facts = gather(shell, &request);
         let health = facts.health.as_ref().expect("asked about");
         assert_eq!(health.missing, Vec::<String>::new(), "{shell:?}");
@@ -258,8 +243,6 @@ fn of_nobody() -> tempfile::TempDir {
     root
 }
 
-const SHELLS: [&[&str]; 3] = [&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
-
 #[test]
 fn a_node_says_of_a_key_that_it_is_one_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
@@ -313,7 +296,7 @@ fn a_node_says_of_a_key_that_it_is_one_and_nothing_else() {
         "link",
     ];
     let expected: BTreeSet<String> = keys.into_iter().map(at).collect();
-    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+    for shell in SHELLS {
         assert_eq!(gather(shell, &request).claims.keys, expected, "{shell:?}");
     }
 }
@@ -344,7 +327,7 @@ fn what_sudo_records_is_read_from_its_own_list() {
             None,
         ),
     ] {
-        for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+        for shell in SHELLS {
             let mut script = FactRequest::default().script();
             script.call("sudo_words", &[&text]);
             let facts = NodeFacts::parse(&run(shell, &script), &FactRequest::default()).unwrap();
@@ -411,7 +394,7 @@ fn a_private_key_in_a_ca_file_stays_on_the_node_and_is_said() {
             set.insert(path);
         }
     }
-    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+    for shell in SHELLS {
         let facts = gather(shell, &request);
         for (number, mix) in mixes.iter().enumerate() {
             for kind in ["ca", "file"] {
@@ -453,15 +436,7 @@ fn answers_are_fuzzed() {
         directories: [root.path().join("home").to_str().unwrap().to_owned()].into(),
         ..FactRequest::default()
     };
-    let mut child = Command::new("dash")
-        .env_remove("SUDO_USER")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let text = request.script().text("test");
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.expose()).unwrap();
-    let answer = child.wait_with_output().unwrap().stdout;
+    let answer = run(SHELLS[0], &request.script());
     assert!(NodeFacts::parse(&answer, &request).is_ok());
     fuzz::run("facts", &[answer], |input| {
         let Ok(facts) = NodeFacts::parse(input, &request) else {

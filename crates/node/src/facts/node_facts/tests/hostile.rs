@@ -1,5 +1,7 @@
 //! Accounts that change, forge or stop what root looks at.
 
+use std::process::{Command, Stdio};
+
 use super::*;
 
 fn any_bytes() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
@@ -243,21 +245,7 @@ fn an_account_that_stops_its_processes_is_not_waited_for() {
         "the deadline has another name now"
     );
     for shell in SHELLS {
-        use std::io::Write as _;
-        let mut child = Command::new(shell[0])
-            .args(&shell[1..])
-            .env_remove("SUDO_USER")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(text.as_bytes())
-            .unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = shells::run(shell, text.as_bytes());
         let facts = NodeFacts::parse(&output.stdout, &request)
             .unwrap_or_else(|error| panic!("{shell:?}: {error}: {output:?}"));
         assert_eq!(facts.faults["nobody"], AccountFault::TimedOut, "{shell:?}");
@@ -269,7 +257,7 @@ fn an_account_that_stops_its_processes_is_not_waited_for() {
 /// them is the connection's.
 #[test]
 fn an_account_holds_no_descriptor_of_the_connection() {
-    for shell in [&["dash"][..], &["bash", "--posix"], &["busybox", "ash"]] {
+    for shell in SHELLS {
         let mut script = crate::script::Script::default();
         script.call("account_way", &["nobody"]);
         let look = "for one in /proc/self/fd/*; do readlink \"$one\"; done; :";
