@@ -35,6 +35,9 @@ pub enum Event {
         inventory: String,
         playbook: String,
         hosts: Vec<String>,
+        /// Names of docker contexts, whose paths contain only their hashes.
+        #[serde(default)]
+        contexts: Vec<String>,
         check: bool,
     },
     Connected {
@@ -351,6 +354,25 @@ pub enum Check {
 }
 
 impl Check {
+    /// Every check there is.
+    pub const ALL: [Self; 15] = [
+        Self::Accepted,
+        Self::LetInWithout,
+        Self::KeptOut,
+        Self::Served,
+        Self::Authorities,
+        Self::Name,
+        Self::NoCertificate,
+        Self::Open,
+        Self::MadeUp,
+        Self::PlainHttp,
+        Self::Port2375,
+        Self::ServerAsClient,
+        Self::LocalSocket,
+        Self::Closed,
+        Self::Removed,
+    ];
+
     /// The column's heading in the table.
     #[must_use]
     pub const fn title(self) -> &'static str {

@@ -32,10 +32,16 @@ pub struct ContextPaths {
     pub tls: String,
 }
 
-/// Where the CLI keeps the context `name`: under the SHA-256 of its name.
+/// The name of a context's directories: the SHA-256 of its name, in hex.
+#[must_use]
+pub fn id(name: &str) -> String {
+    base::hex(digest(&SHA256, name.as_bytes()).as_ref())
+}
+
+/// Where the CLI keeps the context `name`.
 #[must_use]
 pub fn paths(cli_directory: &str, name: &str) -> ContextPaths {
-    let id = base::hex(digest(&SHA256, name.as_bytes()).as_ref());
+    let id = id(name);
     ContextPaths {
         metadata: format!("{cli_directory}/contexts/meta/{id}"),
         tls: format!("{cli_directory}/contexts/tls/{id}/docker"),

@@ -11,6 +11,7 @@ use base::event::{Event, FailureKind, HostRecap, SCHEMA};
 use base::secret::Secret;
 use inventory::Host;
 use node::facts::NodeFacts;
+use plan::host::client::context_names;
 
 /// What is to be done with the CA.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ impl Run<'_> {
             inventory: self.inventory.path.display().to_string(),
             playbook: name.to_owned(),
             hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+            contexts: context_names(self.inventory),
             check: self.options.check,
         });
         Program::read(self.options.agent_program.clone()).map_err(|source| {

@@ -375,6 +375,7 @@ mod tests {
             inventory: "/etc/hosts".to_owned(),
             playbook: "deploy".to_owned(),
             hosts: vec!["node3".to_owned()],
+            contexts: Vec::new(),
             check: false,
         });
     }

@@ -27,6 +27,7 @@ use inventory::{Host, Inventory};
 use node::SshContext;
 use node::facts::{FactRequest, NodeFacts};
 use pki::Bundle;
+use plan::host::client::context_names;
 use plan::orchestrator;
 use plan::orchestrator::plan;
 use plan::playbook::Allowed;
@@ -171,6 +172,7 @@ impl Run<'_> {
             inventory: self.inventory.path.display().to_string(),
             playbook: self.playbook.name.clone(),
             hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
+            contexts: context_names(self.inventory),
             check: self.options.check,
         });
     }

@@ -8,6 +8,7 @@ use base::event::{Event, Events, SCHEMA};
 use inventory::{Host, Inventory};
 use node::SshContext;
 use node::facts::FactRequest;
+use plan::host::client::context_names;
 use plan::leave_out_shared;
 use plan::orchestrator;
 use plan::playbook::Playbook;
@@ -44,6 +45,7 @@ impl<'a> Look<'a> {
             inventory: self.inventory.path.display().to_string(),
             playbook: command.to_owned(),
             hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+            contexts: context_names(self.inventory),
             check: false,
         });
     }

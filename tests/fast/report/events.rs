@@ -17,6 +17,7 @@ pub fn run(hosts: Vec<String>) -> Event {
         inventory: "inventory.yaml".to_owned(),
         playbook: "deploy".to_owned(),
         hosts,
+        contexts: vec!["node3".to_owned()],
         check: false,
     }
 }
@@ -63,6 +64,7 @@ pub fn doctor() -> Vec<Event> {
             inventory: "inventory.yaml".to_owned(),
             playbook: "doctor".to_owned(),
             hosts: vec!["node1".to_owned(), "node3".to_owned()],
+            contexts: vec!["node3".to_owned()],
             check: false,
         },
         Event::Checked {
@@ -164,16 +166,17 @@ fn daemon(host: &str) -> Vec<PlannedChange> {
 
 /// Three hosts, one of which cannot be reached in the middle of its change.
 pub fn three_hosts() -> Vec<Event> {
-    let context = format!(
-        "~/.docker/contexts/tls/{}/docker/key.pem",
-        "3b5b".repeat(16)
-    );
+    let context = docker::context::paths("~/.docker", "node3");
+    let metadata = format!("{}/meta.json", context.metadata);
+    let key = format!("{}/key.pem", context.tls);
     let mut changes = vec![
         change("node2", "ca", "certificate authority", &["none present"]),
         change("node2", "issue", "certificate for node3", &["none present"]),
     ];
     changes.extend(daemon("node3"));
-    changes.push(change("node1", "context", &context, &["none present"]));
+    for path in [&key, &metadata] {
+        changes.push(change("node1", "context", path, &["none present"]));
+    }
     vec![
         run(["node1", "node2", "node3"].map(str::to_owned).to_vec()),
         Event::Connected {
@@ -217,7 +220,7 @@ pub fn three_hosts() -> Vec<Event> {
             ],
             ..failure("node9", FailureKind::Undone)
         }),
-        changed("node1", &context),
+        changed("node1", &key),
         proof("node1", "node3", Check::Accepted, Verdict::Failed, "docker: Cannot connect to the Docker daemon at tcp://node3:2376. Is the docker daemon running?"),
         proof("node1", "node3", Check::Port2375, Verdict::Proved, "refused"),
         Event::Recap {

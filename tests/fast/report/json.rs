@@ -26,6 +26,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             inventory: name(),
             playbook: name(),
             hosts: list(),
+            contexts: list(),
             check: false,
         },
         Event::Connected {

@@ -1,7 +1,9 @@
 //! Where a client's contexts and the lines of its profile are.
 
+use std::collections::BTreeSet;
+
 use docker::context::{ContextPaths, paths};
-use inventory::Host;
+use inventory::{Host, Inventory};
 
 /// What a login shell reads: bash takes the first of these that exists.
 pub const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
@@ -9,10 +11,29 @@ pub const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
 /// The name of a client's context for a daemon: after its zone and the daemon.
 #[must_use]
 pub fn context_name(client: &Host, daemon: &Host) -> String {
-    match &client.settings.zone {
-        Some(zone) => format!("{zone}-{}", daemon.name),
-        None => daemon.name.clone(),
+    in_zone(client.settings.zone.as_deref(), &daemon.name)
+}
+
+fn in_zone(zone: Option<&str>, daemon: &str) -> String {
+    match zone {
+        Some(zone) => format!("{zone}-{daemon}"),
+        None => daemon.to_owned(),
     }
+}
+
+/// The names of the contexts that clients of this inventory can have.
+#[must_use]
+pub fn context_names(inventory: &Inventory) -> Vec<String> {
+    let holders = inventory
+        .hosts
+        .iter()
+        .flat_map(|host| std::iter::once(host).chain(&host.identities));
+    let zones: BTreeSet<Option<&str>> = holders.map(|of| of.settings.zone.as_deref()).collect();
+    let names = zones.into_iter().flat_map(|zone| {
+        let daemons = inventory.daemons();
+        daemons.map(move |daemon| in_zone(zone, &daemon.name))
+    });
+    names.collect()
 }
 
 /// Where that context is kept.

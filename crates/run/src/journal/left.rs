@@ -148,6 +148,7 @@ mod tests {
             inventory: inventory.to_str().unwrap().to_owned(),
             playbook: "deploy".to_owned(),
             hosts: Vec::new(),
+            contexts: Vec::new(),
             check: false,
         });
         let what = vec!["/etc/docker/daemon.json".to_owned()];

@@ -356,6 +356,7 @@ mod tests {
                 inventory: "i.yaml".to_owned(),
                 playbook: "deploy".to_owned(),
                 hosts: vec!["node3".to_owned()],
+                contexts: Vec::new(),
                 check: false,
             },
             NOW,

@@ -15,10 +15,12 @@ pub(super) fn clean(event: &Event) -> Event {
             inventory,
             playbook,
             hosts,
+            contexts,
             ..
         } => {
             all([run, inventory, playbook]);
             all(hosts);
+            all(contexts);
         }
         Event::Connected { host, address, .. } => all([host, address]),
         Event::Facts { host, .. } | Event::Waited { host, .. } => all([host]),

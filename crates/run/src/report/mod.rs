@@ -9,6 +9,7 @@ use base::event::{Event, Renderer};
 mod certificates;
 mod clean;
 pub mod commands;
+mod contexts;
 mod ending;
 mod findings;
 pub mod json;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use std::io::Write as _;
 
+use super::contexts::Contexts;
 use super::layout::{plural, shorten, some_of, wrap};
 use super::timings::Timings;
 use super::{Style, Verbosity, certificates, clean, ending, findings, plan, verdict};
@@ -44,6 +45,7 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     findings: Vec<Finding>,
     timings: Timings,
     check: bool,
+    contexts: Contexts,
     /// What the last lines repeat.
     heard: verdict::Heard,
     /// Every host of the run.
@@ -75,6 +77,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             findings: Vec::new(),
             timings: Timings::default(),
             check: false,
+            contexts: Contexts::default(),
             heard: verdict::Heard::default(),
             hosts: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -210,6 +213,19 @@ fn abandoned(hosts: &[String]) -> String {
 }
 
 impl<P: FnMut(Channel, &str) + Send> Text<P> {
+    /// The event as this report shows it: without anything that a terminal would obey, and with
+    /// the names of contexts.
+    fn readable(&mut self, event: &Event) -> Event {
+        if let Event::Run { contexts, .. } = event
+            && self.style.verbosity != Verbosity::Verbose
+        {
+            self.contexts = Contexts::of(contexts);
+        }
+        let mut event = clean::clean(event);
+        self.contexts.name(&mut event);
+        event
+    }
+
     fn warned(&mut self, colour: &str, word: &str, host: Option<&str>, text: &str) {
         let host = host.map(|host| format!("{host}: ")).unwrap_or_default();
         self.said(0, colour, word, &format!("{host}{text}"));
@@ -266,7 +282,13 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         self.proofs.clear();
         self.sampled = None;
         if style.verbosity != Verbosity::Quiet || self.check {
-            self.lines(&plan::lines(style, self.check, changes, batches));
+            self.lines(&plan::lines(
+                style,
+                self.check,
+                &self.contexts,
+                changes,
+                batches,
+            ));
         }
     }
 }
@@ -275,7 +297,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
     fn event(&mut self, event: &Event) {
         let style = self.style;
         let quiet = style.verbosity == Verbosity::Quiet;
-        let event = clean::clean(event);
+        let event = self.readable(event);
         let is_known = self.heard.hear(&event);
         match &event {
             Event::Run {

@@ -1,6 +1,7 @@
 //! The plan as text: host by host, what changes and why. Hosts with the same
 //! changes are shown once.
 
+use super::contexts::Contexts;
 use super::layout::{self, Cell, plural, shorten, some_of};
 use super::{Style, Verbosity};
 use base::event::{PlannedBatches, PlannedChange, Repeated};
@@ -16,6 +17,7 @@ const ALIKE: usize = 6;
 pub(super) fn lines(
     style: Style,
     check: bool,
+    contexts: &Contexts,
     changes: &[PlannedChange],
     batches: &[PlannedBatches],
 ) -> Vec<String> {
@@ -47,7 +49,7 @@ pub(super) fn lines(
         for line in layout::wrap(&names_shown, style.width) {
             lines.push(style.bold(&line));
         }
-        let rows = rows(style, &changes, itself);
+        let rows = rows(style, contexts, &changes, itself);
         lines.extend(layout::table(&rows, style.width, 2, style.colour));
     }
     for play in batches {
@@ -56,7 +58,8 @@ pub(super) fn lines(
     for change in changes {
         if let Some(diff) = &change.diff {
             lines.push(String::new());
-            lines.push(style.bold(&format!("{} {}", change.host, change.what)));
+            let what = contexts.named(&change.what);
+            lines.push(style.bold(&format!("{} {what}", change.host)));
             lines.extend(diff.lines().map(|line| match line.chars().next() {
                 Some('+') => style.green(line),
                 Some('-') => style.red(line),
@@ -153,7 +156,12 @@ fn alike<'a>(
 }
 
 /// `itself` is the host whose changes stand for those of others, too.
-fn rows(style: Style, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<Vec<Cell>> {
+fn rows(
+    style: Style,
+    contexts: &Contexts,
+    changes: &[&PlannedChange],
+    itself: Option<&str>,
+) -> Vec<Vec<Cell>> {
     let verbose = style.verbosity == Verbosity::Verbose;
     let mut rows = Vec::new();
     let mut rest = changes;
@@ -164,31 +172,52 @@ fn rows(style: Style, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<V
             .count();
         let (group, tail) = rest.split_at(same.max(1));
         rest = tail;
-        let shown = if verbose || group.len() <= ALIKE {
-            group.len()
+        let subjects = subjects(contexts, group, itself);
+        let shown = if verbose || subjects.len() <= ALIKE {
+            subjects.len()
         } else {
             NAMES
         };
-        for change in group.iter().take(shown) {
-            let what = match itself {
-                Some(host) => without_name(&change.what, host),
-                None => change.what.clone(),
-            };
+        for what in subjects.iter().take(shown) {
             rows.push(if verbose {
-                vec![what.into(), change.reasons.join("; ").into()]
+                vec![what.as_str().into(), first.reasons.join("; ").into()]
             } else {
                 vec![
-                    shorten(&what).into(),
-                    shorten(&folded(&change.reasons)).into(),
+                    shorten(what).into(),
+                    shorten(&folded(&first.reasons)).into(),
                 ]
             });
         }
-        if group.len() > shown {
-            let text = format!("and {} more, for the same reason", group.len() - shown);
+        if subjects.len() > shown {
+            let text = format!("and {} more, for the same reason", subjects.len() - shown);
             rows.push(vec![Cell::painted(text, "2"), "".into()]);
         }
     }
     rows
+}
+
+/// What changes, with all files of a docker context as one.
+fn subjects(contexts: &Contexts, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<String> {
+    let mut subjects = Vec::new();
+    let mut rest = changes;
+    while let Some((first, _)) = rest.split_first() {
+        let file = contexts.file(&first.what);
+        let is_of_same = |change: &&&PlannedChange| {
+            let other = contexts.file(&change.what);
+            let same = file.as_ref().zip(other.as_ref());
+            same.is_some_and(|(one, other)| {
+                (one.name, one.directory) == (other.name, other.directory)
+            })
+        };
+        let count = rest.iter().take_while(is_of_same).count().max(1);
+        subjects.push(match (&file, itself) {
+            (Some(file), _) if count > 1 => file.of_several(count),
+            (Some(_), _) | (None, None) => contexts.named(&first.what),
+            (None, Some(host)) => without_name(&first.what, host),
+        });
+        rest = rest.get(count..).unwrap_or_default();
+    }
+    subjects
 }
 
 /// Reasons that say the same of many files say it once.
