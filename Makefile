@@ -5,7 +5,7 @@ BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')
 PROGRAM = $(BUILT)/debug/dtls-deploy
 LAB = tests/lab/lab
 
-.PHONY: all lab lab-down test vagrant-test unit fuzz faults equivalent fmt lint deny bench compare scale release package docs prepare
+.PHONY: all lab lab-down test vagrant-test unit fuzz faults equivalent fmt lint deny bench compare scale release package reproduce lint-packaging docs prepare
 
 all:
 	cargo build
@@ -60,7 +60,8 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 	shellcheck -x tests/lab/lab tests/lab/selftest tests/lab/provision tests/run tests/prepare .ci/run
 	shellcheck -x tests/vagrant/run tests/vagrant/*.sh
-	shellcheck packaging/deb docs/build src/cli/completions.bash
+	shellcheck -x packaging/deb packaging/archive packaging/sbom packaging/release packaging/reproduce
+	shellcheck packaging/lint-ansible docs/build src/cli/completions.bash
 	cat crates/node/src/prelude/base.sh crates/node/src/prelude/[!b]*.sh | shellcheck -s sh -e SC2154,SC2015,SC2088,SC3013 -
 	shellcheck tests/faults/shim.sh tests/e2e/key_types/try.sh
 	shellcheck benches/lab benches/compare.d/contenders/bash-steps benches/compare.d/contenders/bash-batched benches/scale.d/systemctl
@@ -83,11 +84,27 @@ scale: prepare
 	benches/scale $(SCALE)
 
 release:
-	cargo build --release --locked
+	packaging/release
 
-# The Debian package, from a release build.
+# The packages of a release with their bill of materials and checksums; needs
+# cargo-cyclonedx.
 package: release
+	rm -rf target/package
 	packaging/deb $(BUILT)/release/dtls-deploy target/package
+	packaging/archive $(BUILT)/release/dtls-deploy target/package
+	packaging/sbom $(BUILT)/release/dtls-deploy target/package
+	cd target/package && sha256sum -- dtls-deploy* >SHA256SUMS
+
+# Two release builds of the commit, compared.
+reproduce:
+	packaging/reproduce
+
+# The collection and the jobs for CI; needs ansible-lint and check-jsonschema.
+lint-packaging:
+	packaging/lint-ansible
+	check-jsonschema --builtin-schema vendor.github-actions packaging/github/action.yml
+	check-jsonschema --builtin-schema vendor.github-workflows packaging/github/workflow.yml
+	check-jsonschema --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci packaging/gitlab/dtls-deploy.yml
 
 # The site of docs/, in target/site.
 docs: prepare

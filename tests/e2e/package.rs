@@ -61,6 +61,9 @@ fn the_package_is_all_that_a_controller_needs() {
         "./usr/share/dtls-deploy/playbooks/rotate-ca.yaml",
         "./usr/share/dtls-deploy/prometheus/alerts.yaml",
         "./usr/share/dtls-deploy/grafana/dashboard.json",
+        "./usr/share/dtls-deploy/ansible/galaxy.yml",
+        "./usr/share/dtls-deploy/github/action.yml",
+        "./usr/share/dtls-deploy/gitlab/dtls-deploy.yml",
     ] {
         assert!(contents.contains(file), "{file} is not in\n{contents}");
     }

@@ -12,6 +12,7 @@
     clippy::indexing_slicing
 )]
 
+mod ci;
 mod docs;
 mod fuzz;
 mod inventory_hostile;

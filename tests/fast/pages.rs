@@ -103,10 +103,6 @@ fn commands_in_pages_are_command_lines() {
                 .map(|block| (path.clone(), (*block).to_owned())),
         );
     }
-    for path in files_in("examples/ci", ".yml") {
-        let text = read(&path);
-        texts.push((path, text));
-    }
     let mut count = 0;
     for (path, text) in texts {
         for words in text.lines().filter_map(command_of) {
@@ -156,75 +152,6 @@ fn inventories_in_pages_are_inventories() {
         }
     }
     assert!(count >= 3, "{count}");
-}
-
-/// Those of CI are for programs that are not here: they are YAML at least, with
-/// the schedule, the turn-taking and the commands that they are about.
-#[test]
-fn jobs_for_ci_are_yaml() {
-    const READ: &str = r"
-import json, sys, yaml
-print(json.dumps([yaml.load(open(name), yaml.BaseLoader) for name in sys.argv[1:]]))
-";
-    let paths = files_in("examples/ci", ".yml");
-    assert_eq!(paths.len(), 2);
-    let output = Command::new("python3")
-        .args(["-c", READ])
-        .args(&paths)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let jobs: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let (github, gitlab) = (&jobs[0], &jobs[1]["rotate-docker-certificates"]);
-    let commands = |keys: &str| {
-        [
-            format!("dtls-deploy rotate inventory.yaml --ssh-config \"{keys}/config\" --wait 30m"),
-            format!("dtls-deploy status inventory.yaml --ssh-config \"{keys}/config\""),
-        ]
-    };
-    assert_eq!(gitlab["script"], serde_json::json!(commands("$KEYS")));
-    assert_eq!(
-        gitlab["after_script"],
-        serde_json::json!(["rm -rf \"$KEYS\""])
-    );
-    assert_eq!(gitlab["interruptible"], "false");
-    assert_eq!(github["on"]["schedule"][0]["cron"], "23 3 * * *");
-    assert_eq!(github["concurrency"]["cancel-in-progress"], "false");
-    let steps = github["jobs"]["rotate"]["steps"].as_array().unwrap();
-    let rotate = steps.iter().find(|step| step["name"] == "Rotate").unwrap();
-    assert_eq!(
-        rotate["run"].as_str().unwrap().trim(),
-        commands("$RUNNER_TEMP/rotate-keys").join("\n")
-    );
-    let end = steps.last().unwrap();
-    assert_eq!(end["if"], "always()");
-    assert_eq!(end["run"], "rm -rf \"$RUNNER_TEMP/rotate-keys\"");
-    // A stranger's inventory is planned, and nothing more.
-    let plan = |inventory: &str, keys: &str| {
-        format!(
-            "dtls-deploy {inventory} --ssh-config \"{keys}/config\" --check --exit-code --untrusted"
-        )
-    };
-    let proposed = &jobs[1]["plan-docker-certificates"];
-    assert_eq!(
-        proposed["script"],
-        serde_json::json!([plan("inventory.yaml", "$KEYS")])
-    );
-    assert_eq!(proposed["before_script"], gitlab["before_script"]);
-    let steps = github["jobs"]["plan"]["steps"].as_array().unwrap();
-    let step = steps.iter().find(|step| step["name"] == "Plan").unwrap();
-    let command = plan("proposed/inventory.yaml", "$RUNNER_TEMP/plan-keys");
-    assert!(step["run"].as_str().unwrap().contains(&command));
-    // An account that outlives the job keeps its own keys.
-    for path in &paths {
-        let text = read(path);
-        let mut lines = text.lines().map(str::trim);
-        assert!(!lines.any(|line| !line.starts_with('#') && line.contains("~/.ssh")));
-    }
 }
 
 /// The name that a heading has as the target of a link.
