@@ -36,5 +36,6 @@ mod schema;
 #[path = "../support/spelling.rs"]
 mod spelling;
 mod status_html;
+mod troubleshooting;
 mod wording;
 mod words;
