@@ -41,6 +41,8 @@ fn the_template_unit_has_the_sandbox_of_a_schedule() {
 #[test]
 fn no_unit_of_ours_dumps_core() {
     let units = [
+        "packaging/guard/dtls-deploy-guard.service",
+        "packaging/guard/dtls-deploy-guard-socket.service",
         "packaging/systemd/dtls-deploy@.service",
         "src/schedule/run.service",
         "src/schedule/failed.service",

@@ -10,9 +10,9 @@ pub fn keep(page: &str, mark: &str, made: &str, command: &str) {
     // Two tests may write one page.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("docs")
-        .join(page);
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let mut docs = crates.map(|directory| directory.join("docs"));
+    let path = docs.find(|docs| docs.is_dir()).unwrap().join(page);
     let text = std::fs::read_to_string(&path).unwrap();
     let (begin, end) = (
         format!("<!-- {mark} -->\n"),
