@@ -1,4 +1,4 @@
-# Two commands for everybody: `make lab` and `make test`. Both need cargo and
+# Two commands for everyone: `make lab` and `make test`. Both need cargo and
 # root, and install what else they need.
 
 BUILT = target/$(shell rustc -vV | sed -n 's/^host: //p')

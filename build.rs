@@ -1,7 +1,7 @@
 //! Tells the program which commit it is built from, for `--version`.
 //!
-//! Only a release is told: another commit would otherwise build everything
-//! anew all day long. `DTLS_DEPLOY_COMMIT` in the environment counts first, for
+//! Only a release gets it: another commit would otherwise build everything
+//! again all day long. `DTLS_DEPLOY_COMMIT` in the environment counts first, for
 //! builds from an archive.
 
 use std::process::Command;

@@ -220,7 +220,7 @@ fn disk(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
 }
 
 impl World<'_> {
-    /// Whether a run mends something, which is one of these changes.
+    /// Whether a run fixes something, which is one of these changes.
     fn mends(&self, host: &str, is_it: impl Fn(&Change) -> bool) -> Mending {
         let is_it = |change: &Change| change.host == host && is_it(change);
         if self.examined.plan.changes().any(is_it) {
@@ -289,7 +289,7 @@ impl Renderer for ButFailures {
     }
 }
 
-/// As after a run: what could not be looked at counts more than what was seen.
+/// As after a run: what could not be checked counts more than what was seen.
 fn exit(found: &FindingCounts, missing: &BTreeMap<String, FailureKind>) -> Exit {
     let unreachable = |kind: &FailureKind| *kind == FailureKind::Unreachable;
     if missing.values().any(|kind| !unreachable(kind)) {

@@ -74,7 +74,7 @@ pub fn main(arguments: &Arguments) -> Exit {
         Ok(lines) => {
             let mut out = std::io::stdout().lock();
             for line in lines {
-                // Whoever reads may have seen enough.
+                // The reader may have seen enough.
                 if writeln!(out, "{line}").is_err() {
                     break;
                 }

@@ -48,9 +48,9 @@ pub struct Found {
     /// The CA that follows the present one, during a rollover.
     pub next: Option<CertificateText>,
     pub holders: Vec<Holder>,
-    /// Hosts of the inventory with a role, whether or not they were to be looked at.
+    /// Hosts of the inventory with a role, whether or not they were to be checked.
     pub inventory_hosts: usize,
-    /// Hosts that were looked at, or were to be, and whether they answered.
+    /// Hosts that were checked, or were to be, and whether they answered.
     pub hosts: Vec<(String, bool)>,
     pub exit: Exit,
 }
@@ -181,7 +181,7 @@ fn sort(certificates: &mut [CertificateStatus]) {
     });
 }
 
-/// As after a run: what could not be looked at counts more than what was seen.
+/// As after a run: what could not be checked counts more than what was seen.
 fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> Exit {
     let unreachable = |kind: &FailureKind| *kind == FailureKind::Unreachable;
     if missing.values().any(|kind| !unreachable(kind)) {

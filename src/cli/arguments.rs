@@ -78,7 +78,7 @@ pub(super) struct Locking {
     pub(super) agent_program: Option<PathBuf>,
 }
 
-/// What everything takes that can be looked at beforehand.
+/// What everything takes that can be checked beforehand.
 #[derive(Debug, Args)]
 pub(super) struct Checking {
     /// Show what would change, and change nothing

@@ -23,7 +23,7 @@ pub(super) enum Book {
     Rotate(Renewals),
     File(PathBuf),
     /// Something is done with the CA alone; which hosts there are, and how they
-    /// are looked at, is as with deploy.yaml.
+    /// are checked, is as with deploy.yaml.
     Authority(Task),
     /// The shipped rotate-ca.yaml, with what the command line asked for.
     Rotation {

@@ -12,7 +12,7 @@ use clap_complete::env::{CompleteEnv, Shells};
 use super::Cli;
 use run::Exit;
 
-/// Set by the shell's lines. Not clap's own `COMPLETE`, which somebody may use
+/// Set by the shell's lines. Not clap's own `COMPLETE`, which someone may use
 /// for something else.
 const VARIABLE: &str = "DTLS_DEPLOY_COMPLETE";
 const NAME: &str = "dtls-deploy";

@@ -101,7 +101,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         reports.error(ErrorKind::Usage, "write the inventory", message, &error);
         return Exit::Usage;
     }
-    // What does not load is of no use to anybody.
+    // What does not load is of no use to anyone.
     if let Err(exit) = load_inventory(&file, &Common::default(), &reports) {
         let _ = std::fs::remove_file(&file);
         return exit;

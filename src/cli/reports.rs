@@ -18,7 +18,7 @@ use run::report::{self, Several, Style, Verbosity};
 
 /// Whom a run reports to.
 pub(super) struct Reports {
-    /// Everybody.
+    /// Everyone.
     pub(super) all: Events,
     /// Programs and the log alone, for what people are shown in another form.
     machine: Events,

@@ -145,7 +145,7 @@ pub(super) fn run(
             }
         }
     });
-    // A prompt that nobody answers must not keep the program from ending.
+    // A prompt that no one answers must not keep the program from ending.
     runtime.shutdown_background();
     found.restore();
     let exit = result.unwrap_or_else(|error| {
@@ -233,7 +233,7 @@ pub(super) fn listen(
     Ok(())
 }
 
-/// Looks at the nodes that a shipped playbook concerns; nothing is changed, so
+/// Checks the nodes that a shipped playbook concerns; nothing is changed, so
 /// that an interruption just ends it.
 pub(super) fn look<T>(
     path: &Path,
@@ -262,7 +262,7 @@ pub(super) fn look<T>(
         events: &reports.all,
     });
     let found = runtime.block_on(interrupt.or(looking));
-    // A prompt that nobody answers must not keep the program from ending.
+    // A prompt that no one answers must not keep the program from ending.
     runtime.shutdown_background();
     terminal.restore();
     found.ok_or(Exit::Interrupted)
@@ -308,7 +308,7 @@ pub(super) fn load_inventory(
     }
 }
 
-/// Keys under a passphrase are asked for where there is somebody to ask.
+/// Keys under a passphrase are asked for where there is someone to ask.
 pub(super) fn ssh_context(
     common: &Common,
     changes: bool,
@@ -332,7 +332,7 @@ pub(super) fn ssh_context(
     let Some(file) = &common.ssh_config else {
         return Ok(context);
     };
-    // `ssh -G` would refuse it for every host anew.
+    // `ssh -G` would refuse it for every host again.
     if let Err(error) = file::read(file, LARGEST_SSH_CONFIG) {
         let message = format!("--ssh-config: {} cannot be read", file.display());
         reports.error(

@@ -134,7 +134,7 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         facts.expand(&format!("{directory}/{}", files.key)),
     );
     if facts.regular(&path).is_none() && facts.regular(&key).is_none() {
-        // Nothing was ever there, or it was taken away: deploy makes it.
+        // Nothing was ever there, or it was removed: deploy makes it.
         let delivered = world.authority.ledger.delivered(&host.holder(), role);
         if delivered.is_none() || !keeps_record(facts) {
             return;

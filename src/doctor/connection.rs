@@ -1,4 +1,4 @@
-//! Hosts that could not be looked at: SSH, sudo, the shell there.
+//! Hosts that could not be checked: SSH, sudo, the shell there.
 
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};

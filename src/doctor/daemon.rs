@@ -1,7 +1,7 @@
 //! The daemon's unit and its daemon.json: what keeps dockerd from running as
-//! deployed, or lets in more than those who hold a certificate.
+//! deployed, or accepts more than those who hold a certificate.
 //!
-//! What deploy itself refuses (a syntax error, a drop-in that overrides ours) is said by
+//! What deploy itself refuses (a syntax error, a drop-in that overrides ours) is reported by
 //! [`super::deploy`]. Pure.
 
 use serde_json::{Map, Value};
@@ -67,7 +67,7 @@ fn json(
         findings.add_mended(found, world.mends_file(name, path));
         findings.covers(name, path);
     };
-    // What the file says is mended in the file, what flags say in our drop-in.
+    // What the file says is fixed in the file, what flags say in our drop-in.
     let own = unit::path(host);
     let place = if settings.mode.is_some() {
         daemon_json::PATH

@@ -1,6 +1,6 @@
 //! What a run would say and do: refusals and drift, in the plan's own words.
 //!
-//! Refusals come before and drift after everything else, so that what is said already is not said
+//! Refusals come before and drift after everything else, so that what is reported already is not reported
 //! again.
 
 use std::collections::BTreeSet;
@@ -73,7 +73,7 @@ fn topic(about: About, kind: &RefusalKind) -> Topic {
     }
 }
 
-/// What a run would change, and nobody has spoken of yet.
+/// What a run would change, and no one has spoken of yet.
 pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
     let changes = &world.examined.changes;
     for host in &world.inventory.hosts {

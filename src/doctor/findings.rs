@@ -7,7 +7,7 @@ use base::event::{Finding, FindingCounts, Severity, Topic};
 /// What deploy would do about a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mending {
-    /// The next one mends it.
+    /// The next one fixes it.
     Now,
     /// It would, if it did not refuse the host for another reason, or keep a client as it is
     /// because of a daemon.
@@ -52,7 +52,7 @@ impl Findings {
         }
     }
 
-    /// One that deploy may mend.
+    /// One that deploy may fix.
     pub(super) fn add_mended(&mut self, mut finding: Finding, mending: Mending) {
         match mending {
             Mending::Now => finding.mended_by_deploy = true,
@@ -64,7 +64,7 @@ impl Findings {
         self.add(finding);
     }
 
-    /// Something was looked at, and there is nothing to say.
+    /// Something was checked, and there is nothing to say.
     pub(super) fn fine(&mut self, host: &str, topic: Topic, what: impl Into<String>) {
         self.fine.push((host.to_owned(), topic, what.into()));
     }

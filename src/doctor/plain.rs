@@ -1,5 +1,5 @@
 //! Plain TCP: every place that makes dockerd, or systemd for it, listen without
-//! TLS. Whoever reaches such a port is root on the node.
+//! TLS. Anyone who reaches such a port is root on the node.
 
 use super::World;
 use super::daemon::Settings;

@@ -1,5 +1,5 @@
 //! The way from every client to every daemon: names, ports, what answers, and
-//! whether the client's own certificate is let in.
+//! whether the client's own certificate is accepted.
 //!
 //! Looking and judging are apart: [`judge`] is pure.
 
@@ -26,7 +26,7 @@ use run::verify::{Expectations, foreign_authorities, own_certificate};
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Connections under way at one time.
 const AT_ONCE: usize = 64;
-/// What keeps a daemon from listening, and is said of it already.
+/// What keeps a daemon from listening, and is reported of it already.
 const CAUSES: [Topic; 4] = [Topic::Docker, Topic::Unit, Topic::DaemonJson, Topic::Listen];
 /// What makes it answer otherwise than it should.
 const FAULTS: [Topic; 3] = [Topic::DaemonJson, Topic::PlainTcp, Topic::Certificate];
@@ -109,7 +109,7 @@ async fn look(world: &World<'_>, client: &Host, daemon: &Host) -> Seen {
 pub(super) enum Judged {
     Fine,
     Found(Finding),
-    /// From something that is said already.
+    /// From something that is reported already.
     Follows,
 }
 
@@ -130,7 +130,7 @@ pub(super) fn judge(
     }
     let is_good = match seen {
         Seen::Open => true,
-        // What is declared is said once, of the daemon.
+        // What is declared is reported once, of the daemon.
         Seen::Answered(Answer::Served(_), _) => daemon.settings.daemon_mode == DaemonMode::Tls,
         Seen::Answered(answer, _) => !matches!(
             answer,

@@ -2,7 +2,7 @@
 //!
 //! It is a file that only root reads, encrypted with a key of this machine where systemd can do
 //! that (systemd 250, systemd-creds(1)). The unit hands it to the runs in memory, under
-//! `$CREDENTIALS_DIRECTORY`, and to nobody else.
+//! `$CREDENTIALS_DIRECTORY`, and to no one else.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;

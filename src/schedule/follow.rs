@@ -50,7 +50,7 @@ pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, S
     if status.success() {
         return Ok(Ending::fine());
     }
-    // Of a unit that has failed systemd keeps how. Where somebody stopped it,
+    // Of a unit that has failed systemd keeps how. Where someone stopped it,
     // its last step is still under way.
     let shown = loop {
         let shown = systemd::show(unit)?;
@@ -69,7 +69,7 @@ pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, S
     })
 }
 
-/// What is said of a unit from now on, by itself and by systemd.
+/// What is reported of a unit from now on, by itself and by systemd.
 struct Log<'a> {
     unit: &'a str,
     /// After which entry the next lines are; `None`: no journal.

@@ -5,7 +5,7 @@
 //! status, run-now, remove <── what was installed: /etc/dtls-deploy/schedule/NAME
 //! ```
 //!
-//! All of it happens on the machine that shall run the schedule, as root.
+//! All of it happens on the machine that will run the schedule, as root.
 
 mod account;
 mod credential;

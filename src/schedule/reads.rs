@@ -1,6 +1,6 @@
 //! Which files of this machine the runs of a schedule read.
 //!
-//! The runs act on all of them with nobody watching.
+//! The runs act on all of them with no one watching.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ impl Reads {
     }
 }
 
-/// A configuration and, because ssh asks nobody about a file of `-F`, what it
+/// A configuration and, because ssh asks no one about a file of `-F`, what it
 /// includes. A pattern stands for all that is in its directory.
 fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), ScheduleError> {
     account.check(path)?;
@@ -311,7 +311,7 @@ clients: {hosts: {c: }}
             }
         }
         assert!(tried >= 4 * FILES.len(), "{tried}");
-        // Nobody adds a file of variables either.
+        // No one adds a file of variables either.
         let root = scene();
         spoil(
             "everyone adds to its directory",

@@ -174,7 +174,7 @@ fn render<T: Serialize>(template: &str, values: &T) -> Result<String, ScheduleEr
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     let mut text = environment.render_str(template, Serde(values))?;
-    // Jinja takes away the newline at the end of a template.
+    // Jinja removes the newline at the end of a template.
     text.push('\n');
     Ok(text)
 }

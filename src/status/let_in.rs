@@ -1,4 +1,4 @@
-//! What is revoked and let in all the same.
+//! What is revoked and accepted all the same.
 
 use super::World;
 use super::rows::remembered;
@@ -7,7 +7,7 @@ use inventory::Inventory;
 use pki::Role;
 use plan::revoked;
 
-/// Those that are revoked, and that somebody lets in all the same.
+/// Those that are revoked, and that someone accepts all the same.
 pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
     revoked::revoked(&world.authority, world.now)
         .filter_map(|(entry, revocation)| {

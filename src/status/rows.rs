@@ -364,7 +364,7 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
     }
 }
 
-/// Those that are good, and that nobody in the inventory is known to hold.
+/// Those that are good, and that no one in the inventory is known to hold.
 fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
     let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
         .into_iter()

@@ -21,7 +21,7 @@ const AT_ONCE: usize = 64;
 /// Clients that are tried, one after the other, until one gets through.
 const CLIENTS: usize = 3;
 
-/// One row for every daemon that somebody can look at.
+/// One row for every daemon that can be checked.
 pub(super) async fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
     let rows = listed.daemons().map(|daemon| one(world, daemon));
     futures::stream::iter(rows)

@@ -237,7 +237,7 @@ fn passwords_are_asked_for_once_for_all_hosts() {
     assert_eq!(run.stdout.matches("SSH password:").count(), 1);
     assert!(!run.stdout.contains("Tr0ub4dor"), "{}", said(&run));
 
-    // Without a terminal there is nobody to ask, and that is said at once.
+    // Without a terminal there is no one to ask, and that is reported at once.
     let mut command = std::process::Command::new("setsid");
     let tool = lab.tool(&[&inventory, "-K"]);
     let output = command
@@ -300,7 +300,7 @@ fn one_machine_can_be_everything() {
 #[test]
 fn the_ca_can_be_the_machine_that_runs_the_tool() {
     let lab = Lab::fresh();
-    // Not below /tmp, which is everybody's.
+    // Not below /tmp, which is everyone's.
     let kept = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let directory = kept.path().join("authority").display().to_string();
     let inventory = lab.file(
@@ -318,7 +318,7 @@ fn the_ca_can_be_the_machine_that_runs_the_tool() {
     assert!(kept.contains("ENCRYPTED PRIVATE KEY"));
 }
 
-/// Nobody's root: an operator on the CA's machine whose sudo wants a password.
+/// No one's root: an operator on the CA's machine whose sudo wants a password.
 #[test]
 fn the_local_ca_is_reached_through_sudo() {
     let lab = Lab::fresh();

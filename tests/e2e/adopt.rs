@@ -246,7 +246,7 @@ fn an_unencrypted_key_is_put_under_a_passphrase_where_it_lies() {
         &format!("{modulus} -in /home/ubuntu/.docker/ca-key.pem"),
     );
     // Without openssl the daemon shows it by what it serves, the client by being
-    // let in.
+    // accepted.
     for node in ["node1", "node3"] {
         lab.exec(node, "mv /usr/bin/openssl /usr/bin/openssl.away");
     }

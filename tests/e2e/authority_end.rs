@@ -137,7 +137,7 @@ fn an_expired_ca_is_replaced_and_a_changed_passphrase_is_named() {
     ] {
         assert!(run.stdout.contains(text), "{text}: {}", said(&run));
     }
-    // Somebody gave its key another passphrase meanwhile.
+    // Someone gave its key another passphrase meanwhile.
     let wrong = lab.secret("wrong", "another one\n");
     let run = lab.run(&["rotate", "--ca", &inventory, "--ca-passphrase-file", &wrong]);
     assert_eq!(run.code, 4, "{}", said(&run));
@@ -149,7 +149,7 @@ fn an_expired_ca_is_replaced_and_a_changed_passphrase_is_named() {
     lab.exec("node2", "test ! -e /etc/dtls-deploy/ca/next/ca.pem");
     assert_eq!(lab.invocation(), started);
 
-    // What rotate does by itself where it is told to.
+    // What rotate does by itself where it is configured to.
     let run = lab.deploy(&[&["rotate", &inventory][..], &AUTO].concat());
     println!("{}", run.stdout);
     for text in [

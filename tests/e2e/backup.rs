@@ -83,7 +83,7 @@ fn a_backup_restores_the_ca_on_an_empty_node() {
     ]);
 }
 
-/// The older pair is valid: it is said, and it stays until it is due.
+/// The older pair is valid: it is reported, and it stays until it is due.
 #[test]
 fn a_node_that_went_back_to_a_backup_keeps_working() {
     let lab = Lab::fresh();

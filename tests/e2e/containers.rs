@@ -86,7 +86,7 @@ fn containers_are_not_stopped_without_a_word() {
     let inventory = lab.inventory("");
     let before = (state(&lab), process(&lab));
 
-    // Nobody to ask.
+    // No one to ask.
     let run = lab.run(&[&inventory]);
     assert_eq!(run.code, 8, "{}{}", run.stdout, run.stderr);
     assert!(
@@ -398,7 +398,7 @@ fn what_stops_is_counted_when_daemon_json_goes() {
     }
 }
 
-/// Whoever is at a terminal agrees to what is shown; a script is not asked.
+/// A user at a terminal agrees to what is shown; a script is not asked.
 #[test]
 fn a_plan_is_agreed_to_on_a_terminal() {
     let lab = Lab::fresh();

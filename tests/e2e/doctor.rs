@@ -1,5 +1,5 @@
 //! `doctor`: a dozen things are broken at once, and each is named on its host,
-//! and nothing else; what deploy is said to mend, it mends.
+//! and nothing else; what doctor expects deploy to fix, it fixes.
 
 use serde_json::Value;
 
@@ -86,7 +86,7 @@ fn summary(findings: &[Value]) -> Vec<String> {
 }
 
 fn break_clients_and_ca(lab: &Lab) {
-    // An open key, somebody else's certificate, a name that leads elsewhere, and
+    // An open key, someone else's certificate, a name that leads elsewhere, and
     // a firewall.
     lab.exec(
         "node1",
@@ -190,7 +190,7 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
         assert!(said.contains(words), "{words}: {said}");
     }
 
-    // What deploy is said to mend, it mends, with a diff.
+    // What doctor expects deploy to fix, it fixes, with a diff.
     lab.exec("node1", "iptables -D OUTPUT 1");
     let limit = ["--limit", "node1,node4"];
     let run = lab.deploy(&[&inventory, "--diff", limit[0], limit[1]]);
@@ -210,7 +210,7 @@ fn a_dozen_things_at_once_are_named_and_nothing_else() {
     let found = doctor(&lab, &[&inventory, limit[0], limit[1]], 0);
     assert_eq!(found, Vec::<Value>::new());
 
-    // Without sudo on the CA's node little can be said, and that is said.
+    // Without sudo on the CA's node little can be said, and that is reported.
     lab.exec(
         "node2",
         "rm -f /etc/sudoers.d/*; deluser -q ubuntu sudo 2>/dev/null; true",

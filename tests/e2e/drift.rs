@@ -1,4 +1,4 @@
-//! What somebody changed since, or what time changed: found and mended, and
+//! What someone changed since, or what time changed: found and fixed, and
 //! nothing else touched.
 
 use crate::lab::{Lab, openssl};

@@ -1,7 +1,7 @@
 //! Inventories that mean the same, and every command: same exit code, same words.
 //!
 //! A sequence of commands is carried out twice, on fresh nodes: with an inventory that is
-//! spelt plainly, and with one that is spelt anew for each command. `SEED=` repeats a run;
+//! spelt plainly, and with one that is spelt again for each command. `SEED=` repeats a run;
 //! the ignored test goes on for `MINUTES=` (15).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -269,7 +269,7 @@ impl World<'_> {
     }
 }
 
-/// Every command twice; what differs is said with what repeats it.
+/// Every command twice; what differs is reported with what repeats it.
 fn same_words(world: &mut World<'_>, number: u64, commands: &[&str]) {
     let mut random = Random::new(number);
     let named = random.one_in(2);

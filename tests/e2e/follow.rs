@@ -69,7 +69,7 @@ fn the_address_of_a_daemon_that_is_refused_is_not_written() {
     assert_eq!(files(&lab), before);
     reaches(&lab, "node3");
 
-    // Nor that of one that nobody reaches.
+    // Nor that of one that no one reaches.
     let typo = inventory(&lab, "", "").replace("10.0.0.12", "10.0.0.99");
     let text = std::fs::read_to_string(&typo).unwrap();
     let typo = lab.file("typo.yaml", &text.replace("10.0.0.12", "10.0.0.99"));

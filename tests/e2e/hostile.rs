@@ -1,6 +1,6 @@
 //! An account that means harm, on a client that it shares with others: it changes, links
 //! and stops whatever is its own while every command runs. Nothing outside of its home
-//! changes, nobody else's key is readable to it, and the daemons are served.
+//! changes, no one else's key is readable to it, and the daemons are served.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

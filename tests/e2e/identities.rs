@@ -1,5 +1,5 @@
 //! `dtls_identities`: two people on one client, each with a certificate that
-//! works for that account and is readable for nobody else.
+//! works for that account and is readable for no one else.
 
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ fn row<'a>(rows: &'a [Value], identity: &str, source: &str) -> &'a Value {
 fn people_on_one_client_have_certificates_of_their_own() {
     let lab = Lab::fresh();
     let inventory = lab.inventory(TWO);
-    // Nobody is made, and nothing is written where it would be somebody else's.
+    // No one is made, and nothing is written where it would be someone else's.
     lab.exec("node1", "useradd -m alice; useradd -m eve");
     let run = lab.run(&[&inventory]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
@@ -98,7 +98,7 @@ fn people_on_one_client_have_certificates_of_their_own() {
         ""
     );
 
-    // What is as it should be is left alone, and listed.
+    // What is as it should be is left unchanged, and listed.
     let again = lab.deploy(&[&inventory, "--check", "--exit-code"]);
     assert!(
         again.stdout.contains("Nothing to change."),
@@ -130,7 +130,7 @@ fn people_on_one_client_have_certificates_of_their_own() {
     let (works, said) = lab.try_exec_as("node1", "alice", "docker --context node3 version");
     assert!(works, "{said}");
 
-    // One is taken away, the other is not declared any more.
+    // One is removed, the other is not declared any more.
     let inventory =
         lab.inventory("dtls_identities:\n  alice: {owner: alice, context: true, absent: true}");
     let run = lab.deploy(&[&inventory]);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Lab, Run};
 
-/// A run that a test looks at while it works.
+/// A run that a test watches while it works.
 pub struct Running {
     child: Child,
     seen: std::sync::mpsc::Receiver<Vec<u8>>,

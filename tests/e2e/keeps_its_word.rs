@@ -127,7 +127,7 @@ fn what_was_revoked_comes_back_only_by_name() {
     assert_eq!(promised, 0, "{}", said(&doctor));
     assert!(!is_let_in(&lab));
 
-    // By name it does, as somebody may have no newer backup.
+    // By name it does, as someone may have no newer backup.
     let run = lab.deploy(&[&[one.as_str()][..], &named].concat());
     assert!(
         said(&run).contains("is trusted again in place of the newer CN=test CA 2"),
@@ -137,7 +137,7 @@ fn what_was_revoked_comes_back_only_by_name() {
     assert!(is_let_in(&lab));
 }
 
-/// A CA node replaced by an empty machine: a new CA would cut off whoever is not reached.
+/// A CA node replaced by an empty machine: a new CA would cut off clients that are not reached.
 #[test]
 fn a_lost_ca_is_not_replaced_without_a_word() {
     let lab = Lab::fresh();
@@ -160,7 +160,7 @@ fn a_lost_ca_is_not_replaced_without_a_word() {
     let run = lab.deploy(&[&inventory]);
     assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
 
-    // The ledger alone says that there was one, whoever answers.
+    // The ledger alone says that there was one, no matter what answers.
     lab.exec("node2", &format!("rm {CA}/ca.pem {CA}/ca-key.pem"));
     let listed = ["its ledger lists 2 certificates"];
     refused(&lab, &[&inventory, "--check"], &listed);
@@ -260,7 +260,7 @@ fn a_key_that_has_arrived_leaves_the_ca_node() {
     );
 }
 
-/// Somebody restarts the daemon and touches daemon.json: one reload, and no more.
+/// Someone restarts the daemon and touches daemon.json: one reload, and no more.
 #[test]
 fn live_restore_converges_whoever_restarted_the_daemon() {
     let lab = Lab::fresh();
@@ -296,7 +296,7 @@ fn a_rollover_that_ends_well_is_fine_in_the_history() {
 }
 
 /// The node is rebooted, in good order, while docker restarts with its new files: it comes up with
-/// the old ones, and nobody says that they could not be put back.
+/// the old ones, and no one says that they could not be put back.
 #[test]
 fn an_orderly_reboot_in_the_middle_is_undone_and_said_so() {
     let lab = Lab::fresh();
@@ -355,7 +355,7 @@ fn other_names_leave_nothing_behind() {
         let run = lab.deploy(&[&inventory, "-e", &variables]);
         assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
     }
-    // The inventory says something else again, and nobody has deployed it.
+    // The inventory says something else again, and no one has deployed it.
     lab.deploy(&["remove", &inventory]);
     assert_eq!(lab.exec("node3", DAEMON_FILES), untouched);
     assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");

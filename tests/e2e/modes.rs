@@ -1,4 +1,4 @@
-//! Whom a daemon lets in, and where that is written: the guides' modes.
+//! Whom a daemon accepts, and where that is written: the guides' modes.
 
 use crate::lab::Lab;
 
@@ -56,7 +56,7 @@ fn settings_move_between_daemon_json_and_the_command_line() {
     a_shell_is_told(&lab, &as_flags);
     assert!(without_certificate(&lab).starts_with("000"));
 
-    // The other way round, and back: nothing is said twice.
+    // The other way round, and back: nothing is reported twice.
     let in_file = lab.inventory("dtls_daemon_dir: /etc/docker/keys\n");
     lab.deploy(&[&in_file]);
     assert!(
@@ -74,7 +74,7 @@ fn settings_move_between_daemon_json_and_the_command_line() {
         !lab.exec("node3", "cat /etc/docker/daemon.json")
             .contains("tls")
     );
-    // Taken away, nothing of it stays.
+    // Removed, nothing of it stays.
     lab.deploy(&["remove", &as_flags]);
     assert!(
         !lab.exec("node3", "ps -o args= -C dockerd").contains("tls"),
@@ -209,7 +209,7 @@ fn every_kind_of_client_gets_from_every_kind_of_daemon_what_the_two_modes_say() 
         );
     }
     // The last client is of mode tls, whatever its ca.pem holds: the CLI wants the
-    // file and does not look at it. With tlsverify it does.
+    // file and does not check it. With tlsverify it does.
     lab.exec_as("node1", "ubuntu", "mkdir other && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=other -keyout /dev/null -out other/ca.pem 2>/dev/null && mkdir none");
     let with = |directory: &str, flag: &str| {
         let command =
@@ -266,7 +266,7 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
         run.stdout
     );
 
-    // Names that lead nowhere are said and not counted; one that leads to somebody
+    // Names that lead nowhere are said and not counted; one that leads to someone
     // else is a failure.
     let own =
         lab.inventory("dtls_own_addresses: true\ndtls_extra_sans: [\"DNS:nowhere.example.com\"]\n");

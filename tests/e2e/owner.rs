@@ -42,7 +42,7 @@ fn a_daemon_of_another_inventory_is_left_alone_until_it_is_taken_over() {
 
     lab.deploy(&[&second, "-e", "dtls_take_over=true"]);
     assert!(lab.exec("node3", state).contains("inventory second.yaml\n"));
-    // From now on it is the other way round, and nobody has to say it again.
+    // From now on it is the other way round, and no one has to say it again.
     lab.deploy(&[&second]);
     assert_eq!(lab.run(&["remove", &first]).code, 4);
     lab.deploy(&["remove", &second]);

@@ -135,7 +135,7 @@ fn the_package_is_all_that_a_controller_needs() {
     let (started, _) = lab.try_exec("node1", "systemctl start dtls-deploy@other.service");
     assert!(!started);
 
-    // Taken away, all but what is the operator's.
+    // Removed, all but what is the operator's.
     lab.exec(
         "node1",
         "dpkg --purge dtls-deploy

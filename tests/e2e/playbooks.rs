@@ -98,7 +98,7 @@ fn a_command_that_fails_stops_its_host_alone() {
   tasks:
     - command: {argv: [touch, /tmp/later]}
 ";
-    // As long as nobody says that half of them may fail, nothing comes after it.
+    // As long as no one says that half of them may fail, nothing comes after it.
     let strict = lab.file(
         "strict.yaml",
         &text.replace("  max_fail_percentage: 50\n", ""),

@@ -14,7 +14,7 @@ fn state(lab: &Lab, node: &str) -> String {
     )
 }
 
-/// Deploys to a node where something is amiss.
+/// Deploys to a node where something is wrong.
 fn refused(lab: &Lab, inventory: &str, said: &[&str]) -> Run {
     let before = state(lab, "node3");
     let run = lab.run(&[inventory]);
@@ -26,7 +26,7 @@ fn refused(lab: &Lab, inventory: &str, said: &[&str]) -> Run {
     run
 }
 
-/// Debian's `127.0.1.1 HOSTNAME`: dockerd would come up where nobody reaches it.
+/// Debian's `127.0.1.1 HOSTNAME`: dockerd would come up where no one reaches it.
 #[test]
 fn a_listen_name_that_is_loopback_on_the_node_is_refused() {
     let lab = Lab::fresh();

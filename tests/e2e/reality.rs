@@ -136,7 +136,7 @@ fn a_drop_in_that_cannot_be_read_and_may_win_is_refused() {
     assert_eq!(data_root(&lab), "/srv/docker");
 }
 
-/// Words of the command line that nobody touches but the operator, and `hosts`.
+/// Words of the command line that no one touches but the operator, and `hosts`.
 #[test]
 fn sockets_in_daemon_json_go_on_and_come_back() {
     let lab = Lab::fresh();
@@ -220,7 +220,7 @@ fn a_later_edit_of_a_drop_in_takes_effect() {
         "{}",
         again.stdout
     );
-    // One who edits ours has the last word there, and is told what has none.
+    // One who edits ours has the last word there, and the output names what has none.
     lab.exec(
         "node3",
         &format!("sed -i 's/later/mine/' {DROP_INS}/zz-tls.conf; systemctl daemon-reload"),
@@ -344,7 +344,7 @@ fn a_daemon_that_only_its_socket_starts_is_refused() {
     );
     let check = lab.run(&[&inventory, "--check"]);
     assert_eq!(check.code, 4, "{}{}", check.stdout, check.stderr);
-    // It served before somebody disabled it: `remove` has nothing against that.
+    // It served before someone disabled it: `remove` has nothing against that.
     lab.exec("node3", "systemctl enable docker.service");
     lab.deploy(&[&inventory]);
     lab.exec("node3", "systemctl disable docker.service");
@@ -381,7 +381,7 @@ fn a_restart_that_changes_more_than_it_should_is_undone() {
     let inventory = lab.inventory("");
     lab.deploy(&[&inventory]);
     let root = data_root(&lab);
-    // Systemd reads it at the next reload, and nothing that is looked at says so.
+    // Systemd reads it at the next reload, and nothing that is checked says so.
     lab.exec(
         "node3",
         "mkdir -p /run/systemd/system/docker.service.d; \

@@ -22,7 +22,7 @@ fn nothing_of_ours(lab: &Lab, node: &str) {
     assert_eq!(lab.exec(node, left), "");
 }
 
-/// The power is cut while the daemon restarts with its new files. Nobody has
+/// The power is cut while the daemon restarts with its new files. No one has
 /// confirmed them, so the node boots with the old ones.
 #[test]
 fn a_power_cut_before_the_confirmation_is_undone_at_boot() {
@@ -119,7 +119,7 @@ fn an_undo_that_fails_says_what_to_do_and_that_works_as_written() {
         "{}",
         again.stdout
     );
-    // Its cause is mended; then what was said is done.
+    // Its cause is fixed; then the reported step is done.
     lab.exec("node3", "rm /run/broken; mount -o remount,rw /etc/docker");
     let said = lab.exec_as("node3", "ubuntu", &format!("sudo sh {by_hand}"));
     assert!(said.contains("undone"), "{said}");
@@ -463,7 +463,7 @@ fn proves(stdout: &str, checks: &[&str]) {
     }
 }
 
-/// Somebody else takes the port as soon as docker leaves it.
+/// Someone else takes the port as soon as docker leaves it.
 #[test]
 fn remove_says_that_the_port_still_answers() {
     let lab = Lab::fresh();

@@ -1,4 +1,4 @@
-//! `revoke`: a lost laptop is kept out, and nobody is told that a mark does it.
+//! `revoke`: a lost laptop is rejected, and the output does not claim that a mark does it.
 
 use serde_json::Value;
 
@@ -55,7 +55,7 @@ fn revoked(lab: &Lab, inventory: &str) -> (i32, Vec<Value>) {
     (run.code, rows)
 }
 
-/// Nobody to ask, a name that nobody knows, a wrong passphrase, a look: nothing is
+/// No one to ask, a name that no one knows, a wrong passphrase, a look: nothing is
 /// changed. Gives the daemon's start.
 fn shown_and_not_done(lab: &Lab, one: &str) -> String {
     let ledger = "sha256sum /etc/dtls-deploy/ca/.ledger.jsonl";
@@ -107,7 +107,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     let one = inventory(&lab, "one.yaml", false);
     let started = shown_and_not_done(&lab, &one);
 
-    // A mark alone keeps nobody out, and says so.
+    // A mark alone rejects no one, and says so.
     let run = lab.deploy(&[
         "revoke",
         &one,
@@ -158,7 +158,7 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
     assert!(!is_let_in(&lab));
     assert_eq!(revoked(&lab, &one), (0, Vec::new()));
 
-    // A daemon that went back to its old disk lets it in again: found, and mended.
+    // A daemon that went back to its old disk lets it in again: found, and fixed.
     lab.exec(
         "node3",
         "tar -xf /root/tls.tar -C /etc/docker && systemctl restart docker",

@@ -23,7 +23,7 @@ while [ ! -e /tmp/loop-stop ]; do
 done >/tmp/loop-log
 touch /tmp/loop-ended"#;
 
-/// curl's codes while a daemon restarts: nobody listens (7), or what was begun
+/// curl's codes while a daemon restarts: no one listens (7), or what was begun
 /// is cut off (52, 55, 56, and 35 in the middle of a handshake). Whether it was
 /// an alert of TLS its text says.
 const RESTARTING: [&str; 4] = ["7", "52", "55", "56"];
@@ -88,7 +88,7 @@ fn judge_loops(lab: &Lab, restarts: std::ops::RangeInclusive<usize>) {
             let mut mixed = 0;
             for (at, code, said) in answers {
                 // The certificate was read before the set was switched and the
-                // key after: nothing was sent, and nobody rejected it.
+                // key after: nothing was sent, and no one rejected it.
                 if *code == "58" && said.to_lowercase().contains("private key") {
                     mixed += 1;
                     continue;
@@ -176,7 +176,7 @@ fn a_ca_is_replaced_and_no_client_is_rejected() {
         let count = lab.exec(node, &format!("grep -c BEGIN {bundle}"));
         assert_eq!(count, "1", "{node}");
     }
-    // Nobody goes back to what trusts the old CA.
+    // No one goes back to what trusts the old CA.
     let run = lab.run(&["rollback", &inventory]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     assert!(
@@ -190,7 +190,7 @@ fn a_ca_is_replaced_and_no_client_is_rejected() {
 
 /// Kills the run after each of its plans; a deployment in between changes
 /// nothing; the same command goes on, and at the end the CA is the new one.
-/// An account that points its own directory elsewhere holds nobody up: it can be left behind.
+/// An account that points its own directory elsewhere holds no one up: it can be left behind.
 #[test]
 fn an_account_that_spoils_its_own_files_is_let_go() {
     let lab = Lab::fresh();
@@ -335,8 +335,8 @@ fn a_node_that_is_away_or_unknown_holds_the_old_ca() {
     assert!(part.stderr.contains("--limit"), "{}", part.stderr);
 }
 
-/// Neither the command nor a schedule begins a rollover that would cut off somebody outside; and
-/// a ledger that says nothing is no ledger that says "nobody".
+/// Neither the command nor a schedule begins a rollover that would cut off someone outside; and
+/// a ledger that says nothing is no ledger that says "no one".
 #[test]
 fn a_rollover_that_would_cut_off_others_does_not_begin() {
     let lab = Lab::with_two_of_each();

@@ -1,4 +1,4 @@
-//! `rotate`: who is due gets a new certificate with a new key, and nobody else
+//! `rotate`: who is due gets a new certificate with a new key, and no one else
 //! notices.
 
 use crate::lab::{Lab, openssl};
@@ -189,7 +189,7 @@ fn kept_keys_are_not_handed_out_again() {
     assert!(is_renewed(&before[1], &seen(&lab, "node3")));
 }
 
-/// A leaked key is to be replaced: whoever asked for it once need not ask again.
+/// A leaked key is to be replaced: the user who asked for it once need not ask again.
 #[test]
 fn a_forced_rotation_that_dies_is_completed_by_the_next() {
     use std::io::{BufRead as _, BufReader};

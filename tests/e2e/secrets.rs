@@ -145,7 +145,7 @@ fn a_passphrase_in_the_environment_does_not_stay_there() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    // `lab run` becomes the tool: same process. It starts itself anew at once;
+    // `lab run` becomes the tool: same process. It starts itself again at once;
     // from then on nothing shows it.
     let pid = child.id();
     let mut after = 0;
@@ -162,7 +162,7 @@ fn a_passphrase_in_the_environment_does_not_stay_there() {
     assert!(after > 10, "the run was looked at {after} times");
 }
 
-/// `cat key cert >ca.pem`: whoever looks at the CA names it, and nobody is given the key.
+/// `cat key cert >ca.pem`: every check of the CA names it, and no one is given the key.
 #[test]
 fn a_key_in_ca_pem_stays_on_the_ca_node() {
     let lab = Lab::fresh();

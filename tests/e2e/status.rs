@@ -251,7 +251,7 @@ fn what_is_wrong_is_told_apart() {
     );
     lab.deploy(&[&inventory]);
 
-    // Somebody else's, and expired.
+    // Someone else's, and expired.
     lab.exec("node3", "openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=elsewhere -days -1 -out /root/expired.pem 2>/dev/null || { openssl req -x509 -newkey rsa:2048 -nodes -keyout /root/k -subj /CN=elsewhere -days 1 -out /root/c; openssl x509 -in /root/c -signkey /root/k -days -1 -out /root/expired.pem; }");
     lab.exec("node3", "cat /root/expired.pem >/etc/docker/tls/cert.pem");
     let rows = status(&lab, &inventory, 6);

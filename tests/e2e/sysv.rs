@@ -1,5 +1,5 @@
 //! A daemon without systemd: an init script starts it, daemon.json says where it
-//! listens, and a process of the node's own undoes what nobody confirms.
+//! listens, and a process of the node's own undoes what no one confirms.
 
 use crate::lab::Lab;
 
@@ -53,7 +53,7 @@ fn an_init_script_is_as_good_as_a_unit() {
     let untouched = lab.exec("node3", FILES);
     let first = process(&lab);
 
-    // Flags that daemon.json shall have are refused, with their line.
+    // Flags that daemon.json must have are refused, with their line.
     let opts = lab.exec("node3", "cat /etc/default/docker");
     lab.exec(
         "node3",
@@ -123,7 +123,7 @@ fn an_init_script_is_as_good_as_a_unit() {
     );
     assert_eq!(inherited, "0\n/dev/null\n0");
 
-    // A rotation restarts it, and one that somebody has stopped is started.
+    // A rotation restarts it, and one that someone has stopped is started.
     lab.exec("node3", "service docker stop");
     let run = lab.deploy(&["rotate", "--force", &inventory]);
     assert!(

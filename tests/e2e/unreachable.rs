@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::interrupt::{Running, slow_restart};
 use crate::lab::Lab;
 
-/// A wrong account is wrong everywhere: nobody is told of other hosts.
+/// A wrong account is wrong everywhere: the hint names no other hosts.
 #[test]
 fn an_account_that_no_node_knows_is_said_of_each_and_nothing_is_changed() {
     let lab = Lab::fresh();
@@ -154,7 +154,7 @@ fn a_connection_lost_in_a_change_has_an_unknown_outcome_and_the_node_finishes_al
     );
     assert!(said.contains("run again"), "{said}");
     assert!(said.contains("changed node1"), "the others go on: {said}");
-    // Nobody directs it any more: a look alone says so, and the next run
+    // No one directs it any more: a look alone says so, and the next run
     // settles it before it plans.
     let armed = "ls /var/lib/dtls-deploy/armed/*/pending 2>/dev/null || true";
     if !lab.exec("node3", armed).is_empty() {

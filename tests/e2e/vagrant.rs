@@ -71,7 +71,7 @@ fn the_inventory_for_vagrant_is_deployed_through_its_ssh_config() {
     );
     lab.deploy(&["status", inventory, "--ssh-config", &config, "-e", keys]);
 
-    // A file that is not there is said once, before anything is connected to.
+    // A file that is not there is reported once, before anything is connected to.
     let missing = lab.run(&["verify", inventory, "--ssh-config", "/nowhere"]);
     assert_eq!(missing.code, 2, "{}", missing.stderr);
     assert!(

@@ -60,7 +60,7 @@ fn hosts_that_only_the_ssh_configuration_knows() {
 #[test]
 fn a_bastion_named_in_the_inventory() {
     let lab = Lab::fresh();
-    // From the controller itself node3 lets nobody in.
+    // From the controller itself node3 lets no one in.
     lab.exec(
         "node3",
         "printf 'Match Address 10.0.0.1\n  DenyUsers *\n' >/etc/ssh/sshd_config.d/deny.conf; systemctl restart ssh",

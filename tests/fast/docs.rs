@@ -1,5 +1,5 @@
 //! Pages that are made from the program: stale ones fail here.
-//! `UPDATE_DOCS=1 cargo test --test fast docs::` writes them anew.
+//! `UPDATE_DOCS=1 cargo test --test fast docs::` writes them again.
 
 use std::fmt::Write as _;
 use std::path::Path;

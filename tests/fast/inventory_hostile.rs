@@ -1,4 +1,4 @@
-//! Values that somebody hopes will be executed, and inventories that are no
+//! Values that someone hopes will be executed, and inventories that are no
 //! inventories: refused, or taken byte for byte; never a crash.
 
 use std::collections::BTreeMap;

@@ -31,7 +31,7 @@ fn as_nobody(program: &Path) -> Command {
     command
 }
 
-/// A directory that everybody may enter, with copies of our programs.
+/// A directory that everyone may enter, with copies of our programs.
 struct Place(tempfile::TempDir);
 
 impl Place {
@@ -166,7 +166,7 @@ fn the_agent_is_closed_to_its_account() {
 fn the_controller_is_closed_to_its_account_and_finds_itself() {
     let place = Place::new();
     fs::remove_file(place.at("dtls-deploy-agent")).unwrap();
-    // Whoever connects waits for its greeting.
+    // Anyone who connects waits for its greeting.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let inventory = format!(

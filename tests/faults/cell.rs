@@ -109,7 +109,7 @@ pub fn record_looking(lab: &Lab, scenario: Scenario, turn: usize) -> Vec<String>
     node.seen()
 }
 
-/// What happens on a node that nobody talks to any more.
+/// What happens on a node that no one talks to any more.
 pub type Alone = fn(&Node<'_>) -> Result<(), String>;
 
 /// What the run itself came to.
@@ -119,7 +119,7 @@ struct Faulted {
     broken: Vec<String>,
 }
 
-/// A run that meets the fault, until the node has settled and is mended.
+/// A run that meets the fault, until the node has settled and is fixed.
 fn meet(
     node: &Node<'_>,
     scenario: Scenario,
@@ -202,7 +202,7 @@ fn converge(lab: &Lab, inventory: &str, broken: &mut Vec<String>) {
     }
 }
 
-/// The one identity or the other, whole, and everybody let in who was.
+/// The one identity or the other, whole, and everyone accepted who was.
 fn compare(
     scenario: Scenario,
     (before, after, last): (&Seen, &Seen, &Seen),

@@ -2,7 +2,7 @@
 //!
 //! Comes in: a run that stands still at a step, because the shim has asked.
 //! Goes out: the same run going on (or not) with the fault in place; and, once
-//! the run has ended, the nodes mended as an operator would mend them.
+//! the run has ended, the nodes fixed as an operator would fix them.
 
 use std::process::Child;
 
@@ -72,7 +72,7 @@ impl Fault {
                     ));
                 }
             }
-            // On top of what is there: a mount through which somebody writes
+            // On top of what is there: a mount through which someone writes
             // cannot be made read-only, and the step itself may be doing so.
             Self::ReadOnly => {
                 for directory in scenario.directories() {
@@ -141,7 +141,7 @@ pub fn unmount(node: &Node<'_>, scenario: Scenario) {
     }
 }
 
-/// The node does by itself what it would do if it were left alone: a script
+/// The node does by itself what it would do without any help: a script
 /// under way ends, and a timer that is armed runs out. The timer is not waited
 /// for; what it starts is started now.
 pub fn settle(node: &Node<'_>) -> Result<(), String> {

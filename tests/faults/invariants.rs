@@ -1,4 +1,4 @@
-//! What has to hold after every fault, looked at without the program under
+//! What has to hold after every fault, checked without the program under
 //! test: by openssl, docker, curl and the files themselves.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub struct Seen {
     pub files: Files,
     /// SHA-256 of the certificate that dockerd serves; none: it does not listen.
     pub served: Option<String>,
-    /// docker on the client, with the client's files, is let in.
+    /// docker on the client, with the client's files, is accepted.
     pub is_let_in: bool,
     pub socket_answers: bool,
 }

@@ -63,7 +63,7 @@ impl Bench {
         self.turn
     }
 
-    /// All steps of a scenario: a turn that adds and one that takes away have
+    /// All steps of a scenario: a turn that adds and one that removes have
     /// the same. Those that only look are every node's and every scenario's:
     /// they are taken once.
     pub fn steps(&mut self, scenario: Scenario) -> Vec<Step> {
@@ -97,7 +97,7 @@ impl Bench {
             outcome = self.try_once(scenario, fault, step);
         }
         if !outcome.broken.is_empty() {
-            // The next cell shall not pay for this one.
+            // The next cell must not pay for this one.
             self.lab.control(&["reset"]);
             self.begin();
             if fault.needs_small_file_systems() {

@@ -199,7 +199,7 @@ impl Node<'_> {
         }
     }
 
-    /// Packets to and from the node are dropped, both ways, and nobody is told.
+    /// Packets to and from the node are dropped, both ways, without an answer.
     pub fn connected(&self, is_connected: bool) {
         let state = self.lab.state("");
         let name = Path::new(&state).file_name().unwrap().to_str().unwrap();

@@ -16,7 +16,7 @@ pub enum Scenario {
     First,
     /// A client's new certificate, in its directory and in its context.
     Client,
-    /// The CA node's part in a rotation, its program pushed anew.
+    /// The CA node's part in a rotation, its program pushed again.
     Authority,
 }
 
@@ -62,7 +62,7 @@ impl Scenario {
             "dtls_extra_sans: ['DNS:turn{turn}.example']\ndtls_confirm_within: 20\ndtls_client_env: [profile, context]\n"
         );
         if self == Self::Client {
-            // One turn's difference shall not reach the daemon.
+            // One turn's difference must not reach the daemon.
             variables = variables.replace(&format!("turn{turn}"), "client");
             if is_odd {
                 let path = lab.inventory(&variables);

@@ -124,9 +124,9 @@ const DEAD: [Dead; 7] = [
 enum Dead {
     /// Nothing listens.
     Closed,
-    /// Somebody listens, and says nothing.
+    /// Someone listens, and says nothing.
     Stopped,
-    /// Whoever logs in gets a shell that never answers.
+    /// Anyone who logs in gets a shell that never answers.
     HangingShell,
 }
 
@@ -270,7 +270,7 @@ impl Fleet {
     }
 
     /// What was started in sessions on nodes and still runs: shells and what
-    /// they started, whoever its parent is by now.
+    /// they started, no matter what its parent is by now.
     fn left_on_nodes(&self) -> Vec<String> {
         let mark = format!("FLEET={}", self.sshd.dir.path().display());
         let processes = fs::read_dir("/proc").unwrap();

@@ -144,7 +144,7 @@ fn a_name_that_is_no_run_leads_nowhere(shell: &[&str]) {
     }
 }
 
-/// Whoever undoes a change restarts docker, and docker's start comes after the
+/// The process that undoes a change restarts docker, and docker's start comes after the
 /// unit that undoes it at boot: that one must not wait in its turn.
 fn at_boot_nothing_waits_for_an_undo_that_is_under_way(shell: &[&str]) {
     let state = tempfile::tempdir().unwrap();

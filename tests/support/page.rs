@@ -1,5 +1,5 @@
 //! A part of a page that a test makes, between two marks that name it: compared
-//! with what the test found, or, with `UPDATE_DOCS` set, written anew.
+//! with what the test found, or, with `UPDATE_DOCS` set, written again.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};

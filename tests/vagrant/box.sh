@@ -72,7 +72,7 @@ UNIT
         ln -sf /dev/null "$root/etc/systemd/system/$unit" || return 1
     done
     # systemd would otherwise take the first boot for one after an upgrade, and build the databases of
-    # hardware, users and messages anew: minutes of emulation.
+    # hardware, users and messages again: minutes of emulation.
     touch "$root/etc/.updated" "$root/var/.updated" || return 1
     rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin || return 1
 }

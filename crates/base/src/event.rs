@@ -136,7 +136,7 @@ pub enum Event {
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
-    /// Something that `doctor` has looked at and found fine.
+    /// Something that `doctor` has checked and found fine.
     Checked {
         host: String,
         topic: Topic,
@@ -301,11 +301,11 @@ pub enum FailureKind {
     Failed,
     /// A change was begun, and its outcome is not known.
     Unknown,
-    /// A change failed and could not be undone: look at this host now.
+    /// A change failed and could not be undone: check this host now.
     UndoFailed,
 }
 
-/// One check of who is let in.
+/// One check of who is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// The node it was tried from.
@@ -323,9 +323,9 @@ pub struct Proof {
 pub enum Check {
     /// The client's own certificate is accepted.
     Accepted,
-    /// The client shows no certificate, as its mode says, and is let in.
+    /// The client shows no certificate, as its mode says, and is accepted.
     LetInWithout,
-    /// The client shows no certificate, as its mode says, and is kept out.
+    /// The client shows no certificate, as its mode says, and is rejected.
     KeptOut,
     /// The served certificate is the issued one, of the right CA and name.
     Served,
@@ -333,11 +333,11 @@ pub enum Check {
     Authorities,
     /// The same under another name or address of the certificate.
     Name,
-    /// Without a certificate nobody is let in.
+    /// Without a certificate no one is accepted.
     NoCertificate,
-    /// Everybody is let in, as the inventory declares.
+    /// Everyone is accepted, as the inventory declares.
     Open,
-    /// Nor with one of a CA that nobody knows.
+    /// Nor with one of a CA that no one knows.
     MadeUp,
     /// Plain HTTP is refused on the TLS port.
     PlainHttp,
@@ -406,13 +406,13 @@ pub enum Verdict {
     /// Not a pass, and counted with those that are not proved.
     Unreachable,
     Failed,
-    /// A name of a certificate that leads nowhere from here, and that nobody has
+    /// A name of a certificate that leads nowhere from here, and that no one has
     /// to use: said, and not counted.
     NotReached,
 }
 
 impl Verdict {
-    /// Whether everything is as it shall be, as far as this says.
+    /// Whether everything is as it must be, as far as this says.
     #[must_use]
     pub const fn is_fine(self) -> bool {
         matches!(self, Self::Proved | Self::NotReached)
@@ -471,7 +471,7 @@ pub struct Sample {
     pub tried: usize,
     /// All that there are.
     pub all: usize,
-    /// Daemons at which nobody tries whether others are refused.
+    /// Daemons at which no one tries whether others are refused.
     pub without_refusals: Vec<String>,
 }
 
@@ -495,7 +495,7 @@ impl Renderer for Aside {
 }
 
 impl Events {
-    /// Events that are kept until somebody takes them.
+    /// Events that are kept until someone takes them.
     #[must_use]
     pub fn aside() -> (Self, Aside) {
         let aside = Aside::default();

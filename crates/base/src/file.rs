@@ -109,7 +109,7 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, FileFault> {
 }
 
 /// Reads a text whose path leads out of the directory that it names by no
-/// link: a file that may be part of somebody's change.
+/// link: a file that may be part of someone's change.
 pub fn read_in_place(path: &Path, limit: u64) -> Result<String, FileFault> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().ok_or(FileFault::Missing)?;
@@ -350,7 +350,7 @@ impl Beneath {
     }
 }
 
-/// Nothing is opened that somebody could notice.
+/// Nothing is opened that someone could notice.
 fn path_only() -> OFlags {
     OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }

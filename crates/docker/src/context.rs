@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::tls::ClientMode;
 
-/// What marks a context as ours, so that nobody else's is overwritten.
+/// What marks a context as ours, so that no one else's is overwritten.
 const DESCRIPTION: &str = "mutual TLS, kept by dtls-deploy";
 
 /// Who keeps a context.

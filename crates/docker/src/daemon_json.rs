@@ -18,7 +18,7 @@ pub struct Merged {
     pub hosts: Vec<String>,
 }
 
-/// Where dockerd shall listen, for a daemon whose listeners stand in daemon.json.
+/// Where dockerd must listen, for a daemon whose listeners stand in daemon.json.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening<'a> {
     /// `tcp://…` addresses.
@@ -29,7 +29,7 @@ pub struct Listening<'a> {
 
 pub(super) const LIVE_RESTORE: &str = "live-restore";
 
-/// What dockerd listens on when nothing is said.
+/// What dockerd listens on if nothing is set.
 const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,7 +69,7 @@ pub fn merge_with_hosts(
     rewrite(old, &tls::settings(mode, paths), Some(listening))
 }
 
-/// Takes every TLS setting out, whoever has set it: with the same flags on the
+/// Takes every TLS setting out, no matter who has set it: with the same flags on the
 /// command line dockerd would not start.
 pub fn without_tls(old: Option<&[u8]>) -> Result<Merged, DaemonJsonError> {
     rewrite(old, &[], None)
@@ -174,7 +174,7 @@ pub fn mode_of(text: &str) -> Option<DaemonMode> {
     let is = |name: &str| settings.get(name).and_then(Value::as_bool);
     match (is("tls"), is("tlsverify")) {
         (_, Some(true)) | (Some(true), None) => Some(DaemonMode::TlsVerify),
-        // moby, cmd/dockerd: whatever is said of tlsverify turns TLS on.
+        // moby, cmd/dockerd: any value of tlsverify turns TLS on.
         (Some(true) | None, Some(false)) => Some(DaemonMode::Tls),
         _ => None,
     }

@@ -187,7 +187,7 @@ fn taken_away(shell: Shell, name: &str) -> String {
     }
 }
 
-/// One word of a shell; `~/` in front becomes the home of whoever reads it.
+/// One word of a shell; `~/` in front becomes the home of the account that reads it.
 fn word(shell: Shell, text: &str) -> String {
     if let Some(rest) = text.strip_prefix("~/") {
         return format!("\"$HOME\"/{}", word(shell, rest));

@@ -1,7 +1,7 @@
 //! What Docker itself defines: daemon.json, the unit's command line, contexts
 //! and the environment of the CLI.
 //!
-//! Pure functions from what is there to what shall be there, called by the
+//! Pure functions from what is there to what must be there, called by the
 //! modules while they plan; nothing here reads or writes a file.
 
 pub mod context;

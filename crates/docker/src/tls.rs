@@ -1,4 +1,4 @@
-//! How a daemon is told to speak TLS: which mode, with which files, and whether
+//! How a daemon is configured to speak TLS: which mode, with which files, and whether
 //! daemon.json or the command line says so; and what a client checks and shows.
 //!
 //! Both: docs.docker.com/reference/cli/dockerd; what the modes do:
@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-/// The paths that dockerd is told to read.
+/// The paths that dockerd is configured to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsPaths {
     pub ca: String,
@@ -14,12 +14,12 @@ pub struct TlsPaths {
     pub key: String,
 }
 
-/// Whom a daemon lets in.
+/// Whom a daemon accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DaemonMode {
     /// Holders of a certificate of the CA.
     TlsVerify,
-    /// Everybody who can connect; the daemon's own certificate shows clients
+    /// Everyone who can connect; the daemon's own certificate shows clients
     /// whom they talk to, and that is all.
     Tls,
 }
@@ -31,9 +31,9 @@ pub enum ClientMode {
     TlsVerify,
     /// It checks the daemon and shows nothing.
     TlsVerifyCa,
-    /// It shows a certificate to whoever answers.
+    /// It shows a certificate to anyone who answers.
     TlsCert,
-    /// Neither: the connection is encrypted, nobody knows to whom.
+    /// Neither: the connection is encrypted, no one knows to whom.
     Tls,
 }
 
@@ -132,7 +132,7 @@ pub fn mode_of(arguments: &[String]) -> Option<DaemonMode> {
     };
     match (is("--tls"), is("--tlsverify")) {
         (_, Some(true)) => Some(DaemonMode::TlsVerify),
-        // moby, cmd/dockerd: whatever is said of tlsverify turns TLS on.
+        // moby, cmd/dockerd: any value of tlsverify turns TLS on.
         (Some(true), _) | (None, Some(false)) => Some(DaemonMode::Tls),
         _ => None,
     }

@@ -292,7 +292,7 @@ fn windows(resolved: &Resolved, context: &mut Context) {
         .error(place, message, "this says so", Some(help));
 }
 
-/// An inventory of a stranger's does not look at the machine that reads it.
+/// An inventory of a stranger's reads nothing of the machine that reads it.
 fn this_machine(resolved: &Resolved, context: &mut Context) {
     if !context.environment.untrusted || resolved.host.connection.kind != ConnectionKind::Local {
         return;

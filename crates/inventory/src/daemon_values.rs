@@ -4,7 +4,7 @@ use super::generic::one_of;
 use docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 
 one_of! {
-    /// Whom a daemon lets in.
+    /// Whom a daemon accepts.
     DaemonModeName: DaemonMode, "tlsverify or tls",
     "tlsverify" => DaemonMode::TlsVerify, "tls" => DaemonMode::Tls
 }

@@ -125,7 +125,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
     }
     if let Some(span) = vault_in(&assigned.node) {
         if !is_read(name) {
-            // It is somebody else's, and nobody here needs it.
+            // It is someone else's, and no one here needs it.
             return;
         }
         context.problems.error(
@@ -210,7 +210,7 @@ fn is_read(name: &str) -> bool {
             .any(|(refused, _)| *refused == name)
 }
 
-/// `dtls_` in any spelling that somebody may have meant it by.
+/// `dtls_` in any spelling that someone may have meant it by.
 fn is_ours(name: &str) -> bool {
     let start: String = name
         .chars()

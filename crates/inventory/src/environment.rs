@@ -1,6 +1,6 @@
 //! What reading an inventory needs from the outside: home, name, files.
 //!
-//! Passed in by whoever calls [`super::load`], so that a test chooses them;
+//! Passed in by the caller of [`super::load`], so that a test chooses them;
 //! [`Environment::of_process`] is what the program uses.
 
 use std::collections::BTreeMap;

@@ -44,14 +44,14 @@ pub struct Host {
     pub variables: Map<String, Value>,
 }
 
-/// Somebody on a client host who has a certificate of his own.
+/// Someone on a client host who has a certificate of his own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub name: String,
-    /// The account that the files have to belong to; none: whoever owns the
+    /// The account that the files have to belong to; none: the account that owns the
     /// directory.
     pub owner: Option<String>,
-    /// Its files are taken away.
+    /// Its files are removed.
     pub absent: bool,
 }
 
@@ -128,7 +128,7 @@ impl Host {
         })
     }
 
-    /// Its files are taken away.
+    /// Its files are removed.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         self.identity
@@ -136,13 +136,13 @@ impl Host {
             .is_some_and(|identity| identity.absent)
     }
 
-    /// The account that the files have to belong to, where that is said.
+    /// The account that the files have to belong to, if that is set.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.identity.as_ref()?.owner.as_deref()
     }
 
-    /// Where the docker command line of whoever uses the certificate keeps its
+    /// Where the docker command line of the account that uses the certificate keeps its
     /// contexts, wherever the certificate is.
     #[must_use]
     pub fn cli_directory(&self) -> String {
@@ -165,7 +165,7 @@ pub fn identity_of(holder: &str) -> Option<&str> {
     holder.split_once(AT).map(|(name, _)| name)
 }
 
-/// How to reach a host and how to become somebody else there.
+/// How to reach a host and how to become someone else there.
 #[derive(Debug, Clone)]
 pub struct Connection {
     pub kind: ConnectionKind,

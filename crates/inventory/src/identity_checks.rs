@@ -1,4 +1,4 @@
-//! What only shows when a client's identities are looked at together, and with
+//! What only shows when a client's identities are checked together, and with
 //! what else lies on their host: two of them in one directory, contexts of one
 //! account that would be two identities', names and lives that cannot be.
 

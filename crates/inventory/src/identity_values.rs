@@ -26,7 +26,7 @@ pub struct WrittenIdentity {
     pub renew_before: Option<RenewBefore>,
     /// The owner gets a docker context for each daemon.
     pub context: bool,
-    /// Its files are taken away.
+    /// Its files are removed.
     pub absent: bool,
 }
 
@@ -155,7 +155,7 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
     Some(found)
 }
 
-/// Where its files go: `~` is the owner's home, whoever that is.
+/// Where its files go: `~` is the owner's home, no matter who that is.
 fn directory(value: &Found, context: &mut Context) -> Option<String> {
     let text = value.line(HomeDirectory::EXPECTED, context)?;
     let account = text

@@ -210,7 +210,7 @@ optional! {
 }
 
 optional! {
-    /// How to become somebody else.
+    /// How to become someone else.
     Becoming -> BecomeMethod, "sudo", r#"{"enum": ["sudo"]}"#, |value, context| {
         let text = value.line(Self::EXPECTED, context)?;
         match text.strip_prefix("ansible.builtin.").unwrap_or(text) {

@@ -20,7 +20,7 @@ const TREES: [&str; 65] = [
     "/run",
     "/sbin",
     "/sys",
-    // Everybody's, and emptied: any account can make there what was gone.
+    // Everyone's, and emptied: any account can make there what was gone.
     "/tmp",
     "/etc/NetworkManager",
     "/etc/alternatives",

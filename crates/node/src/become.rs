@@ -274,7 +274,7 @@ async fn collect(
     let read = async {
         let mut kept = Vec::new();
         let more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        // How the connection ended, if it did, is said by `exit`.
+        // How the connection ended, if it did, is reported by `exit`.
         let _ = stdout.take(more).read_to_end(&mut kept).await;
         if kept.len() > limit {
             return Err(ConnectionError::OutputTooLarge {

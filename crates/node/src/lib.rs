@@ -92,7 +92,7 @@ pub trait Connection: Send + Sync + Debug {
     }
 
     /// How long logging in took, once there was a connection; none where
-    /// nobody logs in.
+    /// no one logs in.
     fn login_took(&self) -> Option<Duration> {
         None
     }

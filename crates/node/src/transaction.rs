@@ -5,7 +5,7 @@
 //! itself. After a restart the old set is kept until `confirm` or `undo`, which the controller
 //! chooses once it has seen the daemon answer. If neither comes in time, a timer on the node undoes
 //! the change, and when the power is cut before that, a unit that runs before docker at the next
-//! boot; whoever renames the marker first wins. Without systemd a process takes the timer's place,
+//! boot; the process that renames the marker first wins. Without systemd a process takes the timer's place,
 //! and there is no such unit.
 
 mod parts;
@@ -27,7 +27,7 @@ use base::shell::quote;
 /// containers before it ends.
 const RESTART_SECONDS: &str = "90";
 
-/// What shall happen on one node, all of it or nothing.
+/// What will happen on one node, all of it or nothing.
 #[derive(Debug, Default)]
 pub struct Transaction {
     pub files: Vec<StagedFile>,

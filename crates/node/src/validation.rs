@@ -6,7 +6,7 @@
 use super::facts::STATE;
 use super::script::call;
 
-/// What dockerd shall be asked.
+/// What dockerd is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validation {
     /// As systemd will start it.

@@ -21,7 +21,7 @@ use crate::key_error::KeyFileError;
 use base::secret::Secret;
 
 impl Session {
-    /// Everything is looked at before anything is written.
+    /// Everything is checked before anything is written.
     pub(crate) fn adopt_authority(
         &mut self,
         files: Option<&AuthorityFiles>,
@@ -193,7 +193,7 @@ impl Session {
     }
 }
 
-/// Whether this program can issue with it, now, and everybody would accept it.
+/// Whether this program can issue with it, now, and everyone would accept it.
 fn check(bundle: &Bundle, key: PrivateKey, now: OffsetDateTime) -> Result<(), Failure> {
     let own = own_certificate(bundle, &key)?;
     Chain::whole(bundle.certificates())?.check_dates(now)?;

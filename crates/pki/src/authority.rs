@@ -107,7 +107,7 @@ impl Authority {
     }
 
     /// An authority that exists. Its certificate and key must belong together,
-    /// and its name must be one that leaves can repeat; dates are looked at
+    /// and its name must be one that leaves can repeat; dates are checked
     /// when something is issued.
     pub fn open(certificate: Certificate, key: PrivateKey) -> Result<Self, AuthorityError> {
         let subject = || certificate.subject().to_owned();
@@ -197,7 +197,7 @@ impl Authority {
     }
 
     /// rcgen keeps one value for each attribute type and encodes the issuer
-    /// anew; a name it cannot reproduce is found here, by a certificate that
+    /// again; a name it cannot reproduce is found here, by a certificate that
     /// is thrown away, rather than at the first handshake.
     fn check_name(&self) -> Result<(), AuthorityError> {
         let mut trial = CertificateParams::default();

@@ -56,7 +56,7 @@ impl Session {
         {
             return Err(KeyFileError::NotEncrypted.into());
         }
-        // A backup without it would be of a CA that nobody trusts any more soon.
+        // A backup without it would be of a CA that no one trusts any more soon.
         if self
             .store
             .read(&format!("{NEXT}/{CA_CERTIFICATE}"))?

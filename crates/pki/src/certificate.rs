@@ -74,7 +74,7 @@ impl Certificate {
             return Err(damaged("bytes follow its end".to_owned()));
         }
         // OpenSSL and Go refuse a repeated extension (RFC 5280, section 4.2);
-        // whoever reads only one of the two would see what they do not.
+        // a reader of only one of the two would see what they do not.
         parsed
             .extensions_map()
             .map_err(|error| damaged(error.to_string()))?;

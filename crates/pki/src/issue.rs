@@ -47,7 +47,7 @@ pub(crate) fn check(leaves: &[LeafRequest]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Signs with keys of the pool's, in the order asked for. `give_up` is looked at before
+/// Signs with keys of the pool's, in the order asked for. `give_up` is checked before
 /// each leaf.
 pub(crate) fn sign(
     authority: &Authority,

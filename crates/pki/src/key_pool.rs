@@ -1,7 +1,7 @@
 //! Keys that are generated before they are asked for, on the other cores.
 //!
 //! An RSA key takes a second, so that a new CA and its first leaves are waited for together and not
-//! one after the other. Keys are in memory alone; those that nobody asked for are dropped, which
+//! one after the other. Keys are in memory alone; those that no one asked for are dropped, which
 //! overwrites them.
 
 use std::collections::VecDeque;
@@ -31,9 +31,9 @@ struct State {
     /// Begun by a thread of the pool.
     begun: Vec<KeyType>,
     ready: Vec<(KeyType, Result<PrivateKey, KeyFileError>)>,
-    /// Promised to somebody who waits for one that is begun.
+    /// Promised to someone who waits for one that is begun.
     promised: Vec<KeyType>,
-    /// Whoever takes keys generates on every core by itself.
+    /// A task that takes keys generates on every core by itself.
     taken_from: bool,
 }
 
@@ -75,7 +75,7 @@ impl KeyPool {
         drop(state);
         for _ in 0..threads {
             let shared = Arc::clone(&self.shared);
-            // Where there is no thread to be had, whoever takes a key makes it.
+            // Where there is no thread to be had, the task that takes a key makes it.
             drop(thread::Builder::new().spawn(move || shared.work()));
         }
     }

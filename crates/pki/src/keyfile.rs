@@ -248,7 +248,7 @@ fn read_pkcs8(der: &[u8]) -> Result<PrivateKey, KeyFileError> {
             Err(_) => return Err(damaged),
         },
         // Version 2 of the format, with the public key, is not what OpenSSL 3.0
-        // writes or reads; one that came from elsewhere is written anew.
+        // writes or reads; one that came from elsewhere is written again.
         OID_ED25519 => {
             let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| damaged)?;
             let der = key

@@ -27,7 +27,7 @@ const PROBE: Duration = Duration::minutes(30);
 impl Session {
     /// The ledger is written first. A crash after it leaves an entry without
     /// files, which costs a leaf issued again; the other order would leave a
-    /// valid certificate of which nobody knows.
+    /// valid certificate of which no one knows.
     pub(crate) fn issue(
         &mut self,
         leaves: &[LeafRequest],

@@ -85,7 +85,7 @@ pub enum Event {
         #[serde(with = "time::serde::rfc3339")]
         at: OffsetDateTime,
     },
-    /// Nobody shall be let in with it any more.
+    /// It must not be accepted any more.
     Revoked {
         serial: String,
         #[serde(flatten)]

@@ -86,7 +86,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // The lock goes with the descriptor; what is left of the text would
-        // only be read while somebody else holds the lock.
+        // only be read while someone else holds the lock.
         let _ = self.file.set_len(0);
     }
 }

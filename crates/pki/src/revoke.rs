@@ -1,6 +1,6 @@
 //! The agent's part of `dtls-deploy revoke`: marks in the ledger.
 //!
-//! A mark keeps nobody out by itself: dockerd has no list of revoked certificates. It is what plans
+//! A mark rejects no one by itself: dockerd has no list of revoked certificates. It is what plans
 //! and `status` go by.
 
 use std::collections::BTreeSet;

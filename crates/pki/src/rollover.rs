@@ -172,7 +172,7 @@ impl Session {
     }
 
     /// Removing a file does not erase its blocks: the passphrase is what keeps
-    /// an encrypted key from whoever reads them.
+    /// an encrypted key from anyone who reads them.
     pub(crate) fn end_rollover(&mut self, destroy_old: bool) -> Result<Response, Failure> {
         if destroy_old {
             for number in self.store.names_in(RETIRED) {

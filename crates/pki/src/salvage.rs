@@ -34,7 +34,7 @@ pub fn readable(bytes: &[u8]) -> (String, usize) {
     (text, lost)
 }
 
-/// Replaces a ledger that cannot be read; one that can is left alone.
+/// Replaces a ledger that cannot be read; one that can is left unchanged.
 pub(crate) fn salvage(store: &Store, now: OffsetDateTime) -> Result<(), Failure> {
     let Some(bytes) = store.ledger_bytes()? else {
         return Ok(());

@@ -15,7 +15,7 @@ use base::secret::Secret;
 /// The label of the PEM block.
 const LABEL: &str = "DTLS-DEPLOY CA BACKUP";
 /// 128 MiB for each guess, a third of a second: a backup is opened rarely, and
-/// lies where nobody watches.
+/// lies where no one watches.
 const LOG_N: u8 = 17;
 const R: u8 = 8;
 const P: u8 = 1;

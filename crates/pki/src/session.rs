@@ -334,7 +334,7 @@ impl Session {
         Ok(Some(Bundle::read(file.expose())?.to_pem()))
     }
 
-    /// A CA file is for everybody: a key in it is on its way to every daemon.
+    /// A CA file is for everyone: a key in it is on its way to every daemon.
     pub(super) fn refuse_private_key(&self, name: &str, bundle: &Bundle) -> Result<(), Failure> {
         if !bundle.has_private_key() {
             return Ok(());
@@ -368,7 +368,7 @@ impl Session {
     }
 }
 
-/// The keys of two CAs need one passphrase: which of them it does not open is said.
+/// The keys of two CAs need one passphrase: which of them it does not open is reported.
 fn named(signer: Signer, error: &KeyFileError) -> Failure {
     let failure = Failure::from(error.clone());
     match (signer, error) {
@@ -405,7 +405,7 @@ pub(super) fn certificate_name(signer: Signer) -> String {
 }
 
 /// The first certificate of a CA file. It has to be that of the key: the plan, and
-/// whoever reads the file, takes the first one for the CA's own.
+/// a reader of the file, takes the first one for the CA's own.
 pub(crate) fn own_certificate(bundle: &Bundle, key: &PrivateKey) -> Result<Certificate, Failure> {
     let hash = key.public_key_sha256();
     let is_own = |certificate: &&Certificate| {

@@ -25,12 +25,12 @@ pub const CA_CERTIFICATE: &str = "ca.pem";
 pub const CA_SERIAL: &str = "ca.srl";
 /// The ledger.
 pub const LEDGER: &str = ".ledger.jsonl";
-/// The CA that shall follow, while a rollover is under way: `next/ca.pem` and
+/// The CA that will follow, while a rollover is under way: `next/ca.pem` and
 /// `next/ca-key.pem`.
 pub const NEXT: &str = "next";
 /// CAs that were followed by another, the oldest in `retired/1/`.
 pub const RETIRED: &str = "retired";
-/// Says that a rollover is over and that nobody has been told yet.
+/// Says that a rollover is over and that no one has been told yet.
 pub const ROLLED_OVER: &str = ".rolled-over";
 /// The lock.
 pub const LOCK: &str = ".lock";
@@ -352,7 +352,7 @@ fn many_at_once<T: Sync>(
             .chunks(all.len().div_ceil(THREADS))
             .map(|some| scope.spawn(|| some.iter().try_for_each(&work)))
             .collect();
-        // Every one has ended before the first error is told.
+        // Every one has ended before the first error is reported.
         let results: Vec<_> = running
             .into_iter()
             .map(thread::ScopedJoinHandle::join)

@@ -21,7 +21,7 @@ pub struct Authority {
     pub pem: Option<String>,
     /// SHA-256 of ca.pem as it lies on the CA node.
     pub file_sha256: Option<String>,
-    /// The CA that shall follow this one, while a rollover is under way.
+    /// The CA that will follow this one, while a rollover is under way.
     pub next: Option<Certificate>,
     /// The certificates of its file, as they are delivered.
     pub next_pem: Option<String>,
@@ -62,7 +62,7 @@ pub enum AuthorityProblem {
     /// There is nothing that another CA could follow.
     #[error("no daemon of the inventory has a certificate of the CA that would be replaced")]
     Undeployed,
-    /// Nobody knows who else holds certificates of the CA.
+    /// No one knows who else holds certificates of the CA.
     #[error(
         "the CA's ledger {0} is missing or lists no certificate: who holds certificates of this CA is not known"
     )]
@@ -103,7 +103,7 @@ impl AuthorityProblem {
 
 impl Authority {
     /// Adds what has to be known of the CA's node, whatever a run does: without
-    /// it nobody could tell whether a key on a node is the right one.
+    /// it no one could tell whether a key on a node is the right one.
     pub fn request(inventory: &Inventory, request: &mut FactRequest) {
         let settings = &inventory.ca().settings;
         let directory = &settings.ca_dir;
@@ -137,7 +137,7 @@ impl Authority {
         known.into_iter().find(|known| known.sha256() == sha256)
     }
 
-    /// Whether it can be used to look at certificates.
+    /// Whether it can be used to check certificates.
     pub(crate) fn usable(&self) -> Result<(), Refusal> {
         match &self.problem {
             Some(problem) => Err(problem.clone().into()),

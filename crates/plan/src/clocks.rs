@@ -1,4 +1,4 @@
-//! How clocks that differ are told of.
+//! How clocks that differ are reported.
 
 /// `N seconds ahead of` or `behind`.
 pub fn apart(difference: i64) -> String {

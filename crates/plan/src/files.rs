@@ -195,7 +195,7 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
-    /// Whether what is at a path may be replaced: it is what it shall be, it is a
+    /// Whether what is at a path may be replaced: it is what it must be, it is a
     /// key that this CA has issued, or it is of the kind that belongs there.
     fn check_kind(
         &self,
@@ -248,7 +248,7 @@ fn comparable<'a>(
     })
 }
 
-/// Why a path is left alone: what is there, and never its content.
+/// Why a path is left unchanged: what is there, and never its content.
 fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
     if (place, kind) == (Place::Certificates, Some(Kind::CertificatesAndKey)) {
         return Refusal::new(format!("{path} holds a private key")).hint(private_key_hint(path));

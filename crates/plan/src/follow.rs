@@ -226,7 +226,7 @@ impl Scene<'_> {
         all
     }
 
-    /// The leaf with its issuer, where that is one of this CA's: no signature is looked at
+    /// The leaf with its issuer, where that is one of this CA's: no signature is checked
     /// again for each daemon then.
     fn known(&self, leaf: Leaf) -> Leaf {
         let Leaf::This(certificate) = &leaf else {
@@ -260,7 +260,7 @@ impl Scene<'_> {
         let Some(old) = bytes.and_then(|bytes| Certificate::from_pem(bytes).ok()) else {
             return Verdict::default();
         };
-        // Nobody lets it in.
+        // No one lets it in.
         if old.not_after() <= self.planner.now || self.lacks_its_key(certificate, &old) {
             return Verdict::default();
         }
@@ -349,7 +349,7 @@ impl Scene<'_> {
         let leads = leads(content);
         self.each(scope, |host, daemon| {
             let mut verdict = Self::leads_to(host, daemon, is_free, leads);
-            // Nobody uses one that is new.
+            // No one uses one that is new.
             verdict.after.retain(|_| old.is_some());
             verdict
         })
@@ -374,7 +374,7 @@ impl Scene<'_> {
         })
     }
 
-    /// An address of this daemon is written; where it is the first one, or removed, nobody
+    /// An address of this daemon is written; where it is the first one, or removed, no one
     /// has to be asked who is not part of the run.
     fn leads_to(host: &Host, daemon: &Daemon, is_free: bool, leads: bool) -> Verdict {
         match daemon {

@@ -96,7 +96,7 @@ impl Planner<'_> {
         )))
     }
 
-    /// Refuses a daemon that nobody has set up with this program, and that serves clients of
+    /// Refuses a daemon that no one has set up with this program, and that serves clients of
     /// another CA.
     pub(super) fn check_served_authority(
         &self,
@@ -128,7 +128,7 @@ impl Planner<'_> {
         )))
     }
 
-    /// Whether somebody has asked for what another CA has to be replaced.
+    /// Whether someone has asked for what another CA has to be replaced.
     fn may_take_over(&self, host: &Host) -> bool {
         host.settings.take_over || self.allowed.new_authority || self.authority.problem.is_some()
     }

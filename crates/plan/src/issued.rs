@@ -72,7 +72,7 @@ const WORD: usize = 255;
 /// Steps of a template that makes a file's name.
 const FUEL: u64 = 1_000;
 
-/// What a template may do. The inventory may be anybody's: what it makes is bounded by the steps
+/// What a template may do. The inventory may be anyone's: what it makes is bounded by the steps
 /// times the longest word, so that nothing multiplies and nothing repeats.
 fn environment() -> minijinja::Environment<'static> {
     use minijinja::filters;

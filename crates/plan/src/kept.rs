@@ -40,7 +40,7 @@ pub enum Why {
 }
 
 impl Kept {
-    /// What is named twice is said once.
+    /// What is named twice is reported once.
     #[must_use]
     pub fn new(client: &str, mut what: Vec<String>, daemon: String, why: Why) -> Self {
         let mut said = std::collections::BTreeSet::new();

@@ -90,7 +90,7 @@ pub fn validation(
 
 /// Whether daemon.json holds only what dtls-deploy writes, and the command line nothing but
 /// listeners, TLS and containerd's socket. Asking dockerd costs two of its starts, and it has
-/// nothing to find then: key and certificate were compared, and the address was looked at.
+/// nothing to find then: key and certificate were compared, and the address was checked.
 fn has_no_setting_of_others(command_line: &[String], settings: &Map<String, Value>) -> bool {
     let is_own = |(key, value): (&String, &Value)| match key.as_str() {
         "tls" | "tlsverify" => value.is_boolean(),
@@ -114,7 +114,7 @@ pub fn listens_by_flag(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Op
 }
 
 /// What the restart may change of the running daemon, and what else it brings with it: what
-/// somebody has changed since the daemon was started.
+/// someone has changed since the daemon was started.
 #[must_use]
 pub fn changes(
     host: &Host,

@@ -225,7 +225,7 @@ impl Planner<'_> {
             .rollover
             .as_ref()
             .is_some_and(|rollover| rollover.needs_new_leaf(role));
-        // One of an expired CA cannot be had anew.
+        // One of an expired CA cannot be had again.
         let can_wait = certificate.not_after() > self.now || self.authority_expired();
         self.rolls_over && !now && is_current && can_wait
     }

@@ -1,10 +1,10 @@
-//! What the modes of clients and daemons come to, where that is not what somebody
+//! What the modes of clients and daemons come to, where that is not what someone
 //! may think.
 
 use super::Note;
 use inventory::{Host, Inventory};
 
-/// Clients that do not check whom they talk to, and clients that are not let in:
+/// Clients that do not check whom they talk to, and clients that are not accepted:
 /// both as declared.
 pub(super) fn notes(inventory: &Inventory) -> Vec<Note> {
     let holders = inventory.clients().flat_map(Host::client_holders);
@@ -14,7 +14,7 @@ pub(super) fn notes(inventory: &Inventory) -> Vec<Note> {
         .collect()
 }
 
-/// What stands before a text about somebody on the host.
+/// What stands before a text about someone on the host.
 fn whose(holder: &Host) -> String {
     match &holder.identity {
         Some(_) => format!("{}: ", holder.holder()),

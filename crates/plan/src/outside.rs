@@ -29,7 +29,7 @@ impl Outside {
 }
 
 /// Whose certificates the inventory speaks of: those that it wants, and those of
-/// identities that it has taken away, which hold nothing back.
+/// identities that it has removed, which hold nothing back.
 #[must_use]
 pub fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
     let wanted = super::leaves_of(inventory).into_iter();
@@ -63,7 +63,7 @@ pub fn outside_of(
             !entry.superseded
                 && entry.not_after > now
                 && old.contains(&entry.issuer_sha256)
-                // Nobody waits for somebody who shall be kept out.
+                // No one waits for someone who must be rejected.
                 && authority.ledger.revocation(&entry.serial).is_none()
                 && !known.contains(&(entry.host.clone(), entry.role))
         })

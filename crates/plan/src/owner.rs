@@ -1,6 +1,6 @@
 //! Whose daemon it is: the inventory that set it up.
 //!
-//! The record names a CA and where it lives, not a path on somebody's machine: an inventory may
+//! The record names a CA and where it lives, not a path on someone's machine: an inventory may
 //! have many copies.
 
 use super::launch::serves_tls;
@@ -31,8 +31,8 @@ pub fn record(inventory: &Inventory, host: &Host, authorities: &[Certificate]) -
     text
 }
 
-/// One that does not say which CA is nobody's: it was emptied or cut, and nothing
-/// could tell it from this inventory's own. The next restart writes it anew.
+/// One that does not say which CA is no one's: it was emptied or cut, and nothing
+/// could tell it from this inventory's own. The next restart writes it again.
 fn is_whole(record: &str) -> bool {
     record.ends_with('\n') && record.lines().any(|line| line.starts_with("ca "))
 }

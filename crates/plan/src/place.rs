@@ -18,7 +18,7 @@ pub enum Place {
     Profile,
     /// meta.json of a docker context.
     Context,
-    /// The CA's own files, which are told by what is in them.
+    /// The CA's own files, which are recognised by what is in them.
     Authority,
     /// What a generation puts back: its manifest says what was there.
     Kept,

@@ -1,6 +1,6 @@
 //! What a plan is: plays, hosts, batches of changes, and what is to be known of them.
 //!
-//! Made by [`super::plan`]; shown, carried out and proved by whoever has it.
+//! Made by [`super::plan`]; shown, carried out and proved by its caller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ use pki::{DeliveredLeaf, Role};
 #[derive(Debug, Default)]
 pub struct Plan {
     pub plays: Vec<PlannedPlay>,
-    /// Hosts that cannot be planned for, with the reason: they are left alone.
+    /// Hosts that cannot be planned for, with the reason: they are skipped.
     pub problems: Vec<PlanProblem>,
     pub notes: Vec<Note>,
     /// What stays on clients because of a daemon; the notes say so, too.
     pub kept: Vec<Kept>,
     /// The playbook ends in a proof.
     pub verify: bool,
-    /// Whom each holder shall trust, in PEM, while the CA is rolled over.
+    /// Whom each holder will trust, in PEM, while the CA is rolled over.
     pub bundles: BTreeMap<(String, Role), String>,
     /// Leaves that are in place, and that the CA has not heard of.
     pub arrived: Vec<DeliveredLeaf>,
@@ -28,7 +28,7 @@ pub struct Plan {
     pub authority_expired: bool,
     /// The step of the rollover that this plan is for, where it begins one or goes on with it.
     pub rollover_step: Option<u8>,
-    /// Some host was left alone because its last change is not settled: the
+    /// Some host was skipped because its last change is not settled: the
     /// run that made it may still be at work.
     pub unsettled: bool,
 }

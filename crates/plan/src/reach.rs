@@ -20,7 +20,7 @@ pub(super) enum Bundle {
     New,
 }
 
-/// A certificate that somebody shows.
+/// A certificate that someone shows.
 #[derive(Debug, Clone)]
 pub(super) enum Leaf {
     This(Box<Certificate>),
@@ -56,7 +56,7 @@ pub(super) struct Serving {
 }
 
 impl Serving {
-    /// Whether it lets in who shows this certificate, or none; `None` where that is not known.
+    /// Whether it accepts a client that shows this certificate, or none; `None` where that is not known.
     pub(super) fn accepts(&self, leaf: Option<&Leaf>) -> Option<bool> {
         match self.mode {
             None => Some(false),
@@ -95,7 +95,7 @@ pub(super) struct Known {
     pub refused: bool,
     /// It listens where the inventory says, at the latest after its change.
     pub listens: bool,
-    /// Whom the inventory wants it to let in.
+    /// Whom the inventory wants it to accept.
     pub declared: DaemonMode,
 }
 

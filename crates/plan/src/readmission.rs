@@ -1,6 +1,6 @@
 //! CAs that a node would trust again although they were replaced.
 //!
-//! dockerd has no list of revoked certificates, so that a revoked certificate is kept out only
+//! dockerd has no list of revoked certificates, so that a revoked certificate is rejected only
 //! because its CA is trusted no more.
 
 use crate::launch::launched;
@@ -28,7 +28,7 @@ fn made(authority: &Certificate) -> Date {
 }
 
 /// The certificates of a CA's files: its own first, then those beside it and the ones that
-/// shall follow.
+/// will follow.
 #[derive(Debug, Clone)]
 pub struct InForce(Vec<Certificate>);
 
@@ -62,7 +62,7 @@ impl InForce {
     }
 }
 
-/// Whom a CA lets in, as far as its ledger says: revoked ones, and how many others.
+/// Whom a CA accepts, as far as its ledger says: revoked ones, and how many others.
 fn lets_in(authority: &Authority, of: &Certificate, now: OffsetDateTime) -> Option<String> {
     let issuer = of.sha256();
     let entries = authority.ledger.entries().iter();

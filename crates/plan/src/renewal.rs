@@ -256,7 +256,7 @@ impl Planner<'_> {
         notes
     }
 
-    /// Daemons that take commands from everybody, as declared.
+    /// Daemons that take commands from everyone, as declared.
     fn open_daemons(&self) -> impl Iterator<Item = Note> {
         let daemons = self.inventory.daemons();
         daemons

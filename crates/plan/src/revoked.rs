@@ -1,7 +1,7 @@
 //! Revoked certificates: which there are, and who lets them in all the same.
 //!
 //! dockerd reads no list of revoked certificates (moby/moby, cmd/dockerd: its TLS configuration has
-//! none), so that a mark in the ledger keeps nobody out: a holder is let in until the last daemon
+//! none), so that a mark in the ledger rejects no one: a holder is accepted until the last daemon
 //! has dropped the CA that signed the certificate.
 
 use std::collections::BTreeMap;
@@ -131,7 +131,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Marks that name nobody any more. A CA that was made after the mark has not
+    /// Marks that name no one any more. A CA that was made after the mark has not
     /// signed what it is about.
     pub(super) fn note_lost_marks(&self) -> Vec<Note> {
         let Some(authority) = &self.authority.certificate else {

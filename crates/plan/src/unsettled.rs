@@ -1,4 +1,4 @@
-//! Changes of earlier runs that nobody has confirmed yet.
+//! Changes of earlier runs that no one has confirmed yet.
 
 use super::{PlanProblem, Planner, Refusal};
 use crate::playbook::{Play, Step};
@@ -15,7 +15,7 @@ pub fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), 
         .steps
         .iter()
         .any(|step| matches!(step, Step::Transaction { .. }));
-    // A proof looks on while somebody is at work.
+    // A proof looks on while someone is at work.
     let writes = play.tasks(host).any(|task| !task.module.is_proof);
     if let Some(run) = facts.undo_failed.first()
         && (changes || (writes && facts.working.contains_key(run)))

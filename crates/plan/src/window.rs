@@ -1,6 +1,6 @@
 //! Maintenance windows of a rollover that a schedule has begun.
 //!
-//! What follows from a held back restart waits, because the nodes show that the daemon is not that
+//! What follows from a postponed restart waits, because the nodes show that the daemon is not that
 //! far yet.
 
 use super::{Batch, Plan, Planner};

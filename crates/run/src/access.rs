@@ -20,7 +20,7 @@ impl Run<'_> {
     ///
     /// # Errors
     /// When the journal, the CA or its passphrase is what is missing. Hosts
-    /// that cannot be worked on are told as events, and in the exit code.
+    /// that cannot be worked on are reported as events, and in the exit code.
     pub async fn check_access(&self, needs_authority: bool) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();

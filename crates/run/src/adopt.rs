@@ -28,7 +28,7 @@ use plan::{Authority, AuthorityProblem, Refusal, leaves_of, wanted_sans};
 pub struct AdoptOptions {
     /// The CA's certificate and key on this machine.
     pub files: Option<(PathBuf, PathBuf)>,
-    /// A damaged ledger is set aside and made anew.
+    /// A damaged ledger is set aside and made again.
     pub rebuild_ledger: bool,
 }
 
@@ -196,7 +196,7 @@ impl Run<'_> {
         self.refused(STEP, error.to_string(), error.hint().map(str::to_owned))
     }
 
-    /// Whether everybody would accept what this CA is to issue for the inventory.
+    /// Whether everyone would accept what this CA is to issue for the inventory.
     fn may_issue(&self, chain: &Chain<'_>) -> Result<(), RunError> {
         let now = OffsetDateTime::now_utc();
         chain

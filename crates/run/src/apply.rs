@@ -349,7 +349,7 @@ impl Apply<'_> {
             let seen = self.serves(host, node, &serves, materials).await;
             let is_well = seen.is_ok();
             if is_well {
-                // What is left is to keep it, which no proof looks at.
+                // What is left is to keep it, which no proof checks.
                 self.in_place.restarted(&host.name);
                 drop(arrival);
             }

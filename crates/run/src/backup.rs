@@ -221,7 +221,7 @@ impl Run<'_> {
     }
 
     /// Refuses a backup of a CA that has been replaced since: what daemons and clients trust
-    /// says so. Those that cannot be reached are named; a deployment looks at them again. Gives the
+    /// says so. Those that cannot be reached are named; a deployment checks them again. Gives the
     /// CAs that followed, in PEM.
     async fn check_age(&self, content: &Content) -> Result<Vec<String>, RunError> {
         let in_force = InForce::read(

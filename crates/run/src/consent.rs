@@ -47,7 +47,7 @@ pub(super) fn described(stopping: &[(&str, Option<usize>)]) -> String {
     }
 }
 
-/// Whether somebody is there to be asked.
+/// Whether someone is there to be asked.
 pub(super) fn can_ask() -> bool {
     std::io::stdin().is_terminal()
 }
@@ -66,7 +66,7 @@ pub(super) fn question(text: &str) -> std::io::Result<bool> {
 }
 
 impl super::Run<'_> {
-    /// Ends the run at once where containers would stop and nobody can say yes.
+    /// Ends the run at once where containers would stop and no one can say yes.
     pub(super) fn refuse_unasked(&self, plan: &Plan) -> Result<(), RunError> {
         let stopping = stopping(plan);
         if stopping.is_empty() || self.options.allow_container_restart || can_ask() {

@@ -40,7 +40,7 @@ impl Run<'_> {
         };
         self.look_at_certificates(world, &mut facts).await;
         let mut about = self.playbook.limited(self.inventory).into_owned();
-        // Why nothing was done there is said.
+        // Why nothing was done there is reported.
         let is_refused = |host: &str| world.plan.problems.iter().any(|found| found.host == host);
         about.hosts.retain(|host| !is_refused(&host.name));
         let mut expectations = Expectations {
@@ -133,7 +133,7 @@ impl Run<'_> {
             if from.is_empty() {
                 from.push(own);
             }
-            // Somebody's own setting, which the plan has warned of.
+            // Someone's own setting, which the plan has warned of.
             let is_open = listens_as_declared(daemon, facts, &[]);
             let listen = daemon.settings.listen.iter().filter(|_| !is_open);
             let reached = &daemon.connection.address;

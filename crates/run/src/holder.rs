@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use node::visible;
 
 /// Who, where, since when and for how long, on which CA node. `holder` is the
-/// name of a run as [`super::run_id`] makes it; anything else is said as it is.
+/// name of a run as [`super::run_id`] makes it; anything else is reported as it is.
 pub(super) fn said(
     holder: &str,
     since: Option<OffsetDateTime>,

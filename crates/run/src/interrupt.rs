@@ -1,6 +1,6 @@
 //! Interruption: what the first Ctrl-C stops, and what it waits for.
 //!
-//! A step that has begun on a node is never cut: its script would go on there without anybody
+//! A step that has begun on a node is never cut: its script would go on there without anyone
 //! looking.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use base::event::{Event, Events};
 /// For a reader of the events, at the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether the run shall stop, and what it has begun; cheap to clone.
+/// Whether the run must stop, and what it has begun; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interrupt(Arc<Inner>);
 
@@ -62,7 +62,7 @@ impl Interrupt {
         steps.keys().cloned().collect()
     }
 
-    /// Begins a step that will be waited for; `None` once nothing shall begin.
+    /// Begins a step that will be waited for; `None` once nothing may begin.
     #[must_use]
     pub fn begin(&self, host: &str) -> Option<UnderWay> {
         let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -168,7 +168,7 @@ fn ignores_hangup() -> bool {
     })
 }
 
-/// Says it, unless whoever reads has stopped reading: the end of the program
+/// Says it, unless the reader has stopped reading: the end of the program
 /// does not wait for that.
 async fn tell(events: &Events, event: Event) {
     let events = events.clone();

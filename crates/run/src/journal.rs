@@ -97,7 +97,7 @@ impl Inner {
 }
 
 impl Journal {
-    /// None is kept, and none is looked at.
+    /// None is kept, and none is checked.
     #[must_use]
     pub const fn off() -> Self {
         Self(None)
@@ -336,7 +336,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the file again, with everything that was in it, where somebody has removed it or
+    /// Makes the file again, with everything that was in it, where someone has removed it or
     /// its directory: a run that has changed something leaves a history.
     fn make_again(&mut self) -> Answer {
         let Some(file) = &self.file else {

@@ -1,4 +1,4 @@
-//! What earlier runs have left: said at the start of a run, looked at with its
+//! What earlier runs have left: said at the start of a run, checked with its
 //! facts, and settled once the CA's lock is held.
 
 use std::collections::BTreeSet;
@@ -140,7 +140,7 @@ impl Run<'_> {
     }
 
     /// Settles what runs have left unconfirmed on the nodes. To be called with
-    /// the CA's lock held: whoever armed it would hold that if it were at work.
+    /// the CA's lock held: the run that armed it would hold that if it were at work.
     pub(super) async fn settle(&self, world: &World) -> Result<(), RunError> {
         let hosts: Vec<&Host> = self
             .hosts()

@@ -203,7 +203,7 @@ impl Run<'_> {
             let proofs = self.proved(world, materials, &in_place, program).await;
             return (outcome, proofs);
         }
-        // It is told after what was done.
+        // It is reported after what was done.
         let (aside, told) = Events::aside();
         let mut proofs = Vec::new();
         let early = async {

@@ -1,4 +1,4 @@
-//! What every command needs that looks at nodes and changes nothing.
+//! What every command needs that checks nodes and changes nothing.
 
 use time::OffsetDateTime;
 
@@ -18,7 +18,7 @@ use plan::playbook::Playbook;
 pub struct Look<'a> {
     pub run: String,
     pub inventory: &'a Inventory,
-    /// Who is looked at, with the limit in it.
+    /// Who is checked, with the limit in it.
     pub playbook: &'a Playbook,
     pub context: &'a SshContext,
     pub passwords: &'a Passwords,
@@ -57,7 +57,7 @@ impl<'a> Look<'a> {
     }
 
     /// Connections to these hosts, and what `request` asks them for besides what
-    /// the playbook does; what happens meanwhile is told to `events`.
+    /// the playbook does; what happens meanwhile is sent to `events`.
     pub async fn gather(
         &self,
         hosts: &[&Host],

@@ -93,13 +93,13 @@ impl PassphraseError {
 
 /// Takes `DTLS_CA_PASSPHRASE` out of this process's environment before
 /// anything is started, and out of /proc/PID/environ too: the program starts
-/// itself anew without the variable and with the passphrase in a pipe.
+/// itself again without the variable and with the passphrase in a pipe.
 pub fn take_from_environment() -> std::io::Result<()> {
     if let Some(descriptor) = std::env::var(DESCRIPTOR)
         .ok()
         .and_then(|text| text.parse::<u32>().ok())
     {
-        // Read to its end at once: whoever inherits the pipe finds it empty.
+        // Read to its end at once: a process that inherits the pipe finds it empty.
         let path = format!("/proc/self/fd/{descriptor}");
         let mut bytes = Vec::new();
         File::open(path)?
@@ -136,7 +136,7 @@ pub fn take_from_environment() -> std::io::Result<()> {
 /// not guessed soon; a prompt asks twice.
 ///
 /// # Errors
-/// When the source that was named has none, or there is nobody to ask.
+/// When the source that was named has none, or there is no one to ask.
 pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     let found = find(source, new)?;
     if new { strong(found) } else { Ok(found) }

@@ -1,7 +1,7 @@
 //! `dtls-deploy revoke`: certificates are marked in the ledger, and the CA that
 //! signed them is replaced.
 //!
-//! dockerd has no list of revoked certificates: the mark alone keeps nobody out.
+//! dockerd has no list of revoked certificates: the mark alone rejects no one.
 
 mod foresee;
 
@@ -208,7 +208,7 @@ impl Run<'_> {
         Ok(authority)
     }
 
-    /// Nothing is touched before somebody has said yes.
+    /// Nothing is touched before someone has said yes.
     async fn agreed(
         &self,
         world: &World,
@@ -264,7 +264,7 @@ impl Run<'_> {
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let mut authority = self.usable_authority(world)?;
-        // Something may have been issued since it was looked at.
+        // Something may have been issued since it was checked.
         if let Response::State {
             ledger: Some(text), ..
         } = self.call(agent, Request::State {}).await?
@@ -298,7 +298,7 @@ impl Run<'_> {
 }
 
 /// Leaves of a plan what this run stands by. Without a rollover none of it is
-/// carried out; where it is only looked at, what is shown are the changes of
+/// carried out; where it is only checked, what is shown are the changes of
 /// [`Run::foresee`] with the refusals of the first pass.
 fn judged(plan: &mut Plan, rolls: bool, check: bool) {
     if !rolls {

@@ -257,7 +257,7 @@ impl NodeError {
     }
 
     /// During a change: its script runs to its end on the node, whether
-    /// anybody listens or not.
+    /// anyone listens or not.
     #[must_use]
     pub fn failure_in_change(&self, host: &str, step: &str) -> Failure {
         let message = match self {

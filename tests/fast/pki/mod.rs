@@ -22,7 +22,7 @@ fn passphrase() -> Secret {
     Secret::from(PASSPHRASE.to_owned())
 }
 
-/// The first request, by a holder of the lock who waits for nobody.
+/// The first request, by a holder of the lock who waits for no one.
 fn hello(directory: &Path, holder: &str) -> Request {
     Request::Hello {
         protocol: PROTOCOL,

@@ -114,7 +114,7 @@ fn each_ca_signs_while_the_rollover_is_under_way_and_the_old_one_retires() {
     let again = certificate(ok(&mut agent, begin("lab CA", passphrase())));
     assert_eq!(again.sha256(), new.sha256());
 
-    // In the order asked for, whoever signs.
+    // In the order asked for, no matter which CA signs.
     let asked = ["a", "b", "c"]
         .into_iter()
         .zip([Signer::Next, Signer::Current, Signer::Next]);

@@ -103,7 +103,7 @@ fn whatever_is_missing_the_rest_is_removed() {
     }
 }
 
-/// Whatever a rollover has done before somebody leaves the inventory, it does nothing from then
+/// Whatever a rollover has done before someone leaves the inventory, it does nothing from then
 /// on that cuts off a client or a daemon with a certificate of the old CA: see
 /// `Rollover::cut_off`.
 #[test]
@@ -180,7 +180,7 @@ fn a_rollover_cuts_off_nobody_outside_the_inventory() {
     }
 }
 
-/// Everything of a plan and of the doctor's findings that anybody is shown.
+/// Everything of a plan and of the doctor's findings that anyone is shown.
 fn everything_shown(case: &Case) -> String {
     let plan = case.plan();
     let mut shown = case.findings();

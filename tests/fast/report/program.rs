@@ -146,7 +146,7 @@ fn usage_is_2() {
 
 const LOCAL: &str = "all:\n  vars:\n    ansible_connection: local\n    ansible_become: false\n    dtls_ca_dir: /nonexistent/ca\n  children:\n    ca:\n      hosts:\n        here:\n    daemons:\n      hosts:\n        there:\n          ansible_connection: ssh\n          ansible_host: 127.0.0.1\n          ansible_port: 1\n    clients:\n      hosts:\n        here:\n";
 
-/// Colours only where they are wanted; nothing moves where nobody looks.
+/// Colours only where they are wanted; nothing moves where no one looks.
 #[test]
 fn without_a_terminal_there_is_no_escape_sequence() {
     let directory = tempfile::tempdir().unwrap();
@@ -165,7 +165,7 @@ fn without_a_terminal_there_is_no_escape_sequence() {
     assert!(forced.stdout.contains(&0x1b), "{forced:?}");
 }
 
-/// Draws a scene with the live view; what it draws is looked at by the tests
+/// Draws a scene with the live view; what it draws is checked by the tests
 /// below, which start this one on a terminal.
 #[test]
 fn scene() {

@@ -157,7 +157,7 @@ fn an_interruption_says_what_is_done_and_what_not() {
     insta::assert_snapshot!(draw(style(Some(60), Verbosity::Normal), &events));
 }
 
-/// A node, or whoever writes to its journal, chooses names and texts.
+/// A node, or a program that writes to its journal, chooses names and texts.
 #[test]
 fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
     let hostile = "\u{1b}[2J\u{1b}]0;title\u{7}\rok: forged\n\u{9b}31m\u{202e}\u{200b}\u{8}";

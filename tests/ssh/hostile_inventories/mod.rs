@@ -49,7 +49,7 @@ fn no_secret_is_shown_on_any_way() {
                     "{kind}, {}, {command}:\n{}",
                     way.name, ended.text
                 );
-                // Of what is in a vault it is said that it is not read.
+                // Of what is in a vault it is reported that it is not read.
                 if way.is_read_with_the_inventory && *kind != "a vault" {
                     assert_eq!(ended.code, 2, "{kind}, {}, {command}", way.name);
                 }
@@ -61,7 +61,7 @@ fn no_secret_is_shown_on_any_way() {
     assert_eq!(tried, SECRETS.len() * WAYS.len() * 2);
 }
 
-/// What is said of such a file: its name, and what it should be.
+/// What is reported of such a file: its name, and what it should be.
 #[test]
 fn a_file_that_is_no_mapping_is_named() {
     let scene = Scene::new();
@@ -154,7 +154,7 @@ fn of_ssh_arguments() -> Vec<Row> {
     rows
 }
 
-/// What has no effect, and is said.
+/// What has no effect, and is reported.
 fn of_host_keys() -> Vec<Row> {
     [
         "ansible_host_key_checking: false",
@@ -194,7 +194,7 @@ fn of_key_files() -> Vec<Row> {
     ]
 }
 
-/// Files beside the inventory that stop or flood whoever reads them.
+/// Files beside the inventory that stop or flood their reader.
 fn of_files_beside() -> Vec<Row> {
     fn at(name: &'static str, prepare: fn(&Scene)) -> Row {
         row(name, "own: 1", "cannot be read|is not read").after(prepare)
@@ -287,7 +287,7 @@ fn of_names() -> Vec<Row> {
 }
 
 /// Each inventory with several commands: nothing is written or run, nothing is
-/// waited for, and what is said is said by each.
+/// waited for, and what is reported is reported by each.
 #[test]
 fn nothing_happens_because_of_an_inventory() {
     let rows = [
@@ -366,7 +366,7 @@ fn what_changes_nothing_writes_nothing() {
     assert!(scene.read("home/.ssh/known_hosts").contains("127.0.0.1"));
 }
 
-/// Every run with a weaker check of host keys says so, whoever asked for it.
+/// Every run with a weaker check of host keys says so, no matter who asked for it.
 #[test]
 fn a_weaker_check_of_host_keys_is_said() {
     let scene = Scene::with_sshd();
@@ -539,7 +539,7 @@ fn an_untrusted_inventory_names_nothing_of_this_machine() {
     assert!(ended.text.contains("ansible_connection"), "{}", ended.text);
 }
 
-/// A node that says something, which is shown to whoever trusts the inventory.
+/// A node that says something, which is shown to anyone who trusts the inventory.
 #[test]
 fn an_untrusted_inventory_shows_nothing_of_a_node() {
     let scene =

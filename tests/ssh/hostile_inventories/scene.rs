@@ -29,7 +29,7 @@ pub struct Ended {
 }
 
 impl Scene {
-    /// Hosts that nobody answers for.
+    /// Hosts that no one answers for.
     pub fn new() -> Self {
         let scene = Self {
             root: tempfile::tempdir().unwrap(),
@@ -103,7 +103,7 @@ impl Scene {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// A key that nobody accepts.
+    /// A key that no one accepts.
     pub fn key(&self, name: &str) {
         let path = self.path(name);
         ssh_support::keygen(
@@ -129,7 +129,7 @@ impl Scene {
         } else {
             "    ansible_host: 127.0.0.1\n    ansible_user: root\n"
         };
-        // Where nobody answers: within a second there is no second try.
+        // Where no one answers: within a second there is no second try.
         let patience = if self.sshd.is_some() { 20 } else { 1 };
         let address = format!("{address}    ansible_timeout: {patience}\n");
         let text = text.replacen("  vars:\n", &format!("  vars:\n{address}"), 1);

@@ -18,7 +18,7 @@ in_every_shell! {
 }
 
 const NOBODY: u32 = 65534;
-/// A daemon whose TLS files lie in nobody's directory, and its transaction.
+/// A daemon whose TLS files lie in no one's directory, and its transaction.
 fn of_nobody() -> (Fixture, Transaction) {
     let fixture = Fixture::new();
     for path in ["", "node"] {

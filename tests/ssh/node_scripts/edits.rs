@@ -1,4 +1,4 @@
-//! Somebody edits a file while a transaction is under way: the edit is kept, and nothing
+//! Someone edits a file while a transaction is under way: the edit is kept, and nothing
 //! else changes.
 
 use node::transaction::Undo;

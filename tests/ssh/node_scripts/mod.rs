@@ -1,4 +1,4 @@
-//! The scripts of a transaction in a temporary root, looked at from outside:
+//! The scripts of a transaction in a temporary root, checked from outside:
 //! what comes of a step that is done twice, and in which order bytes reach the
 //! disk. No lab is needed; root is, because scripts act as accounts.
 

@@ -9,7 +9,7 @@ in_every_shell! {
 
 const BEFORE: &str = "word\tdockerd\nword\t--data-root\nword\t/srv/x\nroot\t/srv/x\nsocket\t/run/docker.sock\nsocket\t/run/b.sock\nenabled\tenabled\nenabled\tenabled\ncontainer\tshim a\ncontainer\tshim b\n";
 
-/// What is said of a restart after which the daemon is like that.
+/// What is reported of a restart after which the daemon is like that.
 fn said(shell: &[&str], after: &str, arguments: &str) -> Option<String> {
     let fixture = Fixture::new();
     let write = |text: &str| format!("printf '%s' '{text}'");
@@ -75,7 +75,7 @@ fn a_restart_changes_listeners_and_nothing_else(shell: &[&str]) {
         None
     );
     assert_eq!(changed("container\tshim a\n", "", "kept go-on"), None);
-    // Somebody has changed the unit since: what it gives now is expected.
+    // Someone has changed the unit since: what it gives now is expected.
     let expected = "kept go-on dockerd -H tcp://a:1 --tlsverify --debug --tlscacert /x";
     let line = "word\t--data-root\nword\t/srv/x\n";
     assert_eq!(changed(line, "word\t--debug\n", expected), None);

@@ -1,5 +1,5 @@
-//! Without systemd: a process that puts the old files back when nobody confirms,
-//! and is gone when somebody does.
+//! Without systemd: a process that puts the old files back when no one confirms,
+//! and is gone when someone does.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

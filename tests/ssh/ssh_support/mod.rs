@@ -290,7 +290,7 @@ impl Drop for Sshd {
     }
 }
 
-/// Nobody's agent, an empty configuration, and `directory` as home.
+/// No one's agent, an empty configuration, and `directory` as home.
 pub fn context(directory: &Path) -> SshContext {
     let config = directory.join("ssh_config");
     if !config.exists() {
@@ -364,7 +364,7 @@ impl Agent {
             .spawn()
             .expect("ssh-agent");
         let end = Instant::now() + Duration::from_secs(5);
-        // The socket is there a moment before anybody listens on it.
+        // The socket is there a moment before anyone listens on it.
         while std::os::unix::net::UnixStream::connect(&socket).is_err() {
             assert!(Instant::now() < end, "ssh-agent does not start");
             std::thread::sleep(Duration::from_millis(5));

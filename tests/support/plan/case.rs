@@ -43,16 +43,16 @@ const INVENTORY: &str = "all:
 struct Written {
     /// An inventory of the case's own.
     inventory: Option<String>,
-    /// Variables for everybody at the deployment that the case begins with;
+    /// Variables for everyone at the deployment that the case begins with;
     /// `bare: true` leaves that deployment out.
     #[serde(default)]
     deployed_with: BTreeMap<String, Value>,
     #[serde(default)]
     bare: bool,
-    /// Variables for everybody when the plan is made.
+    /// Variables for everyone when the plan is made.
     #[serde(default)]
     variables: BTreeMap<String, Value>,
-    /// Variables for everybody at a second deployment.
+    /// Variables for everyone at a second deployment.
     #[serde(default)]
     redeployed_with: BTreeMap<String, Value>,
     /// Passes of `rotate --ca` between the deployment and what has happened since.
@@ -106,7 +106,7 @@ struct Written {
     /// The playbook is begun by a schedule: restarts keep to maintenance windows.
     #[serde(default)]
     keeps_windows: bool,
-    /// By host, what somebody did there since.
+    /// By host, what someone did there since.
     #[serde(default)]
     drift: BTreeMap<String, BTreeMap<String, Value>>,
     /// Daemons that were seen to ask for certificates of another CA.
@@ -114,7 +114,7 @@ struct Written {
     foreign_authority: Vec<String>,
     #[serde(default)]
     unreachable: BTreeSet<String>,
-    /// Whether the plan ends in a proof; not looked at unless given.
+    /// Whether the plan ends in a proof; not checked unless given.
     proof: Option<bool>,
     /// Written by `UPDATE_CASES=1`.
     #[serde(default)]

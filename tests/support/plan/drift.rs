@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::machine::{Item, Machine};
 
 impl Machine {
-    /// One entry of a case's `drift:`: a path and what somebody did there, or
+    /// One entry of a case's `drift:`: a path and what someone did there, or
     /// one of the words below.
     pub fn drift(&mut self, what: &str, value: &Value, now: i64) {
         match (what, value) {

@@ -211,7 +211,7 @@ impl World {
         running.url == url && !bundle.is_empty() && (verified || !checks) && accepted
     }
 
-    /// Each way in which somebody on the client reaches a daemon.
+    /// Each way in which someone on the client reaches a daemon.
     fn reached(&self) -> BTreeSet<(String, String)> {
         let mut reached = BTreeSet::new();
         for daemon in ["one", "two"] {
@@ -239,7 +239,7 @@ impl World {
             if self.connects(daemon, &url, checks, &directory) {
                 reached.insert((daemon.to_owned(), "the profile".to_owned()));
             }
-            // Programs that are told where the files are.
+            // Programs that are configured where the files are.
             if let Some(running) = self.running.get(daemon)
                 && self.connects(daemon, &running.url, true, "/srv/ci/docker")
             {
@@ -313,7 +313,7 @@ fn ends() -> Vec<[End; 2]> {
     ends
 }
 
-/// What was lost although nobody asked for it.
+/// What was lost although no one asked for it.
 fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<(String, String)> {
     let mut world = World::deployed(&BTreeMap::new());
     let variables = serde_json::from_value(variables.clone()).unwrap();
@@ -357,7 +357,7 @@ fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<
     }
     let lost = before.difference(&after).filter(|(daemon, _)| {
         let place = usize::from(daemon == "two");
-        // A daemon that has no TLS any more, or listens to nobody, is reached by nobody.
+        // A daemon that has no TLS any more, or listens to no one, is reached by no one.
         let running = &world.running[daemon];
         !(matches!(command, "remove" | "rollback")
             && (running.mode.is_none() || running.url.is_empty())

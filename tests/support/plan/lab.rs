@@ -21,7 +21,7 @@ use super::machine::{Item, Machine, Stored};
 pub struct Lab {
     pub machines: BTreeMap<String, Machine>,
     pub authority: Option<Authority>,
-    /// The one that shall follow.
+    /// The one that will follow.
     next: Option<Authority>,
     /// Pairs that were issued: host and role.
     pairs: BTreeMap<(String, Role), SignedLeaf>,

@@ -209,7 +209,7 @@ impl Machine {
         found.cloned().collect()
     }
 
-    /// daemon-reload, and a restart that nobody confirmed.
+    /// daemon-reload, and a restart that no one confirmed.
     pub fn restart(&mut self, invocation: &str, at: i64) {
         let drop_ins = self.drop_ins("docker.service").join(" ");
         self.unit.insert("DropInPaths".to_owned(), drop_ins);

@@ -139,7 +139,7 @@ fn action(action: &Action) -> String {
     }
 }
 
-/// Serials are drawn anew in each run.
+/// Serials are drawn again in each run.
 pub fn without_serials(text: &str) -> String {
     let mut parts = text.split("serial ");
     let first = parts.next().unwrap_or_default().to_owned();

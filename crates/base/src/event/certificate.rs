@@ -16,7 +16,7 @@ pub struct CertificateStatus {
     pub source: CertificateSource,
     /// A path on the host, the address of a daemon, or the ledger's path.
     pub place: String,
-    /// Who holds its key, as far as anybody can tell.
+    /// Who holds its key, as far as anyone can tell.
     pub holder: String,
     pub state: CertificateState,
     /// What is not as declared, each in a few words; its age is not among it.
@@ -76,7 +76,7 @@ pub enum CertificateSource {
     Disk,
     /// The copy of a docker context.
     Context,
-    /// It was issued; nobody has looked at it now.
+    /// It was issued; no one has checked it now.
     Ledger,
 }
 
@@ -96,12 +96,12 @@ impl CertificateSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateState {
-    /// Nobody shall be let in with it, and somebody is.
+    /// It must be rejected, and a daemon accepts it.
     Revoked,
     Expired,
     /// It is missing, or does not work.
     Broken,
-    /// Its host could not be looked at.
+    /// Its host could not be checked.
     Unknown,
     /// A renewal or another change is due.
     Due,

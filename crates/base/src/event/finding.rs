@@ -14,7 +14,7 @@ pub struct Finding {
     pub advice: String,
     /// The next deploy does it.
     pub mended_by_deploy: bool,
-    /// Until it is mended, deploy leaves this host alone.
+    /// Until it is fixed, deploy skips this host.
     pub refused_by_deploy: bool,
 }
 
@@ -22,7 +22,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Something does not work, or lets in who should not be.
+    /// Something does not work, or accepts clients that it must reject.
     Error,
     /// It works, and will not for long, or not under all circumstances.
     Warning,
@@ -63,7 +63,7 @@ pub enum Topic {
     DaemonJson,
     /// dockerd, or systemd for it, on TCP without TLS.
     PlainTcp,
-    /// Where dockerd shall listen.
+    /// Where dockerd must listen.
     Listen,
     Ca,
     Certificate,
@@ -132,8 +132,8 @@ pub struct FindingCounts {
     pub errors: usize,
     pub warnings: usize,
     pub notes: usize,
-    /// Hosts that were looked at, or were to be.
+    /// Hosts that were checked, or were to be.
     pub hosts: usize,
-    /// What was looked at, and found fine or not.
+    /// What was checked, and found fine or not.
     pub checks: usize,
 }

@@ -21,7 +21,7 @@ pub enum Phase {
     Push,
     /// The daemon's restart, until systemd says that it is ready.
     Restart,
-    /// The restarted daemon was looked at, and the change kept or undone.
+    /// The restarted daemon was checked, and the change kept or undone.
     Confirm,
     /// Commands and waits of a playbook.
     Steps,

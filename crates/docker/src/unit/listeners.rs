@@ -142,7 +142,7 @@ mod tests {
             .1
         };
         assert!(is_on("--tls", "") && is_on("--tlsverify=1", ""));
-        // Whatever is said of tlsverify turns TLS on; what is no word of it does not.
+        // Any value of tlsverify turns TLS on; what is no word of it does not.
         assert!(is_on("--tlsverify=false", ""));
         assert!(!is_on("--tls=0", "") && !is_on("--tlscert=/x --tlskey=/y", ""));
         assert!(!is_on("$OPTS --tls=false", "OPTS=--tls"));

@@ -29,7 +29,7 @@ pub struct UnitFile {
     pub text: String,
 }
 
-/// What the drop-in shall achieve.
+/// What the drop-in must achieve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listening {
     /// `tcp://…` addresses, in the inventory's order.
@@ -48,10 +48,10 @@ pub struct Listening {
 /// What is known of the drop-in at our path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OwnDropIn {
-    /// We wrote it, from the unit's other files, and nobody has changed it: it follows what
+    /// We wrote it, from the unit's other files, and no one has changed it: it follows what
     /// they say now.
     Ours,
-    /// We wrote it, and somebody has changed it since: its ExecStart counts from now on.
+    /// We wrote it, and someone has changed it since: its ExecStart counts from now on.
     Edited,
     /// An operator may have written it: its ExecStart counts like any other.
     #[default]

@@ -7,7 +7,7 @@ use pki::sha256_hex;
 pub(super) const OPERATORS_DROP_IN: &str = "override.conf";
 
 /// How the last line of a drop-in begins that is wholly ours; the SHA-256 of the lines
-/// before it follows, so that the file itself tells whether somebody has edited it.
+/// before it follows, so that the file itself tells whether someone has edited it.
 const OWN_MARK: &str =
     "# Made by dtls-deploy from the unit's other files. Change those: this file follows them. ";
 

@@ -13,7 +13,7 @@ pub const NAME: &str = "zz-dtls-deploy.conf";
 /// Where Debian's and Docker's own units listen.
 const DEFAULT: &str = "/run/docker.sock";
 
-/// For whoever adds a socket with `systemctl edit docker.socket` and misses it.
+/// For operators who add a socket with `systemctl edit docker.socket` and miss it.
 const HEAD: &str = "\
 # Made by dtls-deploy. The empty ListenStream= takes back what other files add,
 # local sockets, too: what is added there later counts after the next deploy.

@@ -46,7 +46,7 @@ fn our_drop_in_follows_the_units_other_files() {
     };
     files.push(later("/usr/bin/dockerd -H fd:// --data-root /srv/docker"));
     files.push(own(&first.text));
-    // Somebody has edited it, or may have.
+    // Someone has edited it, or may have.
     let stays = derive(&files, OWN, &none(), &listening).unwrap();
     assert_eq!(stays.text, first.text);
     listening.own = OwnDropIn::Ours;

@@ -130,7 +130,7 @@ impl Problems {
         });
     }
 
-    /// The same problem of a value that many hosts share is said once. Names of
+    /// The same problem of a value that many hosts share is reported once. Names of
     /// files are a stranger's, too: nothing in them is obeyed by a terminal.
     fn push(&mut self, mut draft: Draft) {
         draft.message = shown(&draft.message);

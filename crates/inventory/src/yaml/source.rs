@@ -23,7 +23,7 @@ pub(crate) struct Source {
     pub(crate) name: String,
     pub(crate) text: String,
     /// It parsed as what it has to be, so that pieces of it may be shown: any
-    /// other file may be a private key that somebody linked there.
+    /// other file may be a private key that someone linked there.
     recognized: bool,
     hidden: Vec<Range<usize>>,
     /// What only looks like a secret, line by line.

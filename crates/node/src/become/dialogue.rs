@@ -1,4 +1,4 @@
-//! What is said between sudo's start and the marker.
+//! What is exchanged between sudo's start and the marker.
 
 use crate::text::last_words;
 use std::time::Duration;

@@ -16,7 +16,7 @@ const MOST_REFUSALS: usize = 2;
 #[derive(Debug)]
 pub struct SudoPassword {
     secret: Secret,
-    /// Taken by whoever sends it, until it has been accepted once.
+    /// Taken by the task that sends it, until it has been accepted once.
     turn: Turns<()>,
     record: Mutex<Record>,
 }
@@ -34,7 +34,7 @@ pub(super) struct Turn<'a>(
 );
 
 impl SudoPassword {
-    /// A password that nobody has tried.
+    /// A password that no one has tried.
     #[must_use]
     pub fn new(secret: Secret) -> Self {
         Self {

@@ -11,7 +11,7 @@ pub struct Claims {
     /// Files in other places that dockerd has read at its last confirmed restart, its
     /// settings and units left out, with the SHA-256 that they had then.
     pub former: BTreeMap<String, String>,
-    /// Addresses of its own that other nodes claim, too, by whom; set by whoever has
+    /// Addresses of its own that other nodes claim, too, by whom; set by the code that has
     /// the facts of all of them.
     pub shared: BTreeMap<IpAddr, Vec<String>>,
     /// Where the node was connected to, as far as the connection knows.
@@ -19,10 +19,10 @@ pub struct Claims {
     /// Why sudo records what the account sends, in sudo's own word.
     pub sudo_records: Option<String>,
     /// In a handshake the daemon has asked for certificates of a CA that is not in
-    /// its bundle; set by whoever has seen it.
+    /// its bundle; set by the code that has seen it.
     pub foreign_authority: bool,
     /// Clients that would be asked what a restarted daemon serves, where the sshd of each of
-    /// them forwards no connections to it; set by whoever has tried.
+    /// them forwards no connections to it; set by the code that has tried.
     pub unheard: Vec<String>,
 }
 

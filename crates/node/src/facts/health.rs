@@ -86,7 +86,7 @@ mod tests {
                 "command() { [ \"$2\" != getent ] && [ \"$2\" != nslookup ]; }".to_owned(),
             );
             script.call("fact_lookup", &["localhost"]);
-            // Without anybody to ask nothing is said.
+            // Without anyone to ask nothing is reported.
             script.call("fact_lookup", &["no.such.host.invalid"]);
             let facts = facts_of(shell, &script);
             let found = &facts.resolved["localhost"];

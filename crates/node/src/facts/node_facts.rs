@@ -95,7 +95,7 @@ pub struct NodeFacts {
     /// The node's clock, seconds since the epoch.
     pub clock: i64,
     /// Seconds by which that clock was ahead of the controller's, at least;
-    /// negative when behind. Set by whoever read the facts.
+    /// negative when behind. Set by the code that reads the facts.
     pub skew: i64,
     /// When systemd last began to start the daemon's unit, as [`File::changed`]; `None` where
     /// there is no systemd, and before the first start.
@@ -117,7 +117,7 @@ pub struct NodeFacts {
     pub leftovers: BTreeSet<String>,
     /// Runs whose change here is not settled yet.
     pub armed: Vec<String>,
-    /// Accounts whose own directories could not be looked at, and why.
+    /// Accounts whose own directories could not be read, and why.
     pub faults: BTreeMap<String, AccountFault>,
     /// Runs that are at work here, with the directories in which they are.
     pub working: BTreeMap<String, BTreeSet<String>>,
@@ -126,7 +126,7 @@ pub struct NodeFacts {
     /// What the last changes here have replaced, the oldest first, where that was asked for:
     /// of each account that keeps something the generations of its last run.
     pub generations: Vec<KeptGeneration>,
-    /// Where root keeps something that the account which reads facts cannot look at.
+    /// Where root keeps something that the account which reads facts cannot read.
     pub hidden_generations: Option<String>,
     /// Addresses of names, as the node resolves them.
     pub resolved: BTreeMap<String, Vec<String>>,
@@ -343,7 +343,7 @@ impl NodeFacts {
     }
 }
 
-/// Why an account's own directories could not be looked at.
+/// Why an account's own directories could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountFault {
     #[error("what runs as that account did not end in time and was killed: {SLOW}")]

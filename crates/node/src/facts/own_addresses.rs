@@ -2,7 +2,7 @@
 //!
 //! `/proc/net/fib_trie` has the IPv4 addresses and not their interfaces: `ip` tells
 //! them. Where there is none, the interface is that of the narrowest network in
-//! `/proc/net/route` that is reached without a gateway and holds the address. docker's interfaces are told by the
+//! `/proc/net/route` that is reached without a gateway and holds the address. docker's interfaces are recognised by the
 //! names that it gives them: `docker0`, `docker_gwbridge`, `br-` with twelve
 //! hexadecimal digits, `veth` (moby/moby, libnetwork/drivers/bridge).
 

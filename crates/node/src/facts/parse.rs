@@ -198,7 +198,7 @@ impl Parser<'_> {
         let mut working: Vec<(String, BTreeSet<String>)> = Vec::new();
         for (run, directories) in heard.working {
             let directories = known(directories);
-            // A stage that nobody works on may go; an account can make one at any time.
+            // A stage that no one works on may go; an account can make one at any time.
             if self.at_work.contains(&run) {
                 working.push((run, directories));
             } else {

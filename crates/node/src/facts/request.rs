@@ -1,11 +1,11 @@
-//! What is to be looked at on a node.
+//! What is to be read on a node.
 
 use std::collections::BTreeSet;
 
 use super::{FactError, NodeFacts, STATE, TOOLS};
 use crate::script::Script;
 
-/// What to look at on one node.
+/// What to read on one node.
 // Each asks for something of its own.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl FactRequest {
         script
     }
 
-    /// What needs no account's answer, and is looked at while they answer.
+    /// What needs no account's answer, and is read while they answer.
     fn beside(&self) -> Script {
         let mut script = Script::default();
         if self.engine {

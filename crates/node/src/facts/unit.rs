@@ -76,7 +76,7 @@ impl UnitFact {
         self.loaded.environment = Loaded::environment_of_shown(self.property("Environment"));
     }
 
-    /// Drop-ins as systemd will apply them once it reads them anew: by name,
+    /// Drop-ins as systemd will apply them once it reads them again: by name,
     /// wherever they lie (systemd.unit(5)).
     #[must_use]
     pub fn all_drop_ins(&self) -> Vec<&str> {

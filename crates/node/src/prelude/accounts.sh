@@ -172,7 +172,7 @@ reader_way=
 
 # reader_of PATH: sets $reader to the account that reads there: this one, or for root the
 # owner of the first directory on the way that is not root's, links followed; empty where
-# nobody can be trusted with the way, because a link lies in a directory like /tmp.
+# no one can be trusted with the way, because a link lies in a directory like /tmp.
 reader_of() {
     reader=$ACCOUNT
     [ "$ACCOUNT_ID" = 0 ] || return 0

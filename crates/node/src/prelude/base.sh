@@ -26,7 +26,7 @@ NEWLINE='
 # A shell that holds keys leaves no core file.
 # shellcheck disable=SC3045 # dash, bash and busybox have it
 ulimit -c 0 2>/dev/null
-# The shell that works on this node, whoever acts for it.
+# The shell that works on this node, no matter who acts for it.
 : "${DTLS_OWNER:=$$}"
 STATE=${DTLS_STATE:-/var/lib/dtls-deploy}
 # Gone after a boot: what tells a boot from a restart of the daemon.
@@ -59,7 +59,7 @@ own_state=
 in_account_name=
 
 # own_state: where this account keeps what it needs to go back, in a place that
-# nobody else can write. Root's is one for the whole node.
+# no one else can write. Root's is one for the whole node.
 own_state() {
     [ -z "$own_state" ] || return 0
     if [ -z "${DTLS_STATE-}" ] && [ "$ACCOUNT_ID" != 0 ]; then STATE=$login_home/.local/state/dtls-deploy; fi

@@ -1,4 +1,4 @@
-# The daemon: asked whether it would start, restarted, put back when nobody confirms.
+# The daemon: asked whether it would start, restarted, put back when no one confirms.
 
 # validate_open SETTINGS CA CERTIFICATE KEY: what dockerd reads when it is asked, with the
 # staged file where one is staged.
@@ -108,11 +108,11 @@ dry_run() {
 }
 
 # RESTORE: the unit that puts the old files back when the node boots before
-# anybody has confirmed. It is there only while a change is under way.
+# anyone has confirmed. It is there only while a change is under way.
 RESTORE=dtls-deploy-restore.service
 UNITS=${DTLS_UNITS:-/etc/systemd/system}
 # arm SECONDS UNIT PATHS SCRIPT: the node puts everything back by itself when
-# nobody confirms in time, be it that the controller is gone, the connection
+# no one confirms in time, be it that the controller is gone, the connection
 # dead, or the power cut in between. SCRIPT defines unswap_all and unstage_all;
 # PATHS are the directories they need, as RequiresMountsFor= takes them.
 #
@@ -132,7 +132,7 @@ arm() {
         cat >"$arm_directory/rollback.sh" <<'ROLLBACK' &&
 # Puts back what an unconfirmed change of dtls-deploy replaced, and restarts the
 # daemon; may be run by hand, as root, and again. `timer` leaves alone what
-# somebody else has begun, `boot` restores files only: docker starts after it.
+# someone else has begun, `boot` restores files only: docker starts after it.
 ROLLBACK_DIRECTORY=${0%/*}
 DTLS_PRELUDE=$(cat "$ROLLBACK_DIRECTORY/prelude.sh") || exit 1
 eval "$DTLS_PRELUDE"
@@ -153,7 +153,7 @@ ROLLBACK
 
 # arm_units SECONDS UNIT PATHS: a unit for the next boot, and a transient timer.
 arm_units() {
-    # Everybody may read it: systemd warns of a unit that not everybody can.
+    # Everyone may read it: systemd warns of a unit that not everyone can.
     (umask 022 && cat >"$UNITS/$RESTORE") <<UNIT || fail arm "cannot write in $UNITS (disk full or read-only?)"
 [Unit]
 Description=Puts back what an unconfirmed change of dtls-deploy replaced
@@ -187,7 +187,7 @@ claim() {
     sync "$STATE/armed/$RUN" 2>/dev/null || sync
 }
 
-# claim_undo NAME: where nobody can rename it nobody can confirm, either.
+# claim_undo NAME: where no one can rename it no one can confirm, either.
 claim_undo() { claim "$1" || [ -e "$STATE/armed/$RUN/pending" ]; }
 
 # disarm: it is settled, and neither timer nor boot has anything left to do.
@@ -229,7 +229,7 @@ undo_alone() {
     command -v flock >/dev/null 2>&1 || return 0
     exec 9<"$STATE/armed/$RUN/undo.sh" || return 0
     if [ "${1-}" = boot ]; then
-        # Whoever is at it restarts the daemon, whose start waits for this.
+        # The process that works on it restarts the daemon, whose start waits for this.
         flock -n 9 || exit 0
     else
         flock 9
@@ -342,7 +342,7 @@ restore_unit() {
     esac
 }
 
-# roll_back [timer|boot]: this run's change is undone, whoever asks.
+# roll_back [timer|boot]: this run's change is undone, no matter who asks.
 roll_back() {
     if [ -e "$STATE/armed/$RUN/confirmed" ]; then
         # The power went while what is not needed any more was removed.
@@ -359,7 +359,7 @@ roll_back() {
     if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
 }
 
-# Where those who log in are told, if this system has it (pam_motd).
+# Where those who log in see it, if this system has it (pam_motd).
 MOTD=${DTLS_RUNTIME:-/run}/motd.d
 
 # roll_back_again: what the timer starts. An undo that fails, because a disk is full or
@@ -384,7 +384,7 @@ roll_back_again() {
 
 # settle RUN SECONDS: undoes what a run left unconfirmed here, or waits for the
 # node that is undoing it. Called by a run that holds the lock which RUN would
-# hold if anybody still directed it; its script may go on here for a while. The script
+# hold if anyone still directed it; its script may go on here for a while. The script
 # defines settle_stages WORD, which waits for those at work in its stages, and gives them
 # up, each as the account whose directory it is.
 settle() {
@@ -404,7 +404,7 @@ settle() {
     if [ -d "$settle_directory" ] && [ ! -e "$settle_directory/failed" ]; then
         fail settle "the change of the run $settle_run can neither be finished nor undone: $settle_directory"
     fi
-    # Nobody is at work there: what is left of a stage may go.
+    # No one is at work there: what is left of a stage may go.
     [ -d "$settle_directory" ] || settle_stages settle_give_up
     case $settle_said in
     *undo-failed*)
@@ -419,7 +419,7 @@ settle() {
 }
 
 # settle_wait SECONDS PLACE...: until those at work there have ended: they end soon, and
-# whoever is done first has settled it.
+# the process that is done first has settled it.
 settle_wait() {
     settle_left=$1
     shift
@@ -460,7 +460,7 @@ remember() {
     sha256sum "$@" >"$STATE/pending" || fail remember "cannot write in $STATE"
 }
 
-# restart_unit UNIT SECONDS: reads the unit files anew, restarts, and succeeds
+# restart_unit UNIT SECONDS: reads the unit files again, restarts, and succeeds
 # only when a new invocation of the unit is active; sets $restart_after to it.
 restart_unit() {
     if ! has_systemd; then
@@ -529,7 +529,7 @@ restart_new() {
     uptime_now
     record took "$(((uptime - restart_from) * 10))"
     if has_systemd; then away_times "$restart_shown"; else fact_away "$1"; fi
-    # Where nobody reads this any more nobody will confirm: a failure, too.
+    # Where no one reads this any more no one will confirm: a failure, too.
     record restarted "$1" "$restart_after"
 }
 
@@ -554,7 +554,7 @@ confirm() {
 }
 
 # remember_restart UNIT [OWNER]: from now on these are the bytes that dockerd has read,
-# and this is whose daemon it is. Whoever has restarted it since has done so unseen.
+# and this is whose daemon it is. A restart since then was not seen.
 remember_restart() {
     remember_names=
     if [ -n "${2-}" ]; then

@@ -1,4 +1,4 @@
-# Facts: what is looked at, and never changed.
+# Facts: what is read, and never changed.
 
 fact_system() {
     # In this order, whatever the order of the letters. No field has a space.
@@ -230,7 +230,7 @@ record done"
 }
 
 # fact_real DIRECTORY: sets $fact_real, where its links lead. Without a link on the
-# way nobody has to be asked.
+# way no one has to be asked.
 fact_real() {
     fact_real=$1
     fact_walked=$1
@@ -341,7 +341,7 @@ fact_files() {
 
 # fact_read [FUNCTION]: all that was asked for: as root what lies on ways that root alone can
 # change, and as their owners what does not. One process for each kind of fact, however many
-# files. FUNCTION is what else is to be looked at here: accounts answer meanwhile.
+# files. FUNCTION is what else is to be read here: accounts answer meanwhile.
 fact_read() {
     fact_beside=${1-}
     fact_content=
@@ -402,7 +402,7 @@ fact_find_keys() {
 }
 
 # holds_private_key FILE...: the first or last line of one's PEM block is in one of them.
-# The pattern is not the words themselves: whoever looks for keys in command lines finds none.
+# The pattern is not the words themselves: a search for keys in command lines finds none.
 holds_private_key() {
     head -q -c "$FACT_BYTES" "$@" 2>/dev/null |
         grep -q -e 'BEGIN .*PRIVATE.KEY' -e 'END .*PRIVATE.KEY'
@@ -782,7 +782,7 @@ engine_records() {
         *[=/\ ]"${engine_id##*/}"[/\ ]*) engine_shim_count=$((engine_shim_count + 1)) ;;
         esac
     done
-    # Whoever knows of more is right: what a file says of a container may be of another
+    # The source that knows of more is right: what a file says of a container may be of another
     # form, and an old shim may not name it.
     [ "$engine_shim_count" -le "$engine_count" ] || engine_count=$engine_shim_count
     record engine containers "$engine_count"
@@ -877,7 +877,7 @@ away_record() {
 # fact_generations: what the last change here has kept, and what is now where its files
 # were. Root takes the login's word for what is kept for that account, too: a node may have
 # been acted on as that account before. An account says so when root keeps something here
-# that it cannot look at.
+# that it cannot read.
 fact_generations() {
     fact_of_login=$login_home/.local/state/dtls-deploy
     if [ "$ACCOUNT_ID" != 0 ]; then

@@ -1,9 +1,9 @@
 # Changing files: staged beside their targets, compared, switched, switched back.
 
 # A directory's changes are staged in a directory of their own inside it
-# (same file system, so that a rename is atomic): new/ what shall come, old/
+# (same file system, so that a rename is atomic): new/ what will come, old/
 # what was there, absent/ an empty file for each name that was not there, gone/
-# one for each name that shall not be there any more.
+# one for each name that must not be there any more.
 
 stage_name() { STAGE=$1/.dtls-deploy.$RUN; }
 
@@ -97,7 +97,7 @@ stage_kept() {
     stage_keep "$1" "$2"
 }
 
-# stage_modes MODE [DIR NAME]...: of staged files, which nobody else reads before.
+# stage_modes MODE [DIR NAME]...: of staged files, which no one else reads before.
 stage_modes() {
     stage_mode=$1
     shift
@@ -111,7 +111,7 @@ stage_modes() {
     chmod "$stage_mode" "$@" || fail stage "cannot set the mode of $*"
 }
 
-# stage_gone DIR NAME: the file shall not be there any more.
+# stage_gone DIR NAME: the file must not be there any more.
 stage_gone() {
     stage_name "$1"
     stage_keep "$1" "$2"
@@ -161,7 +161,7 @@ stage_sync() {
 }
 
 # unchanged DIR [NAME SHA256|absent]...: what is about to be replaced is still what the
-# plan was made from: somebody may have edited it while files were staged. What has been
+# plan was made from: someone may have edited it while files were staged. What has been
 # replaced already is passed over.
 unchanged() {
     unchanged_directory=$1
@@ -180,7 +180,7 @@ unchanged() {
     [ -z "$unchanged_sums" ] || printf '%s' "$unchanged_sums" | sha256sum -c >/dev/null 2>&1
 }
 
-# swap DIR [NAME SHA256|absent]...: one mv process renames a whole set; what shall go,
+# swap DIR [NAME SHA256|absent]...: one mv process renames a whole set; what will go,
 # goes.
 swap() {
     stage_name "$1"

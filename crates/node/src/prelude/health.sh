@@ -26,7 +26,7 @@ fact_health() {
 }
 
 # fact_lookup NAME: as fact_resolve, also where there is no getent: /etc/hosts
-# first, then the name servers. Where neither can be asked nothing is said.
+# first, then the name servers. Where neither can be asked nothing is reported.
 fact_lookup() {
     if command -v getent >/dev/null 2>&1; then
         fact_resolve "$1"

@@ -1,5 +1,5 @@
 # Daemons without systemd: what their init script has begun. Said in systemd's
-# words, so that whoever reads facts need not know which of the two it is.
+# words, so that readers of facts need not know which of the two it is.
 
 has_systemd() { [ -d "${DTLS_SYSTEMD:-/run/systemd/system}" ]; }
 

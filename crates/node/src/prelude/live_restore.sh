@@ -1,6 +1,6 @@
 # live-restore: turned on before a restart, without one.
 
-# reload_unit UNIT: dockerd reads daemon.json anew, on SIGHUP. A setting that is
+# reload_unit UNIT: dockerd reads daemon.json again, on SIGHUP. A setting that is
 # not in the file any more stays as it was until the next restart.
 reload_unit() {
     if ! has_systemd; then

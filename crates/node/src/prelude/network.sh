@@ -1,4 +1,4 @@
-# The network: a node's names, addresses and listeners, which are looked at only.
+# The network: a node's names, addresses and listeners, which are read only.
 
 # fact_resolve NAME: the addresses that this node gives a name.
 fact_resolve() {

@@ -1,4 +1,4 @@
-# Proof: who is let in, tried where the keys are.
+# Proof: who is accepted, tried where the keys are.
 
 # prove_identity MODE TOOLS URL HOST PORT CA CERTIFICATE KEY: talks to the daemon as
 # a client of that mode does (tlsverify, tlsverify-ca, tls-cert, tls), with the first
@@ -223,7 +223,7 @@ prove_own() {
         esac
     done <"/proc/$prove_pid/net/unix"
     [ "$prove_bound" -gt 1 ] || return 0
-    # Whoever has bound it last answers, and systemd's socket of that name may be the other.
+    # The process that has bound it last answers, and systemd's socket of that name may be the other.
     if command -v docker >/dev/null 2>&1; then
         prove_said=$(timeout 10 docker -H "unix://$prove_path" info --format '{{.DockerRootDir}}' 2>/dev/null </dev/null)
     else

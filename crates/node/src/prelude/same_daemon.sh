@@ -1,4 +1,4 @@
-# What a restart may not change: compared before anybody confirms it.
+# What a restart may not change: compared before anyone confirms it.
 
 # same_daemon UNIT LOCAL CONTAINERS [WORD...]: the daemon runs as before, but for where it
 # listens and how it speaks TLS; with `taken` for LOCAL its local sockets may go, and with

@@ -65,7 +65,7 @@ init_ready() {
     while [ "${init_now%.*}" -lt "$init_end" ]; do
         init_daemon "$1"
         if [ -z "$init_pid" ]; then
-            # It is begun in the background: for a moment nobody is there.
+            # It is begun in the background: for a moment no one is there.
             init_alone=$((init_alone + 1))
             init_alive=0
             [ "$init_alone" -lt 15 ] || return 1
@@ -107,7 +107,7 @@ init_tail() {
 }
 
 # arm_process DIRECTORY SECONDS: a process that outlives this script and the
-# connection, and puts the old files back when nobody confirms. A boot ends it.
+# connection, and puts the old files back when no one confirms. A boot ends it.
 arm_process() {
     end_process
     cat >"$1/wait.sh" <<'WAIT' || fail arm "cannot write in $STATE (disk full or read-only?)"
@@ -118,7 +118,7 @@ cd / || exit 1
 read -r wait_now _ </proc/uptime
 wait_end=$((${wait_now%.*} + $2))
 printf '' >"$1/waiting"
-# Also while somebody confirms or undoes it: they may die at that.
+# Also while someone confirms or undoes it: they may die at that.
 while [ -d "$1" ] && [ "${wait_now%.*}" -lt "$wait_end" ]; do
     sleep 1
     read -r wait_now _ </proc/uptime

@@ -207,7 +207,7 @@ impl<'a> Login<'a> {
     }
 
     /// Keyboard-interactive: the password answers one hidden question. A
-    /// second one is something else (a one-time code), and nobody's to guess.
+    /// second one is something else (a one-time code), and no one's to guess.
     async fn interact(&mut self, password: &str) -> Step {
         const METHOD: &str = "keyboard-interactive";
         let user = self.settings.endpoint.user.clone();

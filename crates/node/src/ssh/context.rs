@@ -95,7 +95,7 @@ impl std::fmt::Debug for SshContext {
 
 impl SshContext {
     /// This user's home, agent (`SSH_AUTH_SOCK`) and SSH configuration, and
-    /// nobody to ask.
+    /// no one to ask.
     #[must_use]
     pub fn from_environment() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -280,7 +280,7 @@ impl SshContext {
         cell.get_or_init(read).await.clone()
     }
 
-    /// Asks for the passphrase of `file` until it fits or nobody answers. Of
+    /// Asks for the passphrase of `file` until it fits or no one answers. Of
     /// many callers one asks, and the others find the key unlocked or given up.
     pub(super) async fn unlock(&self, file: &Arc<KeyFile>) {
         let _one_question = self.prompting.lock().await;
@@ -379,7 +379,7 @@ impl Stamp {
     }
 }
 
-/// Values that are made once, by whoever comes first.
+/// Values that are made once, by the task that comes first.
 struct Cache<K, V>(Mutex<HashMap<K, Arc<OnceCell<V>>>>);
 
 impl<K, V> Default for Cache<K, V> {

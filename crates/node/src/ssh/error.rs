@@ -81,7 +81,7 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Why a server ends a connection before anybody has logged in.
+/// Why a server ends a connection before anyone has logged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HangUp {
     /// `PerSourcePenalties`: every further attempt lengthens the penalty.

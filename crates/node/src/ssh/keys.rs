@@ -148,7 +148,7 @@ impl KeyFile {
         }
     }
 
-    /// Nobody knows the passphrase: not to be asked for again in this run.
+    /// No one knows the passphrase: not to be asked for again in this run.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }

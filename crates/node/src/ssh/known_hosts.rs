@@ -60,7 +60,7 @@ pub(super) struct KnownHosts {
     lines: Vec<Line>,
     /// Lines whose names stand for themselves, by each of those.
     by_name: HashMap<String, Vec<usize>>,
-    /// Lines with patterns or hashed names: they may be about anybody.
+    /// Lines with patterns or hashed names: they may be about anyone.
     others: Vec<usize>,
 }
 
@@ -348,7 +348,7 @@ mod tests {
         records.judge(&parse_key(key).expect("a key"))
     }
 
-    /// Text that nobody wrote is read, and takes no key for another one.
+    /// Text that no one wrote is read, and takes no key for another one.
     #[test]
     fn known_hosts_are_fuzzed() {
         let seeds = [

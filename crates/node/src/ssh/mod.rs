@@ -70,7 +70,7 @@ fn reach(
                 Attempt::Connected(connection) => return Ok(connection),
                 // The question is asked while nothing waits for the answer: a
                 // server's grace period would run out, and its place in
-                // MaxStartups be taken, while somebody looks for a passphrase.
+                // MaxStartups be taken, while someone looks for a passphrase.
                 Attempt::Passphrase(file) => context.unlock(&file).await,
             }
         }

@@ -123,7 +123,7 @@ impl Drop for Abandon {
     }
 }
 
-/// Tells a blocked writer that nobody reads any more.
+/// Tells a blocked writer that no one reads any more.
 #[derive(Default)]
 struct Over {
     done: std::sync::atomic::AtomicBool,

@@ -36,7 +36,7 @@ pub enum Bytes {
         keeper: String,
         sha256: String,
     },
-    /// None: the file shall not be there. Its directory goes when nothing is
+    /// None: the file must not be there. Its directory goes when nothing is
     /// left in it, and so many levels in all.
     Gone {
         prune: u8,
@@ -87,7 +87,7 @@ pub struct RunningChanges {
     pub takes_local_sockets: bool,
     /// Containers go on while it restarts (live-restore): if there are some, not all may end.
     pub keeps_containers: bool,
-    /// The command line, where it is not the one that runs now: somebody has changed the
+    /// The command line, where it is not the one that runs now: someone has changed the
     /// unit since. Empty otherwise.
     pub command_line: Vec<String>,
 }

@@ -37,7 +37,7 @@ pub struct Report {
     pub failed: Option<(String, String)>,
     /// The unit's new InvocationID.
     pub restarted: Option<String>,
-    /// Milliseconds that the restart took, unit files read anew included.
+    /// Milliseconds that the restart took, unit files read again included.
     pub restart_took: Option<u64>,
     /// For how long the daemon was away by it.
     pub away: Option<Outage>,

@@ -269,7 +269,7 @@ mod tests {
             judged(&daemon, &ca, &[]),
             Standing::Refused(reason) if reason.contains("not for servers")
         ));
-        // `openssl x509 -set_serial 01` for everybody.
+        // `openssl x509 -set_serial 01` for everyone.
         let same_serial = found(&ca, "c", Role::Client, serial);
         let before = [first];
         assert!(matches!(

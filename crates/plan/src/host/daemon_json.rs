@@ -15,7 +15,7 @@ pub const PATH: &str = "/etc/docker/daemon.json";
 /// What daemon.json says of live-restore without the setting that `live_restore` has made.
 pub const LIVE_RESTORE_RECORD: &str = "/var/lib/dtls-deploy/live-restore";
 
-/// The paths that dockerd is told to read, on `host`.
+/// The paths that dockerd is configured to read, on `host`.
 #[must_use]
 pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
     let directory = expand(&host.settings.daemon_dir);

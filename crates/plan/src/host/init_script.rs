@@ -14,7 +14,7 @@ pub fn path(unit: &str) -> String {
     )
 }
 
-/// Where dockerd is told to listen in daemon.json; nothing where its unit says so.
+/// Where dockerd is configured to listen in daemon.json; nothing where its unit says so.
 #[must_use]
 pub fn listen(host: &Host, facts: &NodeFacts) -> Option<Vec<String>> {
     let listen = host.settings.listen.iter();

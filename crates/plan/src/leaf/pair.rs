@@ -76,18 +76,18 @@ fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
     own.is_some_and(|own| certificate.is_signed_by(own))
 }
 
-/// What somebody who only looks sees of a pair on its node.
+/// What someone who only looks sees of a pair on its node.
 #[derive(Debug)]
 pub struct LookedAt {
     /// Where there is one, whether it is the right one or not.
     pub certificate: Option<Box<Certificate>>,
     /// Why it does not work.
     pub broken: Vec<PairFault>,
-    /// What else is not as the inventory wants it; its age is not looked at.
+    /// What else is not as the inventory wants it; its age is not checked.
     pub drift: Vec<String>,
 }
 
-/// Looks at the pair of `role` that lies on its node.
+/// Checks the pair of `role` that lies on its node.
 #[must_use]
 pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
     let (directory, files) = location(host, role);
@@ -160,7 +160,7 @@ pub(super) fn mismatches(
     if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
         faults.push("extended key usage differs".to_owned());
     }
-    // The client's own is told by its key alone; those of several people on one
+    // The client's own is recognised by its key alone; those of several people on one
     // host are for one person each.
     if host.identity.is_some() {
         let wanted = Subject::of_leaf(&host.holder()).to_string();

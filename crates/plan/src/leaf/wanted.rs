@@ -1,4 +1,4 @@
-//! What a leaf shall be: where it lies on its node, and for which names it is.
+//! What a leaf must be: where it lies on its node, and for which names it is.
 
 use crate::host::leaf::location;
 use std::collections::BTreeSet;

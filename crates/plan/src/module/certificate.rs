@@ -80,7 +80,7 @@ fn plan_one(
 }
 
 /// Identities that the inventory does not declare any more, and whose
-/// certificates are still good: nobody but the operator knows where they lie.
+/// certificates are still good: no one but the operator knows where they lie.
 fn note_undeclared(planner: &mut Planner<'_>, host: &Host) {
     let of_host = |entry: &&Entry| {
         identity_of(&entry.host).is_some()

@@ -48,7 +48,7 @@ impl Module for DockerContext {
         let takes_away = task.argument("because") != Some("changes");
         for holder in everybody(host) {
             if is_absent(task) || (holder.is_absent() && has_contexts(holder) && takes_away) {
-                // An account's contexts are looked at once.
+                // An account's contexts are checked once.
                 if has_contexts(holder) || holder.identity.is_none() {
                     changes.extend(remove(planner, host, holder, task)?);
                 }
@@ -67,7 +67,7 @@ fn has_contexts(host: &Host) -> bool {
     host.settings.client_env.contains(&ClientEnv::Context)
 }
 
-/// The host itself, and its identities, those that are taken away included.
+/// The host itself, and its identities, those that are removed included.
 fn everybody(host: &Host) -> impl Iterator<Item = &Host> {
     std::iter::once(host).chain(&host.identities)
 }
@@ -272,7 +272,7 @@ fn found(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<Option<K
     Ok(text.map(|text| keeper(text, &planner.inventory.name)))
 }
 
-/// Whether somebody who stays has this context: several identities can be of one
+/// Whether someone who stays has this context: several identities can be of one
 /// account, and have its contexts in common.
 fn is_of_another(
     planner: &Planner<'_>,

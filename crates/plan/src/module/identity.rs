@@ -43,7 +43,7 @@ pub(super) fn check_owner(
     ));
     let quoted = quote(&whole);
     Err(if account != "root" {
-        // Whoever owns a directory above can exchange what is below.
+        // Anyone who owns a directory above can exchange what is below.
         refusal.hint(format!(
             "name a `dir` for {name} whose directories are root's or {owner}'s, or let its `owner` be {account}"
         ))
@@ -61,7 +61,7 @@ pub(super) fn check_owner(
 }
 
 /// That no two who hold a certificate on the host keep it in one directory: two
-/// spellings of one are told apart only there.
+/// spellings of one are distinguished only there.
 pub(super) fn check_places(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
     let facts = planner.facts(&host.name)?;
     let mut taken: Vec<(String, String)> = Vec::new();

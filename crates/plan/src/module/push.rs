@@ -26,7 +26,7 @@ const DIRECTORY_MODE: u32 = 0o700;
 impl Module for Push {
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(role) = role_of(task, host) {
-            // Those that are to be taken away as well.
+            // Those that are to be removed as well.
             let absent = host.identities.iter().filter(|of| of.is_absent());
             let absent = absent.filter(|_| role == Role::Client);
             for holder in holders(host, role).into_iter().chain(absent) {

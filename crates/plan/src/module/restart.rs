@@ -62,7 +62,7 @@ impl Module for Restart {
             reads.extend(restored(host, facts, &planner.earlier));
         }
         let mut reasons: Vec<String> = Vec::new();
-        // What the daemon is told by a reload needs no restart.
+        // What the daemon learns by a reload needs no restart.
         let reload = planner
             .earlier
             .iter()
@@ -156,8 +156,8 @@ fn readable_settings(planner: &Planner<'_>, facts: &NodeFacts) -> Result<(), Ref
 }
 
 /// A daemon that will not speak TLS must not be left with a port that it did:
-/// everybody who reaches it would be root. Going back to a time when it had one
-/// is what was asked for, and is said.
+/// everyone who reaches it would be root. Going back to a time when it had one
+/// is what was asked for, and is reported.
 fn open_ports(
     planner: &Planner<'_>,
     host: &Host,

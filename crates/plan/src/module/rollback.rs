@@ -64,7 +64,7 @@ impl Module for Rollback {
             return Ok(Vec::new());
         }
         // What one run has changed goes back together: a client's files are not
-        // taken away because a daemon's last change was another one.
+        // removed because a daemon's last change was another one.
         let Some(last) = last_run(planner)? else {
             return Ok(Vec::new());
         };

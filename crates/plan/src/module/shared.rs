@@ -31,7 +31,7 @@ pub(super) fn holders(host: &Host, role: Role) -> Vec<&Host> {
     }
 }
 
-/// Whether the task takes away what its module makes.
+/// Whether the task removes what its module makes.
 pub(super) fn is_absent(task: &Task) -> bool {
     task.argument("state") == Some("absent")
 }

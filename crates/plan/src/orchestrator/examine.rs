@@ -46,7 +46,7 @@ pub struct Examined {
     pub notes: Vec<Note>,
 }
 
-/// Looks at everything.
+/// Checks everything.
 #[must_use]
 pub fn examine(
     inventory: &Inventory,

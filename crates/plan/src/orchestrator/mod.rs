@@ -191,7 +191,7 @@ fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Opt
     Some(found.to_pem())
 }
 
-/// Looks at every host that is to be changed itself.
+/// Checks every host that is to be changed itself.
 fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProblem>) {
     let (mut notes, mut problems) = (Vec::new(), Vec::new());
     let given_up = |host: &Host| plan.problems.iter().any(|known| known.host == host.name);

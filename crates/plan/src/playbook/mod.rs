@@ -57,7 +57,7 @@ pub struct Playbook {
     /// that undo others left out: which one was the last is not for a node to say.
     pub own_runs: BTreeMap<String, BTreeSet<String>>,
     /// The playbook of which this one is a part: what else that one would
-    /// change is said, and not done.
+    /// change is reported, and not done.
     pub whole: Option<Box<Playbook>>,
 }
 
@@ -199,7 +199,7 @@ impl Play {
     }
 
     /// Whether a task of this play runs on one of its hosts. The CA is made
-    /// for everybody, and so also when `--limit` leaves its node out.
+    /// for everyone, and so also when `--limit` leaves its node out.
     #[must_use]
     pub fn runs(&self, task: &Task, host: &Host) -> bool {
         self.is_within_limit(host) || (host.is_ca && task.module.is_shared)

@@ -35,7 +35,7 @@ const PLAY_WORDS: [&str; 8] = [
 const TASK_WORDS: [&str; 4] = ["name", "when", "tags", "transaction"];
 
 /// Reads a playbook without an inventory: whether its `hosts` exist is not
-/// looked at.
+/// checked.
 ///
 /// # Errors
 /// All that is wrong with it, at once.

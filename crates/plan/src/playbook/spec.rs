@@ -344,7 +344,7 @@ const ROLE: Parameter = Parameter {
     summary: "whether the certificate is the daemon's or a client's",
 };
 
-/// The parameter of the modules that can also take away what they make.
+/// The parameter of the modules that can also remove what they make.
 const STATE: Parameter = Parameter {
     name: "state",
     kind: Kind::Choice(&["present", "absent"]),

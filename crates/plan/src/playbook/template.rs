@@ -136,7 +136,7 @@ impl Template {
                     .map_err(|error| explained(error, &template.undeclared_variables(false)))
             })
             .map_err(|error| scope.error(&self.text, &error))?;
-        // Jinja takes away the newline at the end of a template.
+        // Jinja removes the newline at the end of a template.
         if self.text.ends_with('\n') {
             rendered.push('\n');
         }

@@ -96,7 +96,7 @@ fn companion(directory: &Path, owner: u32) -> Option<File> {
 }
 
 /// It sees the CA's passphrase: one that another account could have put there, in
-/// a directory for everybody, is none.
+/// a directory for everyone, is none.
 fn trusted(path: &Path, owner: u32) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(text(trusted(&path, own)), None, "writable by everybody");
         put(&path, "mine", 0o755);
         assert_eq!(text(trusted(&path, own)).as_deref(), Some("mine"));
-        // Nobody but root can give a file away.
+        // No one but root can give a file away.
         if own == 0 {
             std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
             assert_eq!(text(trusted(&path, own)), None, "of another account");

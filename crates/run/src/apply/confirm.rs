@@ -84,9 +84,9 @@ impl Apply<'_> {
         }
     }
 
-    /// Looks at what the restarted daemon serves, in a fresh handshake.
+    /// Checks what the restarted daemon serves, in a fresh handshake.
     ///
-    /// Asked from the clients, whoever of them answers first: a daemon that only
+    /// Asked from the clients, no matter which of them answers first: a daemon that only
     /// its own node reaches is locked up. Where no client is connected its own
     /// node has to do.
     pub(super) async fn serves(

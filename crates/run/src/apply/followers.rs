@@ -50,7 +50,7 @@ impl<'a> Followers<'a> {
         }
     }
 
-    /// Whether something waits that a proof looks at. Texts of a client that is no daemon are
+    /// Whether something waits that a proof checks. Texts of a client that is no daemon are
     /// not: they say by which name and in which shell its people reach a daemon.
     pub(super) fn concern_proof(&self) -> bool {
         let is_text = |change: &Change| matches!(&change.action, Action::File(file) if matches!(file.content, Content::Text(_)));

@@ -1,4 +1,4 @@
-//! When everything that a proof looks at is in place.
+//! When everything that a proof checks is in place.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -27,6 +27,6 @@ pub struct Apply<'a> {
     /// The first failure stops everything that has not begun.
     pub fail_fast: bool,
     pub interrupt: &'a Interrupt,
-    /// Told when a proof has everything to look at.
+    /// Told when a proof has everything to check.
     pub in_place: &'a InPlace,
 }

@@ -29,7 +29,7 @@ const SLACK: Duration = Duration::minutes(10);
 pub struct Materials {
     /// The CA's certificate as it is delivered.
     pub authority_pem: Option<String>,
-    /// The certificate of the CA that shall follow, while one does.
+    /// The certificate of the CA that will follow, while one does.
     pub next_pem: Option<String>,
     /// Whom each host trusts once the plan is carried out, where that is not
     /// the same for all.
@@ -51,7 +51,7 @@ impl Materials {
         }
     }
 
-    /// The certificate that a daemon shall serve, where this run replaces it.
+    /// The certificate that a daemon must serve, where this run replaces it.
     #[must_use]
     pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
         let leaf = self.leaves.get(&(host.to_owned(), role))?;

@@ -134,7 +134,7 @@ fn in_batches<'a, T>(hosts: Vec<Candidate<'a, T>>, serial: &[BatchSize]) -> Vec<
     batches
 }
 
-/// Closed once nothing new shall begin, by the hosts whose failure closed it.
+/// Closed once nothing new may begin, by the hosts whose failure closed it.
 #[derive(Debug, Default)]
 pub(super) struct Gate(Mutex<BTreeSet<String>>);
 

@@ -1,6 +1,6 @@
 //! What earlier runs have left in the middle of a change.
 //!
-//! Each is told once: the run that has looked at it adds a line to its journal.
+//! Each is reported once: the run that has checked it adds a line to its journal.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -88,7 +88,7 @@ fn is_done_with(path: &Path) -> std::io::Result<bool> {
 }
 
 impl Left {
-    /// From now on nobody else needs to look.
+    /// From now on no one else needs to look.
     pub fn adopt(&self, by: &str) -> std::io::Result<()> {
         let mut file = File::options().append(true).read(true).open(&self.path)?;
         let mut text = record::adopted(by, super::now());

@@ -65,7 +65,7 @@ pub(super) fn create(directory: &Path, run: &str) -> Result<(PathBuf, File), Jou
         .mode(0o600)
         .open(&path)
         .map_err(|error| JournalError::io(&path, &error))?;
-    // A file system without locks: nobody will take this run for a dead one.
+    // A file system without locks: no one will take this run for a dead one.
     let _ = file.lock();
     // The name, too, has to survive a power cut.
     File::open(directory)

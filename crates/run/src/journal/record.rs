@@ -24,7 +24,7 @@ enum Own {
         #[serde(with = "time::serde::rfc3339")]
         time: OffsetDateTime,
     },
-    /// Another run has looked at what this one left.
+    /// Another run has checked what this one left.
     Adopted {
         by: String,
         #[serde(with = "time::serde::rfc3339")]
@@ -113,7 +113,7 @@ pub struct Record {
     /// UTC.
     pub begun: OffsetDateTime,
     pub events: Vec<(OffsetDateTime, Event)>,
-    /// Runs that have looked at what this one left.
+    /// Runs that have checked what this one left.
     pub adopted: Vec<String>,
     is_at_work: bool,
 }

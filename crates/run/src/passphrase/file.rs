@@ -16,7 +16,7 @@ const PIPEFS_MAGIC: u64 = 0x5049_5045;
 const OF_GROUP_AND_OTHERS: u32 = 0o077;
 const OF_OTHERS: u32 = 0o007;
 
-/// Its bytes, no more than are looked at.
+/// Its bytes, no more than are checked.
 pub(super) fn read(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
     let closed_to = if is_credential(&path) {
         // systemd gives it to the unit's account by an access list, which shows in
@@ -34,7 +34,7 @@ fn is_credential(path: &Path) -> bool {
 }
 
 fn read_closed_to(path: PathBuf, closed_to: u32) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
-    // What is looked at is what is read, wherever the path leads meanwhile.
+    // What is checked is what is read, wherever the path leads meanwhile.
     let read = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
     let (found, file) = match read {
         Ok(read) => read,
@@ -50,7 +50,7 @@ fn read_closed_to(path: PathBuf, closed_to: u32) -> Result<Zeroizing<Vec<u8>>, P
     }
 }
 
-/// Nobody finds it by a name: it is this process's and of whoever gave it.
+/// No one finds it by a name: it is this process's and of the process that gave it.
 fn is_nameless_pipe(file: &File, found: &Metadata) -> bool {
     found.file_type().is_fifo()
         && rustix::fs::fstatfs(file)

@@ -7,7 +7,7 @@ use zxcvbn::{Score, zxcvbn};
 
 use base::secret::Secret;
 
-/// More of it makes no difference: zxcvbn looks at 100 characters.
+/// More of it makes no difference: zxcvbn reads 100 characters.
 const LOOKED_AT: usize = 100;
 
 /// What is to be said of a passphrase.

@@ -131,7 +131,7 @@ impl Live {
         };
         let names = working.iter().take(shown);
         let mut text: Vec<String> = names.map(|(name, _)| visible(name)).collect();
-        // The rest is only counted: this is said again with every host that
+        // The rest is only counted: this is reported again with every host that
         // begins or ends.
         if working.len() > shown {
             let last = text.pop().unwrap_or_default();

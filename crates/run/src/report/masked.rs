@@ -1,6 +1,6 @@
 //! Events without what nodes have said, for `--untrusted`.
 //!
-//! Decided on the fields of an event, so that no sentence has to be looked at.
+//! Decided on the fields of an event, so that no sentence has to be checked.
 
 use base::event::{Error, ErrorKind, Event, Failure, Renderer};
 
@@ -65,7 +65,7 @@ fn masked(mut event: Event) -> Option<Event> {
     Some(event)
 }
 
-/// All failures are told in a node's words. Why a host could not be reached quotes whatever
+/// All failures are reported in a node's words. Why a host could not be reached quotes whatever
 /// answers at an address of the inventory's choice, and tells open ports from closed ones.
 fn mask_failure(failure: &mut Failure) {
     failure.detail.clear();

@@ -21,7 +21,7 @@ mod plan;
 mod timings;
 mod verdict;
 
-/// How much is said.
+/// How much is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
     /// What went wrong, and how it ended.

@@ -159,7 +159,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         self.said(0, "33", "changed", &format!("{host}: {what}"));
     }
 
-    /// The end of what is told, and what was waited for below it.
+    /// The end of what is reported, and what was waited for below it.
     fn last(&mut self, lines: &[String]) {
         self.lines(lines);
         if self.style.timings {

@@ -114,7 +114,7 @@ fn by_host(changes: &[PlannedChange]) -> Vec<(&str, Vec<&PlannedChange>)> {
     hosts
 }
 
-/// What is said of many hosts in one line, in place of each one's name.
+/// What is reported of many hosts in one line, in place of each one's name.
 const ITSELF: &str = "it";
 
 /// A change's subject without the host's own name: "client certificate for it".

@@ -1,5 +1,5 @@
-//! Verify: proof, from the clients, that the daemons let in whom they should
-//! and nobody else.
+//! Verify: proof, from the clients, that the daemons accept the clients that they must accept
+//! and no one else.
 //!
 //! Private keys stay on their nodes: a good certificate is tried there, with whatever tool there
 //! is, and where there is none the check is not proved. Refusals need no key of ours: they are
@@ -166,7 +166,7 @@ fn pairs<'a>(
         .filter(|(daemon, _)| !refused.contains(daemon))
         .map(|(_, daemon)| daemon.name.clone())
         .collect();
-    // Without a client there is nobody to try anything from.
+    // Without a client there is no one to try anything from.
     if !clients.is_empty() && (selected.len() < all || !without_refusals.is_empty()) {
         events.emit(Event::Sampled(Sample {
             tried: selected.len(),
@@ -222,10 +222,10 @@ impl Attempt<'_> {
         }
     }
 
-    /// Everybody else, tried from here through the client's connection.
+    /// Everyone else, tried from here through the client's connection.
     async fn refusals(&self, made_up: Option<Identity>) -> Vec<Proof> {
         let is_open = self.daemon.settings.daemon_mode == DaemonMode::Tls;
-        // Nobody is asked for a certificate there: any would do.
+        // No one is asked for a certificate there: any would do.
         let stranger = async {
             if is_open {
                 return None;

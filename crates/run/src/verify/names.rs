@@ -2,7 +2,7 @@
 //!
 //! The address that clients use is proved from each of them elsewhere. One client, the first that
 //! is connected, tries the others; loopback, and what leads nowhere from that client, is tried from
-//! the daemon's own node. A name that leads nowhere from there either is said and not counted: an
+//! the daemon's own node. A name that leads nowhere from there either is reported and not counted: an
 //! inventory's name for a host need not be one that anything resolves.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use inventory::{Host, Inventory};
 use pki::{Certificate, Role, San};
 use plan::host::address::daemon_address;
 
-/// Nobody waits long for a name that nobody has to use.
+/// No one waits long for a name that no one has to use.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// One attempt for every name but the one that clients use.

@@ -1,7 +1,7 @@
 //! Whether a key file belongs to a certificate, without reading it.
 //!
 //! The node's own openssl compares public keys; where there is none, a daemon shows it by serving
-//! the certificate, a client by being let in.
+//! the certificate, a client by being accepted.
 
 use super::record::{TOOL_DEADLINE, find_record};
 use super::{DEADLINE, handshake, tool_record};

@@ -33,7 +33,7 @@ pub struct Shown {
 /// How the daemon took it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// An HTTP answer came: the caller was let in. The status line's code.
+    /// An HTTP answer came: the caller was accepted. The status line's code.
     Served(u16),
     /// The daemon ended the handshake with this TLS alert.
     Alert(String),
@@ -126,7 +126,7 @@ impl Identity {
         Self::of(certificate.der().to_vec(), &key)
     }
 
-    /// An identity for clients whose CA nobody knows.
+    /// An identity for clients whose CA no one knows.
     pub fn made_up() -> Result<Self, ProbeError> {
         let authority_key = rcgen::KeyPair::generate()?;
         let mut authority = rcgen::CertificateParams::default();
@@ -146,7 +146,7 @@ impl Identity {
 }
 
 /// Records what the server asks for, and always shows the same identity, also
-/// to a server that says it would not accept it: a refusal shall be the
+/// to a server that says it would not accept it: a refusal must be the
 /// server's own.
 #[derive(Debug)]
 struct Shower {

@@ -1,13 +1,13 @@
 //! Which client is tried with which daemon.
 //!
-//! All pairs are as many proofs as clients times daemons; where that is much, and nobody has
+//! All pairs are as many proofs as clients times daemons; where that is much, and no one has
 //! asked for it, enough of them that every client and every daemon takes part. Pure.
 
 use std::collections::BTreeSet;
 
 use inventory::VerifyScope;
 
-/// So many pairs are all tried where nothing is said.
+/// So many pairs are all tried if nothing is set.
 const FEW: usize = 100;
 
 /// A client that can be tried from.
@@ -23,7 +23,7 @@ pub(super) struct From {
 pub(super) struct Pair {
     pub daemon: usize,
     pub client: usize,
-    /// Also what everybody else gets from the daemon, seen from that client.
+    /// Also what everyone else gets from the daemon, seen from that client.
     pub refusals: bool,
 }
 
@@ -55,7 +55,7 @@ pub(super) fn select(clients: &[From], daemons: usize) -> Vec<Pair> {
         refusals: false,
     }));
     let sampled: Vec<usize> = of(VerifyScope::Sample).map(|(client, _)| client).collect();
-    // Side by side, the shorter row again and again: nobody is left out, and no
+    // Side by side, the shorter row again and again: no one is left out, and no
     // pair comes twice.
     let turns = if sampled.is_empty() {
         0
@@ -72,7 +72,7 @@ pub(super) fn select(clients: &[From], daemons: usize) -> Vec<Pair> {
     pairs
 }
 
-/// The daemons at which it is tried what everybody else gets.
+/// The daemons at which it is tried what everyone else gets.
 pub(super) fn refusing(pairs: &[Pair]) -> BTreeSet<usize> {
     let refusals = pairs.iter().filter(|pair| pair.refusals);
     refusals.map(|pair| pair.daemon).collect()

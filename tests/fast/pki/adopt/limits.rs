@@ -11,7 +11,7 @@ struct Limit {
     extensions: &'static str,
     role: Role,
     names: &'static [&'static str],
-    /// What is said of it; `None` where the leaf is fine.
+    /// What is reported of it; `None` where the leaf is fine.
     refused: Option<&'static str>,
     /// OpenSSL agrees: it knows some extensions that docker does not.
     openssl_agrees: bool,

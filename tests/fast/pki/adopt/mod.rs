@@ -189,7 +189,7 @@ fn a_wrong_passphrase_changes_nothing() {
     assert!(adopt_with(&mut agent, "").is_err());
     assert_eq!(fs::read(path.join("ca-key.pem")).unwrap(), before);
     assert!(adopt(&mut agent).is_ok());
-    // Somebody changes it in the middle of a run.
+    // Someone changes it in the middle of a run.
     shell(
         path,
         "openssl pkcs8 -topk8 -v2 aes256 -in ca-key.pem -passin env:P -passout pass:other -out new && mv -f new ca-key.pem",

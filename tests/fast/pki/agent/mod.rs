@@ -633,7 +633,7 @@ fn an_authority_is_opened_and_nothing_is_made() {
         }
         other => panic!("{other:?}"),
     }
-    // Opened once, it does not open for everybody.
+    // Opened once, it does not open for everyone.
     assert_eq!(ca.refused(open("wrong")).0, ErrorKind::WrongPassphrase);
 }
 

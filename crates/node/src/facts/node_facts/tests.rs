@@ -424,7 +424,7 @@ fn a_private_key_in_a_ca_file_stays_on_the_node_and_is_said() {
     }
 }
 
-/// Answers that nobody gave: they are facts about what was asked, or an error.
+/// Answers that no one gave: they are facts about what was asked, or an error.
 #[test]
 fn answers_are_fuzzed() {
     let root = of_nobody();

@@ -31,7 +31,7 @@ pub(super) fn check_readmitted(
     Ok(())
 }
 
-/// Nobody goes back to a certificate that locks people out.
+/// No one goes back to a certificate that locks people out.
 pub(super) fn check_certificates(
     planner: &Planner<'_>,
     host: &Host,

@@ -1,4 +1,4 @@
-//! Accounts that change, forge or stop what root looks at.
+//! Accounts that change, forge or stop what root reads.
 
 use std::process::{Command, Stdio};
 
