@@ -76,7 +76,9 @@ impl Contexts {
             let (before, path) = word.split_at(begin);
             let trimmed = path.trim_end_matches(|letter: char| !letter.is_alphanumeric());
             let after = path.get(trimmed.len()..).unwrap_or_default();
-            self.file(trimmed).map_or_else(
+            // The end of a path that contains spaces is no path.
+            let is_whole = !before.contains(char::is_alphanumeric);
+            self.file(trimmed).filter(|_| is_whole).map_or_else(
                 || word.to_owned(),
                 |file| format!("{before}{}{after}", file.shown()),
             )
