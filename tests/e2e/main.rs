@@ -28,6 +28,7 @@ mod drift;
 mod equivalent;
 mod exit_codes;
 mod follow;
+mod guard;
 mod guide_b;
 mod guide_c;
 mod history;
