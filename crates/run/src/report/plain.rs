@@ -111,8 +111,8 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
-    /// Does not repeat causes and hints of a failure like one that was reported before.
-    fn failed(&mut self, failure: &Failure, is_known: bool) {
+    /// Repeats neither the causes of a failure like one that was reported before, nor a hint.
+    fn failed(&mut self, failure: &Failure, known: verdict::Known) {
         let word = format!("{}: {}", failure.host, verdict::words(failure.kind));
         self.said(
             0,
@@ -120,18 +120,17 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             &word,
             &format!("({}): {}", failure.step, failure.message),
         );
-        if is_known {
-            return;
-        }
-        for cause in &failure.causes {
-            self.said(2, "2", "Caused by:", cause);
-        }
-        for line in &failure.detail {
-            for line in wrap(line, self.style.width.map(|width| width.saturating_sub(4))) {
-                self.line(&format!("    {line}"));
+        if !known.cause {
+            for cause in &failure.causes {
+                self.said(2, "2", "Caused by:", cause);
+            }
+            for line in &failure.detail {
+                for line in wrap(line, self.style.width.map(|width| width.saturating_sub(4))) {
+                    self.line(&format!("    {line}"));
+                }
             }
         }
-        if let Some(hint) = &failure.hint {
+        if let Some(hint) = failure.hint.as_ref().filter(|_| !known.hint) {
             self.said(2, "33", "Hint:", hint);
         }
     }
@@ -298,7 +297,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
         let style = self.style;
         let quiet = style.verbosity == Verbosity::Quiet;
         let event = self.readable(event);
-        let is_known = self.heard.hear(&event);
+        let known = self.heard.hear(&event);
         match &event {
             Event::Run {
                 inventory,
@@ -344,7 +343,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {
                 self.missing.insert(failure.host.clone());
-                self.failed(failure, is_known);
+                self.failed(failure, known);
             }
             Event::NotBegun {
                 play,

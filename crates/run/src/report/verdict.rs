@@ -26,15 +26,24 @@ pub(super) struct Heard {
     failures: Vec<Failure>,
     /// What they have in common, to tell a first one from its like.
     causes: BTreeSet<(String, Vec<String>)>,
+    /// Hints that were printed.
+    hints: BTreeSet<String>,
     /// The hosts that failed, and those that were skipped because of them.
     skipped: BTreeMap<Vec<String>, BTreeSet<String>>,
     interrupted: bool,
     incomplete: bool,
 }
 
+/// What of a failure was reported before.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    pub(super) cause: bool,
+    pub(super) hint: bool,
+}
+
 impl Heard {
-    /// Takes in an event. Returns whether it is a failure like one that was reported before.
-    pub(super) fn hear(&mut self, event: &Event) -> bool {
+    /// Takes in an event. Returns what of it need not be repeated.
+    pub(super) fn hear(&mut self, event: &Event) -> Known {
         match event {
             Event::Run {
                 inventory,
@@ -56,11 +65,16 @@ impl Heard {
             Event::Failed(failure) => {
                 self.failures.push(failure.clone());
                 let cause = alike(failure, &failure.message);
-                return !self.causes.insert((cause, failure.causes.clone()));
+                let cause = (format!("{}: {cause}", failure.step), failure.causes.clone());
+                let hint = failure.hint.as_ref().map(|hint| alike(failure, hint));
+                return Known {
+                    cause: !self.causes.insert(cause),
+                    hint: hint.is_some_and(|hint| !self.hints.insert(hint)),
+                };
             }
             _ => {}
         }
-        false
+        Known::default()
     }
 
     /// The last lines.
@@ -100,11 +114,13 @@ impl Heard {
     ) -> Vec<String> {
         let count = |is: fn(&HostRecap) -> bool| hosts.iter().filter(|host| is(host)).count();
         let changed = count(|host| host.changed > 0);
+        // As in the recap: a host that is unreachable has not failed as well.
+        let is_gone = |name: &str| hosts.iter().any(|one| one.unreachable && one.host == name);
         let failed: BTreeSet<&str> = self
             .failures
             .iter()
-            .filter(|failure| !is_away(failure.kind))
             .map(|failure| failure.host.as_str())
+            .filter(|name| !is_gone(name))
             .collect();
         let unreachable = count(|host| host.unreachable);
         let skipped = count(|host| host.skipped > 0);
@@ -171,7 +187,13 @@ impl Heard {
         let row = |group: Vec<&Failure>| {
             let first = group.first()?;
             let mut names: Vec<&str> = group.iter().map(|one| one.host.as_str()).collect();
-            names.dedup();
+            let mut known = BTreeSet::new();
+            names.retain(|name| known.insert(*name));
+            let step = if group.iter().all(|one| one.step == first.step) {
+                format!("{}: ", first.step)
+            } else {
+                String::new()
+            };
             let example = if group.iter().all(|one| one.message == first.message) {
                 ""
             } else {
@@ -180,7 +202,7 @@ impl Heard {
             Some(vec![
                 Cell::painted(brief(first.kind), "31"),
                 some_of(&names, NAMES).into(),
-                format!("{}: {example}{}", first.step, first.message).into(),
+                format!("{step}{example}{}", first.message).into(),
             ])
         };
         groups.into_values().filter_map(row).collect()
@@ -286,15 +308,14 @@ fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
 /// From this length on a word is a fingerprint, a hash or a path.
 const LONG: usize = 32;
 
-/// The step and a text of it without names, numbers and long words: hosts that fail alike have one
-/// cause.
+/// A text of a failure without names, numbers and long words: hosts that fail alike have one cause.
 fn alike(failure: &Failure, text: &str) -> String {
     let text = text.replace(&failure.host, "#");
     let words = text.split(' ').map(|word| match word.len() {
         LONG.. => "#".to_owned(),
         _ => word.replace(|letter: char| letter.is_ascii_digit(), "#"),
     });
-    format!("{}: {}", failure.step, words.collect::<Vec<_>>().join(" "))
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn is_away(kind: FailureKind) -> bool {
