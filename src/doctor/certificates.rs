@@ -141,6 +141,10 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         }
     }
     let looked = look_at_leaf(facts, host, role, &world.authority);
+    // Of files that cannot be read the refusal says more.
+    if looked.broken.iter().any(PairFault::is_unknown) {
+        return;
+    }
     let (severity, faults) = judge(world, host, role, &looked);
     if faults.is_empty() {
         let what = format!("the {role} certificate {path} is good");

@@ -9,13 +9,14 @@ use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
 use inventory::{ClientEnv, Host, Inventory, host_of, identity_of};
-use node::facts::{FactRequest, NodeFacts};
+use node::facts::{FactRequest, FileFact, NodeFacts};
 use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, PairFault, Renewal, Rollover, UnderWay, authority_warning, deploy_to, leaves_of,
-    left_keys, look_at_leaf, lost_since, renewal, request_leaf, revoked_reason,
+    Authority, AuthorityProblem, PairFault, Renewal, Rollover, UnderWay, authority_warning,
+    deploy_to, leaves_of, left_keys, look_at_leaf, lost_since, renewal, request_leaf,
+    revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
@@ -105,6 +106,8 @@ fn used(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> u8 {
 pub(super) struct Faults {
     /// It does not work.
     pub(super) broken: Vec<String>,
+    /// Whether it works is not known.
+    pub(super) unknown: Vec<String>,
     /// It works, and is not as declared.
     pub(super) drift: Vec<String>,
 }
@@ -143,12 +146,15 @@ pub(super) fn judge(
         CertificateState::Expired
     } else if !faults.broken.is_empty() {
         CertificateState::Broken
+    } else if !faults.unknown.is_empty() {
+        CertificateState::Unknown
     } else if !faults.drift.is_empty() || due.is_some() {
         CertificateState::Due
     } else {
         CertificateState::Fine
     };
     let mut drift = faults.broken;
+    drift.append(&mut faults.unknown);
     drift.append(&mut faults.drift);
     Judged { state, drift, due }
 }
@@ -164,7 +170,16 @@ fn authority(world: &World<'_>) -> CertificateStatus {
     let certificate = world.authority.certificate.as_ref();
     let mut faults = Faults::default();
     if let Some(problem) = &world.authority.problem {
-        faults.broken.push(problem.to_string());
+        let is_unknown = matches!(
+            problem,
+            AuthorityProblem::Unreachable(_) | AuthorityProblem::Unreadable(_)
+        );
+        let of = if is_unknown {
+            &mut faults.unknown
+        } else {
+            &mut faults.broken
+        };
+        of.push(problem.to_string());
     } else if certificate.is_none() {
         faults.broken.push("none present".to_owned());
     }
@@ -185,10 +200,7 @@ fn authority(world: &World<'_>) -> CertificateStatus {
     } else {
         Renewal::Due(due.join("; "))
     };
-    let mut judged = judge(certificate, faults, renewal, world.now);
-    if facts.is_none() {
-        judged.state = CertificateState::Unknown;
-    }
+    let judged = judge(certificate, faults, renewal, world.now);
     CertificateStatus {
         host: ca.name.clone(),
         identity: None,
@@ -216,10 +228,11 @@ fn unknown() -> String {
 
 /// The account that owns the key.
 fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
-    facts.regular(key).map_or_else(
-        || "no one: the key is missing".to_owned(),
-        |file| format!("{} on {}", file.owner, host.name),
-    )
+    match facts.file(key) {
+        Some(FileFact::File(file)) => format!("{} on {}", file.owner, host.name),
+        Some(FileFact::Absent) | None => "no one: the key is missing".to_owned(),
+        Some(_) => unknown(),
+    }
 }
 
 /// Everything that lies on a host for its daemon and its client.
@@ -245,9 +258,15 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
     let (directory, files) = leaf_location(host, role);
     let looked = look_at_leaf(facts, host, role, &world.authority);
     let certificate = looked.certificate.as_deref();
+    let said = |is_unknown: bool| {
+        let faults = looked.broken.iter();
+        let faults = faults.filter(|fault| fault.is_unknown() == is_unknown);
+        faults.map(ToString::to_string).collect()
+    };
     let mut faults = Faults {
-        broken: looked.broken.iter().map(ToString::to_string).collect(),
-        drift: looked.drift,
+        broken: said(false),
+        unknown: said(true),
+        drift: looked.drift.clone(),
     };
     let key = facts.regular(&format!("{directory}/{}", files.key));
     if let (Some(owner), Some(key)) = (host.owner(), key)
@@ -314,7 +333,11 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
         .regular(&copy)
         .and_then(|file| Certificate::from_pem(file.content.as_deref()?).ok());
     let mut faults = Faults::default();
-    if facts.regular(&copy).is_none() {
+    let is_unreadable = |path: &str| facts.file(path) == Some(&FileFact::Unreadable);
+    if is_unreadable(&copy) {
+        let path = facts.expand(&copy);
+        faults.unknown.push(format!("{path} cannot be read"));
+    } else if facts.regular(&copy).is_none() {
         faults.drift.push(format!(
             "the context {} has no copy",
             context_name(host, daemon)
@@ -326,7 +349,12 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
             ("key.pem", &files.key),
         ] {
             let hash = |path: &str| facts.regular(path).map(|file| file.sha256.clone());
-            if hash(&format!("{tls}/{name}")) != hash(&format!("{directory}/{own}")) {
+            let own_path = format!("{directory}/{own}");
+            let mut both = [format!("{tls}/{name}"), own_path].into_iter();
+            if let Some(path) = both.find(|path| is_unreadable(path)) {
+                let path = facts.expand(&path);
+                faults.unknown.push(format!("{path} cannot be read"));
+            } else if hash(&format!("{tls}/{name}")) != hash(&format!("{directory}/{own}")) {
                 faults.drift.push(format!(
                     "{name} of the context {} differs from the client's own",
                     context_name(host, daemon)

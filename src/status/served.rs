@@ -73,7 +73,9 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
             row.state = match &error {
                 Unreached::Dial(DialError::Refused { .. }) => CertificateState::Broken,
                 // Nothing is known of the daemon.
-                Unreached::Dial(_) | Unreached::Probe(_) => CertificateState::Unknown,
+                Unreached::Dial(_) | Unreached::Probe(_) | Unreached::NoAuthority => {
+                    CertificateState::Unknown
+                }
             };
             row.drift.push(format!("seen from {from}: {error}"));
         }

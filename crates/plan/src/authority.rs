@@ -37,6 +37,8 @@ pub struct Authority {
     pub has_ledger: bool,
     /// A `ca` task has planned a new CA.
     pub planned: bool,
+    /// Its ledger was read, or it has none.
+    pub is_read: bool,
     /// Why nothing can be planned that needs the CA.
     pub problem: Option<AuthorityProblem>,
 }
@@ -172,6 +174,7 @@ impl Authority {
             ledger: Ledger::default(),
             has_key: false,
             has_ledger: false,
+            is_read: false,
             planned: false,
             problem: None,
         };
@@ -234,6 +237,7 @@ impl Authority {
                 .extend(content.and_then(|pem| Certificate::from_pem(pem).ok()));
         }
         self.read_ledger(facts, &ledger)?;
+        self.is_read = true;
         half.map_or(Ok(()), Err)
     }
 
@@ -247,6 +251,12 @@ impl Authority {
             reason: error.to_string(),
         })?;
         Ok(())
+    }
+
+    /// Why nothing is known of what it has issued.
+    #[must_use]
+    pub fn unread(&self) -> Option<&AuthorityProblem> {
+        self.problem.as_ref().filter(|_| !self.is_read)
     }
 
     /// Whether a file on a node is this bundle, in the form in which it is delivered or

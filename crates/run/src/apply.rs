@@ -227,6 +227,9 @@ impl Apply<'_> {
                     }
                     done.failed = true;
                     done.away.still |= kind == FailureKind::UndoFailed;
+                    if kind == FailureKind::Unknown {
+                        self.in_place.lost(&host.name);
+                    }
                     done.unreachable = stopped.unreachable;
                     done.not_done.extend(subjects);
                 }

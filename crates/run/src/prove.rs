@@ -13,10 +13,10 @@ use base::event::{Event, Events, Proof};
 use inventory::Host;
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
-use plan::Action;
 use plan::host::daemon_json;
 use plan::host::leaf::location as leaf_location;
 use plan::playbook::after;
+use plan::{Action, Authority};
 
 impl Run<'_> {
     /// The proof, where the plan has one; up to an interruption, if one comes.
@@ -61,7 +61,21 @@ impl Run<'_> {
                 .collect(),
             ..Expectations::default()
         };
+        self.warn_of_unknown_authority(world, &expectations, events);
         let mut about = self.playbook.limited(self.inventory);
+        for host in self.inventory.daemons() {
+            if in_place.is_lost(&host.name) {
+                let text = "not verified: what has become of its change is not known; the next run settles that";
+                events.emit(Event::Warning {
+                    host: Some(host.name.clone()),
+                    text: text.to_owned(),
+                });
+                let hosts = &mut about.to_mut().hosts;
+                for host in hosts.iter_mut().filter(|one| one.name == host.name) {
+                    host.is_daemon = false;
+                }
+            }
+        }
         let left = self.left(world, in_place).await;
         for daemon in self.inventory.daemons() {
             let issued = materials.certificate(&daemon.name, Role::Daemon);
@@ -74,7 +88,7 @@ impl Run<'_> {
         }
         if !left.is_empty() {
             for host in &mut about.to_mut().hosts {
-                let Some(facts) = left.get(&host.name) else {
+                let Some(facts) = left.get(&host.name).filter(|_| host.is_daemon) else {
                     continue;
                 };
                 host.is_daemon = as_found(host, facts, &mut expectations);
@@ -94,6 +108,28 @@ impl Run<'_> {
             }
         }
         verify(&world.nodes, &about, &expectations, events, proofs).await;
+    }
+
+    /// Says why what needs the CA's certificate is not checked, where nothing else does.
+    fn warn_of_unknown_authority(
+        &self,
+        world: &World,
+        expectations: &Expectations,
+        events: &Events,
+    ) {
+        let ca = self.inventory.ca();
+        let Some(facts) = world.facts.get(&ca.name) else {
+            return;
+        };
+        if !expectations.authorities.is_empty() || !world.plan.problems.is_empty() {
+            return;
+        }
+        if let Some(problem) = Authority::look_at(ca, Some(facts)).problem {
+            events.emit(Event::Warning {
+                host: Some(ca.name.clone()),
+                text: format!("{problem}: what needs the CA's certificate is not checked"),
+            });
+        }
     }
 
     /// Daemons whose change was to be made and was not, with what they had before.

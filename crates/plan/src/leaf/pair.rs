@@ -7,7 +7,7 @@ use crate::adopted;
 use crate::authority::Authority;
 use crate::host::leaf::location;
 use inventory::Host;
-use node::facts::NodeFacts;
+use node::facts::{FileFact, NodeFacts};
 use pki::{Certificate, ExtendedKeyUsage, Role, Subject};
 
 /// Why a pair does not work. Displayed, each is a reason in a few words.
@@ -15,6 +15,11 @@ use pki::{Certificate, ExtendedKeyUsage, Role, Subject};
 pub enum PairFault {
     #[error("none present")]
     Absent,
+    #[error("{0} cannot be read")]
+    Unreadable(String),
+    /// Nothing is known of what the CA has issued.
+    #[error("whether the CA has issued it is not known: {0}")]
+    Unknown(String),
     #[error("the file present is not a certificate")]
     NotACertificate,
     #[error("its key is missing")]
@@ -32,6 +37,14 @@ pub enum PairFault {
     NewAuthority,
 }
 
+impl PairFault {
+    /// Nothing is known of the pair: it may be as good as ever.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Unknown(_))
+    }
+}
+
 pub(super) enum Found {
     Pair(Box<Certificate>),
     Nothing(PairFault),
@@ -44,6 +57,11 @@ pub(super) fn examine(
     key: &str,
     authority: &Authority,
 ) -> Found {
+    for path in [certificate, key] {
+        if facts.file(path) == Some(&FileFact::Unreadable) {
+            return Found::Nothing(PairFault::Unreadable(facts.expand(path)));
+        }
+    }
     let Some(file) = facts.regular(certificate) else {
         return Found::Nothing(PairFault::Absent);
     };
@@ -53,6 +71,9 @@ pub(super) fn examine(
     let Some(key) = facts.regular(key) else {
         return Found::Nothing(PairFault::NoKey);
     };
+    if let Some(problem) = authority.unread() {
+        return Found::Nothing(PairFault::Unknown(problem.to_string()));
+    }
     match authority.ledger.by_key_sha256(&key.sha256) {
         Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
         Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {

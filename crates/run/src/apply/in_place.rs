@@ -24,6 +24,8 @@ struct Hosts {
     left: BTreeSet<String>,
     /// Daemons that were restarted and seen to serve what they should.
     restarted: BTreeSet<String>,
+    /// What has become of their change is not known.
+    unknown: BTreeSet<String>,
 }
 
 /// A host that is awaited; it arrives when this is dropped.
@@ -60,6 +62,17 @@ impl InPlace {
     pub fn has_changed(&self, host: &str) -> bool {
         let hosts = self.hosts();
         hosts.changed.contains(host) && !hosts.left.contains(host)
+    }
+
+    /// Nothing is known of what has become of its change.
+    pub(super) fn lost(&self, host: &str) {
+        self.hosts().unknown.insert(host.to_owned());
+    }
+
+    /// Whether nothing is known of what has become of its change.
+    #[must_use]
+    pub fn is_lost(&self, host: &str) -> bool {
+        self.hosts().unknown.contains(host)
     }
 
     /// The daemon of a host was restarted, and serves what it should.

@@ -364,6 +364,8 @@ pub enum Unreached {
     Dial(#[from] DialError),
     #[error(transparent)]
     Probe(#[from] probe::ProbeError),
+    #[error("the CA's certificate is not known")]
+    NoAuthority,
 }
 
 /// One TLS handshake from a node with the daemon that is there under a name or an
@@ -376,6 +378,9 @@ pub async fn handshake(
     deadline: Duration,
 ) -> Result<(Answer, Shown), Unreached> {
     let stream = node.connection.dial(host, port, deadline).await?;
+    if authorities.is_empty() {
+        return Err(Unreached::NoAuthority);
+    }
     let authorities: Vec<Vec<u8>> = authorities
         .iter()
         .map(|authority| authority.der().to_vec())
@@ -393,7 +398,9 @@ fn unreached(check: Check, error: &Unreached) -> Verdict {
     );
     match error {
         Unreached::Dial(DialError::Refused { .. }) if must_serve => Verdict::Failed,
-        Unreached::Dial(DialError::Forbidden { .. }) | Unreached::Probe(_) => Verdict::NotProved,
+        Unreached::Dial(DialError::Forbidden { .. })
+        | Unreached::Probe(_)
+        | Unreached::NoAuthority => Verdict::NotProved,
         Unreached::Dial(_) => Verdict::Unreachable,
     }
 }

@@ -58,19 +58,24 @@ async fn from_either(
     daemon: &Host,
     expectations: &Expectations,
 ) -> Option<Proof> {
+    // A node that is known to trust no CA tells nothing of a name.
+    let trusted_by = |host: &str, role| {
+        let trusted = expectations.trusted_by(host, role);
+        (!trusted.is_empty()).then_some(trusted)
+    };
     let mut seen = None;
-    if let Some((from, node)) = client {
-        let trusted = expectations.trusted_by(from, Role::Client);
+    if let Some((from, node)) = client
+        && let Some(trusted) = trusted_by(from, Role::Client)
+    {
         let proof = one(node, from, &name, daemon, trusted, expectations).await;
         if proof.verdict != Verdict::NotReached {
             return Some(proof);
         }
         seen = Some(proof);
     }
-    let Some(node) = own else {
+    let Some((node, trusted)) = own.zip(trusted_by(&daemon.name, Role::Daemon)) else {
         return seen;
     };
-    let trusted = expectations.trusted_by(&daemon.name, Role::Daemon);
     let proof = one(node, &daemon.name, &name, daemon, trusted, expectations).await;
     // What its clients see of it says more.
     Some(match seen {
