@@ -11,8 +11,8 @@ use crate::agent::Program;
 use crate::passphrase;
 use base::event::{Event, HostRecap};
 use node::facts::FactRequest;
-use pki::{Request, Response};
-use plan::recorded_input;
+use pki::Request;
+use plan::{Authority, recorded_input};
 
 impl Run<'_> {
     /// Tries everything that a run needs; before the first deployment there is no CA to
@@ -83,37 +83,45 @@ impl Run<'_> {
         program: &Program,
         needs_authority: bool,
     ) -> Result<(), RunError> {
-        let ca = &self.inventory.ca().name;
+        let ca = self.inventory.ca();
+        let Some(facts) = world.facts.get(&ca.name) else {
+            // Why is said already.
+            let text = "the lock, the key and the passphrase of the CA were not tested";
+            self.warn(Some(&ca.name), text.to_owned());
+            return Ok(());
+        };
+        let authority = Authority::read(ca, Some(facts));
+        if let Some(problem) = &authority.problem {
+            let hint = Some(problem.hint());
+            return Err(self.refused("read the CA", problem.to_string(), hint));
+        }
         // The agent makes the directory of a CA that is not there.
-        if world.facts.contains_key(ca) && self.ca_text(&world.facts, "ca.pem").is_none() {
+        if authority.certificate.is_none() {
             if needs_authority {
-                return Err(RunError::NoCertificate { host: ca.clone() });
+                let host = ca.name.clone();
+                return Err(RunError::NoCertificate { host });
             }
-            return self.try_new_passphrase(ca).await;
+            return self.try_new_passphrase(&ca.name).await;
         }
         let mut agent = self.unless(self.lock(world, program)).await??;
-        self.may(ca, "the CA's agent runs and holds the lock");
-        let passphrase = self.ca_passphrase(false).await?;
-        let opened = self
-            .unless(self.call(&mut agent, Request::OpenAuthority { passphrase }))
-            .await??;
-        if let Response::Authority { .. } = opened {
-            self.may(ca, "the passphrase opens the CA's key");
-        }
+        self.may(&ca.name, "the CA's agent runs and holds the lock");
+        let passphrase = self.unlock(&mut agent, false).await?;
+        self.call(&mut agent, Request::OpenAuthority { passphrase })
+            .await?;
+        self.may(&ca.name, "the passphrase opens the CA's key");
         self.call(&mut agent, Request::Bye).await?;
         Ok(())
     }
 
     /// There is no key yet that a passphrase could open: it is one that may encrypt it.
     async fn try_new_passphrase(&self, ca: &str) -> Result<(), RunError> {
-        if passphrase::is_asked_for(&self.options.passphrase) {
-            let text =
-                "there is no CA yet: the first deployment makes it, and asks for a passphrase";
+        if !passphrase::is_given(&self.options.passphrase) {
+            let text = "there is no CA yet: the first deployment makes it, and asks for a passphrase on the terminal";
             self.may(ca, text);
             return Ok(());
         }
         self.may(ca, "there is no CA yet: the first deployment makes it");
-        self.ca_passphrase(true).await?;
+        self.new_passphrase().await?;
         self.may(ca, "the passphrase may encrypt the key of a new CA");
         Ok(())
     }

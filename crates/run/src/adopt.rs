@@ -360,7 +360,11 @@ impl Run<'_> {
         let salvage = (source.lost > 0).then_some(Request::SalvageLedger {});
         let is_salvaged = salvage.is_some();
         // Asked for before the lock is taken: a prompt may take its time.
-        let passphrase = self.ca_passphrase(!source.encrypted).await?;
+        let known = match &source.files {
+            _ if !source.encrypted => Some(self.new_passphrase().await?),
+            Some(files) => Some(self.unlock_file("the CA's key", &files.key).await?),
+            None => None,
+        };
         let locking = self.lock_after(world, program, salvage);
         let mut agent = self.unless(locking).await??;
         if !is_salvaged
@@ -374,6 +378,10 @@ impl Run<'_> {
                 Some("run it again".to_owned()),
             ));
         }
+        let passphrase = match known {
+            Some(known) => known,
+            None => self.unlock(&mut agent, false).await?,
+        };
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         // Without a change the key is only tried.

@@ -80,16 +80,16 @@ impl Run<'_> {
         })
     }
 
-    /// The CA's passphrase; `new` when it will encrypt a key.
-    pub(super) async fn ca_passphrase(&self, new: bool) -> Result<Secret, RunError> {
+    /// A passphrase that will encrypt the CA's key.
+    pub(super) async fn new_passphrase(&self) -> Result<Secret, RunError> {
         let source = self.options.passphrase.clone();
-        let found = self.ask(move || passphrase::obtain(&source, new)).await?;
+        let found = self.ask(move || passphrase::obtain(&source, true)).await?;
         self.warn_of_weakness(&found).await?;
         Ok(found)
     }
 
     /// A weak passphrase opens what it has closed, and every run says so.
-    async fn warn_of_weakness(&self, passphrase: &Secret) -> Result<(), RunError> {
+    pub(super) async fn warn_of_weakness(&self, passphrase: &Secret) -> Result<(), RunError> {
         let judged = passphrase.clone();
         let judging = tokio::task::spawn_blocking(move || passphrase::strength(&judged));
         let guesses = match self.unless(judging).await? {

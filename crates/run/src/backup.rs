@@ -12,6 +12,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::unlock::until_accepted;
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
 use crate::passphrase;
@@ -19,7 +20,7 @@ use base::event::{Event, Events, PlannedChange};
 use base::secret::Secret;
 use inventory::Host;
 use node::facts::FactRequest;
-use pki::{CaFile, Certificate, Ledger, Request, Response, seal, unseal};
+use pki::{CaFile, Certificate, Ledger, Request, Response, SealedError, seal, unseal};
 use plan::host::leaf::location as leaf_location;
 use plan::{Authority, InForce, Refusal, judge_older, leaves_of};
 
@@ -137,11 +138,28 @@ impl Run<'_> {
             local(RESTORE, message, None)
         })?;
         let file = options.passphrase_file.clone();
-        let passphrase = self
-            .ask(move || passphrase::obtain_for_backup(file, false))
-            .await?;
-        let content = opened(&sealed, &passphrase)
-            .map_err(|why| local(RESTORE, format!("{}: {why}", options.from.display()), None))?;
+        let tries = passphrase::tries(file.is_some());
+        let content = until_accepted(tries, async || {
+            let file = file.clone();
+            let passphrase = self
+                .ask(move || passphrase::obtain_for_backup(file, false))
+                .await?;
+            let name = options.from.display();
+            match unseal(&sealed, &passphrase) {
+                Ok(bytes) => {
+                    read(&bytes).map_err(|why| local(RESTORE, format!("{name}: {why}"), None))
+                }
+                Err(error @ SealedError::Closed) => Err(RunError::not_opened(
+                    None,
+                    &name.to_string(),
+                    false,
+                    error,
+                    None,
+                )),
+                Err(error) => Err(local(RESTORE, format!("{name}: {error}"), None)),
+            }
+        })
+        .await?;
         let world = self.unless(self.look_at_ca(&program)).await?;
         let facts = self.ca_facts(&world)?;
         let ca = self.inventory.ca();
@@ -169,7 +187,9 @@ impl Run<'_> {
             batches: Vec::new(),
         });
         if !self.options.check {
-            let request = |passphrase| Request::Import {
+            let key = Secret::new(content.bytes(pki::CA_KEY).to_vec());
+            let passphrase = self.unlock_file("the CA's key in the backup", &key).await?;
+            let request = Request::Import {
                 files: content.files,
                 followed_by,
                 passphrase,
@@ -192,10 +212,9 @@ impl Run<'_> {
         &self,
         world: &World,
         program: &Program,
-        request: impl FnOnce(Secret) -> Request,
+        request: Request,
         what: &str,
     ) -> Result<(), RunError> {
-        let passphrase = self.ca_passphrase(false).await?;
         let mut agent = self.unless(self.lock(world, program)).await??;
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
@@ -203,7 +222,7 @@ impl Run<'_> {
             .journal
             .act(self.events, ca, "restoring the CA", vec![what.to_owned()])
             .await?;
-        let answer = self.call(&mut agent, request(passphrase)).await?;
+        let answer = self.call(&mut agent, request).await?;
         if let Response::Authority { warnings, .. } = answer {
             for text in warnings {
                 self.events.emit(Event::Warning {
@@ -324,9 +343,8 @@ async fn close(world: &World) {
     }
 }
 
-fn opened(sealed: &[u8], passphrase: &Secret) -> Result<Content, String> {
-    let bytes = unseal(sealed, passphrase).map_err(|error| error.to_string())?;
-    let content: Content = serde_json::from_slice(bytes.expose())
+fn read(unsealed: &Secret) -> Result<Content, String> {
+    let content: Content = serde_json::from_slice(unsealed.expose())
         .map_err(|_| "its content cannot be read by this version".to_owned())?;
     if content.version != VERSION {
         return Err(format!("it has the version {}", content.version));

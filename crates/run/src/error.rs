@@ -53,8 +53,17 @@ pub enum RunError {
         path: std::path::PathBuf,
         source: std::io::Error,
     },
-    #[error("the CA node {host} is missing")]
+    #[error("{} {host}", not_seen(*kind))]
     NoAuthority { host: String, kind: FailureKind },
+    /// There was a passphrase, and it does not open what it is for.
+    #[error("{message}")]
+    NotOpened {
+        /// None for a file on the controller.
+        host: Option<String>,
+        message: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+        hint: Option<String>,
+    },
     #[error("there is no CA on {host} yet")]
     NoCertificate { host: String },
     /// What was asked for cannot be done with this CA, or with this file.
@@ -75,6 +84,23 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// `what` was not opened; `changed`: this run has changed something before.
+    pub(crate) fn not_opened(
+        host: Option<&String>,
+        what: &str,
+        changed: bool,
+        source: impl std::error::Error + Send + Sync + 'static,
+        hint: Option<String>,
+    ) -> Self {
+        let end = if changed { "" } else { "; nothing was changed" };
+        Self::NotOpened {
+            host: host.cloned(),
+            message: format!("{what} was not opened{end}"),
+            source: Box::new(source),
+            hint,
+        }
+    }
+
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -105,7 +131,7 @@ impl RunError {
                 "there is no terminal to ask on: --allow-container-restart agrees to it; dtls_live_restore: true in the inventory keeps containers running"
                     .to_owned(),
             ),
-            Self::Refused { hint, .. } => hint.clone(),
+            Self::Refused { hint, .. } | Self::NotOpened { hint, .. } => hint.clone(),
             Self::Declined => Some("--check only shows a plan; --yes carries it out without a question".to_owned()),
             Self::Interrupted | Self::Prompt(_) => None,
         }
@@ -120,7 +146,8 @@ impl RunError {
             | Self::Program { .. }
             | Self::Journal(_)
             | Self::Declined
-            | Self::Refused { host: None, .. } => Exit::Usage,
+            | Self::Refused { host: None, .. }
+            | Self::NotOpened { host: None, .. } => Exit::Usage,
             Self::NoAuthority {
                 kind: FailureKind::Unreachable,
                 ..
@@ -128,6 +155,7 @@ impl RunError {
             Self::Agent { .. }
             | Self::NoAuthority { .. }
             | Self::NoCertificate { .. }
+            | Self::NotOpened { .. }
             | Self::Refused { .. } => Exit::Failed,
             Self::Interrupted => Exit::Interrupted,
             Self::Prompt(_) => Exit::Internal,
@@ -146,6 +174,14 @@ impl RunError {
                 "ask before containers are stopped",
             ),
             Self::Journal(_) => (ErrorKind::Journal, None, "write the journal"),
+            Self::NotOpened { host, .. } => (
+                match host {
+                    Some(_) => ErrorKind::Authority,
+                    None => ErrorKind::Passphrase,
+                },
+                host.as_ref(),
+                "try the passphrase",
+            ),
             Self::Agent { host, .. } => (ErrorKind::Authority, Some(host), "ask the CA"),
             Self::NoAuthority { host, .. } => (ErrorKind::Authority, Some(host), "reach the CA"),
             Self::NoCertificate { host } => (ErrorKind::Authority, Some(host), "look at the CA"),
@@ -170,5 +206,14 @@ impl RunError {
             },
             hint: self.hint(),
         }
+    }
+}
+
+/// Why nothing is known of the CA, before the name of its node.
+const fn not_seen(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Unreachable => "there is no connection to the CA node",
+        FailureKind::TimedOut => "there is no answer from the CA node",
+        _ => "nothing could be read on the CA node",
     }
 }

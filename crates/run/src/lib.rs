@@ -61,6 +61,7 @@ mod rollover;
 mod round;
 pub mod session;
 mod show;
+mod unlock;
 pub mod verify;
 
 pub use adopt::AdoptOptions;
@@ -362,16 +363,21 @@ impl Run<'_> {
         plan(self.inventory, self.playbook, facts, now)
     }
 
-    /// The CA's part. The passphrase is asked for once, when it is first needed.
+    /// The CA's part. The passphrase is asked for once, when it is first needed. `changed`: this run
+    /// has changed something.
     async fn issue(
         &self,
         world: &World,
         agent: &mut RunningAgent,
         passphrase: &mut Option<Secret>,
+        changed: bool,
     ) -> Result<Materials, RunError> {
         if passphrase.is_none() && world.plan.needs_authority_key() {
-            let new = world.plan.creates_authority();
-            *passphrase = Some(self.ca_passphrase(new).await?);
+            *passphrase = Some(if world.plan.creates_authority() {
+                self.new_passphrase().await?
+            } else {
+                self.unlock(agent, changed).await?
+            });
         }
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;

@@ -142,11 +142,39 @@ pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     if new { strong(found) } else { Ok(found) }
 }
 
-/// Whether [`obtain`] asks on the terminal.
+/// Whether there is a passphrase without asking for one.
 #[must_use]
-pub fn is_asked_for(source: &Source) -> bool {
-    let is_given = source.file.is_some() || source.command.is_some() || TAKEN.get().is_some();
-    !is_given && credential().is_none() && std::io::stdin().is_terminal()
+pub fn is_given(source: &Source) -> bool {
+    source.file.is_some()
+        || source.command.is_some()
+        || TAKEN.get().is_some()
+        || credential().is_some()
+}
+
+/// How often a passphrase is tried: one that is typed may be mistyped.
+#[must_use]
+pub fn tries(is_given: bool) -> usize {
+    if !is_given && std::io::stdin().is_terminal() {
+        TRIES
+    } else {
+        1
+    }
+}
+
+/// What was typed was not accepted, and is asked for again.
+pub fn not_accepted(why: &dyn std::fmt::Display) {
+    eprintln!("Not accepted: {why}.");
+}
+
+impl PassphraseError {
+    /// Whether another answer to the same question may be accepted.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        matches!(
+            self,
+            Self::Differ | Self::Empty | Self::TooLong | Self::TooWeak
+        )
+    }
 }
 
 /// systemd's credential, where there is one.
@@ -192,7 +220,7 @@ fn asked(question: &str) -> Result<Secret, PassphraseError> {
     check(Secret::from(line))
 }
 
-/// How often a new passphrase is asked for.
+/// How often a passphrase is asked for.
 const TRIES: usize = 3;
 
 /// A new passphrase, typed twice. What is wrong with it is printed, and it is asked for again.
@@ -207,12 +235,7 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
     };
     for _ in 1..TRIES {
         match once() {
-            Err(
-                error @ (PassphraseError::Differ
-                | PassphraseError::Empty
-                | PassphraseError::TooLong
-                | PassphraseError::TooWeak),
-            ) => eprintln!("Not accepted: {error}."),
+            Err(error) if error.is_typed() => not_accepted(&error),
             other => return other,
         }
     }

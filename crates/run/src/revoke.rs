@@ -118,7 +118,7 @@ impl Run<'_> {
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         if rolls {
             // A mark that nothing follows is not what was asked for.
-            let passphrase = self.ca_passphrase(false).await?;
+            let passphrase = self.unlock(&mut agent, false).await?;
             let request = Request::OpenAuthority {
                 passphrase: passphrase.clone(),
             };

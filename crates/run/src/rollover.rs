@@ -254,7 +254,10 @@ impl Run<'_> {
         // Those of an earlier plan say nothing of what this one changes.
         state.proofs.clear();
         self.consent(&world.plan, pass == 0).await?;
-        let materials = self.issue(world, agent, &mut state.passphrase).await?;
+        let changed = !state.outcome.changed.is_empty();
+        let materials = self
+            .issue(world, agent, &mut state.passphrase, changed)
+            .await?;
         let (mut done, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
         state.proofs = proofs;
         done.placed.extend(world.plan.arrived.iter().cloned());

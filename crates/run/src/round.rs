@@ -38,7 +38,8 @@ impl Run<'_> {
                     .await;
             }
         } else {
-            let mut agent = self.begin(world, program, left, &mut materials).await?;
+            let begin = self.begin(world, program, left, &mut materials, pass > 0);
+            let mut agent = begin.await?;
             (outcome, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
             outcome.placed.extend(world.plan.arrived.iter().cloned());
             self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
@@ -61,6 +62,7 @@ impl Run<'_> {
         program: &Program,
         left: &[Left],
         materials: &mut Materials,
+        changed: bool,
     ) -> Result<RunningAgent, RunError> {
         let unsettled = world.plan.unsettled;
         if !unsettled && let Err(refused) = self.refuse_unasked(&world.plan) {
@@ -72,7 +74,7 @@ impl Run<'_> {
         let is_shown = world.plan.creates_authority() && !unsettled;
         if is_shown {
             self.agree(left, world).await?;
-            passphrase = Some(self.ca_passphrase(true).await?);
+            passphrase = Some(self.new_passphrase().await?);
         }
         let asked = Instant::now();
         let mut agent = self.unless(self.lock(world, program)).await??;
@@ -91,7 +93,9 @@ impl Run<'_> {
         if looks_again || !is_shown {
             self.agree(left, world).await?;
         }
-        *materials = self.issue(world, &mut agent, &mut passphrase).await?;
+        *materials = self
+            .issue(world, &mut agent, &mut passphrase, changed)
+            .await?;
         Ok(agent)
     }
 
