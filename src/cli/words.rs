@@ -51,6 +51,17 @@ pub(super) enum WordsError {
     Inventories(String),
     #[error("`dtls-deploy {0}` takes no inventory")]
     NoInventory(String),
+    /// What follows the inventory stands before it.
+    #[error("the inventory comes first: dtls-deploy {0}")]
+    InventoryFirst(String),
+    #[error(
+        "`dtls-deploy {command}` takes the inventory alone; to select hosts: dtls-deploy {command} {inventory} --limit {word}"
+    )]
+    OneWord {
+        command: String,
+        inventory: String,
+        word: String,
+    },
 }
 
 /// The words that are not options, and what the options are.
@@ -96,6 +107,9 @@ pub(super) fn understood(
             ));
         }
     };
+    if takes && sorted.inventories.is_empty() && !sorted.asks {
+        sorted.in_order(&path, inner, words, is_file)?;
+    }
     let moved: Vec<usize> = sorted
         .inventories
         .into_iter()
@@ -117,6 +131,53 @@ pub(super) fn understood(
 }
 
 impl Sorted {
+    /// Whether the inventory is the first of the words, and no word is too many.
+    fn in_order(
+        &self,
+        path: &[usize],
+        inner: &Command,
+        words: &[OsString],
+        is_file: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), WordsError> {
+        let own = self.positional.iter().filter(|place| !path.contains(place));
+        let own = own.filter_map(|place| words.get(*place)?.to_str());
+        let own: Vec<&str> = own.collect();
+        let [first, second, ..] = own.as_slice() else {
+            return Ok(());
+        };
+        let is_inventory = |word: &str| {
+            let path = Path::new(word);
+            let is_named = |end: &str| path.extension().is_some_and(|own| own == end);
+            is_file(path) || is_named("yaml") || is_named("yml")
+        };
+        let is_swapped = !is_inventory(first) && is_inventory(second);
+        let quoted =
+            |word: &str| shlex::try_quote(word).map_or_else(|_| word.to_owned(), Into::into);
+        let command = path.iter().filter_map(|place| words.get(*place)?.to_str());
+        let command = command.collect::<Vec<_>>().join(" ");
+        let takes_limit = inner
+            .get_arguments()
+            .any(|one| one.get_long() == Some("limit"));
+        if inner.get_positionals().count() > 1 {
+            if is_swapped {
+                let line = [command.as_str(), &quoted(second), &quoted(first)];
+                return Err(WordsError::InventoryFirst(line.join(" ").trim().to_owned()));
+            }
+        } else if takes_limit && is_inventory(first) != is_inventory(second) {
+            let (inventory, word) = if is_swapped {
+                (second, first)
+            } else {
+                (first, second)
+            };
+            return Err(WordsError::OneWord {
+                command,
+                inventory: quoted(inventory),
+                word: quoted(word),
+            });
+        }
+        Ok(())
+    }
+
     /// The places of the command's own words, and the command; the program itself where none is
     /// named.
     fn command<'a>(
@@ -295,6 +356,33 @@ mod tests {
             ("", ""),
         ] {
             assert_eq!(of(line, None).as_deref(), Ok(same), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_right_order_is_in_the_error() {
+        for (line, said) in [
+            (
+                "revoke laptop i.yaml",
+                "the inventory comes first: dtls-deploy revoke i.yaml laptop",
+            ),
+            (
+                "env laptop i.yaml",
+                "the inventory comes first: dtls-deploy env i.yaml laptop",
+            ),
+            (
+                "own i.yaml --check",
+                "the inventory comes first: dtls-deploy i.yaml own",
+            ),
+            (
+                "status node1 i.yaml",
+                "`dtls-deploy status` takes the inventory alone; to select hosts: dtls-deploy status i.yaml --limit node1",
+            ),
+        ] {
+            assert_eq!(of(line, None).unwrap_err().to_string(), said, "{line}");
+        }
+        for line in ["revoke i.yaml own.yaml", "i.yaml own.yaml", "revoke a b"] {
+            assert_eq!(of(line, None).as_deref(), Ok(line));
         }
     }
 
