@@ -109,6 +109,16 @@ impl Apply<'_> {
                 text: kept.to_string(),
             });
         }
+        let unshown = self.in_place.unshown();
+        if !unshown.is_empty() {
+            self.events.emit(Event::Warning {
+                host: None,
+                text: format!(
+                    "not checked before the restart was kept: that a client's certificate is accepted by {}; this run did not open the CA's key, and had no certificate to show",
+                    unshown.join(", ")
+                ),
+            });
+        }
         self.in_place.end();
         outcome
     }

@@ -161,7 +161,12 @@ impl Apply<'_> {
             };
             let at = (address.host.as_str(), address.port);
             match expected.is_met(node, at, &roots).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if mode == DaemonMode::TlsVerify && expected.client.is_none() {
+                        self.in_place.not_shown(&host.name);
+                    }
+                    return Ok(());
+                }
                 Err(seen) => last = seen,
             }
             if (attempt + 1) % from.len() == 0 {

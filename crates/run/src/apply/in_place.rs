@@ -24,6 +24,8 @@ struct Hosts {
     left: BTreeSet<String>,
     /// Daemons that were restarted and seen to serve what they should.
     restarted: BTreeSet<String>,
+    /// Daemons whose restart was confirmed without a client's certificate.
+    unshown: BTreeSet<String>,
     /// What has become of their change is not known.
     unknown: BTreeSet<String>,
 }
@@ -62,6 +64,16 @@ impl InPlace {
     pub fn has_changed(&self, host: &str) -> bool {
         let hosts = self.hosts();
         hosts.changed.contains(host) && !hosts.left.contains(host)
+    }
+
+    /// No client's certificate could be shown to the restarted daemon.
+    pub(super) fn not_shown(&self, host: &str) {
+        self.hosts().unshown.insert(host.to_owned());
+    }
+
+    /// Daemons whose restart was confirmed without a client's certificate.
+    pub(super) fn unshown(&self) -> Vec<String> {
+        self.hosts().unshown.iter().cloned().collect()
     }
 
     /// Nothing is known of what has become of its change.
