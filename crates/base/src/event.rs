@@ -88,6 +88,9 @@ pub enum Event {
         /// The command that continues with it then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,
+        /// What the steps after it do, where nothing is carried out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        following: Vec<String>,
     },
     /// A host has begun to do something that takes a while.
     Started {

@@ -63,7 +63,8 @@ pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use kept::{Kept, Why};
 pub use leaf::{
-    LookedAt, PairFault, look_at as look_at_leaf, request as request_leaf, wanted_sans,
+    LookedAt, PairFault, look_at as look_at_leaf, request as request_leaf,
+    wanted_sans,
 };
 pub use lost::{deploy_to, lost_since};
 pub use others::leave_out_shared;
@@ -79,7 +80,7 @@ pub use renewal::{
     Renewal, authority_warning, clocks, left_to_deploy, renewal, renewal_window,
     revoked as revoked_reason,
 };
-pub use rollover::{Behind, Rollover, STEPS, Trust};
+pub use rollover::{Behind, RESTARTING, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
 pub use under_way::UnderWay;
 pub use unsettled::by_hand;

@@ -35,6 +35,9 @@ pub const STEPS: [&str; 7] = [
     "the old CA has retired",
 ];
 
+/// The steps in which each daemon is restarted.
+pub const RESTARTING: [usize; 2] = [2, 4];
+
 /// A node that has not reached a step, or that nobody could ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behind {

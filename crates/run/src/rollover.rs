@@ -16,7 +16,7 @@ use base::secret::Secret;
 use inventory::{host_of, identity_of};
 use pki::Request;
 use plan::playbook::Playbook;
-use plan::{Action, Plan, STEPS};
+use plan::{Action, Plan, RESTARTING, STEPS};
 
 /// Far more than a rollover has steps: a pass that changes nothing ends it
 /// before.
@@ -166,6 +166,9 @@ impl Run<'_> {
         if self.options.check {
             world = self.unless(rolling.look(program, world.nodes)).await?;
             self.say_found(left, &world);
+            if let Some(step) = world.plan.rollover_step {
+                self.events.emit(ahead(step));
+            }
             self.show(&world.plan);
             let exit = self.recap(&world, &Outcome::default(), &[], begun);
             for node in world.nodes.values() {
@@ -302,7 +305,28 @@ pub(super) fn at(step: u8, next: Option<&str>) -> Event {
             .to_owned(),
         stopped: next.is_some(),
         next: next.map(str::to_owned),
+        following: Vec::new(),
     }
+}
+
+/// The same where nothing is carried out: it tells the steps after it as well, which are planned
+/// when it is done.
+pub(super) fn ahead(step: u8) -> Event {
+    let mut event = at(step, None);
+    if let Event::Step { following, .. } = &mut event {
+        let after = STEPS.iter().enumerate().skip(usize::from(step) + 1);
+        *following = after
+            .map(|(number, what)| {
+                let restarts = if RESTARTING.contains(&number) {
+                    " (restarts Docker)"
+                } else {
+                    ""
+                };
+                format!("{number}. {what}{restarts}")
+            })
+            .collect();
+    }
+    event
 }
 
 /// A client that is not let in, or a daemon that does not show what it should, or which of the

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use super::rollover::at;
+use super::rollover::{ahead, at};
 use super::{Run, RunError, World};
 use crate::agent::{Program, RunningAgent};
 use crate::apply::{InPlace, Materials, Outcome};
@@ -29,7 +29,9 @@ impl Run<'_> {
         if self.options.check || (world.plan.is_empty() && !unsettled) {
             self.say_found(left, world);
             if let Some(step) = world.plan.rollover_step {
-                self.events.emit(at(step, None));
+                let check = self.options.check;
+                let event = if check { ahead(step) } else { at(step, None) };
+                self.events.emit(event);
             }
             self.show(&world.plan);
             if !self.options.check {

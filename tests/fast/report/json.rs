@@ -106,6 +106,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             what: name(),
             stopped: true,
             next: Some(name()),
+            following: list(),
         },
         Event::NotBegun {
             play: name(),

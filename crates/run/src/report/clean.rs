@@ -28,9 +28,15 @@ pub(super) fn clean(event: &Event) -> Event {
             all(host);
             all([text]);
         }
-        Event::Step { what, next, .. } => {
+        Event::Step {
+            what,
+            next,
+            following,
+            ..
+        } => {
             all([what]);
             all(next);
+            all(following);
         }
         Event::Plan { changes, batches } => {
             changes.iter_mut().for_each(change);

@@ -237,6 +237,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             what,
             stopped,
             next,
+            following,
         } = event
         else {
             return;
@@ -251,6 +252,16 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             self.warned("33", "incomplete:", None, &text);
         } else if self.style.verbosity != Verbosity::Quiet {
             self.said(0, "1", &format!("Step {number} of {of}:"), what);
+            if !following.is_empty() {
+                let count = plural(following.len(), "step");
+                self.line(&format!(
+                    "Then {count}, each planned when the one before is done:"
+                ));
+                let room = self.style.width.map(|width| width.saturating_sub(2));
+                for line in following.iter().flat_map(|step| wrap(step, room)) {
+                    self.line(&format!("  {line}"));
+                }
+            }
         }
     }
 
