@@ -14,9 +14,9 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, AuthorityProblem, PairFault, Renewal, Rollover, UnderWay, authority_warning,
-    deploy_to, leaves_of, left_keys, look_at_leaf, lost_since, renewal, request_leaf,
-    revoked_reason,
+    Authority, AuthorityProblem, PairFault, Renewal, Rollover, UnderWay, asked_renewal,
+    authority_warning, deploy_to, leaves_of, left_keys, look_at_leaf, lost_since, renewal,
+    request_leaf, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
@@ -287,7 +287,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
     }
     let renewal = match lost {
         Some(_) => Renewal::Due(format!("deploy it again: {}", deploy_to(&host.name))),
-        None => age(world, host, certificate),
+        None => age(world, host, role, certificate),
     };
     let Judged { state, drift, due } = judge(certificate, faults, renewal, world.now);
     CertificateStatus {
@@ -314,12 +314,24 @@ fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String
     }
 }
 
-pub(super) fn age(world: &World<'_>, host: &Host, certificate: Option<&Certificate>) -> Renewal {
+pub(super) fn age(
+    world: &World<'_>,
+    host: &Host,
+    role: Role,
+    certificate: Option<&Certificate>,
+) -> Renewal {
     let authority = world.authority.certificate.as_ref();
     certificate.map_or(Renewal::NotDue, |certificate| {
         match revoked_reason(&world.authority, certificate) {
             Some(reason) => Renewal::Due(reason),
-            None => renewal(certificate, &host.settings, authority, world.now),
+            None => match renewal(certificate, &host.settings, authority, world.now) {
+                Renewal::NotDue => {
+                    let holder = host.holder();
+                    let asked = asked_renewal(&world.authority, &holder, role, certificate);
+                    asked.map_or(Renewal::NotDue, Renewal::Due)
+                }
+                due => due,
+            },
         }
     })
 }

@@ -161,7 +161,7 @@ fn fill(
         }
     }
     // What is on disk is what is renewed.
-    let renewal = match age(world, daemon, certificate.as_ref()) {
+    let renewal = match age(world, daemon, Role::Daemon, certificate.as_ref()) {
         due if faults.drift.is_empty() => due,
         _ => Renewal::NotDue,
     };

@@ -111,6 +111,7 @@ impl Agent {
             Request::Delivered { leaves, keep_keys } => {
                 self.session()?.delivered(&leaves, keep_keys, now)
             }
+            Request::AskRenewal { leaves } => self.session()?.ask_renewal(leaves, now),
             Request::BeginRollover {
                 profile,
                 passphrase,

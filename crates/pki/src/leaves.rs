@@ -158,7 +158,7 @@ impl Session {
         }
         let touched: BTreeSet<String> = events
             .iter()
-            .map(|event| event.serial().to_owned())
+            .filter_map(|event| event.serial().map(str::to_owned))
             .collect();
         self.record(events)?;
         let gone = touched
@@ -166,6 +166,27 @@ impl Session {
             .filter_map(|serial| self.ledger.by_serial(serial))
             .filter(|entry| entry.superseded || !entry.kept);
         self.remove_pairs(gone)?;
+        Ok(Response::Done)
+    }
+
+    /// What is asked for again is not recorded again.
+    pub(crate) fn ask_renewal(
+        &mut self,
+        leaves: Vec<LeafName>,
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let events = leaves
+            .into_iter()
+            .filter(|leaf| self.ledger.renewal_asked(&leaf.host, leaf.role).is_none())
+            .map(|leaf| Event::RenewalAsked {
+                host: leaf.host,
+                role: leaf.role,
+                at: now,
+            })
+            .collect::<Vec<_>>();
+        if !events.is_empty() {
+            self.record(events)?;
+        }
         Ok(Response::Done)
     }
 

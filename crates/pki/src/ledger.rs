@@ -91,6 +91,14 @@ pub enum Event {
         #[serde(flatten)]
         revocation: Revocation,
     },
+    /// A run was asked for a new leaf in place of this holder's, whatever its age, and could not
+    /// issue it.
+    RenewalAsked {
+        host: String,
+        role: Role,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
 }
 
 /// When and why a leaf was revoked.
@@ -104,14 +112,15 @@ pub struct Revocation {
 }
 
 impl Event {
-    /// Of the leaf the event is about.
+    /// Of the leaf the event is about, where it is about one.
     #[must_use]
-    pub fn serial(&self) -> &str {
+    pub fn serial(&self) -> Option<&str> {
         match self {
-            Self::Issued(entry) | Self::Adopted(entry) => &entry.serial,
+            Self::Issued(entry) | Self::Adopted(entry) => Some(&entry.serial),
             Self::Delivered { serial, .. }
             | Self::Superseded { serial, .. }
-            | Self::Revoked { serial, .. } => serial,
+            | Self::Revoked { serial, .. } => Some(serial),
+            Self::RenewalAsked { .. } => None,
         }
     }
 }
@@ -124,6 +133,8 @@ pub struct Ledger {
     by_key: HashMap<String, usize>,
     /// By serial; a mark outlives the line of its leaf.
     revoked: HashMap<String, Revocation>,
+    /// By holder and role, when a new leaf was last asked for and not issued.
+    renewals: HashMap<(String, Role), OffsetDateTime>,
     torn_line: Option<usize>,
 }
 
@@ -233,6 +244,9 @@ impl Ledger {
                 // The first word of it counts.
                 self.revoked.entry(serial).or_insert(revocation);
             }
+            Event::RenewalAsked { host, role, at } => {
+                self.renewals.insert((host, role), at);
+            }
         }
         Ok(())
     }
@@ -304,6 +318,17 @@ impl Ledger {
     #[must_use]
     pub fn revocation(&self, serial: &str) -> Option<&Revocation> {
         self.revoked.get(serial)
+    }
+
+    /// When a new leaf of this host and role was asked for, where none was delivered since that was
+    /// issued after it.
+    #[must_use]
+    pub fn renewal_asked(&self, host: &str, role: Role) -> Option<OffsetDateTime> {
+        let at = *self.renewals.get(&(host.to_owned(), role))?;
+        let is_answer = |entry: &Entry| {
+            entry.delivered && entry.issued_at > at && entry.role == role && entry.host == host
+        };
+        (!self.entries.iter().any(is_answer)).then_some(at)
     }
 
     /// Marks of leaves whose own line is lost, in the order of their serials.

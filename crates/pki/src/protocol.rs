@@ -72,6 +72,9 @@ pub enum Request {
         leaves: Vec<DeliveredLeaf>,
         keep_keys: bool,
     },
+    /// New leaves were asked for in place of these, and could not be issued: a later run makes up for
+    /// it. Answered by `Done`.
+    AskRenewal { leaves: Vec<LeafName> },
     /// Makes the CA that shall follow the present one, in `next/`, unless it
     /// is there already. Its common name is the subject's with the number of
     /// its generation, so that no two CAs of a directory share a subject.

@@ -17,10 +17,30 @@ use super::decision::LeafDecision;
 use super::issued::issued_names;
 use super::readable::unreadable;
 use super::renewal::{Renewal, renewal};
-use super::{Planner, Refusal, RefusalKind};
+use super::{Authority, Planner, Refusal, RefusalKind};
 use inventory::Host;
 use node::facts::FileFact;
 use pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer};
+
+/// Why a certificate is renewed although it is not due: a run with --force was to do so, and could
+/// not.
+#[must_use]
+pub fn asked_renewal(
+    authority: &Authority,
+    holder: &str,
+    role: Role,
+    present: &Certificate,
+) -> Option<String> {
+    let at = authority.ledger.renewal_asked(holder, role)?;
+    let own = authority.ledger.by_serial(present.serial());
+    // One that was issued since has arrived without word of it.
+    own.is_none_or(|own| own.issued_at <= at).then(|| {
+        format!(
+            "asked for with --force on {}, and not renewed then",
+            at.date()
+        )
+    })
+}
 
 impl Planner<'_> {
     /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
@@ -94,8 +114,10 @@ impl Planner<'_> {
             waiting.sans == *present.sans() && present.key_type() == Some(waiting.key_type);
         let is_open =
             !waiting.delivered && !waiting.adopted && ledger.revocation(&waiting.serial).is_none();
-        (is_newer && is_same && is_open)
-            .then(|| "its replacement was issued and has not arrived".to_owned())
+        if is_newer && is_same && is_open {
+            return Some("its replacement was issued and has not arrived".to_owned());
+        }
+        asked_renewal(&self.authority, &host.holder(), role, present)
     }
 
     /// Decides about the age of a leaf alone: a pair of the present CA that is

@@ -47,6 +47,7 @@ mod rollover;
 mod shown;
 mod undeployed;
 mod under_way;
+mod unrenewed;
 pub mod unsettled;
 mod unused;
 pub mod window;
@@ -63,7 +64,7 @@ pub use files::{Desired, FileMode};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use kept::{Kept, Why};
 pub use leaf::{
-    LookedAt, PairFault, look_at as look_at_leaf, request as request_leaf,
+    LookedAt, PairFault, asked_renewal, look_at as look_at_leaf, request as request_leaf,
     wanted_sans,
 };
 pub use lost::{deploy_to, lost_since};

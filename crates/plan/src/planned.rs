@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Change, Kept, Refusal};
-use pki::{DeliveredLeaf, Role};
+use pki::{DeliveredLeaf, LeafName, Role};
 
 /// Everything that will be done, in the playbook's order.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Plan {
     pub bundles: BTreeMap<(String, Role), String>,
     /// Leaves that are in place, and that the CA has not heard of.
     pub arrived: Vec<DeliveredLeaf>,
+    /// Leaves that the run was asked to renew, and that it cannot issue now.
+    pub unrenewed: Vec<LeafName>,
     /// Why the CA is to be replaced now, where it is and this run does not do so.
     pub rollover_due: Option<String>,
     /// The present CA has expired, and this run replaces it.

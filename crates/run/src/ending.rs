@@ -10,6 +10,7 @@ use crate::session::causes;
 use base::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, StoppedHost, Verdict};
 use inventory::{Host, host_of};
 use pki::{DeliveredLeaf, Request, Role};
+use plan::Plan;
 
 impl Run<'_> {
     pub(super) async fn tell_delivered(
@@ -35,24 +36,42 @@ impl Run<'_> {
         outcome: &mut Outcome,
         proofs: &[Proof],
     ) -> Result<(), RunError> {
-        if self.options.check || world.plan.arrived.is_empty() {
+        let plan = &world.plan;
+        if self.options.check || (plan.arrived.is_empty() && plan.unrenewed.is_empty()) {
             return Ok(());
         }
         let mut agent = match self.unless(self.lock(world, program)).await? {
             Ok(agent) => agent,
-            // Whoever holds it tells the CA the same.
-            Err(RunError::Locked(_)) => return Ok(()),
+            // Whoever holds it tells the CA what has arrived.
+            Err(RunError::Locked(_)) if plan.unrenewed.is_empty() => return Ok(()),
             Err(error) => {
                 self.said_by_authority(&error, outcome);
                 return Ok(());
             }
         };
-        outcome.placed.extend(world.plan.arrived.iter().cloned());
+        outcome.placed.extend(plan.arrived.iter().cloned());
         self.tell_delivered(&mut agent, outcome, proofs).await;
+        self.tell_unrenewed(&mut agent, plan, outcome).await;
         if let Err(error) = self.call(&mut agent, Request::Bye).await {
             self.said_by_authority(&error, outcome);
         }
         Ok(())
+    }
+
+    /// Tells the CA what was to be renewed and cannot be now.
+    pub(super) async fn tell_unrenewed(
+        &self,
+        agent: &mut RunningAgent,
+        plan: &Plan,
+        outcome: &mut Outcome,
+    ) {
+        if plan.unrenewed.is_empty() {
+            return;
+        }
+        let leaves = plan.unrenewed.clone();
+        if let Err(error) = self.call(agent, Request::AskRenewal { leaves }).await {
+            self.said_by_authority(&error, outcome);
+        }
     }
 
     /// The daemons are done: what went wrong is the CA's alone.

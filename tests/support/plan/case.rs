@@ -91,6 +91,9 @@ struct Written {
     /// Hosts whose certificates were revoked since.
     #[serde(default)]
     revoked: Vec<String>,
+    /// Hosts whose certificates were to be renewed since, and could not be.
+    #[serde(default)]
+    renewal_asked: Vec<String>,
     /// The CA directory is put back as it was after the deployment.
     #[serde(default)]
     restored: bool,
@@ -406,6 +409,15 @@ impl Case {
             assert_ne!(ledger, adopted, "nothing was issued");
             machine.write(&path, &adopted, now.unix_timestamp() - 100);
         }
+        let asked = self.written.renewal_asked.iter();
+        let asked = asked.flat_map(|host| {
+            [Role::Daemon, Role::Client].map(|role| Event::RenewalAsked {
+                host: host.clone(),
+                role,
+                at: now,
+            })
+        });
+        record(lab, ca, &asked.collect::<Vec<_>>(), now);
         if !self.written.revoked.is_empty() {
             revoke(lab, ca, &self.written.revoked, now);
         }
@@ -454,26 +466,41 @@ impl Case {
 
 /// Marks every leaf of these hosts in the ledger.
 pub fn revoke(lab: &mut Lab, ca: &Host, hosts: &[String], now: OffsetDateTime) {
-    let path = format!("{}/.ledger.jsonl", ca.settings.ca_dir);
-    let machine = lab.machines.get_mut(&ca.name).unwrap();
-    let mut text = String::from_utf8(machine.stored(&path).unwrap().bytes.clone()).unwrap();
-    let ledger = Ledger::parse(&text).unwrap();
+    let ledger = Ledger::parse(&ledger_of(lab, ca)).unwrap();
     let entries = ledger.entries().iter();
-    let named: Vec<_> = entries
-        .filter(|entry| hosts.contains(&entry.host))
-        .collect();
-    assert!(!named.is_empty(), "nothing was issued for {hosts:?}");
-    for entry in named {
-        let event = Event::Revoked {
-            serial: entry.serial.clone(),
-            revocation: Revocation {
-                at: now,
-                reason: None,
-            },
-        };
-        writeln!(text, "{}", serde_json::to_string(&event).unwrap()).unwrap();
+    let named = entries.filter(|entry| hosts.contains(&entry.host));
+    let marks = named.map(|entry| Event::Revoked {
+        serial: entry.serial.clone(),
+        revocation: Revocation {
+            at: now,
+            reason: None,
+        },
+    });
+    let marks: Vec<Event> = marks.collect();
+    assert!(!marks.is_empty(), "nothing was issued for {hosts:?}");
+    record(lab, ca, &marks, now);
+}
+
+fn ledger_path(ca: &Host) -> String {
+    format!("{}/.ledger.jsonl", ca.settings.ca_dir)
+}
+
+fn ledger_of(lab: &Lab, ca: &Host) -> String {
+    let file = lab.machines[&ca.name].stored(&ledger_path(ca)).unwrap();
+    String::from_utf8(file.bytes.clone()).unwrap()
+}
+
+/// Adds events to the ledger.
+fn record(lab: &mut Lab, ca: &Host, events: &[Event], now: OffsetDateTime) {
+    if events.is_empty() {
+        return;
     }
-    machine.write(&path, &text, now.unix_timestamp() - 100);
+    let mut text = ledger_of(lab, ca);
+    for event in events {
+        writeln!(text, "{}", serde_json::to_string(event).unwrap()).unwrap();
+    }
+    let machine = lab.machines.get_mut(&ca.name).unwrap();
+    machine.write(&ledger_path(ca), &text, now.unix_timestamp() - 100);
 }
 
 pub fn playbook(text: &str) -> Playbook {

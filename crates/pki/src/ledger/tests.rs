@@ -155,3 +155,30 @@ fn a_mark_counts_from_its_first_word_on_and_outlives_the_line_of_its_leaf() {
     assert_eq!(mark.reason.as_deref(), Some("stolen"));
     assert_eq!(ledger.revocation("0B"), None);
 }
+
+#[test]
+fn a_renewal_that_was_asked_for_is_open_until_a_later_leaf_is_delivered() {
+    let asked = |at| Event::RenewalAsked {
+        host: "node3".to_owned(),
+        role: Role::Daemon,
+        at,
+    };
+    let open = |events: &[Event]| parse(events).renewal_asked("node3", Role::Daemon);
+    let at = datetime!(2026-02-01 00:00 UTC);
+    let mut events = vec![issued("01", "node3"), delivered("01")];
+    assert_eq!(open(&events), None);
+    events.push(asked(at));
+    assert_eq!(open(&events), Some(at));
+    assert_eq!(parse(&events).renewal_asked("node3", Role::Client), None);
+    let later = Entry {
+        issued_at: datetime!(2026-02-02 00:00 UTC),
+        ..entry("02", "node3")
+    };
+    events.push(Event::Issued(Box::new(later)));
+    assert_eq!(open(&events), Some(at));
+    events.push(delivered("02"));
+    assert_eq!(open(&events), None);
+    // A rollback brings the older one back: that is no reason to renew it.
+    events.push(superseded("01", "02"));
+    assert_eq!(open(&events), None);
+}

@@ -151,6 +151,7 @@ pub fn plan(
             .collect();
     }
     planner.note_left_keys(&mut plan, playbook);
+    planner.remember_unrenewed(&mut plan, playbook);
     plan.verify = planner.proves;
     plan.rollover_due = planner.rollover_due();
     plan.rollover_step = planner.rollover_step();
