@@ -75,7 +75,7 @@ pub enum Request {
     /// New leaves were asked for in place of these, and could not be issued: a later run makes up for
     /// it. Answered by `Done`.
     AskRenewal { leaves: Vec<LeafName> },
-    /// Makes the CA that shall follow the present one, in `next/`, unless it
+    /// Makes the CA that will follow the present one, in `next/`, unless it
     /// is there already. Its common name is the subject's with the number of
     /// its generation, so that no two CAs of a directory share a subject.
     /// The passphrase is that of the present CA. Answered by `Authority`.
@@ -232,7 +232,7 @@ pub enum Response {
         version: String,
         pid: u32,
     },
-    /// Somebody else holds the lock. The agent can be asked again.
+    /// Someone else holds the lock. The agent can be asked again.
     Held {
         /// What the other said of itself in its `Hello`.
         holder: String,

@@ -38,7 +38,7 @@ pub const STEPS: [&str; 7] = [
 /// The steps in which each daemon is restarted.
 pub const RESTARTING: [usize; 2] = [2, 4];
 
-/// A node that has not reached a step, or that nobody could ask.
+/// A node that has not reached a step, or that no one could ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behind {
     pub host: String,
@@ -237,7 +237,7 @@ impl Rollover {
                 let enough = |trust| trust == Trust::New || (step == 1 && trust == Trust::Both);
                 let files = client_files(host, inventory, facts, "ca.pem");
                 files.into_iter().enumerate().find_map(|(index, path)| {
-                    // A context that was never made trusts nobody.
+                    // A context that was never made trusts no one.
                     if index > 0 && facts.regular(&path).is_none() {
                         return None;
                     }
@@ -286,7 +286,7 @@ impl Rollover {
 
     /// Whether hosts of this role take the step that begins their conversion.
     fn converts(&self, role: Role) -> bool {
-        // Nobody is let in anyway: the shortest way is the best one.
+        // No one is accepted anyway: the shortest way is the best one.
         if self.expired && self.advances {
             return true;
         }
@@ -308,7 +308,7 @@ impl Rollover {
         self.advances && self.step >= step && !self.waits && self.outside.is_empty()
     }
 
-    /// Whom a node shall trust after this run.
+    /// Whom a node will trust after this run.
     #[must_use]
     pub fn wanted(&self, host: &str, role: Role) -> Trust {
         let found = self.found.get(&(host.to_owned(), role)).copied();

@@ -85,7 +85,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let ca = self.inventory.ca();
         let Some(facts) = world.facts.get(&ca.name) else {
-            // Why is said already.
+            // Why is reported already.
             let text = "the lock, the key and the passphrase of the CA were not tested";
             self.warn(Some(&ca.name), text.to_owned());
             return Ok(());

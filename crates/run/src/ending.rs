@@ -1,4 +1,4 @@
-//! How a run ends: what the CA is told, what is said of each host, the exit code.
+//! How a run ends: what the CA learns, what is reported of each host, the exit code.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
@@ -42,7 +42,7 @@ impl Run<'_> {
         }
         let mut agent = match self.unless(self.lock(world, program)).await? {
             Ok(agent) => agent,
-            // Whoever holds it tells the CA what has arrived.
+            // The host that holds it tells the CA what has arrived.
             Err(RunError::Locked(_)) if plan.unrenewed.is_empty() => return Ok(()),
             Err(error) => {
                 self.said_by_authority(&error, outcome);

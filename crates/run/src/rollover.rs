@@ -1,7 +1,7 @@
 //! A run of several plans under one lock: a rollover of the CA.
 //!
 //! Each pass is an ordinary plan from facts, carried out and proved; then the
-//! nodes are looked at again, and what they show decides about the next one.
+//! nodes are checked again, and what they show decides about the next one.
 //! A run that dies is gone on with by the next, which sees the same nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ const PASSES: usize = 24;
 pub(super) enum Pass {
     /// Another one may follow.
     Again,
-    /// There was nothing to do: it is held back, or all is done.
+    /// There was nothing to do: it is postponed, or all is done.
     Idle,
     /// Something went wrong.
     Stopped,
@@ -104,7 +104,7 @@ impl Run<'_> {
             match self.pass(world, agent, state, program, left).await {
                 Ok(Pass::Again) => {}
                 Ok(other) => return Ok(other),
-                // What earlier passes did is said in the recap.
+                // What earlier passes did is reported in the recap.
                 Err(RunError::Interrupted) if pass > 0 => return Ok(Pass::Stopped),
                 Err(RunError::ContainersRunning { what, .. }) if pass > 0 => {
                     self.wait_for_containers(world, &what);
@@ -117,7 +117,7 @@ impl Run<'_> {
         Ok(Pass::Stopped)
     }
 
-    /// The lock is given back, and what came of it is said.
+    /// The lock is given back, and what came of it is reported.
     pub(super) async fn end_passes(
         &self,
         world: World,
@@ -192,7 +192,7 @@ impl Run<'_> {
             came_to => came_to?,
         };
         if came_to == Pass::Idle {
-            // It is held back: certificates do not expire over that.
+            // It is postponed: certificates do not expire over that.
             state.keep_refusals(&world.plan);
             match self
                 .pass(&mut world, &mut agent, &mut state, program, &[])
@@ -267,7 +267,7 @@ impl Run<'_> {
         self.tell_delivered(agent, &mut done, &state.proofs).await;
         let mut goes_on = done.failed.is_empty() && !self.interrupt.is_asked();
         state.outcome.absorb(done);
-        // With an expired CA nobody is let in before the last of them is done.
+        // With an expired CA no one is accepted before the last of them is done.
         let is_dead = world.plan.authority_expired;
         if goes_on
             && !is_dead
@@ -329,7 +329,7 @@ pub(super) fn ahead(step: u8) -> Event {
     event
 }
 
-/// A client that is not let in, or a daemon that does not show what it should, or which of the
+/// A client that is not accepted, or a daemon that does not show what it should, or which of the
 /// two it is was not seen: the next step could make it worse. A port that should be closed could
 /// not.
 fn rejects(proof: &Proof) -> bool {
@@ -366,7 +366,7 @@ fn held(proof: &Proof, next: &str) -> Failure {
     }
 }
 
-/// Containers would stop, and nobody agrees to it.
+/// Containers would stop, and no one agrees to it.
 fn waits(world: &World, what: &str, next: &str) -> Failure {
     let host = world.plan.changes().find_map(|change| match change.action {
         Action::Restart(_) => Some(change.host.clone()),
