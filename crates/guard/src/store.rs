@@ -15,7 +15,7 @@ const LONGEST: u64 = 8 * 1024 * 1024;
 /// What changes when a file is replaced or written.
 type Stamp = (u64, u64, u64, i64, i64, i64, i64);
 
-/// What the last check the file found.
+/// What the last check of the file found.
 #[derive(Debug, PartialEq, Eq)]
 enum Seen {
     Nothing,
@@ -32,7 +32,7 @@ pub struct Store {
     policy: Option<Policy>,
 }
 
-/// What a check the file found.
+/// What a check of the file found.
 #[derive(Debug)]
 pub enum News {
     Loaded { identities: usize, revoked: usize },
