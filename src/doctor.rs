@@ -39,6 +39,7 @@ use plan::orchestrator::{Examined, examine};
 use plan::playbook::Playbook;
 use plan::{Action, Authority, Change};
 use run::Exit;
+use run::dry_start;
 use run::look::{Look, hosts};
 use run::session::{Gathered, Node};
 
@@ -102,7 +103,9 @@ impl Doctor<'_> {
         let gathered = self.0.gather(hosts, request, &events).await;
         connection::check(findings, gathered.missing.values());
         let missing = gathered.kinds();
-        let Gathered { nodes, facts, .. } = gathered;
+        let Gathered {
+            nodes, mut facts, ..
+        } = gathered;
         for host in hosts.iter().filter(|host| facts.contains_key(&host.name)) {
             if let Some(node) = nodes.get(&host.name) {
                 let what = format!("connected to {}", node.connection.description());
@@ -114,10 +117,22 @@ impl Doctor<'_> {
         }
         let ca = self.0.inventory.ca();
         let now = OffsetDateTime::now_utc();
+        let look = |facts: &_| examine(self.0.inventory, self.0.playbook, facts, now);
+        let mut examined = look(&facts);
+        if dry_start::ask(
+            self.0.inventory,
+            examined.changes.iter(),
+            &nodes,
+            &mut facts,
+        )
+        .await
+        {
+            examined = look(&facts);
+        }
         World {
             inventory: self.0.inventory,
             playbook: self.0.playbook,
-            examined: examine(self.0.inventory, self.0.playbook, &facts, now),
+            examined,
             authority: Authority::read(ca, facts.get(&ca.name)),
             nodes,
             facts,

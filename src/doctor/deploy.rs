@@ -64,7 +64,7 @@ fn topic(about: About, kind: &RefusalKind) -> Topic {
         About::Listening => Topic::Listen,
         About::Space => Topic::Disk,
         About::Owner | About::Unsettled => Topic::Run,
-        About::Module(Word::DaemonJson | Word::LiveRestore) => Topic::DaemonJson,
+        About::Settings | About::Module(Word::DaemonJson | Word::LiveRestore) => Topic::DaemonJson,
         About::Module(Word::SystemdOverride) if *kind == RefusalKind::NoDocker => Topic::Docker,
         About::Module(Word::SystemdOverride | Word::Restart) => Topic::Unit,
         About::Module(Word::Ca) => Topic::Ca,

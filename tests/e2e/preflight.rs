@@ -137,13 +137,19 @@ fn settings_that_only_a_start_rejects_are_found_before_the_restart() {
     for node in ["node3", "node4"] {
         lab.exec(node, mirror);
         let before = state(&lab, node);
-        let run = lab.run(&[
-            &inventory,
+        let limit = format!("{node}:node1:node2");
+        let arguments = [
             "--limit",
-            &format!("{node}:node1:node2"),
+            &limit,
             "-e",
             "{dtls_extra_sans: [DNS:more.example]}",
-        ]);
+        ];
+        for command in ["plan", "doctor"] {
+            let run = lab.run(&[&[command, &inventory][..], &arguments[..]].concat());
+            let said = "dockerd would not start with the new daemon.json and flags: invalid mirror";
+            assert!(run.stdout.contains(said), "{command}: {}", run.stdout);
+        }
+        let run = lab.run(&[&[&*inventory][..], &arguments[..]].concat());
         assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
         for said in [
             "dockerd would not start with the new daemon.json and flags: invalid mirror",
@@ -170,6 +176,12 @@ fn settings_that_dockerd_refuses_are_found_before_the_swap() {
     );
     let inventory = lab.inventory("");
     let before = state(&lab, "node4");
+    // Nothing is written there.
+    let check = lab.run(&[&inventory, "--check"]);
+    assert_eq!(check.code, 4, "{}{}", check.stdout, check.stderr);
+    let said = "dockerd refuses the new settings: json: cannot unmarshal number";
+    assert!(check.stdout.contains(said), "{}", check.stdout);
+    lab.exec("node4", "[ ! -e /var/lib/dtls-deploy ]");
     let run = lab.run(&[&inventory]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     for said in [

@@ -163,7 +163,13 @@ const TLS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 /// may be secrets, and are never shown.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    TLS.contains(&name) || name == HOSTS || name == LIVE_RESTORE
+    is_tls(name) || name == HOSTS || name == LIVE_RESTORE
+}
+
+/// Whether a setting has to do with TLS.
+#[must_use]
+pub fn is_tls(name: &str) -> bool {
+    TLS.contains(&name)
 }
 
 /// How a daemon with these settings speaks TLS on its TCP ports; not at all

@@ -84,16 +84,19 @@ pub fn collisions(arguments: &[String], settings: &Map<String, Value>) -> Vec<Co
     found
 }
 
-/// What says where a daemon listens and where it keeps its files. With `userns-remap` dockerd
-/// wants every directory above its data to be open to others. The group is that of a local socket:
-/// with systemd's socket dockerd does not look it up.
-const PLACES: [&str; 7] = [
+/// What says where a daemon listens, where it keeps its files, and which containerd it uses. With
+/// `userns-remap` dockerd wants every directory above its data to be open to others. The group is
+/// that of a local socket: with systemd's socket dockerd does not look it up.
+const PLACES: [&str; 10] = [
     "host",
     "group",
     "data-root",
     "graph",
     "exec-root",
     "pidfile",
+    "containerd",
+    "metrics-addr",
+    "cluster-advertise",
     "userns-remap",
 ];
 
@@ -171,12 +174,12 @@ mod tests {
     fn a_second_daemon_shares_no_place_with_the_running_one() {
         let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
         let settings: Value = serde_json::from_str(
-            r#"{"data-root": "/srv", "hosts": [], "group": "none", "pidfile": "/p", "dns": ["1.1.1.1"]}"#,
+            r#"{"data-root": "/srv", "hosts": [], "group": "none", "pidfile": "/p", "metrics-addr": "10.0.0.12:9323", "dns": ["1.1.1.1"]}"#,
         )
         .unwrap();
         let (line, settings) = apart(
             &words(
-                "/usr/sbin/dockerd -H fd:// -Hunix:///a --host=tcp://b -p /p -p/q -g /g --exec-root /e --data-root=/d --userns-remap x --group none -G none --mtu 1400 -D",
+                "/usr/sbin/dockerd -H fd:// -Hunix:///a --host=tcp://b -p /p -p/q -g /g --exec-root /e --data-root=/d --userns-remap x --group none -G none --containerd=/run/c --mtu 1400 -D",
             ),
             settings.as_object().unwrap(),
         );

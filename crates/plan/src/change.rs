@@ -266,7 +266,7 @@ pub struct Restart {
     /// The node is a manager of a swarm: two at one time could cost its quorum.
     pub swarm_manager: bool,
     /// What dockerd is asked before anything is renamed.
-    pub validation: Option<Validation>,
+    pub validation: Option<Box<Validation>>,
     /// What it has to serve afterwards, or the old files come back.
     pub serves: Served,
     /// What else of the running daemon it may change.

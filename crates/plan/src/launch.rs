@@ -7,8 +7,9 @@ use serde_json::{Map, Value};
 
 use super::{Action, Change, Content, Refusal};
 use crate::host::address::{DaemonAddress, daemon_address};
+use crate::host::read::runs_with;
 use crate::host::{daemon_json, loaded_unit, unit};
-use docker::daemon_json::{hosts, mode_of, named_paths as settings_paths, tcp_hosts};
+use docker::daemon_json::{hosts, is_tls, mode_of, named_paths as settings_paths, tcp_hosts};
 use docker::flags::{apart, collisions};
 use docker::tls::TlsPaths;
 use docker::tls::{self, DaemonMode};
@@ -18,9 +19,9 @@ use docker::unit::{
 use inventory::Host;
 use node::facts::NodeFacts;
 use node::transaction::RunningChanges;
-use node::validation::{Launch, TlsFile, Validation};
+use node::validation::{Launch, Starts, TlsFile, Validation};
 
-/// What dockerd is to be asked; nothing where its command line cannot be told.
+/// What dockerd shall be asked; nothing where its command line cannot be told.
 ///
 /// # Errors
 /// When dockerd would not start with both the flags and daemon.json.
@@ -63,6 +64,7 @@ pub fn validation(
     }
     let paths = launched(host, facts, planned).paths;
     let paths = [paths.ca, paths.certificate, paths.key];
+    let without_tls = starts(others(&command_line), without_tls(&settings));
     for (file, path) in TlsFile::ALL.into_iter().zip(&paths) {
         if let Some(value) = settings.get_mut(file.key())
             && value.as_str() == Some(path)
@@ -76,16 +78,58 @@ pub fn validation(
             }
         }
     }
-    let (dry_line, dry_settings) = apart(&command_line, &settings);
+    Ok(Some(Validation {
+        works: works(host, facts).unwrap_or_else(|| Launch {
+            command_line: command_line.first().cloned().into_iter().collect(),
+            settings: "{}".to_owned(),
+        }),
+        planned: without_tls,
+        staged: starts(command_line, settings),
+        files: paths,
+    }))
+}
+
+fn starts(command_line: Vec<String>, settings: Map<String, Value>) -> Starts {
     let launch = |command_line, settings| Launch {
         command_line,
         settings: Value::Object(settings).to_string(),
     };
-    Ok(Some(Validation {
+    let (dry_line, dry_settings) = apart(&command_line, &settings);
+    Starts {
         dry: launch(dry_line, dry_settings),
         launch: launch(command_line, settings),
-        files: paths,
-    }))
+    }
+}
+
+fn without_tls(settings: &Map<String, Value>) -> Map<String, Value> {
+    let mut settings = settings.clone();
+    settings.retain(|key, _| !is_tls(key));
+    settings
+}
+
+/// The settings and flags of the running daemon without TLS and the places that it uses; none
+/// where it has not read what is there now, or does not run.
+fn works(host: &Host, facts: &NodeFacts) -> Option<Launch> {
+    let settings = facts.text(daemon_json::PATH).unwrap_or_default();
+    let settings = if settings.trim().is_empty() {
+        Map::new()
+    } else {
+        serde_json::from_str(settings).ok()?
+    };
+    let unit = facts.unit.as_ref()?;
+    let of_unit = unit.fragment().into_iter().chain(unit.all_drop_ins());
+    let of_unit = of_unit.chain(unit.environment_files.iter().map(String::as_str));
+    let mut read = of_unit
+        .chain([daemon_json::PATH])
+        .filter(|path| facts.regular(path).is_some());
+    if unit.active_state() != "active"
+        || unit.needs_reload()
+        || !read.all(|path| runs_with(path, facts))
+    {
+        return None;
+    }
+    let line = command_line_of(host, facts, &[])?;
+    Some(starts(others(&line), without_tls(&settings)).dry)
 }
 
 /// Whether daemon.json holds only what dtls-deploy writes, and the command line nothing but

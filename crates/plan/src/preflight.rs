@@ -18,6 +18,10 @@ const FREE: u64 = 1024;
 /// Files and directories that have to be makeable.
 const INODES: u64 = 64;
 
+/// What to do where dockerd rejects its settings.
+pub const FIX_SETTINGS: &str =
+    "fix /etc/docker/daemon.json or the unit's flags there, and run again";
+
 /// Looks at everything; says what is only worth knowing.
 pub fn check(
     planner: &Planner<'_>,
@@ -32,6 +36,7 @@ pub fn check(
         .any(|change| matches!(change.action, Action::Restart(_)));
     if restarts {
         refuse_foreign(planner, host, facts)?;
+        starts(facts)?;
         let serves_tls = |change: &&Change| matches!(&change.action, Action::Restart(restart) if restart.serves != Served::Socket);
         if changes.iter().any(serves_tls) {
             reached(planner, host)?;
@@ -51,6 +56,7 @@ pub fn check(
 pub enum Look {
     Clock,
     Owner,
+    Settings,
     Listening,
     Space,
 }
@@ -72,6 +78,8 @@ pub fn everything(
     if host.is_daemon {
         let foreign = refuse_foreign(planner, host, facts).err();
         refusals.extend(foreign.map(|refusal| (Look::Owner, refusal)));
+        let rejected = starts(facts).err();
+        refusals.extend(rejected.map(|refusal| (Look::Settings, refusal)));
         let unreached = reached(planner, host).err();
         refusals.extend(unreached.map(|refusal| (Look::Listening, refusal)));
         match boot(host, facts) {
@@ -188,6 +196,14 @@ fn invalid(
             seconds((there - end).whole_seconds())
         )
     })
+}
+
+/// Whether dockerd has said that it would start with its future settings.
+fn starts(facts: &NodeFacts) -> Result<(), Refusal> {
+    match &facts.claims.rejected {
+        Some(why) => Err(Refusal::new(why.clone()).hint(FIX_SETTINGS)),
+        None => Ok(()),
+    }
 }
 
 /// Whether some client can be asked what the daemon serves.

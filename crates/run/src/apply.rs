@@ -39,7 +39,9 @@ use base::event::{Event, Failure, FailureKind, Phase};
 use inventory::Host;
 use node::facts::NodeFacts;
 use node::transaction::{Report, Undo};
+use node::validation::STEP;
 use pki::DeliveredLeaf;
+use plan::preflight::FIX_SETTINGS;
 use plan::{Action, Batch, Change, ForeignValues, Plan, PlannedPlay, Served, owner_record};
 
 impl Apply<'_> {
@@ -432,22 +434,18 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
         FailureKind::Failed
     };
     let hint = match kind {
-        FailureKind::UndoFailed => Some(plan::by_hand(
-            host,
-            facts,
-            report.by_hand.as_deref(),
-        )),
+        FailureKind::UndoFailed => Some(plan::by_hand(host, facts, report.by_hand.as_deref())),
         _ if step == "expect" => Some("run again: a new plan is made".to_owned()),
-        FailureKind::Undone if step == "validate" => Some(
-            "fix /etc/docker/daemon.json or the unit's flags there and run again; nothing was renamed or restarted".to_owned(),
-        ),
+        FailureKind::Undone if step == STEP => {
+            Some(format!("{FIX_SETTINGS}; nothing was renamed or restarted"))
+        }
         FailureKind::Undone if report.stopping => Some(format!(
             "{} shuts down; its next boot starts the daemon with the old files; run again then",
             host.name
         )),
-        FailureKind::Undone => {
-            Some("fix what is reported above and run again; nothing of the change is left".to_owned())
-        }
+        FailureKind::Undone => Some(
+            "fix what is reported above and run again; nothing of the change is left".to_owned(),
+        ),
         _ => Some(format!(
             "look at {}, fix what is reported above, and run again: the next run checks what is there",
             host.name

@@ -43,6 +43,7 @@ pub mod apply;
 mod authority;
 mod backup;
 mod consent;
+pub mod dry_start;
 mod ending;
 mod error;
 mod forwarding;
@@ -309,12 +310,16 @@ impl Run<'_> {
         leave_out_shared(&mut facts);
         let mut plan = self.plan(&facts);
         let unheard = self.unheard(&plan, &nodes).await;
-        if !unheard.is_empty() {
-            for (daemon, clients) in unheard {
-                if let Some(facts) = facts.get_mut(&daemon) {
-                    facts.claims.unheard = clients;
-                }
+        let mut is_news = !unheard.is_empty();
+        for (daemon, clients) in unheard {
+            if let Some(facts) = facts.get_mut(&daemon) {
+                facts.claims.unheard = clients;
             }
+        }
+        if self.options.check {
+            is_news |= dry_start::ask(self.inventory, plan.changes(), &nodes, &mut facts).await;
+        }
+        if is_news {
             plan = self.plan(&facts);
         }
         World {

@@ -19,6 +19,7 @@ impl Machine {
             ("unheard", value) => {
                 self.unheard = serde_json::from_value(value.clone()).unwrap();
             }
+            ("rejected", Value::String(why)) => self.rejected = Some(why.clone()),
             ("socket_state", Value::String(state)) => self.socket_state.clone_from(state),
             ("command", Value::String(words)) => {
                 self.command = Some(words.split(' ').map(str::to_owned).collect());

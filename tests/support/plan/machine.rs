@@ -56,6 +56,8 @@ pub struct Machine {
     pub command: Option<Vec<String>>,
     /// Clients whose sshd forwards nothing to it.
     pub unheard: Vec<String>,
+    /// Why dockerd would not start with what is planned.
+    pub rejected: Option<String>,
     /// Whether docker.socket is enabled.
     pub socket_state: String,
     pub services: BTreeMap<String, BTreeMap<String, String>>,
@@ -104,6 +106,7 @@ impl Machine {
             unit: BTreeMap::new(),
             command: None,
             unheard: Vec::new(),
+            rejected: None,
             socket_state: "enabled".to_owned(),
             services: BTreeMap::new(),
             systemd: true,
@@ -272,6 +275,7 @@ impl Machine {
         };
         facts.claims.sudo_records.clone_from(&self.sudo_records);
         facts.claims.unheard.clone_from(&self.unheard);
+        facts.claims.rejected.clone_from(&self.rejected);
         facts.claims.reached = self.reached;
         if !request.former.is_empty() {
             self.former(request, &mut facts);

@@ -24,6 +24,8 @@ pub struct Claims {
     /// Clients that would be asked what a restarted daemon serves, where the sshd of each of
     /// them forwards no connections to it; set by the code that has tried.
     pub unheard: Vec<String>,
+    /// Why dockerd would not start with what is planned; set by whoever has asked it.
+    pub rejected: Option<String>,
 }
 
 impl Claims {

@@ -21,9 +21,24 @@ validate_open() {
     done
 }
 
+# works_with SETTINGS DOCKERD ARGUMENT...: what dockerd starts with here, as far as is known. One
+# that rejects that, too, cannot be asked about other settings.
+works_with() {
+    works_settings=$1
+    shift
+    works_words=
+    for works_word in "$@"; do
+        quoted "$works_word"
+        works_words="$works_words $quoted"
+    done
+}
+
+# works FUNCTION: whether dockerd accepts that, asked in the same way.
+works() { printf '%s' "$works_settings" >"$validate_directory/daemon.json" && eval "$1 $works_words"; }
+
 # validate SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd accepts the new
-# settings. One that rejects empty settings, too, cannot be asked: before 23.0 it has no such flag,
-# and it may need what only its unit sets.
+# settings, after works_with. Before 23.0 it has no such flag, and it may need what only its
+# unit sets.
 validate() {
     validate_open "$1" "$2" "$3" "$4" || return 1
     shift 4
@@ -37,7 +52,7 @@ validate() {
             validate_why="dockerd refuses the new settings: $validate_said"
             ;;
         esac
-        printf '{}' >"$validate_directory/daemon.json" && validate_run "$1" || validate_why=
+        works validate_run || validate_why=
     fi
     rm -rf "$validate_directory"
     [ -n "$validate_why" ] || return 0
@@ -65,8 +80,8 @@ validate_last() {
 }
 
 # dry_start SETTINGS CA CERTIFICATE KEY DOCKERD ARGUMENT...: whether dockerd starts with the
-# new settings. --validate does not check all of them: a registry mirror that is not a URL
-# stops the start alone.
+# new settings, after works_with. --validate does not check all of them: a registry mirror that
+# is not a URL stops the start alone.
 dry_start() {
     command -v unshare >/dev/null 2>&1 || return 0
     validate_open "$1" "$2" "$3" "$4" || return 1
@@ -75,8 +90,7 @@ dry_start() {
     if ! dry_run "$@"; then
         validate_last
         dry_failed=$validate_said
-        # A node where even empty settings do not get that far cannot be asked.
-        printf '{}' >"$validate_directory/daemon.json" && dry_run "$1" || dry_failed=
+        works dry_run || dry_failed=
     fi
     rm -rf "$validate_directory"
     [ -n "$dry_failed" ] || return 0
@@ -87,7 +101,8 @@ dry_start() {
 # dry_run DOCKERD ARGUMENT...: a start in places of its own, with a network and mounts of its
 # own. It ends where dockerd cannot make its temporary directory, after it has checked its
 # settings and before it opens storage or containerd (moby, daemon.NewDaemon). Fails where it
-# ends before that, and sets $validate_said; one that does not end is not a refusal.
+# ends before that, and sets $validate_said; one that does not end is not a refusal. One that
+# gets past that end finds neither the data nor the containerd of the running daemon.
 dry_run() {
     dry_dockerd=$1
     shift
@@ -98,13 +113,35 @@ dry_run() {
         export DOCKER_TMPDIR
         exec timeout -k 2 20 unshare -n -m "$dry_dockerd" --config-file "$validate_directory/daemon.json" \
             --data-root "$validate_directory/dry/data" --exec-root "$validate_directory/dry/exec" \
-            --pidfile "$validate_directory/dry/pid" -H "unix://$validate_directory/dry/socket" "$@" 2>&1 </dev/null
+            --pidfile "$validate_directory/dry/pid" --containerd "$validate_directory/dry/file/containerd" \
+            -H "unix://$validate_directory/dry/socket" "$@" 2>&1 </dev/null
     )
     dry_status=$?
     case $dry_status:${validate_said##*"$NEWLINE"} in
     0:* | 124:* | 137:* | 143:* | *"$validate_directory/dry/file"*) ;;
     *) return 1 ;;
     esac
+}
+
+# ask_aside CALLS: what dockerd says to these before anything is staged. Nothing is written
+# but in memory, in mounts that end with the calls.
+ask_aside() {
+    unshare -m true 2>/dev/null || return 0
+    printf '%s\n' "$DTLS_PRELUDE" "login_home=/" "ask_calls() {" "aside_state || return 0" "$1" "}" 'ask_calls </dev/null' |
+        unshare -m /bin/sh
+    return 0
+}
+
+# aside_state: $STATE is memory that nothing else sees. Nothing that dockerd reads is below
+# any of these.
+aside_state() {
+    for aside_place in "$STATE" /mnt /media /srv; do
+        [ -d "$aside_place" ] && [ ! -L "$aside_place" ] || continue
+        mount -t tmpfs -o mode=0700 tmpfs "$aside_place" 2>/dev/null || return 1
+        STATE=$aside_place
+        return 0
+    done
+    return 1
 }
 
 # RESTORE: the unit that puts the old files back when the node boots before

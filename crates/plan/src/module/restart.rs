@@ -119,7 +119,7 @@ impl Module for Restart {
                 unit: host.settings.unit.clone(),
                 reads,
                 serves,
-                validation,
+                validation: validation.map(Box::new),
                 stops,
                 swarm_manager,
                 changes,

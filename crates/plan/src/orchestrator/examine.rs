@@ -22,6 +22,8 @@ pub enum About {
     Clock,
     /// Another inventory has set the daemon up.
     Owner,
+    /// dockerd would not start with them.
+    Settings,
     Listening,
     Space,
 }
@@ -104,6 +106,7 @@ pub fn examine(
             let about = match look {
                 Look::Clock => About::Clock,
                 Look::Owner => About::Owner,
+                Look::Settings => About::Settings,
                 Look::Listening => About::Listening,
                 Look::Space => About::Space,
             };

@@ -79,7 +79,7 @@ pub(super) fn compose(
                         owner: None,
                         changes: restart.changes.clone(),
                     });
-                    transaction.validation.clone_from(&restart.validation);
+                    transaction.validation = restart.validation.as_deref().cloned();
                     serves = restart.serves.clone();
                 }
                 Action::Forget(Forget::Generation(kept)) => {
