@@ -7,15 +7,15 @@
 use serde_json::{Map, Value};
 
 use super::World;
-use super::findings::{Findings, finding};
+use super::findings::{Findings, Mending, finding};
 use base::event::{Severity, Topic};
 use docker::daemon_json::{mode_of, tcp_hosts};
 use docker::tls::{self, DaemonMode};
 use docker::unit::command_line;
 use inventory::Host;
 use node::facts::{NodeFacts, UnitFact};
-use plan::Action;
 use plan::host::{daemon_json, unit};
+use plan::{Action, Change};
 
 /// daemon.json as dockerd would read it; empty where it cannot.
 pub(super) struct Settings {
@@ -133,7 +133,7 @@ fn state(
     unit: &UnitFact,
 ) {
     let (name, service) = (&host.name, &host.settings.unit);
-    let restart = world.mends(name, |change| matches!(change.action, Action::Restart(_)));
+    let is_restart = |change: &Change| matches!(change.action, Action::Restart(_));
     if unit.active_state() != "active" {
         let severity = if world.is_deployed(host) {
             Severity::Error
@@ -142,15 +142,41 @@ fn state(
         };
         let seen = format!("{service} is {}", unit.active_state());
         let advice = facts.look_command(service);
-        findings.add_mended(finding(severity, Topic::Unit, name, seen, advice), restart);
+        // A restart brings back one that was stopped. One that does not start needs other files.
+        let mending = if unit.active_state() == "failed" && !changes_files(world, name) {
+            Mending::Never
+        } else {
+            world.mends(name, is_restart)
+        };
+        findings.add_mended(finding(severity, Topic::Unit, name, seen, advice), mending);
         findings.covers(name, service);
     } else if unit.needs_reload() {
         let seen = format!("the files of {service} have changed, and systemd has not read them");
         let advice = "systemctl daemon-reload: they count at the next restart";
         let found = finding(Severity::Warning, Topic::Unit, name, seen, advice);
-        findings.add_mended(found, restart);
+        findings.add_mended(found, world.mends(name, is_restart));
         findings.covers(name, service);
     } else {
         findings.fine(name, Topic::Unit, format!("{service} runs"));
     }
+}
+
+/// Whether deploy would change a file that dockerd reads.
+fn changes_files(world: &World<'_>, host: &str) -> bool {
+    let own = || {
+        world
+            .examined
+            .changes
+            .iter()
+            .filter(|change| change.host == host)
+    };
+    let mut restarts = own().filter_map(|change| match &change.action {
+        Action::Restart(restart) => Some(&restart.reads),
+        _ => None,
+    });
+    restarts.any(|reads| {
+        own().any(
+            |change| matches!(&change.action, Action::File(file) if reads.contains(&file.path())),
+        )
+    })
 }
