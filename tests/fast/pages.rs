@@ -201,6 +201,82 @@ fn links_lead_somewhere_and_every_page_is_in_the_contents() {
     }
 }
 
+/// What a shell prints that runs a line of a page, with another place for the state of a node.
+fn on_a_node(shell: &[&str], line: &str, state: &Path) -> (String, String) {
+    let line = line.replace("/var/lib/dtls-deploy", state.to_str().unwrap());
+    let output = Command::new(shell[0])
+        .args(&shell[1..])
+        .args(["-c", &line])
+        .current_dir(state)
+        .output()
+        .expect("apt-get install dash bash busybox");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+/// Pasted on a node with and without something to undo, from the page as it is.
+#[test]
+fn loops_for_an_emergency_are_right_in_every_shell() {
+    let page = read(&root().join("docs/emergency.md"));
+    let lines = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("node3$ sudo sh -c "));
+    let lines: Vec<String> = lines
+        .map(|line| shlex::split(line).unwrap().remove(0))
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let restore = blocks(&page, "")
+        .into_iter()
+        .find(|block| block.contains("<manifest"));
+    let restore = restore.unwrap().split_once("number=0").unwrap().1;
+    let restore = restore.split_once("systemctl").unwrap().0;
+    for shell in [&["dash"][..], &["bash"], &["busybox", "ash"]] {
+        let state = tempfile::tempdir().unwrap();
+        let state = state.path();
+        for directory in ["", "armed", "armed/run1"] {
+            std::fs::create_dir_all(state.join(directory)).unwrap();
+            let has_run = directory == "armed/run1";
+            if has_run {
+                let script = "echo undone by \"$0\"\n";
+                std::fs::write(state.join("armed/run1/rollback.sh"), script).unwrap();
+            }
+            let said: Vec<(String, String)> = lines
+                .iter()
+                .map(|line| on_a_node(shell, line, state))
+                .collect();
+            assert!(said.iter().all(|(_, error)| error.is_empty()), "{said:?}");
+            assert_eq!(said[0].0.contains("rollback.sh"), has_run, "{said:?}");
+            assert_eq!(said[1].0.starts_with("undone by"), has_run, "{said:?}");
+        }
+        // A generation of one file, one that was not there, and their directory.
+        let at = |name: &str| state.join(name).display().to_string();
+        let mode = |name: &str| {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata(state.join(name)).unwrap().mode() & 0o777
+        };
+        for name in ["1", "2", "now"] {
+            std::fs::write(state.join(name), name).unwrap();
+        }
+        let (first, second, now) = (at("a b"), at("second"), at("now"));
+        let manifest = format!(
+            "run\tx\ndirectory\t{}\nfile\t0640\t0\t0\t{first}\nabsent\t{now}\nfile\t400\t0\t0\t{second}\n",
+            state.display()
+        );
+        std::fs::write(state.join("manifest"), manifest).unwrap();
+        let said = on_a_node(shell, &format!("number=0{restore}"), state);
+        assert_eq!(said, (String::new(), String::new()), "{shell:?}");
+        assert_eq!(
+            (read(Path::new(&first)), mode("a b")),
+            ("1".to_owned(), 0o640)
+        );
+        assert_eq!(
+            (read(Path::new(&second)), mode("second")),
+            ("2".to_owned(), 0o400)
+        );
+        assert!(!state.join("now").exists());
+    }
+}
+
 #[test]
 fn the_site_is_built() {
     let site = tempfile::tempdir().unwrap();
