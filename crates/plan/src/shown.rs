@@ -114,9 +114,9 @@ fn daemon_json(text: &str) -> String {
         } else {
             MASK.to_owned()
         };
-        format!("  {}: {value},\n", Value::from(name.as_str()))
+        format!("\n  {}: {value}", Value::from(name.as_str()))
     });
-    format!("{{\n{}}}\n", lines.collect::<String>())
+    format!("{{{}\n}}\n", lines.collect::<Vec<_>>().join(","))
 }
 
 /// Where the context leads, and whether it checks the daemon.
