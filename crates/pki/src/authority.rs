@@ -44,6 +44,8 @@ pub struct AuthorityProfile {
     pub validity_days: u32,
     /// The names it may sign for; all of them when empty.
     pub permitted: BTreeSet<Permitted>,
+    /// Subjects of the CAs that daemons and clients know: none of them is given again.
+    pub known: BTreeSet<String>,
 }
 
 impl AuthorityProfile {
@@ -55,6 +57,7 @@ impl AuthorityProfile {
             key_type,
             validity_days,
             permitted: BTreeSet::new(),
+            known: BTreeSet::new(),
         }
     }
 }

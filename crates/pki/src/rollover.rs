@@ -30,7 +30,7 @@ impl Session {
         self.authority(Signer::Current, passphrase)?;
         let created = self.store.read(&certificate_name(Signer::Next))?.is_none();
         if created {
-            profile.subject = self.unused_subject(&profile.subject)?;
+            profile.subject = self.unused_subject(&profile)?;
             let authority = Authority::create(&profile, now)?;
             let encrypted = keyfile::encrypt(authority.key(), passphrase)?;
             let certificate = authority.certificate().to_pem();
@@ -52,8 +52,14 @@ impl Session {
     /// The subject with the number of the generation behind its common name.
     /// Chains are built by the issuer's name: two CAs of one name would be
     /// taken for each other by leaves without an authority key identifier.
-    fn unused_subject(&self, subject: &Subject) -> Result<Subject, Failure> {
-        let mut used = Vec::new();
+    fn unused_subject(&self, profile: &AuthorityProfile) -> Result<Subject, Failure> {
+        let subject = &profile.subject;
+        // The directory may be an old copy, which lacks what has followed.
+        let mut used: Vec<String> = profile
+            .known
+            .iter()
+            .map(|known| known.to_lowercase())
+            .collect();
         let retired = self.store.names_in(RETIRED);
         let files = retired
             .iter()

@@ -7,6 +7,9 @@ use super::{Planner, leaves_of, wanted_sans};
 use inventory::Host;
 use pki::{AuthorityProfile, Permitted, Role, Subject, client_name};
 
+/// CAs that are named: what an account puts into its files is its own.
+const KNOWN: usize = 64;
+
 impl Planner<'_> {
     /// A CA for this inventory.
     #[must_use]
@@ -18,6 +21,7 @@ impl Planner<'_> {
             profile.permitted = self.names_of_leaves();
             profile.permitted.extend(more.iter().cloned());
         }
+        profile.known = self.carried().into_keys().take(KNOWN).collect();
         profile
     }
 

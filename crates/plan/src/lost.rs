@@ -81,7 +81,7 @@ impl Planner<'_> {
     }
 
     /// The CAs in the files of daemons and clients, with the hosts that hold them.
-    fn carried(&self) -> BTreeMap<String, BTreeSet<String>> {
+    pub(super) fn carried(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut carried: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (host, role) in leaves_of(self.inventory) {
             let (directory, files) = leaf_location(host, role);

@@ -358,6 +358,28 @@ fn a_restored_ca_is_not_followed_by_two_of_one_name() {
     assert_eq!(String::from_utf8(kept).unwrap(), followed.to_pem());
 }
 
+/// A directory that was copied back knows nothing of the CAs that nodes trust by now.
+#[test]
+fn the_name_of_a_ca_that_nodes_know_is_not_given_again() {
+    let (_root, directory) = ca();
+    let mut agent = agent(&directory);
+    create(&mut agent, "lab CA");
+    let Request::BeginRollover {
+        mut profile,
+        passphrase,
+    } = begin("lab CA", passphrase())
+    else {
+        panic!("another request");
+    };
+    profile.known = ["CN=lab CA", "CN=Lab CA 2"].map(str::to_owned).into();
+    let request = Request::BeginRollover {
+        profile,
+        passphrase,
+    };
+    let next = certificate(ok(&mut agent, request));
+    assert_eq!(next.subject(), "CN=lab CA 3");
+}
+
 #[test]
 fn a_passphrase_that_was_changed_on_the_way_is_named_for_the_key_it_does_not_open() {
     let (_root, directory) = ca();
