@@ -17,6 +17,9 @@ pub struct Adopt {
     common: Common,
     #[command(flatten)]
     checking: Checking,
+    /// Accepted as by other commands: `adopt` asks no question
+    #[arg(short, long)]
+    yes: bool,
     #[command(flatten)]
     locking: Locking,
     #[command(flatten)]

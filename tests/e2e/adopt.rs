@@ -117,7 +117,7 @@ fn is_adopted_and_left_alone(lab: &Lab) {
     );
     let (ok, _) = lab.try_exec("node2", "test -e /home/ubuntu/.docker/.ledger.jsonl");
     assert!(!ok, "--check wrote a ledger");
-    lab.deploy(&["adopt", "inventory/lab.yaml"]);
+    lab.deploy(&["adopt", "inventory/lab.yaml", "--yes"]);
     assert_eq!(
         ["node1", "node3"].map(|node| snapshot(lab, node)),
         nodes,

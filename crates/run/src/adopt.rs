@@ -328,14 +328,21 @@ impl Run<'_> {
             });
         };
         for candidate in found {
-            if let Standing::Refused(reason) = &candidate.standing {
-                let Candidate { host, role, .. } = candidate;
-                warn(
+            let Candidate { host, role, .. } = candidate;
+            match &candidate.standing {
+                Standing::Refused(reason) => warn(
                     host,
                     format!(
                         "its {role} certificate is not adopted, and the next run replaces it: {reason}"
                     ),
-                );
+                ),
+                Standing::Shared(other) => warn(
+                    host,
+                    format!(
+                        "its {role} certificate and key are those of {other}: to revoke one is to revoke both"
+                    ),
+                ),
+                Standing::Known | Standing::New => {}
             }
         }
         for host in hosts {

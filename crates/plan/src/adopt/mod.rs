@@ -45,6 +45,8 @@ pub struct Candidate {
 pub enum Standing {
     /// The ledger knows it.
     Known,
+    /// It is also the one of this holder, whose it is in the ledger.
+    Shared(String),
     /// It can be taken in, once its key is known to belong to it.
     New,
     /// It cannot, for this reason: it is replaced like any other.
@@ -147,13 +149,20 @@ fn standing(
     let hash = candidate.leaf.key_sha256.as_deref().unwrap_or_default();
     let known = ledger.by_key_sha256(hash);
     // One pair on several clients is one entry.
-    let again = before.iter().any(|other| {
+    let again = before.iter().find(|other| {
         other.standing == Standing::New
             && other.leaf.key_sha256 == candidate.leaf.key_sha256
             && other.certificate == candidate.certificate
     });
-    if again || known.is_some_and(|entry| entry.certificate_sha256 == certificate.sha256()) {
-        return Standing::Known;
+    if let Some(other) = again {
+        return Standing::Shared(other.host.clone());
+    }
+    if let Some(entry) = known.filter(|entry| entry.certificate_sha256 == certificate.sha256()) {
+        return if entry.host == candidate.host {
+            Standing::Known
+        } else {
+            Standing::Shared(entry.host.clone())
+        };
     }
     let serial = certificate.serial();
     let taken = before
@@ -292,7 +301,10 @@ mod tests {
             standing: Standing::New,
             remarks: Vec::new(),
         };
-        assert_eq!(judged(&second, &ca, &[first]), Standing::Known);
+        assert_eq!(
+            judged(&second, &ca, &[first]),
+            Standing::Shared("a".to_owned())
+        );
     }
 
     #[test]

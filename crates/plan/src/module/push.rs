@@ -272,6 +272,10 @@ fn remove_files(
         );
         return Ok(Vec::new());
     }
+    let adopted = facts
+        .regular(&key)
+        .and_then(|key| ledger.by_key_sha256(&key.sha256))
+        .is_some_and(|entry| entry.adopted);
     let mut changes = Vec::new();
     for name in names {
         let path = format!("{directory}/{name}");
@@ -284,7 +288,27 @@ fn remove_files(
             changes.extend(gone(planner, host, task, at, place, reasons)?);
         }
     }
+    if adopted {
+        note_adopted(planner, host, &changes);
+    }
     Ok(changes)
+}
+
+/// Files that may have been there before dtls-deploy go, too, and nothing else has a copy of the key.
+fn note_adopted(planner: &mut Planner<'_>, host: &Host, changes: &[Change]) {
+    let files = changes.iter().filter_map(|change| match &change.action {
+        Action::File(file) => Some(file.path()),
+        _ => None,
+    });
+    let files = files.collect::<Vec<_>>().join(", ");
+    if !files.is_empty() {
+        planner.note(
+            host,
+            format!(
+                "adopted files are removed: {files}. Copy them first if something else uses them"
+            ),
+        );
+    }
 }
 
 /// Whether a certificate is one of this CA's, or a bundle the one that it delivers.

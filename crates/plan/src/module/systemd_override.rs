@@ -122,6 +122,7 @@ impl Module for SystemdOverride {
             .map_err(|error| Refusal::new(error.to_string()).hint(error.hint()))?;
         if listening.own != OwnDropIn::Ours
             && let Some(path) = without_effect(&files, &own_path, &environment)
+            && !(is_operators(&files, &own_path) && unit.fragment() == Some(&path))
         {
             planner.note(
                 host,
@@ -168,6 +169,12 @@ fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDrop
         (true, true) => OwnDropIn::Ours,
         (true, false) => OwnDropIn::Unknown,
     }
+}
+
+/// Whether an operator wrote our drop-in. It replaces the command of the unit itself for a reason.
+fn is_operators(files: &[UnitFile], own_path: &str) -> bool {
+    let mut files = files.iter();
+    files.any(|file| file.path == own_path && !is_own(&file.text))
 }
 
 /// The file whose command ours replaces, where it would start another dockerd but for what
