@@ -105,11 +105,22 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
             Some(root)
         }
         _ => {
-            let message = format!(
-                "an inventory must be a mapping of groups, not {}",
-                root.kind()
-            );
-            let help = "begin with `all:`, and below it `children:` with the groups ca, daemons and clients";
+            let (message, help) = if root.is_list_of_plays() {
+                (
+                    "this is a playbook, not an inventory".to_owned(),
+                    "name the inventory first, then the playbook",
+                )
+            } else {
+                (
+                    if root.is_null() {
+                        "this inventory is empty".to_owned()
+                    } else {
+                        let kind = root.kind();
+                        format!("an inventory must be a mapping of groups, not {kind}")
+                    },
+                    "begin with `all:`, and below it `children:` with the groups ca, daemons and clients",
+                )
+            };
             context
                 .problems
                 .shape_error(root.span, message, Some(help.to_owned()));

@@ -337,7 +337,7 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
         host: None,
         step: STEP,
         message: format!(
-            "the CA's ledger knows no certificate of {name}, and none with that serial, that has not expired; nothing was changed"
+            "the CA has issued no valid certificate with the name or serial {name}; nothing was changed"
         ),
         hint: Some(hint),
     })

@@ -66,6 +66,21 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }
 
+    /// Whether this is the root of a playbook.
+    #[must_use]
+    pub fn is_list_of_plays(&self) -> bool {
+        let Value::Sequence(items) = &self.value else {
+            return false;
+        };
+        let is_play = |item: &Node| match &item.value {
+            Value::Mapping(entries) => entries
+                .iter()
+                .any(|entry| ["hosts", "tasks"].contains(&entry.key.text.as_str())),
+            Value::Scalar(_) | Value::Sequence(_) => false,
+        };
+        !items.is_empty() && items.iter().all(is_play)
+    }
+
     /// What kind of value it is, for a message that shows nothing of it.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -75,7 +75,7 @@ impl From<parser::ScanError> for Stop {
 
 fn yaml_help(message: &str) -> Option<&'static str> {
     if message.contains("tab") {
-        Some("indent with blanks: YAML allows no tabs there")
+        Some("indent with spaces: YAML does not allow tabs there")
     } else if message.contains("nesting") || message.contains("recursion") {
         Some("no inventory needs that many levels")
     } else if message.contains("cannot start any token") {

@@ -60,8 +60,15 @@ fn read(
     let source = problems.sources.add(name, text.to_owned());
     let root = yaml::parse(source, text, &mut problems);
     if let Some(root) = &root {
-        if is_list_of_plays(root) {
+        if root.is_list_of_plays() {
+            // Pieces of it may be shown: any other file may be anything.
             problems.sources.recognize(source);
+        } else if is_inventory(root) {
+            problems.shape_error(
+                root.span,
+                "this is an inventory, not a playbook",
+                Some("a run has one inventory: name only one, or a playbook after it".to_owned()),
+            );
         } else {
             let message = format!(
                 "a playbook is a list of plays, and a play is a mapping with hosts and tasks; this is {}",
@@ -96,18 +103,15 @@ fn read(
     })
 }
 
-/// Whether pieces of it may be shown: any other file may be anything.
-fn is_list_of_plays(root: &Node) -> bool {
-    let Value::Sequence(items) = &root.value else {
+/// Whether the file is one that belongs before the playbook.
+fn is_inventory(root: &Node) -> bool {
+    let Value::Mapping(entries) = &root.value else {
         return false;
     };
-    let is_play = |item: &Node| match &item.value {
-        Value::Mapping(entries) => entries
-            .iter()
-            .any(|entry| ["hosts", "tasks"].contains(&entry.key.text.as_str())),
-        _ => false,
-    };
-    items.iter().all(is_play)
+    let groups = ["all", "ca", "daemons", "clients"];
+    entries
+        .iter()
+        .any(|entry| groups.contains(&entry.key.text.as_str()))
 }
 
 struct Reader<'a> {

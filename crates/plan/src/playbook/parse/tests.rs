@@ -66,6 +66,11 @@ fn what_is_no_playbook_is_refused() {
     assert_eq!(errors("")[0], "0:0 the playbook is empty | ");
     let text = errors("hosts: x")[0].clone();
     assert!(text.contains("a playbook is a list of plays"), "{text}");
+    let inventory = errors("all: {hosts: {a: }}")[0].clone();
+    assert!(
+        inventory.contains("this is an inventory, not a playbook"),
+        "{inventory}"
+    );
     assert!(errors("- tasks: []")[0].contains("a play needs `hosts`"));
 }
 
