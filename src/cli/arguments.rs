@@ -164,6 +164,9 @@ pub(super) struct Common {
         conflicts_with_all = ["ask_pass", "ask_become_pass", "host_key_checking"]
     )]
     pub(super) untrusted: bool,
+    /// Do not read `dtls-deploy.toml` beside the inventory
+    #[arg(long)]
+    pub(super) no_defaults: bool,
     /// Ask once for the SSH password. One in the inventory takes precedence
     #[arg(short = 'k', long)]
     pub(super) ask_pass: bool,

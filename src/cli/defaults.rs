@@ -1,15 +1,18 @@
 //! `dtls-deploy.toml` beside the inventory: options that every command line there would repeat.
 //!
 //! The file can come with an inventory that is not reviewed, so it cannot run a program, name a
-//! secret or lead out of its directory, and its text is in no message. `--untrusted` does not read it.
+//! secret or lead out of its directory, and its text is in no message. `--untrusted` and
+//! `--no-defaults` do not read it.
 
 use std::ffi::OsString;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Command};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use super::duration;
 use base::file::{self, FileFault};
 
 const NAME: &str = "dtls-deploy.toml";
@@ -21,16 +24,20 @@ const LARGEST: u64 = 64 * 1024;
 pub(super) enum DefaultsError {
     #[error("{} cannot be read: {fault}", path.display())]
     Unreadable { path: PathBuf, fault: FileFault },
-    #[error("{}:{line}: {message}", path.display())]
-    Wrong {
-        path: PathBuf,
-        line: usize,
-        message: String,
-    },
+    #[error(
+        "{}:{line}: neither empty nor one of: forks = NUMBER, output = \"auto\", \"plain\" or \
+         \"json\", timeout = \"5m\", log = \"NAME.jsonl\"",
+        path.display()
+    )]
+    Wrong { path: PathBuf, line: usize },
     #[error("{} is a symbolic link, which is not read", path.display())]
     Link { path: PathBuf },
-    #[error("{}: log = {log:?} is not the name of a file with the ending .jsonl", path.display())]
-    Log { path: PathBuf, log: PathBuf },
+    #[error(
+        "{}: log must be the name of a file in this directory, of letters, digits, `-`, `_` and \
+         `.`, with the ending .jsonl",
+        path.display()
+    )]
+    Log { path: PathBuf },
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,11 +46,43 @@ struct Defaults {
     /// Hosts at one time.
     forks: Option<u16>,
     /// auto, plain or json.
-    output: Option<String>,
+    output: Option<Format>,
     /// As `--timeout` takes it.
+    #[serde(default, deserialize_with = "timeout")]
     timeout: Option<String>,
     /// The name of a file in the directory, with the ending .jsonl: a link there could lead a path out.
-    log: Option<PathBuf>,
+    log: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Auto,
+    Plain,
+    Json,
+}
+
+impl Format {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Plain => "plain",
+            Self::Json => "json",
+        }
+    }
+}
+
+fn timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(from)?;
+    match duration::positive(&text) {
+        Ok(_) => Ok(Some(text)),
+        Err(error) => Err(D::Error::custom(error)),
+    }
+}
+
+fn is_log(name: &str) -> bool {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    name.ends_with(".jsonl") && !name.starts_with(['.', '-']) && name.chars().all(is_plain)
 }
 
 /// The words with the defaults of their inventory's directory, for what they do not say
@@ -60,8 +99,9 @@ pub(super) fn added(
         (depth, inner) = (depth + 1, next);
     }
     let inventory = inner.try_get_one::<PathBuf>("inventory").ok().flatten();
-    let is_trusted = matches!(inner.try_get_one::<bool>("untrusted"), Ok(Some(false)));
-    if let Some(inventory) = inventory.filter(|_| is_trusted) {
+    let is_off = |flag: &str| matches!(inner.try_get_one::<bool>(flag), Ok(Some(false)));
+    let is_read = is_off("untrusted") && is_off("no_defaults");
+    if let Some(inventory) = inventory.filter(|_| is_read) {
         let directory = inventory.parent().unwrap_or(Path::new(""));
         let flags = flags(directory, inner)?;
         words.splice(depth..depth, flags);
@@ -87,28 +127,18 @@ fn flags(directory: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, Defaul
             return Err(DefaultsError::Wrong {
                 path,
                 line: before.unwrap_or_default().matches('\n').count() + 1,
-                message: error.message().to_owned(),
             });
         }
     };
-    if let Some(log) = &defaults.log {
-        let mut parts = log.components();
-        let is_name = matches!(
-            (parts.next(), parts.next()),
-            (Some(Component::Normal(_)), None)
-        );
-        let is_log = log.extension().is_some_and(|ending| ending == "jsonl");
-        if !is_name || !is_log {
-            let log = log.clone();
-            return Err(DefaultsError::Log { path, log });
-        }
+    if defaults.log.as_deref().is_some_and(|log| !is_log(log)) {
+        return Err(DefaultsError::Log { path });
     }
     let said = [
         (
             "forks",
             defaults.forks.map(|forks| forks.to_string().into()),
         ),
-        ("output", defaults.output.map(OsString::from)),
+        ("output", defaults.output.map(|format| format.word().into())),
         ("timeout", defaults.timeout.map(OsString::from)),
         ("log", defaults.log.map(|log| directory.join(log).into())),
     ];
@@ -158,6 +188,7 @@ mod tests {
                 "x i.yaml --untrusted --check",
                 "x i.yaml --untrusted --check",
             ),
+            ("x i.yaml --no-defaults", "x i.yaml --no-defaults"),
             ("x history", "x history"),
             ("x i.yaml --no-such-option", "x i.yaml --no-such-option"),
         ] {
@@ -177,9 +208,23 @@ mod tests {
             "log = \"../x.jsonl\"",
             "log = \"link/x.jsonl\"",
             "log = \".bashrc\"",
+            "log = \"..jsonl\"",
+            "log = \"-x.jsonl\"",
+            "log = \"hunter2\\n.jsonl\"",
+            "log = \"hunter2\\u001b[2J.jsonl\"",
+            "output = \"hunter2\"",
+            "timeout = \"hunter2\"",
+            "timeout = \"0s\"",
+            "forks = \"hunter2\"",
+            "forks = 99999",
+            "\"hunter2\\u001b[2J\" = 1",
         ] {
             let said = with(file, "x i.yaml").unwrap_err();
             assert!(said.contains(NAME), "{said}");
+            assert!(
+                !said.contains("hunter2") && !said.contains('\u{1b}'),
+                "{said}"
+            );
         }
     }
 

@@ -17,6 +17,7 @@ const SUBJECTS: &[(&str, &[&str])] = &[
             "list_hosts",
             "extra_vars",
             "untrusted",
+            "no_defaults",
         ],
     ),
     (

@@ -36,7 +36,10 @@ mod tests {
         let said = advice("root", "/etc/p", "/usr/bin/d", "/a b/50%.yaml", &arguments).unwrap();
         let line = said.lines().last().unwrap();
         assert!(line.contains(" 3 * * * root said=$(/usr/bin/d "), "{line}");
-        assert!(line.contains("'/a b/50\\%.yaml' --wait 1800"), "{line}");
+        assert!(
+            line.contains("'/a b/50\\%.yaml' --no-defaults --wait 1800"),
+            "{line}"
+        );
         assert!(advice("root", "/etc/p", "/d", "/a\nb", &[]).is_none());
     }
 

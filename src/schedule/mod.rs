@@ -33,8 +33,16 @@ pub use status::{run_now, status};
 /// renews whatever is due.
 const SUBCOMMAND: Option<&str> = Some("rotate");
 
+/// A schedule has its own options: another account may write beside the inventory.
+const NO_DEFAULTS: &str = "--no-defaults";
+
 /// The words that start a scheduled run.
 pub(crate) fn run_words(program: &str, inventory: &str) -> Vec<String> {
-    let words = [Some(program), SUBCOMMAND, Some(inventory)];
+    let words = [
+        Some(program),
+        SUBCOMMAND,
+        Some(inventory),
+        Some(NO_DEFAULTS),
+    ];
     words.into_iter().flatten().map(str::to_owned).collect()
 }

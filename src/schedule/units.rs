@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::error::ScheduleError;
 use super::place::Place;
-use super::{credential, escape, run_words};
+use super::{NO_DEFAULTS, credential, escape, run_words};
 
 /// What units are made of.
 #[derive(Debug)]
@@ -124,7 +124,13 @@ impl Parts<'_> {
     }
 
     fn access(&self, limit: Option<&str>) -> String {
-        let words = [self.program, "check-access", self.inventory, "--needs-ca"];
+        let words = [
+            self.program,
+            "check-access",
+            self.inventory,
+            NO_DEFAULTS,
+            "--needs-ca",
+        ];
         let mut words: Vec<String> = words.map(str::to_owned).into();
         words.extend(self.waiting());
         words.extend(self.common.iter().cloned());
@@ -245,7 +251,7 @@ mod tests {
             |parts| {
                 let trial = parts.trial().unwrap();
                 assert!(trial.contains(
-                    "\"check-access\" \"/srv/my lab.yaml\" \"--needs-ca\" \"--wait\" \"1800\""
+                    "\"check-access\" \"/srv/my lab.yaml\" \"--no-defaults\" \"--needs-ca\" \"--wait\" \"1800\""
                 ));
                 assert!(trial.contains("\"8\" \"--check\"\n"), "{trial}");
                 assert!(trial.contains("ca-passphrase.cred.new\n"), "{trial}");
