@@ -6,7 +6,7 @@ validate_open() {
     validate_directory=$STATE/validate
     own_state && { [ ! -e "$validate_directory" ] || rm -rf "$validate_directory"; } && mkdir "$validate_directory" &&
         printf '%s' "$1" >"$validate_directory/daemon.json" || {
-        record failed validate "cannot write in $STATE"
+        record failed validate "cannot write in $STATE (disk full or read-only?)"
         return 1
     }
     shift
@@ -486,7 +486,7 @@ settle_give_up() {
 # remember FILE...: SHA-256 of everything dockerd is about to read, kept until
 # the restart is confirmed.
 remember() {
-    own_state || fail remember "cannot write in $STATE"
+    own_state || fail remember "cannot write in $STATE (disk full or read-only?)"
     rm -f "$STATE/pending"
     remember_left=$#
     while [ "$remember_left" -gt 0 ]; do
@@ -494,7 +494,7 @@ remember() {
         shift
         remember_left=$((remember_left - 1))
     done
-    sha256sum "$@" >"$STATE/pending" || fail remember "cannot write in $STATE"
+    sha256sum "$@" >"$STATE/pending" || fail remember "cannot write in $STATE (disk full or read-only?)"
 }
 
 # restart_unit UNIT SECONDS: reads the unit files again, restarts, and succeeds

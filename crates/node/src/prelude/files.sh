@@ -23,7 +23,7 @@ expect() {
 stage_open() {
     process_start "$DTLS_OWNER"
     mkdir ${2+"$2"} "$STAGE" "$STAGE/new" "$STAGE/old" "$STAGE/absent" "$STAGE/gone" &&
-        printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" || fail stage "cannot write in $1"
+        printf '%s %s\n' "$DTLS_OWNER" "$process_start" >"$STAGE/owner" || fail stage "cannot write in $1 (disk full or read-only?)"
 }
 
 # begin_work: root says itself what it is at work on. What lies in an account's directory
@@ -53,7 +53,7 @@ stage_directory() {
             mkdir -m "$2" "$1" || fail stage "cannot make the directory $1"
             stage_open "$1"
         fi
-        printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1"
+        printf '%s\n' "$stage_made" >"$STAGE/made" || fail stage "cannot write in $1 (disk full or read-only?)"
         return 0
     fi
     [ -O "$1" ] || fail stage "$1 belongs to another account than $ACCOUNT"
@@ -115,7 +115,7 @@ stage_modes() {
 stage_gone() {
     stage_name "$1"
     stage_keep "$1" "$2"
-    printf '' >"$STAGE/gone/$2" || fail stage "cannot write in $1"
+    printf '' >"$STAGE/gone/$2" || fail stage "cannot write in $1 (disk full or read-only?)"
 }
 
 # stage_keep DIR NAME: what is needed to put the old file back.
@@ -126,7 +126,7 @@ stage_keep() {
         ln "$1/$2" "$STAGE/old/$2" 2>/dev/null || cp -pP "$1/$2" "$STAGE/old/$2" ||
             fail stage "cannot keep the old $1/$2"
     else
-        printf '' >"$STAGE/absent/$2" || fail stage "cannot write in $1"
+        printf '' >"$STAGE/absent/$2" || fail stage "cannot write in $1 (disk full or read-only?)"
     fi
 }
 
