@@ -196,6 +196,7 @@ impl Session {
 /// Whether this program can issue with it, now, and everyone would accept it.
 fn check(bundle: &Bundle, key: PrivateKey, now: OffsetDateTime) -> Result<(), Failure> {
     let own = own_certificate(bundle, &key)?;
+    Chain::check_alone(bundle.certificates())?;
     Chain::whole(bundle.certificates())?.check_dates(now)?;
     Authority::open(own, key)?;
     Ok(())

@@ -29,6 +29,9 @@ pub enum AuthorityError {
          lead to a certificate that signed itself"
     )]
     Intermediate { subject: String, issuer: String },
+    /// Subjects of the others.
+    #[error("beside the certificate of the CA are certificates of other CAs: {0}")]
+    Foreign(String),
     #[error("{0} holds a private key")]
     PrivateKey(String),
     #[error("the certificate of the CA key, {0:?}, is not the first one in ca.pem")]
@@ -64,6 +67,10 @@ impl AuthorityError {
             Self::Intermediate { .. } => Some(
                 "append the certificates of its issuers to ca.pem, up to the root, each after the \
                  one that it signed",
+            ),
+            Self::Foreign(_) => Some(
+                "daemons would accept clients of these CAs too: keep in ca.pem only the CA's own \
+                 certificate and those of its issuers, and find out who can write the file",
             ),
             Self::NotFirst(_) => Some(
                 "put it first in ca.pem, and after it the certificates of its issuers, up to the root",

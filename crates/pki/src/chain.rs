@@ -39,6 +39,42 @@ impl<'a> Chain<'a> {
         Ok(Self { path })
     }
 
+    /// The certificates of a CA file that are neither in the chain of the first one nor
+    /// another certificate of its name and key. Go, and so dockerd, trusts each of them.
+    #[must_use]
+    pub fn strangers(certificates: &[Certificate]) -> Vec<&Certificate> {
+        let Some(own) = certificates.first() else {
+            return Vec::new();
+        };
+        let mut chain = vec![own];
+        // Each round adds an issuer, or is the last one.
+        while let Some(issuer) = certificates.iter().find(|issuer| {
+            !chain.contains(issuer)
+                && issuer.may_sign_certificates()
+                && chain.iter().any(|issued| issued.is_signed_by(issuer))
+        }) {
+            chain.push(issuer);
+        }
+        let is_own = |other: &Certificate| {
+            other.subject_raw() == own.subject_raw()
+                && other.public_key_sha256() == own.public_key_sha256()
+        };
+        certificates
+            .iter()
+            .filter(|other| !chain.contains(other) && !is_own(other))
+            .collect()
+    }
+
+    /// Checks that a CA file holds nothing beside the chain.
+    pub fn check_alone(certificates: &[Certificate]) -> Result<(), AuthorityError> {
+        let others = Self::strangers(certificates);
+        if others.is_empty() {
+            return Ok(());
+        }
+        let subjects: Vec<&str> = others.into_iter().map(Certificate::subject).collect();
+        Err(AuthorityError::Foreign(subjects.join(", ")))
+    }
+
     /// To a certificate that signed itself: OpenSSL's own tools follow a chain to its
     /// end, while Go trusts every certificate of the file.
     pub fn whole(certificates: &'a [Certificate]) -> Result<Self, AuthorityError> {

@@ -6,7 +6,9 @@ use super::issued::{issued_names, leaves_of};
 use crate::host::ca::{CERTIFICATE, KEY, LEDGER, NEXT_CERTIFICATE, NEXT_KEY, retired};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, File, FileFact, NodeFacts};
-use pki::{Bundle, Certificate, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex};
+use pki::{
+    Bundle, Certificate, Chain, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex,
+};
 
 /// The state of the CA.
 // What its node shows; each is independent of the others.
@@ -55,6 +57,13 @@ pub enum AuthorityProblem {
     /// It is on its way to every daemon and client.
     #[error("{0} holds a private key")]
     PrivateKey(String),
+    /// dockerd would trust clients of each; the text names them.
+    #[error("{path}: {reason}")]
+    Foreign {
+        path: String,
+        reason: String,
+        hint: &'static str,
+    },
     /// What is issued could not be told apart on the CA node.
     #[error("{message}")]
     Names {
@@ -90,6 +99,7 @@ impl AuthorityProblem {
             ),
             Self::Damaged { path, .. } => format!("put {path} back from a backup; nothing was changed"),
             Self::PrivateKey(path) => ca_key_hint(path),
+            Self::Foreign { hint, .. } => (*hint).to_owned(),
             Self::NoLedger(_) => "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
@@ -215,16 +225,24 @@ impl Authority {
         let mut half = half_of(facts, &key, &certificate);
         stop_at(half.as_ref(), reader)?;
         if let Some(file) = facts.regular(&certificate) {
-            let bundle = read_bundle(facts.expand(&certificate), file)?;
+            let path = facts.expand(&certificate);
+            let bundle = read_bundle(path.clone(), file)?;
+            half = half.or_else(|| foreign(path, &bundle));
+            stop_at(half.as_ref(), reader)?;
             self.certificate = bundle.certificates().first().cloned();
-            self.pem = Some(bundle.to_pem());
             self.file_sha256 = Some(file.sha256.clone());
             self.bundle = bundle.certificates().to_vec();
+            let strangers = Chain::strangers(bundle.certificates());
+            self.bundle.retain(|known| !strangers.contains(&known));
+            self.pem = Some(self.bundle.iter().map(Certificate::to_pem).collect());
         }
         if let Some(file) = facts.regular(&next) {
-            half = half.or_else(|| half_of(facts, &next_key, &next));
+            let path = facts.expand(&next);
+            let bundle = read_bundle(path.clone(), file)?;
+            half = half
+                .or_else(|| half_of(facts, &next_key, &next))
+                .or_else(|| foreign(path, &bundle));
             stop_at(half.as_ref(), reader)?;
-            let bundle = read_bundle(facts.expand(&next), file)?;
             self.next = bundle.certificates().first().cloned();
             self.next_pem = Some(bundle.to_pem());
         }
@@ -312,6 +330,16 @@ fn half_of(facts: &NodeFacts, key: &str, certificate: &str) -> Option<AuthorityP
     Some(AuthorityProblem::Half {
         present: present.to_owned(),
         missing: missing.to_owned(),
+    })
+}
+
+/// Certificates in a CA's file that have nothing to do with the CA.
+fn foreign(path: String, bundle: &Bundle) -> Option<AuthorityProblem> {
+    let error = Chain::check_alone(bundle.certificates()).err()?;
+    Some(AuthorityProblem::Foreign {
+        path,
+        reason: error.to_string(),
+        hint: error.hint().unwrap_or_default(),
     })
 }
 

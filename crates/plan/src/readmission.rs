@@ -113,7 +113,7 @@ pub fn judge_older(
         made(own),
     ))
     .hint(format!(
-        "restore a newer backup of the CA: dtls-deploy ca restore INVENTORY --from FILE; if {older} is to be trusted again, name it: {}",
+        "restore a newer backup of the CA: dtls-deploy ca restore INVENTORY --from FILE; if {older} is to be trusted again, or if {newer_is} is not yours and someone has changed {path}, name it: {}",
         option(own)
     )))
 }

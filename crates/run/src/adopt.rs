@@ -189,7 +189,9 @@ impl Run<'_> {
     }
 
     fn whole_chain<'a>(&self, bundle: &'a [Certificate]) -> Result<Chain<'a>, RunError> {
-        Chain::whole(bundle).map_err(|error| self.excluded(&error))
+        Chain::check_alone(bundle)
+            .and_then(|()| Chain::whole(bundle))
+            .map_err(|error| self.excluded(&error))
     }
 
     fn excluded(&self, error: &AuthorityError) -> RunError {
