@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::ssh_support::{Setup, Sshd, fails, fingerprint, keygen, mode, public, sh, works};
 use base::secret::Secret;
-use node::{ConnectError, HostKeyChecking, connect};
+use node::{ConnectFault, HostKeyChecking, connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_host_is_refused_with_its_fingerprint_and_the_command() {
@@ -12,7 +12,7 @@ async fn an_unknown_host_is_refused_with_its_fingerprint_and_the_command() {
     let target = sshd.bare_target(sshd.path("no_such_file"));
     let error = fails(&target, &sshd.context()).await;
     assert!(
-        matches!(error, ConnectError::HostKeyUnknown { .. }),
+        matches!(error.fault, ConnectFault::HostKeyUnknown { .. }),
         "{error}"
     );
     let print = fingerprint(&sshd.path("ssh_host_ed25519"));
@@ -62,7 +62,7 @@ async fn known_hosts_lines_of_every_kind_are_understood() {
         )
         .await;
         assert!(
-            matches!(error, ConnectError::HostKeyUnknown { .. }),
+            matches!(error.fault, ConnectFault::HostKeyUnknown { .. }),
             "{text}{error}"
         );
     }
@@ -85,7 +85,7 @@ async fn known_hosts_lines_of_every_kind_are_understood() {
     )
     .await;
     assert!(
-        matches!(error, ConnectError::KnownHostsFile { .. }),
+        matches!(error.fault, ConnectFault::KnownHostsFile { .. }),
         "{error}"
     );
 }
@@ -101,7 +101,7 @@ async fn a_different_key_is_refused_and_no_policy_records_it() {
             let mut target = sshd.bare_target(file.clone());
             target.host_key_checking = Some(checking);
             let error = fails(&target, &sshd.context()).await;
-            let ConnectError::HostKeyMismatch { expected, got, .. } = &error else {
+            let ConnectFault::HostKeyMismatch { expected, got, .. } = &error.fault else {
                 panic!("{error}");
             };
             assert_eq!((expected[0].line, &expected[0].file), (2, &file));
@@ -155,7 +155,7 @@ async fn a_revoked_key_is_refused_whatever_the_policy() {
         target.host_key_checking = Some(checking);
         let error = fails(&target, &sshd.context()).await;
         assert!(
-            matches!(error, ConnectError::HostKeyRevoked { .. }),
+            matches!(error.fault, ConnectFault::HostKeyRevoked { .. }),
             "{error}"
         );
     }
@@ -206,7 +206,7 @@ async fn host_certificates_are_checked() {
         )
         .await;
         assert!(
-            matches!(error, ConnectError::HostKeyRevoked { .. }),
+            matches!(error.fault, ConnectFault::HostKeyRevoked { .. }),
             "{error}"
         );
         // Without the authority on record, the bare key is what counts.
@@ -235,7 +235,7 @@ async fn host_certificates_are_checked() {
         )
         .await;
         assert!(
-            matches!(error, ConnectError::HostCertificate { .. }),
+            matches!(error.fault, ConnectFault::HostCertificate { .. }),
             "{error}"
         );
         assert!(error.to_string().contains(words), "{error}");
@@ -246,7 +246,7 @@ async fn host_certificates_are_checked() {
     target.host_key_checking = Some(HostKeyChecking::AcceptNew);
     let error = fails(&target, &sshd.context()).await;
     assert!(
-        matches!(error, ConnectError::HostKeyMismatch { .. }),
+        matches!(error.fault, ConnectFault::HostKeyMismatch { .. }),
         "{error}"
     );
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ssh_support::{Agent, Setup, Sshd, fails, fingerprint, keygen, public, sh, works};
 use base::secret::Secret;
-use node::{ConnectError, KeyFault, Prompt, connect};
+use node::{ConnectFault, KeyFault, Prompt, connect};
 
 fn authorize(sshd: &Sshd, key: &std::path::Path) {
     fs::write(sshd.path("authorized_keys"), public(key) + "\n").expect("written");
@@ -62,7 +62,7 @@ async fn key_files_of_every_format_work() {
         target.identity_files = vec![path];
         let error = fails(&target, &sshd.context()).await;
         assert!(
-            matches!(&error, ConnectError::IdentityFile { fault, .. } if *fault == expected),
+            matches!(&error.fault, ConnectFault::IdentityFile { fault, .. } if *fault == expected),
             "{error}"
         );
     }

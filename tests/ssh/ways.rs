@@ -5,7 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::ssh_support::{LIMITS, Sshd, context, fails, free_port, works};
-use node::{ConnectError, HostKeyChecking, Phase, SshContext, Target, connect};
+use node::{ConnectFault, HostKeyChecking, Phase, SshContext, Target, connect};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_before_ssh_are_told_apart() {
@@ -16,7 +16,7 @@ async fn failures_before_ssh_are_told_apart() {
     target.port = Some(free_port());
     target.connect_timeout = Duration::from_secs(1);
     let error = fails(&target, &context).await;
-    assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+    assert!(matches!(error.fault, ConnectFault::Refused), "{error}");
 
     // Accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -25,8 +25,8 @@ async fn failures_before_ssh_are_told_apart() {
     let error = fails(&target, &context).await;
     assert!(
         matches!(
-            error,
-            ConnectError::Timeout {
+            error.fault,
+            ConnectFault::Timeout {
                 phase: Phase::Handshake,
                 ..
             }
@@ -48,8 +48,8 @@ async fn failures_before_ssh_are_told_apart() {
     let error = fails(&target, &context).await;
     assert!(
         matches!(
-            error,
-            ConnectError::Timeout {
+            error.fault,
+            ConnectFault::Timeout {
                 phase: Phase::Handshake,
                 ..
             }
@@ -77,14 +77,14 @@ async fn failures_before_ssh_are_told_apart() {
     target.address = "no-such-host.invalid".to_owned();
     let error = fails(&target, &context).await;
     assert!(
-        matches!(error, ConnectError::NameNotResolved { .. }),
+        matches!(error.fault, ConnectFault::NameNotResolved { .. }),
         "{error}"
     );
     for hostile in ["-oProxyCommand=id", "a;id", "$(id)", "a b"] {
         target.address = hostile.to_owned();
         let error = fails(&target, &context).await;
         assert!(
-            matches!(error, ConnectError::Configuration { .. }),
+            matches!(error.fault, ConnectFault::Configuration { .. }),
             "{error}"
         );
     }
@@ -152,7 +152,10 @@ async fn one_and_two_jumps_share_their_connections() {
 
     target.proxy_jump = Some(format!("root@127.0.0.1:{}", free_port()));
     let error = fails(&target, &context).await;
-    assert!(matches!(error, ConnectError::JumpHost { .. }), "{error}");
+    assert!(
+        matches!(error.fault, ConnectFault::JumpHost { .. }),
+        "{error}"
+    );
     let source = std::error::Error::source(&error)
         .expect("a cause")
         .to_string();
@@ -161,7 +164,10 @@ async fn one_and_two_jumps_share_their_connections() {
     target.proxy_jump = Some("jump1".to_owned());
     target.port = Some(free_port());
     let error = fails(&target, &context).await;
-    assert!(matches!(error, ConnectError::JumpRefused { .. }), "{error}");
+    assert!(
+        matches!(error.fault, ConnectFault::JumpRefused { .. }),
+        "{error}"
+    );
 
     let closed = Sshd::config("AllowTcpForwarding no");
     let context = jump_config(&node, &[&closed]);

@@ -27,7 +27,6 @@ pub struct KeptFile {
     pub path: String,
     /// Permission bits that it had.
     pub mode: u32,
-    /// The copy.
     pub copy: String,
     /// SHA-256 of the copy, lower-case hex.
     pub sha256: String,
@@ -48,7 +47,6 @@ pub enum GenerationError {
 }
 
 impl Generation {
-    /// A generation in these facts.
     pub fn read(facts: &NodeFacts, kept: &KeptGeneration) -> Result<Self, GenerationError> {
         let path = &kept.path;
         let manifest_path = format!("{path}/manifest");

@@ -32,8 +32,8 @@ pub use r#become::{ANSWER_DEADLINE, Become, BecomeError, SudoPassword};
 pub use begin::{Marker, command_line};
 pub use local::LocalConnection;
 pub use ssh::{
-    ConnectError, Endpoint, HangUp, KeyFault, Phase, Prompt, PromptRequest, RecordedKey,
-    SshContext, TriedMethod, Weakened,
+    ConnectError, ConnectFault, Endpoint, HangUp, KeyFault, Phase, Prompt, PromptRequest,
+    RecordedKey, SshContext, TriedMethod, Weakened,
 };
 pub use stream::{
     ConnectionError, DialError, ExitFuture, ExitStatus, Limits, Output, Process, Stream,

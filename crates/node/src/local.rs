@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::{
     BoxFuture, Connection, ConnectionError, DialError, ExitStatus, Limits, Output, Process, Stream,
 };
+use crate::stream::within;
 
 /// Standard error kept of a process that was [`open`](Connection::open)ed.
 const STDERR_KEPT: usize = 64 * 1024;
@@ -225,17 +226,8 @@ impl Connection for LocalConnection {
         stdin: &'a [u8],
         limits: Limits,
     ) -> BoxFuture<'a, Result<Output, ConnectionError>> {
-        Box::pin(async move {
-            let work = self.collect(command, stdin, limits.max_output);
-            tokio::time::timeout(limits.deadline, work)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(ConnectionError::Timeout {
-                        node: self.description(),
-                        after: limits.deadline,
-                    })
-                })
-        })
+        let work = self.collect(command, stdin, limits.max_output);
+        Box::pin(within(limits.deadline, || self.description(), work))
     }
 
     fn open<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Process, ConnectionError>> {

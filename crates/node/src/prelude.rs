@@ -40,7 +40,7 @@ static PRELUDE: LazyLock<Prelude> = LazyLock::new(Prelude::read);
 
 /// The part of the prelude that these statements need.
 #[must_use]
-pub fn for_statements(statements: &[String]) -> Cow<'static, str> {
+pub(crate) fn for_statements(statements: &[String]) -> Cow<'static, str> {
     PRELUDE.for_statements(statements)
 }
 

@@ -108,55 +108,43 @@ impl fmt::Debug for Process {
     }
 }
 
-/// Why a command has no result, on a connection that once worked.
+/// Why a command has no result, on a connection that once worked. A node is named as in
+/// [`Connection::description`](super::Connection::description).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
     /// The connection ended; what was running may or may not have finished.
     #[error("the connection to {node} ended: {reason}")]
-    Closed {
-        /// See [`Connection::description`](super::Connection::description).
-        node: String,
-        /// What is known about the cause.
-        reason: String,
-    },
+    Closed { node: String, reason: String },
     /// The deadline of [`Limits`] passed.
     #[error("the command on {node} did not end within {after:?}")]
-    Timeout {
-        /// The node.
-        node: String,
-        /// The deadline.
-        after: Duration,
-    },
+    Timeout { node: String, after: Duration },
     /// More than [`Limits::max_output`].
     #[error("the command on {node} printed more than {limit} bytes and was cut off")]
-    OutputTooLarge {
-        /// The node.
-        node: String,
-        /// Bytes.
-        limit: usize,
-    },
+    OutputTooLarge { node: String, limit: usize },
     /// sshd refused a channel or the command (`MaxSessions`, `ForceCommand`, …).
     #[error("{node} refused to start the command: {reason}")]
-    Refused {
-        /// The node.
-        node: String,
-        /// sshd's words.
-        reason: String,
-    },
+    Refused { node: String, reason: String },
     /// The channel was closed without saying how the command ended.
     #[error("{node} did not say how the command ended")]
-    NoExitStatus {
-        /// The node.
-        node: String,
-    },
+    NoExitStatus { node: String },
     /// The command could not be started or fed (local machine).
     #[error("the command could not be run on {node}: {reason}")]
-    Start {
-        /// The node.
-        node: String,
-        /// The operating system's words.
-        reason: String,
-    },
+    Start { node: String, reason: String },
+}
+
+/// What `work` gives on a node, if it ends in time.
+pub(crate) async fn within<T>(
+    after: Duration,
+    node: impl FnOnce() -> String,
+    work: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, ConnectionError> {
+    let ended = tokio::time::timeout(after, work).await;
+    ended.unwrap_or_else(|_| {
+        Err(ConnectionError::Timeout {
+            node: node(),
+            after,
+        })
+    })
 }
 
 /// Why a port could not be reached from a node.
@@ -169,55 +157,36 @@ pub enum DialError {
     /// Nothing listens there.
     #[error("{host}:{port} refused the connection from {node}")]
     Refused {
-        /// From where.
         node: String,
-        /// To where.
         host: String,
-        /// To where.
         port: u16,
     },
     /// No answer within the deadline or the node's own timeout.
     #[error("{host}:{port} did not answer {node} in time")]
     Timeout {
-        /// From where.
         node: String,
-        /// To where.
         host: String,
-        /// To where.
         port: u16,
     },
     /// The node's resolver does not know the name.
     #[error("{node} cannot resolve the name {host}")]
-    NameNotResolved {
-        /// From where.
-        node: String,
-        /// The name.
-        host: String,
-    },
+    NameNotResolved { node: String, host: String },
     /// The node's sshd forbids it (`AllowTcpForwarding no`, `PermitOpen`,
     /// `DisableForwarding`).
     #[error("sshd on {node} forbids connections to {host}:{port} ({reason})")]
     Forbidden {
-        /// From where.
         node: String,
-        /// To where.
         host: String,
-        /// To where.
         port: u16,
-        /// sshd's words.
         reason: String,
     },
     /// It failed, and all that is known is `reason`. sshd's bare "open failed"
     /// ends here: refused, no route, or unreachable, at once.
     #[error("{node} cannot connect to {host}:{port}: {reason}")]
     Other {
-        /// From where.
         node: String,
-        /// To where.
         host: String,
-        /// To where.
         port: u16,
-        /// What is known.
         reason: String,
     },
     /// The connection to the node itself is gone.

@@ -125,7 +125,6 @@ impl Transaction {
         })
     }
 
-    /// What an account does with all of its directories.
     fn as_accounts(&self, what: impl Fn(&[&Directory<'_>]) -> Script) -> Vec<String> {
         let directories = self.directories();
         self.accounts()

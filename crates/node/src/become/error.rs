@@ -25,10 +25,7 @@ pub enum BecomeError {
     WrongPassword,
     /// Other hosts refused the same password, and none has accepted it.
     #[error("sudo wants a password, and the one there is was refused by {hosts}")]
-    RefusedElsewhere {
-        /// Those hosts.
-        hosts: String,
-    },
+    RefusedElsewhere { hosts: String },
     /// The password holds a line break or a NUL: no prompt can take it.
     #[error("the password for sudo holds a line break or a NUL character")]
     UnusablePassword,

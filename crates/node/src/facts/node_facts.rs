@@ -51,7 +51,6 @@ impl KeptGeneration {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
-    /// The run that made it.
     #[must_use]
     pub fn run(&self) -> Option<&str> {
         let (_, run) = self.name().split_once('-')?;
@@ -214,6 +213,15 @@ impl NodeFacts {
     #[must_use]
     pub fn text(&self, path: &str) -> Option<&str> {
         std::str::from_utf8(self.regular(path)?.content.as_deref()?).ok()
+    }
+
+    /// The texts of the unit's environment files, as far as they are known, by their paths.
+    #[must_use]
+    pub fn environment_texts(&self) -> Vec<(&str, &str)> {
+        let paths = self.unit.iter().flat_map(|unit| &unit.environment_files);
+        paths
+            .filter_map(|path| Some((path.as_str(), self.text(path)?)))
+            .collect()
     }
 
     /// As which account to act below `directory`: the owner of the first

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use russh::MethodKind;
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 
-use super::error::{ConnectError, TriedMethod};
+use super::error::{ConnectError, ConnectFault, TriedMethod};
 use super::handler::{Remarks, Watcher, describe};
 use super::host_key::Trust;
 use super::keyring::{Keyring, Offer};
@@ -308,11 +308,11 @@ impl<'a> Login<'a> {
 
     fn failed(&self) -> ConnectError {
         let offered = self.offered.iter().flatten();
-        ConnectError::AuthenticationFailed {
-            endpoint: Box::new(self.settings.endpoint.clone()),
+        ConnectFault::AuthenticationFailed {
             tried: self.tried.clone(),
             offered: offered.map(String::from).collect(),
             disconnected: self.remarks.last_words(),
         }
+        .at(&self.settings.endpoint)
     }
 }

@@ -16,6 +16,7 @@ use super::handler::{Remarks, Watcher};
 use super::host_key::Trust;
 use super::process;
 use super::socket::Written;
+use crate::stream::within;
 use crate::{
     BoxFuture, Connection, ConnectionError, DialError, ExitStatus, Limits, Output, Process, Stream,
     visible,
@@ -287,40 +288,22 @@ impl Connection for SshConnection {
         stdin: &'a [u8],
         limits: Limits,
     ) -> BoxFuture<'a, Result<Output, ConnectionError>> {
-        Box::pin(async move {
-            let work = self.collect(command, stdin, limits.max_output);
-            tokio::time::timeout(limits.deadline, work)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(ConnectionError::Timeout {
-                        node: self.node(),
-                        after: limits.deadline,
-                    })
-                })
-        })
+        let work = self.collect(command, stdin, limits.max_output);
+        Box::pin(within(limits.deadline, || self.node(), work))
     }
 
     fn open<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Process, ConnectionError>> {
-        Box::pin(async move {
-            let work = async {
-                let (halves, permit) = self.session().await?;
-                halves.end().exec(command).await.map_err(|()| self.lost())?;
-                Ok(process::process(
-                    halves,
-                    permit,
-                    &self.remarks,
-                    &self.node(),
-                ))
-            };
-            tokio::time::timeout(OPEN_DEADLINE, work)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(ConnectionError::Timeout {
-                        node: self.node(),
-                        after: OPEN_DEADLINE,
-                    })
-                })
-        })
+        let work = async {
+            let (halves, permit) = self.session().await?;
+            halves.end().exec(command).await.map_err(|()| self.lost())?;
+            Ok(process::process(
+                halves,
+                permit,
+                &self.remarks,
+                &self.node(),
+            ))
+        };
+        Box::pin(within(OPEN_DEADLINE, || self.node(), work))
     }
 
     fn dial<'a>(

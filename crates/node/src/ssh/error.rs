@@ -26,7 +26,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Name and port as one looks them up in `known_hosts`, for commands.
-    fn keyscan(&self) -> String {
+    pub(super) fn keyscan(&self) -> String {
         if self.port == 22 {
             format!("ssh-keyscan {}", self.host)
         } else {
@@ -67,7 +67,6 @@ pub enum Phase {
     Tcp,
     /// The server's greeting and the key exchange.
     Handshake,
-    /// Authentication.
     Authentication,
 }
 
@@ -108,7 +107,6 @@ impl HangUp {
 /// A key that a `known_hosts` file has on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedKey {
-    /// The file.
     pub file: PathBuf,
     /// Line, counted from 1.
     pub line: usize,
@@ -152,137 +150,84 @@ impl fmt::Display for TriedMethod {
     }
 }
 
-/// Why [`connect`](crate::connect) failed. Displayed, each is a full
-/// sentence with host, port and user.
+/// Why [`connect`](crate::connect) failed: a full sentence with host, port and user.
 #[derive(Debug, Clone)]
-#[allow(missing_docs)] // The fields are what the sentences below show.
-pub enum ConnectError {
+pub struct ConnectError {
+    /// Where it was meant to go.
+    pub endpoint: Box<Endpoint>,
+    pub fault: ConnectFault,
+}
+
+#[derive(Debug, Clone)]
+pub enum ConnectFault {
     /// No address for the name.
-    NameNotResolved {
-        endpoint: Box<Endpoint>,
-        reason: String,
-    },
+    NameNotResolved { reason: String },
     /// Nothing listens on the port.
-    Refused { endpoint: Box<Endpoint> },
+    Refused,
     /// No route, network down, and the like.
-    Unreachable {
-        endpoint: Box<Endpoint>,
-        reason: String,
-    },
+    Unreachable { reason: String },
     /// EMFILE or ENFILE: this machine opens no more files.
-    NoMoreFiles { endpoint: Box<Endpoint> },
+    NoMoreFiles,
     /// A deadline passed.
-    Timeout {
-        endpoint: Box<Endpoint>,
-        phase: Phase,
-        after: Duration,
-    },
+    Timeout { phase: Phase, after: Duration },
     /// The other side ended the connection before authentication was through.
     Closed {
-        endpoint: Box<Endpoint>,
         phase: Phase,
         why: HangUp,
         reason: String,
     },
     /// No `known_hosts` file has a key for this host.
     HostKeyUnknown {
-        endpoint: Box<Endpoint>,
         algorithm: String,
         fingerprint: String,
         files: Vec<PathBuf>,
     },
     /// The recorded keys are others (of whatever algorithm).
     HostKeyMismatch {
-        endpoint: Box<Endpoint>,
         expected: Vec<RecordedKey>,
         algorithm: String,
         got: String,
     },
     /// The key, or the authority that signed it, is marked `@revoked`.
-    HostKeyRevoked {
-        endpoint: Box<Endpoint>,
-        revoked: Box<RecordedKey>,
-    },
+    HostKeyRevoked { revoked: Box<RecordedKey> },
     /// A host certificate of a recorded authority is not good for this host.
-    HostCertificate {
-        endpoint: Box<Endpoint>,
-        key_id: String,
-        reason: String,
-    },
+    HostCertificate { key_id: String, reason: String },
     /// A `known_hosts` file could not be read or written.
-    KnownHostsFile {
-        endpoint: Box<Endpoint>,
-        path: PathBuf,
-        reason: String,
-    },
+    KnownHostsFile { path: PathBuf, reason: String },
     /// Every method was refused.
     AuthenticationFailed {
-        endpoint: Box<Endpoint>,
         tried: Vec<TriedMethod>,
         offered: Vec<String>,
         disconnected: Option<String>,
     },
     /// A private key that was asked for cannot be used.
-    IdentityFile {
-        endpoint: Box<Endpoint>,
-        path: PathBuf,
-        fault: KeyFault,
-    },
+    IdentityFile { path: PathBuf, fault: KeyFault },
     /// A jump host could not be connected to or would not pass us on.
     JumpHost {
-        endpoint: Box<Endpoint>,
         which: String,
         source: Arc<ConnectError>,
     },
     /// The jump host connected, but it could not reach the node.
-    JumpRefused {
-        endpoint: Box<Endpoint>,
-        which: String,
-        reason: String,
-    },
+    JumpRefused { which: String, reason: String },
     /// `~/.ssh/config` or the inventory asks for something that is not done.
-    Configuration {
-        endpoint: Box<Endpoint>,
-        reason: String,
-    },
+    Configuration { reason: String },
     /// No algorithm in common, a bad signature, not an SSH server.
-    Protocol {
-        endpoint: Box<Endpoint>,
-        reason: String,
-    },
+    Protocol { reason: String },
 }
 
-impl ConnectError {
-    /// Where it was meant to go.
-    #[must_use]
-    pub fn endpoint(&self) -> &Endpoint {
-        match self {
-            Self::NameNotResolved { endpoint, .. }
-            | Self::Refused { endpoint }
-            | Self::Unreachable { endpoint, .. }
-            | Self::NoMoreFiles { endpoint }
-            | Self::Timeout { endpoint, .. }
-            | Self::Closed { endpoint, .. }
-            | Self::HostKeyUnknown { endpoint, .. }
-            | Self::HostKeyMismatch { endpoint, .. }
-            | Self::HostKeyRevoked { endpoint, .. }
-            | Self::HostCertificate { endpoint, .. }
-            | Self::KnownHostsFile { endpoint, .. }
-            | Self::AuthenticationFailed { endpoint, .. }
-            | Self::IdentityFile { endpoint, .. }
-            | Self::JumpHost { endpoint, .. }
-            | Self::JumpRefused { endpoint, .. }
-            | Self::Configuration { endpoint, .. }
-            | Self::Protocol { endpoint, .. } => endpoint,
+impl ConnectFault {
+    pub(super) fn at(self, endpoint: &Endpoint) -> ConnectError {
+        ConnectError {
+            endpoint: Box::new(endpoint.clone()),
+            fault: self,
         }
     }
 
     /// Whether the same attempt may work a moment later: refused, timed out or
     /// cut off before authentication (a full `MaxStartups` queue, a reboot).
-    #[must_use]
-    pub fn is_transient(&self) -> bool {
+    pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { .. } => true,
+            Self::Refused => true,
             Self::Timeout { phase, .. } => *phase != Phase::Authentication,
             Self::Closed { phase, why, .. } => {
                 *phase != Phase::Authentication && *why != HangUp::Penalty
@@ -290,16 +235,12 @@ impl ConnectError {
             _ => false,
         }
     }
-
-    pub(super) fn keyscan(&self) -> String {
-        self.endpoint().keyscan()
-    }
 }
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::JumpHost { source, .. } => Some(&**source),
+        match &self.fault {
+            ConnectFault::JumpHost { source, .. } => Some(&**source),
             _ => None,
         }
     }
@@ -307,25 +248,25 @@ impl std::error::Error for ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let to = self.endpoint();
+        let to = &self.endpoint;
         write!(out, "Cannot connect to {to}: ")?;
-        match self {
-            Self::NameNotResolved { reason, .. } => {
+        match &self.fault {
+            ConnectFault::NameNotResolved { reason, .. } => {
                 write!(out, "the name {} cannot be resolved ({reason})", to.host)
             }
-            Self::Refused { .. } => write!(out, "nothing listens on port {}", to.port),
-            Self::Unreachable { reason, .. } => write!(out, "{reason}"),
-            Self::NoMoreFiles { .. } => write!(
+            ConnectFault::Refused => write!(out, "nothing listens on port {}", to.port),
+            ConnectFault::Unreachable { reason, .. } => write!(out, "{reason}"),
+            ConnectFault::NoMoreFiles => write!(
                 out,
                 "this machine allows no more open files, and each connection is one"
             ),
-            Self::Timeout { phase, after, .. } => {
+            ConnectFault::Timeout { phase, after, .. } => {
                 write!(out, "{phase} did not finish within {after:?}")
             }
-            Self::Closed { phase, reason, .. } => {
+            ConnectFault::Closed { phase, reason, .. } => {
                 write!(out, "the connection ended during {phase}: {reason}")
             }
-            Self::HostKeyUnknown {
+            ConnectFault::HostKeyUnknown {
                 algorithm,
                 fingerprint,
                 ..
@@ -333,7 +274,7 @@ impl fmt::Display for ConnectError {
                 out,
                 "its host key {algorithm} {fingerprint} is in no known_hosts file"
             ),
-            Self::HostKeyMismatch {
+            ConnectFault::HostKeyMismatch {
                 expected,
                 algorithm,
                 got,
@@ -343,23 +284,23 @@ impl fmt::Display for ConnectError {
                 "THE HOST KEY DIFFERS from the recorded one; the server shows {algorithm} {got}, on record is {}",
                 list(expected)
             ),
-            Self::HostKeyRevoked { revoked, .. } => {
+            ConnectFault::HostKeyRevoked { revoked, .. } => {
                 write!(out, "its host key is marked as revoked: {revoked}")
             }
-            Self::HostCertificate { key_id, reason, .. } => {
+            ConnectFault::HostCertificate { key_id, reason, .. } => {
                 write!(
                     out,
                     "its host certificate \"{key_id}\" is not valid: {reason}"
                 )
             }
-            Self::KnownHostsFile { path, reason, .. } => {
+            ConnectFault::KnownHostsFile { path, reason, .. } => {
                 write!(
                     out,
                     "the known_hosts file {} is unusable: {reason}",
                     path.display()
                 )
             }
-            Self::AuthenticationFailed {
+            ConnectFault::AuthenticationFailed {
                 tried,
                 offered,
                 disconnected,
@@ -379,20 +320,20 @@ impl fmt::Display for ConnectError {
                     None => Ok(()),
                 }
             }
-            Self::IdentityFile { path, fault, .. } => {
+            ConnectFault::IdentityFile { path, fault, .. } => {
                 write!(
                     out,
                     "the key file {} cannot be used: {fault}",
                     path.display()
                 )
             }
-            Self::JumpHost { which, .. } => write!(out, "its jump host {which} failed"),
-            Self::JumpRefused { which, reason, .. } => write!(
+            ConnectFault::JumpHost { which, .. } => write!(out, "its jump host {which} failed"),
+            ConnectFault::JumpRefused { which, reason, .. } => write!(
                 out,
                 "the jump host {which} could not reach {}:{} ({reason})",
                 to.host, to.port
             ),
-            Self::Configuration { reason, .. } | Self::Protocol { reason, .. } => {
+            ConnectFault::Configuration { reason, .. } | ConnectFault::Protocol { reason, .. } => {
                 write!(out, "{reason}")
             }
         }
@@ -410,15 +351,7 @@ mod tests {
 
     #[test]
     fn a_penalty_is_not_lengthened_whatever_the_message_says() {
-        let closed = |why, reason: &str| ConnectError::Closed {
-            endpoint: Box::new(Endpoint {
-                name: "node".to_owned(),
-                user: "ubuntu".to_owned(),
-                host: "10.0.0.1".to_owned(),
-                port: 22,
-                known_as: "10.0.0.1".to_owned(),
-                via: None,
-            }),
+        let closed = |why, reason: &str| ConnectFault::Closed {
             phase: Phase::Handshake,
             why,
             reason: reason.to_owned(),

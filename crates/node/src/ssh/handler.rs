@@ -104,7 +104,8 @@ impl Handler for Watcher {
         shown: &PublicKeyOrCertificate,
     ) -> Result<bool, Self::Error> {
         // Recording a new key is a line and an fsync, once in a host's life.
-        let verdict = host_key::check(&self.settings, &self.records, shown, SystemTime::now());
+        let verdict = host_key::check(&self.settings, &self.records, shown, SystemTime::now())
+            .map_err(|fault| fault.at(&self.settings.endpoint));
         let good = verdict.is_ok();
         self.remarks.with(|heard| heard.verdict = Some(verdict));
         Ok(good)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::{ConnectError, HangUp, Phase};
+use super::error::{ConnectError, ConnectFault, HangUp, Phase};
 use super::keys::KeyFault;
 
 impl ConnectError {
@@ -14,40 +14,40 @@ impl ConnectError {
 }
 
 fn hint(error: &ConnectError) -> Option<String> {
-    let to = error.endpoint();
-    Some(match error {
-        ConnectError::NameNotResolved { .. } => format!(
+    let to = &error.endpoint;
+    Some(match &error.fault {
+        ConnectFault::NameNotResolved { .. } => format!(
             "check ansible_host of {}, the controller's DNS and /etc/hosts",
             to.name
         ),
-        ConnectError::Refused { .. } => format!(
+        ConnectFault::Refused => format!(
             "is sshd running on {}, and is {} its port (ansible_port)?",
             to.host, to.port
         ),
-        ConnectError::NoMoreFiles { .. } => {
+        ConnectFault::NoMoreFiles => {
             "raise the hard limit (ulimit -Hn), or take fewer hosts with --limit".to_owned()
         }
-        ConnectError::Unreachable { .. }
-        | ConnectError::Timeout {
+        ConnectFault::Unreachable { .. }
+        | ConnectFault::Timeout {
             phase: Phase::Tcp, ..
         } => format!(
             "is {} up, and does a firewall let port {} through?",
             to.host, to.port
         ),
-        ConnectError::Timeout { .. } => {
+        ConnectFault::Timeout { .. } => {
             format!(
                 "sshd on {} answers slowly: look at its load and its log",
                 to.host
             )
         }
-        ConnectError::Closed { why, .. } => closed(*why).to_owned(),
-        ConnectError::HostKeyUnknown { files, .. } => format!(
+        ConnectFault::Closed { why, .. } => closed(*why).to_owned(),
+        ConnectFault::HostKeyUnknown { files, .. } => format!(
             "compare the fingerprint with the output of `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` \
              on the node's console, then record it: {} >> {}",
-            error.keyscan(),
+            to.keyscan(),
             first(files)
         ),
-        ConnectError::HostKeyMismatch { expected, .. } => {
+        ConnectFault::HostKeyMismatch { expected, .. } => {
             let file = expected.first().map(|key| key.file.as_path());
             format!(
                 "the connection may be intercepted. Only if the node was reinstalled: \
@@ -56,34 +56,34 @@ fn hint(error: &ConnectError) -> Option<String> {
                 file.unwrap_or(Path::new("~/.ssh/known_hosts")).display()
             )
         }
-        ConnectError::HostKeyRevoked { revoked, .. } => format!(
+        ConnectFault::HostKeyRevoked { revoked, .. } => format!(
             "the node needs new host keys; the line is {}:{}",
             revoked.file.display(),
             revoked.line
         ),
-        ConnectError::HostCertificate { .. } => format!(
+        ConnectFault::HostCertificate { .. } => format!(
             "sign a new one: ssh-keygen -s CA -I {0} -h -n {0} /etc/ssh/ssh_host_ed25519_key.pub",
             to.host
         ),
-        ConnectError::KnownHostsFile { path, .. } => {
+        ConnectFault::KnownHostsFile { path, .. } => {
             format!("check owner and mode: ls -l {}", path.display())
         }
-        ConnectError::AuthenticationFailed { .. } => format!(
+        ConnectFault::AuthenticationFailed { .. } => format!(
             "try `ssh -v -p {} {}@{}`; is the public key in ~{}/.ssh/authorized_keys there, \
              and the private one in the agent (ssh-add -l) or named by ansible_ssh_private_key_file?",
             to.port, to.user, to.host, to.user
         ),
-        ConnectError::IdentityFile { path, fault, .. } => identity(path, fault),
-        ConnectError::JumpHost { source, .. } => return source.hint(),
-        ConnectError::JumpRefused { which, .. } => format!(
+        ConnectFault::IdentityFile { path, fault, .. } => identity(path, fault),
+        ConnectFault::JumpHost { source, .. } => return source.hint(),
+        ConnectFault::JumpRefused { which, .. } => format!(
             "on {which}: does sshd allow it (AllowTcpForwarding, PermitOpen), and does \
              `nc -z {} {}` work there?",
             to.host, to.port
         ),
-        ConnectError::Configuration { .. } => {
+        ConnectFault::Configuration { .. } => {
             format!("see what applies: ssh -G {}", to.host)
         }
-        ConnectError::Protocol { .. } => format!("compare with: ssh -v -p {} {}", to.port, to.host),
+        ConnectFault::Protocol { .. } => format!("compare with: ssh -v -p {} {}", to.port, to.host),
     })
 }
 

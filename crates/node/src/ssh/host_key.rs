@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use russh::keys::ssh_key::certificate::CertType;
 use russh::keys::{Algorithm, Certificate, EcdsaCurve, HashAlg, PublicKey, PublicKeyOrCertificate};
 
-use super::error::ConnectError;
+use super::error::ConnectFault;
 use super::known_hosts::{self, KnownHosts, Records, Verdict};
 use super::settings::Settings;
 use crate::HostKeyChecking;
@@ -75,15 +75,13 @@ pub(super) fn check(
     records: &Records,
     shown: &PublicKeyOrCertificate,
     now: SystemTime,
-) -> Result<Trust, ConnectError> {
-    let endpoint = || Box::new(settings.endpoint.clone());
+) -> Result<Trust, ConnectFault> {
     let key = shown.public_key();
     if let Some(certificate) = shown.certificate() {
         let authority = PublicKey::new(certificate.signature_key().clone(), "");
         for key in [&authority, &key] {
             if let Some(entry) = records.revoked(key) {
-                return Err(ConnectError::HostKeyRevoked {
-                    endpoint: endpoint(),
+                return Err(ConnectFault::HostKeyRevoked {
                     revoked: Box::new(entry.recorded()),
                 });
             }
@@ -95,8 +93,7 @@ pub(super) fn check(
             let name = settings.known_names.last().map_or("", String::as_str);
             return match certificate_fault(certificate, name, now) {
                 None => Ok(Trust::Identified),
-                Some(reason) => Err(ConnectError::HostCertificate {
-                    endpoint: endpoint(),
+                Some(reason) => Err(ConnectFault::HostCertificate {
                     key_id: crate::visible(certificate.key_id()),
                     reason,
                 }),
@@ -106,13 +103,11 @@ pub(super) fn check(
     }
     match (records.judge(&key), settings.checking) {
         (Verdict::Trusted, _) => Ok(Trust::Identified),
-        (Verdict::Revoked(revoked), _) => Err(ConnectError::HostKeyRevoked {
-            endpoint: endpoint(),
+        (Verdict::Revoked(revoked), _) => Err(ConnectFault::HostKeyRevoked {
             revoked: Box::new(revoked),
         }),
         (Verdict::Mismatch(_), HostKeyChecking::Off) => Ok(Trust::Contradicted),
-        (Verdict::Mismatch(expected), _) => Err(ConnectError::HostKeyMismatch {
-            endpoint: endpoint(),
+        (Verdict::Mismatch(expected), _) => Err(ConnectFault::HostKeyMismatch {
             expected,
             algorithm: key.algorithm().to_string(),
             got: key.fingerprint(HashAlg::Sha256).to_string(),
@@ -123,8 +118,7 @@ pub(super) fn check(
         (Verdict::Unknown, HostKeyChecking::Off | HostKeyChecking::AcceptNew) => {
             Ok(Trust::Unverified)
         }
-        (Verdict::Unknown, HostKeyChecking::Strict) => Err(ConnectError::HostKeyUnknown {
-            endpoint: endpoint(),
+        (Verdict::Unknown, HostKeyChecking::Strict) => Err(ConnectFault::HostKeyUnknown {
             algorithm: key.algorithm().to_string(),
             fingerprint: key.fingerprint(HashAlg::Sha256).to_string(),
             files: settings.known_hosts.clone(),
@@ -170,7 +164,7 @@ fn certificate_fault(certificate: &Certificate, name: &str, now: SystemTime) -> 
 }
 
 /// Accepts a new key and writes it down.
-fn record(settings: &Settings, key: &PublicKey) -> Result<Trust, ConnectError> {
+fn record(settings: &Settings, key: &PublicKey) -> Result<Trust, ConnectFault> {
     let Some((path, name)) = settings
         .record_in
         .as_ref()
@@ -178,20 +172,17 @@ fn record(settings: &Settings, key: &PublicKey) -> Result<Trust, ConnectError> {
     else {
         return Ok(Trust::Unverified);
     };
-    let failed = |reason: String| ConnectError::KnownHostsFile {
-        endpoint: Box::new(settings.endpoint.clone()),
+    let failed = |reason: String| ConnectFault::KnownHostsFile {
         path: path.clone(),
         reason,
     };
     let verdict = append(path, name, key, settings).map_err(|error| failed(error.to_string()))?;
     match verdict {
         Verdict::Trusted | Verdict::Unknown => Ok(Trust::Unverified),
-        Verdict::Revoked(revoked) => Err(ConnectError::HostKeyRevoked {
-            endpoint: Box::new(settings.endpoint.clone()),
+        Verdict::Revoked(revoked) => Err(ConnectFault::HostKeyRevoked {
             revoked: Box::new(revoked),
         }),
-        Verdict::Mismatch(expected) => Err(ConnectError::HostKeyMismatch {
-            endpoint: Box::new(settings.endpoint.clone()),
+        Verdict::Mismatch(expected) => Err(ConnectFault::HostKeyMismatch {
             expected,
             algorithm: key.algorithm().to_string(),
             got: key.fingerprint(HashAlg::Sha256).to_string(),

@@ -10,7 +10,7 @@ use russh::keys::{Certificate, HashAlg, PublicKey};
 use tokio::net::UnixStream;
 
 use super::context::SshContext;
-use super::error::{ConnectError, TriedMethod};
+use super::error::{ConnectError, ConnectFault, TriedMethod};
 use super::handler::Watcher;
 use super::keys::{KeyFault, KeyFile};
 use super::settings::Settings;
@@ -73,11 +73,11 @@ impl Keyring {
                 Err(fault) => fault,
             };
             if identity.explicit {
-                return Err(ConnectError::IdentityFile {
-                    endpoint: Box::new(settings.endpoint.clone()),
+                return Err(ConnectFault::IdentityFile {
                     path: identity.path.clone(),
                     fault,
-                });
+                }
+                .at(&settings.endpoint));
             }
             if fault != KeyFault::Missing {
                 ring.remarks.push(TriedMethod {

@@ -39,7 +39,9 @@ use self::settings::Settings;
 use super::{BoxFuture, Connection, HostKeyChecking, Target};
 
 pub use self::context::{Prompt, PromptRequest, SshContext, Weakened};
-pub use self::error::{ConnectError, Endpoint, HangUp, Phase, RecordedKey, TriedMethod};
+pub use self::error::{
+    ConnectError, ConnectFault, Endpoint, HangUp, Phase, RecordedKey, TriedMethod,
+};
 pub use self::keys::KeyFault;
 
 /// For all authentication attempts of one connection. sshd itself waits 120 s
@@ -100,10 +102,12 @@ async fn attempt(
     let place = format!("{}:{} {via}", endpoint.host, endpoint.port);
     let permit = context.permit(place).await;
     let files = context.known_hosts(&settings.known_hosts);
-    let files = files.map_err(|file| ConnectError::KnownHostsFile {
-        endpoint: Box::new(endpoint.clone()),
-        path: file.path,
-        reason: file.reason,
+    let files = files.map_err(|file| {
+        ConnectFault::KnownHostsFile {
+            path: file.path,
+            reason: file.reason,
+        }
+        .at(endpoint)
     })?;
     let records = Records::of(files.iter().map(|file| &**file), &settings.known_names);
     let via = jump
@@ -123,10 +127,12 @@ async fn attempt(
     );
     let outcome = tokio::time::timeout(LOGIN_DEADLINE, login.run(keyring))
         .await
-        .map_err(|_| ConnectError::Timeout {
-            endpoint: Box::new(endpoint.clone()),
-            phase: Phase::Authentication,
-            after: LOGIN_DEADLINE,
+        .map_err(|_| {
+            ConnectFault::Timeout {
+                phase: Phase::Authentication,
+                after: LOGIN_DEADLINE,
+            }
+            .at(endpoint)
         })??;
     drop(permit);
     let jump = jump.map(|(connection, _)| connection);
@@ -155,16 +161,15 @@ async fn resolve(
     context: &SshContext,
     depth: usize,
 ) -> Result<Settings, ConnectError> {
-    let wrong = |reason: String| ConnectError::Configuration {
-        endpoint: Box::new(Endpoint {
+    let wrong = |reason: String| {
+        ConnectFault::Configuration { reason }.at(&Endpoint {
             name: target.name.clone(),
             user: target.user.clone().unwrap_or_else(|| "?".to_owned()),
             host: super::visible(&target.address),
             port: target.port.unwrap_or(22),
             known_as: String::new(),
             via: target.proxy_jump.clone(),
-        }),
-        reason,
+        })
     };
     if depth > MOST_HOPS {
         return Err(wrong(format!("more than {MOST_HOPS} jump hosts in a row")));
@@ -198,11 +203,8 @@ async fn jump(
     context: &SshContext,
     depth: usize,
 ) -> Result<Arc<SshConnection>, ConnectError> {
-    let endpoint = || Box::new(settings.endpoint.clone());
-    let (before, hop) = settings::last_hop(text).map_err(|reason| ConnectError::Configuration {
-        endpoint: endpoint(),
-        reason,
-    })?;
+    let (before, hop) = settings::last_hop(text)
+        .map_err(|reason| ConnectFault::Configuration { reason }.at(&settings.endpoint))?;
     let hop_target = Target {
         port: hop.port,
         user: hop.user,
@@ -213,12 +215,11 @@ async fn jump(
     // The depth is part of the key: a loop must not wait for itself.
     let key = format!("{depth} {text}");
     let connect = || reach(hop_target.clone(), context, depth + 1);
-    context
-        .jump(&key, connect)
-        .await
-        .map_err(|source| ConnectError::JumpHost {
-            endpoint: endpoint(),
+    context.jump(&key, connect).await.map_err(|source| {
+        ConnectFault::JumpHost {
             which: text.to_owned(),
             source,
-        })
+        }
+        .at(&settings.endpoint)
+    })
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::connection::{Session, SshConnection};
-use super::error::{ConnectError, HangUp, Phase};
+use super::error::{ConnectError, ConnectFault, HangUp, Phase};
 use super::handler::{Remarks, Watcher, describe};
 use super::host_key;
 use super::known_hosts::Records;
@@ -41,7 +41,7 @@ pub(super) async fn open(
     (|| try_once(settings, &records, &config, via, end))
         .retry(policy)
         // The longest pause, jitter included, must leave time for the try.
-        .when(|error| error.is_transient() && Instant::now() + 5 * PAUSE < end)
+        .when(|error| error.fault.is_transient() && Instant::now() + 5 * PAUSE < end)
         .await
 }
 
@@ -52,10 +52,12 @@ async fn try_once(
     via: Option<(&SshConnection, &str)>,
     end: Instant,
 ) -> Result<Session, ConnectError> {
-    let timeout = |phase| ConnectError::Timeout {
-        endpoint: Box::new(settings.endpoint.clone()),
-        phase,
-        after: settings.connect_timeout,
+    let timeout = |phase| {
+        ConnectFault::Timeout {
+            phase,
+            after: settings.connect_timeout,
+        }
+        .at(&settings.endpoint)
     };
     let (stream, address): (Box<dyn Stream>, _) = match via {
         // Who resolves a name is the jump host.
@@ -94,10 +96,10 @@ async fn try_once(
                 address,
             })
         }
-        (Ok(_), None) => Err(ConnectError::Protocol {
-            endpoint: Box::new(settings.endpoint.clone()),
+        (Ok(_), None) => Err(ConnectFault::Protocol {
             reason: "the server showed no host key".to_owned(),
-        }),
+        }
+        .at(&settings.endpoint)),
         (Err(error), _) => {
             let heard = greeting.lock().unwrap_or_else(PoisonError::into_inner);
             Err(failure(settings, &error, &heard))
@@ -107,7 +109,6 @@ async fn try_once(
 
 /// A failed handshake, explained with what the server said before it.
 fn failure(settings: &Settings, error: &russh::Error, heard: &[u8]) -> ConnectError {
-    let endpoint = Box::new(settings.endpoint.clone());
     let heard = String::from_utf8_lossy(heard);
     let before = heard.split("SSH-2.0-").next().unwrap_or_default();
     let said = visible(before);
@@ -120,14 +121,14 @@ fn failure(settings: &Settings, error: &russh::Error, heard: &[u8]) -> ConnectEr
         reason = format!("the server said \"{said}\"");
     }
     if closed {
-        ConnectError::Closed {
-            endpoint,
+        ConnectFault::Closed {
             phase: Phase::Handshake,
             why: HangUp::of(before),
             reason,
         }
+        .at(&settings.endpoint)
     } else {
-        ConnectError::Protocol { endpoint, reason }
+        ConnectFault::Protocol { reason }.at(&settings.endpoint)
     }
 }
 
@@ -138,10 +139,7 @@ async fn tcp(
     end: Instant,
 ) -> Result<(Box<dyn Stream>, Option<IpAddr>), ConnectError> {
     let endpoint = &settings.endpoint;
-    let unresolved = |reason: String| ConnectError::NameNotResolved {
-        endpoint: Box::new(endpoint.clone()),
-        reason,
-    };
+    let unresolved = |reason: String| ConnectFault::NameNotResolved { reason }.at(endpoint);
     let addresses: Vec<SocketAddr> =
         tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port))
             .await
@@ -164,37 +162,33 @@ async fn tcp(
                 let _ = stream.set_nodelay(true);
                 return Ok((Box::new(Prompt::new(stream)), Some(address.ip())));
             }
-            Ok(Err(error)) => last = tcp_failure(settings, &error),
+            Ok(Err(error)) => last = tcp_failure(settings, &error).at(endpoint),
             Err(_) => {
-                last = ConnectError::Timeout {
-                    endpoint: Box::new(endpoint.clone()),
+                last = ConnectFault::Timeout {
                     phase: Phase::Tcp,
                     after: settings.connect_timeout,
                 }
+                .at(endpoint);
             }
         }
     }
     Err(last)
 }
 
-fn tcp_failure(settings: &Settings, error: &io::Error) -> ConnectError {
-    let endpoint = Box::new(settings.endpoint.clone());
+fn tcp_failure(settings: &Settings, error: &io::Error) -> ConnectFault {
     match error.kind() {
-        io::ErrorKind::ConnectionRefused => ConnectError::Refused { endpoint },
-        io::ErrorKind::TimedOut => ConnectError::Timeout {
-            endpoint,
+        io::ErrorKind::ConnectionRefused => ConnectFault::Refused,
+        io::ErrorKind::TimedOut => ConnectFault::Timeout {
             phase: Phase::Tcp,
             after: settings.connect_timeout,
         },
-        io::ErrorKind::ConnectionReset => ConnectError::Closed {
-            endpoint,
+        io::ErrorKind::ConnectionReset => ConnectFault::Closed {
             phase: Phase::Tcp,
             why: HangUp::Unexplained,
             reason: "connection reset".to_owned(),
         },
-        _ if is_full(error) => ConnectError::NoMoreFiles { endpoint },
-        _ => ConnectError::Unreachable {
-            endpoint,
+        _ if is_full(error) => ConnectFault::NoMoreFiles,
+        _ => ConnectFault::Unreachable {
             reason: error.to_string(),
         },
     }
@@ -217,7 +211,6 @@ async fn through(
     let time = end.saturating_duration_since(Instant::now());
     let dialled = jump.forward(&endpoint.host, endpoint.port, time).await;
     dialled.map_err(|error| {
-        let endpoint = Box::new(endpoint.clone());
         let which = which.to_owned();
         let reason = match error {
             DialError::Refused { .. } => "connection refused".to_owned(),
@@ -227,11 +220,7 @@ async fn through(
             DialError::Other { reason, .. } => reason,
             DialError::Connection(error) => error.to_string(),
         };
-        ConnectError::JumpRefused {
-            endpoint,
-            which,
-            reason,
-        }
+        ConnectFault::JumpRefused { which, reason }.at(&settings.endpoint)
     })
 }
 

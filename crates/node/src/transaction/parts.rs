@@ -94,11 +94,11 @@ pub struct RunningChanges {
 
 /// A reload that turns live-restore on, once the files are in place. The node
 /// sees by itself whether it has worked, and undoes it by itself.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitReload {
     pub unit: String,
-    /// What dockerd has read then, where that is known: lines as sha256sum
-    /// prints them.
+    /// What dockerd has read then, lines as sha256sum prints them; `None` where it has not
+    /// read everything that is there, so that a restart is needed all the same.
     pub has_read: Option<String>,
 }
 

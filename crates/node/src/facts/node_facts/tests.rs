@@ -33,8 +33,6 @@ fn every_shell_reports_the_same_files() {
     symlink(at("key"), at("link")).unwrap();
     symlink(at("nowhere"), at("dangling")).unwrap();
     let request = FactRequest {
-        certificates: BTreeSet::new(),
-        bundles: BTreeSet::new(),
         content: [at("binary"), at("it's empty"), at("missing")].into(),
         hashed: [
             at("key"),
@@ -43,24 +41,14 @@ fn every_shell_reports_the_same_files() {
             "~no-such-account/key.pem".to_owned(),
         ]
         .into(),
-        keys: BTreeSet::new(),
-        former: BTreeSet::new(),
-        sudo: false,
-        present: BTreeSet::new(),
         directories: [at("sub/dir")].into(),
-        unit: None,
-        engine: false,
         exists: [at("key"), at("dangling"), at("missing")].into(),
-        services: BTreeSet::new(),
         names: ["localhost".to_owned()].into(),
-        generations: false,
         ports: [port].into(),
         own_addresses: true,
-        drop_in: None,
         accounts: ["root".to_owned(), "no-such-account".to_owned()].into(),
-        socket: None,
         health: true,
-        lookups: BTreeSet::new(),
+        ..FactRequest::default()
     };
     for shell in SHELLS {
         let facts = gather(shell, &request);
