@@ -25,13 +25,7 @@ struct Place {
 pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
     let name = &host.name;
     let files = unit::unit_files(facts);
-    let unit = facts.unit.clone().unwrap_or_default();
-    let environment: Vec<(&str, &str)> = unit
-        .environment_files
-        .iter()
-        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
-        .collect();
-    let (flags, flag_tls) = listeners(&files, &environment);
+    let (flags, flag_tls) = listeners(&files, &facts.environment_texts());
     let settings = Settings::read(facts);
     let tls = flag_tls || settings.mode.is_some();
     let own = unit::path(host);

@@ -2,7 +2,7 @@
 //! key. Whoever adds a CA to the bundle is root on the host at dockerd's next start.
 //! Also: where the daemon's files lay before they moved.
 
-use super::{Change, Content, Desired, FileMode, Note, Place, Planner, Refusal};
+use super::{Change, Content, Desired, Note, Place, Planner, Refusal};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use inventory::Host;
@@ -18,7 +18,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// When somebody else can, or the owner is another one than the inventory says.
-    pub fn check_anchor(&mut self, host: &Host) -> Result<(), Refusal> {
+    pub(crate) fn check_anchor(&mut self, host: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&host.name)?;
         let directory = facts.expand(&host.settings.daemon_dir);
         let owner = facts.account_for(&directory)?;
@@ -57,7 +57,7 @@ impl Planner<'_> {
     /// The files that the daemon read before it moved: they go with the change
     /// that moves them, where they are what dockerd last read and the key is one
     /// that this CA has issued.
-    pub fn remove_former(&self, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    pub(crate) fn remove_former(&self, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
         let facts = self.facts(&host.name)?;
         let ledger = &self.authority.ledger;
         let former = &facts.claims.former;
@@ -83,19 +83,9 @@ impl Planner<'_> {
             {
                 continue;
             }
-            changes.extend(self.compare(
-                host,
-                task,
-                Desired {
-                    directory: directory.to_owned(),
-                    directory_mode: 0o700,
-                    name: name.to_owned(),
-                    place: Place::Kept,
-                    mode: FileMode::IfMissing(0o400),
-                    content: Content::Gone { prune: 1 },
-                    reasons: moved.clone(),
-                },
-            )?);
+            let desired = Desired::new(Place::Kept, directory, name, Content::Gone { prune: 1 })
+                .because(moved.clone());
+            changes.extend(self.compare(host, task, desired)?);
         }
         Ok(changes)
     }

@@ -127,7 +127,7 @@ fn leaf_of(entry: &Entry) -> DeliveredLeaf {
 
 impl Planner<'_> {
     /// Notes the keys that leave the CA node with this run, once their holders are proved.
-    pub fn note_left_keys(&mut self, plan: &mut Plan, playbook: &Playbook) {
+    pub(crate) fn note_left_keys(&mut self, plan: &mut Plan, playbook: &Playbook) {
         if !playbook.issues() || self.authority.problem.is_some() {
             return;
         }

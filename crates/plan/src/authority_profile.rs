@@ -43,7 +43,7 @@ impl Planner<'_> {
     }
 
     /// Says that the CA signs for every name, although the inventory asks for limits.
-    pub fn note_unlimited(&mut self, ca: &Host) {
+    pub(crate) fn note_unlimited(&mut self, ca: &Host) {
         let unlimited = |certificate: &pki::Certificate| !certificate.limits_names();
         if ca.settings.ca_name_constraints.is_some()
             && self.authority.certificate.as_ref().is_some_and(unlimited)

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crate::host::address::DaemonAddress;
 use docker::tls::DaemonMode;
 use node::facts::KeptGeneration;
-use node::transaction::RunningChanges;
+use node::transaction::{RunningChanges, UnitReload};
 use node::validation::Validation;
 use pki::{AuthorityProfile, LeafRequest, Role, San};
 
@@ -90,7 +90,7 @@ pub enum Action {
     /// The daemon's unit.
     Restart(Restart),
     /// The daemon reads daemon.json anew and goes on running.
-    Reload(Reload),
+    Reload(UnitReload),
     /// A program of the operator's.
     Command { argv: Vec<String>, seconds: u64 },
     /// A unit of the operator's.
@@ -271,16 +271,6 @@ pub struct Restart {
     pub serves: Served,
     /// What else of the running daemon it may change.
     pub changes: RunningChanges,
-}
-
-/// A reload that turns live-restore on, seen to have worked or undone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reload {
-    pub unit: String,
-    /// What dockerd has read then, lines as sha256sum prints them; `None`
-    /// where it has not read everything that is there, so that a restart is
-    /// needed all the same.
-    pub has_read: Option<String>,
 }
 
 /// What a restarted daemon serves.

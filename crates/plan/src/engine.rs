@@ -19,7 +19,7 @@ pub enum Containers {
 
 impl Containers {
     /// What a restart after everything that is planned so far does to them.
-    pub fn when_restarted(planner: &Planner<'_>, host: &Host) -> Result<Self, Refusal> {
+    pub(crate) fn when_restarted(planner: &Planner<'_>, host: &Host) -> Result<Self, Refusal> {
         let facts = planner.facts(&host.name)?;
         let after = planner.bytes(host, PATH)?;
         let is_reloaded = planner.reloaded.contains(&host.name);
@@ -83,7 +83,7 @@ impl Containers {
 /// certificate's OU (moby/swarmkit ca/certificates.go); where that cannot be
 /// read the node is taken for a manager, which only makes the run slower.
 #[must_use]
-pub fn is_swarm_manager(engine: &EngineFact) -> bool {
+pub(crate) fn is_swarm_manager(engine: &EngineFact) -> bool {
     if !engine.swarm {
         return engine.unknown;
     }

@@ -30,6 +30,41 @@ pub struct Desired {
     pub reasons: Vec<String>,
 }
 
+impl Desired {
+    /// A file with the modes that are usual at its place.
+    pub(crate) fn new(
+        place: Place,
+        directory: impl Into<String>,
+        name: impl Into<String>,
+        content: Content,
+    ) -> Self {
+        let (directory_mode, mode) = match place {
+            Place::DaemonJson | Place::DropIn | Place::Profile => (0o755, 0o644),
+            _ => (0o700, 0o600),
+        };
+        Self {
+            directory: directory.into(),
+            directory_mode,
+            name: name.into(),
+            place,
+            mode: FileMode::IfMissing(mode),
+            content,
+            reasons: Vec::new(),
+        }
+    }
+
+    /// An existing file gets these permission bits, too.
+    pub(crate) fn exactly(mut self, mode: u32) -> Self {
+        self.mode = FileMode::Exact(mode);
+        self
+    }
+
+    pub(crate) fn because(mut self, reasons: Vec<String>) -> Self {
+        self.reasons = reasons;
+        self
+    }
+}
+
 /// Permission bits of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileMode {

@@ -14,7 +14,7 @@ use pki::{Certificate, Role};
 impl Authority {
     /// Whether it is this CA, the one that follows it, or one that it has followed.
     #[must_use]
-    pub fn recognises(&self, authority: &Certificate) -> bool {
+    pub(crate) fn recognises(&self, authority: &Certificate) -> bool {
         let present = self.certificate.iter().filter(|_| !self.planned);
         let hash = authority.sha256();
         present
@@ -49,7 +49,11 @@ impl Planner<'_> {
     /// Whether files that belong together are of this CA, as far as one of them tells; `None`
     /// where there is none that could.
     #[must_use]
-    pub fn is_own_set(&self, host: &Host, [ca, certificate, key]: [&str; 3]) -> Option<bool> {
+    pub(crate) fn is_own_set(
+        &self,
+        host: &Host,
+        [ca, certificate, key]: [&str; 3],
+    ) -> Option<bool> {
         let facts = self.facts.get(&host.name)?;
         let authority = &self.authority;
         let key = facts.regular(key);
@@ -72,7 +76,7 @@ impl Planner<'_> {
     }
 
     /// Refuses to replace what another CA has delivered to a client.
-    pub fn check_client_directory(&self, holder: &Host) -> Result<(), Refusal> {
+    pub(crate) fn check_client_directory(&self, holder: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&holder.name)?;
         if self.may_take_over(holder) {
             return Ok(());

@@ -149,7 +149,11 @@ fn has_no_setting_of_others(command_line: &[String], settings: &Map<String, Valu
 /// The file in which a flag says where dockerd listens once these changes are made; `hosts` in
 /// daemon.json keeps it from starting then. None also where the command line cannot be told.
 #[must_use]
-pub fn listens_by_flag(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Option<String> {
+pub(crate) fn listens_by_flag(
+    host: &Host,
+    facts: &NodeFacts,
+    planned: &[Change],
+) -> Option<String> {
     let line = command_line_of(host, facts, planned)?;
     let settings = Map::from_iter([("hosts".to_owned(), Value::Null)]);
     let found = collisions(line.get(1..).unwrap_or_default(), &settings);
@@ -214,7 +218,11 @@ pub fn changes(
 /// Program and arguments as systemd will pass them; none where that cannot be
 /// told.
 #[must_use]
-pub fn command_line_of(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Option<Vec<String>> {
+pub(crate) fn command_line_of(
+    host: &Host,
+    facts: &NodeFacts,
+    planned: &[Change],
+) -> Option<Vec<String>> {
     let files = unit_files(host, facts, planned);
     let unit = facts.unit.clone().unwrap_or_default();
     // Without ours a file that cannot be read may set it.
@@ -232,7 +240,11 @@ pub fn command_line_of(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Op
 
 /// A file as it will be.
 #[must_use]
-pub fn text_of<'a>(path: &str, facts: &'a NodeFacts, planned: &'a [Change]) -> Option<&'a str> {
+pub(crate) fn text_of<'a>(
+    path: &str,
+    facts: &'a NodeFacts,
+    planned: &'a [Change],
+) -> Option<&'a str> {
     let planned = planned
         .iter()
         .rev()
@@ -313,13 +325,7 @@ pub fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched 
     let [ca, certificate, key] = settings_paths(settings);
     let [flag_ca, flag_certificate, flag_key] = tls::named_paths(&arguments);
     let addresses = if facts.systemd {
-        let unit = facts.unit.clone().unwrap_or_default();
-        let environment: Vec<(&str, &str)> = unit
-            .environment_files
-            .iter()
-            .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
-            .collect();
-        let (listeners, _) = listeners(&files, &environment);
+        let (listeners, _) = listeners(&files, &facts.environment_texts());
         listeners.into_iter().map(|found| found.address).collect()
     } else {
         tcp_hosts(settings)
@@ -374,14 +380,8 @@ fn place(flag: &str, files: &[UnitFile], facts: &NodeFacts) -> String {
 /// Whether dockerd listens where the inventory says once these changes are made on its host.
 #[must_use]
 pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -> bool {
-    let unit = facts.unit.clone().unwrap_or_default();
-    let environment: Vec<(&str, &str)> = unit
-        .environment_files
-        .iter()
-        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
-        .collect();
     let files = unit_files(host, facts, planned);
-    let (found, _) = listeners(&files, &environment);
+    let (found, _) = listeners(&files, &facts.environment_texts());
     let mut found: Vec<String> = found.into_iter().map(|one| one.address).collect();
     let settings = text_of(daemon_json::PATH, facts, planned);
     found.extend(tcp_hosts(settings.unwrap_or_default()));
@@ -391,7 +391,7 @@ pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -
 
 /// Whether the daemon as it is now would speak TLS.
 #[must_use]
-pub fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
+pub(crate) fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
     mode_now(host, facts).is_some()
 }
 

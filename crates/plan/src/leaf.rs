@@ -64,7 +64,7 @@ impl Planner<'_> {
     }
 
     /// Decides about the leaf of `host` in `role`, and remembers it.
-    pub fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+    pub(crate) fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
         if role == Role::Daemon {
             self.note_shared(host);
         }
@@ -123,7 +123,7 @@ impl Planner<'_> {
     /// Decides about the age of a leaf alone: a pair of the present CA that is
     /// to be renewed is replaced, and remembered; what else may be wrong with
     /// it is left as it is.
-    pub fn decide_renewal(
+    pub(crate) fn decide_renewal(
         &mut self,
         host: &Host,
         role: Role,
@@ -257,7 +257,11 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// When a new pair is needed, and nothing in this run asks for one.
-    pub fn decided_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
+    pub(crate) fn decided_leaf(
+        &mut self,
+        host: &Host,
+        role: Role,
+    ) -> Result<LeafDecision, Refusal> {
         let key = (host.holder(), role);
         if let Some(decision) = self.leaves.get(&key) {
             return Ok(decision.clone());

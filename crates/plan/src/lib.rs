@@ -55,12 +55,12 @@ pub mod window;
 pub use arrived::{LeftKey, left_keys};
 pub use authority::{Authority, AuthorityProblem};
 pub use change::{
-    Action, AttributeFault, Awaited, Change, Content, FileChange, Forget, LeafPart, Reload,
-    Restart, Served, ServiceVerb, TextDiff,
+    Action, AttributeFault, Awaited, Change, Content, FileChange, Forget, LeafPart, Restart,
+    Served, ServiceVerb, TextDiff,
 };
 pub use decision::LeafDecision;
-pub use engine::{Containers, is_swarm_manager};
-pub use files::{Desired, FileMode};
+pub use engine::Containers;
+pub use files::Desired;
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use kept::{Kept, Why};
 pub use leaf::{
@@ -78,10 +78,12 @@ pub use readable::readable_by_others;
 pub use readmission::{InForce, is_older, judge_older};
 pub use refusal::{Refusal, RefusalKind};
 pub use renewal::{
-    Renewal, authority_warning, clocks, left_to_deploy, renewal, renewal_window,
-    revoked as revoked_reason,
+    Renewal, authority_warning, clocks, renewal, renewal_window, revoked as revoked_reason,
 };
 pub use rollover::{Behind, RESTARTING, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
 pub use under_way::UnderWay;
 pub use unsettled::by_hand;
+
+pub(crate) use engine::is_swarm_manager;
+pub(crate) use renewal::left_to_deploy;

@@ -31,7 +31,7 @@ const NAMED: usize = 5;
 impl Planner<'_> {
     /// Refuses a new CA while something shows that there was one, unless the command line asks
     /// for it.
-    pub fn refuse_lost_authority(&mut self, directory: &str) -> Result<(), Refusal> {
+    pub(crate) fn refuse_lost_authority(&mut self, directory: &str) -> Result<(), Refusal> {
         if self.allowed.new_authority {
             return Ok(());
         }

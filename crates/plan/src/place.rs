@@ -59,7 +59,6 @@ const KEYS: [&str; 4] = [
 ];
 
 impl Kind {
-    /// What these bytes are.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let Ok(text) = std::str::from_utf8(bytes) else {
@@ -136,7 +135,7 @@ impl Place {
     /// Whether the kind of a file decides about it; for the others a record of this
     /// program does.
     #[must_use]
-    pub const fn is_told_by_content(self) -> bool {
+    pub(crate) const fn is_told_by_content(self) -> bool {
         !matches!(self, Self::Authority | Self::Kept)
     }
 

@@ -130,13 +130,4 @@ impl Plan {
             )
         })
     }
-
-    /// Whether the agent on the CA node is needed.
-    #[must_use]
-    pub fn needs_agent(&self) -> bool {
-        self.needs_authority_key()
-            || self
-                .changes()
-                .any(|change| matches!(change.action, Action::Fetch { .. }))
-    }
 }

@@ -63,7 +63,7 @@ impl Planner<'_> {
     }
 
     /// From now on these changes are made before what is planned.
-    pub fn comes_before(&mut self, changes: &[Change]) {
+    pub(crate) fn comes_before(&mut self, changes: &[Change]) {
         for change in changes {
             match &change.action {
                 Action::File(file)
@@ -88,7 +88,7 @@ impl Planner<'_> {
     }
 
     /// Says that sudo on the node records what is sent to it.
-    pub fn note_recorded_input(&mut self, host: &Host) {
+    pub(crate) fn note_recorded_input(&mut self, host: &Host) {
         let facts = self.facts.get(&host.name);
         if let Some(Refusal { message, hint, .. }) = facts.and_then(recorded_input) {
             self.notes.push(Note {
@@ -100,7 +100,7 @@ impl Planner<'_> {
     }
 
     /// Says of a directory with keys that others may read it.
-    pub fn note_readable(&mut self, host: &Host, directory: &str) {
+    pub(crate) fn note_readable(&mut self, host: &Host, directory: &str) {
         let facts = self.facts.get(&host.name);
         let open = facts.and_then(|facts| readable_by_others(facts, directory));
         if let Some(Refusal { message, hint, .. }) = open {
@@ -110,7 +110,7 @@ impl Planner<'_> {
 
     /// Something is to be renewed, and there is no CA: a problem of the CA's host, whatever
     /// the number of certificates.
-    pub fn lacks_authority(&mut self) {
+    pub(crate) fn lacks_authority(&mut self) {
         let ca = self.inventory.ca();
         let directory = &ca.settings.ca_dir;
         let known = self.facts.get(&ca.name);

@@ -361,7 +361,6 @@ fn space(facts: &NodeFacts, changes: &[&Change], restarts: bool) -> Result<(), R
         .try_for_each(|directory| room(facts, directory))
 }
 
-/// Whether there is room in one directory.
 fn room(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
     let Some(space) = facts.space.get(directory).filter(|space| space.size > 0) else {
         return Ok(());

@@ -129,7 +129,7 @@ impl Planner<'_> {
     ///
     /// # Errors
     /// When the present CA is older, and the command line does not name it.
-    pub fn check_older(&mut self, host: &Host, path: &str) -> Result<(), Refusal> {
+    pub(crate) fn check_older(&mut self, host: &Host, path: &str) -> Result<(), Refusal> {
         if self.authority.planned {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Planner<'_> {
     }
 
     /// Checks what going back to a file would make the node trust again.
-    pub fn check_readmitted(
+    pub(crate) fn check_readmitted(
         &self,
         path: &str,
         kept: &[u8],

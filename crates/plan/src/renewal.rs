@@ -215,7 +215,7 @@ impl Planner<'_> {
     }
 
     /// A restart that is made all the same.
-    pub fn note_closed_window(&mut self, host: &Host) {
+    pub(crate) fn note_closed_window(&mut self, host: &Host) {
         if let Some(window) = &host.settings.maintenance_window
             && !window.is_open(self.now)
             && !self.keeps_windows
@@ -229,7 +229,7 @@ impl Planner<'_> {
 
     /// What every run says, whatever it does.
     #[must_use]
-    pub fn early_warnings(&self) -> Vec<Note> {
+    pub(crate) fn early_warnings(&self) -> Vec<Note> {
         let mut notes = clocks(self.inventory, |host| self.facts.get(host));
         let ca = self.inventory.ca();
         let authority = self.authority.certificate.as_ref();
@@ -360,7 +360,11 @@ pub fn authority_warning(
 ///
 /// `others` is its plan without renewals, `own` the plan of this run.
 #[must_use]
-pub fn left_to_deploy(own: &super::Plan, others: &super::Plan, inventory: &Inventory) -> Vec<Note> {
+pub(crate) fn left_to_deploy(
+    own: &super::Plan,
+    others: &super::Plan,
+    inventory: &Inventory,
+) -> Vec<Note> {
     let is_own = |host: &str, subject: &str| {
         own.changes()
             .any(|change| change.host == host && change.subject == subject)

@@ -19,7 +19,7 @@ pub fn resolved(facts: &NodeFacts, directory: &str) -> Option<String> {
 }
 
 /// Refuses a directory of the system to which the node's own links lead.
-pub fn check_resolved(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
+pub(crate) fn check_resolved(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
     let path = facts.expand(directory);
     let real = resolved(facts, directory).unwrap_or_else(|| path.clone());
     let Some(of) = system_directory(&real).or_else(|| system_directory(&path)) else {

@@ -29,7 +29,7 @@ impl Planner<'_> {
 
     /// Why the bundle at a path changes, where the CA is the reason.
     #[must_use]
-    pub fn bundle_reasons(&self, host: &Host, role: Role, path: &str) -> Vec<String> {
+    pub(crate) fn bundle_reasons(&self, host: &Host, role: Role, path: &str) -> Vec<String> {
         if self.authority.planned {
             return vec!["the CA is new".to_owned()];
         }
@@ -62,7 +62,7 @@ impl Planner<'_> {
     /// What a rollover is refused for: by one clock the CA has expired, and by
     /// another it has not. A daemon's or client's that is ahead is refused with
     /// the host it is of.
-    pub fn agree_on_expiry(&self) -> Result<(), Refusal> {
+    pub(crate) fn agree_on_expiry(&self) -> Result<(), Refusal> {
         const NAMED: usize = 5;
         let Some(authority) = &self.authority.certificate else {
             return Ok(());

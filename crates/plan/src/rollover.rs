@@ -45,7 +45,6 @@ pub struct Behind {
     pub why: String,
 }
 
-/// Where a rollover is.
 #[derive(Debug)]
 pub struct Rollover {
     pub(super) current: Certificate,
@@ -351,7 +350,7 @@ impl Rollover {
 
     /// Whether a leaf of the old CA will not do any more.
     #[must_use]
-    pub fn needs_new_leaf(&self, role: Role) -> bool {
+    pub(crate) fn needs_new_leaf(&self, role: Role) -> bool {
         // Some host already trusts only the new CA.
         let begun = match role {
             Role::Daemon => 5,
@@ -362,7 +361,7 @@ impl Rollover {
 
     /// Which of the two has signed a leaf.
     #[must_use]
-    pub fn signer_of(&self, leaf: &Certificate) -> Option<&Certificate> {
+    pub(crate) fn signer_of(&self, leaf: &Certificate) -> Option<&Certificate> {
         [&self.current, &self.next]
             .into_iter()
             .find(|authority| leaf.is_signed_by(authority))
@@ -382,7 +381,7 @@ impl Rollover {
     /// and are rejected by one that has dropped the old (4); daemons reject a client with a leaf
     /// of the new CA (3), and are rejected by one that has dropped the old (5).
     #[must_use]
-    pub fn cut_off(&self) -> Vec<&Outside> {
+    pub(crate) fn cut_off(&self) -> Vec<&Outside> {
         let outside = self.outside.iter();
         outside
             .filter(|of| match of.role {
@@ -394,7 +393,7 @@ impl Rollover {
 
     /// Who holds the present step back, in words.
     #[must_use]
-    pub fn held_back(&self) -> Vec<(String, String)> {
+    pub(crate) fn held_back(&self) -> Vec<(String, String)> {
         let step = match self.step {
             1 => "before daemons are given leaves of the new CA, every client trusts it",
             2 => "before clients are given leaves of the new CA, every daemon trusts it",

@@ -46,7 +46,6 @@ impl ForeignValues {
         Self(values)
     }
 
-    /// The text with each of them masked.
     #[must_use]
     pub fn masked(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, value| {

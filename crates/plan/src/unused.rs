@@ -3,7 +3,7 @@
 use super::{Plan, Planner, leaves_of};
 
 impl Planner<'_> {
-    pub fn drop_unused_authority(&mut self, plan: &mut Plan, given_up: &[String]) {
+    pub(crate) fn drop_unused_authority(&mut self, plan: &mut Plan, given_up: &[String]) {
         let mut holders = leaves_of(self.inventory).into_iter();
         let is_used = holders
             .any(|(host, _)| self.facts.contains_key(&host.name) && !given_up.contains(&host.name));

@@ -17,7 +17,7 @@ pub const LIVE_RESTORE_RECORD: &str = "/var/lib/dtls-deploy/live-restore";
 
 /// The paths that dockerd is configured to read, on `host`.
 #[must_use]
-pub fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
+pub(crate) fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
     let directory = expand(&host.settings.daemon_dir);
     let files = &host.settings.daemon_files;
     TlsPaths {

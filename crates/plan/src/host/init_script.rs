@@ -22,7 +22,7 @@ pub fn listen(host: &Host, facts: &NodeFacts) -> Option<Vec<String>> {
 }
 
 /// The script as a unit file; nothing where systemd starts the daemon.
-pub fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> {
+pub(crate) fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> {
     let path = unit.script()?;
     let dockerd = facts.tools.get("dockerd");
     let dockerd = dockerd.map_or("/usr/sbin/dockerd", String::as_str);

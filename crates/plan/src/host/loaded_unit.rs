@@ -50,7 +50,7 @@ pub(crate) fn loaded_files(unit: &UnitFact, files: &[UnitFile]) -> Vec<UnitFile>
 
 /// Systemd's own command, where the files that could be read give another one.
 #[must_use]
-pub fn command_beside(unit: &UnitFact, files: &[UnitFile]) -> Option<UnitFile> {
+pub(crate) fn command_beside(unit: &UnitFact, files: &[UnitFile]) -> Option<UnitFile> {
     let command = loaded_command(unit)?;
     (!says(&loaded_files(unit, files), &command)).then(|| as_file(&command))
 }

@@ -69,7 +69,7 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
 /// As [`has_read`], and also where another program has started the daemon since
 /// and the file is what a confirmed restart has read: what counts for a restart.
 #[must_use]
-pub fn runs_with(path: &str, facts: &NodeFacts) -> bool {
+pub(crate) fn runs_with(path: &str, facts: &NodeFacts) -> bool {
     let is_active = facts
         .unit
         .as_ref()

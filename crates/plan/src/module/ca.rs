@@ -2,7 +2,7 @@
 
 use super::shared::Module;
 use crate::playbook::Task;
-use crate::{Action, Authority, Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use crate::{Action, Authority, Change, Content, Desired, Place, Planner, Refusal};
 use inventory::{Host, Inventory};
 use node::facts::FactRequest;
 
@@ -51,19 +51,9 @@ impl Module for Ca {
         planner.note_unlimited(host);
         let mut changes = Vec::new();
         for (name, mode) in [("ca-key.pem", KEY_MODE), ("ca.pem", CERTIFICATE_MODE)] {
-            changes.extend(planner.compare(
-                host,
-                task,
-                Desired {
-                    directory: directory.clone(),
-                    directory_mode: 0o700,
-                    place: Place::Authority,
-                    name: name.to_owned(),
-                    mode: FileMode::Exact(mode),
-                    content: Content::Same,
-                    reasons: Vec::new(),
-                },
-            )?);
+            let desired = Desired::new(Place::Authority, directory.clone(), name, Content::Same)
+                .exactly(mode);
+            changes.extend(planner.compare(host, task, desired)?);
         }
         Ok(changes)
     }

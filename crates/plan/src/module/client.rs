@@ -5,7 +5,7 @@ use super::shared::{Module, is_absent};
 use crate::host::address::{DaemonAddress, daemon_address};
 use crate::host::client::PROFILES;
 use crate::playbook::Task;
-use crate::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use crate::{Change, Content, Desired, Place, Planner, Refusal};
 use docker::environment::{Environment, found, with_block};
 use inventory::{ClientEnv, Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
@@ -64,26 +64,18 @@ impl Module for Client {
         if text == old {
             return Ok(Vec::new());
         }
-        Ok(planner
-            .compare(
-                host,
-                task,
-                Desired {
-                    directory: "~".to_owned(),
-                    directory_mode: 0o755,
-                    place: Place::Profile,
-                    name: name.to_owned(),
-                    mode: FileMode::IfMissing(0o644),
-                    content: if is_absent(task) && text.is_empty() {
-                        Content::Gone { prune: 0 }
-                    } else {
-                        Content::Text(text)
-                    },
-                    reasons: vec!["environment of the docker CLI".to_owned()],
-                },
-            )?
-            .into_iter()
-            .collect())
+        let desired = Desired::new(
+            Place::Profile,
+            "~",
+            name,
+            if is_absent(task) && text.is_empty() {
+                Content::Gone { prune: 0 }
+            } else {
+                Content::Text(text)
+            },
+        )
+        .because(vec!["environment of the docker CLI".to_owned()]);
+        Ok(planner.compare(host, task, desired)?.into_iter().collect())
     }
 }
 

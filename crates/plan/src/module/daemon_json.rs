@@ -6,7 +6,7 @@ use crate::host::daemon_json::{DIRECTORY, LIVE_RESTORE_RECORD, NAME, PATH, tls_p
 use crate::host::{init_script, unit};
 use crate::launch::listens_by_flag;
 use crate::playbook::Task;
-use crate::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use crate::{Change, Content, Desired, Place, Planner, Refusal};
 use docker::daemon_json::{
     DaemonJsonError, Listening, merge, merge_with_hosts, named_paths, without, without_tls,
 };
@@ -169,15 +169,7 @@ fn former_paths(facts: &NodeFacts, text: &[u8], usual: &TlsPaths) -> Option<TlsP
 }
 
 fn desired(content: Content) -> Desired {
-    Desired {
-        directory: DIRECTORY.to_owned(),
-        directory_mode: 0o755,
-        place: Place::DaemonJson,
-        name: NAME.to_owned(),
-        mode: FileMode::IfMissing(0o644),
-        content,
-        reasons: Vec::new(),
-    }
+    Desired::new(Place::DaemonJson, DIRECTORY, NAME, content)
 }
 
 /// The error, with the line and the column that it is about. The line itself may

@@ -7,8 +7,7 @@ use crate::host::client::{context_name, context_paths};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{
-    Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
-    request_leaf,
+    Change, Content, Desired, LeafDecision, LeafPart, Place, Planner, Refusal, request_leaf,
 };
 use docker::context::ContextPaths;
 use docker::context::{Keeper, keeper, metadata, moved};
@@ -132,38 +131,23 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 let path = format!("{}/{name}", paths.tls);
                 reasons = planner.bundle_reasons(host, Role::Client, &path);
             }
-            changes.extend(planner.compare(
-                host,
-                task,
-                Desired {
-                    directory: paths.tls.clone(),
-                    directory_mode: 0o700,
-                    place: place_of(name),
-                    name: name.to_owned(),
-                    mode: FileMode::Exact(0o400),
-                    content,
-                    reasons,
-                },
-            )?);
+            let desired = Desired::new(place_of(name), paths.tls.clone(), name, content)
+                .exactly(0o400)
+                .because(reasons);
+            changes.extend(planner.compare(host, task, desired)?);
         }
         if !shows_certificate {
             for name in ["key.pem", "cert.pem"] {
                 changes.extend(without(planner, host, task, &paths.tls, name)?);
             }
         }
-        changes.extend(planner.compare(
-            host,
-            task,
-            Desired {
-                directory: paths.metadata,
-                directory_mode: 0o700,
-                place: Place::Context,
-                name: "meta.json".to_owned(),
-                mode: FileMode::IfMissing(0o600),
-                content: Content::Text(text),
-                reasons: Vec::new(),
-            },
-        )?);
+        let desired = Desired::new(
+            Place::Context,
+            paths.metadata,
+            "meta.json",
+            Content::Text(text),
+        );
+        changes.extend(planner.compare(host, task, desired)?);
     }
     Ok(changes)
 }
@@ -189,19 +173,9 @@ fn without(
         "dtls_client_mode: {} shows no certificate",
         host.settings.client_mode.word()
     );
-    planner.compare(
-        host,
-        task,
-        Desired {
-            directory: directory.to_owned(),
-            directory_mode: 0o700,
-            place: place_of(name),
-            name: name.to_owned(),
-            mode: FileMode::IfMissing(0o400),
-            content: Content::Gone { prune: 0 },
-            reasons: vec![because],
-        },
-    )
+    let desired = Desired::new(place_of(name), directory, name, Content::Gone { prune: 0 })
+        .because(vec![because]);
+    planner.compare(host, task, desired)
 }
 
 /// The text of a context. What an operator has changed in it besides its address stays; one of
@@ -313,21 +287,15 @@ fn remove(
             (&paths.tls, "key.pem", 4),
             (&paths.metadata, "meta.json", 3),
         ] {
-            changes.extend(planner.compare(
-                host,
-                task,
-                Desired {
-                    directory: directory.clone(),
-                    directory_mode: 0o700,
-                    place: place_of(name),
-                    name: name.to_owned(),
-                    mode: FileMode::IfMissing(0o600),
-                    content: Content::Gone {
-                        prune: prune + u8::from(host.is_absent()),
-                    },
-                    reasons: Vec::new(),
+            let desired = Desired::new(
+                place_of(name),
+                directory.clone(),
+                name,
+                Content::Gone {
+                    prune: prune + u8::from(host.is_absent()),
                 },
-            )?);
+            );
+            changes.extend(planner.compare(host, task, desired)?);
         }
     }
     Ok(changes)

@@ -4,7 +4,7 @@
 
 use crate::host::unit::{directory, path, unit_files};
 use crate::playbook::Task;
-use crate::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal};
+use crate::{Change, Content, Desired, OWNER, Place, Planner, Refusal};
 use docker::unit::{LOADED, UnitFile, without_exec_start, without_ours};
 use inventory::Host;
 use node::facts::NodeFacts;
@@ -83,22 +83,19 @@ pub(super) fn remove(
     } else {
         left_of(facts, &former, text)
     };
-    planner.compare(
-        host,
-        task,
-        Desired {
-            directory: directory.to_owned(),
-            directory_mode: 0o755,
-            place: Place::DropIn,
-            name: name.to_owned(),
-            mode: FileMode::IfMissing(0o644),
-            content: left.map_or(Content::Gone { prune: 1 }, Content::Text),
-            reasons: moves
-                .then(|| "our drop-in has another name now".to_owned())
-                .into_iter()
-                .collect(),
-        },
+    let desired = Desired::new(
+        Place::DropIn,
+        directory,
+        name,
+        left.map_or(Content::Gone { prune: 1 }, Content::Text),
     )
+    .because(
+        moves
+            .then(|| "our drop-in has another name now".to_owned())
+            .into_iter()
+            .collect(),
+    );
+    planner.compare(host, task, desired)
 }
 
 /// What is left of the drop-in at `path` without what deployments have put into it.

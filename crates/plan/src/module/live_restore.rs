@@ -10,11 +10,12 @@ use super::shared::Module;
 use crate::host::{daemon_json, read, unit};
 use crate::launch::command_line_of;
 use crate::playbook::Task;
-use crate::{Action, Change, Content, Desired, FileMode, Place, Planner, Refusal, Reload};
+use crate::{Action, Change, Content, Desired, Place, Planner, Refusal};
 use docker::flags::{Collision, collisions};
 use docker::live_restore::with_live_restore;
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts, STATE};
+use node::transaction::UnitReload;
 use pki::sha256_hex;
 use serde_json::{Map, Value};
 
@@ -87,25 +88,22 @@ impl Module for LiveRestore {
         let wanted = with_live_restore(old.as_deref()).map_err(|error| refuse(&error))?;
         let mut changes = Vec::new();
         if let Some((text, before)) = &wanted {
-            let record = Desired {
-                directory: STATE.to_owned(),
-                directory_mode: 0o700,
-                place: Place::Kept,
-                name: RECORD_NAME.to_owned(),
-                mode: FileMode::Exact(0o600),
-                content: Content::Text(before.clone()),
-                reasons: vec!["what daemon.json says without it".to_owned()],
-            };
+            let record = Desired::new(
+                Place::Kept,
+                STATE,
+                RECORD_NAME,
+                Content::Text(before.clone()),
+            )
+            .exactly(0o600)
+            .because(vec!["what daemon.json says without it".to_owned()]);
             changes.extend(planner.compare(host, task, record)?);
-            let desired = Desired {
-                directory: daemon_json::DIRECTORY.to_owned(),
-                directory_mode: 0o755,
-                place: Place::DaemonJson,
-                name: daemon_json::NAME.to_owned(),
-                mode: FileMode::IfMissing(0o644),
-                content: Content::Text(text.clone()),
-                reasons: vec!["live-restore is not set".to_owned()],
-            };
+            let desired = Desired::new(
+                Place::DaemonJson,
+                daemon_json::DIRECTORY,
+                daemon_json::NAME,
+                Content::Text(text.clone()),
+            )
+            .because(vec!["live-restore is not set".to_owned()]);
             changes.extend(planner.compare(host, task, desired)?);
         }
         let active = facts
@@ -127,7 +125,7 @@ impl Module for LiveRestore {
                 subject: format!("reload of {}", host.settings.unit),
                 reasons: vec![reason.to_owned()],
                 diff: None,
-                action: Action::Reload(Reload {
+                action: Action::Reload(UnitReload {
                     unit: host.settings.unit.clone(),
                     has_read: has_read_then(
                         host,

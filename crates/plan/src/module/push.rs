@@ -8,8 +8,7 @@ use super::shared::{Module, holders, is_absent, role_of, waits_for_leaf};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{
-    Action, Change, Content, Desired, FileMode, LeafDecision, LeafPart, Place, Planner, Refusal,
-    request_leaf,
+    Action, Change, Content, Desired, LeafDecision, LeafPart, Place, Planner, Refusal, request_leaf,
 };
 use inventory::{Files, Host, Inventory};
 use node::facts::{FactRequest, File, NodeFacts};
@@ -21,7 +20,6 @@ pub struct Push;
 /// Certificates are public, and the directory around them is not.
 const CERTIFICATE_MODE: u32 = 0o444;
 const KEY_MODE: u32 = 0o400;
-const DIRECTORY_MODE: u32 = 0o700;
 
 impl Module for Push {
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
@@ -99,19 +97,15 @@ fn deliver_ca_alone(
     planner.note_readable(host, &directory);
     planner.check_older(host, &format!("{directory}/{}", files.ca))?;
     let reasons = planner.bundle_reasons(host, role, &format!("{directory}/{}", files.ca));
-    let ca = planner.compare(
-        host,
-        task,
-        Desired {
-            directory,
-            directory_mode: DIRECTORY_MODE,
-            place: Place::Certificates,
-            name: files.ca.clone(),
-            mode: FileMode::Exact(CERTIFICATE_MODE),
-            content: planner.bundle(host, role),
-            reasons,
-        },
-    )?;
+    let desired = Desired::new(
+        Place::Certificates,
+        directory,
+        files.ca.clone(),
+        planner.bundle(host, role),
+    )
+    .exactly(CERTIFICATE_MODE)
+    .because(reasons);
+    let ca = planner.compare(host, task, desired)?;
     let mut changes: Vec<Change> = ca.into_iter().collect();
     let because = format!(
         "dtls_client_mode: {} shows no certificate",
@@ -178,19 +172,15 @@ fn deliver(
     ];
     let mut changes = Vec::new();
     for (name, mode, content, reasons) in wanted {
-        changes.extend(planner.compare(
-            host,
-            task,
-            Desired {
-                directory: directory.clone(),
-                directory_mode: DIRECTORY_MODE,
-                place: place_of(&files, name),
-                name: name.clone(),
-                mode: FileMode::Exact(mode),
-                content,
-                reasons,
-            },
-        )?);
+        let desired = Desired::new(
+            place_of(&files, name),
+            directory.clone(),
+            name.clone(),
+            content,
+        )
+        .exactly(mode)
+        .because(reasons);
+        changes.extend(planner.compare(host, task, desired)?);
     }
     if role == Role::Daemon {
         changes.extend(planner.remove_former(host, task)?);
@@ -232,19 +222,9 @@ fn gone(
     place: Place,
     reasons: &[String],
 ) -> Result<Option<Change>, Refusal> {
-    planner.compare(
-        host,
-        task,
-        Desired {
-            directory: directory.to_owned(),
-            directory_mode: DIRECTORY_MODE,
-            place,
-            name: name.to_owned(),
-            mode: FileMode::IfMissing(KEY_MODE),
-            content: Content::Gone { prune: 1 },
-            reasons: reasons.to_vec(),
-        },
-    )
+    let desired =
+        Desired::new(place, directory, name, Content::Gone { prune: 1 }).because(reasons.to_vec());
+    planner.compare(host, task, desired)
 }
 
 /// These files, where the key is one that this CA has issued; without a key, those that

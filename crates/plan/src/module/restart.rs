@@ -163,14 +163,8 @@ fn open_ports(
     host: &Host,
     facts: &NodeFacts,
 ) -> Result<Option<Note>, Refusal> {
-    let unit = facts.unit.clone().unwrap_or_default();
-    let environment: Vec<(&str, &str)> = unit
-        .environment_files
-        .iter()
-        .filter_map(|path| Some((path.as_str(), facts.text(path)?)))
-        .collect();
     let files = launch::unit_files(host, facts, &planner.earlier);
-    let (listeners, _) = listeners(&files, &environment);
+    let (listeners, _) = listeners(&files, &facts.environment_texts());
     let mut open: Vec<(String, String)> = listeners
         .into_iter()
         .map(|listener| (listener.address, listener.path))

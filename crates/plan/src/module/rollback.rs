@@ -16,7 +16,7 @@ use crate::host::daemon_json;
 use crate::host::leaf::location as leaf_location;
 use crate::launch::{listens_by_flag, text_of};
 use crate::playbook::Task;
-use crate::{Action, Change, Content, Desired, FileMode, Forget, Place, Planner, Refusal};
+use crate::{Action, Change, Content, Desired, Forget, Place, Planner, Refusal};
 use docker::daemon_json::{hosts, without_hosts};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, KeptGeneration, NodeFacts};
@@ -277,42 +277,32 @@ fn go_back(
                     .hint("deploy again: what is missing is issued again"),
             );
         }
-        changes.extend(planner.compare(
-            host,
-            task,
-            Desired {
-                directory,
-                directory_mode: 0o700,
-                place: Place::Kept,
-                name,
-                mode: FileMode::Exact(file.mode),
-                content: Content::Kept {
-                    copy: file.copy.clone(),
-                    keeper: keeper.clone(),
-                    sha256: file.sha256.clone(),
-                },
-                reasons: Vec::new(),
+        let desired = Desired::new(
+            Place::Kept,
+            directory,
+            name,
+            Content::Kept {
+                copy: file.copy.clone(),
+                keeper: keeper.clone(),
+                sha256: file.sha256.clone(),
             },
-        )?);
+        )
+        .exactly(file.mode);
+        changes.extend(planner.compare(host, task, desired)?);
     }
     for path in &before.absent {
         let (directory, name) = parts(path)?;
         let levels_of = directory.clone();
-        changes.extend(planner.compare(
-            host,
-            task,
-            Desired {
-                directory,
-                directory_mode: 0o700,
-                place: Place::Kept,
-                name,
-                mode: FileMode::IfMissing(0o600),
-                content: Content::Gone {
-                    prune: before.levels(&levels_of),
-                },
-                reasons: vec!["was not there".to_owned()],
+        let desired = Desired::new(
+            Place::Kept,
+            directory,
+            name,
+            Content::Gone {
+                prune: before.levels(&levels_of),
             },
-        )?);
+        )
+        .because(vec!["was not there".to_owned()]);
+        changes.extend(planner.compare(host, task, desired)?);
     }
     checks::check_trust(planner, host, facts, before, &changes)?;
     for change in &mut changes {
@@ -358,15 +348,13 @@ fn keep_out_hosts(
         return Ok(None);
     };
     let left = without_hosts(text.as_bytes()).map_err(|error| refuse(&error))?;
-    let desired = Desired {
-        directory: daemon_json::DIRECTORY.to_owned(),
-        directory_mode: 0o700,
-        place: Place::Kept,
-        name: daemon_json::NAME.to_owned(),
-        mode: FileMode::Exact(mode),
-        content: left.map_or(Content::Gone { prune: 0 }, Content::Text),
-        reasons: Vec::new(),
-    };
+    let desired = Desired::new(
+        Place::Kept,
+        daemon_json::DIRECTORY,
+        daemon_json::NAME,
+        left.map_or(Content::Gone { prune: 0 }, Content::Text),
+    )
+    .exactly(mode);
     let mut change = planner.compare(host, task, desired)?;
     if let Some(change) = &mut change {
         change.reasons = reasons;

@@ -4,7 +4,7 @@
 use crate::host::loaded_unit::unread;
 use crate::host::socket::{directory, files, path};
 use crate::playbook::Task;
-use crate::{Change, Content, Desired, FileMode, Place, Planner, Refusal};
+use crate::{Change, Content, Desired, Place, Planner, Refusal};
 use docker::unit::socket::{NAME, derive, unit_of};
 use inventory::Host;
 use node::facts::FactRequest;
@@ -66,13 +66,5 @@ pub(super) fn remove(
 }
 
 fn desired(host: &Host, content: Content) -> Desired {
-    Desired {
-        directory: directory(host),
-        directory_mode: 0o755,
-        place: Place::DropIn,
-        name: NAME.to_owned(),
-        mode: FileMode::IfMissing(0o644),
-        content,
-        reasons: Vec::new(),
-    }
+    Desired::new(Place::DropIn, directory(host), NAME, content)
 }

@@ -10,7 +10,7 @@ use crate::host::loaded_unit::unread;
 use crate::host::unit::{directory, environment, unit_files};
 use crate::host::{daemon_json, read};
 use crate::playbook::Task;
-use crate::{Change, Content, Desired, FileMode, OWNER, Place, Planner, Refusal, RefusalKind};
+use crate::{Change, Content, Desired, OWNER, Place, Planner, Refusal, RefusalKind};
 use docker::daemon_json::{hosts, is_local};
 use docker::tls::{self, ConfigStyle};
 use docker::unit::{
@@ -136,15 +136,12 @@ impl Module for SystemdOverride {
         for note in &drop_in.notes {
             planner.note(host, note.clone());
         }
-        let desired = Desired {
+        let desired = Desired::new(
+            Place::DropIn,
             directory,
-            directory_mode: 0o755,
-            place: Place::DropIn,
-            name: host.settings.dropin.clone(),
-            mode: FileMode::IfMissing(0o644),
-            content: Content::Text(drop_in.text),
-            reasons: Vec::new(),
-        };
+            host.settings.dropin.clone(),
+            Content::Text(drop_in.text),
+        );
         let mut change = planner.compare(host, task, desired)?;
         if let Some(change) = &mut change {
             change.reasons.append(&mut reasons);
@@ -214,15 +211,12 @@ pub(super) fn remove(
         return Ok(former.into_iter().chain(socket).collect());
     };
     let left = left_of(facts, &path, text);
-    let desired = Desired {
+    let desired = Desired::new(
+        Place::DropIn,
         directory,
-        directory_mode: 0o755,
-        place: Place::DropIn,
-        name: host.settings.dropin.clone(),
-        mode: FileMode::IfMissing(0o644),
-        content: left.map_or(Content::Gone { prune: 1 }, Content::Text),
-        reasons: Vec::new(),
-    };
+        host.settings.dropin.clone(),
+        left.map_or(Content::Gone { prune: 1 }, Content::Text),
+    );
     let change = planner.compare(host, task, desired)?;
     Ok(change.into_iter().chain(former).chain(socket).collect())
 }

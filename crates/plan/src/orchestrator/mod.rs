@@ -76,7 +76,6 @@ fn planner<'a>(
     }
 }
 
-/// Makes the plan.
 #[must_use]
 pub fn plan(
     inventory: &Inventory,

@@ -305,7 +305,7 @@ impl Task {
     /// The task as far as the inventory alone tells, for the question which
     /// facts it needs: what depends on facts is left out.
     #[must_use]
-    pub fn as_far_as_known(&self, host: &Host) -> Cow<'_, Self> {
+    pub(crate) fn as_far_as_known(&self, host: &Host) -> Cow<'_, Self> {
         if self.is_fixed() {
             return Cow::Borrowed(self);
         }

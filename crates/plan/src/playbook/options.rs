@@ -26,7 +26,7 @@ pub struct Allowed {
 impl Allowed {
     /// Whether a CA is named.
     #[must_use]
-    pub fn readmits(&self, authority: &Certificate) -> bool {
+    pub(crate) fn readmits(&self, authority: &Certificate) -> bool {
         let sha256 = authority.sha256();
         self.readmitted.iter().any(|name| {
             name == authority.subject() || name.replace(':', "").to_ascii_lowercase() == sha256

@@ -7,7 +7,7 @@ use base::secret::Secret;
 use inventory::Host;
 use node::facts::NodeFacts;
 use node::script::Script;
-use node::transaction::{Bytes, Keep, StagedFile, Transaction, UnitReload, UnitRestart};
+use node::transaction::{Bytes, Keep, StagedFile, Transaction, UnitRestart};
 use pki::{Certificate, DeliveredLeaf};
 use plan::host::generations::is_kept_for_login;
 use plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Served};
@@ -98,10 +98,7 @@ pub(super) fn compose(
                     }
                 }
                 Action::Reload(reload) => {
-                    transaction.reload = Some(UnitReload {
-                        unit: reload.unit.clone(),
-                        has_read: reload.has_read.clone(),
-                    });
+                    transaction.reload = Some(reload.clone());
                 }
                 Action::Sweep { directory, account } => {
                     let mut sweep = Script::default();
