@@ -41,7 +41,7 @@ use plan::{Action, Authority, Change};
 use run::Exit;
 use run::dry_start;
 use run::look::{Look, hosts};
-use run::session::{Gathered, Node};
+use run::session::{Gathered, Node, close};
 
 /// A look that ends in findings.
 #[derive(Debug)]
@@ -71,9 +71,7 @@ impl Doctor<'_> {
         on_disk(&mut findings, &world);
         socket::check(&mut findings, &world).await;
         reach::check(&mut findings, &world).await;
-        for node in world.nodes.values() {
-            node.connection.close().await;
-        }
+        close(&world.nodes).await;
         let found = self.tell(&findings, &names, begun);
         exit(&found, &world.missing)
     }

@@ -23,7 +23,7 @@ use node::facts::{FactRequest, NodeFacts};
 use plan::{Authority, authority_warning, clocks};
 use run::Exit;
 use run::look::Look;
-use run::session::{Gathered, Node};
+use run::session::{Gathered, Node, close};
 
 use self::holders::Holder;
 
@@ -41,7 +41,6 @@ struct World<'a> {
     now: OffsetDateTime,
 }
 
-/// What was found.
 #[derive(Debug)]
 pub struct Found {
     pub certificates: Vec<CertificateStatus>,
@@ -84,9 +83,7 @@ impl Status<'_> {
             certificates: counts,
             milliseconds: begun.elapsed().as_millis(),
         });
-        for node in world.nodes.values() {
-            node.connection.close().await;
-        }
+        close(&world.nodes).await;
         Found {
             exit: exit(&counts, &world.missing),
             hosts: hosts

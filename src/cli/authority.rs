@@ -1,6 +1,6 @@
 //! `adopt`, `ca backup` and `ca restore`: their arguments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -94,14 +94,7 @@ pub(super) fn adopt(arguments: Adopt) -> Exit {
         files: arguments.ca_cert.zip(arguments.ca_key),
         rebuild_ledger: arguments.rebuild_ledger,
     });
-    let book = Book::Authority(task);
-    run(
-        &arguments.inventory,
-        common,
-        &book,
-        &options,
-        &locking.journal(),
-    )
+    begin(&arguments.inventory, common, locking, &options, task)
 }
 
 pub(super) fn ca(command: Ca) -> Exit {
@@ -113,19 +106,13 @@ pub(super) fn ca(command: Ca) -> Exit {
 
 fn backup(arguments: Backup) -> Exit {
     let (common, locking) = (&arguments.common, &arguments.locking);
-    let book = Book::Authority(Task::Backup(BackupOptions {
+    let task = Task::Backup(BackupOptions {
         to: arguments.to,
         passphrase_file: arguments.passphrase_file,
         force: arguments.force,
-    }));
+    });
     let options = locking.options(common);
-    run(
-        &arguments.inventory,
-        common,
-        &book,
-        &options,
-        &locking.journal(),
-    )
+    begin(&arguments.inventory, common, locking, &options, task)
 }
 
 fn restore(arguments: Restore) -> Exit {
@@ -135,15 +122,14 @@ fn restore(arguments: Restore) -> Exit {
         allowed: arguments.readmitting.allowed(),
         ..arguments.checking.options(locking.options(common))
     };
-    let book = Book::Authority(Task::Restore(RestoreOptions {
+    let task = Task::Restore(RestoreOptions {
         from: arguments.from,
         passphrase_file: arguments.passphrase_file,
-    }));
-    run(
-        &arguments.inventory,
-        common,
-        &book,
-        &options,
-        &locking.journal(),
-    )
+    });
+    begin(&arguments.inventory, common, locking, &options, task)
+}
+
+fn begin(path: &Path, common: &Common, locking: &Locking, options: &Options, task: Task) -> Exit {
+    let book = Book::Authority(task);
+    run(path, common, &book, options, &locking.journal())
 }

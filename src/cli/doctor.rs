@@ -22,12 +22,10 @@ pub(super) struct Arguments {
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
     let Arguments { inventory, common } = arguments;
-    let reports = match Reports::new(&arguments.inventory, common, &Journal::off()) {
-        Ok(reports) => reports,
-        Err(exit) => return exit,
-    };
-    let found = look(inventory, common, "deploy", &reports, async |look| {
-        Doctor(look).look().await
+    let found = Reports::new(inventory, common, &Journal::off()).and_then(|reports| {
+        look(inventory, common, "deploy", &reports, async |look| {
+            Doctor(look).look().await
+        })
     });
     found.unwrap_or_else(|exit| exit)
 }

@@ -58,31 +58,25 @@ enum EnvError {
 }
 
 pub(super) fn main(arguments: &Arguments) -> Exit {
+    print(arguments).unwrap_or_else(|exit| exit)
+}
+
+fn print(arguments: &Arguments) -> Result<Exit, Exit> {
     let common = Common {
         extra_vars: arguments.extra_vars.clone(),
         ..Common::default()
     };
-    let reports = match Reports::new(&arguments.inventory, &common, &Journal::off()) {
-        Ok(reports) => reports,
-        Err(exit) => return exit,
-    };
-    let inventory = match load_inventory(&arguments.inventory, &common, &reports) {
-        Ok(inventory) => inventory,
-        Err(exit) => return exit,
-    };
-    match environment(&inventory, arguments) {
-        Ok(environment) => {
-            let environment = (!arguments.unset).then_some(&environment);
-            print!("{}", lines(shell(arguments.shell), environment));
-            Exit::Fine
-        }
-        Err(error) => {
-            let message = "there is no environment to print".to_owned();
-            let step = "choose client and daemon";
-            reports.error(ErrorKind::Usage, step, message, &error);
-            Exit::Usage
-        }
-    }
+    let reports = Reports::new(&arguments.inventory, &common, &Journal::off())?;
+    let inventory = load_inventory(&arguments.inventory, &common, &reports)?;
+    let environment = environment(&inventory, arguments).map_err(|error| {
+        let message = "there is no environment to print".to_owned();
+        let step = "choose client and daemon";
+        reports.error(ErrorKind::Usage, step, message, &error);
+        Exit::Usage
+    })?;
+    let environment = (!arguments.unset).then_some(&environment);
+    print!("{}", lines(shell(arguments.shell), environment));
+    Ok(Exit::Fine)
 }
 
 fn shell(asked: Option<ShellName>) -> Shell {

@@ -57,6 +57,16 @@ pub(super) fn run(
     options: &Options,
     journal: &Journal,
 ) -> Exit {
+    attempt(path, common, book, options, journal).unwrap_or_else(|exit| exit)
+}
+
+fn attempt(
+    path: &Path,
+    common: &Common,
+    book: &Book,
+    options: &Options,
+    journal: &Journal,
+) -> Result<Exit, Exit> {
     // Threads that are not there yet cannot change it while it is read.
     let zone = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
     // What earlier runs have left is not a stranger's business.
@@ -65,60 +75,31 @@ pub(super) fn run(
     if common.untrusted {
         limits::bound();
     }
-    let reports = match Reports::new(path, common, journal) {
-        Ok(reports) => reports,
-        Err(exit) => return exit,
-    };
-    if let Err(exit) = untrusted::refuse(common, book, options, &reports) {
-        return exit;
-    }
-    let mut inventory = match load_inventory(path, common, &reports) {
-        Ok(inventory) => inventory,
-        Err(exit) => return exit,
-    };
+    let reports = Reports::new(path, common, journal)?;
+    untrusted::refuse(common, book, options, &reports)?;
+    let mut inventory = load_inventory(path, common, &reports)?;
     if let Book::Rotation { abandon, .. } | Book::Revoke { abandon, .. } = book {
         for name in abandon {
             inventory.leave_out(name);
         }
     }
-    let mut playbook = match load_playbook(book, &inventory, &reports) {
-        Ok(playbook) => playbook,
-        Err(exit) => return exit,
-    };
+    let mut playbook = load_playbook(book, &inventory, &reports)?;
     playbook.allowed.clone_from(&options.allowed);
     if playbook.goes_back()
         && let Some(directory) = run::journal::directory(|name| std::env::var_os(name))
     {
         playbook.own_runs = run::journal::record::undoable(&directory);
     }
-    if let Err(exit) = untrusted::refuse_templates(common, &playbook, &reports) {
-        return exit;
-    }
-    if let Err(exit) = select(common, &mut playbook, &inventory, &reports) {
-        return exit;
-    }
-    let rotation = match rotation(book, common, &inventory, &reports) {
-        Ok(rotation) => rotation,
-        Err(exit) => return exit,
-    };
+    untrusted::refuse_templates(common, &playbook, &reports)?;
+    select(common, &mut playbook, &inventory, &reports)?;
+    let rotation = rotation(book, common, &inventory, &reports)?;
     let events = reports.all.clone();
-    let context = match ssh_context(common, book.changes(options), &reports) {
-        Ok(context) => context,
-        Err(exit) => return exit,
-    };
-    let runtime = match runtime(&reports) {
-        Ok(runtime) => runtime,
-        Err(exit) => return exit,
-    };
+    let context = ssh_context(common, book.changes(options), &reports)?;
+    let runtime = runtime(&reports)?;
     let interrupt = Interrupt::default();
     let found = Terminal::remember();
-    if let Err(exit) = listen(&runtime, &interrupt, &found, journal, &reports) {
-        return exit;
-    }
-    let passwords = match asked_passwords(common, &reports) {
-        Ok(passwords) => passwords,
-        Err(exit) => return exit,
-    };
+    listen(&runtime, &interrupt, &found, journal, &reports)?;
+    let passwords = asked_passwords(common, &reports)?;
     let options = &Options {
         passwords,
         ..options.clone()
@@ -153,7 +134,7 @@ pub(super) fn run(
         error.exit()
     });
     journal.finish();
-    exit
+    Ok(exit)
 }
 
 /// Cuts the playbook down, and prints what was asked for instead of a run.

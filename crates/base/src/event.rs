@@ -317,7 +317,6 @@ pub struct Proof {
     pub to: String,
     pub check: Check,
     pub verdict: Verdict,
-    /// What was seen.
     pub seen: String,
 }
 
@@ -422,7 +421,7 @@ impl Verdict {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecap {
     pub host: String,
     pub changed: usize,

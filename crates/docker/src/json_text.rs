@@ -94,7 +94,6 @@ fn newline(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
 
-/// A value in one line.
 fn in_line(value: &Value) -> String {
     match value {
         Value::Array(items) => {

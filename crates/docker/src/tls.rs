@@ -63,7 +63,6 @@ impl ClientMode {
         matches!(self, Self::TlsVerify | Self::TlsCert)
     }
 
-    /// Whether a daemon of that mode lets it in.
     #[must_use]
     pub const fn is_let_in(self, daemon: DaemonMode) -> bool {
         self.shows_certificate() || matches!(daemon, DaemonMode::Tls)

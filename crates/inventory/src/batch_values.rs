@@ -63,7 +63,7 @@ impl BatchSize {
 
 /// First one, to see that it works; then more and more at one time.
 #[must_use]
-pub fn default_serial() -> Vec<BatchSize> {
+pub(crate) fn default_serial() -> Vec<BatchSize> {
     vec![
         BatchSize::Hosts(1),
         BatchSize::Percent(10),

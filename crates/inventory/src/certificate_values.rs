@@ -22,7 +22,6 @@ pub struct Listen {
     pub port: u16,
 }
 
-/// The subject of the CA.
 pub(super) struct CaSubject;
 
 /// The parts of a subject and how long each may be (RFC 5280, appendix A.1).

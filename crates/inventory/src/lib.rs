@@ -120,7 +120,6 @@ impl Inventory {
         self.hosts.iter().filter(|host| host.is_client)
     }
 
-    /// The host of this name.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)

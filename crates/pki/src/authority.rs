@@ -93,7 +93,7 @@ impl Authority {
 
     /// A new self-signed certificate for a key that exists. It signs leaves alone
     /// (`pathlen:0`).
-    pub fn for_key(
+    pub(crate) fn for_key(
         profile: &AuthorityProfile,
         key: PrivateKey,
         now: OffsetDateTime,

@@ -139,7 +139,7 @@ impl Certificate {
 
     /// The issuer's DER.
     #[must_use]
-    pub fn issuer_raw(&self) -> &[u8] {
+    pub(crate) fn issuer_raw(&self) -> &[u8] {
         &self.issuer.raw
     }
 
@@ -177,7 +177,7 @@ impl Certificate {
     /// (RFC 5280, section 4.2.1.3); or whether it is a self-signed one of
     /// version 1, from before there were extensions.
     #[must_use]
-    pub fn may_sign_certificates(&self) -> bool {
+    pub(crate) fn may_sign_certificates(&self) -> bool {
         self.may_sign
     }
 

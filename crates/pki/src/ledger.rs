@@ -345,12 +345,11 @@ impl Ledger {
 
     /// The line that a crash tore, counted from one. The next append removes it.
     #[must_use]
-    pub fn torn_line(&self) -> Option<usize> {
+    pub(crate) fn torn_line(&self) -> Option<usize> {
         self.torn_line
     }
 }
 
-/// The events as lines of a ledger.
 pub(crate) fn lines(events: &[Event]) -> Result<String, LedgerError> {
     let mut text = String::new();
     for event in events {

@@ -19,11 +19,9 @@ use base::secret::Secret;
 
 /// The CA key, encrypted.
 pub const CA_KEY: &str = "ca-key.pem";
-/// The CA certificate.
 pub const CA_CERTIFICATE: &str = "ca.pem";
 /// The last serial number, as `openssl x509 -CAserial` writes it.
 pub const CA_SERIAL: &str = "ca.srl";
-/// The ledger.
 pub const LEDGER: &str = ".ledger.jsonl";
 /// The CA that will follow, while a rollover is under way: `next/ca.pem` and
 /// `next/ca-key.pem`.
@@ -32,7 +30,6 @@ pub const NEXT: &str = "next";
 pub const RETIRED: &str = "retired";
 /// Says that a rollover is over and that no one has been told yet.
 pub const ROLLED_OVER: &str = ".rolled-over";
-/// The lock.
 pub const LOCK: &str = ".lock";
 
 /// Mode of a private key.
@@ -99,7 +96,7 @@ impl Store {
     }
 
     #[must_use]
-    pub fn lock_path(&self) -> PathBuf {
+    pub(crate) fn lock_path(&self) -> PathBuf {
         self.directory.join(LOCK)
     }
 
@@ -140,7 +137,7 @@ impl Store {
     }
 
     /// The ledger's bytes; `None` if there is no ledger.
-    pub fn ledger_bytes(&self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub(crate) fn ledger_bytes(&self) -> Result<Option<Vec<u8>>, StoreError> {
         let path = self.directory.join(LEDGER);
         let mut bytes = Vec::new();
         match open_nofollow(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
@@ -230,7 +227,7 @@ impl Store {
     }
 
     /// Removes files, and the directories that are empty without them.
-    pub fn remove_all(&self, names: &[&str]) -> Result<(), StoreError> {
+    pub(crate) fn remove_all(&self, names: &[&str]) -> Result<(), StoreError> {
         let mut touched = BTreeSet::new();
         for name in names {
             let path = self.directory.join(name);

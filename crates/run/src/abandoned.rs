@@ -40,14 +40,13 @@ impl Run<'_> {
             }
             None => format!("--abandon takes one of these: {}", known.join(", ")),
         };
-        Err(RunError::Refused {
-            host: None,
-            step: "read --abandon",
-            message: format!(
+        Err(RunError::local(
+            "read --abandon",
+            format!(
                 "--abandon {name}: no client of the inventory and no other certificate holder has this name; nothing was changed"
             ),
-            hint: Some(hint),
-        })
+            Some(hint),
+        ))
     }
 
     fn abandoned(&self) -> Vec<String> {

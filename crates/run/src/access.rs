@@ -9,6 +9,7 @@ use std::time::Instant;
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
 use crate::passphrase;
+use crate::session::close;
 use base::event::{Event, HostRecap};
 use node::facts::FactRequest;
 use pki::Request;
@@ -39,9 +40,7 @@ impl Run<'_> {
         }
         self.ask_sudo(&world).await;
         let opened = self.open_authority(&world, &program, needs_authority).await;
-        for node in world.nodes.values() {
-            node.connection.close().await;
-        }
+        close(&world.nodes).await;
         opened?;
         Ok(self.recap_access(&world, begun))
     }

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
+use crate::session::close;
 use crate::verify::pair::{self, Fit};
 use base::event::{Event, PlannedChange};
 use base::secret::Secret;
@@ -78,9 +79,7 @@ impl Run<'_> {
                 .await?;
         }
         let exit = self.end_task(&hosts, &world, changes.len(), begun);
-        for node in world.nodes.values() {
-            node.connection.close().await;
-        }
+        close(&world.nodes).await;
         Ok(exit)
     }
 
@@ -137,13 +136,9 @@ impl Run<'_> {
                     certificate_pem: self.certificates_of(certificate)?,
                     key: read(key)?,
                 };
-                let encrypted =
-                    is_encrypted(files.key.expose()).map_err(|error| RunError::Refused {
-                        host: None,
-                        step: STEP,
-                        message: format!("{}: {error}", key.display()),
-                        hint: None,
-                    })?;
+                let encrypted = is_encrypted(files.key.expose()).map_err(|error| {
+                    RunError::local(STEP, format!("{}: {error}", key.display()), None)
+                })?;
                 (files.certificate_pem.clone(), encrypted, Some(files))
             }
         };
@@ -323,23 +318,17 @@ impl Run<'_> {
 
     /// What is not taken in, and what the inventory would have to say.
     fn tell(&self, hosts: &[&Host], world: &World, found: &[Candidate]) {
-        let warn = |host: &str, text: String| {
-            self.events.emit(Event::Warning {
-                host: Some(host.to_owned()),
-                text,
-            });
-        };
         for candidate in found {
             let Candidate { host, role, .. } = candidate;
             match &candidate.standing {
-                Standing::Refused(reason) => warn(
-                    host,
+                Standing::Refused(reason) => self.warn(
+                    Some(host),
                     format!(
                         "its {role} certificate is not adopted, and the next run replaces it: {reason}"
                     ),
                 ),
-                Standing::Shared(other) => warn(
-                    host,
+                Standing::Shared(other) => self.warn(
+                    Some(host),
                     format!(
                         "its {role} certificate and key are those of {other}: to revoke one is to revoke both"
                     ),
@@ -350,8 +339,8 @@ impl Run<'_> {
         for host in hosts {
             let facts = world.facts.get(&host.name);
             for line in facts.map(|facts| lines(host, facts)).unwrap_or_default() {
-                warn(
-                    &host.name,
+                self.warn(
+                    Some(&host.name),
                     format!("to leave it as it is, put into its variables: {line}"),
                 );
             }
@@ -406,10 +395,7 @@ impl Run<'_> {
         };
         if let Response::Adopted { warnings, .. } = self.call(&mut agent, adopted).await? {
             for text in warnings {
-                self.events.emit(Event::Warning {
-                    host: Some(ca.clone()),
-                    text,
-                });
+                self.warn(Some(ca), text);
             }
         }
         let leaves = found
@@ -451,10 +437,8 @@ const LARGEST: u64 = 1 << 20;
 fn read(path: &std::path::Path) -> Result<Secret, RunError> {
     base::file::read_named(path, LARGEST)
         .map(Secret::new)
-        .map_err(|error| RunError::Refused {
-            host: None,
-            step: STEP,
-            message: format!("{} cannot be read: {error}", path.display()),
-            hint: None,
+        .map_err(|error| {
+            let message = format!("{} cannot be read: {error}", path.display());
+            RunError::local(STEP, message, None)
         })
 }

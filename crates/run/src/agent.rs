@@ -21,7 +21,6 @@ use node::facts::NodeFacts;
 use node::{ExitFuture, visible};
 use pki::{Agent, AgentClient, AgentError};
 
-/// A running agent.
 pub struct RunningAgent {
     pub client: AgentClient,
     exit: Option<ExitFuture>,
@@ -74,7 +73,7 @@ pub async fn start(
 
 impl RunningAgent {
     /// Why it ended without an answer: its exit status and last words.
-    pub async fn explain(&mut self, error: AgentError) -> StartError {
+    pub(crate) async fn explain(&mut self, error: AgentError) -> StartError {
         let gone = matches!(error, AgentError::Closed | AgentError::Io(_));
         let Some(exit) = self.exit.take().filter(|_| gone) else {
             return StartError::Agent(error);

@@ -7,11 +7,10 @@ use std::time::Instant;
 use super::{AdoptOptions, BackupOptions, Exit, RestoreOptions, Run, RunError, World};
 use crate::agent::Program;
 use crate::passphrase::{self, PassphraseError, Strength};
-use base::event::{Event, FailureKind, HostRecap, SCHEMA};
+use base::event::{Event, FailureKind, HostRecap};
 use base::secret::Secret;
 use inventory::Host;
 use node::facts::NodeFacts;
-use plan::host::client::context_names;
 
 /// What is to be done with the CA.
 #[derive(Debug, Clone)]
@@ -36,21 +35,8 @@ impl Run<'_> {
 
     /// The first event, and the program for the CA node.
     pub(super) fn begin_task(&self, name: &str, hosts: &[&Host]) -> Result<Program, RunError> {
-        self.events.emit(Event::Run {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: self.id.clone(),
-            inventory: self.inventory.path.display().to_string(),
-            playbook: name.to_owned(),
-            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
-            contexts: context_names(self.inventory),
-            check: self.options.check,
-        });
-        Program::read(self.options.agent_program.clone()).map_err(|source| {
-            let path = self.options.agent_program.clone();
-            let path = path.unwrap_or_else(|| "/proc/self/exe".into());
-            RunError::Program { path, source }
-        })
+        self.announce_as(name, hosts);
+        self.program()
     }
 
     /// A refusal that is about the CA node.
@@ -69,15 +55,17 @@ impl Run<'_> {
     }
 
     pub(super) fn ca_facts<'w>(&self, world: &'w World) -> Result<&'w NodeFacts, RunError> {
+        let facts = world.facts.get(&self.inventory.ca().name);
+        facts.ok_or_else(|| self.no_authority(world))
+    }
+
+    pub(super) fn no_authority(&self, world: &World) -> RunError {
         let ca = &self.inventory.ca().name;
-        world.facts.get(ca).ok_or_else(|| RunError::NoAuthority {
+        let kind = world.missing.get(ca).copied();
+        RunError::NoAuthority {
             host: ca.clone(),
-            kind: world
-                .missing
-                .get(ca)
-                .copied()
-                .unwrap_or(FailureKind::Unreachable),
-        })
+            kind: kind.unwrap_or(FailureKind::Unreachable),
+        }
     }
 
     /// A passphrase that will encrypt the CA's key.
@@ -97,12 +85,9 @@ impl Run<'_> {
             Ok(Strength::Weak) => "10^10",
             Ok(Strength::Fine) | Err(_) => return Ok(()),
         };
-        self.events.emit(Event::Warning {
-            host: Some(self.inventory.ca().name.clone()),
-            text: format!(
-                "the passphrase given for the CA key is easy to guess (fewer than {guesses} guesses). If it opens the key, change it on the CA node with openssl pkcs8 -topk8, or begin with a new CA"
-            ),
-        });
+        self.warn(Some(&self.inventory.ca().name), format!(
+            "the passphrase given for the CA key is easy to guess (fewer than {guesses} guesses). If it opens the key, change it on the CA node with openssl pkcs8 -topk8, or begin with a new CA"
+        ));
         Ok(())
     }
 
@@ -139,15 +124,9 @@ impl Run<'_> {
         let recaps = hosts.iter().map(|host| HostRecap {
             host: host.name.clone(),
             changed: if host.is_ca { made } else { 0 },
-            proved: 0,
-            not_proved: 0,
             failed: missing(host).map_or(0, |kind| usize::from(*kind != FailureKind::Unreachable)),
-            not_done: 0,
-            skipped: 0,
             unreachable: missing(host) == Some(&FailureKind::Unreachable),
-            restarts: 0,
-            away_milliseconds: 0,
-            still_away: false,
+            ..HostRecap::default()
         });
         let recaps: Vec<HostRecap> = recaps.collect();
         let failed = recaps.iter().any(|host| host.failed > 0);

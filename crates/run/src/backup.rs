@@ -16,6 +16,7 @@ use super::unlock::until_accepted;
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
 use crate::passphrase;
+use crate::session::{Gathered, close, gather};
 use base::event::{Event, Events, PlannedChange};
 use base::secret::Secret;
 use inventory::Host;
@@ -88,10 +89,10 @@ impl Run<'_> {
         let hosts = [self.inventory.ca()];
         let program = self.begin_task("ca backup", &hosts)?;
         if !options.force && options.to.exists() {
-            return Err(local(
+            return Err(RunError::local(
                 BACK_UP,
                 format!("{} is there already", options.to.display()),
-                Some("name another file, or replace it with --force"),
+                Some("name another file, or replace it with --force".to_owned()),
             ));
         }
         let file = options.passphrase_file.clone();
@@ -115,17 +116,17 @@ impl Run<'_> {
         let sealed = serde_json::to_vec(&content)
             .map_err(|error| error.to_string())
             .and_then(|bytes| seal(&Secret::new(bytes), &passphrase).map_err(|e| e.to_string()))
-            .map_err(|error| local(BACK_UP, error, None))?;
+            .map_err(|error| RunError::local(BACK_UP, error, None))?;
         write(&options.to, sealed.as_bytes(), options.force).map_err(|error| {
             let message = format!("{} cannot be written: {error}", options.to.display());
-            local(BACK_UP, message, None)
+            RunError::local(BACK_UP, message, None)
         })?;
         self.events.emit(Event::Changed {
             host: self.inventory.ca().name.clone(),
             what: format!("{} in {}", content.described(), options.to.display()),
         });
         let exit = self.end_task(&hosts, &world, 0, begun);
-        close(&world).await;
+        close(&world.nodes).await;
         Ok(exit)
     }
 
@@ -135,7 +136,7 @@ impl Run<'_> {
         let program = self.begin_task("ca restore", &hosts)?;
         let sealed = base::file::read(&options.from, LARGEST).map_err(|error| {
             let message = format!("{} cannot be read: {error}", options.from.display());
-            local(RESTORE, message, None)
+            RunError::local(RESTORE, message, None)
         })?;
         let file = options.passphrase_file.clone();
         let tries = passphrase::tries(file.is_some());
@@ -146,9 +147,8 @@ impl Run<'_> {
                 .await?;
             let name = options.from.display();
             match unseal(&sealed, &passphrase) {
-                Ok(bytes) => {
-                    read(&bytes).map_err(|why| local(RESTORE, format!("{name}: {why}"), None))
-                }
+                Ok(bytes) => read(&bytes)
+                    .map_err(|why| RunError::local(RESTORE, format!("{name}: {why}"), None)),
                 Err(error @ SealedError::Closed) => Err(RunError::not_opened(
                     None,
                     &name.to_string(),
@@ -156,7 +156,7 @@ impl Run<'_> {
                     error,
                     None,
                 )),
-                Err(error) => Err(local(RESTORE, format!("{name}: {error}"), None)),
+                Err(error) => Err(RunError::local(RESTORE, format!("{name}: {error}"), None)),
             }
         })
         .await?;
@@ -196,15 +196,12 @@ impl Run<'_> {
             };
             self.put_back(&world, &program, request, &change.what)
                 .await?;
-            self.events.emit(Event::Warning {
-                host: Some(ca.name.clone()),
-                text: format!(
-                    "what was issued or revoked after {made} UTC is not in this backup: dtls-deploy adopt takes in certificates that hosts hold; revoke again what was revoked since"
-                ),
-            });
+            self.warn(Some(&ca.name), format!(
+                "what was issued or revoked after {made} UTC is not in this backup: dtls-deploy adopt takes in certificates that hosts hold; revoke again what was revoked since"
+            ));
         }
         let exit = self.end_task(&hosts, &world, 1, begun);
-        close(&world).await;
+        close(&world.nodes).await;
         Ok(exit)
     }
 
@@ -225,10 +222,7 @@ impl Run<'_> {
         let answer = self.call(&mut agent, request).await?;
         if let Response::Authority { warnings, .. } = answer {
             for text in warnings {
-                self.events.emit(Event::Warning {
-                    host: Some(ca.clone()),
-                    text,
-                });
+                self.warn(Some(ca), text);
             }
         }
         self.call(&mut agent, Request::Bye).await?;
@@ -290,23 +284,10 @@ impl Run<'_> {
     }
 
     /// Facts of hosts whose failures are no failures of this run.
-    async fn gather_quietly(&self, hosts: &[(&Host, FactRequest)]) -> crate::session::Gathered {
+    async fn gather_quietly(&self, hosts: &[(&Host, FactRequest)]) -> Gathered {
         let (aside, _) = Events::aside();
-        let gathered = crate::session::gather(
-            hosts,
-            crate::session::Gathering {
-                context: self.context,
-                passwords: &self.options.passwords,
-                run: &self.id,
-                forks: self.options.forks,
-                deadlines: self.options.deadlines,
-                events: &aside,
-            },
-        )
-        .await;
-        for node in gathered.nodes.values() {
-            node.connection.close().await;
-        }
+        let gathered = gather(hosts, self.gathering(&aside)).await;
+        close(&gathered.nodes).await;
         gathered
     }
 
@@ -316,30 +297,13 @@ impl Run<'_> {
         let mut request = FactRequest::default();
         Authority::request(self.inventory, &mut request);
         request.present.insert(program.path(ca.as_root));
-        let gathered = crate::session::gather(
-            &[(ca, request)],
-            crate::session::Gathering {
-                context: self.context,
-                passwords: &self.options.passwords,
-                run: &self.id,
-                forks: self.options.forks,
-                deadlines: self.options.deadlines,
-                events: self.events,
-            },
-        )
-        .await;
+        let gathered = gather(&[(ca, request)], self.gathering(self.events)).await;
         World {
             missing: gathered.kinds(),
             nodes: gathered.nodes,
             facts: gathered.facts,
             plan: plan::Plan::default(),
         }
-    }
-}
-
-async fn close(world: &World) {
-    for node in world.nodes.values() {
-        node.connection.close().await;
     }
 }
 
@@ -350,16 +314,6 @@ fn read(unsealed: &Secret) -> Result<Content, String> {
         return Err(format!("it has the version {}", content.version));
     }
     Ok(content)
-}
-
-/// Something about a file of this machine.
-fn local(step: &'static str, message: String, hint: Option<&str>) -> RunError {
-    RunError::Refused {
-        host: None,
-        step,
-        message,
-        hint: hint.map(str::to_owned),
-    }
 }
 
 /// Whole or not at all, readable by its owner alone; nothing is overwritten

@@ -101,6 +101,16 @@ impl RunError {
         }
     }
 
+    /// A refusal that is about something on the controller.
+    pub(crate) fn local(step: &'static str, message: String, hint: Option<String>) -> Self {
+        Self::Refused {
+            host: None,
+            step,
+            message,
+            hint,
+        }
+    }
+
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -124,7 +124,7 @@ impl Journal {
     }
 
     /// Whether a journal could be kept; leaves none.
-    pub fn try_out(&self) -> Result<(), JournalError> {
+    pub(crate) fn try_out(&self) -> Result<(), JournalError> {
         match &self.0 {
             None => Ok(()),
             Some(inner) => {

@@ -20,14 +20,13 @@ use crate::agent::{Program, RunningAgent};
 use crate::apply::{Apply, InPlace, Materials, Outcome, issue};
 use crate::interrupt::Interrupt;
 use crate::journal::{Act, Journal};
-use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
-use base::event::{Event, Events, FailureKind, Phase, Proof, SCHEMA};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, close, gather};
+use base::event::{Event, Events, FailureKind, Phase, Proof};
 use base::secret::Secret;
 use inventory::{Host, Inventory};
 use node::SshContext;
 use node::facts::{FactRequest, NodeFacts};
 use pki::Bundle;
-use plan::host::client::context_names;
 use plan::orchestrator;
 use plan::orchestrator::plan;
 use plan::playbook::Allowed;
@@ -159,24 +158,34 @@ impl Run<'_> {
             self.stopped(&outcome, None);
         }
         let exit = self.recap(&world, &outcome, &proofs, begun);
-        // A connection that is stuck holds up no other.
-        let closing = world.nodes.values().map(|node| node.connection.close());
-        futures::future::join_all(closing).await;
+        close(&world.nodes).await;
         Ok(exit)
     }
 
     /// The first event.
     fn announce(&self) {
-        self.events.emit(Event::Run {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: self.id.clone(),
-            inventory: self.inventory.path.display().to_string(),
-            playbook: self.playbook.name.clone(),
-            hosts: self.hosts().iter().map(|host| host.name.clone()).collect(),
-            contexts: context_names(self.inventory),
-            check: self.options.check,
-        });
+        self.announce_as(&self.playbook.name, &self.hosts());
+    }
+
+    fn announce_as(&self, name: &str, hosts: &[&Host]) {
+        let Self {
+            events,
+            id,
+            inventory,
+            ..
+        } = self;
+        look::announce(events, id, inventory, name, hosts, self.options.check);
+    }
+
+    fn gathering<'a>(&'a self, events: &'a Events) -> Gathering<'a> {
+        Gathering {
+            context: self.context,
+            passwords: &self.options.passwords,
+            run: &self.id,
+            forks: self.options.forks,
+            deadlines: self.options.deadlines,
+            events,
+        }
     }
 
     /// What the CA agent is started from.
@@ -255,11 +264,7 @@ impl Run<'_> {
 
     /// Every host that some play runs on, and the CA, in the inventory's order.
     fn hosts(&self) -> Vec<&Host> {
-        self.inventory
-            .hosts
-            .iter()
-            .filter(|host| host.is_ca || self.playbook.plays.iter().any(|play| play.includes(host)))
-            .collect()
+        look::hosts(self.inventory, self.playbook)
     }
 
     fn request(&self, host: &Host, program: &Program) -> FactRequest {
@@ -282,15 +287,7 @@ impl Run<'_> {
         let (fresh, again): (Vec<_>, Vec<_>) = wanted
             .into_iter()
             .partition(|(host, _)| !known.contains_key(&host.name));
-        let how = Gathering {
-            context: self.context,
-            passwords: &self.options.passwords,
-            run: &self.id,
-            forks: self.options.forks,
-            deadlines: self.options.deadlines,
-            events: self.events,
-        };
-        let gathered = gather(&fresh, how).await;
+        let gathered = gather(&fresh, self.gathering(self.events)).await;
         let mut missing = gathered.kinds();
         let Gathered {
             mut nodes,

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::{Run, RunError, World, holder};
 use crate::agent::{Program, RunningAgent, StartError};
-use base::event::{FailureKind, Phase};
+use base::event::Phase;
 use inventory::ConnectionKind;
 use node::facts::NodeFacts;
 use pki::{PROTOCOL, Request, Response};
@@ -37,14 +37,9 @@ impl Run<'_> {
         first: Option<Request>,
     ) -> Result<RunningAgent, RunError> {
         let ca = self.inventory.ca();
-        let (Some(node), Some(facts)) = (world.nodes.get(&ca.name), world.facts.get(&ca.name))
-        else {
-            let kind = world.missing.get(&ca.name).copied();
-            return Err(RunError::NoAuthority {
-                host: ca.name.clone(),
-                kind: kind.unwrap_or(FailureKind::Unreachable),
-            });
-        };
+        let facts = self.ca_facts(world)?;
+        let node = world.nodes.get(&ca.name);
+        let node = node.ok_or_else(|| self.no_authority(world))?;
         // A passphrase is asked for next, and judged.
         crate::passphrase::prepare();
         let is_local = ca.connection.kind == ConnectionKind::Local;
@@ -55,32 +50,25 @@ impl Run<'_> {
         if let Some(first) = first {
             self.call(&mut agent, first).await?;
         }
-        let hello = agent
-            .client
-            .call(Request::Hello {
-                protocol: PROTOCOL,
-                directory: facts.expand(&ca.settings.ca_dir).into(),
-                holder: self.id.clone(),
-                wait_seconds: self.options.wait_seconds,
-            })
-            .await;
-        match hello {
-            Ok(Response::Held { holder, since }) => Err(RunError::Locked(holder::said(
+        let hello = Request::Hello {
+            protocol: PROTOCOL,
+            directory: facts.expand(&ca.settings.ca_dir).into(),
+            holder: self.id.clone(),
+            wait_seconds: self.options.wait_seconds,
+        };
+        match self.call(&mut agent, hello).await? {
+            Response::Held { holder, since } => Err(RunError::Locked(holder::said(
                 &holder,
                 since,
                 &ca.name,
                 OffsetDateTime::now_utc(),
             ))),
-            Ok(Response::Hello { version, .. }) if version != env!("CARGO_PKG_VERSION") => {
+            Response::Hello { version, .. } if version != env!("CARGO_PKG_VERSION") => {
                 Err(self.ca_error(StartError::Version(version)))
             }
-            Ok(_) => {
+            _ => {
                 self.events.waited(&ca.name, Phase::Agent, begun);
                 Ok(agent)
-            }
-            Err(error) => {
-                let error = agent.explain(error).await;
-                Err(self.ca_error(error))
             }
         }
     }

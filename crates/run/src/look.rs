@@ -38,16 +38,14 @@ impl<'a> Look<'a> {
     /// The first event; `command` is what it is called.
     pub fn announce(&self, command: &str) {
         let hosts = self.hosts();
-        self.events.emit(Event::Run {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            run: self.run.clone(),
-            inventory: self.inventory.path.display().to_string(),
-            playbook: command.to_owned(),
-            hosts: hosts.iter().map(|host| host.name.clone()).collect(),
-            contexts: context_names(self.inventory),
-            check: false,
-        });
+        announce(
+            self.events,
+            &self.run,
+            self.inventory,
+            command,
+            &hosts,
+            false,
+        );
     }
 
     /// The CA, and every host that the limit leaves.
@@ -85,6 +83,27 @@ impl<'a> Look<'a> {
         leave_out_shared(&mut gathered.facts);
         gathered
     }
+}
+
+/// The first event; `name` is what is run.
+pub(crate) fn announce(
+    events: &Events,
+    run: &str,
+    inventory: &Inventory,
+    name: &str,
+    hosts: &[&Host],
+    check: bool,
+) {
+    events.emit(Event::Run {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        run: run.to_owned(),
+        inventory: inventory.path.display().to_string(),
+        playbook: name.to_owned(),
+        hosts: hosts.iter().map(|host| host.name.clone()).collect(),
+        contexts: context_names(inventory),
+        check,
+    });
 }
 
 /// The CA, and every host that some play of the playbook runs on.

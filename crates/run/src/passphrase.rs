@@ -18,7 +18,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-pub use strength::{Strength, prepare, strength};
+pub use strength::{Strength, prepare};
+
+pub(crate) use strength::strength;
 
 use base::secret::Secret;
 
@@ -243,7 +245,10 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
 }
 
 /// The passphrase of a backup: of a file, or asked for; `new` as for [`obtain`].
-pub fn obtain_for_backup(file: Option<PathBuf>, new: bool) -> Result<Secret, PassphraseError> {
+pub(crate) fn obtain_for_backup(
+    file: Option<PathBuf>,
+    new: bool,
+) -> Result<Secret, PassphraseError> {
     let found = match file {
         Some(path) => from_file(path)?,
         None if !std::io::stdin().is_terminal() => {

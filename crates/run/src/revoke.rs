@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use super::rollover::{Pass, State};
 use super::{Exit, Run, RunError, World, consent};
 use crate::agent::RunningAgent;
-use crate::session::causes;
+use crate::session::{causes, close};
 use base::event::{Event, Failure, FailureKind};
 use inventory::names::nearest;
 use pki::{Entry, Ledger, Request, Response};
@@ -109,9 +109,7 @@ impl Run<'_> {
                 Exit::Fine if asks => Exit::ChangesNeeded,
                 exit => exit,
             };
-            for node in world.nodes.values() {
-                node.connection.close().await;
-            }
+            close(&world.nodes).await;
             return Ok(exit);
         }
         self.agreed(&world, options, rolls).await?;
@@ -218,11 +216,8 @@ impl Run<'_> {
         if options.yes {
             return Ok(());
         }
-        let refused = |message: &str, hint: &str| RunError::Refused {
-            host: None,
-            step: STEP,
-            message: message.to_owned(),
-            hint: Some(hint.to_owned()),
+        let refused = |message: &str, hint: &str| {
+            RunError::local(STEP, message.to_owned(), Some(hint.to_owned()))
         };
         if !consent::can_ask() {
             return Err(refused(
@@ -242,9 +237,7 @@ impl Run<'_> {
             Ok(true) => Ok(()),
             Err(_) if self.interrupt.is_asked() => Err(RunError::Interrupted),
             Ok(false) | Err(_) => {
-                for node in world.nodes.values() {
-                    node.connection.close().await;
-                }
+                close(&world.nodes).await;
                 Err(refused(
                     "the answer was no; nothing was changed",
                     "--check only shows it",
@@ -333,14 +326,13 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
             Some(near) => format!("did you mean {near}?"),
             None => "dtls-deploy status INVENTORY lists the certificates. What a CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca INVENTORY rejects all of it".to_owned(),
         };
-    Err(RunError::Refused {
-        host: None,
-        step: STEP,
-        message: format!(
+    Err(RunError::local(
+        STEP,
+        format!(
             "the CA has issued no valid certificate with the name or serial {name}; nothing was changed"
         ),
-        hint: Some(hint),
-    })
+        Some(hint),
+    ))
 }
 
 #[cfg(test)]
@@ -350,12 +342,7 @@ mod tests {
 
     #[test]
     fn after_a_mark_no_code_says_that_nothing_was_changed() {
-        let refused = RunError::Refused {
-            host: None,
-            step: super::STEP,
-            message: "no".to_owned(),
-            hint: None,
-        };
+        let refused = RunError::local(super::STEP, "no".to_owned(), None);
         assert_eq!(exit_after_marks(&refused), Exit::Failed);
         assert_eq!(exit_after_marks(&RunError::Interrupted), Exit::Interrupted);
         let asked = RunError::ContainersRunning {

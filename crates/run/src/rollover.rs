@@ -11,6 +11,7 @@ use super::{Exit, Run, RunError, World};
 use crate::agent::{Program, RunningAgent};
 use crate::apply::{InPlace, Outcome};
 use crate::journal::left::Left;
+use crate::session::close;
 use base::event::{Check, Event, Failure, FailureKind, Proof, Verdict};
 use base::secret::Secret;
 use inventory::{host_of, identity_of};
@@ -136,9 +137,7 @@ impl Run<'_> {
             self.events.emit(at(step, Some(self.continues())));
         }
         let exit = self.recap(&world, &state.outcome, &state.proofs, begun);
-        for node in world.nodes.values() {
-            node.connection.close().await;
-        }
+        close(&world.nodes).await;
         Ok(state.exit.unwrap_or(exit))
     }
 
@@ -159,10 +158,10 @@ impl Run<'_> {
             id: self.id.clone(),
             ..*self
         };
-        self.events.emit(Event::Warning {
-            host: Some(self.inventory.ca().name.clone()),
-            text: format!("{why}: the CA is replaced, as dtls_auto_ca_rollover asks for"),
-        });
+        self.warn(
+            Some(&self.inventory.ca().name),
+            format!("{why}: the CA is replaced, as dtls_auto_ca_rollover asks for"),
+        );
         if self.options.check {
             world = self.unless(rolling.look(program, world.nodes)).await?;
             self.say_found(left, &world);
@@ -171,9 +170,7 @@ impl Run<'_> {
             }
             self.show(&world.plan);
             let exit = self.recap(&world, &Outcome::default(), &[], begun);
-            for node in world.nodes.values() {
-                node.connection.close().await;
-            }
+            close(&world.nodes).await;
             return Ok(exit);
         }
         let mut agent = self.unless(self.lock(&world, program)).await??;

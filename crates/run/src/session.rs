@@ -42,6 +42,12 @@ impl Default for Deadlines {
 const MAX_OUTPUT: usize = 32 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Ends every connection; one that is stuck holds up no other.
+pub async fn close(nodes: &BTreeMap<String, Arc<Node>>) {
+    let closing = nodes.values().map(|node| node.connection.close());
+    futures::future::join_all(closing).await;
+}
+
 /// A connected node.
 #[derive(Debug)]
 pub struct Node {
@@ -259,7 +265,7 @@ impl NodeError {
     /// During a change: its script runs to its end on the node, whether
     /// anyone listens or not.
     #[must_use]
-    pub fn failure_in_change(&self, host: &str, step: &str) -> Failure {
+    pub(crate) fn failure_in_change(&self, host: &str, step: &str) -> Failure {
         let message = match self {
             Self::Connection(ConnectionError::Timeout { .. }) => {
                 "the change was begun and did not end in time; its outcome is not known"

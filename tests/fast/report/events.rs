@@ -119,14 +119,7 @@ pub fn recap(host: &str, changed: usize, proved: usize) -> HostRecap {
         host: host.to_owned(),
         changed,
         proved,
-        not_proved: 0,
-        failed: 0,
-        not_done: 0,
-        skipped: 0,
-        unreachable: false,
-        restarts: 0,
-        away_milliseconds: 0,
-        still_away: false,
+        ..HostRecap::default()
     }
 }
 

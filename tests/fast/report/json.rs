@@ -208,11 +208,8 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
                 not_proved: 1,
                 failed: 1,
                 not_done: 1,
-                skipped: 0,
                 unreachable: true,
-                restarts: 0,
-                away_milliseconds: 0,
-                still_away: false,
+                ..HostRecap::default()
             }],
             milliseconds: 1,
         },

@@ -8,7 +8,6 @@ pub struct Finding {
     pub severity: Severity,
     pub host: String,
     pub topic: Topic,
-    /// What was seen.
     pub seen: String,
     /// What to do about it.
     pub advice: String,

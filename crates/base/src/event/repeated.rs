@@ -40,7 +40,6 @@ impl Repeated {
         format!("{path}{}", self.words().0)
     }
 
-    /// Whether a reason is one of these.
     #[must_use]
     pub fn is(self, reason: &str) -> bool {
         reason.ends_with(self.words().0)

@@ -83,7 +83,6 @@ impl Sources {
 }
 
 impl Sources {
-    /// A message without the secrets.
     pub(crate) fn without_secrets(&self, message: String) -> String {
         self.secrets.iter().fold(message, |message, secret| {
             if message.contains(secret.as_str()) {

@@ -20,7 +20,6 @@ pub struct Away {
 }
 
 impl Away {
-    /// Adds others.
     pub fn add(&mut self, other: Self) {
         self.restarts += other.restarts;
         self.milliseconds += other.milliseconds;

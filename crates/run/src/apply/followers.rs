@@ -17,7 +17,6 @@ enum State {
 
 /// One client's batches that are due at one time.
 pub(super) struct Due {
-    /// The play they are from.
     pub play: usize,
     pub planned: PlannedHost,
     /// The number of the first of its transactions.

@@ -61,7 +61,7 @@ impl InPlace {
 
     /// Whether all that was planned for it is done, as far as its plays have begun.
     #[must_use]
-    pub fn has_changed(&self, host: &str) -> bool {
+    pub(crate) fn has_changed(&self, host: &str) -> bool {
         let hosts = self.hosts();
         hosts.changed.contains(host) && !hosts.left.contains(host)
     }
@@ -94,7 +94,7 @@ impl InPlace {
 
     /// Whether it has, and has not gone back since.
     #[must_use]
-    pub fn has_restarted(&self, host: &str) -> bool {
+    pub(crate) fn has_restarted(&self, host: &str) -> bool {
         self.hosts().restarted.contains(host)
     }
 
@@ -115,7 +115,7 @@ impl InPlace {
 
     /// Whether what was seen since does not hold any more.
     #[must_use]
-    pub fn is_withdrawn(&self) -> bool {
+    pub(crate) fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Ordering::SeqCst)
     }
 

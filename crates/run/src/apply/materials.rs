@@ -62,7 +62,7 @@ impl Materials {
     /// holder is called: of a client that this run issues one to, or one issued for nothing
     /// else. None where the CA's key was not needed, and once that one is about to expire.
     #[must_use]
-    pub fn client_of(
+    pub(crate) fn client_of(
         &self,
         authorities: &[Certificate],
         now: OffsetDateTime,

@@ -30,7 +30,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Adds what another plan of the same run has done.
-    pub fn absorb(&mut self, later: Self) {
+    pub(crate) fn absorb(&mut self, later: Self) {
         for (host, count) in later.changed {
             *self.changed.entry(host).or_default() += count;
         }

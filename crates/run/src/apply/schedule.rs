@@ -47,7 +47,7 @@ pub fn max_fail_percentage(play: Option<&Play>, inventory: &Inventory) -> u8 {
 /// Whether so many failures in a batch end the run's changes. Strictly more
 /// than the percentage, as in Ansible.
 #[must_use]
-pub fn is_too_many(failed: usize, of: usize, max_fail_percentage: u8) -> bool {
+pub(crate) fn is_too_many(failed: usize, of: usize, max_fail_percentage: u8) -> bool {
     failed.saturating_mul(100) > of.saturating_mul(max_fail_percentage.into())
 }
 
@@ -56,7 +56,7 @@ pub fn is_too_many(failed: usize, of: usize, max_fail_percentage: u8) -> bool {
 /// accepting it, and it goes on accepting them. An account on one client must not be able to
 /// stop the renewal of every daemon.
 #[must_use]
-pub fn holds_back(host: &Host, planned: &PlannedHost, facts: &NodeFacts) -> bool {
+pub(crate) fn holds_back(host: &Host, planned: &PlannedHost, facts: &NodeFacts) -> bool {
     if host.is_ca || host.is_daemon || !host.is_client {
         return true;
     }

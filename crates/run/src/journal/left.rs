@@ -30,7 +30,7 @@ pub struct Left {
 /// The runs that have left something behind, the oldest first. What cannot be
 /// read is passed over: a journal is a help, and not what a run works from.
 #[must_use]
-pub fn left_behind(directory: &Path, inventory: &Path) -> Vec<Left> {
+pub(crate) fn left_behind(directory: &Path, inventory: &Path) -> Vec<Left> {
     let inventory = inventory.canonicalize();
     let Ok(inventory) = inventory else {
         return Vec::new();

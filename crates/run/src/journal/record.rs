@@ -178,7 +178,7 @@ impl Record {
 
     /// Acts that were begun and did not come to an end.
     #[must_use]
-    pub fn open_acts(&self) -> Vec<OpenAct> {
+    pub(crate) fn open_acts(&self) -> Vec<OpenAct> {
         let mut open: Vec<OpenAct> = Vec::new();
         for event in self.all() {
             match event {
@@ -201,7 +201,6 @@ impl Record {
         open
     }
 
-    /// How it ended.
     #[must_use]
     pub fn ending(&self) -> Ending {
         if self.is_at_work {
@@ -330,15 +329,7 @@ mod tests {
             hosts: vec![HostRecap {
                 host: host.to_owned(),
                 changed: 1,
-                proved: 0,
-                not_proved: 0,
-                failed: 0,
-                not_done: 0,
-                skipped: 0,
-                unreachable: false,
-                restarts: 0,
-                away_milliseconds: 0,
-                still_away: false,
+                ..HostRecap::default()
             }],
             milliseconds: 1,
         }

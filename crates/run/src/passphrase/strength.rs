@@ -29,7 +29,7 @@ pub fn prepare() {
 
 /// Judges it.
 #[must_use]
-pub fn strength(passphrase: &Secret) -> Strength {
+pub(crate) fn strength(passphrase: &Secret) -> Strength {
     let text = zeroize::Zeroizing::new(
         String::from_utf8_lossy(passphrase.expose())
             .chars()

@@ -278,15 +278,9 @@ mod tests {
         HostRecap {
             host: name.to_owned(),
             changed: 1,
-            proved: 0,
-            not_proved: 0,
-            failed: 0,
-            not_done: 0,
-            skipped: 0,
-            unreachable: false,
             restarts,
             away_milliseconds,
-            still_away: false,
+            ..HostRecap::default()
         }
     }
 

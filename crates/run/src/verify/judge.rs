@@ -7,7 +7,7 @@ use pki::{Certificate, subject_text};
 
 /// The CAs whose certificates a daemon asks its callers for.
 #[must_use]
-pub fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
+pub(crate) fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
     match mode {
         DaemonMode::TlsVerify => trusted,
         DaemonMode::Tls => &[],
@@ -28,7 +28,7 @@ pub fn foreign_authorities(shown: &Shown, authorities: &[Certificate]) -> Option
 
 /// Compares what a daemon showed with what it should.
 #[must_use]
-pub fn judge_shown(
+pub(crate) fn judge_shown(
     shown: &Shown,
     served: Option<&[u8]>,
     authorities: &[Certificate],

@@ -17,7 +17,8 @@ mod selection;
 
 pub use closed::closed;
 pub use daemon::local_socket;
-pub use judge::{asked_for, foreign_authorities, judge_shown};
+pub use judge::foreign_authorities;
+pub(crate) use judge::{asked_for, judge_shown};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

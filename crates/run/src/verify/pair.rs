@@ -27,7 +27,7 @@ pub enum Fit {
 }
 
 /// Asks the node's own openssl.
-pub async fn compared(node: &Node, privileged: bool, paths: &TlsPaths) -> Fit {
+pub(crate) async fn compared(node: &Node, privileged: bool, paths: &TlsPaths) -> Fit {
     let mut script = Script::default();
     script.call("fact_pair", &[&paths.certificate, &paths.key]);
     match tool_record(node, privileged, &script, "pair").await {

@@ -121,7 +121,7 @@ impl Identity {
     }
 
     /// A certificate and the PEM text of its key.
-    pub fn with_key(certificate: &Certificate, key: &Secret) -> Result<Self, ProbeError> {
+    pub(crate) fn with_key(certificate: &Certificate, key: &Secret) -> Result<Self, ProbeError> {
         let key = PrivateKeyDer::from_pem_slice(key.expose()).map_err(|_| ProbeError::Key)?;
         Self::of(certificate.der().to_vec(), &key)
     }
@@ -402,7 +402,7 @@ fn alert_name(alert: AlertDescription) -> String {
 /// Whether a daemon has shown that it refuses this caller. A connection that
 /// merely breaks proves nothing.
 #[must_use]
-pub fn is_refusal(answer: &Answer) -> bool {
+pub(crate) fn is_refusal(answer: &Answer) -> bool {
     match answer {
         Answer::PlainRefused => true,
         Answer::Alert(alert) => [
