@@ -82,7 +82,10 @@ fn timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Erro
 
 fn is_log(name: &str) -> bool {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    name.ends_with(".jsonl") && !name.starts_with(['.', '-']) && name.chars().all(is_plain)
+    let has_ending = Path::new(name)
+        .extension()
+        .is_some_and(|ending| ending == "jsonl");
+    has_ending && !name.starts_with(['.', '-']) && name.chars().all(is_plain)
 }
 
 /// The words with the defaults of their inventory's directory, for what they do not say
