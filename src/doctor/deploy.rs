@@ -16,7 +16,7 @@ use plan::host::leaf::location as leaf_location;
 use plan::orchestrator::About;
 use plan::playbook::Word;
 use plan::{
-    Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, deploy_to,
+    Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, deploy_or_drop,
     lost_since, readable_by_others,
 };
 
@@ -111,7 +111,7 @@ fn undeployed(world: &World<'_>, host: &Host) -> (String, String) {
     match delivered.next() {
         Some(entry) => (
             format!("nothing is deployed there any more: {}", lost_since(entry)),
-            format!("deploy it again: {}", deploy_to(&host.name)),
+            deploy_or_drop(&host.name),
         ),
         None => (
             "nothing is deployed there yet".to_owned(),

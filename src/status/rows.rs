@@ -14,13 +14,14 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, AuthorityProblem, PairFault, Renewal, Rollover, UnderWay, asked_renewal,
-    authority_warning, deploy_to, leaves_of, left_keys, look_at_leaf, lost_since, renewal,
-    request_leaf, revoked_reason,
+    Authority, AuthorityProblem, Renewal, Rollover, UnderWay, asked_renewal, authority_warning,
+    deploy_or_drop, is_undeployed, leaves_of, left_keys, look_at_leaf, lost_since, renewal,
+    request_leaf, request_undeployed, revoked_reason,
 };
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+    request_undeployed(host, request);
     for (holder, role) in leaves(host) {
         request_leaf(holder, role, request);
     }
@@ -275,9 +276,13 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         let text = format!("its key is {}'s, and {owner} cannot use it", key.owner);
         faults.broken.push(text);
     }
-    let lost = world.authority.ledger.delivered(&host.holder(), role);
-    let lost = lost.filter(|_| looked.broken == [PairFault::Absent]);
-    faults.drift.extend(lost.map(lost_since));
+    let is_undeployed = is_undeployed(host, role, facts);
+    if is_undeployed {
+        faults.broken.clear();
+        let lost = world.authority.ledger.delivered(&host.holder(), role);
+        let lost = lost.map_or_else(String::new, |entry| format!(": {}", lost_since(entry)));
+        faults.drift = vec![format!("nothing is deployed there{lost}")];
+    }
     if certificate.is_some() {
         faults.drift.extend(bundle(
             facts,
@@ -285,9 +290,10 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
             &world.authority,
         ));
     }
-    let renewal = match lost {
-        Some(_) => Renewal::Due(format!("deploy it again: {}", deploy_to(&host.name))),
-        None => age(world, host, role, certificate),
+    let renewal = if is_undeployed {
+        Renewal::Due(deploy_or_drop(&host.name))
+    } else {
+        age(world, host, role, certificate)
     };
     let Judged { state, drift, due } = judge(certificate, faults, renewal, world.now);
     CertificateStatus {

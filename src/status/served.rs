@@ -71,6 +71,9 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         Ok((answer, shown)) => fill(world, daemon, &authorities, &answer, &shown, &mut row),
         Err(error) => {
             row.state = match &error {
+                Unreached::Dial(DialError::Refused { .. }) if is_undeployed(world, daemon) => {
+                    CertificateState::Due
+                }
                 Unreached::Dial(DialError::Refused { .. }) => CertificateState::Broken,
                 // Nothing is known of the daemon.
                 Unreached::Dial(_) | Unreached::Probe(_) | Unreached::NoAuthority => {
@@ -81,6 +84,11 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         }
     }
     Some(row)
+}
+
+fn is_undeployed(world: &World<'_>, daemon: &Host) -> bool {
+    let facts = world.facts.get(&daemon.name);
+    facts.is_some_and(|facts| plan::is_undeployed(daemon, Role::Daemon, facts))
 }
 
 /// The CA, and the one that is to follow it; where none is known, what the daemon's own node has

@@ -5,7 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AuthorityProblem, Planner, Refusal, leaves_of};
+use crate::host::daemon_json::PATH;
 use crate::host::leaf::location as leaf_location;
+use crate::launch::serves_tls;
+use inventory::Host;
+use node::facts::{FactRequest, NodeFacts};
 use pki::{Certificate, Entry, Role, Subject};
 
 /// Of a host that has no certificate now: that one was delivered to it.
@@ -16,6 +20,33 @@ pub fn lost_since(entry: &Entry) -> String {
         entry.role,
         entry.serial,
         entry.issued_at.date()
+    )
+}
+
+/// Whether nothing of a deployment is on a host: `remove` has run, or there never was one. A
+/// daemon that would speak TLS without its files is broken.
+#[must_use]
+pub fn is_undeployed(host: &Host, role: Role, facts: &NodeFacts) -> bool {
+    let (directory, files) = leaf_location(host, role);
+    let mut files = [files.ca, files.cert, files.key].into_iter();
+    let is_there = |name: String| facts.regular(&format!("{directory}/{name}")).is_some();
+    !files.any(is_there) && (role == Role::Client || !serves_tls(host, facts))
+}
+
+/// What [`is_undeployed`] has to know of a daemon besides its certificate.
+pub fn request_undeployed(host: &Host, request: &mut FactRequest) {
+    if host.is_daemon {
+        request.unit = Some(host.settings.unit.clone());
+        request.content.insert(PATH.to_owned());
+    }
+}
+
+/// What to do about a host without a deployment.
+#[must_use]
+pub fn deploy_or_drop(host: &str) -> String {
+    format!(
+        "deploy to it: {}; or take the host out of the inventory",
+        deploy_to(host)
     )
 }
 

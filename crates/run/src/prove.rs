@@ -9,14 +9,14 @@ use super::{Run, World};
 use crate::agent::Program;
 use crate::apply::{InPlace, Materials};
 use crate::verify::{Expectations, verify};
-use base::event::{Event, Events, Proof};
-use inventory::Host;
+use base::event::{Check, Event, Events, Proof, Verdict};
+use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 use plan::host::daemon_json;
 use plan::host::leaf::location as leaf_location;
 use plan::playbook::after;
-use plan::{Action, Authority};
+use plan::{Action, Authority, is_undeployed};
 
 impl Run<'_> {
     /// The proof, where the plan has one; up to an interruption, if one comes.
@@ -107,6 +107,20 @@ impl Run<'_> {
                 }
             }
         }
+        for host in undeployed(world, &about, &left, &expectations) {
+            let proof = Proof {
+                from: host.clone(),
+                to: host.clone(),
+                check: Check::Served,
+                verdict: Verdict::NotProved,
+                seen: "nothing is deployed there".to_owned(),
+            };
+            events.emit(Event::Proof(proof.clone()));
+            proofs.push(proof);
+            for daemon in &mut about.to_mut().hosts {
+                daemon.is_daemon &= daemon.name != host;
+            }
+        }
         verify(&world.nodes, &about, &expectations, events, proofs).await;
     }
 
@@ -144,6 +158,24 @@ impl Run<'_> {
         self.look_at_certificates(world, &mut facts).await;
         facts
     }
+}
+
+/// Daemons on which nothing is, and nothing was to be.
+fn undeployed(
+    world: &World,
+    about: &Inventory,
+    left: &BTreeMap<String, NodeFacts>,
+    expectations: &Expectations,
+) -> Vec<String> {
+    let is_known = |daemon: &&Host| {
+        left.contains_key(&daemon.name) || expectations.served.contains_key(&daemon.name)
+    };
+    let daemons = about.daemons().filter(|daemon| !is_known(daemon));
+    let undeployed = daemons.filter(|daemon| {
+        let facts = world.facts.get(&daemon.name);
+        facts.is_some_and(|facts| is_undeployed(daemon, Role::Daemon, facts))
+    });
+    undeployed.map(|daemon| daemon.name.clone()).collect()
 }
 
 /// Whether a change of this daemon was to be made and was not.

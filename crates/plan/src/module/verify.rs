@@ -3,7 +3,7 @@
 use super::shared::{Module, holders};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
-use crate::{Change, Planner, Refusal};
+use crate::{Change, Planner, Refusal, request_undeployed};
 use inventory::{Host, Inventory};
 use node::facts::FactRequest;
 use pki::Role;
@@ -13,6 +13,7 @@ pub struct Verify;
 
 impl Module for Verify {
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        request_undeployed(host, request);
         for role in [Role::Client, Role::Daemon] {
             for holder in holders(host, role) {
                 let (directory, files) = leaf_location(holder, role);

@@ -20,6 +20,7 @@ const LIMITED: usize = 20;
 pub(super) struct Heard {
     inventory: String,
     check: bool,
+    playbook: String,
     /// Hosts of the run.
     hosts: usize,
     planned: usize,
@@ -49,10 +50,12 @@ impl Heard {
                 inventory,
                 check,
                 hosts,
+                playbook,
                 ..
             } => {
                 inventory.clone_into(&mut self.inventory);
                 self.check = *check;
+                playbook.clone_into(&mut self.playbook);
                 self.hosts = hosts.len();
             }
             Event::Plan { changes, .. } => self.planned += changes.len(),
@@ -236,7 +239,7 @@ impl Heard {
             .map(|proof| proof.to.as_str());
         about.extend(of_daemons);
         if about.is_empty() {
-            return Vec::new();
+            return self.after_remove();
         }
         let are_away = worst.is_some() && self.failures.iter().all(|one| is_away(one.kind));
         let command = if are_away { "check-access" } else { "doctor" };
@@ -246,10 +249,29 @@ impl Heard {
         } else {
             String::new()
         };
-        let inventory = shlex::try_quote(&self.inventory)
-            .map_or_else(|_| shell::quote(&self.inventory), Into::into);
-        vec![format!("dtls-deploy {command} {inventory}{limit}")]
+        vec![format!("{}{limit}", command_for(command, &self.inventory))]
     }
+}
+
+impl Heard {
+    /// As long as they are in the inventory, hosts without a deployment are reported.
+    fn after_remove(&self) -> Vec<String> {
+        if self.playbook != "remove" || self.check || self.interrupted {
+            return Vec::new();
+        }
+        let inventory = &self.inventory;
+        let deploy = command_for("deploy", inventory);
+        vec![format!(
+            "take the hosts out of {inventory}, or deploy to them again: {deploy}"
+        )]
+    }
+}
+
+/// A command about this inventory that can be pasted.
+fn command_for(command: &str, inventory: &str) -> String {
+    let inventory =
+        shlex::try_quote(inventory).map_or_else(|_| shell::quote(inventory), Into::into);
+    format!("dtls-deploy {command} {inventory}")
 }
 
 /// Checks by their verdicts.
