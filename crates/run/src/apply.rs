@@ -116,7 +116,7 @@ impl Apply<'_> {
             self.events.emit(Event::Warning {
                 host: None,
                 text: format!(
-                    "not checked before the restart was kept: that a client's certificate is accepted by {}; this run did not open the CA's key, and had no certificate to show",
+                    "the restart of {} was kept before a client's certificate was tried: this run did not open the CA's key. The checks try the clients' own",
                     unshown.join(", ")
                 ),
             });
