@@ -85,8 +85,9 @@ pub(super) fn understood(
     environment: Option<OsString>,
     is_file: &dyn Fn(&Path) -> bool,
 ) -> Result<Vec<OsString>, WordsError> {
-    let sorted = sorted(command, words);
+    let sorted = sorted(words, &|option| takes_value_anywhere(command, option));
     let (path, inner) = sorted.command(command, words, is_file)?;
+    let sorted = self::sorted(words, &|option| takes_value(inner, option));
     let takes = inner.get_positionals().next();
     let takes = takes.is_some_and(|argument| argument.get_id() == "inventory");
     let inventory = match sorted.inventories.as_slice() {
@@ -131,7 +132,7 @@ pub(super) fn understood(
 }
 
 impl Sorted {
-    /// Whether the inventory is the first of the words, and no word is too many.
+    /// Whether the inventory is the first of the command's words, and no word is too many.
     fn in_order(
         &self,
         path: &[usize],
@@ -242,8 +243,8 @@ fn nearest(command: &Command, word: &str) -> Option<String> {
         .map(|(_, known)| known.get_name().to_owned())
 }
 
-/// Tells options, their values and other words apart, whatever the command is.
-fn sorted(command: &Command, words: &[OsString]) -> Sorted {
+/// Tells options, their values and other words apart.
+fn sorted(words: &[OsString], takes_value: &dyn Fn(&str) -> bool) -> Sorted {
     let mut sorted = Sorted {
         positional: Vec::new(),
         inventories: Vec::new(),
@@ -275,7 +276,7 @@ fn sorted(command: &Command, words: &[OsString]) -> Sorted {
                 .push((vec![place], OsStr::new(value).to_owned()));
         } else if ["-h", "--help", "-V", "--version"].contains(&text) {
             sorted.asks = true;
-        } else if takes_value(command, text) {
+        } else if takes_value(text) {
             place += 1;
         }
         place += 1;
@@ -283,9 +284,9 @@ fn sorted(command: &Command, words: &[OsString]) -> Sorted {
     sorted
 }
 
-/// Whether the word after this option is its value.
+/// Whether the word after this option of a command is its value.
 fn takes_value(command: &Command, option: &str) -> bool {
-    let here = command.get_arguments().any(|argument| {
+    command.get_arguments().any(|argument| {
         let is_it = if let Some(long) = option.strip_prefix("--") {
             let aliases = argument.get_all_aliases().unwrap_or_default();
             argument.get_long() == Some(long) || aliases.contains(&long)
@@ -294,10 +295,13 @@ fn takes_value(command: &Command, option: &str) -> bool {
             argument.get_short() == option.chars().last()
         };
         is_it && argument.get_action().takes_values()
-    });
-    here || command
-        .get_subcommands()
-        .any(|inner| takes_value(inner, option))
+    })
+}
+
+/// The same where the command is not known yet: of any of them.
+fn takes_value_anywhere(program: &Command, option: &str) -> bool {
+    let mut inner = program.get_subcommands();
+    takes_value(program, option) || inner.any(|inner| takes_value_anywhere(inner, option))
 }
 
 #[cfg(test)]
@@ -381,7 +385,14 @@ mod tests {
         ] {
             assert_eq!(of(line, None).unwrap_err().to_string(), said, "{line}");
         }
-        for line in ["revoke i.yaml own.yaml", "i.yaml own.yaml", "revoke a b"] {
+        for line in [
+            "revoke i.yaml own.yaml",
+            "i.yaml own.yaml",
+            "revoke a b",
+            // `init --ca` takes a value.
+            "rotate i.yaml --ca -e a=b",
+            "rotate --ca -e a=b i.yaml",
+        ] {
             assert_eq!(of(line, None).as_deref(), Ok(line));
         }
     }
@@ -397,6 +408,7 @@ mod tests {
             ("revoke laptop", "revoke n.yaml laptop"),
             ("history", "history"),
             ("rotate --help", "rotate --help"),
+            ("rotate --ca -e a=b", "rotate n.yaml --ca -e a=b"),
             ("", ""),
             ("--check", "--check"),
         ] {
