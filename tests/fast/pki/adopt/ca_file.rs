@@ -91,9 +91,8 @@ fn comments_other_blocks_and_repetitions_stay_where_they_are() {
         path,
         &format!(
             "{KEY}{CERTIFICATE}cp ca.pem plain
-            openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -out other.pem -days 90 -subj /CN=other 2>/dev/null
-            {{ echo '# secret: hunter2'; openssl x509 -in plain -text; openssl genpkey -genparam -algorithm EC -pkeyopt ec_paramgen_curve:P-256; cat plain other.pem other.pem; }} >ca.pem
-            cat plain other.pem >wanted"
+            {{ echo '# secret: hunter2'; openssl x509 -in plain -text; openssl genpkey -genparam -algorithm EC -pkeyopt ec_paramgen_curve:P-256; cat plain plain; }} >ca.pem
+            cp plain wanted"
         ),
     );
     let wanted = fs::read_to_string(path.join("wanted")).unwrap();
@@ -131,6 +130,21 @@ fn comments_other_blocks_and_repetitions_stay_where_they_are() {
         fs::read(there.path().join("ca.pem")).unwrap(),
         wanted.as_bytes()
     );
+}
+
+/// dockerd would accept clients of each CA in the file.
+#[test]
+fn a_ca_file_with_another_ca_is_not_adopted() {
+    let directory = directory();
+    let path = directory.path();
+    shell(
+        path,
+        &format!(
+            "{KEY}{CERTIFICATE}openssl req -x509 -newkey rsa:2048 -nodes -keyout /dev/null -days 90 -subj /CN=other 2>/dev/null >>ca.pem"
+        ),
+    );
+    let refusal = adopt(&mut agent(path)).unwrap_err();
+    assert!(refusal.contains("CN=other"), "{refusal}");
 }
 
 /// Backups of earlier versions may hold one.
