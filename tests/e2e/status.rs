@@ -211,10 +211,10 @@ fn fine_due_and_in_every_form() {
 fn what_is_wrong_is_told_apart() {
     let lab = Lab::fresh();
     let inventory = lab.inventory("");
-    // Nothing is deployed yet.
+    // Nothing is deployed yet, and there is no CA.
     let rows = status(&lab, &inventory, 6);
     assert_eq!(find(&rows, "node2", "disk")["state"], "broken");
-    assert!(drift(find(&rows, "node1", "disk")).contains("none present"));
+    assert!(drift(find(&rows, "node1", "disk")).contains("nothing is deployed there"));
 
     lab.deploy(&[&inventory]);
     status(&lab, &inventory, 0);
