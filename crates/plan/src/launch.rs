@@ -21,7 +21,7 @@ use node::facts::NodeFacts;
 use node::transaction::RunningChanges;
 use node::validation::{Launch, Starts, TlsFile, Validation};
 
-/// What dockerd shall be asked; nothing where its command line cannot be told.
+/// What dockerd will be asked. None if its command line is not known.
 ///
 /// # Errors
 /// When dockerd would not start with both the flags and daemon.json.

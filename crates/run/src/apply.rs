@@ -116,7 +116,7 @@ impl Apply<'_> {
             self.events.emit(Event::Warning {
                 host: None,
                 text: format!(
-                    "the restart of {} was kept before a client's certificate was tried: this run did not open the CA's key. The checks try the clients' own",
+                    "{} restarted without a test connection, because this run did not open the CA's key; the checks use the clients' own certificates",
                     unshown.join(", ")
                 ),
             });

@@ -24,7 +24,7 @@ pub struct Claims {
     /// Clients that would be asked what a restarted daemon serves, where the sshd of each of
     /// them forwards no connections to it; set by the code that has tried.
     pub unheard: Vec<String>,
-    /// Why dockerd would not start with what is planned; set by whoever has asked it.
+    /// Why dockerd would not start with what is planned; set by the caller that asked it.
     pub rejected: Option<String>,
 }
 
