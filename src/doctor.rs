@@ -28,7 +28,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use base::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
-use findings::{Findings, Mending};
+use findings::{DeployFixes, Findings};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
 use pki::Role;
@@ -234,19 +234,19 @@ fn disk(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
 
 impl World<'_> {
     /// Whether a run fixes something, which is one of these changes.
-    fn mends(&self, host: &str, is_it: impl Fn(&Change) -> bool) -> Mending {
+    fn deploy_fixes(&self, host: &str, is_it: impl Fn(&Change) -> bool) -> DeployFixes {
         let is_it = |change: &Change| change.host == host && is_it(change);
         if self.examined.plan.changes().any(is_it) {
-            Mending::Now
+            DeployFixes::Now
         } else if self.examined.changes.iter().any(is_it) {
-            Mending::Later
+            DeployFixes::Later
         } else {
-            Mending::Never
+            DeployFixes::Never
         }
     }
 
-    fn mends_file(&self, host: &str, path: &str) -> Mending {
-        self.mends(
+    fn deploy_fixes_file(&self, host: &str, path: &str) -> DeployFixes {
+        self.deploy_fixes(
             host,
             |change| matches!(&change.action, Action::File(file) if file.path() == path),
         )

@@ -1,7 +1,7 @@
 //! The CA, and every certificate where it lies: expired, of another CA, with
 //! another key, without a name that is used.
 
-use super::findings::{Findings, Mending, finding};
+use super::findings::{DeployFixes, Findings, finding};
 use super::{World, keeps_record};
 use base::event::{Severity, Topic};
 use inventory::Host;
@@ -42,7 +42,7 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         );
         let advice = format!("chmod 0400 {path}; anyone who has read it needs only its passphrase");
         let found = finding(Severity::Error, Topic::Files, &ca.name, seen, advice);
-        findings.add_mended(found, world.mends_file(&ca.name, &path));
+        findings.add_with_fix(found, world.deploy_fixes_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
     }
     for key in left_keys(&world.authority, world.inventory, &world.facts, world.now) {
@@ -156,12 +156,12 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         None => format!("{role} certificate"),
     };
     let seen = format!("{whose} {path}: {}", faults.join("; "));
-    let mut mending = world.mends(&host.name, |change| {
+    let mut fix = world.deploy_fixes(&host.name, |change| {
         issues(&change.action, &host.holder(), role)
     });
     // Issued, it waits for a daemon that is not confirmed.
-    if mending == Mending::Now && world.mends_file(&host.name, &key) != Mending::Now {
-        mending = Mending::Later;
+    if fix == DeployFixes::Now && world.deploy_fixes_file(&host.name, &key) != DeployFixes::Now {
+        fix = DeployFixes::Later;
     }
     let found = finding(
         severity,
@@ -170,7 +170,7 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         seen,
         advice(&looked),
     );
-    findings.add_mended(found, mending);
+    findings.add_with_fix(found, fix);
     findings.covers(&host.name, &subject(&host.holder(), role));
 }
 

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::World;
-use super::findings::{Findings, Mending, finding};
+use super::findings::{DeployFixes, Findings, finding};
 use base::event::{Severity, Topic};
 use docker::daemon_json::{mode_of, tcp_hosts};
 use docker::tls::{self, DaemonMode};
@@ -64,7 +64,7 @@ fn json(
     let has = |flag: &str| line.iter().any(|word| word.split('=').next() == Some(flag));
     let mut say = |path: &str, seen: &str, advice: &str| {
         let found = finding(Severity::Error, Topic::DaemonJson, name, seen, advice);
-        findings.add_mended(found, world.mends_file(name, path));
+        findings.add_with_fix(found, world.deploy_fixes_file(name, path));
         findings.covers(name, path);
     };
     // What the file says is fixed in the file, what flags say in our drop-in.
@@ -143,18 +143,18 @@ fn state(
         let seen = format!("{service} is {}", unit.active_state());
         let advice = facts.look_command(service);
         // A restart brings back one that was stopped. One that does not start needs other files.
-        let mending = if unit.active_state() == "failed" && !changes_files(world, name) {
-            Mending::Never
+        let fix = if unit.active_state() == "failed" && !changes_files(world, name) {
+            DeployFixes::Never
         } else {
-            world.mends(name, is_restart)
+            world.deploy_fixes(name, is_restart)
         };
-        findings.add_mended(finding(severity, Topic::Unit, name, seen, advice), mending);
+        findings.add_with_fix(finding(severity, Topic::Unit, name, seen, advice), fix);
         findings.covers(name, service);
     } else if unit.needs_reload() {
         let seen = format!("the files of {service} have changed, and systemd has not read them");
         let advice = "systemctl daemon-reload: they count at the next restart";
         let found = finding(Severity::Warning, Topic::Unit, name, seen, advice);
-        findings.add_mended(found, world.mends(name, is_restart));
+        findings.add_with_fix(found, world.deploy_fixes(name, is_restart));
         findings.covers(name, service);
     } else {
         findings.fine(name, Topic::Unit, format!("{service} runs"));

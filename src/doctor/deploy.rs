@@ -86,9 +86,9 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
             if count > 0 {
                 let (seen, advice) = undeployed(world, host);
                 let seen = format!("{seen}; changes to be made: {count}");
-                findings.add_mended(
+                findings.add_with_fix(
                     finding(Severity::Note, Topic::Drift, &host.name, seen, advice),
-                    world.mends(&host.name, |change| change.host == host.name),
+                    world.deploy_fixes(&host.name, |change| change.host == host.name),
                 );
             }
             continue;
@@ -160,11 +160,11 @@ fn one(
         }
         Action::Sweep { directory, .. } => {
             let seen = format!("an interrupted run has left files in {directory}, keys perhaps");
-            let mending = world.mends(name, |other| matches!(&other.action, Action::Sweep { directory: of, .. } if of == directory));
+            let fix = world.deploy_fixes(name, |other| matches!(&other.action, Action::Sweep { directory: of, .. } if of == directory));
             let advice = "the next run removes them";
-            findings.add_mended(
+            findings.add_with_fix(
                 finding(Severity::Warning, Topic::Run, name, seen, advice),
-                mending,
+                fix,
             );
             return;
         }
@@ -182,8 +182,9 @@ fn one(
                 // Whether dockerd starts with them is checked before deploy restarts it.
                 let advice =
                     "dtls-deploy INVENTORY checks the new settings, and then restarts docker";
-                let mending = world.mends(name, |other| matches!(other.action, Action::Restart(_)));
-                findings.add_mended(
+                let fix =
+                    world.deploy_fixes(name, |other| matches!(other.action, Action::Restart(_)));
+                findings.add_with_fix(
                     finding(
                         Severity::Warning,
                         Topic::Drift,
@@ -191,7 +192,7 @@ fn one(
                         seen,
                         advice.to_owned(),
                     ),
-                    mending,
+                    fix,
                 );
             }
             return;
@@ -199,7 +200,7 @@ fn one(
         _ => return,
     };
     let path = file.path();
-    let mending = world.mends_file(name, &path);
+    let fix = world.deploy_fixes_file(name, &path);
     let of_file: Vec<String> = file.attributes.iter().map(ToString::to_string).collect();
     let content = change.reasons.iter().filter(|one| !of_file.contains(one));
     let content: Vec<&str> = content.map(String::as_str).collect();
@@ -217,7 +218,7 @@ fn one(
             (Severity::Warning, "chmod, chown")
         };
         let seen = format!("{path}: {}", of_file.join("; "));
-        findings.add_mended(finding(severity, Topic::Files, name, seen, advice), mending);
+        findings.add_with_fix(finding(severity, Topic::Files, name, seen, advice), fix);
     }
     if content.is_empty() || findings.is_covered(name, &path) || follows(world, name, file) {
         return;
@@ -230,7 +231,7 @@ fn one(
     let seen = format!("{path}: {}", content.join("; "));
     let advice =
         "the inventory or the node has changed: dtls-deploy INVENTORY --check --diff shows how";
-    findings.add_mended(finding(severity, topic, name, seen, advice), mending);
+    findings.add_with_fix(finding(severity, topic, name, seen, advice), fix);
 }
 
 /// A certificate that a run issues, where nothing is wrong with one that is there.
@@ -247,10 +248,10 @@ fn to_issue(
     }
     let seen = format!("{}: {}", subject(holder, role), change.reasons.join("; "));
     let advice = "the next deployment issues it: dtls-deploy INVENTORY";
-    let mending = world.mends(name, |change| issues(&change.action, holder, role));
-    findings.add_mended(
+    let fix = world.deploy_fixes(name, |change| issues(&change.action, holder, role));
+    findings.add_with_fix(
         finding(Severity::Note, Topic::Certificate, name, seen, advice),
-        mending,
+        fix,
     );
 }
 

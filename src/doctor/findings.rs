@@ -6,7 +6,7 @@ use base::event::{Finding, FindingCounts, Severity, Topic};
 
 /// What deploy would do about a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mending {
+pub(super) enum DeployFixes {
     /// The next one fixes it.
     Now,
     /// It would, if it did not refuse the host for another reason, or keep a client as it is
@@ -53,13 +53,13 @@ impl Findings {
     }
 
     /// One that deploy may fix.
-    pub(super) fn add_mended(&mut self, mut finding: Finding, mending: Mending) {
-        match mending {
-            Mending::Now => finding.mended_by_deploy = true,
-            Mending::Later => finding
+    pub(super) fn add_with_fix(&mut self, mut finding: Finding, fix: DeployFixes) {
+        match fix {
+            DeployFixes::Now => finding.mended_by_deploy = true,
+            DeployFixes::Later => finding
                 .advice
                 .push_str("; deploy fixes it once nothing else prevents it on this host"),
-            Mending::Never => {}
+            DeployFixes::Never => {}
         }
         self.add(finding);
     }
@@ -128,7 +128,7 @@ mod tests {
         let note = finding(Severity::Note, Topic::Clock, "a", "late", "wait");
         let error = finding(Severity::Error, Topic::Disk, "b", "full", "make room");
         findings.add(note.clone());
-        findings.add_mended(error.clone(), Mending::Now);
+        findings.add_with_fix(error.clone(), DeployFixes::Now);
         findings.add(error);
         findings.add(finding(Severity::Error, Topic::Disk, "a", "full", "-"));
         findings.fine("a", Topic::Ssh, "connected");
@@ -151,7 +151,7 @@ mod tests {
     fn what_deploy_would_do_is_said() {
         let mut findings = Findings::default();
         let one = finding(Severity::Error, Topic::Files, "a", "x", "chmod");
-        findings.add_mended(one, Mending::Later);
+        findings.add_with_fix(one, DeployFixes::Later);
         let found = &findings.sorted(&[])[0];
         assert!(!found.mended_by_deploy && found.advice.contains("once nothing else"));
     }

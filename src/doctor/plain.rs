@@ -3,7 +3,7 @@
 
 use super::World;
 use super::daemon::Settings;
-use super::findings::{Findings, Mending, finding};
+use super::findings::{DeployFixes, Findings, finding};
 use base::event::{Severity, Topic};
 use docker::tls::ConfigStyle;
 use docker::unit::{listeners, socket};
@@ -117,9 +117,9 @@ fn say(
     place: &Place,
 ) {
     let found = finding(severity, Topic::PlainTcp, &host.name, seen, advice);
-    let mending = world.mends_file(&host.name, &place.closed_in);
-    findings.add_mended(found, mending);
-    if mending != Mending::Never {
+    let fix = world.deploy_fixes_file(&host.name, &place.closed_in);
+    findings.add_with_fix(found, fix);
+    if fix != DeployFixes::Never {
         findings.covers(&host.name, &place.closed_in);
     }
 }
