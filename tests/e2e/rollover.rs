@@ -115,10 +115,8 @@ fn judge_loops(lab: &Lab, restarts: std::ops::RangeInclusive<usize>) {
                 }
                 before = *at;
             }
-            #[allow(clippy::cast_precision_loss)]
-            let rate = answers.len() as f64 / (last - first);
             println!(
-                "{client} to {daemon}: {} requests in {:.1} s, {rate:.1} a second; away {} times, {:.2} s in all; {mixed} read a set that was being switched",
+                "{client} to {daemon}: {} requests in {:.1} s; away {} times, {:.2} s in all; {mixed} read a set that was being switched",
                 answers.len(),
                 last - first,
                 outages.len(),
@@ -127,7 +125,8 @@ fn judge_loops(lab: &Lab, restarts: std::ops::RangeInclusive<usize>) {
             assert!(mixed <= 1, "{client} to {daemon}: {mixed} mixed sets");
             assert_eq!(since, None, "{client} to {daemon}: it did not come back");
             assert!(restarts.contains(&outages.len()), "{outages:?}");
-            assert!(rate * 2.0 >= 5.0, "{client}: {rate} a second to {daemon}");
+            // The loops ran beside the whole rollover.
+            assert!(answers.len() >= 20, "{client} to {daemon}: {answers:?}");
         }
     }
 }

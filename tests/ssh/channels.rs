@@ -51,7 +51,7 @@ async fn behaves(connection: &dyn Connection) {
         .await
         .expect_err("a deadline");
     assert!(matches!(error, ConnectionError::Timeout { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(3));
+    assert!(start.elapsed() < Duration::from_secs(15));
 
     for flood in ["yes", "yes >&2"] {
         let limits = Limits {
@@ -277,7 +277,7 @@ async fn a_connection_that_dies_says_so_at_once() {
         matches!(result, Err(ConnectionError::Closed { .. })),
         "{result:?}"
     );
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(15));
 }
 
 #[tokio::test(flavor = "multi_thread")]

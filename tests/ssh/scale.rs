@@ -177,7 +177,7 @@ impl Fleet {
         }
         // It ends by itself some time after its connection.
         let hangs = if dead == Some(Dead::HangingShell) {
-            "-o ForceCommand='exec sleep 12'"
+            "-o ForceCommand='exec sleep 40'"
         } else {
             ""
         };
@@ -306,7 +306,7 @@ const PLAYBOOK: &str = "
 ";
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < end, "{what}");
         std::thread::sleep(Duration::from_millis(10));
@@ -317,11 +317,12 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn of_eighty_nodes_the_dead_hold_nobody_up() {
     let fleet = Fleet::start(&DEAD);
     let begun = Instant::now();
-    let short = ["-e", "ansible_timeout=3", "--timeout", "4s"];
+    let short = ["-e", "ansible_timeout=8", "--timeout", "12s"];
     let status = fleet.deploy(&short).wait().unwrap();
     let (took, said) = (begun.elapsed(), fleet.said());
     println!("{CLIENTS} clients in {took:?}:\n{said}");
-    assert!(took < Duration::from_secs(25), "{took:?}");
+    // One after the other, the dead alone would take this long.
+    assert!(took < Duration::from_secs(2 * 8 + 3 * 12), "{took:?}");
     // Some of them were connected, and did not answer.
     assert_eq!(status.code(), Some(4), "{said}");
     for number in 1..=CLIENTS {

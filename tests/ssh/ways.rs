@@ -21,7 +21,6 @@ async fn failures_before_ssh_are_told_apart() {
     // Accepts and says nothing.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     target.port = Some(silent.local_addr().expect("an address").port());
-    let start = Instant::now();
     let error = fails(&target, &context).await;
     assert!(
         matches!(
@@ -33,7 +32,6 @@ async fn failures_before_ssh_are_told_apart() {
         ),
         "{error}"
     );
-    assert!(start.elapsed() < Duration::from_secs(3));
 
     // Greets and then hangs; the connection is not left behind.
     let stuck = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -7,7 +7,7 @@ use super::names::tidy_path;
 
 /// These, and everything below them: programs, the kernel's own, what other
 /// programs read their rights, keys and trust from.
-const TREES: [&str; 65] = [
+const TREES: [&str; 57] = [
     "/bin",
     "/boot",
     "/dev",
@@ -24,44 +24,36 @@ const TREES: [&str; 65] = [
     "/tmp",
     "/etc/NetworkManager",
     "/etc/alternatives",
-    "/etc/apparmor.d",
     "/etc/apt",
     "/etc/ca-certificates",
     "/etc/containerd",
-    "/etc/cron.d",
     "/etc/cron.daily",
     "/etc/cron.hourly",
     "/etc/cron.monthly",
     "/etc/cron.weekly",
     "/etc/dbus-1",
     "/etc/default",
-    // CAs and client certificates of registries: moby, registry/config_unix.go.
-    "/etc/docker/certs.d",
-    "/etc/init.d",
+    "/etc/dhcp",
+    // The credentials and copies of a schedule, where a controller is a node.
+    "/etc/dtls-deploy/schedule",
+    "/etc/kernel",
     "/etc/kubernetes",
-    "/etc/ld.so.conf.d",
-    "/etc/logrotate.d",
-    "/etc/modprobe.d",
     "/etc/netplan",
     "/etc/network",
-    "/etc/pam.d",
     "/etc/pki/ca-trust",
     "/etc/pki/rpm-gpg",
     "/etc/pki/tls",
     "/etc/polkit-1",
-    "/etc/profile.d",
+    "/etc/ppp",
     "/etc/security",
     "/etc/selinux",
     "/etc/skel",
     "/etc/ssh",
     "/etc/ssl/certs",
     "/etc/ssl/private",
-    "/etc/sudoers.d",
-    "/etc/sysctl.d",
     "/etc/systemd",
     "/etc/udev",
-    "/etc/update-motd.d",
-    "/etc/yum.repos.d",
+    "/etc/wireguard",
     "/var/backups",
     "/var/cache",
     "/var/lib/apt",
@@ -123,8 +115,24 @@ pub fn system_directory(directory: &str) -> Option<String> {
     if is_or_below("/var/run") {
         return Some("/var/run".to_owned());
     }
+    if let Some(dropins) = dropins(&path) {
+        return Some(dropins);
+    }
     let named = path.split('/').find(|part| OF_ACCOUNTS.contains(part));
     named.map(|name| format!("~/{name}"))
+}
+
+/// A directory below /etc whose every file some program reads, as sudo, grub and
+/// dockerd do: by convention its name ends in `.d`.
+fn dropins(path: &str) -> Option<String> {
+    let mut reached = "/etc".to_owned();
+    for part in path.strip_prefix("/etc/")?.split('/') {
+        reached = format!("{reached}/{part}");
+        if part.ends_with(".d") {
+            return Some(reached);
+        }
+    }
+    None
 }
 
 /// Without `//`, `.` and `..`; of what is a link nothing is known here.
@@ -190,6 +198,10 @@ mod tests {
             ("/etc/ssl/certs", "/etc/ssl/certs"),
             ("/etc/ssl/certs/java", "/etc/ssl/certs"),
             ("/etc/docker/certs.d/registry", "/etc/docker/certs.d"),
+            ("/etc/tmpfiles.d", "/etc/tmpfiles.d"),
+            ("/etc/rc3.d", "/etc/rc3.d"),
+            ("/etc/grub.d/x", "/etc/grub.d"),
+            ("/etc/dtls-deploy/schedule/lab", "/etc/dtls-deploy/schedule"),
             ("/etc/systemd/system/docker.service.d", "/etc/systemd"),
             ("/usr/bin", "/usr"),
             ("/usr/local/bin", "/usr"),

@@ -298,6 +298,10 @@ fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
 /// Keys lie in no directory that others may write to: they could exchange the
 /// files. Its mode is the node's own, so it is not changed but refused.
 fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
+    if let Some(path) = facts.blocked.get(&facts.expand(directory)) {
+        let text = format!("{directory} cannot be created, because {path} is not a directory");
+        return Err(Refusal::new(text).hint("name another directory, or move what is there"));
+    }
     match facts.directory(directory) {
         Some(found) if place.is_declared() && found.mode & 0o022 != 0 => {
             Err(Refusal::new(format!(

@@ -268,6 +268,12 @@ impl Machine {
         for path in &request.directories {
             let path = facts.expand(path);
             let components = self.components(&path);
+            let mut way = std::path::Path::new(&path).ancestors();
+            let obstacle = way.find(|part| self.disk.contains_key(part.to_str().unwrap()));
+            if let Some(obstacle) = obstacle {
+                let obstacle = obstacle.to_str().unwrap().to_owned();
+                facts.blocked.insert(path.clone(), obstacle);
+            }
             facts.directories.insert(path, components);
         }
         let paths = |set: &BTreeSet<String>, home: &NodeFacts| -> Vec<String> {

@@ -112,6 +112,8 @@ pub struct NodeFacts {
     pub files: BTreeMap<String, FileFact>,
     pub claims: Claims,
     pub directories: BTreeMap<String, Vec<Component>>,
+    /// Directories that cannot be made, and what is in the way: a file, for instance.
+    pub blocked: BTreeMap<String, String>,
     /// Directories in which interrupted runs have left something.
     pub leftovers: BTreeSet<String>,
     /// Runs whose change here is not settled yet.

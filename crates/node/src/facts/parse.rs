@@ -158,6 +158,7 @@ impl Parser<'_> {
             .files
             .keys()
             .chain(facts.directories.keys())
+            .chain(facts.blocked.keys())
             .chain(&facts.claims.keys)
             .chain(&facts.leftovers);
         if let Some(path) = named.into_iter().find(|path| !asked.contains(*path)) {
@@ -179,6 +180,7 @@ impl Parser<'_> {
             self.insert(&path, fact);
         }
         self.facts.claims.keys.extend(heard.claims.keys);
+        self.facts.blocked.extend(heard.blocked);
         // Of a directory root has told the way to its owner's.
         for (asked, components) in heard.directories {
             let Some(known) = self.facts.directories.get_mut(&asked) else {
@@ -220,6 +222,10 @@ impl Parser<'_> {
             ["other", path] => self.insert(path, FileFact::Other),
             ["exposed", path] => self.insert(path, FileFact::Exposed),
             ["path", asked, paths @ ..] => self.ways.walked(asked, paths),
+            ["blocked", asked, path] => {
+                let blocked = &mut self.facts.blocked;
+                blocked.insert((*asked).to_owned(), (*path).to_owned());
+            }
             ["directories", paths @ ..] => {
                 for path in paths {
                     let line = self.line()?;

@@ -204,6 +204,7 @@ impl FactRequest {
         let mut elsewhere = facts
             .directories
             .keys()
+            .chain(facts.blocked.keys())
             .chain(&facts.leftovers)
             .chain(facts.working.values().flatten())
             .filter(|directory| !directories.contains(*directory));

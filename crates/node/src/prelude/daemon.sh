@@ -6,6 +6,7 @@ validate_open() {
     validate_directory=$STATE/validate
     own_state && { [ ! -e "$validate_directory" ] || rm -rf "$validate_directory"; } && mkdir "$validate_directory" &&
         printf '%s' "$1" >"$validate_directory/daemon.json" || {
+        rm -rf "$validate_directory"
         record failed validate "cannot write in $STATE (disk full or read-only?)"
         return 1
     }
@@ -213,7 +214,7 @@ UNIT
         systemctl stop "$(armed_unit).timer" </dev/null 2>/dev/null
     systemd-run --quiet --collect --on-active="$1" --timer-property=AccuracySec=1s \
         --property=LimitCORE=0 --unit="$(armed_unit)" /bin/sh "$arm_directory/rollback.sh" timer </dev/null ||
-        fail arm "systemd-run failed: the node could not put the old files back by itself"
+        fail arm "systemd-run failed: the node could not put the old files back by itself (is the file system of /run full?)"
 }
 
 armed_unit() { printf '%s' "dtls-deploy-rollback-${RUN%%@*}-${RUN#*@}"; }

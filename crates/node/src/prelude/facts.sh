@@ -43,6 +43,7 @@ fact_path() {
         fact_path_of_root
     else
         while [ ! -d "$expanded" ]; do
+            fact_blocked "$expanded"
             expanded=${expanded%/*}
             [ -n "$expanded" ] || expanded=/
         done
@@ -51,6 +52,9 @@ fact_path() {
         fact_stages
     fi
 }
+
+# fact_blocked PATH: what is there is no directory, and the way that is asked about needs one.
+fact_blocked() { [ ! -e "$1" ] || record blocked "$fact_asked" "$1"; }
 
 # fact_path_of_root: as far as the way is root's, and the first directory that is not.
 fact_path_of_root() {
@@ -65,7 +69,10 @@ fact_path_of_root() {
         *) fact_rest= ;;
         esac
         [ -n "$fact_name" ] || continue
-        [ -d "$fact_prefix/$fact_name" ] || break
+        if [ ! -d "$fact_prefix/$fact_name" ]; then
+            fact_blocked "$fact_prefix/$fact_name"
+            break
+        fi
         fact_prefix=$fact_prefix/$fact_name
         reader_walk "$fact_prefix"
         fact_real=$reader_at

@@ -41,7 +41,7 @@ fn every_shell_reports_the_same_files() {
             "~no-such-account/key.pem".to_owned(),
         ]
         .into(),
-        directories: [at("sub/dir")].into(),
+        directories: [at("sub/dir"), at("key/below/it"), at("link/below")].into(),
         exists: [at("key"), at("dangling"), at("missing")].into(),
         names: ["localhost".to_owned()].into(),
         ports: [port].into(),
@@ -68,6 +68,11 @@ fn every_shell_reports_the_same_files() {
         assert!(!key.link && facts.regular(&at("link")).unwrap().link);
         assert_eq!(facts.account_for(&at("sub/dir")), Ok("root".to_owned()));
         assert_eq!(facts.directory(&at("sub/dir")), None);
+        let blocked = [
+            (at("key/below/it"), at("key")),
+            (at("link/below"), at("link")),
+        ];
+        assert_eq!(facts.blocked, blocked.into(), "{shell:?}");
         assert_eq!((facts.uid, facts.account.as_str()), (0, "root"));
         let exists = ["key", "dangling", "missing"].map(|name| facts.exists(&at(name)));
         assert_eq!(exists, [Ok(true), Ok(true), Ok(false)], "{shell:?}");
