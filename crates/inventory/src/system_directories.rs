@@ -128,7 +128,7 @@ fn dropins(path: &str) -> Option<String> {
     let mut reached = "/etc".to_owned();
     for part in path.strip_prefix("/etc/")?.split('/') {
         reached = format!("{reached}/{part}");
-        if part.ends_with(".d") {
+        if part.strip_suffix(".d").is_some() {
             return Some(reached);
         }
     }
