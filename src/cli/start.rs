@@ -18,7 +18,9 @@ use base::secret::Secret;
 use inventory::{self, Environment, Inventory};
 use node::SshContext;
 use plan::check_issued_names;
+use plan::host::guard;
 use plan::playbook::{Playbook, Renewals};
+use run::agent::Program;
 use run::interrupt::{self, Interrupt, Signals};
 use run::journal::Journal;
 use run::look::Look;
@@ -89,6 +91,9 @@ fn attempt(
         && let Some(directory) = run::journal::directory(|name| std::env::var_os(name))
     {
         playbook.own_runs = run::journal::record::undoable(&directory);
+    }
+    if inventory.daemons().any(|daemon| daemon.settings.guard) {
+        playbook.guard = Program::guard().map(guard::Program::new);
     }
     untrusted::refuse_templates(common, &playbook, &reports)?;
     select(common, &mut playbook, &inventory, &reports)?;

@@ -10,7 +10,7 @@ use futures::StreamExt as _;
 
 use super::World;
 use super::findings::{Findings, finding};
-use base::event::{Finding, Proof, Severity, Topic, Verdict};
+use base::event::{Check, Finding, Proof, Severity, Topic, Verdict};
 use docker::tls::DaemonMode;
 use inventory::Host;
 use node::DialError;
@@ -328,19 +328,30 @@ async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host
         let node = world.nodes.get(&client.name)?;
         Some(own_certificate(node, client, daemon, expectations).await)
     });
-    let proofs: Vec<Option<Proof>> = futures::stream::iter(proofs.collect::<Vec<_>>())
+    let proofs: Vec<Option<Vec<Proof>>> = futures::stream::iter(proofs.collect::<Vec<_>>())
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     for Proof {
         from,
         to,
+        check,
         verdict,
         seen,
-        ..
-    } in proofs.into_iter().flatten()
+    } in proofs.into_iter().flatten().flatten()
     {
         match verdict {
+            _ if check == Check::Role => {
+                if verdict == Verdict::Failed {
+                    findings.add(finding(
+                        Severity::Error,
+                        Topic::Certificate,
+                        &from,
+                        format!("{to} does not hold it to its role ({seen})"),
+                        "run deploy, which installs the guard and its policy".to_owned(),
+                    ));
+                }
+            }
             Verdict::Proved => findings.fine(
                 &from,
                 Topic::Certificate,

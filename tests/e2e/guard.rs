@@ -1,12 +1,10 @@
 //! The guard on a real dockerd: roles, revocation, and what happens to the local
 //! socket and to a revoked client while the guard is in trouble.
 
-use std::path::Path;
-
 use policy::{Role, endpoints};
 
 use crate::lab::Lab;
-use crate::revoke::inventory;
+use crate::revoke::said;
 
 const SOCKET: &str = "/run/docker/plugins/dtls-deploy-guard.sock";
 
@@ -14,65 +12,26 @@ const SOCKET: &str = "/run/docker/plugins/dtls-deploy-guard.sock";
 const CURL: &str =
     "cd ~/.docker; curl -s -m 1 --cacert ca.pem --cert cert.pem --key key.pem -w '%{http_code}\\n'";
 
-fn serial(lab: &Lab, node: &str) -> String {
-    let command = "openssl x509 -noout -serial -in ~/.docker/cert.pem | cut -d = -f 2";
-    lab.exec_as(node, "ubuntu", command)
+/// The laptop, node2, has this role on a daemon that has a guard.
+fn with_role(lab: &Lab, role: &str) -> String {
+    let text = std::fs::read_to_string(lab.inventory("dtls_guard: true")).unwrap();
+    lab.file(
+        "guarded.yaml",
+        &format!("{text}        node2: {{dtls_role: {role}}}\n"),
+    )
 }
 
-/// Replaces the policy of node3: node1 has the role `full`.
-fn write_policy(lab: &Lab, role: &str, is_revoked: bool) {
-    let (one, two) = (serial(lab, "node1"), serial(lab, "node2"));
-    let revoked = if is_revoked {
-        format!(r#"{{"serial": "{two}", "name": "laptop"}}"#)
-    } else {
-        String::new()
-    };
-    let policy = format!(
-        r#"{{"version": 1, "identities": [{{"serial": "{one}", "name": "node1", "role": "full"}}, {{"serial": "{two}", "name": "laptop", "role": "{role}"}}], "revoked": [{revoked}]}}"#
-    );
-    let command = format!(
-        "cd /etc/dtls-deploy && echo '{policy}' >guard.json.new && mv guard.json.new guard.json"
-    );
-    lab.exec("node3", &command);
+/// The daemon's process, which neither a role nor a revocation restarts.
+fn process(lab: &Lab) -> String {
+    lab.exec("node3", "systemctl show docker.service -p MainPID --value")
 }
 
-/// As docs/guard.md describes it.
-fn install(lab: &Lab) {
-    let program = Path::new(env!("CARGO_BIN_EXE_dtls-deploy")).with_file_name("dtls-deploy-guard");
-    lab.exec("node3", "mkdir -p /usr/local/libexec /etc/dtls-deploy");
-    let target = "/usr/local/libexec/dtls-deploy-guard";
-    lab.put("node3", program.to_str().unwrap(), target);
-    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/guard");
-    for entry in std::fs::read_dir(units).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        lab.put(
-            "node3",
-            path.to_str().unwrap(),
-            &format!("/etc/systemd/system/{name}"),
-        );
-    }
-    write_policy(lab, "read", false);
-    let pid = "systemctl show docker.service -p MainPID --value";
-    let before = lab.exec("node3", pid);
-    let command = format!(
-        "chmod 0755 {target}; systemctl daemon-reload
-        systemctl --quiet enable --now dtls-deploy-guard.socket dtls-deploy-guard.path
-        curl -sS --unix-socket {SOCKET} -X POST http://guard/Plugin.Activate
-        sed -i '0,/{{/s//{{\"authorization-plugins\": [\"dtls-deploy-guard\"],/' /etc/docker/daemon.json
-        systemctl kill --signal HUP --kill-who main docker.service"
-    );
-    let answer = lab.exec("node3", &command);
-    assert!(answer.contains(r#"{"Implements":["authz"]}"#), "{answer}");
-    let asked = "for i in $(seq 50); do journalctl -q -t dtls-deploy-guard DTLS_IDENTITY=local | grep -q . && exit; docker version >/dev/null; sleep 0.1; done; exit 1";
-    lab.exec("node3", asked);
-    assert_eq!(lab.exec("node3", pid), before, "docker is not restarted");
-}
+/// Whatever a guard is made of.
+const TRACES: &str = "ls -d /opt/dtls-deploy /etc/dtls-deploy-guard /etc/systemd/system/dtls-deploy-guard* /etc/systemd/system/docker.service.d/40-* /run/docker/plugins/dtls-deploy-guard.sock 2>/dev/null; systemctl list-units --all --plain --no-legend 'dtls-deploy-guard*'; grep -s authorization /etc/docker/daemon.json; true";
 
 /// One request to every endpoint with the laptop's certificate. dockerd answers 404
 /// by itself for routes that its version does not have.
 fn every_endpoint(lab: &Lab, role: Role) {
-    write_policy(lab, role.name(), false);
     let all: Vec<_> = endpoints::all().collect();
     let (directory, curl) = CURL.split_once("curl ").unwrap();
     let requests = all.iter().map(|endpoint| {
@@ -120,20 +79,41 @@ fn in_trouble(lab: &Lab, trouble: &str) {
 #[test]
 fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     let lab = Lab::fresh();
-    lab.deploy(&[&inventory(&lab, "two.yaml", true)]);
-    install(&lab);
+    let inventory = with_role(&lab, "read");
+    let run = lab.deploy(&[&inventory]);
+    assert!(
+        run.stdout.contains("read: may not change it"),
+        "{}",
+        run.stdout
+    );
+    let before = process(&lab);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
     every_endpoint(&lab, Role::Read);
+    let run = lab.deploy(&[&with_role(&lab, "logs")]);
+    assert!(run.stdout.contains("1 changed"), "{}", run.stdout);
     every_endpoint(&lab, Role::Logs);
+    let inventory = with_role(&lab, "full");
+    lab.deploy(&[&inventory]);
 
-    write_policy(&lab, "full", true);
+    let run = lab.deploy(&["revoke", &inventory, "node2", "--yes"]);
+    assert!(
+        run.stdout.contains("rejects the revoked certificate"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(process(&lab), before, "docker is not restarted");
     let ping = format!("{CURL} https://10.0.0.12:2376/_ping");
     let answer = lab.exec_as("node2", "ubuntu", &ping);
     assert!(
-        answer.contains("the certificate of laptop (serial"),
+        answer.contains("the certificate of node2 (serial"),
         "{answer}"
     );
     assert!(answer.ends_with("403"), "{answer}");
     assert_eq!(lab.exec_as("node1", "ubuntu", &ping), "OK200");
+    let status = lab.run(&["status", &inventory]);
+    assert!(!said(&status).contains("STILL ACCEPTED"), "{status:?}");
+    lab.deploy(&["verify", &inventory]);
 
     for signal in ["KILL", "STOP"] {
         let send = format!("systemctl kill --signal {signal} dtls-deploy-guard.service");
@@ -141,7 +121,7 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     }
     in_trouble(&lab, &format!("rm {SOCKET}"));
 
-    lab.exec("node3", "echo '{' >/etc/dtls-deploy/guard.json");
+    lab.exec("node3", "echo '{' >/etc/dtls-deploy-guard/policy.json");
     let answer = lab.exec_as("node2", "ubuntu", &ping);
     assert!(answer.ends_with("403"), "{answer}");
     let journal = lab.exec(
@@ -152,9 +132,55 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
         journal.contains("the last good policy stays in force"),
         "{journal}"
     );
-
     let entry = "journalctl -q -t dtls-deploy-guard -o json DTLS_REASON=revoked | tail -n 1";
     let entry = lab.exec("node3", entry);
-    assert!(entry.contains(r#""DTLS_IDENTITY":"laptop""#), "{entry}");
+    assert!(entry.contains(r#""DTLS_IDENTITY":"node2""#), "{entry}");
+
+    // A scheduled run repairs the policy; a deployment gives the host another certificate.
+    lab.deploy(&["rotate", &inventory]);
+    let answer = lab.exec_as("node2", "ubuntu", &ping);
+    assert!(answer.ends_with("403"), "{answer}");
+    lab.deploy(&[&inventory]);
+    assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
+    assert_eq!(process(&lab), before, "docker is not restarted");
+}
+
+#[test]
+fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
+    let lab = Lab::fresh();
+    let plain = lab.inventory("");
+    lab.deploy(&[&plain]);
+    let guarded = lab.inventory("dtls_guard: true");
+
+    // Where its program cannot run, nothing of it is left, and docker goes on.
+    lab.exec("node3", "mount -t tmpfs -o noexec tmpfs /opt");
+    let run = lab.run(&[&guarded]);
+    assert_eq!(run.code, 4, "{}", said(&run));
+    assert!(
+        said(&run).contains("everything is as it was"),
+        "{}",
+        said(&run)
+    );
+    lab.exec("node3", "umount /opt");
+    assert_eq!(lab.exec("node3", TRACES), "");
+    lab.deploy(&["verify", &plain]);
+
+    lab.deploy(&[&guarded]);
+    assert!(lab.exec("node3", TRACES).contains("authorization-plugins"));
+    lab.deploy(&["rollback", &guarded]);
+    assert_eq!(lab.exec("node3", TRACES), "");
+    lab.deploy(&[&guarded]);
+
+    // At the next boot docker has its guard again, without anything that is enabled.
+    lab.control(&["stop", "node3"]);
+    lab.control(&["start", "node3"]);
+    let ping = format!("{CURL} https://10.0.0.12:2376/_ping");
     assert_eq!(lab.exec_as("node1", "ubuntu", &ping), "OK200");
+    lab.exec("node3", "systemctl is-active dtls-deploy-guard.socket");
+
+    lab.deploy(&[&plain]);
+    assert_eq!(lab.exec("node3", TRACES), "");
+    lab.deploy(&[&guarded]);
+    lab.deploy(&["remove", &guarded]);
+    assert_eq!(lab.exec("node3", TRACES), "");
 }

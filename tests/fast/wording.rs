@@ -28,6 +28,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("Docker version ", "docker's"),
     ("More details here:", "curl's"),
     ("HTTP request to an HTTPS server", "dockerd's (net/http)"),
+    ("said.contains(DENIED)", "dockerd's, of its plugins"),
+    ("said.contains(NOTHING_THERE)", "dockerd's"),
     (
         "failed to lookup address information: ",
         "the standard library's",

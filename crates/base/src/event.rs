@@ -329,6 +329,10 @@ pub enum Check {
     LetInWithout,
     /// The client shows no certificate, as its mode says, and is rejected.
     KeptOut,
+    /// The client may request what its role includes, and nothing else.
+    Role,
+    /// A certificate that is revoked is rejected.
+    Revoked,
     /// The served certificate is the issued one, of the right CA and name.
     Served,
     /// It trusts the CAs that it should and no other; told only where it does not.
@@ -357,10 +361,12 @@ pub enum Check {
 
 impl Check {
     /// Every check there is.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Accepted,
         Self::LetInWithout,
         Self::KeptOut,
+        Self::Role,
+        Self::Revoked,
         Self::Served,
         Self::Authorities,
         Self::Name,
@@ -382,6 +388,8 @@ impl Check {
             Self::Accepted => "accepts the client's certificate",
             Self::LetInWithout => "accepts the client without a certificate, as declared",
             Self::KeptOut => "rejects the client without a certificate, as declared",
+            Self::Role => "holds the client to its role",
+            Self::Revoked => "rejects the revoked certificate",
             Self::Served => "serves the issued certificate",
             Self::Authorities => "accepts clients of its own CAs only",
             Self::Name => "serves it under another of its names",

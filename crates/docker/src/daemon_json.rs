@@ -28,6 +28,7 @@ pub struct Listening<'a> {
 }
 
 pub(super) const LIVE_RESTORE: &str = "live-restore";
+pub(super) const PLUGINS: &str = "authorization-plugins";
 
 /// What dockerd listens on if nothing is set.
 const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
@@ -44,6 +45,8 @@ pub enum DaemonJsonError {
     NotText,
     #[error("the file holds no JSON object")]
     NotAnObject,
+    #[error("authorization-plugins is not a list")]
+    NotAList,
 }
 
 /// Merges the TLS settings of a mode; of what other modes set nothing stays.
@@ -163,7 +166,7 @@ const TLS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 /// may be secrets, and are never shown.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    is_tls(name) || name == HOSTS || name == LIVE_RESTORE
+    is_tls(name) || [HOSTS, LIVE_RESTORE, PLUGINS].contains(&name)
 }
 
 /// Whether a setting has to do with TLS.

@@ -10,6 +10,7 @@ pub mod environment;
 pub mod flags;
 mod json_text;
 pub mod live_restore;
+pub mod plugins;
 mod strict_json;
 pub mod tls;
 pub mod unit;

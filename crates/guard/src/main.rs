@@ -25,7 +25,7 @@ use crate::audit::Audit;
 use crate::plugin::Plugin;
 use crate::store::Store;
 
-const POLICY: &str = "/etc/dtls-deploy/guard.json";
+const POLICY: &str = "/etc/dtls-deploy-guard/policy.json";
 /// Bytes that a connection buffers.
 const BUFFER: usize = 16 * 1024;
 /// After a connection could not be accepted: no descriptors, mostly.

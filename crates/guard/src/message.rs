@@ -54,10 +54,14 @@ impl Message {
 }
 
 impl Peer {
-    pub const fn client(&self) -> Client<'_> {
+    /// With what dockerd says is the certificate's common name.
+    pub const fn client<'a>(&'a self, common_name: &'a str) -> Client<'a> {
         match self {
             Self::Local => Client::Local,
-            Self::Certificate(serial) => Client::Certificate(serial),
+            Self::Certificate(serial) => Client::Certificate {
+                serial,
+                common_name,
+            },
             Self::Unreadable => Client::Unreadable,
         }
     }

@@ -91,7 +91,7 @@ impl Plugin {
         };
         let peer = message.peer();
         let request = policy::Request {
-            client: peer.client(),
+            client: peer.client(&message.user),
             method: &message.request_method,
             target: &message.request_uri,
         };

@@ -9,8 +9,9 @@ use crate::yaml::source::quoted;
 /// Whether two hosts say the same.
 type Same = fn(&Settings, &Settings) -> bool;
 
-const RUN_WIDE: [(&str, Same); 2] = [
+const RUN_WIDE: [(&str, Same); 3] = [
     ("dtls_serial", |one, other| one.serial == other.serial),
+    ("dtls_roles", |one, other| one.roles == other.roles),
     ("dtls_max_fail_percentage", |one, other| {
         one.max_fail_percentage == other.max_fail_percentage
     }),

@@ -18,6 +18,9 @@ pub(super) fn of(host: &Host) -> Vec<Host> {
             settings.identities = Vec::new();
             settings.client_dir.clone_from(&identity.dir);
             settings.client_mode = identity.mode.unwrap_or(settings.client_mode);
+            if let Some(role) = &identity.role {
+                settings.role.clone_from(role);
+            }
             settings.key_type = identity.key_type.unwrap_or(settings.key_type);
             settings.validity_days = identity.validity_days.unwrap_or(settings.validity_days);
             settings.renew_before = match (identity.renew_before, identity.validity_days) {

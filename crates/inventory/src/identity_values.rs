@@ -5,6 +5,7 @@
 
 use super::convert::{Context, Convert, Found};
 use super::daemon_values::ClientModeName;
+use super::guard_values::RoleName;
 use super::path_values::{HomeDirectory, unknown_key};
 use super::values::{Boolean, Days, Key, RenewBefore, Renewal};
 use crate::yaml::node::Entry;
@@ -21,6 +22,8 @@ pub struct WrittenIdentity {
     /// The account that uses it, where that is not left to the directory.
     pub owner: Option<String>,
     pub mode: Option<ClientMode>,
+    /// What it may do on daemons that have a guard.
+    pub role: Option<String>,
     pub key_type: Option<KeyType>,
     pub validity_days: Option<u32>,
     pub renew_before: Option<RenewBefore>,
@@ -31,10 +34,11 @@ pub struct WrittenIdentity {
 }
 
 /// What an identity can be told.
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "dir",
     "owner",
     "mode",
+    "role",
     "key_type",
     "validity_days",
     "renew_before",
@@ -53,7 +57,7 @@ impl Convert for Identities {
         "additionalProperties": {"type": "object", "additionalProperties": false, "properties": {
         "dir": {"type": "string", "pattern": "^(/|~/)"}, "owner": {"type": "string"},
         "mode": {"enum": ["tlsverify", "tlsverify-ca", "tls-cert", "tls"]},
-        "key_type": {"type": "string"}, "validity_days": {"type": "integer", "minimum": 1, "maximum": 36500},
+        "role": {"type": "string"}, "key_type": {"type": "string"}, "validity_days": {"type": "integer", "minimum": 1, "maximum": 36500},
         "renew_before": {"oneOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[1-9][0-9]*d$"}]},
         "context": {"type": "boolean"}, "absent": {"type": "boolean"}},
         "anyOf": [{"required": ["dir"]}, {"required": ["owner"]}]}}"#;
@@ -100,6 +104,7 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
         dir: String::new(),
         owner: None,
         mode: None,
+        role: None,
         key_type: None,
         validity_days: None,
         renew_before: None,
@@ -116,6 +121,7 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
             "dir" => set(&mut dir, directory(&inner, context)),
             "owner" => set(&mut found.owner, owner(&inner, context)),
             "mode" => set(&mut found.mode, ClientModeName::convert(&inner, context)),
+            "role" => set(&mut found.role, RoleName::convert(&inner, context)),
             "key_type" => set(&mut found.key_type, Key::convert(&inner, context)),
             "validity_days" => set(&mut found.validity_days, Days::convert(&inner, context)),
             "renew_before" => set(&mut found.renew_before, Renewal::convert(&inner, context)),

@@ -26,6 +26,7 @@ mod extra;
 mod files;
 mod generic;
 mod groups;
+mod guard_values;
 mod host;
 mod identities;
 mod identity_checks;

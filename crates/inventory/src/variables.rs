@@ -3,11 +3,13 @@
 //! From it come the typed structures that hosts carry, the checks of names and types, the
 //! suggestion for a misspelt name, the reference and the schema.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base::secret::Secret;
 use docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 use pki::{KeyType, Permitted, San, Subject};
+use policy::OwnRole;
 
 use super::assigned::Variables;
 use super::batch_values::{BatchSize, FailPercentage, Serial, default_serial};
@@ -17,6 +19,7 @@ use super::certificate_values::{
 use super::convert::{Context, Convert, Found};
 use super::daemon_values::{ClientModeName, ConfigStyleName, DaemonModeName, Scope, VerifyScope};
 use super::generic::Optional;
+use super::guard_values::{FULL, RoleName, Roles};
 use super::identity_values::{Identities, WrittenIdentity};
 use super::kinds::{BecomeMethod, ConnectionKind, ShellType};
 use super::path_values::{Directory, DropIn, FileNames, Files, HomeDirectory, Unit};
@@ -154,8 +157,8 @@ variables! {
     /// check the daemon.
     "dtls_client_mode" => client_mode: ClientMode = ClientMode::TlsVerify, "tlsverify", ClientModeName, Clients;
     /// Further identities of a client host besides its own, by name: users or jobs, each with
-    /// its own certificate and directory (`dir`, `owner`, `mode`, `key_type`, `validity_days`,
-    /// `renew_before`, `context`, `absent`).
+    /// its own certificate and directory (`dir`, `owner`, `mode`, `role`, `key_type`,
+    /// `validity_days`, `renew_before`, `context`, `absent`).
     "dtls_identities" => identities: Vec<WrittenIdentity> = Vec::new(), "{}", Identities, Clients;
     /// The addresses on which the daemon listens for TLS.
     "dtls_listen" => listen: Vec<Listen> = vec![Listen {
@@ -169,6 +172,17 @@ variables! {
     "dtls_daemon_mode" => daemon_mode: DaemonMode = DaemonMode::TlsVerify, "tlsverify", DaemonModeName, Daemons;
     /// Must be `true` if `dtls_daemon_mode` is `tls`.
     "dtls_i_understand_anyone_can_connect" => anyone_can_connect: bool = false, "false", Boolean, Daemons;
+    /// Whether the daemon gets a guard: a program that dockerd asks about each request, and that
+    /// decides by the certificate, its role, the method and the path. See docs/guard.md.
+    "dtls_guard" => guard: bool = false, "false", Boolean, Daemons;
+    /// The role of certificates that the guard does not know, such as those of hosts that are
+    /// not in the inventory. If not set, they are rejected.
+    "dtls_guard_default" => guard_default: Option<String> = None, "", Optional<RoleName>, Daemons;
+    /// Your own roles: what each one may request. It must be the same for all daemons.
+    "dtls_roles" => roles: BTreeMap<String, OwnRole> = BTreeMap::new(), "{}", Roles, Daemons;
+    /// What the client's certificate may do on daemons that have a guard: `full` (root on the
+    /// daemon's host), `read`, `logs`, or a role of `dtls_roles`.
+    "dtls_role" => role: String = FULL.to_owned(), "full", RoleName, Clients;
     /// Whether this inventory takes over a daemon that another inventory has set up.
     "dtls_take_over" => take_over: bool = false, "false", Boolean, Daemons;
     /// Where the daemon's TLS settings are. `daemon_json`: in /etc/docker/daemon.json. `flags`:

@@ -18,6 +18,9 @@ pub use report::{Outage, Report, Undo};
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::facts::KeptGeneration;
 use super::script::{Script, call};
 use super::validation::Validation;
@@ -43,6 +46,8 @@ pub struct Transaction {
     pub sequence: u32,
     /// Asked of dockerd once all is staged, before any file is renamed.
     pub validation: Option<Validation>,
+    /// Files of the daemon's guard are among them.
+    pub guard: bool,
     /// Not together with a restart.
     pub reload: Option<UnitReload>,
 }
@@ -183,6 +188,7 @@ impl Transaction {
             format!("RESTART_WITHIN={RESTART_SECONDS}"),
             format!("RELOADED={}", quote(reloaded)),
             format!("SEQUENCE={:02}", self.sequence),
+            format!("GUARD={}", if self.guard { "yes" } else { "" }),
             all("unswap", self.unswaps()),
             all("unstage", unstage),
         ]
@@ -295,6 +301,10 @@ impl Transaction {
                     let text = bytes.expose_str().unwrap_or_default();
                     staging.call("stage_file", &[&file.directory, &file.name, text]);
                 }
+                Bytes::Program(bytes) => {
+                    let text = STANDARD.encode(bytes);
+                    staging.call("stage_program", &[&file.directory, &file.name, &text]);
+                }
                 Bytes::CopyOf(from) => {
                     staging.call("stage_copy", &[&file.directory, &file.name, from]);
                 }
@@ -362,6 +372,12 @@ impl Transaction {
                 swaps.join(" && ")
             ));
         }
+        if self.guard {
+            script.statement(format!(
+                "guard_start || {{ {}; record failed guard 'the guard does not start'; give_up; }}",
+                call("journal_tail", &["dtls-deploy-guard.service"]),
+            ));
+        }
         if let Some(restart) = &self.restart {
             let unit = restart.unit.as_str();
             let reads: Vec<&str> = restart.reads.iter().map(String::as_str).collect();
@@ -372,6 +388,9 @@ impl Transaction {
                 call("journal_tail", &[unit]),
             ));
             script.statement(format!("{} || give_up restart", restart.same_daemon()));
+            if self.guard {
+                script.call("guard_stop", &[]);
+            }
         } else {
             if let Some(reload) = &self.reload {
                 let unit = reload.unit.as_str();

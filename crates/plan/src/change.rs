@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use crate::host::address::DaemonAddress;
+use crate::host::guard::Program;
 use docker::tls::DaemonMode;
 use node::facts::KeptGeneration;
 use node::transaction::{RunningChanges, UnitReload};
@@ -219,6 +220,8 @@ pub enum Content {
     Text(String),
     /// CA certificates, PEM: see `Authority::is_delivered`.
     Certificates(String),
+    /// The guard's program.
+    Program(Program),
     /// The bytes it has, with another mode or owner.
     Same,
     /// The bytes of another file of the same node.

@@ -39,7 +39,9 @@ impl Desired {
         content: Content,
     ) -> Self {
         let (directory_mode, mode) = match place {
-            Place::DaemonJson | Place::DropIn | Place::Profile => (0o755, 0o644),
+            Place::DaemonJson | Place::DropIn | Place::Policy | Place::Program | Place::Profile => {
+                (0o755, 0o644)
+            }
             _ => (0o700, 0o600),
         };
         Self {
@@ -207,6 +209,7 @@ impl Planner<'_> {
                 _ => false,
             },
             (Content::Kept { sha256, .. }, Some(hash)) => sha256 == hash,
+            (Content::Program(program), Some(hash)) => program.sha256 == *hash,
             _ => false,
         };
         Ok(Some(Change {
@@ -363,6 +366,10 @@ fn difference(
             drawn(place, &text()?, "")
         }
         Content::Kept { sha256, .. } if *sha256 != file.sha256 => {
+            because("the content differs");
+            None
+        }
+        Content::Program(program) if program.sha256 != file.sha256 => {
             because("the content differs");
             None
         }

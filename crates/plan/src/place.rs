@@ -14,6 +14,11 @@ pub enum Place {
     DaemonJson,
     /// A drop-in of a systemd unit.
     DropIn,
+    /// The guard's policy and its program, which are recognised by their paths: nobody else has
+    /// files there.
+    Policy,
+    /// See `Policy`.
+    Program,
     /// A login shell's profile, of which one marked block is ours.
     Profile,
     /// meta.json of a docker context.
@@ -127,7 +132,7 @@ impl Place {
             Self::DaemonJson => matches!(kind, Kind::JsonObject | Kind::Empty),
             Self::DropIn => matches!(kind, Kind::UnitFile | Kind::Comments | Kind::Empty),
             // Lines outside of our block stay, and the prompt may hold escapes.
-            Self::Authority | Self::Kept | Self::Profile => true,
+            Self::Authority | Self::Kept | Self::Policy | Self::Profile | Self::Program => true,
             Self::Context => matches!(kind, Kind::JsonObject),
         }
     }
@@ -136,7 +141,10 @@ impl Place {
     /// program does.
     #[must_use]
     pub(crate) const fn is_told_by_content(self) -> bool {
-        !matches!(self, Self::Authority | Self::Kept)
+        !matches!(
+            self,
+            Self::Authority | Self::Kept | Self::Policy | Self::Program
+        )
     }
 
     /// Whether the inventory says in which directory it is; the others have one of
@@ -157,6 +165,8 @@ impl Place {
             Self::Key => "a private key in PEM",
             Self::DaemonJson => "a JSON object",
             Self::DropIn => "a drop-in of a systemd unit",
+            Self::Policy => "a policy of the guard",
+            Self::Program => "the guard's program",
             Self::Profile => "a shell profile",
             Self::Context => "the description of a docker context",
             Self::Authority => "a file of the CA",

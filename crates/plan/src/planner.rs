@@ -8,6 +8,7 @@ use super::{
     Action, Authority, Change, Content, FileChange, LeafDecision, Note, PlanProblem, Refusal,
     Rollover, readable_by_others,
 };
+use crate::host::guard::Program;
 use crate::playbook::{Allowed, Renewals};
 use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
@@ -50,6 +51,8 @@ pub struct Planner<'a> {
     pub keeps_windows: bool,
     /// What the command line allows by name.
     pub allowed: &'a Allowed,
+    /// As [`Playbook::guard`](crate::playbook::Playbook::guard).
+    pub guard: Option<&'a Program>,
     /// As [`Playbook::own_runs`](crate::playbook::Playbook::own_runs).
     pub own_runs: &'a BTreeMap<String, BTreeSet<String>>,
 }

@@ -225,7 +225,7 @@ pub(super) fn bundle_after(facts: &NodeFacts, changes: &[&Change], path: &str) -
         Some(Content::Authority) => Some(Bundle::New),
         Some(Content::Copy { from }) => read(from),
         Some(Content::Kept { copy, .. }) => read(copy),
-        Some(Content::Gone { .. }) => None,
+        Some(Content::Gone { .. } | Content::Program(_)) => None,
     }
 }
 

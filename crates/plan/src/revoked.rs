@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::rollover::client_files;
 use super::{Authority, Note, Planner};
+use crate::host::guard;
 use crate::host::leaf::location;
 use crate::host::read::runs_with;
 use inventory::{Host, Inventory};
@@ -81,9 +82,10 @@ pub fn trusted_by(
             Role::Daemon => host.client_holders().next().is_some(),
         })
         .filter(|host| {
-            facts
-                .get(&host.name)
-                .is_some_and(|facts| trusts(host, facts))
+            facts.get(&host.name).is_some_and(|facts| {
+                trusts(host, facts)
+                    && !(entry.role == Role::Client && guard::rejects(host, facts, &entry.serial))
+            })
         })
         .map(|host| host.name.clone())
         .collect()
@@ -123,11 +125,19 @@ pub fn listed(entries: &[&Entry]) -> String {
 }
 
 impl Planner<'_> {
-    /// Those of the present CA, or of the one to come.
+    /// Those of the present CA, or of the one to come, that not every daemon has a guard against.
     pub(super) fn revoked_of_present(&self) -> Vec<&Entry> {
+        let rejects = |entry: &Entry, daemon: &Host| {
+            let facts = self.facts.get(&daemon.name);
+            facts.is_some_and(|facts| guard::rejects(daemon, facts, &entry.serial))
+        };
         revoked(&self.authority, self.now)
             .map(|(entry, _)| entry)
             .filter(|entry| is_of_present(&self.authority, entry))
+            .filter(|entry| {
+                let mut daemons = self.inventory.daemons();
+                entry.role == Role::Daemon || !daemons.all(|daemon| rejects(entry, daemon))
+            })
             .collect()
     }
 

@@ -15,6 +15,7 @@ use super::expiry::has_expired;
 use super::undeployed;
 use super::{Authority, Outside, outside_of};
 use crate::host::client::{PROFILES, context_paths};
+use crate::host::guard;
 use crate::host::leaf::location;
 use crate::host::read::{RECORD, runs_with};
 use inventory::{ClientEnv, Host, Inventory};
@@ -118,6 +119,7 @@ impl Rollover {
 
     /// What has to be known of a host to tell the step.
     pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+        guard::request_policy(host, request);
         for (holder, role) in super::leaves_of(inventory) {
             if holder.name == host.name {
                 super::request_leaf(holder, role, request);

@@ -10,6 +10,7 @@ use crate::host::unit::unit_files;
 use docker::{daemon_json, environment, unit};
 use node::facts::NodeFacts;
 use pki::Certificate;
+use policy::Document;
 
 /// In the place of a value.
 pub const MASK: &str = "(not shown)";
@@ -75,7 +76,10 @@ pub(super) fn shown(place: Place, text: &str) -> String {
         Place::DropIn => unit::shown(text, MASK),
         Place::Profile => environment::own_lines(text),
         Place::Context => context(text),
-        Place::Key | Place::Authority | Place::Kept => masked(text),
+        Place::Policy if serde_json::from_str::<Document>(text).is_ok() => text.to_owned(),
+        Place::Key | Place::Authority | Place::Kept | Place::Policy | Place::Program => {
+            masked(text)
+        }
     }
 }
 

@@ -10,7 +10,11 @@ use crate::{ApiPath, Serial, WithoutCertificate};
 pub enum Client<'a> {
     /// No certificate: the local socket.
     Local,
-    Certificate(&'a Serial),
+    Certificate {
+        serial: &'a Serial,
+        /// Of its subject; empty where it has none.
+        common_name: &'a str,
+    },
     /// TLS, but with a certificate that cannot be read.
     Unreadable,
 }
@@ -138,7 +142,7 @@ impl<'a> Decision<'a> {
 #[must_use]
 pub fn decide<'a>(policy: Option<&'a Policy>, request: &Request<'a>) -> Decision<'a> {
     let rejected = |serial, reason| Decision::about(serial, Verdict::Rejected(reason));
-    let serial = match request.client {
+    let (serial, common_name) = match request.client {
         Client::Local => {
             return match policy.map(Policy::without_certificate) {
                 Some(WithoutCertificate::Reject) => rejected(None, Reason::Local),
@@ -146,7 +150,10 @@ pub fn decide<'a>(policy: Option<&'a Policy>, request: &Request<'a>) -> Decision
             };
         }
         Client::Unreadable => return rejected(None, Reason::UnreadableCertificate),
-        Client::Certificate(serial) => serial,
+        Client::Certificate {
+            serial,
+            common_name,
+        } => (serial, common_name),
     };
     let Some(policy) = policy else {
         return rejected(Some(serial), Reason::NoPolicy);
@@ -158,7 +165,7 @@ pub fn decide<'a>(policy: Option<&'a Policy>, request: &Request<'a>) -> Decision
             ..rejected(Some(serial), Reason::Revoked)
         };
     }
-    match policy.grant(serial) {
+    match policy.grant(serial, common_name) {
         None => rejected(Some(serial), Reason::UnknownCertificate),
         Some((identity, grant)) => Decision {
             verdict: verdict(grant, request),
@@ -200,7 +207,10 @@ mod tests {
     fn verdict(policy: &str, serial: &str, method: &str, target: &str) -> Verdict {
         let policy = Policy::parse(policy.as_bytes()).unwrap();
         let serial = Serial::parse(serial).unwrap();
-        let client = Client::Certificate(&serial);
+        let client = Client::Certificate {
+            serial: &serial,
+            common_name: "",
+        };
         let request = Request {
             client,
             method,
@@ -249,6 +259,57 @@ mod tests {
     }
 
     #[test]
+    fn a_renewed_certificate_has_the_role_of_its_name_and_a_revoked_one_has_none() {
+        let policy = r#"{"version": 1, "names": {"node1": "full", "laptop": "read"},
+            "identities": [{"serial": "0A", "name": "adopted", "role": "logs"}],
+            "revoked": [{"serial": "0C", "name": "laptop"}]}"#;
+        let policy = Policy::parse(policy.as_bytes()).unwrap();
+        for (serial, common_name, target, expected) in [
+            ("1", "node1", "/build", Verdict::Allowed),
+            ("2", "laptop", "/info", Verdict::Allowed),
+            ("2", "laptop", "/build", Verdict::Rejected(Reason::Role)),
+            ("c", "laptop", "/info", Verdict::Rejected(Reason::Revoked)),
+            // Its serial says who it is, whatever it calls itself.
+            ("a", "node1", "/build", Verdict::Rejected(Reason::Role)),
+            (
+                "3",
+                "",
+                "/info",
+                Verdict::Rejected(Reason::UnknownCertificate),
+            ),
+            (
+                "3",
+                "Node1",
+                "/info",
+                Verdict::Rejected(Reason::UnknownCertificate),
+            ),
+        ] {
+            let serial = Serial::parse(serial).unwrap();
+            let request = Request {
+                client: Client::Certificate {
+                    serial: &serial,
+                    common_name,
+                },
+                method: "POST",
+                target,
+            };
+            let request = if target == "/info" {
+                Request {
+                    method: "GET",
+                    ..request
+                }
+            } else {
+                request
+            };
+            assert_eq!(
+                decide(Some(&policy), &request).verdict,
+                expected,
+                "{common_name}"
+            );
+        }
+    }
+
+    #[test]
     fn unknown_certificates_can_have_a_role() {
         let policy = POLICY.replacen("\"version\": 1", "\"version\": 1, \"unknown\": \"read\"", 1);
         assert_eq!(verdict(&policy, "e", "GET", "/info"), Verdict::Allowed);
@@ -272,7 +333,10 @@ mod tests {
                 Verdict::Rejected(Reason::UnreadableCertificate),
             ),
             (
-                Client::Certificate(&serial),
+                Client::Certificate {
+                    serial: &serial,
+                    common_name: "",
+                },
                 Verdict::Rejected(Reason::NoPolicy),
             ),
         ] {
@@ -305,7 +369,10 @@ mod tests {
         let policy = Policy::parse(POLICY.as_bytes()).unwrap();
         let said = |serial: &str| {
             let serial = Serial::parse(serial).unwrap();
-            let client = Client::Certificate(&serial);
+            let client = Client::Certificate {
+                serial: &serial,
+                common_name: "",
+            };
             let request = Request {
                 client,
                 method: "POST",

@@ -24,8 +24,14 @@ pub struct Document {
     pub unknown: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub roles: BTreeMap<String, OwnRole>,
+    /// Roles by the common name of the certificate's subject: a renewed certificate has the
+    /// role of the one before it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub names: BTreeMap<String, String>,
+    /// Takes precedence over `names`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub identities: Vec<Identity>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked: Vec<Revoked>,
 }
 
@@ -60,7 +66,7 @@ pub struct Identity {
     pub role: String,
 }
 
-/// Takes precedence over `identities`.
+/// Takes precedence over everything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Revoked {
@@ -123,12 +129,44 @@ impl Grant {
     }
 }
 
+impl Document {
+    /// A policy without certificates yet.
+    #[must_use]
+    pub fn new(roles: BTreeMap<String, OwnRole>, unknown: Option<String>) -> Self {
+        Self {
+            version: VERSION,
+            without_certificate: WithoutCertificate::Allow,
+            unknown,
+            roles,
+            names: BTreeMap::new(),
+            identities: Vec::new(),
+            revoked: Vec::new(),
+        }
+    }
+
+    /// Whether a guard would accept it.
+    pub fn check(&self) -> Result<(), Problem> {
+        Policy::of(self.clone()).map(|_| ())
+    }
+
+    /// The content of the file: each certificate on a line of its own, so that two
+    /// policies can be compared by eye.
+    #[must_use]
+    pub fn text(&self) -> String {
+        // A structure of texts is always JSON.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+}
+
 /// A checked policy, ready for decisions.
 #[derive(Debug, Clone)]
 pub struct Policy {
     without_certificate: WithoutCertificate,
     unknown: Option<Grant>,
     identities: HashMap<Serial, (String, Grant)>,
+    names: HashMap<String, Grant>,
     revoked: HashMap<Serial, String>,
 }
 
@@ -155,6 +193,11 @@ impl Policy {
                 return Err(duplicate);
             }
         }
+        let mut names = HashMap::new();
+        for (name, role) in &document.names {
+            check_name(name)?;
+            names.insert(name.clone(), grant(role)?);
+        }
         let mut revoked = HashMap::new();
         for Revoked { serial, name } in document.revoked {
             check_name(&name)?;
@@ -164,14 +207,16 @@ impl Policy {
             without_certificate: document.without_certificate,
             unknown,
             identities,
+            names,
             revoked,
         })
     }
 
-    /// How many certificates have a role, and how many are revoked.
+    /// How many certificates and names have a role, and how many certificates are revoked.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
-        (self.identities.len(), self.revoked.len())
+        let listed = self.identities.len() + self.names.len();
+        (listed, self.revoked.len())
     }
 
     pub(crate) const fn without_certificate(&self) -> WithoutCertificate {
@@ -182,10 +227,20 @@ impl Policy {
         self.revoked.get(serial).map(String::as_str)
     }
 
-    pub(crate) fn grant(&self, serial: &Serial) -> Option<(Option<&str>, &Grant)> {
+    pub(crate) fn grant(
+        &self,
+        serial: &Serial,
+        common_name: &str,
+    ) -> Option<(Option<&str>, &Grant)> {
         let listed = self.identities.get(serial);
         let listed = listed.map(|(name, grant)| (Some(name.as_str()), grant));
-        listed.or_else(|| self.unknown.as_ref().map(|grant| (None, grant)))
+        let named = || {
+            let (name, grant) = self.names.get_key_value(common_name)?;
+            Some((Some(name.as_str()), grant))
+        };
+        listed
+            .or_else(named)
+            .or_else(|| self.unknown.as_ref().map(|grant| (None, grant)))
     }
 }
 
@@ -251,7 +306,6 @@ mod tests {
         for (text, problem) in [
             (String::new(), "EOF"),
             ("{}".to_owned(), "missing field"),
-            (r#"{"version": 1}"#.to_owned(), "missing field `identities`"),
             (
                 r#"{"version": 2, "identities": []}"#.to_owned(),
                 "version 2",

@@ -2,7 +2,7 @@
 //!
 //! A daemon whose change was not made is measured by what it has, not by what it should have had.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::as_found;
 use super::{Run, World};
@@ -10,7 +10,7 @@ use crate::agent::Program;
 use crate::apply::{InPlace, Materials};
 use crate::verify::{Expectations, verify};
 use base::event::{Check, Event, Events, Proof, Verdict};
-use inventory::{Host, Inventory};
+use inventory::{Host, Inventory, host_of};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 use plan::host::daemon_json;
@@ -41,6 +41,24 @@ impl Run<'_> {
         proofs
     }
 
+    /// Holders whose certificate is revoked, and stays where it is.
+    fn revoked(&self, world: &World, materials: &Materials) -> BTreeSet<String> {
+        let ca = self.inventory.ca();
+        let ledger = Authority::read(ca, world.facts.get(&ca.name)).ledger;
+        let holders = self.inventory.clients().flat_map(Host::certificate_holders);
+        let revoked = holders.filter(|holder| {
+            let name = holder.holder();
+            let (directory, files) = leaf_location(holder, Role::Client);
+            let facts = world.facts.get(host_of(&name));
+            let path = format!("{directory}/{}", files.cert);
+            let bytes = facts.and_then(|facts| facts.regular(&path)?.content.clone());
+            let shown = bytes.and_then(|bytes| Certificate::from_pem(&bytes).ok());
+            materials.certificate(&name, Role::Client).is_none()
+                && shown.is_some_and(|shown| ledger.revocation(shown.serial()).is_some())
+        });
+        revoked.map(Host::holder).collect()
+    }
+
     pub(super) async fn prove(
         &self,
         world: &World,
@@ -61,6 +79,7 @@ impl Run<'_> {
                 .collect(),
             ..Expectations::default()
         };
+        expectations.revoked = self.revoked(world, materials);
         self.warn_of_unknown_authority(world, &expectations, events);
         let mut about = self.playbook.limited(self.inventory);
         for host in self.inventory.daemons() {

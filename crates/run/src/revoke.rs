@@ -4,6 +4,7 @@
 //! dockerd has no list of revoked certificates: the mark alone rejects no one.
 
 mod foresee;
+mod guards;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -91,7 +92,8 @@ impl Run<'_> {
         let authority = self.usable_authority(&world)?;
         let found = named(&authority, &options.name)?;
         self.refuse_unknown_abandoned(&world)?;
-        let rolls = found.rolls && !options.mark_only;
+        let is_guarded = self.guards_reject(&world, &found);
+        let rolls = found.rolls && !options.mark_only && !is_guarded;
         let planned = self.foresee(&world, &authority, &found, options)?;
         let nothing = planned.is_empty();
         self.events.emit(Event::Plan {
@@ -112,7 +114,7 @@ impl Run<'_> {
             close(&world.nodes).await;
             return Ok(exit);
         }
-        self.agreed(&world, options, rolls).await?;
+        self.agreed(&world, options, (rolls, is_guarded)).await?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         if rolls {
             // A mark that nothing follows is not what was asked for.
@@ -124,7 +126,11 @@ impl Run<'_> {
             state.passphrase = Some(passphrase);
         }
         let found = self.mark(&mut agent, &world, options, &mut state).await?;
-        let text = if rolls {
+        self.tell_guards(&world, &mut agent, &found, options, &mut state)
+            .await?;
+        let text = if is_guarded {
+            "its certificates are valid until they expire, and the guards reject them: dtls-deploy rotate --ca INVENTORY makes them invalid"
+        } else if rolls {
             let passed = self
                 .passes(&mut world, &mut agent, &mut state, &program, &left)
                 .await;
@@ -211,7 +217,7 @@ impl Run<'_> {
         &self,
         world: &World,
         options: &RevokeOptions,
-        rolls: bool,
+        (rolls, is_guarded): (bool, bool),
     ) -> Result<(), RunError> {
         if options.yes {
             return Ok(());
@@ -229,6 +235,8 @@ impl Run<'_> {
         let what = if rolls {
             let plural = if daemons == 1 { "" } else { "s" };
             format!("Revoke, and replace the CA ({daemons} daemon{plural} restarted).")
+        } else if is_guarded {
+            "Revoke: the guards of all daemons reject it, and nothing is restarted.".to_owned()
         } else {
             "Mark as revoked.".to_owned()
         };

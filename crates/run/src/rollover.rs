@@ -41,9 +41,9 @@ pub(super) enum Pass {
 pub(super) struct State {
     pub(super) outcome: Outcome,
     /// Plans that were made so far.
-    passes: usize,
+    pub(super) passes: usize,
     /// Of the last pass.
-    proofs: Vec<Proof>,
+    pub(super) proofs: Vec<Proof>,
     pub(super) passphrase: Option<Secret>,
     /// The step that was not seen to be done.
     pub(super) step: Option<u8>,

@@ -11,6 +11,7 @@ use dtls_deploy::status;
 use inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use node::facts::{FactRequest, NodeFacts};
 use pki::{AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
+use plan::host::guard::Program;
 use plan::orchestrator;
 use plan::orchestrator::examine;
 use plan::orchestrator::plan;
@@ -504,7 +505,11 @@ fn record(lab: &mut Lab, ca: &Host, events: &[Event], now: OffsetDateTime) {
 }
 
 pub fn playbook(text: &str) -> Playbook {
-    parse("case", text).unwrap_or_else(|problems| panic!("{problems:?}"))
+    let playbook = parse("case", text).unwrap_or_else(|problems| panic!("{problems:?}"));
+    Playbook {
+        guard: Some(Program::new(b"a guard".to_vec())),
+        ..playbook
+    }
 }
 
 /// `rotate --force`.

@@ -416,6 +416,7 @@ impl Lab {
             }
             Content::Kept { copy, .. } => self.machines[host].stored(copy).unwrap().bytes.clone(),
             Content::Text(text) | Content::Certificates(text) => text.as_bytes().to_vec(),
+            Content::Program(program) => program.bytes.to_vec(),
             Content::Authority => self
                 .authority
                 .as_ref()

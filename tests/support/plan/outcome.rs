@@ -100,6 +100,7 @@ fn action(action: &Action) -> String {
                 Content::Copy { from } => format!("copy {from}"),
                 Content::Kept { .. } => "what was kept".to_owned(),
                 Content::Gone { prune } => format!("remove, {prune} directories when empty"),
+                Content::Program(_) => "the program".to_owned(),
                 Content::Authority => "the new CA".to_owned(),
                 Content::Leaf {
                     part: LeafPart::Certificate,

@@ -295,11 +295,15 @@ give_up() {
     if [ "$undo_status" = 0 ]; then
         case $UNIT:${1-} in
         # A node that shuts down starts no unit; its next boot reads the old files.
-        ?*:restart) shuts_down || restore_unit || shuts_down || undo_status=1 ;;
+        ?*:restart)
+            [ -z "${GUARD-}" ] || guard_start
+            shuts_down || restore_unit || shuts_down || undo_status=1
+            ;;
         ?*:boot) ! has_systemd || systemctl daemon-reload </dev/null || undo_status=1 ;;
         *:reload) reload_unit "$RELOADED" || undo_status=1 ;;
         esac
     fi
+    [ -z "${GUARD-}" ] || guard_back
     if [ -n "$undo_without" ]; then
         record failed undo "these could not be put back as they were:$undo_without"
         undo_status=1
@@ -549,6 +553,37 @@ uptime_now() {
         uptime=${uptime#"${uptime%%[!0]*}"}
     fi
     uptime=${uptime:-0}
+}
+
+# The units of the daemon's guard, the first of which holds the others.
+GUARD_UNITS="dtls-deploy-guard.socket dtls-deploy-guard.path dtls-deploy-guard.service"
+
+# guard_start: where the guard's files are there, it runs with them before dockerd asks it. Its
+# socket stays open meanwhile, so that no request fails.
+guard_start() {
+    has_systemd || return 0
+    systemctl daemon-reload </dev/null || return 1
+    [ -e "$UNITS/dtls-deploy-guard.socket" ] || return 0
+    systemctl start dtls-deploy-guard.socket dtls-deploy-guard.path </dev/null &&
+        systemctl restart dtls-deploy-guard.service </dev/null
+}
+
+# guard_stop: where they are gone, it ends, after dockerd has ceased to ask it.
+guard_stop() {
+    has_systemd && [ ! -e "$UNITS/dtls-deploy-guard.socket" ] || return 0
+    # The words are units.
+    # shellcheck disable=SC2086
+    systemctl stop $GUARD_UNITS </dev/null 2>/dev/null
+    # shellcheck disable=SC2086
+    systemctl reset-failed $GUARD_UNITS </dev/null 2>/dev/null
+    return 0
+}
+
+# guard_back: as the files say that were put back.
+guard_back() {
+    guard_start 2>/dev/null
+    guard_stop
+    return 0
 }
 
 # restart_new UNIT SECONDS: with the new files; says how long it took, and for how

@@ -498,9 +498,12 @@ fact_emit() {
         fact_size=${fact_line#*"$TAB"*"$TAB"*"$TAB"}
         case $fact_line in
         *"${TAB}regular file" | *"${TAB}regular empty file") ;;
-        *) fact_size=$((FACT_BYTES + 1)) ;;
+        *) fact_size=$((FACT_BYTES * 5)) ;;
         esac
-        if [ "${fact_size%%"$TAB"*}" -gt "$FACT_BYTES" ]; then
+        # A program is hashed, and not printed.
+        fact_most=$FACT_BYTES
+        [ "$fact_number" -le "$fact_contents" ] || fact_most=$((FACT_BYTES * 4))
+        if [ "${fact_size%%"$TAB"*}" -gt "$fact_most" ]; then
             record other "$fact_each"
             continue
         fi

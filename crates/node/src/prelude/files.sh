@@ -78,6 +78,14 @@ stage_file() {
     stage_keep "$1" "$2"
 }
 
+# stage_program DIR NAME BASE64: a file of any bytes.
+stage_program() {
+    stage_name "$1"
+    [ ! -e "$STAGE/new/$2" ] || rm -f "$STAGE/new/$2"
+    (set -C && printf '%s' "$3" | base64 -d >"$STAGE/new/$2") 2>/dev/null || fail stage "cannot write $2 in $1 (disk full or read-only?)"
+    stage_keep "$1" "$2"
+}
+
 # stage_copy DIR NAME FROM: bytes that the node has already.
 stage_copy() {
     stage_name "$1"

@@ -1,9 +1,12 @@
 # Proof: who is accepted, tried where the keys are.
 
-# prove_identity MODE TOOLS URL HOST PORT CA CERTIFICATE KEY: talks to the daemon as
+# What is asked of a daemon to see what a role allows: nothing comes of it, whoever asks.
+PROVE_NOTHING=dtls-deploy-no-such-container
+
+# prove_identity MODE TOOLS URL HOST PORT CA CERTIFICATE KEY [guarded]: talks to the daemon as
 # a client of that mode does (tlsverify, tlsverify-ca, tls-cert, tls), with the first
 # of the tools that is there, as the account whose directory the key is in; the key stays
-# where it is.
+# where it is. Of a guarded daemon it also asks for something that changes the daemon.
 prove_identity() {
     expand "$8"
     by_reader "$expanded" prove_here "$@"
@@ -44,6 +47,8 @@ prove_here() {
     tls-cert) set -- "$@" "$prove_certificate" "$prove_key" ;;
     esac
     shift 6
+    prove_guarded=
+    case ${1-} in guarded) prove_guarded=$1 && shift ;; esac
     # The CLI reads its settings, too.
     [ ! -e "${HOME-}/.docker/config.json" ] || set -- "$@" "$HOME/.docker/config.json"
     for prove_file; do
@@ -52,6 +57,7 @@ prove_here() {
             return 0
         fi
     done
+    prove_request=version
     # With TLS 1.3 a server refuses after the client thinks it is in: a request that
     # arrives then resets the connection, and the alert that says why may be lost.
     for _ in 1 2 3 4 5 6; do
@@ -68,6 +74,12 @@ prove_here() {
         esac
     fi
     prove_outcome identity 15
+    [ -n "$prove_guarded" ] && [ "$prove_tool" != openssl ] || return 0
+    prove_request=start
+    prove_with_tool
+    # docker's own last line says nothing of why.
+    prove_said=${prove_said%%"$NEWLINE"*}
+    prove_outcome role 15
 }
 
 # prove_outcome WORD SECONDS: what came of the tool that was given so long, and the
@@ -99,7 +111,12 @@ prove_with_tool() {
             ;;
         *) set -- env "DOCKER_CERT_PATH=${prove_ca%/*}" "$@" ;;
         esac
-        prove_said=$(timeout 15 "$@" -H "$prove_url" version --format '{{.Server.Version}}' 2>&1 </dev/null)
+        set -- "$@" -H "$prove_url"
+        case $prove_request in
+        start) set -- "$@" start "$PROVE_NOTHING" ;;
+        *) set -- "$@" version --format '{{.Server.Version}}' ;;
+        esac
+        prove_said=$(timeout 15 "$@" 2>&1 </dev/null)
         prove_status=$?
         ;;
     curl)
@@ -108,7 +125,11 @@ prove_with_tool() {
         case $prove_mode in
         tlsverify | tls-cert) set -- "$@" --cert "$prove_certificate" --key "$prove_key" ;;
         esac
-        prove_said=$(timeout 15 curl -sS "$@" "https://${prove_url#tcp://}/version" 2>&1 </dev/null)
+        case $prove_request in
+        start) set -- "$@" --request POST "https://${prove_url#tcp://}/containers/$PROVE_NOTHING/start" ;;
+        *) set -- "$@" "https://${prove_url#tcp://}/version" ;;
+        esac
+        prove_said=$(timeout 15 curl -sS "$@" 2>&1 </dev/null)
         prove_status=$?
         ;;
     openssl)

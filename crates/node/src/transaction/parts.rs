@@ -1,6 +1,7 @@
 //! What a transaction is made of: files, a restart or a reload, and what is kept.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::super::script::call;
 use base::secret::Secret;
@@ -27,6 +28,8 @@ pub struct StagedFile {
 #[derive(Debug)]
 pub enum Bytes {
     Given(Secret),
+    /// Of a program: any bytes.
+    Program(Arc<[u8]>),
     /// Those of another file, which the account may read.
     CopyOf(String),
     /// Those that are kept in a generation.

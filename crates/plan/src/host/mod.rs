@@ -6,6 +6,7 @@ pub mod ca;
 pub mod client;
 pub mod daemon_json;
 pub mod generations;
+pub mod guard;
 pub mod in_use;
 pub mod init_script;
 pub mod leaf;

@@ -3,7 +3,7 @@
 use super::shared::{Module, is_absent};
 use super::{former_drop_in, systemd_override};
 use crate::host::daemon_json::{DIRECTORY, LIVE_RESTORE_RECORD, NAME, PATH, tls_paths};
-use crate::host::{init_script, unit};
+use crate::host::{guard, init_script, unit};
 use crate::launch::listens_by_flag;
 use crate::playbook::Task;
 use crate::{Change, Content, Desired, Place, Planner, Refusal};
@@ -11,6 +11,7 @@ use docker::daemon_json::{
     DaemonJsonError, Listening, merge, merge_with_hosts, named_paths, without, without_tls,
 };
 use docker::live_restore::{has_live_restore, without_live_restore};
+use docker::plugins::{with_plugin, without_plugin};
 use docker::tls::ConfigStyle;
 use docker::tls::TlsPaths;
 use docker::unit::remembered_hosts;
@@ -28,6 +29,7 @@ impl Module for DaemonJson {
         request.directories.insert(DIRECTORY.to_owned());
         request.content.insert(PATH.to_owned());
         request.content.insert(unit::path(host));
+        request.content.insert(guard::drop_in_path(host));
     }
 
     fn plan(
@@ -55,6 +57,7 @@ impl Module for DaemonJson {
             (ConfigStyle::Flags, _) => without_tls(old),
         }
         .map_err(|error| refuse(&error))?;
+        let text = asked_plugins(planner, host, merged.text).map_err(|error| refuse(&error))?;
         let mut closed = Vec::new();
         if listen.is_some() {
             closed.extend(merged.hosts.iter().map(|host| format!("{host} is closed")));
@@ -68,15 +71,37 @@ impl Module for DaemonJson {
             );
         }
         let content = match old {
-            None if merged.text.is_empty() => return Ok(Vec::new()),
-            Some(old) if merged.text.is_empty() && !old.is_empty() => Content::Gone { prune: 0 },
-            _ => Content::Text(merged.text),
+            None if text.is_empty() => return Ok(Vec::new()),
+            Some(old) if text.is_empty() && !old.is_empty() => Content::Gone { prune: 0 },
+            _ => Content::Text(text),
         };
         let mut change = planner.compare(host, task, desired(content))?;
         if let Some(change) = &mut change {
             change.reasons.append(&mut closed);
         }
         Ok(change.into_iter().collect())
+    }
+}
+
+/// The settings with our guard among the plugins where this run leaves one in place, and without it
+/// where it takes ours away: dockerd does not start with a plugin that does not answer.
+fn asked_plugins(
+    planner: &Planner<'_>,
+    host: &Host,
+    text: String,
+) -> Result<String, DaemonJsonError> {
+    let drop_in = guard::drop_in_path(host);
+    let written = planner.written.get(&(host.name.clone(), drop_in));
+    let is_there = planner
+        .facts
+        .get(&host.name)
+        .is_some_and(|facts| guard::is_installed(host, facts));
+    match written.map(|file| &file.content) {
+        Some(Content::Gone { .. }) => {
+            without_plugin(&text, guard::PLUGIN).map(Option::unwrap_or_default)
+        }
+        None if !is_there => Ok(text),
+        _ => with_plugin(&text, guard::PLUGIN),
     }
 }
 
@@ -142,6 +167,12 @@ fn without_ours(
     let left = without(old, &paths, &listen, hosts).map_err(|error| refuse(&error))?;
     let record = facts.regular(LIVE_RESTORE_RECORD);
     let record = record.and_then(|file| file.content.as_deref());
+    let left = match left {
+        Some(left) if guard::is_installed(host, facts) => {
+            without_plugin(&left, guard::PLUGIN).map_err(|error| refuse(&error))?
+        }
+        left => left,
+    };
     match (left, record) {
         (Some(left), Some(before)) => {
             without_live_restore(&left, before).map_err(|error| refuse_record(&error))
@@ -179,6 +210,9 @@ pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
         .hint(match error {
             DaemonJsonError::Syntax { .. } => {
                 "fix the file on the node: one JSON object, with each key once. Releases of dockerd differ in what they make of anything else"
+            }
+            DaemonJsonError::NotAList => {
+                "write a list of names of plugins, as in [\"dtls-deploy-guard\"]"
             }
             DaemonJsonError::NotText | DaemonJsonError::NotAnObject => {
                 "put one JSON object into the file on the node, as UTF-8 text"

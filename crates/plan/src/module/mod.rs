@@ -14,6 +14,7 @@ mod daemon_json;
 mod docker_context;
 mod forget;
 mod former_drop_in;
+mod guard;
 mod identity;
 mod init_script;
 mod live_restore;
@@ -28,6 +29,7 @@ mod systemd_override;
 mod verify;
 mod wait_for;
 
+pub use guard::outdated_policies;
 use shared::Module;
 
 use crate::playbook::Word;
@@ -44,6 +46,7 @@ pub fn of(word: Word) -> &'static dyn Module {
         Word::DaemonJson => &daemon_json::DaemonJson,
         Word::DockerContext => &docker_context::DockerContext,
         Word::Forget => &forget::Forget,
+        Word::Guard => &guard::Guard,
         Word::LiveRestore => &live_restore::LiveRestore,
         Word::Push => &push::Push,
         Word::Restart => &restart::Restart,

@@ -11,7 +11,7 @@ use super::daemon_json::refuse;
 use super::shared::Module;
 use crate::host::address::DaemonAddress;
 use crate::host::read::{RECORD, reads, stale};
-use crate::host::{daemon_json, socket, unit};
+use crate::host::{daemon_json, guard, socket, unit};
 use crate::launch;
 use crate::playbook::Task;
 use crate::{
@@ -52,11 +52,11 @@ impl Module for Restart {
         let facts = planner.facts(&host.name)?;
         readable_settings(planner, facts)?;
         let mut reads = reads(host, facts);
-        let socket = socket::path(host);
-        let is_socket =
-            |change: &Change| matches!(&change.action, Action::File(file) if file.path() == socket);
-        if planner.earlier.iter().any(is_socket) {
-            reads.insert(socket.clone());
+        for path in [socket::path(host), guard::drop_in_path(host)] {
+            let is_written = |change: &Change| matches!(&change.action, Action::File(file) if file.path() == path && !matches!(file.content, Content::Gone { .. }));
+            if planner.earlier.iter().any(is_written) {
+                reads.insert(path);
+            }
         }
         if goes_back(&planner.earlier) {
             reads.extend(restored(host, facts, &planner.earlier));

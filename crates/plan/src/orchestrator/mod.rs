@@ -72,6 +72,7 @@ fn planner<'a>(
         last_of_authority: Vec::new(),
         keeps_windows: playbook.keeps_windows,
         allowed: &playbook.allowed,
+        guard: playbook.guard.as_ref(),
         own_runs: &playbook.own_runs,
     }
 }

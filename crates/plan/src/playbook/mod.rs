@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use inventory::{BatchSize, Host, Inventory};
 
+use crate::host::guard::Program;
 pub use after::{After, after};
 pub use argument::Argument;
 pub use list::{hosts_text, tasks_text};
@@ -56,6 +57,8 @@ pub struct Playbook {
     /// The runs that this controller has journals of, and the hosts that each has changed, runs
     /// that undo others left out: which one was the last is not for a node to say.
     pub own_runs: BTreeMap<String, BTreeSet<String>>,
+    /// The guard's program, where a daemon of the inventory is to have it.
+    pub guard: Option<Program>,
     /// The playbook of which this one is a part: what else that one would
     /// change is reported, and not done.
     pub whole: Option<Box<Playbook>>,

@@ -12,6 +12,7 @@ pub enum Word {
     DaemonJson,
     DockerContext,
     Forget,
+    Guard,
     LiveRestore,
     Push,
     Restart,
@@ -160,6 +161,22 @@ pub const MODULES: &[Spec] = &[
         word: Word::Forget,
         name: "forget",
         summary: "removes what the node keeps of earlier changes: generations and the record of the last restart",
+        is_reversible: true,
+        ..PLAIN
+    },
+    Spec {
+        word: Word::Guard,
+        name: "guard",
+        summary: "if `dtls_guard` is true, installs the guard of the daemon and its policy; otherwise removes a guard that dtls-deploy has installed; comes before `daemon_json`",
+        parameters: &[
+            STATE,
+            Parameter {
+                name: "because",
+                kind: Kind::Choice(&["anything", "policy"]),
+                required: false,
+                summary: "`policy`: only update the policy of a guard that is installed; `anything` (default): also install, update or remove it",
+            },
+        ],
         is_reversible: true,
         ..PLAIN
     },

@@ -13,6 +13,9 @@ use rustix::fs::{Mode, OFlags};
 /// program where it is installed beside it, or in `../lib/dtls-deploy`.
 pub const COMPANION: &str = "dtls-deploy-agent";
 
+/// The guard of a daemon, which lies where the companion does.
+const GUARD: &str = "dtls-deploy-guard";
+
 /// In bytes: far above any static build of it.
 const LARGEST: u64 = 512 << 20;
 
@@ -38,9 +41,20 @@ impl Program {
         let own = File::open(OWN)?;
         let companion = std::env::current_exe().ok().and_then(|at| {
             let directory = at.parent()?.to_owned();
-            companion(&directory, own.metadata().ok()?.uid())
+            companion(&directory, own.metadata().ok()?.uid(), COMPANION)
         });
         Self::from_file(companion.unwrap_or(own))
+    }
+
+    /// The bytes of the guard's program, where it is installed as the companion may be.
+    #[must_use]
+    pub fn guard() -> Option<Vec<u8>> {
+        let own = File::open(OWN).ok()?.metadata().ok()?.uid();
+        let at = std::env::current_exe().ok()?;
+        let mut bytes = Vec::new();
+        let file = companion(at.parent()?, own, GUARD)?;
+        file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
     }
 
     fn from_file(mut opened: File) -> std::io::Result<Self> {
@@ -88,11 +102,11 @@ impl Program {
     }
 }
 
-/// The companion of a program in `directory`, whose file belongs to `owner`.
-fn companion(directory: &Path, owner: u32) -> Option<File> {
+/// What is installed with a program in `directory`, whose file belongs to `owner`.
+fn companion(directory: &Path, owner: u32, name: &str) -> Option<File> {
     [directory.to_owned(), directory.join("../lib/dtls-deploy")]
         .iter()
-        .find_map(|place| trusted(&place.join(COMPANION), owner))
+        .find_map(|place| trusted(&place.join(name), owner))
 }
 
 /// It sees the CA's passphrase: one that another account could have put there, in
@@ -130,15 +144,21 @@ mod tests {
         let own = rustix::process::geteuid().as_raw();
         let bin = root.path().join("bin");
         fs::create_dir(&bin).unwrap();
-        assert_eq!(text(companion(&bin, own)), None);
+        assert_eq!(text(companion(&bin, own, COMPANION)), None);
         put(
             &root.path().join("lib/dtls-deploy").join(COMPANION),
             "library",
             0o755,
         );
-        assert_eq!(text(companion(&bin, own)).as_deref(), Some("library"));
+        assert_eq!(
+            text(companion(&bin, own, COMPANION)).as_deref(),
+            Some("library")
+        );
         put(&bin.join(COMPANION), "beside", 0o755);
-        assert_eq!(text(companion(&bin, own)).as_deref(), Some("beside"));
+        assert_eq!(
+            text(companion(&bin, own, COMPANION)).as_deref(),
+            Some("beside")
+        );
     }
 
     #[test]

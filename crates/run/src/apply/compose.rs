@@ -2,6 +2,8 @@
 //!
 //! Nothing is done here.
 
+use std::sync::Arc;
+
 use base::event::Failure;
 use base::secret::Secret;
 use inventory::Host;
@@ -10,6 +12,7 @@ use node::script::Script;
 use node::transaction::{Bytes, Keep, StagedFile, Transaction, UnitRestart};
 use pki::{Certificate, DeliveredLeaf};
 use plan::host::generations::is_kept_for_login;
+use plan::host::guard::is_part;
 use plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Served};
 
 use super::Materials;
@@ -65,6 +68,7 @@ pub(super) fn compose(
                             replaces: Vec::new(),
                         });
                     }
+                    transaction.guard |= is_part(&file.path());
                     transaction
                         .files
                         .push(staged(facts, file, materials).ok_or_else(|| {
@@ -147,6 +151,7 @@ fn staged(
         Content::Text(text) | Content::Certificates(text) => {
             Bytes::Given(Secret::from(text.clone()))
         }
+        Content::Program(program) => Bytes::Program(Arc::clone(&program.bytes)),
         Content::Same => Bytes::CopyOf(file.path()),
         Content::Copy { from } => Bytes::CopyOf(from.clone()),
         Content::Authority => Bytes::Given(Secret::from(materials.authority_pem.clone()?)),

@@ -6,6 +6,7 @@ use super::{Found, RevokeOptions};
 use crate::{Run, RunError, World, consent};
 use base::event::PlannedChange;
 use pki::{Entry, Role};
+use plan::host::guard::is_installed;
 use plan::{Authority, Containers, Outside, Rollover, outside_of};
 
 impl Run<'_> {
@@ -43,8 +44,18 @@ impl Run<'_> {
             self.warn(Some(ca), format!("{}: {text}", options.name));
             return Ok(changes);
         }
+        let is_guarded = self.guards_reject(world, found);
         self.explain(world, authority, found, options)?;
-        if options.mark_only {
+        for daemon in self.inventory.daemons() {
+            let facts = world.facts.get(&daemon.name);
+            if daemon.settings.guard && facts.is_some_and(|facts| is_installed(daemon, facts)) {
+                let what = "policy of the guard".to_owned();
+                let reasons =
+                    vec!["rejects it with its next request; nothing is restarted".to_owned()];
+                changes.push(change(&daemon.name, what, reasons));
+            }
+        }
+        if options.mark_only || is_guarded {
             return Ok(changes);
         }
         changes.push(change(
@@ -97,9 +108,12 @@ impl Run<'_> {
         options: &RevokeOptions,
     ) -> Result<(), RunError> {
         let (ca, name) = (&self.inventory.ca().name, &options.name);
-        self.warn(Some(ca), format!(
+        let is_guarded = self.guards_reject(world, found);
+        if !is_guarded {
+            self.warn(Some(ca), format!(
             "a mark alone rejects no client: dockerd has no list of revoked certificates. {name} is accepted until every daemon has dropped the CA that signed its certificate"
-        ));
+            ));
+        }
         let listed = |entry: &&Entry| {
             self.inventory
                 .holder(&entry.host)
@@ -111,7 +125,9 @@ impl Run<'_> {
         };
         if let Some(entry) = found.entries.iter().find(listed) {
             let host = &entry.host;
-            let comes = if options.mark_only {
+            let comes = if is_guarded {
+                "the next deployment gives it new certificates"
+            } else if options.mark_only {
                 "the CA's next rollover gives it new certificates"
             } else {
                 "its old certificates stop working, and it gets new ones"
@@ -119,6 +135,9 @@ impl Run<'_> {
             self.warn(Some(ca), format!(
                 "{host} is in the inventory: {comes}, and daemons accept them. To lock it out, remove it from the inventory first"
             ));
+        }
+        if is_guarded {
+            return Ok(());
         }
         let now = OffsetDateTime::now_utc();
         let outside: Vec<String> = outside_of(authority, self.inventory, now)

@@ -4,50 +4,116 @@
 //! Private keys stay on the node.
 
 use super::daemon::{refused_by_tls, tls_words};
-use super::{Attempt, DEADLINE, tool_record};
+use super::record::find_record;
+use super::{Attempt, DEADLINE, output_of};
 use base::event::{Check, Proof, Verdict};
 use node::DialError;
 use node::script::Script;
 use pki::Role;
 use plan::host::leaf::location as leaf_location;
 
+/// What dockerd answers to whoever its plugin rejects (moby, pkg/authorization/authz.go).
+const DENIED: &str = "authorization denied by plugin";
+/// What dockerd answers about a container that does not exist (moby, daemon/container.go).
+const NOTHING_THERE: &str = "No such container";
+
 /// What a client proves its identity with: what its people use comes first.
 const TOOLS: &str = "docker curl openssl";
 
 impl Attempt<'_> {
-    pub(super) async fn as_client(&self) -> Proof {
+    pub(super) async fn as_client(&self) -> Vec<Proof> {
         let mode = self.client.settings.client_mode;
         let (directory, files) = leaf_location(self.client, Role::Client);
         let (url, port) = (self.address.url(), self.address.port.to_string());
-        let arguments = [
+        let (ca, certificate, key) = (
+            format!("{directory}/{}", files.ca),
+            format!("{directory}/{}", files.cert),
+            format!("{directory}/{}", files.key),
+        );
+        let mut arguments = vec![
             mode.word(),
             TOOLS,
             &url,
             &self.address.host,
             &port,
-            &format!("{directory}/{}", files.ca),
-            &format!("{directory}/{}", files.cert),
-            &format!("{directory}/{}", files.key),
+            &ca,
+            &certificate,
+            &key,
         ];
+        let is_guarded = self.daemon.settings.guard && mode.shows_certificate();
+        if is_guarded {
+            arguments.push("guarded");
+        }
         let mut script = Script::default();
         // As the account whose files they are.
         script.call("prove_identity", &arguments);
         let is_let_in = mode.is_let_in(self.daemon.settings.daemon_mode);
+        let is_revoked = is_guarded && self.expectations.revoked.contains(&self.client.holder());
+        let has_own_role = is_guarded && policy::Role::named(&self.client.settings.role).is_none();
         let check = match (is_let_in, mode.shows_certificate()) {
+            _ if is_revoked => Check::Revoked,
             (false, _) => Check::KeptOut,
             (true, true) => Check::Accepted,
             (true, false) => Check::LetInWithout,
         };
-        let record = tool_record(self.node, self.client.as_root, &script, "identity").await;
+        let output = output_of(self.node, self.client.as_root, &script).await;
+        let record = output
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|output| find_record(output, "identity"));
         let (verdict, seen) = match record {
+            Ok((outcome, tool, said)) if is_revoked => judge_revoked(&outcome, &tool, said),
+            // An operator's own role may not include the version: who is it, then, is not known.
+            Ok((_, tool, said)) if has_own_role && said.contains(DENIED) => {
+                (Verdict::NotProved, format!("{tool}: {said}"))
+            }
             Ok((outcome, tool, said)) => judge(is_let_in, &outcome, &tool, said),
             // The client did not answer.
             Err(seen) => (Verdict::Unreachable, seen),
         };
-        if is_let_in && verdict == Verdict::Failed {
-            return self.if_reached(check, seen).await;
+        if is_let_in && !is_revoked && verdict == Verdict::Failed {
+            return vec![self.if_reached(check, seen).await];
         }
-        self.proof(check, verdict, seen)
+        let mut proofs = vec![self.proof(check, verdict, seen)];
+        if is_guarded && !is_revoked && verdict == Verdict::Proved {
+            let record = output.and_then(|output| find_record(&output, "role"));
+            proofs.extend(
+                record
+                    .ok()
+                    .and_then(|(_, tool, said)| self.role(&tool, &said)),
+            );
+        }
+        proofs
+    }
+
+    /// What the daemon said to a request that changes it; an operator's own role may include that
+    /// or not.
+    fn role(&self, tool: &str, said: &str) -> Option<Proof> {
+        let role = &self.client.settings.role;
+        let known = policy::Role::named(role)?;
+        let is_allowed = match (said.contains(NOTHING_THERE), said.contains(DENIED)) {
+            (true, false) => true,
+            (false, true) => false,
+            _ => {
+                return Some(self.proof(
+                    Check::Role,
+                    Verdict::NotProved,
+                    format!("{tool}: {said}"),
+                ));
+            }
+        };
+        let may = known == policy::Role::Full;
+        let seen = if is_allowed {
+            "may change it"
+        } else {
+            "may not change it"
+        };
+        let verdict = if is_allowed == may {
+            Verdict::Proved
+        } else {
+            Verdict::Failed
+        };
+        Some(self.proof(Check::Role, verdict, format!("{role}: {seen}")))
     }
 
     /// A tool that fails does not say in a form that can be relied on whether it has reached the
@@ -59,6 +125,20 @@ impl Attempt<'_> {
             Ok(_) | Err(DialError::Forbidden { .. }) => self.proof(check, Verdict::Failed, seen),
             Err(error) => self.unreached(check, &error.into()),
         }
+    }
+}
+
+/// What the tool saw of a daemon that has to reject a certificate that TLS accepts.
+fn judge_revoked(outcome: &str, tool: &str, said: String) -> (Verdict, String) {
+    let seen = format!("{tool}: {said}").trim().to_owned();
+    match outcome {
+        "accepted" => (Verdict::Failed, format!("{tool}: it was accepted")),
+        "refused" if said.contains(DENIED) => (Verdict::Proved, "rejected by the guard".to_owned()),
+        "refused" if refused_by_tls(&said) => {
+            (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
+        }
+        "unusable" => (Verdict::Unreachable, said),
+        _ => (Verdict::NotProved, seen),
     }
 }
 

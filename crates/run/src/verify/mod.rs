@@ -20,7 +20,7 @@ pub use daemon::local_socket;
 pub use judge::foreign_authorities;
 pub(crate) use judge::{asked_for, judge_shown};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,8 @@ pub struct Expectations {
     pub trusted: BTreeMap<(String, Role), Vec<Certificate>>,
     /// Each daemon's certificate, DER.
     pub served: BTreeMap<String, Vec<u8>>,
+    /// Holders whose certificate is revoked.
+    pub revoked: BTreeSet<String>,
 }
 
 /// Tries everything that is selected, all at once. Every proof is an event and goes into
@@ -81,11 +83,11 @@ pub async fn verify(
         for holder in &tried.client.identities {
             if !holder.is_absent() {
                 let attempt = attempt(holder);
-                attempts.push(Box::pin(async move { vec![attempt.as_client().await] }));
+                attempts.push(Box::pin(async move { attempt.as_client().await }));
             }
         }
         let own = attempt(tried.client);
-        attempts.push(Box::pin(async move { vec![own.as_client().await] }));
+        attempts.push(Box::pin(async move { own.as_client().await }));
         if tried.refusals {
             let (attempt, made_up) = (attempt(tried.client), made_up.clone());
             attempts.push(Box::pin(async move { attempt.refusals(made_up).await }));
@@ -187,13 +189,13 @@ fn pairs<'a>(
     tried.collect()
 }
 
-/// Whether a daemon lets a client in that shows its own certificate.
+/// Whether a daemon lets a client in that shows its own certificate, and holds it to its role.
 pub async fn own_certificate(
     node: &Node,
     client: &Host,
     daemon: &Host,
     expectations: &Expectations,
-) -> Proof {
+) -> Vec<Proof> {
     let attempt = Attempt {
         node,
         client,
@@ -413,11 +415,13 @@ async fn tool_record(
     script: &Script,
     word: &str,
 ) -> Result<(String, String, String), String> {
-    let output = node
-        .run(privileged, script, TOOL_DEADLINE)
-        .await
-        .map_err(|error| error.to_string())?;
+    let output = output_of(node, privileged, script).await?;
     find_record(&output, word)
+}
+
+async fn output_of(node: &Node, privileged: bool, script: &Script) -> Result<Vec<u8>, String> {
+    let output = node.run(privileged, script, TOOL_DEADLINE).await;
+    output.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

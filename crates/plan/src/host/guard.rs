@@ -1,0 +1,131 @@
+//! The guard of a daemon: which files it is made of, and whether they are on a node.
+
+use std::fmt;
+use std::sync::Arc;
+
+use inventory::Host;
+use node::facts::{FactRequest, NodeFacts};
+use policy::Document;
+
+use super::unit;
+
+/// What dockerd calls it.
+pub const PLUGIN: &str = "dtls-deploy-guard";
+
+/// Where the program lies.
+pub const PROGRAM: (&str, &str) = ("/opt/dtls-deploy/bin", "dtls-deploy-guard");
+
+/// Where the guard reads its policy; every account may, since the guard has one of its own.
+pub const POLICY: (&str, &str) = ("/etc/dtls-deploy-guard", "policy.json");
+
+/// Where an administrator's units are.
+pub const UNIT_DIRECTORY: &str = "/etc/systemd/system";
+
+/// Names and texts of its units.
+pub const UNITS: [(&str, &str); 4] = [
+    (
+        "dtls-deploy-guard.socket",
+        include_str!("../../../../packaging/guard/dtls-deploy-guard.socket"),
+    ),
+    (
+        "dtls-deploy-guard.service",
+        include_str!("../../../../packaging/guard/dtls-deploy-guard.service"),
+    ),
+    (
+        "dtls-deploy-guard.path",
+        include_str!("../../../../packaging/guard/dtls-deploy-guard.path"),
+    ),
+    (
+        "dtls-deploy-guard-socket.service",
+        include_str!("../../../../packaging/guard/dtls-deploy-guard-socket.service"),
+    ),
+];
+
+/// The drop-in of docker's unit that starts them with it: nothing has to be enabled.
+pub const DROP_IN: &str = "40-dtls-deploy-guard.conf";
+
+pub const DROP_IN_TEXT: &str = "\
+# Written by dtls-deploy. dockerd asks the guard about each request, and does not start without it.
+[Unit]
+Wants=dtls-deploy-guard.socket dtls-deploy-guard.path
+After=dtls-deploy-guard.socket
+";
+
+/// The guard's program, as it is delivered.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Program {
+    pub bytes: Arc<[u8]>,
+    /// Lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Program({})", self.sha256)
+    }
+}
+
+impl Program {
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        let sha256 = pki::sha256_hex(&bytes);
+        Self {
+            bytes: bytes.into(),
+            sha256,
+        }
+    }
+}
+
+/// Every file of it on a host, directory and name: the program first, the policy last.
+#[must_use]
+pub fn files(host: &Host) -> Vec<(String, String)> {
+    let owned = |(directory, name): (&str, &str)| (directory.to_owned(), name.to_owned());
+    let units = UNITS.map(|(name, _)| (UNIT_DIRECTORY.to_owned(), name.to_owned()));
+    std::iter::once(owned(PROGRAM))
+        .chain(units)
+        .chain([
+            (unit::directory(&host.settings.unit), DROP_IN.to_owned()),
+            owned(POLICY),
+        ])
+        .collect()
+}
+
+#[must_use]
+pub fn drop_in_path(host: &Host) -> String {
+    format!("{}/{DROP_IN}", unit::directory(&host.settings.unit))
+}
+
+/// Whether a change of this file makes the guard start anew; it notices a new policy itself.
+#[must_use]
+pub fn is_part(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name == PROGRAM.1 || name == DROP_IN || UNITS.iter().any(|(unit, _)| *unit == name)
+}
+
+/// Adds what tells whether the guard rejects what is revoked.
+pub fn request_policy(host: &Host, request: &mut FactRequest) {
+    if host.is_daemon && host.settings.guard {
+        let (directory, name) = POLICY;
+        request.content.insert(format!("{directory}/{name}"));
+        request.content.insert(drop_in_path(host));
+    }
+}
+
+/// Whether the guard of a daemon rejects the certificate with this serial number.
+#[must_use]
+pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
+    let (directory, name) = POLICY;
+    let policy = facts.text(&format!("{directory}/{name}"));
+    let policy = policy.and_then(|text| serde_json::from_str::<Document>(text).ok());
+    let is_listed = policy.is_some_and(|policy| {
+        let mut revoked = policy.revoked.iter();
+        revoked.any(|revoked| revoked.serial.as_str() == serial)
+    });
+    host.settings.guard && is_listed && is_installed(host, facts)
+}
+
+/// Whether dtls-deploy has put a guard in front of the daemon, and it is still there.
+#[must_use]
+pub fn is_installed(host: &Host, facts: &NodeFacts) -> bool {
+    facts.regular(&drop_in_path(host)).is_some()
+}

@@ -1,0 +1,236 @@
+//! `guard`: the program that dockerd asks about each request, and its policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::shared::{Module, is_absent};
+use crate::host::guard::{
+    DROP_IN, DROP_IN_TEXT, POLICY, PROGRAM, UNIT_DIRECTORY, UNITS, files, is_installed,
+};
+use crate::host::unit;
+use crate::playbook::Task;
+use crate::{
+    Action, Authority, Batch, Change, Content, Desired, FileChange, Place, Plan, PlannedHost,
+    PlannedPlay, Planner, Refusal,
+};
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, FileFact, NodeFacts};
+use pki::{Role, sha256_hex};
+use policy::{Document, Identity, Revoked, Serial};
+use time::OffsetDateTime;
+
+#[derive(Debug)]
+pub struct Guard;
+
+impl Module for Guard {
+    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        for (directory, name) in files(host) {
+            let path = format!("{directory}/{name}");
+            if name == PROGRAM.1 {
+                request.hashed.insert(path);
+            } else {
+                request.content.insert(path);
+            }
+            request.directories.insert(directory);
+        }
+    }
+
+    fn plan(
+        &self,
+        planner: &mut Planner<'_>,
+        host: &Host,
+        task: &Task,
+    ) -> Result<Vec<Change>, Refusal> {
+        let facts = planner.facts(&host.name)?;
+        let policy_alone = task.argument("because") == Some("policy");
+        if is_absent(task) || !host.settings.guard {
+            // A rotation takes nothing away, and a host whose guard is another's has no drop-in
+            // of ours.
+            let ours = is_installed(host, facts) && !policy_alone;
+            return if ours {
+                gone(planner, host, task)
+            } else {
+                Ok(Vec::new())
+            };
+        }
+        if policy_alone && !is_installed(host, facts) {
+            return Ok(Vec::new());
+        }
+        if !facts.systemd {
+            return Err(
+                Refusal::new("the guard needs systemd, which is not running there")
+                    .hint("set dtls_guard: false for this host"),
+            );
+        }
+        let mut changes = Vec::new();
+        if !policy_alone {
+            changes.extend(program(planner, host, task)?);
+            for (name, text) in UNITS {
+                let desired = unit_file(UNIT_DIRECTORY, name, text);
+                changes.extend(planner.compare(host, task, desired)?);
+            }
+            let directory = unit::directory(&host.settings.unit);
+            let desired = unit_file(&directory, DROP_IN, DROP_IN_TEXT);
+            changes.extend(planner.compare(host, task, desired)?);
+        }
+        let document = policy_of(host, planner.inventory, &planner.authority, planner.now);
+        let (directory, name) = POLICY;
+        let text = Content::Text(document.text());
+        let desired = Desired::new(Place::Policy, directory, name, text).exactly(0o644);
+        changes.extend(planner.compare(host, task, desired)?);
+        Ok(changes)
+    }
+}
+
+fn unit_file(directory: &str, name: &str, text: &str) -> Desired {
+    let text = Content::Text(text.to_owned());
+    Desired::new(Place::DropIn, directory, name, text).exactly(0o644)
+}
+
+fn program(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Option<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let (directory, name) = PROGRAM;
+    let path = format!("{directory}/{name}");
+    let Some(program) = planner.guard else {
+        // Whoever only looks does not have it at hand.
+        return match facts.file(&path) {
+            Some(FileFact::File(_)) => Ok(None),
+            _ => Err(Refusal::new(format!(
+                "{name} is not installed beside dtls-deploy on this machine"
+            ))
+            .hint("install the guard's program of the same release, or set dtls_guard: false")),
+        };
+    };
+    let own = std::env::consts::ARCH;
+    if facts.machine != own {
+        return Err(Refusal::new(format!(
+            "the node is {}, and the guard's program on this machine is for {own}",
+            facts.machine
+        ))
+        .hint("run dtls-deploy on a machine of that architecture, or set dtls_guard: false"));
+    }
+    let content = Content::Program(program.clone());
+    let desired = Desired::new(Place::Program, directory, name, content).exactly(0o755);
+    planner.compare(host, task, desired)
+}
+
+/// All of it goes; what is not there any more is not missed.
+fn gone(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&host.name)?;
+    let mut changes = Vec::new();
+    for (directory, name) in files(host) {
+        let path = format!("{directory}/{name}");
+        if !matches!(facts.file(&path), Some(FileFact::File(_))) {
+            continue;
+        }
+        let (place, prune) = match name.as_str() {
+            name if name == PROGRAM.1 => (Place::Program, 2),
+            name if name == POLICY.1 => (Place::Policy, 1),
+            name if name == DROP_IN => (Place::DropIn, 1),
+            _ => (Place::DropIn, 0),
+        };
+        let desired = Desired::new(place, directory, name, Content::Gone { prune });
+        changes.extend(planner.compare(host, task, desired)?);
+    }
+    Ok(changes)
+}
+
+/// The policies of guards that are installed and say something else than the ledger and the
+/// inventory: one file on each daemon, and nothing is restarted.
+#[must_use]
+pub fn outdated_policies(
+    inventory: &Inventory,
+    authority: &Authority,
+    facts: &BTreeMap<String, NodeFacts>,
+    now: OffsetDateTime,
+) -> Plan {
+    let (directory, name) = POLICY;
+    let hosts = inventory.daemons().filter_map(|daemon| {
+        let facts = facts.get(&daemon.name)?;
+        if !daemon.settings.guard || !is_installed(daemon, facts) {
+            return None;
+        }
+        let text = policy_of(daemon, inventory, authority, now).text();
+        let path = format!("{directory}/{name}");
+        let before = facts.regular(&path).map(|file| file.sha256.clone());
+        if before.as_ref() == Some(&sha256_hex(text.as_bytes())) {
+            return None;
+        }
+        let change = Change {
+            host: daemon.name.clone(),
+            task: "Policy of the guard".to_owned(),
+            subject: path,
+            reasons: vec!["the content differs".to_owned()],
+            diff: None,
+            action: Action::File(FileChange {
+                directory: directory.to_owned(),
+                directory_mode: 0o755,
+                name: name.to_owned(),
+                mode: 0o644,
+                account: "root".to_owned(),
+                before,
+                attributes: Vec::new(),
+                content: Content::Text(text),
+            }),
+        };
+        Some(PlannedHost {
+            host: daemon.name.clone(),
+            batches: vec![Batch {
+                transaction: true,
+                changes: vec![change],
+                follows: BTreeSet::new(),
+                called: Vec::new(),
+            }],
+        })
+    });
+    let play = PlannedPlay {
+        name: "Policies of the guards".to_owned(),
+        hosts: hosts.collect(),
+    };
+    Plan {
+        plays: vec![play],
+        ..Plan::default()
+    }
+}
+
+/// Who may do what on a daemon, as the inventory and the ledger say it.
+///
+/// Certificates that this program has issued are told by their common name, so that a renewed one
+/// has the role of the one before; adopted ones, whose name is another's choice, by their serial.
+fn policy_of(
+    host: &Host,
+    inventory: &Inventory,
+    authority: &Authority,
+    now: OffsetDateTime,
+) -> Document {
+    let settings = &host.settings;
+    let mut document = Document::new(settings.roles.clone(), settings.guard_default.clone());
+    let holders = inventory
+        .clients()
+        .flat_map(Host::certificate_holders)
+        .map(|holder| (holder.holder(), holder.settings.role.clone()));
+    document.names = holders.collect();
+    let ledger = &authority.ledger;
+    let mut seen = BTreeSet::new();
+    let mut identities = BTreeMap::new();
+    for entry in ledger.entries() {
+        if entry.role != Role::Client || entry.not_after <= now {
+            continue;
+        }
+        let Some(serial) = Serial::parse(&entry.serial) else {
+            continue;
+        };
+        let name = entry.host.clone();
+        if ledger.revocation(&entry.serial).is_some() {
+            if seen.insert(serial.clone()) {
+                document.revoked.push(Revoked { serial, name });
+            }
+        } else if entry.adopted
+            && let Some(role) = document.names.get(&name)
+        {
+            let role = role.clone();
+            identities.insert(serial.clone(), Identity { serial, name, role });
+        }
+    }
+    document.identities = identities.into_values().collect();
+    document
+}

@@ -1,0 +1,98 @@
+//! What the guards of daemons do with a revocation: they reject the certificate with its next
+//! request, and nothing is restarted.
+
+use super::{Found, RevokeOptions};
+use crate::agent::RunningAgent;
+use crate::apply::InPlace;
+use crate::rollover::State;
+use crate::verify::{Expectations, own_certificate};
+use crate::{Run, RunError, World};
+use base::event::Event;
+use inventory::{Host, host_of};
+use pki::{Ledger, Request, Response, Role};
+use plan::host::guard::is_installed;
+use plan::module::outdated_policies;
+use time::OffsetDateTime;
+
+impl Run<'_> {
+    /// Whether every daemon has a guard, so that nothing has to be replaced for what is revoked to
+    /// be rejected. What a daemon shows to clients no guard sees.
+    pub(super) fn guards_reject(&self, world: &World, found: &Found) -> bool {
+        let is_guarded = |daemon: &Host| {
+            let facts = world.facts.get(&daemon.name);
+            daemon.settings.guard && facts.is_none_or(|facts| is_installed(daemon, facts))
+        };
+        found.entries.iter().all(|entry| entry.role == Role::Client)
+            && self.inventory.daemons().all(is_guarded)
+    }
+
+    /// Brings the policies of all guards to what the ledger says, at once, and shows the revoked
+    /// certificates to them.
+    pub(super) async fn tell_guards(
+        &self,
+        world: &World,
+        agent: &mut RunningAgent,
+        found: &Found,
+        options: &RevokeOptions,
+        state: &mut State,
+    ) -> Result<(), RunError> {
+        let mut authority = self.usable_authority(world)?;
+        let Response::State {
+            ledger: Some(text), ..
+        } = self.call(agent, Request::State {}).await?
+        else {
+            return Ok(());
+        };
+        if let Ok(ledger) = Ledger::parse(&text) {
+            authority.ledger = ledger;
+        }
+        let now = OffsetDateTime::now_utc();
+        let plan = outdated_policies(self.inventory, &authority, &world.facts, now);
+        let in_place = InPlace::default();
+        let materials = self.materials(world);
+        let apply = self.apply(world, state.passes, &in_place);
+        state.outcome.absorb(apply.run(&plan, &materials).await);
+        state.passes += 1;
+        for daemon in self.inventory.daemons() {
+            if daemon.settings.guard && !world.facts.contains_key(&daemon.name) {
+                let text = format!(
+                    "it was not reached, and accepts {} until a run reaches it: deploy, rotate and the schedule update its guard",
+                    options.name
+                );
+                self.warn(Some(&daemon.name), text);
+            }
+        }
+        self.try_revoked(world, found, state).await;
+        Ok(())
+    }
+
+    /// Shows each revoked certificate, from where it is, to each daemon that was reached.
+    async fn try_revoked(&self, world: &World, found: &Found, state: &mut State) {
+        let mut expectations = Expectations::default();
+        let holders = found.entries.iter().map(|entry| entry.host.clone());
+        expectations.revoked = holders.collect();
+        for name in &expectations.revoked {
+            let (Some(holder), Some(node)) =
+                (self.inventory.holder(name), world.nodes.get(host_of(name)))
+            else {
+                continue;
+            };
+            if !holder.shows_certificate() {
+                continue;
+            }
+            for daemon in self.inventory.daemons() {
+                let is_told = world
+                    .facts
+                    .get(&daemon.name)
+                    .is_some_and(|facts| daemon.settings.guard && is_installed(daemon, facts));
+                if !is_told || state.outcome.failed.contains(&daemon.name) {
+                    continue;
+                }
+                for proof in own_certificate(node, holder, daemon, &expectations).await {
+                    self.events.emit(Event::Proof(proof.clone()));
+                    state.proofs.push(proof);
+                }
+            }
+        }
+    }
+}
