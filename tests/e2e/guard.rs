@@ -136,11 +136,12 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     let entry = lab.exec("node3", entry);
     assert!(entry.contains(r#""DTLS_IDENTITY":"node2""#), "{entry}");
 
-    // A scheduled run repairs the policy; a deployment gives the host another certificate.
+    // A scheduled run repairs the policy, and gives a host of the inventory another certificate.
+    lab.exec("node2", "cp -a /home/ubuntu/.docker /home/ubuntu/old");
     lab.deploy(&["rotate", &inventory]);
-    let answer = lab.exec_as("node2", "ubuntu", &ping);
+    let old = ping.replace("~/.docker", "~/old");
+    let answer = lab.exec_as("node2", "ubuntu", &old);
     assert!(answer.ends_with("403"), "{answer}");
-    lab.deploy(&[&inventory]);
     assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
     assert_eq!(process(&lab), before, "docker is not restarted");
 }
@@ -148,9 +149,10 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
 #[test]
 fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
     let lab = Lab::fresh();
+    let text = std::fs::read_to_string(lab.inventory("dtls_guard: true")).unwrap();
+    let guarded = lab.file("guarded.yaml", &text);
     let plain = lab.inventory("");
     lab.deploy(&[&plain]);
-    let guarded = lab.inventory("dtls_guard: true");
 
     // Where its program cannot run, nothing of it is left, and docker goes on.
     lab.exec("node3", "mount -t tmpfs -o noexec tmpfs /opt");

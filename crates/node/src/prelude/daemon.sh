@@ -576,6 +576,8 @@ guard_stop() {
     systemctl stop $GUARD_UNITS </dev/null 2>/dev/null
     # shellcheck disable=SC2086
     systemctl reset-failed $GUARD_UNITS </dev/null 2>/dev/null
+    # A unit whose file is gone has forgotten to remove it.
+    rm -f /run/docker/plugins/dtls-deploy-guard.sock
     return 0
 }
 

@@ -20,20 +20,7 @@ pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) ->
         return Vec::new();
     }
     let mut proofs = proofs.to_vec();
-    proofs.sort_by(|left, right| {
-        // Of the names of a certificate, those together that say the same.
-        let key = |proof: &Proof| match (proof.check, proof.verdict) {
-            (Check::Name, Verdict::Proved) => (Check::Name, 1),
-            (Check::Name, Verdict::NotReached) => (Check::Name, 2),
-            (check, _) => (check, 0),
-        };
-        (&left.to, key(left), &left.from, &left.seen).cmp(&(
-            &right.to,
-            key(right),
-            &right.from,
-            &right.seen,
-        ))
-    });
+    proofs.sort_by(|left, right| key(left).cmp(&key(right)));
     let daemons = proofs
         .iter()
         .map(|proof| proof.to.as_str())
@@ -55,6 +42,7 @@ pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) ->
                     && proof.verdict == first.verdict
                     && (proof.verdict == Verdict::Proved || proof.check == Check::Name)
                     && proof.verdict != Verdict::Failed
+                    && (proof.check != Check::Role || proof.seen == first.seen)
             })
             .count()
             .max(1);
@@ -99,6 +87,29 @@ pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) ->
         }
     }
     lines
+}
+
+/// The order of the rows: of the names of a certificate those together that say the same, and of
+/// clients those that have one role.
+fn key(proof: &Proof) -> (&str, Check, u8, &str, &str, &str) {
+    let of_names = match (proof.check, proof.verdict) {
+        (Check::Name, Verdict::Proved) => 1,
+        (Check::Name, Verdict::NotReached) => 2,
+        _ => 0,
+    };
+    let role = if proof.check == Check::Role {
+        proof.seen.as_str()
+    } else {
+        ""
+    };
+    (
+        &proof.to,
+        proof.check,
+        of_names,
+        role,
+        &proof.from,
+        &proof.seen,
+    )
 }
 
 fn verdict(verdict: Verdict) -> Cell {
