@@ -57,6 +57,7 @@ fn the_package_is_all_that_a_controller_needs() {
         "./usr/share/doc/dtls-deploy/changelog.gz",
         "./usr/share/doc/dtls-deploy/copyright",
         "./usr/share/zsh/vendor-completions/_dtls-deploy",
+        "./usr/lib/dtls-deploy/dtls-deploy-guard",
         "./usr/share/fish/vendor_completions.d/dtls-deploy.fish",
         "./usr/share/dtls-deploy/playbooks/rotate-ca.yaml",
         "./usr/share/dtls-deploy/prometheus/alerts.yaml",
