@@ -281,6 +281,8 @@ fn a_daemon_is_proved_under_every_name_of_its_certificate() {
     for address in ["172.17.0.1", "10.99.0.1"] {
         assert!(!run.stdout.contains(address), "{}", run.stdout);
     }
+    assert!(!run.stdout.contains("not reached"), "{}", run.stdout);
+    let run = lab.deploy(&["verify", &own, "-v"]);
     assert!(
         line(&run, "not reached").contains("nowhere.example.com"),
         "{}",

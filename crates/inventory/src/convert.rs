@@ -196,7 +196,12 @@ impl<'a> Found<'a> {
             self.described()
         );
         let help = match &self.node.value {
-            Value::Scalar(scalar) if !scalar.is_null() && !self.secret => {
+            // As a shell hands over what was meant to be one.
+            Value::Scalar(scalar) if scalar.text.starts_with('[') && !self.secret => Some(format!(
+                "with -e, write it as JSON: -e '{{\"{}\": [\"…\"]}}'",
+                self.name
+            )),
+            Value::Scalar(scalar) if scalar.meaning() == Meaning::Text && !self.secret => {
                 let items: Vec<&str> = scalar.text.split(',').map(str::trim).collect();
                 Some(format!("write a list: [{}]", items.join(", ")))
                     .filter(|help| !help.chars().any(is_hidden))
