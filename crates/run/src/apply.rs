@@ -417,6 +417,20 @@ fn not_written(host: &Host, error: &JournalError) -> Failure {
     }
 }
 
+/// What somebody else wrote while the change was in place, and where it is now.
+fn edited(report: &Report) -> impl Iterator<Item = String> {
+    report
+        .records
+        .iter()
+        .filter_map(|record| match record.as_slice() {
+            [word, path] if word == "kept" => Some(format!(
+                "somebody changed a file during the run; that version is now {}",
+                node::visible(path)
+            )),
+            _ => None,
+        })
+}
+
 fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
     // What dockerd says of a setting may quote it.
     let settings = facts.map(ForeignValues::of).unwrap_or_default();
@@ -461,6 +475,7 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
             .journal
             .iter()
             .map(|line| node::visible(&settings.masked(line)))
+            .chain(edited(report))
             .collect(),
         hint,
     }

@@ -152,6 +152,17 @@ impl Fixture {
         }
     }
 
+    /// The same, but the two files that are there are removed.
+    pub fn removal(&self) -> Transaction {
+        let mut transaction = self.transaction();
+        for file in &mut transaction.files {
+            if file.before.is_some() {
+                file.bytes = Bytes::Gone { prune: 0 };
+            }
+        }
+        transaction
+    }
+
     /// A file of the node's own state, where there is no state yet.
     pub fn first_of_state(&self) -> Transaction {
         Transaction {

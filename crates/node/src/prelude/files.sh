@@ -214,6 +214,8 @@ swap() {
         swap_left=$((swap_left - 1))
     done
     if [ $# -gt 0 ]; then mv -f "$@" "$swap_directory/" || return 1; fi
+    # What is younger than this mark is somebody else's.
+    printf '' >"$STAGE/swapped" || return 1
 }
 
 # swapped DIR...: what was renamed there lasts over a crash.
@@ -229,8 +231,12 @@ unswap() {
     unswap_status=0
     unswap_left=$#
     while [ "$unswap_left" -gt 0 ]; do
+        unswap_aside "$1"
         if [ -e "$STAGE/new/$1" ]; then
             # It was never put in place: what is there is not ours.
+            :
+        elif [ -e "$STAGE/gone/$1" ] && { [ -e "$unswap_directory/$1" ] || [ -L "$unswap_directory/$1" ]; }; then
+            # It was never removed.
             :
         elif [ -e "$STAGE/old/$1" ] || [ -L "$STAGE/old/$1" ]; then
             set -- "$@" "$STAGE/old/$1"
@@ -255,6 +261,13 @@ unswap() {
         unswap_directory=${unswap_stop:-/}
     fi
     sync "$unswap_directory" 2>/dev/null || sync
+}
+
+# unswap_aside NAME: what was written there after the swap is kept beside it, and said.
+unswap_aside() {
+    [ -e "$STAGE/swapped" ] && [ "$unswap_directory/$1" -nt "$STAGE/swapped" ] || return 0
+    mv -f "$unswap_directory/$1" "$unswap_directory/$1.kept-by-dtls-deploy" &&
+        record kept "$unswap_directory/$1.kept-by-dtls-deploy"
 }
 
 # put_back DIR NAME MODE: bytes from descriptor 3, which root has opened, in the place of

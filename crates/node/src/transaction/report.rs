@@ -3,7 +3,7 @@
 use crate::answer::{self, Lines};
 
 /// Words that another account may answer with: what it tried with its own files.
-const OF_ACCOUNTS: [&str; 4] = ["identity", "role", "pair", "keyfile"];
+const OF_ACCOUNTS: [&str; 5] = ["identity", "role", "pair", "keyfile", "kept"];
 
 /// A time for which a daemon was away, as its node's systemd has it: until it was ready again, or
 /// until it was asked where it has not come back.
