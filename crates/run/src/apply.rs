@@ -424,7 +424,7 @@ fn edited(report: &Report) -> impl Iterator<Item = String> {
         .iter()
         .filter_map(|record| match record.as_slice() {
             [word, path] if word == "kept" => Some(format!(
-                "somebody changed a file during the run; that version is now {}",
+                "someone changed a file during the run; that version is now {}",
                 node::visible(path)
             )),
             _ => None,
