@@ -1,6 +1,7 @@
 //! The command line: arguments in, one run out.
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -279,10 +280,29 @@ pub fn main() -> ExitCode {
         }
     };
     let command = help::complete(Cli::command()).override_help(overview::text());
-    match Cli::from_arg_matches(&command.get_matches_from(words)) {
+    let matches = command.try_get_matches_from(words);
+    match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli.main(),
-        Err(error) => error.exit(),
+        Err(error) => refuse(&error),
     }
+}
+
+/// Says what is wrong with the command line in the words that every other error has, and ends.
+pub(crate) fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render();
+    let text = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    let text = text
+        .replacen("error:", "Error:", 1)
+        .replace("tip:", "Hint:");
+    eprint!("{text}");
+    std::process::exit(error.exit_code())
 }
 
 /// The words as clap takes them, with what the environment and `dtls-deploy.toml` say.

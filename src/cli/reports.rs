@@ -7,7 +7,7 @@ use std::path::Path;
 use super::arguments::{Common, Output};
 use crate::terminal;
 use base::event::{Error, ErrorKind, Event, Events, Place, Renderer};
-use inventory::Problem;
+use inventory::{Problem, in_one_style};
 use plan::Refusal;
 use run::Exit;
 use run::journal::Journal;
@@ -161,7 +161,10 @@ impl Reports {
 pub(super) fn show_problems(what: &str, problems: &[Problem]) {
     let handler = miette::MietteHandlerOpts::new().build();
     for problem in problems {
-        eprintln!("{:?}", Shown(&handler, problem));
+        eprintln!(
+            "{}",
+            in_one_style(&format!("{:?}", Shown(&handler, problem)))
+        );
     }
     let errors = problems.iter().filter(|problem| !problem.warning).count();
     if errors > 0 {

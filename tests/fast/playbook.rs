@@ -188,36 +188,36 @@ fn mistakes_are_explained_with_their_places() {
     let said = case.refused(&[]);
     let messages: Vec<&str> = said
         .lines()
-        .filter(|line| line.contains("book.yaml:") || line.trim_start().starts_with('×'))
+        .filter(|line| line.contains("book.yaml:") || line.trim_start().starts_with("Error: "))
         .map(str::trim)
         .collect();
     for (message, place) in [
         (
-            "× there is no group or host `daemon` in the inventory",
+            "Error: there is no group or host `daemon` in the inventory",
             "1:10",
         ),
-        ("× `0` is not the size of a batch", "2:11"),
-        ("× a condition is an expression without braces", "3:9"),
-        ("× `argv` is a list of texts, not `touch`", "5:23"),
-        ("× `argv` needs at least one text", "6:23"),
-        ("× unknown word `tiemout` in a command", "6:27"),
-        ("× the template `{{ x` cannot be read: syntax error", "7:24"),
-        ("× `0` is not a value of `timeout`", "7:42"),
-        ("× `70000` is not a value of `port`", "8:24"),
-        ("× `open` is not a value of `state`", "8:38"),
-        ("× `service` needs `state`", "9:7"),
+        ("Error: `0` is not the size of a batch", "2:11"),
+        ("Error: a condition is an expression without braces", "3:9"),
+        ("Error: `argv` is a list of texts, not `touch`", "5:23"),
+        ("Error: `argv` needs at least one text", "6:23"),
+        ("Error: unknown word `tiemout` in a command", "6:27"),
+        ("Error: the template `{{ x` cannot be read: syntax error", "7:24"),
+        ("Error: `0` is not a value of `timeout`", "7:42"),
+        ("Error: `70000` is not a value of `port`", "8:24"),
+        ("Error: `open` is not a value of `state`", "8:38"),
+        ("Error: `service` needs `state`", "9:7"),
         (
-            "× the condition `zone ==` cannot be read: syntax error",
+            "Error: the condition `zone ==` cannot be read: syntax error",
             "10:14",
         ),
-        ("× `not so` is not a tag", "11:20"),
-        ("× the task names no module", "12:7"),
+        ("Error: `not so` is not a tag", "11:20"),
+        ("Error: the task names no module", "12:7"),
         (
-            "× `command` cannot be undone and may not stand in a transaction",
+            "Error: `command` cannot be undone and may not stand in a transaction",
             "15:11",
         ),
-        ("× `-1` is not a value of `port`", "16:24"),
-        ("× unknown word `register` in a task", "17:7"),
+        ("Error: `-1` is not a value of `port`", "16:24"),
+        ("Error: unknown word `register` in a task", "17:7"),
     ] {
         let at = messages
             .iter()

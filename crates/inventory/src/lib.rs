@@ -50,7 +50,7 @@ pub mod yaml;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-pub use crate::yaml::problem::{Problem, render};
+pub use crate::yaml::problem::{Problem, in_one_style, render};
 pub use batch_values::BatchSize;
 pub use batch_values::{SIZE as BATCH_SIZE, sizes_in};
 pub use certificate_values::Listen;

@@ -82,7 +82,7 @@ fn a_file_that_is_no_mapping_is_named() {
 }
 
 /// As people see it, and programs.
-const ERROR: &str = "×|\"event\":\"error\"";
+const ERROR: &str = "Error:|\"event\":\"error\"";
 
 /// One inventory that tries something.
 struct Row {

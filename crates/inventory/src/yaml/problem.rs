@@ -123,10 +123,26 @@ pub fn render(problems: &[Problem], width: usize) -> String {
             .with_links(false);
     let mut text = String::new();
     for problem in problems {
-        if handler.render_report(&mut text, problem).is_err() {
-            text.push_str(&problem.message);
+        let mut drawn = String::new();
+        if handler.render_report(&mut drawn, problem).is_err() {
+            drawn.clone_from(&problem.message);
         }
+        text.push_str(&in_one_style(&drawn));
         text.push('\n');
+    }
+    text
+}
+
+/// A drawn problem with the words that every other error has, in place of miette's own.
+#[must_use]
+pub fn in_one_style(drawn: &str) -> String {
+    const HELP: &str = "  help: ";
+    let mut text = drawn
+        .replacen('×', "Error:", 1)
+        .replacen('⚠', "warning:", 1);
+    // What is shown of the file comes before it.
+    if let Some(at) = text.rfind(HELP) {
+        text.replace_range(at..at + HELP.len(), "  Hint: ");
     }
     text
 }
