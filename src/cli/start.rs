@@ -2,6 +2,7 @@
 //! for, signals caught.
 
 use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -280,6 +281,9 @@ pub(super) fn load_inventory(
     match inventory::load(path, &common.extra_vars, &environment) {
         Ok(inventory) => {
             reports.problems(ErrorKind::Inventory, "the inventory", &inventory.warnings);
+            if let Some(text) = open_to_others(path) {
+                reports.all.emit(Event::Warning { host: None, text });
+            }
             if let Err(refusal) = check_issued_names(&inventory) {
                 reports.refusal(ErrorKind::Inventory, "read the inventory", refusal);
                 return Err(Exit::Usage);
@@ -292,6 +296,20 @@ pub(super) fn load_inventory(
             Err(Exit::Usage)
         }
     }
+}
+
+/// Whether every account of this machine can change the inventory: what it says is done as root.
+fn open_to_others(path: &Path) -> Option<String> {
+    let path = path.canonicalize().ok()?;
+    let is_open = |path: &&Path| {
+        let mode = path.metadata().map_or(0, |found| found.mode());
+        mode & 0o002 != 0 && mode & 0o1000 == 0
+    };
+    let open = path.ancestors().find(is_open)?.display().to_string();
+    Some(format!(
+        "every account of this machine can write {open}, and who changes an inventory becomes root on its hosts: chmod o-w {}",
+        base::shell::quote(&open)
+    ))
 }
 
 /// Keys under a passphrase are asked for where there is someone to ask.
@@ -330,4 +348,30 @@ pub(super) fn ssh_context(
         return Err(Exit::Usage);
     }
     Ok(context.with_config_file(file.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn an_inventory_that_everyone_can_change_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("lab");
+        fs::create_dir(&directory).unwrap();
+        let file = directory.join("hosts.yaml");
+        fs::write(&file, "").unwrap();
+        let said = |file_mode, directory_mode| {
+            fs::set_permissions(&file, Permissions::from_mode(file_mode)).unwrap();
+            fs::set_permissions(&directory, Permissions::from_mode(directory_mode)).unwrap();
+            super::open_to_others(&file)
+        };
+        assert_eq!(said(0o644, 0o755), None);
+        assert_eq!(said(0o664, 0o1777), None, "a group's own, and /tmp");
+        let file_open = said(0o666, 0o755).unwrap();
+        assert!(file_open.contains("hosts.yaml, and"), "{file_open}");
+        let directory_open = said(0o644, 0o777).unwrap();
+        assert!(directory_open.contains("/lab, and"), "{directory_open}");
+    }
 }

@@ -201,7 +201,10 @@ fn mistakes_are_explained_with_their_places() {
         ("Error: `argv` is a list of texts, not `touch`", "5:23"),
         ("Error: `argv` needs at least one text", "6:23"),
         ("Error: unknown word `tiemout` in a command", "6:27"),
-        ("Error: the template `{{ x` cannot be read: syntax error", "7:24"),
+        (
+            "Error: the template `{{ x` cannot be read: syntax error",
+            "7:24",
+        ),
         ("Error: `0` is not a value of `timeout`", "7:42"),
         ("Error: `70000` is not a value of `port`", "8:24"),
         ("Error: `open` is not a value of `state`", "8:38"),
