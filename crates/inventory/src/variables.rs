@@ -198,7 +198,7 @@ variables! {
     /// link-local and temporary addresses and those of Docker's own networks.
     "dtls_own_addresses" => own_addresses: bool = false, "false", Boolean, Daemons;
     /// What the client's account gets in addition to its files: variables in its profile, a
-    /// Docker context for each daemon, or both.
+    /// Docker context for each daemon, or both. Deploying removes the one that is no longer listed.
     "dtls_client_env" => client_env: Vec<ClientEnv> = vec![ClientEnv::Context],
         "[context]", ClientEnvironment, Clients;
     /// A prefix for the names of the client's Docker contexts, `ZONE-DAEMON`, so that several

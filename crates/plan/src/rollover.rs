@@ -14,11 +14,12 @@ use std::collections::BTreeMap;
 use super::expiry::has_expired;
 use super::undeployed;
 use super::{Authority, Outside, outside_of};
-use crate::host::client::{PROFILES, context_paths};
+use crate::host::client::{PROFILES, context_paths, keeps_context};
 use crate::host::guard;
 use crate::host::leaf::location;
 use crate::host::read::{RECORD, runs_with};
-use inventory::{ClientEnv, Host, Inventory};
+use docker::context::ContextPaths;
+use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
 use pki::{Certificate, Role, Signer};
 
@@ -134,12 +135,11 @@ impl Rollover {
             request.content.extend(profiles);
         }
         for holder in host.client_holders() {
-            if holder.settings.client_env.contains(&ClientEnv::Context) {
-                for daemon in inventory.daemons() {
-                    let tls = context_paths(holder, daemon).tls;
-                    for name in ["ca.pem", "cert.pem"] {
-                        request.bundles.insert(format!("{tls}/{name}"));
-                    }
+            for daemon in inventory.daemons() {
+                let ContextPaths { metadata, tls } = context_paths(holder, daemon);
+                request.content.insert(format!("{metadata}/meta.json"));
+                for name in ["ca.pem", "cert.pem"] {
+                    request.bundles.insert(format!("{tls}/{name}"));
                 }
             }
         }
@@ -190,6 +190,20 @@ impl Rollover {
             .is_some_and(|leaf| leaf.is_signed_by(&self.next))
     }
 
+    /// Whether a context has this file. One that was never made trusts no one, and one of
+    /// another CA has no part in the rollover.
+    fn is_in_context(&self, facts: &NodeFacts, path: &str) -> bool {
+        let ca = path.replace("/cert.pem", "/ca.pem");
+        let bytes = facts.regular(&ca).and_then(|file| file.content.as_deref());
+        let bundle = bytes.and_then(|bytes| Certificate::bundle_from_pem(bytes).ok());
+        let is_own = |of: &Certificate| {
+            [&self.current, &self.next]
+                .iter()
+                .any(|own| own.der() == of.der())
+        };
+        facts.regular(path).is_some() && bundle.iter().flatten().any(is_own)
+    }
+
     fn find_step(&mut self, inventory: &Inventory, facts: &BTreeMap<String, NodeFacts>) {
         for step in 1..RETIRE {
             let role = if matches!(step, 2 | 4) {
@@ -238,8 +252,7 @@ impl Rollover {
                 let enough = |trust| trust == Trust::New || (step == 1 && trust == Trust::Both);
                 let files = client_files(host, inventory, facts, "ca.pem");
                 files.into_iter().enumerate().find_map(|(index, path)| {
-                    // A context that was never made trusts no one.
-                    if index > 0 && facts.regular(&path).is_none() {
+                    if index > 0 && !self.is_in_context(facts, &path) {
                         return None;
                     }
                     let is_enough = self.trust(facts, &path).is_some_and(enough);
@@ -256,7 +269,7 @@ impl Rollover {
             3 => {
                 let files = client_files(host, inventory, facts, "cert.pem");
                 files.into_iter().enumerate().find_map(|(index, path)| {
-                    if index > 0 && facts.regular(&path).is_none() {
+                    if index > 0 && !self.is_in_context(facts, &path) {
                         return None;
                     }
                     (!self.is_new_leaf(facts, &path))
@@ -413,7 +426,8 @@ impl Rollover {
     }
 }
 
-/// Where a client keeps a file: its own, then the copy of each context.
+/// Where a client keeps a file: its own, then the copy of each context that is asked for, or that
+/// an earlier deployment has made.
 pub(super) fn client_files(
     host: &Host,
     inventory: &Inventory,
@@ -427,11 +441,12 @@ pub(super) fn client_files(
         files.cert
     };
     let mut paths = vec![facts.expand(&format!("{directory}/{own}"))];
-    if host.settings.client_env.contains(&ClientEnv::Context) {
-        paths.extend(inventory.daemons().map(|daemon| {
-            let tls = context_paths(host, daemon).tls;
-            facts.expand(&format!("{tls}/{name}"))
-        }));
-    }
+    let kept = inventory
+        .daemons()
+        .filter(|daemon| keeps_context(host, daemon, inventory, facts));
+    paths.extend(kept.map(|daemon| {
+        let tls = context_paths(host, daemon).tls;
+        facts.expand(&format!("{tls}/{name}"))
+    }));
     paths
 }

@@ -278,6 +278,7 @@ fn changes() -> Vec<(&'static str, Value)> {
             "another client directory",
             json!({"dtls_client_dir": "~/.docker/other"}),
         ),
+        ("no contexts", json!({"dtls_client_env": ["profile"]})),
         (
             "clients without a certificate",
             json!({"dtls_client_mode": "tlsverify-ca"}),
@@ -355,7 +356,19 @@ fn lost(command: &str, variables: &Value, rolled: usize, ends: [End; 2]) -> Vec<
     if command == "revoke client" && ends == [End::Well; 2] && variables.is_empty() {
         assert_ne!(own(&world), first, "the revoked certificate is replaced");
     }
-    let lost = before.difference(&after).filter(|(daemon, _)| {
+    let has_context = |daemon: &str| {
+        let paths = context::paths("~/.docker", daemon);
+        let metadata = format!("{}/meta.json", paths.metadata);
+        world.file("client", &metadata).is_some()
+    };
+    let lost = before.difference(&after).filter(|(daemon, way)| {
+        // Asked for no more, and removed.
+        if variables.contains_key("dtls_client_env")
+            && way == "context of ~/.docker"
+            && !has_context(daemon)
+        {
+            return false;
+        }
         let place = usize::from(daemon == "two");
         // A daemon that has no TLS any more, or listens to no one, is reached by no one.
         let running = &world.running[daemon];
@@ -378,7 +391,9 @@ fn whatever_becomes_of_daemons_their_clients_reach_what_they_reached() {
             }
             for rolled in ROLLED {
                 // What is changed besides does not depend on where a rollover is.
-                if rolled > 0 && !matches!(what, "nothing" | "another client directory") {
+                if rolled > 0
+                    && !matches!(what, "nothing" | "another client directory" | "no contexts")
+                {
                     continue;
                 }
                 for ends in ends() {

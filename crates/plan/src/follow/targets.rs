@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::Planner;
 use crate::host::client::PROFILES;
-use crate::host::client::{context_name, context_paths};
+use crate::host::client::{context_name, context_paths, has_contexts};
 use crate::host::leaf::location as leaf_location;
 use inventory::Host;
 use node::facts::NodeFacts;
@@ -80,7 +80,8 @@ pub(super) fn targets<'a>(
         let own = [files.ca, files.cert, files.key]
             .map(|name| facts.expand(&format!("{directory}/{name}")));
         put(&mut targets, holder, own, &Scope::All);
-        for daemon in planner.inventory.daemons() {
+        // Those that are asked for no more are removed whatever becomes of their daemons.
+        for daemon in planner.inventory.daemons().filter(|_| has_contexts(holder)) {
             let paths = context_paths(holder, daemon);
             let metadata = facts.expand(&format!("{}/meta.json", paths.metadata));
             let scope = Scope::One(Context {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use docker::context::{ContextPaths, paths};
-use inventory::{Host, Inventory};
+use docker::context::{ContextPaths, Keeper, keeper, paths};
+use inventory::{ClientEnv, Host, Inventory};
+use node::facts::NodeFacts;
 
 /// What a login shell reads: bash takes the first of these that exists.
 pub const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
@@ -40,4 +41,37 @@ pub fn context_names(inventory: &Inventory) -> Vec<String> {
 #[must_use]
 pub fn context_paths(client: &Host, daemon: &Host) -> ContextPaths {
     paths(&client.cli_directory(), &context_name(client, daemon))
+}
+
+/// Whether the inventory asks for contexts for this holder.
+#[must_use]
+pub fn has_contexts(holder: &Host) -> bool {
+    !holder.is_absent() && holder.settings.client_env.contains(&ClientEnv::Context)
+}
+
+/// Who keeps a holder's context for a daemon; `None` where there is none.
+#[must_use]
+pub(crate) fn keeper_of(
+    client: &Host,
+    daemon: &Host,
+    inventory: &Inventory,
+    facts: &NodeFacts,
+) -> Option<Keeper> {
+    let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
+    let text = facts.regular(&meta)?.content.as_deref().unwrap_or_default();
+    Some(keeper(text, &inventory.name))
+}
+
+/// Whether a holder's context for a daemon is asked for, or bears dtls-deploy's mark although the
+/// inventory asks for it no more.
+#[must_use]
+pub(crate) fn keeps_context(
+    client: &Host,
+    daemon: &Host,
+    inventory: &Inventory,
+    facts: &NodeFacts,
+) -> bool {
+    has_contexts(client)
+        || keeper_of(client, daemon, inventory, facts)
+            .is_some_and(|keeper| keeper != Keeper::Somebody)
 }

@@ -1,16 +1,18 @@
 //! `docker_context`: a context of the docker CLI for every daemon.
 
+use std::collections::BTreeSet;
+
 use super::identity::check_owner;
 use super::shared::{Module, is_absent, waits_for_leaf};
 use crate::host::address::daemon_address;
-use crate::host::client::{context_name, context_paths};
+use crate::host::client::{context_name, context_paths, has_contexts, keeper_of};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{
     Change, Content, Desired, LeafDecision, LeafPart, Place, Planner, Refusal, request_leaf,
 };
 use docker::context::ContextPaths;
-use docker::context::{Keeper, keeper, metadata, moved};
+use docker::context::{Keeper, metadata, moved};
 use inventory::{ClientEnv, Host, Inventory};
 use node::facts::FactRequest;
 use pki::Role;
@@ -19,8 +21,8 @@ use pki::Role;
 pub struct DockerContext;
 
 impl Module for DockerContext {
-    fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
-        for holder in everybody(host).filter(|of| is_absent(task) || has_contexts(of)) {
+    fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+        for holder in everybody(host) {
             request_leaf(holder, Role::Client, request);
             for daemon in inventory.daemons() {
                 let paths = context_paths(holder, daemon);
@@ -45,25 +47,16 @@ impl Module for DockerContext {
     ) -> Result<Vec<Change>, Refusal> {
         let mut changes = Vec::new();
         let takes_away = task.argument("because") != Some("changes");
+        let mut removed = BTreeSet::new();
         for holder in everybody(host) {
-            if is_absent(task) || (holder.is_absent() && has_contexts(holder) && takes_away) {
-                // An account's contexts are checked once.
-                if has_contexts(holder) || holder.identity.is_none() {
-                    changes.extend(remove(planner, host, holder, task)?);
-                }
-            } else if !holder.is_absent()
-                && has_contexts(holder)
-                && !waits_for_leaf(planner, holder, task, Role::Client)
-            {
+            if is_absent(task) || (takes_away && !has_contexts(holder)) {
+                changes.extend(remove(planner, host, holder, task, &mut removed)?);
+            } else if has_contexts(holder) && !waits_for_leaf(planner, holder, task, Role::Client) {
                 changes.extend(deliver(planner, holder, task)?);
             }
         }
         Ok(changes)
     }
-}
-
-fn has_contexts(host: &Host) -> bool {
-    host.settings.client_env.contains(&ClientEnv::Context)
 }
 
 /// The host itself, and its identities, those that are removed included.
@@ -185,12 +178,14 @@ fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String,
     let own = &planner.inventory.name;
     let (url, mode) = (daemon_address(daemon).url(), client.settings.client_mode);
     let text = |inventory: &str| Ok(metadata(&name, &url, inventory, mode));
-    let Some(keeper) = found(planner, client, daemon)? else {
+    let facts = planner.facts(&client.name)?;
+    let Some(keeper) = keeper_of(client, daemon, planner.inventory, facts) else {
         return text(own);
     };
     let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
-    let file = planner.facts(&client.name)?.regular(&meta);
-    let content = file.and_then(|file| file.content.as_deref());
+    let content = facts
+        .regular(&meta)
+        .and_then(|file| file.content.as_deref());
     let is_ours = is_ours(planner, client, daemon, Some(&keeper))?;
     let takes_over = client.settings.take_over || planner.allowed.new_authority;
     let other = match keeper {
@@ -238,14 +233,6 @@ fn is_ours(
     Ok(is_own.unwrap_or(keeper == Some(&Keeper::Own)))
 }
 
-/// Who keeps the context, where there is one.
-fn found(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<Option<Keeper>, Refusal> {
-    let meta = format!("{}/meta.json", context_paths(client, daemon).metadata);
-    let file = planner.facts(&client.name)?.regular(&meta);
-    let text = file.map(|file| file.content.as_deref().unwrap_or_default());
-    Ok(text.map(|text| keeper(text, &planner.inventory.name)))
-}
-
 /// Whether someone who stays has this context: several identities can be of one
 /// account, and have its contexts in common.
 fn is_of_another(
@@ -257,26 +244,30 @@ fn is_of_another(
     let facts = planner.facts(&machine.name)?;
     let place = facts.expand(&paths.metadata);
     Ok(everybody(machine)
-        .filter(|holder| !holder.is_absent() && has_contexts(holder))
+        .filter(|holder| has_contexts(holder))
         .any(|holder| facts.expand(&context_paths(holder, daemon).metadata) == place))
 }
 
-/// The contexts that are ours go, with the files copied into them.
+/// The contexts that are ours go, with the files copied into them. `removed`: those of the
+/// machine that go already.
 fn remove(
     planner: &Planner<'_>,
     machine: &Host,
     host: &Host,
     task: &Task,
+    removed: &mut BTreeSet<String>,
 ) -> Result<Vec<Change>, Refusal> {
+    let facts = planner.facts(&machine.name)?;
     let mut changes = Vec::new();
     for daemon in planner.inventory.daemons() {
         let paths = context_paths(host, daemon);
         if !is_absent(task) && is_of_another(planner, machine, &paths, daemon)? {
             continue;
         }
-        let keeper = found(planner, host, daemon)?;
+        let keeper = keeper_of(host, daemon, planner.inventory, facts);
+        let is_somebodys = keeper == Some(Keeper::Somebody) && !takes_any(host, task);
         let is_ours = is_ours(planner, host, daemon, keeper.as_ref())?;
-        if !is_ours {
+        if is_somebodys || !is_ours || !removed.insert(facts.expand(&paths.metadata)) {
             continue;
         }
         // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty; of
@@ -287,7 +278,7 @@ fn remove(
             (&paths.tls, "key.pem", 4),
             (&paths.metadata, "meta.json", 3),
         ] {
-            let desired = Desired::new(
+            let mut desired = Desired::new(
                 place_of(name),
                 directory.clone(),
                 name,
@@ -295,8 +286,25 @@ fn remove(
                     prune: prune + u8::from(host.is_absent()),
                 },
             );
+            if !is_absent(task) && !host.is_absent() {
+                desired = desired.because(vec![not_asked_for(host)]);
+            }
             changes.extend(planner.compare(host, task, desired)?);
         }
     }
     Ok(changes)
+}
+
+/// Whether a context of this CA goes also where its owner has changed its description, which is
+/// all that tells it from one made by hand.
+fn takes_any(host: &Host, task: &Task) -> bool {
+    let asks = host.settings.client_env.contains(&ClientEnv::Context);
+    (is_absent(task) && host.identity.is_none()) || ((is_absent(task) || host.is_absent()) && asks)
+}
+
+fn not_asked_for(host: &Host) -> String {
+    match &host.identity {
+        Some(identity) => format!("dtls_identities asks for no contexts for {}", identity.name),
+        None => "dtls_client_env does not name `context`".to_owned(),
+    }
 }
