@@ -206,3 +206,76 @@ chmod 755 /usr/sbin/dockerd"#,
     let served = "cmp /root/served.pem /etc/docker/tls/cert.pem";
     lab.exec("node3", served);
 }
+
+#[test]
+fn a_daemon_does_not_move_away_from_clients_that_stay() {
+    let lab = Lab::with_two_daemons();
+    lab.deploy(&[&inventory(&lab, "", "")]);
+    let before = files(&lab);
+    let cut_off = "the change would cut off node1";
+
+    let moved = inventory(&lab, PORT, "");
+    let listens = format!(
+        "{cut_off} (not part of this run): docker would not listen on tcp://10.0.0.12:2376 any more"
+    );
+    fails(&lab, &[&moved, "--limit", "node3"], 4, &[&listens]);
+    reaches(&lab, "node3");
+
+    let named = ", dtls_listen: ['tcp://node3:2376'], dtls_sans: [node3]";
+    let named = inventory(&lab, named, "");
+    let said = format!(
+        "{cut_off} (not part of this run): the certificate would not be valid for tcp://10.0.0.12:2376 any more"
+    );
+    fails(&lab, &[&named, "--limit", "node3"], 4, &[&said]);
+    // The names of the inventory come with its address, not alone.
+    let said = format!("{cut_off} (not changed in this run)");
+    fails(
+        &lab,
+        &["rotate", &named, "--daemons-only", "--force"],
+        4,
+        &[&said],
+    );
+    reaches(&lab, "node3");
+
+    let moved = inventory(&lab, PORT, "");
+    lab.exec_as("node1", "ubuntu", "chmod 0777 ~/.docker");
+    let refused = format!("{cut_off} (refused)");
+    fails(&lab, &[&moved], 4, &[&refused]);
+    lab.exec_as("node1", "ubuntu", "chmod 0700 ~/.docker");
+    assert_eq!(files(&lab), before);
+    reaches(&lab, "node3");
+
+    // With its client, it moves.
+    lab.deploy(&[&moved]);
+    assert_eq!(endpoint(&lab, "node3"), "tcp://10.0.0.12:2377");
+    reaches(&lab, "node3");
+}
+
+/// What the inventory no longer asks for does not stay behind with a valid key.
+#[test]
+fn contexts_that_are_dropped_are_removed() {
+    let lab = Lab::with_two_daemons();
+    let with = inventory(&lab, "", "");
+    let text = std::fs::read_to_string(&with).unwrap();
+    lab.deploy(&[&with]);
+    let without = lab.file(
+        "test.yaml",
+        &text.replace("[profile, context]", "[profile]"),
+    );
+    lab.deploy(&[&without]);
+    let left = "find ~/.docker -name meta.json -o -path '*/contexts/*' -type f";
+    assert_eq!(lab.exec_as("node1", "ubuntu", left), "");
+    lab.exec_as("node1", "ubuntu", "timeout 20 bash -lc 'docker version'");
+
+    // A rollover that finds them does not leave them with a CA that has retired.
+    let with = lab.file("test.yaml", &text);
+    lab.deploy(&[&with]);
+    let without = lab.file(
+        "test.yaml",
+        &text.replace("[profile, context]", "[profile]"),
+    );
+    let run = lab.run(&["rotate", "--ca", &without, "--yes"]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    assert_eq!(lab.exec_as("node1", "ubuntu", left), "");
+    lab.exec_as("node1", "ubuntu", "timeout 20 bash -lc 'docker version'");
+}

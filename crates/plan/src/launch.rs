@@ -377,15 +377,22 @@ fn place(flag: &str, files: &[UnitFile], facts: &NodeFacts) -> String {
     found.map_or_else(|| "the unit".to_owned(), str::to_owned)
 }
 
-/// Whether dockerd listens where the inventory says once these changes are made on its host.
+/// Where dockerd listens once these changes are made on its host, local sockets left out.
 #[must_use]
-pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -> bool {
+pub(crate) fn listened(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<String> {
     let files = unit_files(host, facts, planned);
     let (found, _) = listeners(&files, &facts.environment_texts());
     let mut found: Vec<String> = found.into_iter().map(|one| one.address).collect();
     let settings = text_of(daemon_json::PATH, facts, planned);
     found.extend(tcp_hosts(settings.unwrap_or_default()));
+    found
+}
+
+/// Whether dockerd listens where the inventory says once these changes are made on its host.
+#[must_use]
+pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -> bool {
     let declared = host.settings.listen.first();
+    let found = listened(host, facts, planned);
     declared.is_none_or(|declared| found.contains(&declared.text))
 }
 

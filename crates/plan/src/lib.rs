@@ -26,6 +26,7 @@ mod leaf;
 mod lost;
 mod modes;
 pub mod module;
+mod moves;
 pub mod orchestrator;
 mod others;
 mod outside;

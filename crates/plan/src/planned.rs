@@ -8,7 +8,7 @@ use super::{Action, Change, Kept, Refusal};
 use pki::{DeliveredLeaf, LeafName, Role};
 
 /// Everything that will be done, in the playbook's order.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub plays: Vec<PlannedPlay>,
     /// Hosts that cannot be planned for, with the reason: they are skipped.
@@ -36,21 +36,21 @@ pub struct Plan {
 }
 
 /// One play, and what each of its hosts has to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlannedPlay {
     pub name: String,
     /// Hosts in the inventory's order; those without changes are left out.
     pub hosts: Vec<PlannedHost>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlannedHost {
     pub host: String,
     pub batches: Vec<Batch>,
 }
 
 /// Changes that reach the node together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batch {
     /// All of them succeed, or none of them stays.
     pub transaction: bool,

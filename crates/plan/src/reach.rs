@@ -140,7 +140,7 @@ impl Daemon {
 }
 
 /// What is in service. A file counts only where dockerd has read it as it is now.
-fn now(host: &Host, facts: &NodeFacts) -> Serving {
+pub(super) fn now(host: &Host, facts: &NodeFacts) -> Serving {
     let paths = in_use::paths(host, Role::Daemon, facts);
     let content = |path: &str| {
         let is_read = runs_with(path, facts);
@@ -200,7 +200,8 @@ fn after(
     }
 }
 
-fn content_of<'a>(changes: &[&'a Change], path: &str) -> Option<&'a Content> {
+/// What is written to a path, if something is.
+pub(super) fn content_of<'a>(changes: &[&'a Change], path: &str) -> Option<&'a Content> {
     changes
         .iter()
         .rev()

@@ -116,7 +116,7 @@ impl Apply<'_> {
             self.events.emit(Event::Warning {
                 host: None,
                 text: format!(
-                    "{} restarted without a test connection, because this run did not open the CA's key; the checks use the clients' own certificates",
+                    "{} restarted without a test connection, because this run did not open the CA's key",
                     unshown.join(", ")
                 ),
             });

@@ -67,6 +67,8 @@ struct World {
     lab: Lab,
     running: BTreeMap<String, Running>,
     now: OffsetDateTime,
+    /// Clients that do not answer.
+    silent: BTreeSet<String>,
 }
 
 impl World {
@@ -76,6 +78,7 @@ impl World {
             lab: Lab::fresh(&inventory, DEPLOYED),
             running: BTreeMap::new(),
             now: DEPLOYED,
+            silent: BTreeSet::new(),
         };
         world.run(&inventory, &playbook(shipped("deploy")), [End::Well; 2]);
         world
@@ -99,9 +102,9 @@ impl World {
             let machine = self.lab.machines.get_mut(&name).unwrap();
             machine.write(OWNER, record, self.now.unix_timestamp() - 50);
         }
-        let facts = self
-            .lab
-            .facts(inventory, playbook, self.now, &is(&[End::Unreachable]));
+        let mut unreachable = is(&[End::Unreachable]);
+        unreachable.extend(self.silent.iter().cloned());
+        let facts = self.lab.facts(inventory, playbook, self.now, &unreachable);
         let plan = plan(inventory, playbook, &facts, self.now);
         let fails = is(&[End::Stays]);
         let confirmed = self
@@ -423,4 +426,54 @@ fn whatever_becomes_of_daemons_their_clients_reach_what_they_reached() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+/// Why a client stays as it is.
+#[derive(Debug, Clone, Copy)]
+enum Stays {
+    Unreachable,
+    Refused,
+    OutsideOfLimit,
+}
+
+#[test]
+fn no_daemon_moves_away_from_a_client_that_stays() {
+    for command in ["deploy", "rotate", "rotate-ca"] {
+        for (what, variables) in changes() {
+            for stays in [Stays::Unreachable, Stays::Refused, Stays::OutsideOfLimit] {
+                // It is for all hosts.
+                if matches!((command, stays), ("rotate-ca", Stays::OutsideOfLimit)) {
+                    continue;
+                }
+                let mut world = World::deployed(&BTreeMap::new());
+                let variables = serde_json::from_value(variables.clone()).unwrap();
+                let inventory = inventory_of(INVENTORY, &variables);
+                let before = world.reached();
+                let mut playbook = match command {
+                    "rotate" => rotation(),
+                    named => playbook(shipped(named)),
+                };
+                match stays {
+                    Stays::Unreachable => world.silent.extend(["client".to_owned()]),
+                    Stays::Refused => {
+                        let open = json!({"mode": "0777", "owner": "ubuntu"});
+                        let machine = world.lab.machines.get_mut("client").unwrap();
+                        machine.drift("/home/ubuntu/.docker/", &open, 0);
+                    }
+                    Stays::OutsideOfLimit => {
+                        let limit = Some("daemons".to_owned());
+                        let filter = plan::playbook::Filter {
+                            limit,
+                            ..Default::default()
+                        };
+                        plan::playbook::select(&mut playbook, &inventory, &filter).unwrap();
+                    }
+                }
+                world.run(&inventory, &playbook, [End::Well; 2]);
+                let after = world.reached();
+                let lost: Vec<_> = before.difference(&after).collect();
+                assert!(lost.is_empty(), "{command}, {what}, {stays:?}: {lost:?}");
+            }
+        }
+    }
 }

@@ -138,7 +138,7 @@ pub fn plan(
     if playbook.issues() {
         planner.drop_unused_authority(&mut plan, &given_up);
     }
-    plan.kept = follow::split(&planner, playbook, &mut plan);
+    split(&planner, playbook, &mut plan, &mut given_up);
     planner.notes.extend(plan.kept.iter().map(Kept::note));
     if let Some(rollover) = &planner.rollover {
         plan.bundles = leaves_of(inventory)
@@ -163,6 +163,22 @@ pub fn plan(
         plan.notes.extend(notes);
     }
     plan
+}
+
+/// Splits the changes of clients, and refuses the daemons that would leave one of them behind.
+fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan, given_up: &mut Vec<String>) {
+    loop {
+        let moves = planner.moves(plan);
+        let mut split = plan.clone();
+        split.kept = follow::split(planner, playbook, &mut split);
+        let problems = planner.left_behind(&moves, playbook, &split);
+        if problems.is_empty() {
+            *plan = split;
+            return;
+        }
+        // Again, as clients stay with a refused daemon, and it may be a client of another one.
+        give_up(plan, given_up, problems);
+    }
 }
 
 /// Leaves these hosts out: one that cannot be brought to its state is not half changed either.

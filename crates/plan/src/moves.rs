@@ -1,0 +1,369 @@
+//! A daemon that moves: its address, its port, or the names in its certificate change. A client
+//! that does not follow in the same run would lose it, so the daemon is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::launch::{launched, listened};
+use super::reach::{Bundle, Leaf, Serving, content_of, now};
+use super::{Action, Change, Content, LeafDecision, Plan, PlanProblem, Planner, Refusal, Served};
+use crate::host::address::{DaemonAddress, daemon_address};
+use crate::host::client::{PROFILES, context_paths, keeps_context};
+use crate::playbook::Playbook;
+use docker::{context, environment};
+use inventory::{Files, Host};
+use node::facts::NodeFacts;
+use pki::{Certificate, Role, San};
+
+/// Where a daemon can be reached, before its change or after.
+#[derive(Debug)]
+struct Place {
+    /// Its listeners; one without a host listens on every address.
+    listeners: Vec<DaemonAddress>,
+    /// The names in its certificate; `None` where they are not known.
+    names: Option<BTreeSet<San>>,
+}
+
+/// A daemon and its move.
+#[derive(Debug)]
+pub(crate) struct Move<'a> {
+    daemon: &'a Host,
+    facts: &'a NodeFacts,
+    now: Serving,
+    before: Place,
+    after: Place,
+}
+
+/// Where a file of a client leads, and whether the client checks who answers there.
+type Endpoint = (String, bool);
+
+/// Why a client does not follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stays {
+    NotInRun,
+    Unreachable,
+    Refused,
+    /// The tasks of this run leave its files as they are.
+    Unchanged,
+}
+
+/// What a client has of a daemon and loses.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Loss {
+    url: String,
+    /// Docker still listens there, and its certificate names it no more.
+    by_name: bool,
+}
+
+/// Who loses a daemon, by the reason.
+type Losses = BTreeMap<Stays, Vec<(String, Loss)>>;
+
+impl Place {
+    fn new(addresses: &[String], names: Option<BTreeSet<San>>) -> Self {
+        let listeners = addresses.iter();
+        let listeners = listeners.filter_map(|address| DaemonAddress::listened(address, ""));
+        Self {
+            listeners: listeners.collect(),
+            names,
+        }
+    }
+
+    fn is_within(&self, other: &Self) -> bool {
+        let listens = self
+            .listeners
+            .iter()
+            .all(|one| other.listeners.contains(one));
+        let named = match (&self.names, &other.names) {
+            (Some(own), Some(others)) => own.is_subset(others),
+            _ => true,
+        };
+        listens && named
+    }
+
+    /// Whether a client that calls the daemon so reaches it. What a name resolves to is not known.
+    fn answers(&self, called: &DaemonAddress, checks: bool) -> bool {
+        let named = |names: &BTreeSet<San>| names.iter().any(|san| names_host(san, &called.host));
+        self.listens(called) && (!checks || self.names.as_ref().is_none_or(named))
+    }
+
+    fn listens(&self, called: &DaemonAddress) -> bool {
+        let is_name = |host: &str| host.parse::<IpAddr>().is_err();
+        self.listeners.iter().any(|one| {
+            let is_host = one.host == called.host || is_name(&one.host) || is_name(&called.host);
+            one.port == called.port && is_host
+        })
+    }
+}
+
+/// Whether a name of a certificate is that of a host, as Go's crypto/x509 compares them.
+fn names_host(san: &San, host: &str) -> bool {
+    match (san, host.parse()) {
+        (_, Ok(called)) if *san == called => true,
+        (San::Dns(pattern), Ok(San::Dns(called))) => {
+            pattern.strip_prefix("*.").is_some_and(|parent| {
+                called
+                    .split_once('.')
+                    .is_some_and(|(_, rest)| rest == parent)
+            })
+        }
+        _ => false,
+    }
+}
+
+impl Planner<'_> {
+    /// The daemons that move.
+    pub(crate) fn moves<'a>(&'a self, plan: &Plan) -> Vec<Move<'a>> {
+        let daemons = self.inventory.daemons();
+        daemons
+            .filter_map(|daemon| self.moving(daemon, plan))
+            .collect()
+    }
+
+    /// Refuses those that would leave a client behind, of the changes that each client makes with
+    /// its daemons.
+    pub(crate) fn left_behind(
+        &self,
+        moves: &[Move<'_>],
+        playbook: &Playbook,
+        plan: &Plan,
+    ) -> Vec<PlanProblem> {
+        let problems = moves.iter().filter_map(|moving| {
+            let losses = self.losses(moving, playbook, plan);
+            (!losses.is_empty()).then(|| PlanProblem {
+                host: moving.daemon.name.clone(),
+                task: "look before anything is changed".to_owned(),
+                refusal: self.refusal(&losses),
+            })
+        });
+        problems.collect()
+    }
+
+    /// The move of a daemon that serves clients with TLS now and goes on doing so elsewhere.
+    fn moving<'a>(&'a self, daemon: &'a Host, plan: &Plan) -> Option<Move<'a>> {
+        let facts = self.facts.get(&daemon.name)?;
+        let own = plan.changes().filter(|change| change.host == daemon.name);
+        let changes: Vec<Change> = own.cloned().collect();
+        let goes_on = |change: &Change| matches!(&change.action, Action::Restart(restart) if matches!(restart.serves, Served::Issued(_)));
+        if !changes.iter().any(goes_on) {
+            return None;
+        }
+        let now = now(daemon, facts);
+        now.mode?;
+        let names_now = match &now.leaf {
+            Some(Leaf::This(leaf)) => Some(leaf.sans().clone()),
+            _ => None,
+        };
+        let names_after = match self.leaves.get(&(daemon.name.clone(), Role::Daemon)) {
+            Some(LeafDecision::Issue { request, .. }) => Some(request.sans.clone()),
+            Some(LeafDecision::Keep { certificate } | LeafDecision::Fetch { certificate, .. }) => {
+                Some(certificate.sans().clone())
+            }
+            None => None,
+        };
+        let before = Place::new(&listened(daemon, facts, &[]), names_now);
+        let after = Place::new(&listened(daemon, facts, &changes), names_after);
+        // Removed, where it listens to no one.
+        let moves = !after.listeners.is_empty() && !before.is_within(&after);
+        moves.then_some(Move {
+            daemon,
+            facts,
+            now,
+            before,
+            after,
+        })
+    }
+
+    /// Who reaches a daemon now and would not any more.
+    fn losses(&self, moving: &Move<'_>, playbook: &Playbook, plan: &Plan) -> Losses {
+        let mut losses = Losses::new();
+        for client in &self.inventory.hosts {
+            let known = self.facts.get(&client.name);
+            let is_in_run = playbook.plays.iter().any(|play| play.includes(client));
+            let is_refused = plan
+                .problems
+                .iter()
+                .any(|problem| problem.host == client.name);
+            let stays = match known {
+                _ if !is_in_run => Stays::NotInRun,
+                None => Stays::Unreachable,
+                Some(_) if is_refused => Stays::Refused,
+                Some(_) => Stays::Unchanged,
+            };
+            let changes = plan
+                .changes()
+                .filter(|change| change.host == client.name && !is_refused);
+            let changes: Vec<&Change> = changes.collect();
+            for holder in client.client_holders() {
+                let loss = match known {
+                    None => self.may_lose(moving, holder),
+                    Some(facts) => moving.loses(self, holder, facts, &changes),
+                };
+                // What follows the inventory and is cut off all the same is not left behind.
+                let declared = daemon_address(moving.daemon).url();
+                let loss = loss.filter(|loss| stays != Stays::Unchanged || loss.url != declared);
+                if let Some(loss) = loss {
+                    losses
+                        .entry(stays)
+                        .or_default()
+                        .push((holder.holder(), loss));
+                }
+            }
+        }
+        losses
+    }
+
+    /// What someone loses whose files no one has read: the address that a deployment before this
+    /// one has written there.
+    fn may_lose(&self, moving: &Move<'_>, holder: &Host) -> Option<Loss> {
+        let issued = self
+            .authority
+            .ledger
+            .current(&holder.holder(), Role::Client);
+        let is_deployed = issued.is_some_and(|entry| entry.not_after > self.now);
+        if holder.shows_certificate() && !is_deployed {
+            return None;
+        }
+        let url = launched(moving.daemon, moving.facts, &[]).address.url();
+        let endpoint = (url, holder.settings.client_mode.checks_daemon());
+        moving.takes_away(&endpoint, &endpoint)
+    }
+
+    fn refusal(&self, losses: &Losses) -> Refusal {
+        let path = self.inventory.path.display();
+        let (mut who, mut hints) = (Vec::new(), Vec::new());
+        for (stays, clients) in losses {
+            let clients: Vec<&str> = clients.iter().map(|(name, _)| &**name).collect();
+            let clients = clients.join(", ");
+            let (because, hint) = match stays {
+                Stays::NotInRun => (
+                    "not part of this run",
+                    format!("run it for all hosts: dtls-deploy {path}"),
+                ),
+                Stays::Unreachable => (
+                    "no answer",
+                    format!("start {clients} first, or take it out of the inventory"),
+                ),
+                Stays::Refused => (
+                    "refused",
+                    format!("fix what {clients} is refused for, or take it out of the inventory"),
+                ),
+                Stays::Unchanged => (
+                    "not changed in this run",
+                    format!("deploy first: dtls-deploy {path}"),
+                ),
+            };
+            who.push(format!("{clients} ({because})"));
+            hints.push(hint);
+        }
+        let places: BTreeSet<&Loss> = losses.values().flatten().map(|(_, loss)| loss).collect();
+        let places = places
+            .into_iter()
+            .map(|Loss { url, by_name }| match by_name {
+                true => format!("the certificate would not be valid for {url} any more"),
+                false => format!("docker would not listen on {url} any more"),
+            });
+        Refusal::new(format!(
+            "the change would cut off {}: {}",
+            who.join(", "),
+            places.collect::<Vec<String>>().join(", ")
+        ))
+        .hint(hints.join("; "))
+    }
+}
+
+impl Move<'_> {
+    /// What a client loses that has one address before this change and another one, or the same,
+    /// later.
+    fn takes_away(&self, old: &Endpoint, new: &Endpoint) -> Option<Loss> {
+        let called = DaemonAddress::listened(&old.0, "")?;
+        let later = DaemonAddress::listened(&new.0, "");
+        let is_lost = self.leads_here(&called)
+            && self.before.answers(&called, old.1)
+            && !later.is_some_and(|later| self.after.answers(&later, new.1));
+        is_lost.then(|| Loss {
+            url: old.0.clone(),
+            by_name: self.after.listens(&called),
+        })
+    }
+
+    /// Whether an address can be one of this host. One that the node does not have and the
+    /// inventory does not name was its address before.
+    fn leads_here(&self, called: &DaemonAddress) -> bool {
+        let (Ok(address), Some(network)) = (called.host.parse(), &self.facts.network) else {
+            return true;
+        };
+        network.has(address) || called.host == self.daemon.connection.address
+    }
+
+    /// What someone loses whose files are known, and are changed so.
+    fn loses(
+        &self,
+        planner: &Planner<'_>,
+        holder: &Host,
+        facts: &NodeFacts,
+        changes: &[&Change],
+    ) -> Option<Loss> {
+        let mut files = Vec::new();
+        if keeps_context(holder, self.daemon, planner.inventory, facts) {
+            let paths = context_paths(holder, self.daemon);
+            files.push((format!("{}/meta.json", paths.metadata), paths.tls));
+        }
+        if holder.identity.is_none() {
+            files.extend(PROFILES.map(|name| (format!("~/{name}"), String::new())));
+        }
+        files.into_iter().find_map(|(path, tls)| {
+            let path = facts.expand(&path);
+            let (old, directory) = read(planner, facts, &path, &path)?;
+            let tls = facts.expand(&directory.unwrap_or(tls));
+            if self.rejects(facts, &tls, old.1) {
+                return None;
+            }
+            let new = match content_of(changes, &path) {
+                Some(Content::Text(text)) => parse(planner, text.as_bytes(), &path)?.0,
+                Some(Content::Kept { copy, .. }) => read(planner, facts, copy, &path)?.0,
+                Some(Content::Gone { .. }) => return None,
+                _ => old.clone(),
+            };
+            self.takes_away(&old, &new)
+        })
+    }
+
+    /// Whether this daemon and a client with these files are known to reject each other.
+    fn rejects(&self, facts: &NodeFacts, directory: &str, checks: bool) -> bool {
+        let names = Files::default();
+        let bytes = |name: &str| {
+            let file = facts.regular(&format!("{directory}/{name}"))?;
+            file.content.as_deref()
+        };
+        let bundle = bytes(&names.ca).and_then(|text| Certificate::bundle_from_pem(text).ok());
+        let leaf = bytes(&names.cert).and_then(|text| Certificate::from_pem(text).ok());
+        let untrusted = checks
+            && bundle.is_some_and(|of| self.now.verified_by(&Bundle::These(of)) == Some(false));
+        // What could not be read may be accepted.
+        let rejected = leaf
+            .is_some_and(|leaf| self.now.accepts(Some(&Leaf::This(Box::new(leaf)))) == Some(false));
+        untrusted || rejected
+    }
+}
+
+/// Where a file leads, and the directory of the certificates used there where the file names one.
+fn read(
+    planner: &Planner<'_>,
+    facts: &NodeFacts,
+    from: &str,
+    path: &str,
+) -> Option<(Endpoint, Option<String>)> {
+    parse(planner, facts.regular(from)?.content.as_deref()?, path)
+}
+
+fn parse(planner: &Planner<'_>, text: &[u8], path: &str) -> Option<(Endpoint, Option<String>)> {
+    if path.ends_with("/meta.json") {
+        return Some((context::endpoint(text)?, None));
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    let found = environment::found(text, &planner.inventory.name)?;
+    let directory = found
+        .certificate_path
+        .unwrap_or_else(|| "~/.docker".to_owned());
+    Some(((found.host, found.checks_daemon), Some(directory)))
+}
