@@ -26,6 +26,42 @@ fn docker_ce_and_its_flags_are_kept() {
     assert!(!settings.contains("hosts"), "{settings}");
 }
 
+/// What we derive is what systemd runs, and it is ours under whatever path systemd names it.
+#[test]
+fn escapes_and_a_linked_directory_of_drop_ins_are_read_as_systemd_reads_them() {
+    const DROP_IN: &str = r#"mkdir -p /srv/drop-ins
+cat >/srv/drop-ins/10-flags.conf <<'END'
+[Service]
+Environment=ONE=1
+ExecStart=
+ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock --label=tab=a\x20b --label "h=%H $$ 100%%" \
+  --label 'x=\t\\\101\u00fc\U0001f40b\"' --label q=\q --label=e=${ONE}
+END
+rm -rf /etc/systemd/system/docker.service.d
+ln -s /srv/drop-ins /etc/systemd/system/docker.service.d
+systemctl daemon-reload
+systemctl restart docker"#;
+    let words = |lab: &Lab| {
+        lab.exec(
+            "node3",
+            "tr '\\0' '\\n' </proc/$(systemctl show -p MainPID --value docker)/cmdline",
+        )
+    };
+    let lab = Lab::fresh();
+    lab.exec("node3", DROP_IN);
+    let before = words(&lab);
+    assert!(before.contains("--label=tab=a b\n"), "{before}");
+    assert!(before.contains("x=\t\\A\u{fc}\u{1f40b}\""), "{before}");
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    assert_eq!(words(&lab).replace("-H\ntcp://0.0.0.0:2376\n", ""), before);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("nothing changed"), "{}", run.stdout);
+    lab.deploy(&["remove", &inventory]);
+    assert_eq!(words(&lab), before);
+    assert_eq!(lab.exec("node3", "ls /srv/drop-ins"), "10-flags.conf");
+}
+
 #[test]
 fn plain_tcp_in_docker_opts_is_closed() {
     let lab = Lab::fresh();

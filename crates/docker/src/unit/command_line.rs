@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::syntax::{file_name, split_words, unquote, variable_of};
+use super::syntax::{file_name, plain, split_words, variable_of, words_of_value};
 use super::{UnitFile, exec_starts};
 
 /// The command line of the unit; none where it cannot be told without systemd:
@@ -27,20 +27,21 @@ pub fn command_line(
     };
     let words = split_words(command);
     let (program, arguments) = words.split_first()?;
+    let program = plain(program);
     let path = program.trim_start_matches(['-', ':', '+', '!']);
     let is_verbatim = program.trim_end_matches(path).contains(':');
-    let path = without_specifiers(unquote(path))?;
+    let path = without_specifiers(path)?;
     if file_name(&path) != "dockerd" || !path.starts_with('/') {
         return None;
     }
     let mut line = vec![path];
     for argument in arguments {
-        let whole = variable_of(argument).filter(|_| !unquote(argument).starts_with("${"));
+        let whole = variable_of(argument).filter(|_| !plain(argument).starts_with("${"));
         if is_verbatim {
             line.push(without_specifiers(&plain(argument))?);
         } else if let Some(name) = whole.filter(|name| is_name(name)) {
-            let value = environment.get(name).map_or("", String::as_str);
-            line.extend(split_words(value).iter().map(|word| plain(word)));
+            let value = environment.get(&name).map_or("", String::as_str);
+            line.extend(words_of_value(value));
         } else {
             let word = without_specifiers(&plain(argument))?;
             line.push(with_variables(&word, environment));
@@ -55,29 +56,6 @@ fn is_name(text: &str) -> bool {
         .next()
         .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|character| character.is_ascii_alphanumeric() || character == '_')
-}
-
-/// A word without its quotes and escapes.
-pub(super) fn plain(word: &str) -> String {
-    let mut text = String::new();
-    let mut quote = None;
-    let mut characters = word.chars();
-    while let Some(character) = characters.next() {
-        match (quote, character) {
-            (_, '\\') => match characters.next() {
-                Some('n') => text.push('\n'),
-                Some('t') => text.push('\t'),
-                Some('s') => text.push(' '),
-                Some(escaped @ ('\\' | '"' | '\'')) => text.push(escaped),
-                Some(other) => text.extend(['\\', other]),
-                None => text.push('\\'),
-            },
-            (Some(open), _) if character == open => quote = None,
-            (None, '"' | '\'') => quote = Some(character),
-            _ => text.push(character),
-        }
-    }
-    text
 }
 
 /// `%%` is a percent sign; what other specifiers stand for only systemd knows.

@@ -6,7 +6,7 @@ use super::own::{
     OPERATORS_DROP_IN, is_own, is_unedited, marked, remembered_hosts, unmarked, with_exec_start,
     without_exec_start,
 };
-use super::syntax::{file_name, split_words, unquote, variable_of};
+use super::syntax::{file_name, plain, split_words, variable_of, words_of_value, written};
 use super::{
     DropIn, Listening, OwnDropIn, UnitError, UnitFile, exec_starts, is_local, take_hosts, take_tls,
     with_scheme,
@@ -37,9 +37,10 @@ pub fn derive(
         return Err(UnitError::NoExecStart);
     };
     // "@" makes the next word argv[0]: not a unit that is dockerd's own.
-    let executable = program.trim_start_matches(['-', ':', '+', '!']);
-    if executable.starts_with('@') || file_name(unquote(executable)) != "dockerd" {
-        return Err(UnitError::NotDockerd(unquote(executable).to_owned()));
+    let executable = plain(program);
+    let executable = executable.trim_start_matches(['-', ':', '+', '!']);
+    if executable.starts_with('@') || file_name(executable) != "dockerd" {
+        return Err(UnitError::NotDockerd(executable.to_owned()));
     }
     let Taken {
         mut hosts,
@@ -142,7 +143,11 @@ pub fn without_ours(own: &UnitFile, others: &[UnitFile]) -> Option<String> {
     let elsewhere = if is_own(text) { &remembered[..] } else { &[] };
     let unit = effective_command(others, name);
     let unit = unit.map(|unit| without_tls_listeners(&split_words(&unit), elsewhere));
-    let is_units = unit.is_ok_and(|unit| unit == kept);
+    let is_units = unit.is_ok_and(|unit| {
+        unit.iter()
+            .map(|word| plain(word))
+            .eq(kept.iter().map(|word| plain(word)))
+    });
     if is_units || another_package(&with_own, &own.path, &words).is_some() {
         return without_exec_start(text);
     }
@@ -156,7 +161,9 @@ fn without_tls_listeners(words: &[String], elsewhere: &[String]) -> Vec<String> 
     let rest = take_hosts(words, &mut hosts);
     let mut rest = take_tls(&rest, &mut Vec::new()).unwrap_or(rest);
     hosts.retain(|host| is_local(host) && !elsewhere.contains(host));
-    let flags = hosts.into_iter().flat_map(|host| ["-H".to_owned(), host]);
+    let flags = hosts
+        .into_iter()
+        .flat_map(|host| ["-H".to_owned(), written(&host)]);
     let after_program = rest.len().min(1);
     rest.splice(after_program..after_program, flags);
     rest
@@ -177,13 +184,13 @@ fn take(
 ) -> Result<Taken, UnitError> {
     let (mut hosts, mut kept, mut tls) = (Vec::new(), Vec::new(), Vec::new());
     for argument in arguments {
-        match variable_of(argument).and_then(|name| Some((name, environment.get(name)?))) {
-            Some((name, value)) => {
+        match variable_of(argument).and_then(|name| Some((environment.get(&name)?, name))) {
+            Some((value, name)) => {
                 // systemd splits $NAME into words, and ${NAME} not.
-                let expanded = if unquote(argument).starts_with("${") {
+                let expanded = if plain(argument).starts_with("${") {
                     vec![value.clone()]
                 } else {
-                    split_words(value)
+                    words_of_value(value)
                 };
                 let before = hosts.len();
                 let rest = take_hosts(&expanded, &mut hosts);
@@ -198,7 +205,7 @@ fn take(
                     // In a unit file % and $ have meanings of their own.
                     kept.extend(
                         rest.iter()
-                            .map(|word| word.replace('%', "%%").replace('$', "$$")),
+                            .map(|word| written(&word.replace('%', "%%").replace('$', "$$"))),
                     );
                 }
             }
@@ -210,7 +217,7 @@ fn take(
     for host in &mut hosts {
         if let Some(name) = variable_of(host) {
             *host = environment
-                .get(name)
+                .get(&name)
                 .ok_or_else(|| UnitError::UnknownListener(host.clone()))?
                 .clone();
         }
@@ -233,7 +240,7 @@ fn listening_flags(hosts: &[String], remembered: &[String], wanted: &Listening) 
             line.extend(["-H".to_owned(), "unix:///var/run/docker.sock".to_owned()]);
         }
         for host in local {
-            line.extend(["-H".to_owned(), host.clone()]);
+            line.extend(["-H".to_owned(), written(host)]);
         }
     }
     for address in &wanted.listen {
@@ -268,7 +275,7 @@ fn another_package(files: &[UnitFile], own_path: &str, words: &[String]) -> Opti
         .collect();
     let unit = split_words(&effective_command(&others, own_name).ok()?);
     let program = unit.first()?;
-    (Some(program) != words.first() && file_name(program) == "dockerd").then_some(unit)
+    (Some(program) != words.first() && file_name(&plain(program)) == "dockerd").then_some(unit)
 }
 
 /// The one ExecStart that counts once every file is read.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::tls;
 
+use super::syntax::{plain, split_words, variable_of, words_of_value};
 use super::{
-    UnitFile, exec_starts, is_local, parse_environment, split_words, take_hosts, unit_environment,
-    unquote, variable_of, with_scheme,
+    UnitFile, exec_starts, is_local, parse_environment, take_hosts, unit_environment, with_scheme,
 };
 
 /// An address on the command line.
@@ -57,28 +57,24 @@ pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec
     let mut line = Vec::new();
     for word in split_words(&command).into_iter().skip(1) {
         let Some(name) = variable_of(&word) else {
-            line.push(unquote(&word).to_owned());
+            line.push(plain(&word));
             words.push(word);
             continue;
         };
         let from = others
             .iter()
             .rev()
-            .find_map(|(path, variables)| Some((*path, variables.get(name)?)));
-        let from = from.or_else(|| Some((file.path.as_str(), own.get(name)?)));
+            .find_map(|(path, variables)| Some((*path, variables.get(&name)?)));
+        let from = from.or_else(|| Some((file.path.as_str(), own.get(&name)?)));
         let Some((path, value)) = from else { continue };
-        line.extend(
-            split_words(value)
-                .iter()
-                .map(|word| unquote(word).to_owned()),
-        );
+        line.extend(words_of_value(value));
         match words.last().map(String::as_str) {
             // `-H $LISTEN`
             Some("-H" | "--host") => {
                 words.pop();
                 take(&["-H".to_owned(), value.clone()], path);
             }
-            _ => take(&split_words(value), path),
+            _ => take(&words_of_value(value), path),
         }
     }
     take(&words, &file.path);

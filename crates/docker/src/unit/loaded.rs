@@ -3,8 +3,8 @@
 //! A drop-in that cannot be read counts for systemd all the same. Specifiers are expanded in
 //! systemd's words, variables are not.
 
-use super::command_line::{plain, without_specifiers};
-use super::syntax::split_words;
+use super::command_line::without_specifiers;
+use super::syntax::{plain, split_words, written};
 use super::{UnitFile, exec_starts};
 
 /// The path that stands for systemd's own answer among the files of a unit.
@@ -27,12 +27,8 @@ pub fn says(files: &[UnitFile], command: &Command) -> bool {
         return false;
     };
     let fits = |(at, (word, loaded)): (usize, (&String, &String))| {
-        let word = if at == 0 {
-            word.trim_start_matches(['-', ':', '+', '!'])
-        } else {
-            word
-        };
-        without_specifiers(&plain(word)).is_none_or(|word| word == *loaded)
+        let word = word_at(at, word);
+        without_specifiers(&word).is_none_or(|word| word == *loaded)
     };
     words.len() == command.arguments.len()
         && words.iter().zip(&command.arguments).enumerate().all(fits)
@@ -50,12 +46,8 @@ pub fn says_joined(files: &[UnitFile], shown: &str) -> bool {
     };
     let mut rest = shown;
     for (at, word) in words.iter().enumerate() {
-        let word = if at == 0 {
-            word.trim_start_matches(['-', ':', '+', '!'])
-        } else {
-            word
-        };
-        let Some(word) = without_specifiers(&plain(word)) else {
+        let word = word_at(at, word);
+        let Some(word) = without_specifiers(&word) else {
             // Up to the next blank, whatever it stands for.
             rest = rest.split_once(' ').map_or("", |(_, rest)| rest);
             continue;
@@ -67,6 +59,16 @@ pub fn says_joined(files: &[UnitFile], shown: &str) -> bool {
         rest = after;
     }
     rest.starts_with("; ")
+}
+
+/// A word of the command without quotes, and the program without its prefixes.
+fn word_at(at: usize, word: &str) -> String {
+    let word = plain(word);
+    if at == 0 {
+        word.trim_start_matches(['-', ':', '+', '!']).to_owned()
+    } else {
+        word
+    }
 }
 
 /// The words of the one command that the files give, quotes left in place.
@@ -121,29 +123,9 @@ pub fn as_file(command: &Command) -> UnitFile {
     }
 }
 
-/// A word of a unit file that systemd reads as this one: systemd.syntax(7), "QUOTING".
+/// A word whose specifiers systemd has expanded, as it is written into a unit file.
 fn quoted(word: &str) -> String {
-    let is_plain = |letter: char| {
-        letter.is_ascii_alphanumeric() || "_-./:=,@+~^$(){}[]*?&|<>#!".contains(letter)
-    };
-    let word = word.replace('%', "%%");
-    if word == ";" {
-        return "\\;".to_owned();
-    }
-    if !word.is_empty() && word.chars().all(|letter| is_plain(letter) || letter == '%') {
-        return word;
-    }
-    let mut text = String::from('"');
-    for letter in word.chars() {
-        match letter {
-            '"' | '\\' => text.extend(['\\', letter]),
-            '\n' => text.push_str("\\n"),
-            '\t' => text.push_str("\\t"),
-            _ => text.push(letter),
-        }
-    }
-    text.push('"');
-    text
+    written(&word.replace('%', "%%"))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use shown::shown;
 
 use std::collections::BTreeMap;
 
-use syntax::{logical_lines, settings, split_words, unquote, variable_of};
+use syntax::{logical_lines, plain, settings, split_words, unquote};
 
 /// One file of the unit, in the order in which systemd applies them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,23 +161,24 @@ fn take_tls(words: &[String], taken: &mut Vec<String>) -> Result<Vec<String>, Un
     let mut rest = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let plain = unquote(word);
-        let (flag, value) = plain
+        let plain_word = plain(word);
+        let (flag, value) = plain_word
             .split_once('=')
-            .map_or((plain, None), |(flag, value)| (flag, Some(value)));
+            .map_or((&*plain_word, None), |(flag, value)| (flag, Some(value)));
         match flag {
-            "--tls" | "--tlsverify" => taken.push(plain.to_owned()),
+            "--tls" | "--tlsverify" => taken.push(plain_word),
             "--tlscacert" | "--tlscert" | "--tlskey" => {
-                taken.push(plain.to_owned());
                 if value.is_none() {
                     words.next();
                 }
+                taken.push(plain_word);
             }
             "--config-file" => {
-                let path = value.or_else(|| words.next().map(|word| unquote(word)));
+                let value = value.map(str::to_owned);
+                let path = value.or_else(|| words.next().map(|word| plain(word)));
                 let path = path.unwrap_or_default();
                 if path != "/etc/docker/daemon.json" {
-                    return Err(UnitError::OtherConfiguration(path.to_owned()));
+                    return Err(UnitError::OtherConfiguration(path));
                 }
             }
             _ => rest.push(word.clone()),
@@ -197,8 +198,8 @@ pub fn unit_environment(files: &[UnitFile]) -> BTreeMap<String, String> {
                 variables.clear();
             }
             for word in split_words(&line) {
-                if let Some((name, value)) = unquote(&word).split_once('=') {
-                    variables.insert(name.to_owned(), unquote(value).to_owned());
+                if let Some((name, value)) = plain(&word).split_once('=') {
+                    variables.insert(name.to_owned(), value.to_owned());
                 }
             }
         }
@@ -223,15 +224,15 @@ fn take_hosts(words: &[String], hosts: &mut Vec<String>) -> Vec<String> {
     let mut rest = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        let plain = unquote(word);
-        if plain == "-H" || plain == "--host" {
-            hosts.extend(words.next().map(|value| unquote(value).to_owned()));
-        } else if let Some(value) = plain
+        let plain_word = plain(word);
+        if plain_word == "-H" || plain_word == "--host" {
+            hosts.extend(words.next().map(|value| plain(value)));
+        } else if let Some(value) = plain_word
             .strip_prefix("--host=")
-            .or_else(|| plain.strip_prefix("-H="))
-            .or_else(|| plain.strip_prefix("-H"))
+            .or_else(|| plain_word.strip_prefix("-H="))
+            .or_else(|| plain_word.strip_prefix("-H"))
         {
-            hosts.push(unquote(value).to_owned());
+            hosts.push(value.to_owned());
         } else {
             rest.push(word.clone());
         }

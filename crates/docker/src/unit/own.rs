@@ -1,6 +1,6 @@
 //! The text of our drop-in: what is ours in it, and what is an operator's.
 
-use super::syntax::without_mark;
+use super::syntax::{is_continued, without_mark};
 use pki::sha256_hex;
 
 /// What `systemctl edit` writes.
@@ -60,7 +60,7 @@ pub fn without_exec_start(own: &str) -> Option<String> {
     for line in without_mark(own).lines() {
         let trimmed = line.trim();
         if continued {
-            continued = trimmed.ends_with('\\');
+            continued = is_continued(trimmed);
             continue;
         }
         if trimmed.starts_with('[') {
@@ -71,7 +71,7 @@ pub fn without_exec_start(own: &str) -> Option<String> {
         }
         let name = trimmed.split('=').next().unwrap_or_default().trim();
         if in_service && name == "ExecStart" && trimmed.contains('=') {
-            continued = trimmed.ends_with('\\');
+            continued = is_continued(trimmed);
             continue;
         }
         text.push_str(line);
@@ -96,7 +96,7 @@ pub(super) fn with_exec_start(own: &str, exec_start: &str, remembered: &[String]
     for line in without_mark(own).lines() {
         let trimmed = line.trim();
         if continued {
-            continued = trimmed.ends_with('\\');
+            continued = is_continued(trimmed);
             continue;
         }
         if trimmed.starts_with('[') {
@@ -115,7 +115,7 @@ pub(super) fn with_exec_start(own: &str, exec_start: &str, remembered: &[String]
                 .split_once('=')
                 .is_some_and(|(name, _)| name.trim() == "ExecStart");
         if is_exec_start {
-            continued = trimmed.ends_with('\\');
+            continued = is_continued(trimmed);
             // Where the first one stood, rather than right below the heading.
             if !matches!(place, Some((_, true))) {
                 place = Some((lines.len(), true));

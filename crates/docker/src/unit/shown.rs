@@ -61,7 +61,7 @@ fn command(line: &str, mask: &str) -> String {
         };
         let attached = plain.starts_with("-H");
         if !plain.starts_with('-') {
-            let is_variable = variable_of(word).is_some_and(is_name);
+            let is_variable = variable_of(word).is_some_and(|name| is_name(&name));
             shown.push(if is_value_shown || is_variable {
                 word.clone()
             } else {

@@ -378,3 +378,73 @@ fn an_operators_command_stays_without_what_is_ours() {
     let other = own.text.replace(" $DOCKER_OPTS", " --debug");
     assert!(left(OWN, &other).unwrap().contains("--debug\n"));
 }
+
+#[test]
+fn escapes_are_read_as_systemd_reads_them() {
+    let cases = [
+        (r"a\x20b", "a b"),
+        (r"\t\\\s\a\b\f\n\r\v", "\t\\ \u{7}\u{8}\u{c}\n\r\u{b}"),
+        (r"\101\u00fc\U0001f40b\xc3\xbc", "A\u{fc}\u{1f40b}\u{fc}"),
+        (r#""a\"b" "#, "a\"b"),
+        (r#"'it\'s'"-"\""#, "it's-\""),
+        (r"\;", ";"),
+        // No escapes: systemd keeps the backslash.
+        (r"\q\x0\x00\000\9\ud800", r"\q\x0\x00\000\9\ud800"),
+        ("a\u{a0}b", "a\u{a0}b"),
+    ];
+    for (text, word) in cases {
+        let files = unit(&format!("ExecStart=/usr/bin/dockerd {text} end"));
+        let line = command_line(&files, &none()).unwrap();
+        assert_eq!(line, ["/usr/bin/dockerd", word, "end"], "{text}");
+    }
+    let lines = "ExecStart=/usr/bin/dockerd a\\\\\nNice=1\nExecStart=\nExecStart=/usr/bin/dockerd b\\\\\\\n c";
+    let line = command_line(&unit(lines), &none()).unwrap();
+    assert_eq!(line, ["/usr/bin/dockerd", "b\\", "c"]);
+    // A listener is one however it is written, and is written so that it is read again.
+    let files = unit(r#"ExecStart=/usr/bin/dockerd "\x2dH" "unix:///a\x20b" -H tcp\x3a//a:2375"#);
+    let drop_in = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
+    assert_eq!(drop_in.closed, ["tcp://a:2375"]);
+    assert_eq!(
+        drop_in.exec_start,
+        "/usr/bin/dockerd -H \"unix:///a b\" -H tcp://a:2376"
+    );
+}
+
+proptest::proptest! {
+    /// What we derive is what systemd runs, and a second deployment changes nothing.
+    #[test]
+    fn any_words_survive_the_derivation(
+        values in proptest::collection::vec("[^\0]{0,6}|[\\\\\"' %$x07unt{}\t\n;-]{0,8}", 1..4),
+        escaped: bool,
+    ) {
+        let mut words = vec!["/usr/bin/dockerd".to_owned(), "-H".to_owned(), "fd://".to_owned()];
+        words.extend(values.iter().map(|value| format!("--label={value}")));
+        let text = |word: &String| match word.strip_prefix("--label=") {
+            Some(value) if escaped => {
+                let bytes = value.bytes().map(|byte| match byte {
+                    b'%' | b'$' => format!("\\x{byte:02x}\\{byte:03o}"),
+                    _ => format!("\\x{byte:02x}"),
+                });
+                format!("--label={}", bytes.collect::<String>())
+            }
+            _ => syntax::written(&word.replace('%', "%%").replace('$', "$$")),
+        };
+        let line: Vec<String> = words.iter().map(text).collect();
+        let mut files = unit(&format!("ExecStart={}", line.join(" ")));
+        proptest::prop_assert_eq!(command_line(&files, &none()), Some(words.clone()));
+        let loaded = Command {
+            path: words[0].clone(),
+            arguments: words.iter().map(|word| word.replace('$', "$$")).collect(),
+            flags: Vec::new(),
+        };
+        proptest::prop_assert!(says(&files, &loaded));
+        proptest::prop_assert!(says(&[as_file(&loaded)], &loaded));
+        let mut listening = wanted("tcp://a:2376", true);
+        let first = derive(&files, OWN, &none(), &listening).unwrap();
+        files.push(UnitFile { path: OWN.to_owned(), text: first.text.clone() });
+        let derived = command_line(&files, &none()).unwrap();
+        proptest::prop_assert_eq!(others(&derived), others(&words));
+        listening.own = OwnDropIn::Ours;
+        proptest::prop_assert_eq!(derive(&files, OWN, &none(), &listening).unwrap(), first);
+    }
+}
