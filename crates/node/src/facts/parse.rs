@@ -361,6 +361,14 @@ impl Parser<'_> {
                 let unit = self.facts.unit.get_or_insert_default();
                 unit.on_disk.push((*path).to_owned());
             }
+            ["unit-link", directory, real] => {
+                let unit = self.facts.unit.get_or_insert_default();
+                unit.name_as_linked(directory, real);
+            }
+            ["socket-link", directory, real] => {
+                let socket = self.facts.socket.get_or_insert_default();
+                socket.name_as_linked(directory, real);
+            }
             ["socket", property] => {
                 let (name, value) = property.split_once('=').unwrap_or((property, ""));
                 let socket = self.facts.socket.get_or_insert_default();

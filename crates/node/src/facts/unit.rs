@@ -62,6 +62,22 @@ impl UnitFact {
         }
     }
 
+    /// Names the drop-ins in `directory` by that path, which is a link to `real`: systemd names
+    /// them by where they really are.
+    pub(super) fn name_as_linked(&mut self, directory: &str, real: &str) {
+        let linked = |path: &str| match path.strip_prefix(real) {
+            Some(name) if name.starts_with('/') => format!("{directory}{name}"),
+            _ => path.to_owned(),
+        };
+        if let Some(shown) = self.properties.get_mut("DropInPaths") {
+            let paths: Vec<String> = shown.split(' ').map(linked).collect();
+            *shown = paths.join(" ");
+        }
+        for path in self.loaded.drop_ins.iter_mut().flatten() {
+            *path = linked(path);
+        }
+    }
+
     /// `ExecStart` as systemctl shows it, its words joined with blanks.
     #[must_use]
     pub fn shown_command(&self) -> Option<&str> {
@@ -119,5 +135,29 @@ impl UnitFact {
             .ok()?;
         #[allow(clippy::cast_precision_loss)] // exact below 2^53 µs, 285 years
         Some(microseconds as f64 / 1e6).filter(|seconds| *seconds > 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_behind_a_link_have_the_links_path() {
+        let shown = "/srv/dd/10-a.conf /srv/dd2/b.conf /run/srv/dd/c.conf";
+        let mut unit = UnitFact::default();
+        unit.properties
+            .insert("DropInPaths".to_owned(), shown.to_owned());
+        let named = [
+            "/etc/systemd/system/docker.service.d/10-a.conf",
+            "/srv/dd2/b.conf",
+            "/run/srv/dd/c.conf",
+        ];
+        let mut asked = unit.clone();
+        asked.loaded.drop_ins = Some(shown.split(' ').map(str::to_owned).collect());
+        for mut unit in [unit, asked] {
+            unit.name_as_linked("/etc/systemd/system/docker.service.d", "/srv/dd");
+            assert_eq!(unit.drop_ins(), named);
+        }
     }
 }

@@ -582,13 +582,23 @@ fact_unit() {
             fact_loaded unit-loaded "$1" Service ExecStartEx Environment || fact_loaded unit-loaded "$1" Service ExecStart Environment
         fi
         [ -z "$fact_odd" ] || fact_loaded unit-loaded "$1" Unit DropInPaths
+        fact_linked unit-link
     fi
     if [ -n "$fact_socket" ] && has_systemd; then
         fact_shown=$fact_shown_socket
         fact_made_of socket socket-drop-in "/etc/systemd/system/$fact_socket.d"
         [ -z "$fact_odd" ] || fact_loaded socket-loaded "$fact_socket" Unit DropInPaths
+        fact_linked socket-link
     fi
     fact_armed
+    return 0
+}
+
+# fact_linked WORD: where the directory of drop-ins is a link, where it leads: systemd names its
+# drop-ins by that.
+fact_linked() {
+    [ -L "$fact_drop_ins" ] || return 0
+    fact_real=$(readlink -f "$fact_drop_ins" 2>/dev/null) && record "$1" "$fact_drop_ins" "$fact_real"
     return 0
 }
 
