@@ -248,6 +248,9 @@ fn a_rollover_begins_when_every_daemon_runs() {
     assert_eq!(steps.len(), 7, "{}", run.stdout);
     assert!(steps[0].starts_with("Step 0 of 6: "), "{steps:?}");
     assert!(steps[6].starts_with("Step 6 of 6: "), "{steps:?}");
+    // The key is open since the first step.
+    let (_, later) = run.stdout.split_once("Step 0 of 6: ").unwrap();
+    assert!(!later.contains("without a test connection"), "{later}");
     assert!(!run.stdout.contains("incomplete:"), "{}", run.stdout);
 }
 

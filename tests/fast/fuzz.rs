@@ -170,6 +170,7 @@ fn agent_protocol() {
             passphrase: passphrase(),
         },
         Request::Probe {
+            signer: pki::Signer::Next,
             passphrase: passphrase(),
         },
         Request::Fetch { leaves: Vec::new() },

@@ -121,7 +121,9 @@ impl Agent {
             Request::Revoke { serials, reason } => {
                 self.session()?.revoke(&serials, reason.as_deref(), now)
             }
-            Request::Probe { passphrase } => self.session()?.probe(&passphrase, now),
+            Request::Probe { signer, passphrase } => {
+                self.session()?.probe(signer, &passphrase, now)
+            }
             Request::SalvageLedger {} => {
                 self.salvage = true;
                 Ok(Response::Done)

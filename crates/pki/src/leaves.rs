@@ -192,6 +192,7 @@ impl Session {
 
     pub(crate) fn probe(
         &mut self,
+        signer: Signer,
         passphrase: &Secret,
         now: OffsetDateTime,
     ) -> Result<Response, Failure> {
@@ -202,18 +203,16 @@ impl Session {
             key_type: KeyType::EcdsaP256,
             validity: PROBE,
         };
-        let signed = self
-            .authority(Signer::Current, passphrase)?
-            .issue(&profile, now)?;
+        let issued = self.authority(signer, passphrase)?.issue(&profile, now)?;
         Ok(Response::Probe {
             leaf: IssuedLeaf {
                 host: String::new(),
                 role: profile.role,
-                certificate_pem: signed.certificate.to_pem(),
-                serial: signed.certificate.serial().to_owned(),
-                not_after: signed.certificate.not_after(),
-                clipped_by_ca: signed.clipped_by_ca,
-                key: signed.key_pem,
+                certificate_pem: issued.certificate.to_pem(),
+                serial: issued.certificate.serial().to_owned(),
+                not_after: issued.certificate.not_after(),
+                clipped_by_ca: issued.clipped_by_ca,
+                key: issued.key_pem,
             },
         })
     }

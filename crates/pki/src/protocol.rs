@@ -102,6 +102,8 @@ pub enum Request {
     /// A client's pair that expires after half an hour and is neither stored nor
     /// recorded: what a restarted daemon has to accept. Answered by `Probe`.
     Probe {
+        #[serde(default)]
+        signer: Signer,
         #[serde(with = "secret")]
         passphrase: Secret,
     },

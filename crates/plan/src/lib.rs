@@ -81,7 +81,7 @@ pub use refusal::{Refusal, RefusalKind};
 pub use renewal::{
     Renewal, authority_warning, clocks, renewal, renewal_window, revoked as revoked_reason,
 };
-pub use rollover::{Behind, RESTARTING, Rollover, STEPS, Trust};
+pub use rollover::{Behind, NEXT_ONLY, RESTARTING, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
 pub use under_way::UnderWay;
 pub use unsettled::by_hand;

@@ -40,6 +40,9 @@ pub const STEPS: [&str; 7] = [
 /// The steps in which each daemon is restarted.
 pub const RESTARTING: [usize; 2] = [2, 4];
 
+/// The step since which daemons trust the next CA only.
+pub const NEXT_ONLY: u8 = 4;
+
 /// A node that has not reached a step, or that no one could ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behind {

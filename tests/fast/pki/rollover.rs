@@ -108,6 +108,15 @@ fn each_ca_signs_while_the_rollover_is_under_way_and_the_old_one_retires() {
     let old = create(&mut agent, "lab CA");
     let old_key = read(&directory, "ca-key.pem").unwrap();
     let new = certificate(ok(&mut agent, begin("lab CA", passphrase())));
+    // What a restarted daemon has to accept is shown by the CA that it trusts.
+    for (signer, authority) in [(Signer::Current, &old), (Signer::Next, &new)] {
+        let passphrase = passphrase();
+        let Response::Probe { leaf } = ok(&mut agent, Request::Probe { signer, passphrase }) else {
+            panic!("no probe")
+        };
+        let probe = Certificate::from_pem(leaf.certificate_pem.as_bytes()).unwrap();
+        assert!(probe.is_signed_by(authority));
+    }
     assert_eq!(new.subject(), "CN=lab CA 2");
     assert_eq!(new.key_type(), Some(KeyType::EcdsaP256));
     // Asked again, it is the same one.

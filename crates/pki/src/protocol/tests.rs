@@ -58,6 +58,7 @@ fn requests() -> Vec<Request> {
         Request::Promote {},
         Request::EndRollover { destroy_old: true },
         Request::Probe {
+            signer: Signer::Next,
             passphrase: passphrase(),
         },
         Request::State {},

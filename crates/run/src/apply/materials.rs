@@ -9,9 +9,9 @@ use base::secret::Secret;
 use inventory::{Inventory, host_of};
 use pki::{
     AgentClient, AgentError, Certificate, IssuedLeaf, KeyType, LeafName, LeafRequest, Request,
-    Response, Role, San,
+    Response, Role, San, Signer,
 };
-use plan::{Action, Change, Content, FileChange, LeafPart, Plan};
+use plan::{Action, Change, Content, FileChange, LeafPart, NEXT_ONLY, Plan};
 use time::{Duration, OffsetDateTime};
 
 pub(super) fn started(events: &Events, host: &str, what: &str) {
@@ -214,8 +214,16 @@ pub async fn issue(
         && !has_client
     {
         let passphrase = passphrase.clone();
+        // From then on daemons trust the next CA only.
+        let trusts_next_only = plan.rollover_step.is_some_and(|step| step >= NEXT_ONLY);
+        let signer = if trusts_next_only {
+            Signer::Next
+        } else {
+            Signer::Current
+        };
         // A CA may be constrained to names that this one is not among: then nothing is shown.
-        if let Ok(Response::Probe { leaf }) = agent.call(Request::Probe { passphrase }).await {
+        let probe = Request::Probe { signer, passphrase };
+        if let Ok(Response::Probe { leaf }) = agent.call(probe).await {
             materials.probe = Some(leaf);
         }
     }

@@ -463,6 +463,7 @@ fn a_probe_expires_after_half_an_hour_and_leaves_nothing() {
     let mut ca = Ca::new();
     let before = ca.files();
     let request = Request::Probe {
+        signer: pki::Signer::Current,
         passphrase: passphrase(),
     };
     let Response::Probe { leaf } = ca.ok(request) else {
