@@ -1,6 +1,5 @@
 //! Arguments that several commands take.
 
-use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -117,7 +116,7 @@ pub(super) struct Changing {
     /// Show the changes inside text files
     #[arg(short = 'D', long)]
     pub(super) diff: bool,
-    /// Carry out the plan without asking
+    /// Carry out the plan without asking. Nothing is asked either if standard input is not a terminal, except by `revoke`, which then needs this option
     #[arg(short, long)]
     pub(super) yes: bool,
     /// Restart daemons even if that stops running containers, without asking
@@ -231,15 +230,6 @@ impl Common {
         }
     }
 
-    /// A person reads what is printed, and can answer.
-    fn is_attended(&self) -> bool {
-        let is_text = self.output != Output::Json;
-        is_text
-            && io::stdin().is_terminal()
-            && io::stdout().is_terminal()
-            && io::stderr().is_terminal()
-    }
-
     pub(super) fn named_files(&self, named: &mut NamedFiles) {
         let known_hosts = self.known_hosts.as_ref();
         named.add(&self.extra_vars, self.ssh_config.as_ref(), [known_hosts]);
@@ -302,7 +292,7 @@ impl Changing {
             diff: self.diff,
             allow_container_restart: self.allow_container_restart,
             fail_fast: self.fail_fast,
-            asks: !self.yes && common.is_attended(),
+            asks: !self.yes && run::can_ask(),
             ..self.checking.options(self.locking.options(common))
         }
     }

@@ -45,13 +45,18 @@ fn state(lab: &Lab) -> String {
 
 /// A run on a terminal, on which `answer` is typed at the question.
 fn on_a_terminal(lab: &Lab, arguments: &[&str], answer: &[u8]) -> Run {
+    with_output_to(lab, "", arguments, answer)
+}
+
+/// The same with the shell's words behind the command.
+fn with_output_to(lab: &Lab, behind: &str, arguments: &[&str], answer: &[u8]) -> Run {
     let tool = lab.tool(arguments);
     let line: Vec<String> = std::iter::once(tool.get_program())
         .chain(tool.get_args())
         .map(|word| format!("'{}'", word.to_str().unwrap()))
         .collect();
     let mut child = std::process::Command::new("script")
-        .args(["-qec", &line.join(" "), "/dev/null"])
+        .args(["-qec", &format!("{}{behind}", line.join(" ")), "/dev/null"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -77,6 +82,39 @@ fn on_a_terminal(lab: &Lab, arguments: &[&str], answer: &[u8]) -> Run {
         stdout: seen,
         stderr: String::new(),
     }
+}
+
+/// Whoever can be asked is asked, wherever the output goes.
+#[test]
+fn a_pipe_behind_the_command_answers_no_question() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    let piped = |arguments: &[&str]| with_output_to(&lab, " 2>&1 | cat", arguments, b"n\n");
+    let before = state(&lab);
+    let run = piped(&["deploy", &inventory]);
+    assert!(
+        run.stdout.contains("Make these changes. Go on?"),
+        "{}",
+        run.stdout
+    );
+    assert_eq!(state(&lab), before);
+    lab.deploy(&[&inventory]);
+    let deployed = state(&lab);
+    let run = piped(&["remove", &inventory]);
+    assert!(
+        run.stdout.contains("Make these changes. Go on?"),
+        "{}",
+        run.stdout
+    );
+    let run = piped(&["rotate", "--ca", &inventory]);
+    // What is agreed to is all of it.
+    for said in [
+        "2. daemons trust both CAs and serve certificates of the new CA (restarts Docker)",
+        "Make these changes, then take the steps that follow. Go on?",
+    ] {
+        assert!(run.stdout.contains(said), "{}", run.stdout);
+    }
+    assert_eq!(state(&lab), deployed);
 }
 
 #[test]

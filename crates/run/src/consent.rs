@@ -1,11 +1,12 @@
 //! Consent to a plan that was shown, and to the stopping of containers, before anything is
 //! changed.
 
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
 
 use super::RunError;
 use plan::playbook::after;
-use plan::{Action, Plan};
+use plan::{Action, Plan, STEPS};
 
 /// Running containers that the plan's restarts stop, by host, in its order; `None` for an
 /// unknown number.
@@ -47,18 +48,23 @@ pub(super) fn described(stopping: &[(&str, Option<usize>)]) -> String {
     }
 }
 
-/// Whether someone is there to be asked.
-pub(super) fn can_ask() -> bool {
+/// Whether someone is there to be asked, wherever the output goes.
+#[must_use]
+pub fn can_ask() -> bool {
     std::io::stdin().is_terminal()
 }
 
 /// Asks; anything but yes is no. Blocks its thread until there is an answer.
 pub(super) fn question(text: &str) -> std::io::Result<bool> {
     // Standard output may be a program's.
-    let mut prompt = std::io::stderr().lock();
-    write!(prompt, "{text} Go on? [y/N] ")?;
-    prompt.flush()?;
-    drop(prompt);
+    let stderr = std::io::stderr();
+    let text = format!("{text} Go on? [y/N] ");
+    if stderr.is_terminal() {
+        stderr.lock().write_all(text.as_bytes())?;
+    } else {
+        let mut terminal = File::options().write(true).open("/dev/tty")?;
+        terminal.write_all(text.as_bytes())?;
+    }
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     let answer = answer.trim().to_ascii_lowercase();
@@ -79,6 +85,15 @@ impl super::Run<'_> {
         })
     }
 
+    /// Whether this run goes on to further steps of a rollover, which are planned later.
+    pub(super) fn has_more_steps(&self, plan: &Plan) -> bool {
+        let last = STEPS.len() - 1;
+        self.options.until_done
+            && plan
+                .rollover_step
+                .is_some_and(|step| usize::from(step) < last)
+    }
+
     /// Asks once, for all hosts: on a terminal whether to carry the plan out, and whether
     /// containers may stop.
     pub(super) async fn consent(&self, plan: &Plan, is_first: bool) -> Result<(), RunError> {
@@ -94,6 +109,9 @@ impl super::Run<'_> {
         let stops = (!stopping.is_empty()).then(|| described(&stopping));
         let about = match &stops {
             Some(what) => format!("Restarting docker stops {what}."),
+            None if self.has_more_steps(plan) => {
+                "Make these changes, then take the steps that follow.".to_owned()
+            }
             None => "Make these changes.".to_owned(),
         };
         // A prompt blocks its thread, and must not keep an interruption from

@@ -67,6 +67,7 @@ pub mod verify;
 pub use adopt::AdoptOptions;
 pub use authority::Task;
 pub use backup::{BackupOptions, RestoreOptions};
+pub use consent::can_ask;
 pub use error::{Exit, RunError};
 pub use holder::run_id;
 pub use revoke::RevokeOptions;

@@ -240,7 +240,10 @@ impl Run<'_> {
         });
         if let Some(step) = world.plan.rollover_step {
             if state.step != Some(step) && !world.plan.is_empty() {
-                self.events.emit(at(step, None));
+                // What is agreed to are all of them.
+                let asks = pass == 0 && self.options.asks;
+                let event = if asks { ahead(step) } else { at(step, None) };
+                self.events.emit(event);
             }
             state.step = Some(step);
         }
