@@ -257,8 +257,9 @@ impl Beneath {
         } else {
             directory
         };
+        let flags = path_only().difference(OFlags::NOFOLLOW) | OFlags::DIRECTORY;
         Ok(Self {
-            root: rustix::fs::open(named, path_only() | OFlags::DIRECTORY, Mode::empty())?,
+            root: rustix::fs::open(named, flags, Mode::empty())?,
             real: named.canonicalize()?,
         })
     }

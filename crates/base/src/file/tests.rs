@@ -133,6 +133,22 @@ fn a_path_stays_beneath_its_directory() {
     );
 }
 
+/// Its links still lead nowhere else.
+#[test]
+fn a_directory_may_itself_be_a_link() {
+    let root = scene();
+    symlink("inside", root.path().join("link")).unwrap();
+    symlink("../secret", root.path().join("inside/out")).unwrap();
+    let beneath = Beneath::open(&root.path().join("link")).unwrap();
+    assert_eq!(beneath.read(Path::new("file"), LIMIT).unwrap(), b"content");
+    assert_eq!(
+        beneath.read(Path::new("sub/../file"), LIMIT).unwrap(),
+        b"content"
+    );
+    let read = beneath.read(Path::new("out"), LIMIT);
+    assert!(matches!(read, Err(FileFault::Outside)), "{read:?}");
+}
+
 /// A directory that is moved while a path in it is resolved: what is read is
 /// what was inside, or nothing.
 #[test]
