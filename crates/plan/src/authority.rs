@@ -5,9 +5,10 @@ use super::change::Content;
 use super::issued::{issued_names, leaves_of};
 use crate::host::ca::{CERTIFICATE, KEY, LEDGER, NEXT_CERTIFICATE, NEXT_KEY, retired};
 use inventory::{Host, Inventory};
-use node::facts::{FactRequest, File, FileFact, NodeFacts};
+use node::facts::{Component, FactRequest, File, FileFact, NodeFacts};
 use pki::{
-    Bundle, Certificate, Chain, Ledger, ROLLED_OVER, ca_key_hint, has_private_key, sha256_hex,
+    Bundle, Certificate, Chain, DirectoryError, Ledger, ROLLED_OVER, ca_key_hint, has_private_key,
+    sha256_hex,
 };
 
 /// The state of the CA.
@@ -80,6 +81,9 @@ pub enum AuthorityProblem {
     NoLedger(String),
     #[error("{present} is there, but {missing} is not")]
     Half { present: String, missing: String },
+    /// The CA's agent would refuse its directory.
+    #[error("{message}")]
+    Owner { message: String, hint: String },
     /// There was a CA.
     #[error("there is no CA in {directory}, and {seen}")]
     Lost { directory: String, seen: String },
@@ -101,6 +105,7 @@ impl AuthorityProblem {
             Self::PrivateKey(path) => ca_key_hint(path),
             Self::Foreign { hint, .. } => (*hint).to_owned(),
             Self::NoLedger(_) => "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
+            Self::Owner { hint, .. } => hint.clone(),
             Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
             Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
@@ -256,7 +261,35 @@ impl Authority {
         }
         self.read_ledger(facts, &ledger)?;
         self.is_read = true;
-        half.map_or(Ok(()), Err)
+        half.map_or(Ok(()), Err)?;
+        match (reader, self.foreign_owner(host, facts)) {
+            (Reader::Plans, Some(error)) => Err(AuthorityProblem::Owner {
+                message: error.to_string(),
+                hint: error.hint().unwrap_or_default(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the CA's agent would say of the accounts that own its directory and the way there.
+    fn foreign_owner(&self, host: &Host, facts: &NodeFacts) -> Option<DirectoryError> {
+        let way = facts
+            .directories
+            .get(&facts.expand(&host.settings.ca_dir))?;
+        let us = if host.as_root { 0 } else { facts.uid };
+        let is_there = self.has_key || self.has_ledger || self.certificate.is_some();
+        let last = way.last().filter(|_| is_there);
+        let is_foreign = |found: &&Component| {
+            let is_own = last.is_some_and(|last| last.path == found.path);
+            found.uid != us && (found.uid != 0 || is_own)
+        };
+        let found = way.iter().find(is_foreign)?;
+        let (path, owner) = (found.path.clone().into(), found.uid);
+        Some(if found.link {
+            DirectoryError::ForeignLink { path, owner }
+        } else {
+            DirectoryError::Foreign { path, owner, us }
+        })
     }
 
     fn read_ledger(&mut self, facts: &NodeFacts, path: &str) -> Result<(), AuthorityProblem> {
