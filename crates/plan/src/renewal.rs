@@ -5,7 +5,7 @@ use crate::host::address::daemon_address;
 use crate::playbook::Renewals;
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes};
+use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes, outside_of};
 use docker::tls::DaemonMode;
 use inventory::{Host, Inventory, Settings};
 use node::facts::NodeFacts;
@@ -245,6 +245,7 @@ impl Planner<'_> {
             notes.extend(self.note_revoked());
             notes.extend(self.note_lost_marks());
             notes.extend(self.note_under_way());
+            notes.extend(self.note_outside());
             notes.extend(text.map(|text| Note {
                 danger: false,
                 host: ca.name.clone(),
@@ -254,6 +255,31 @@ impl Planner<'_> {
         notes.extend(self.open_daemons());
         notes.extend(modes::notes(self.inventory));
         notes
+    }
+
+    /// Clients that are accepted, and that the inventory does not know. A rollover speaks of them
+    /// itself.
+    fn note_outside(&self) -> Option<Note> {
+        const NAMED: usize = 5;
+        let mut outside = outside_of(&self.authority, self.inventory, self.now);
+        outside.retain(|one| one.role == Role::Client);
+        let first = outside.first().filter(|_| !self.rolls_over)?;
+        let named = outside.iter().take(NAMED);
+        let mut named: Vec<String> = named
+            .map(|one| format!("{} (valid until {})", one.host, one.until))
+            .collect();
+        if outside.len() > NAMED {
+            named.push(format!("{} more", outside.len() - NAMED));
+        }
+        Some(Note {
+            danger: false,
+            host: self.inventory.ca().name.clone(),
+            text: format!(
+                "every daemon accepts clients that are not in the inventory: {}. To reject one, run dtls-deploy revoke INVENTORY {}",
+                named.join(", "),
+                first.host
+            ),
+        })
     }
 
     /// Daemons that take commands from everyone, as declared.
