@@ -245,8 +245,9 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
         return Err(held_by(&outside, &format!("step {step} is not taken")));
     }
     let text = format!(
-        "CA rollover: it stops before it cuts off others that hold certificates of the old CA and are not in the inventory: {}; {LET_GO}",
-        listed(&outside)
+        "CA rollover: it stops before it cuts off others that hold certificates of the old CA and are not in the inventory: {}; {}",
+        listed(&outside),
+        let_go(&outside)
     );
     planner.note(host, text);
     Ok(Vec::new())
@@ -263,7 +264,15 @@ fn down<'a>(planner: &Planner<'a>) -> Option<&'a Host> {
     })
 }
 
-const LET_GO: &str = "put these hosts into the inventory, or let them go: dtls-deploy rotate --ca INVENTORY --abandon NAME";
+fn let_go(outside: &[Outside]) -> String {
+    let mut names: Vec<&str> = outside.iter().map(|one| one.host.as_str()).collect();
+    names.dedup();
+    let names = names.iter().map(|name| format!(" --abandon {name}"));
+    format!(
+        "put these hosts into the inventory, or let them go: dtls-deploy rotate --ca INVENTORY{}",
+        names.collect::<String>()
+    )
+}
 
 fn listed(outside: &[Outside]) -> String {
     let described: Vec<String> = outside.iter().map(Outside::described).collect();
@@ -276,7 +285,7 @@ fn held_by(outside: &[Outside], what: &str) -> Refusal {
         "CA rollover: {what}, because it would cut off others that hold certificates of the old CA and are not in the inventory: {}",
         listed(outside)
     ))
-    .hint(LET_GO)
+    .hint(let_go(outside))
 }
 
 /// Whose certificates of the old CA may stop working.

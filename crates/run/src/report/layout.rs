@@ -133,14 +133,15 @@ fn stacked(row: &[Cell], width: usize, indent: usize, colours: bool, lines: &mut
 }
 
 /// Lines of at most so many columns, at least one; a word that is longer is
-/// cut, a path after one of its slashes if possible.
+/// cut, a path after one of its slashes if possible. A command stays in one line, so that it can
+/// be pasted, whatever its length.
 pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width.map(|width| width.max(8)) else {
         return vec![text.to_owned()];
     };
     let mut lines = Vec::new();
     let mut line = String::new();
-    for word in text.split(' ') {
+    for word in words(text) {
         let wanted = line.width() + usize::from(!line.is_empty()) + word.width();
         if !line.is_empty() && wanted > width {
             lines.push(std::mem::take(&mut line));
@@ -149,13 +150,66 @@ pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
             line.push(' ');
         }
         line.push_str(word);
-        while line.width() > width {
+        while line.width() > width && !word.starts_with(PROGRAM) {
             let rest = line.split_off(cut(&line, width));
             lines.push(std::mem::replace(&mut line, rest));
         }
     }
     lines.push(line);
     lines
+}
+
+/// How a command of ours begins.
+const PROGRAM: &str = "dtls-deploy ";
+/// Options with a value, as far as advice names them.
+const WITH_VALUE: [&str; 6] = ["--limit", "-l", "--abandon", "--from", "--to", "-e"];
+
+/// The words of a text; a command of ours is one word.
+fn words(text: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = text;
+    while let Some((word, after)) = rest.split_once(' ') {
+        let length = if word.ends_with("dtls-deploy") {
+            word.len() + command_length(after)
+        } else {
+            word.len()
+        };
+        let (word, after) = rest.split_at(length);
+        words.push(word);
+        let Some(after) = after.strip_prefix(' ') else {
+            return words;
+        };
+        rest = after;
+    }
+    words.push(rest);
+    words
+}
+
+/// How much of a text behind the program's name belongs to the command: its words, its options
+/// with their values, and one path, up to the end of the sentence.
+fn command_length(text: &str) -> usize {
+    let mut length = 0;
+    let mut is_value = false;
+    let mut paths = 0;
+    for word in text.split(' ') {
+        let bare = word.trim_end_matches([';', ',', ':', '.', ')', '`']);
+        let is_command = paths == 0
+            && !bare.is_empty()
+            && bare
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let is_path = paths == 0 && bare.contains(['.', '/', '\'']);
+        if !is_value && !bare.starts_with('-') && !is_command && !is_path {
+            break;
+        }
+        paths += usize::from(is_path && !is_value);
+        is_value = WITH_VALUE.contains(&bare);
+        length += 1 + word.len();
+        if bare.len() < word.len() {
+            break;
+        }
+    }
+    length
 }
 
 /// The byte at which a long word is cut.
@@ -236,6 +290,29 @@ mod tests {
                 assert!(lines.iter().all(|line| line.width() <= width.max(8)));
                 assert_eq!(lines.concat().replace(' ', ""), text.replace(' ', ""));
             }
+        }
+    }
+
+    #[test]
+    fn a_command_is_never_broken() {
+        let text = "let them go: dtls-deploy rotate --ca inventory.yaml --abandon ci-runner; or run dtls-deploy doctor a.yaml to see";
+        assert_eq!(
+            wrap(text, Some(30)),
+            [
+                "let them go:",
+                "dtls-deploy rotate --ca inventory.yaml --abandon ci-runner;",
+                "or run",
+                "dtls-deploy doctor a.yaml to",
+                "see"
+            ]
+        );
+        for text in [
+            "dtls-deploy",
+            "by dtls-deploy and more",
+            "run dtls-deploy a.yaml",
+        ] {
+            assert_eq!(wrap(text, None), [text]);
+            assert_eq!(wrap(text, Some(80)), [text]);
         }
     }
 

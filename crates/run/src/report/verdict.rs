@@ -26,9 +26,9 @@ pub(super) struct Heard {
     planned: usize,
     failures: Vec<Failure>,
     /// What they have in common, to tell a first one from its like.
-    causes: BTreeSet<(String, Vec<String>)>,
+    causes: BTreeSet<(String, String)>,
     /// Hints that were printed.
-    hints: BTreeSet<String>,
+    hints: BTreeSet<(String, String)>,
     /// The hosts that failed, and those that were skipped because of them.
     skipped: BTreeMap<Vec<String>, BTreeSet<String>>,
     interrupted: bool,
@@ -67,12 +67,14 @@ impl Heard {
             }
             Event::Failed(failure) => {
                 self.failures.push(failure.clone());
-                let cause = alike(failure, &failure.message);
-                let cause = (format!("{}: {cause}", failure.step), failure.causes.clone());
-                let hint = failure.hint.as_ref().map(|hint| alike(failure, hint));
+                let cause = is_new(&mut self.causes, failure, &failure.message, || {
+                    format!("{}: {}", failure.step, failure.causes.join(": "))
+                });
+                let hint = failure.hint.as_ref();
                 return Known {
-                    cause: !self.causes.insert(cause),
-                    hint: hint.is_some_and(|hint| !self.hints.insert(hint)),
+                    cause: !cause,
+                    hint: hint
+                        .is_some_and(|hint| !is_new(&mut self.hints, failure, hint, String::new)),
                 };
             }
             _ => {}
@@ -183,8 +185,20 @@ impl Heard {
     /// One row for each cause, the worst last.
     fn failed(&self) -> Vec<Vec<Cell>> {
         let mut groups: BTreeMap<(u8, String), Vec<&Failure>> = BTreeMap::new();
+        let is_repeated = |failure: &&Failure| {
+            let same = self
+                .failures
+                .iter()
+                .filter(|one| one.message == failure.message);
+            same.count() > 1
+        };
         for failure in &self.failures {
-            let key = (severity(failure.kind), alike(failure, &failure.message));
+            let same = Some(failure).filter(is_repeated);
+            let cause = same.map_or_else(
+                || alike(failure, &failure.message),
+                |same| same.message.clone(),
+            );
+            let key = (severity(failure.kind), cause);
             groups.entry(key).or_default().push(failure);
         }
         let row = |group: Vec<&Failure>| {
@@ -221,11 +235,18 @@ impl Heard {
             .iter()
             .filter(|failure| Some(severity(failure.kind)) == worst)
             .filter_map(|failure| Some((failure, failure.hint.as_ref()?)))
-            .filter(|(failure, hint)| known.insert(alike(failure, hint)))
+            .filter(|(failure, hint)| is_new(&mut known, failure, hint, String::new))
             .map(|(_, hint)| hint.clone())
             .take(2)
             .collect();
+        let are_away = worst.is_some() && self.failures.iter().all(|one| is_away(one.kind));
         if !hints.is_empty() {
+            let mut hints = hints;
+            let names_none = hints.iter().all(|hint| !hint.contains("dtls-deploy "));
+            if let Some(last) = hints.last_mut().filter(|_| are_away && names_none) {
+                let again = self.again();
+                let _ = write!(last, " Then run {again}");
+            }
             return hints;
         }
         let mut about: BTreeSet<&str> = self
@@ -241,7 +262,6 @@ impl Heard {
         if about.is_empty() {
             return self.after_remove();
         }
-        let are_away = worst.is_some() && self.failures.iter().all(|one| is_away(one.kind));
         let command = if are_away { "check-access" } else { "doctor" };
         let limit = if self.hosts > FEW && about.len() <= LIMITED {
             let names: Vec<&str> = about.into_iter().collect();
@@ -254,6 +274,16 @@ impl Heard {
 }
 
 impl Heard {
+    /// The command that completes this run.
+    fn again(&self) -> String {
+        const COMMANDS: [&str; 5] = ["deploy", "rotate", "rotate --ca", "remove", "verify"];
+        if COMMANDS.contains(&self.playbook.as_str()) && !self.check {
+            format!("again: {}", command_for(&self.playbook, &self.inventory))
+        } else {
+            "the same command again".to_owned()
+        }
+    }
+
     /// As long as they are in the inventory, hosts without a deployment are reported.
     fn after_remove(&self) -> Vec<String> {
         if self.playbook != "remove" || self.check || self.interrupted {
@@ -329,6 +359,20 @@ fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
 
 /// From this length on a word is a fingerprint, a hash or a path.
 const LONG: usize = 32;
+
+/// Whether neither this text nor one like it was known, of failures that `besides` is said of:
+/// a text may name another host, which is not left out of it.
+fn is_new(
+    known: &mut BTreeSet<(String, String)>,
+    failure: &Failure,
+    text: &str,
+    besides: impl Fn() -> String,
+) -> bool {
+    let keys = [alike(failure, text), text.to_owned()].map(|text| (text, besides()));
+    let is_new = !keys.iter().any(|key| known.contains(key));
+    known.extend(keys);
+    is_new
+}
 
 /// A text of a failure without names, numbers and long words: hosts that fail alike have one cause.
 fn alike(failure: &Failure, text: &str) -> String {
