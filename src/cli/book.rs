@@ -66,7 +66,7 @@ pub(super) fn load_playbook(
             return Ok(rotate.as_part_of(deploy, *renewals));
         }
         Book::Shipped(name) => shipped(name),
-        Book::Rotation { .. } => shipped("rotate-ca"),
+        Book::Rotation { .. } => ("rotate --ca".to_owned(), shipped("rotate-ca").1),
         Book::Revoke { .. } => ("revoke".to_owned(), shipped("rotate-ca").1),
         Book::File(path) => match file::read_in_place(path, LARGEST_PLAYBOOK) {
             Ok(text) => (path.display().to_string(), text),

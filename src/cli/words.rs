@@ -22,6 +22,7 @@ const CALLED: &[(&str, &str)] = &[
     ("test", "verify"),
     ("validate", "verify"),
     ("renew", "rotate"),
+    ("rotate-ca", "rotate --ca"),
     ("list", "status"),
     ("ls", "status"),
     ("get", "status"),
@@ -47,6 +48,12 @@ pub(super) enum WordsError {
         "there is no command \"{word}\", and no file of that name; did you mean `dtls-deploy {meant}`?"
     )]
     NoCommand { word: String, meant: String },
+    #[error(
+        "`{0}` is an option of Ansible: dtls-deploy acts as root where it has to; ansible_become in the inventory says otherwise for a host"
+    )]
+    Become(String),
+    #[error("`--ca` is an option of `rotate`: dtls-deploy rotate --ca INVENTORY")]
+    CaAlone,
     #[error("one inventory at a time: {0}")]
     Inventories(String),
     #[error("`dtls-deploy {0}` takes no inventory")]
@@ -87,6 +94,7 @@ pub(super) fn understood(
 ) -> Result<Vec<OsString>, WordsError> {
     let sorted = sorted(words, &|option| takes_value_anywhere(command, option));
     let (path, inner) = sorted.command(command, words, is_file)?;
+    refuse_foreign(inner, words)?;
     let sorted = self::sorted(words, &|option| takes_value(inner, option));
     let takes = inner.get_positionals().next();
     let takes = takes.is_some_and(|argument| argument.get_id() == "inventory");
@@ -217,12 +225,33 @@ impl Sorted {
                 Some(found) => inner = found,
                 // Clap's own, which it adds by itself.
                 None if path.is_empty() => {}
+                // `ca INVENTORY backup`
+                None if inner.has_subcommands() => continue,
                 None => break,
             }
             path.push(*place);
         }
         Ok((path, inner))
     }
+}
+
+/// Options that clap would explain by others that they have nothing to do with.
+fn refuse_foreign(inner: &Command, words: &[OsString]) -> Result<(), WordsError> {
+    let words = words.iter().filter_map(|word| word.to_str());
+    let options = words.skip(1).take_while(|word| *word != "--");
+    let has = |name: &str| {
+        inner
+            .get_arguments()
+            .any(|one| one.get_long() == Some(name))
+    };
+    for option in options {
+        match option {
+            "-b" | "--become" => return Err(WordsError::Become(option.to_owned())),
+            "--ca" if !has("ca") => return Err(WordsError::CaAlone),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The command that a word may have meant.
@@ -353,6 +382,7 @@ mod tests {
             ("ca backup i.yaml --to x", "ca backup i.yaml --to x"),
             ("ca backup -i i.yaml --to x", "ca backup i.yaml --to x"),
             ("i.yaml ca backup --to x", "ca backup i.yaml --to x"),
+            ("ca i.yaml backup --to x", "ca backup i.yaml --to x"),
             ("./deploy", "./deploy"),
             ("history last", "history last"),
             ("--help", "--help"),
@@ -398,6 +428,28 @@ mod tests {
     }
 
     #[test]
+    fn options_of_ansible_and_of_rotate_are_named_as_what_they_are() {
+        for line in [
+            "i.yaml -b",
+            "deploy i.yaml --become",
+            "rotate --ca -b i.yaml",
+        ] {
+            let error = of(line, None).unwrap_err();
+            assert!(matches!(error, WordsError::Become(_)), "{line}: {error}");
+        }
+        for line in ["i.yaml --ca", "i.yaml --ca rotate", "status --ca i.yaml"] {
+            assert_eq!(of(line, None), Err(WordsError::CaAlone), "{line}");
+        }
+        for line in [
+            "init --ca vault",
+            "rotate i.yaml --ca",
+            "revoke i.yaml a -- -b",
+        ] {
+            assert!(of(line, None).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn the_variable_names_the_inventory_of_a_command_that_has_none() {
         let named = Some("n.yaml");
         for (line, same) in [
@@ -422,6 +474,7 @@ mod tests {
             ("depoly i.yaml", "deploy"),
             ("i.yaml rotaet", "rotate"),
             ("apply i.yaml", "deploy"),
+            ("rotate-ca i.yaml", "rotate --ca"),
             ("Destroy i.yaml", "remove"),
             ("stauts", "status"),
             ("check_access i.yaml", "check-access"),
