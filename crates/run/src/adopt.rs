@@ -74,7 +74,7 @@ impl Run<'_> {
             changes: changes.clone(),
             batches: Vec::new(),
         });
-        if !self.options.check {
+        if !self.options.check && !changes.is_empty() {
             self.take_in(&world, &program, source, found, &changes)
                 .await?;
         }

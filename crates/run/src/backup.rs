@@ -125,7 +125,7 @@ impl Run<'_> {
             host: self.inventory.ca().name.clone(),
             what: format!("{} in {}", content.described(), options.to.display()),
         });
-        let exit = self.end_task(&hosts, &world, 0, begun);
+        let exit = self.end_task(&hosts, &world, 1, begun);
         close(&world.nodes).await;
         Ok(exit)
     }

@@ -85,7 +85,7 @@ impl PassphraseError {
                 path.display()
             ),
             Self::Foreign { path, .. } => format!("chown $(id -u) {0} && chmod 600 {0}", path.display()),
-            Self::TooWeak => "take several words that do not belong together, or what `openssl rand -base64 18` prints".to_owned(),
+            Self::TooWeak => "use several words that do not belong together, or what `openssl rand -base64 18` prints".to_owned(),
             Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE".to_owned(),
             Self::File { .. } | Self::NoFile(_) => "it is a file with the passphrase in its first line".to_owned(),
             _ => "the passphrase is one line of at most 4096 bytes".to_owned(),
@@ -165,7 +165,7 @@ pub fn tries(is_given: bool) -> usize {
 
 /// What was typed was not accepted, and is asked for again.
 pub fn not_accepted(why: &dyn std::fmt::Display) {
-    eprintln!("Not accepted: {why}.");
+    eprintln!("Not accepted:\n{why}.");
 }
 
 impl PassphraseError {
@@ -237,6 +237,14 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
     };
     for _ in 1..TRIES {
         match once() {
+            Err(error @ PassphraseError::TooWeak) => {
+                not_accepted(&error);
+                let mut hint = error.hint();
+                if let Some(first) = hint.get_mut(..1) {
+                    first.make_ascii_uppercase();
+                }
+                eprintln!("{hint}.");
+            }
             Err(error) if error.is_typed() => not_accepted(&error),
             other => return other,
         }
