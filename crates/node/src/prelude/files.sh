@@ -2,8 +2,9 @@
 
 # A directory's changes are staged in a directory of their own inside it
 # (same file system, so that a rename is atomic): new/ what will come, old/
-# what was there, absent/ an empty file for each name that was not there, gone/
-# one for each name that must not be there any more.
+# what was there, absent/ an empty file .NAME for each name that was not there, gone/
+# one for each name that must not be there any more. Nothing in them has the name of a file that
+# a program looks for, as the docker CLI does for meta.json.
 
 stage_name() { STAGE=$1/.dtls-deploy.$RUN; }
 
@@ -123,7 +124,7 @@ stage_modes() {
 stage_gone() {
     stage_name "$1"
     stage_keep "$1" "$2"
-    printf '' >"$STAGE/gone/$2" || fail stage "cannot write in $1 (disk full or read-only?)"
+    printf '' >"$STAGE/gone/.$2" || fail stage "cannot write in $1 (disk full or read-only?)"
 }
 
 # stage_keep DIR NAME: what is needed to put the old file back.
@@ -134,7 +135,7 @@ stage_keep() {
         ln "$1/$2" "$STAGE/old/$2" 2>/dev/null || cp -pP "$1/$2" "$STAGE/old/$2" ||
             fail stage "cannot keep the old $1/$2"
     else
-        printf '' >"$STAGE/absent/$2" || fail stage "cannot write in $1 (disk full or read-only?)"
+        printf '' >"$STAGE/absent/.$2" || fail stage "cannot write in $1 (disk full or read-only?)"
     fi
 }
 
@@ -160,7 +161,7 @@ stage_sync() {
             done
             ;;
         name:/) stage_word=directory ;;
-        *) [ -e "$STAGE/gone/$1" ] || set -- "$@" "$STAGE/new/$1" ;;
+        *) [ -e "$STAGE/gone/.$1" ] || set -- "$@" "$STAGE/new/$1" ;;
         esac
         shift
         stage_left=$((stage_left - 1))
@@ -176,7 +177,7 @@ unchanged() {
     shift
     unchanged_sums=
     while [ $# -gt 0 ]; do
-        if [ -e "$STAGE/new/$1" ] || { [ -e "$STAGE/gone/$1" ] && [ -e "$unchanged_directory/$1" ]; }; then
+        if [ -e "$STAGE/new/$1" ] || { [ -e "$STAGE/gone/.$1" ] && [ -e "$unchanged_directory/$1" ]; }; then
             if [ "$2" != absent ]; then
                 unchanged_sums="$unchanged_sums$2  $unchanged_directory/$1$NEWLINE"
             elif [ -e "$unchanged_directory/$1" ] || [ -L "$unchanged_directory/$1" ]; then
@@ -209,7 +210,7 @@ swap() {
     while [ "$swap_left" -gt 0 ]; do
         # What is not in new/ any more has been swapped already.
         [ ! -e "$STAGE/new/$1" ] || set -- "$@" "$STAGE/new/$1"
-        [ ! -e "$STAGE/gone/$1" ] || rm -f "$swap_directory/$1" || return 1
+        [ ! -e "$STAGE/gone/.$1" ] || rm -f "$swap_directory/$1" || return 1
         shift
         swap_left=$((swap_left - 1))
     done
@@ -235,12 +236,12 @@ unswap() {
         if [ -e "$STAGE/new/$1" ]; then
             # It was never put in place: what is there is not ours.
             :
-        elif [ -e "$STAGE/gone/$1" ] && { [ -e "$unswap_directory/$1" ] || [ -L "$unswap_directory/$1" ]; }; then
+        elif [ -e "$STAGE/gone/.$1" ] && { [ -e "$unswap_directory/$1" ] || [ -L "$unswap_directory/$1" ]; }; then
             # It was never removed.
             :
         elif [ -e "$STAGE/old/$1" ] || [ -L "$STAGE/old/$1" ]; then
             set -- "$@" "$STAGE/old/$1"
-        elif [ -e "$STAGE/absent/$1" ]; then
+        elif [ -e "$STAGE/absent/.$1" ]; then
             rm -f "$unswap_directory/$1" || unswap_status=1
         fi
         shift
