@@ -249,6 +249,24 @@ const MORE: &[More] = &[
         CHANGES,
     ),
     (
+        "schedule",
+        &[
+            (
+                "dtls-deploy schedule install inventory.yaml --ca-passphrase-file ca.pass",
+                "renew every night; nothing is installed if the test fails",
+            ),
+            (
+                "dtls-deploy schedule status",
+                "the next and the last run of each schedule",
+            ),
+            (
+                "dtls-deploy schedule run-now inventory.yaml",
+                "start a run, and end with its exit code",
+            ),
+        ],
+        CHANGES,
+    ),
+    (
         "check-access",
         &[
             (

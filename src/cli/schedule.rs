@@ -18,19 +18,19 @@ use run::Exit;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Action {
-    /// Tries everything inside a unit, and then installs units and timer
+    /// Test everything inside a unit, then install units and timer
     Install(Box<Install>),
-    /// Next and last run, how that ended, and where the log is
+    /// Show the next and the last run, how that ended, and where the log is
     Status {
         /// Name or inventory of the schedule. Default: all schedules
         schedule: Option<String>,
     },
-    /// Starts a run, shows its log, and ends as it does
+    /// Start a run and show its log; the exit code is that of the run
     RunNow {
         /// Name or inventory of the schedule
         schedule: String,
     },
-    /// Takes timer, units and passphrase away
+    /// Remove timer, units and passphrase
     Remove {
         /// Name or inventory of the schedule
         schedule: String,

@@ -18,8 +18,10 @@ pub(super) fn advice(
     // Not all machines at the same minute.
     let minute = inventory.bytes().map(u32::from).sum::<u32>() % 60;
     let file = shlex::try_quote(passphrase).ok()?;
+    let (directory, _) = passphrase.rsplit_once('/')?;
+    let directory = shlex::try_quote(directory).ok()?;
     Some(format!(
-        "With cron: put the CA's passphrase into the file {file}, mode 0600, owned by {user}, and this line into /etc/cron.d/dtls-deploy. \
+        "With cron: create the directory {directory} with mode 0700, put the CA's passphrase into {file} with mode 0600, both owned by {user}, and put this line into /etc/cron.d/dtls-deploy. \
          cron sends what a failed run said to {user} as mail.\n\n\
          {minute} 3 * * * {user} said=$({} 2>&1) || echo \"$said\"\n",
         words?.join(" ")
