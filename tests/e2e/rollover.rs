@@ -319,7 +319,7 @@ fn a_node_that_is_away_or_unknown_holds_the_old_ca() {
     assert!(
         run.stdout.contains("step 2 is not taken")
             && run.stdout.contains("the client certificate of node5")
-            && run.stdout.contains("--abandon NAME"),
+            && run.stdout.contains("--abandon node5"),
         "{}",
         run.stdout
     );

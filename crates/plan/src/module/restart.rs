@@ -87,6 +87,11 @@ impl Module for Restart {
         if reasons.is_empty() {
             return Ok(Vec::new());
         }
+        let state = facts.unit.as_ref().map_or("", UnitFact::active_state);
+        let is_down = format!("the unit is {state}");
+        if matches!(state, "inactive" | "failed") && !reasons.contains(&is_down) {
+            reasons.push(is_down);
+        }
         let serves = served(planner, host, facts)?;
         let open = match &serves {
             Served::Socket => open_ports(planner, host, facts)?,
