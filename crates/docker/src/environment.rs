@@ -76,6 +76,16 @@ pub fn with_block(
     Ok(text)
 }
 
+/// The inventories that have a block in a profile, in its order: the last one takes effect.
+#[must_use]
+pub fn inventories(profile: &str) -> Vec<&str> {
+    let (prefix, _) = markers("");
+    let begins = profile
+        .lines()
+        .filter_map(|line| line.strip_prefix(&prefix));
+    begins.collect()
+}
+
 /// What the block of `inventory` sets; `None` where there is none that leads anywhere.
 #[must_use]
 pub fn found(profile: &str, inventory: &str) -> Option<Environment> {
@@ -244,6 +254,7 @@ mod tests {
         let one = with_block("", "lab", Some(&environment())).unwrap();
         let two = with_block(&one, "prod", Some(&environment())).unwrap();
         assert_eq!(with_block(&two, "prod", None), Ok(one));
+        assert_eq!(inventories(&two), ["lab", "prod"]);
     }
 
     #[test]

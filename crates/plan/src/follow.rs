@@ -16,10 +16,11 @@ use super::kept::{Kept, Why};
 use super::reach::{Bundle, Daemon, Leaf, Serving, bundle_after, leaf_after};
 use super::{Action, Batch, Change, Content, Forget, Plan, Planner};
 use crate::host::address::daemon_address;
+use crate::host::client::own_block;
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Playbook;
+use docker::context;
 use docker::tls::DaemonMode;
-use docker::{context, environment};
 use inventory::{Files, Host};
 use node::facts::{FileFact, NodeFacts};
 use pki::{Certificate, Role};
@@ -389,7 +390,8 @@ impl Scene<'_> {
     }
 
     fn profile(&self, path: &str, content: &Content) -> Verdict {
-        let own = |text: &str| environment::found(text, &self.planner.inventory.name);
+        let inventory = self.planner.inventory;
+        let own = |text: &str| own_block(text, inventory, self.client, self.facts);
         let old = self.facts.text(path).and_then(own);
         let new = match content {
             Content::Text(text) => own(text),

@@ -8,9 +8,9 @@ use super::launch::{launched, listened};
 use super::reach::{Bundle, Leaf, Serving, content_of, now};
 use super::{Action, Change, Content, LeafDecision, Plan, PlanProblem, Planner, Refusal, Served};
 use crate::host::address::{DaemonAddress, daemon_address};
-use crate::host::client::{PROFILES, context_paths, keeps_context};
+use crate::host::client::{PROFILES, context_paths, keeps_context, own_block};
 use crate::playbook::Playbook;
-use docker::{context, environment};
+use docker::context;
 use inventory::{Files, Host};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role, San};
@@ -313,14 +313,16 @@ impl Move<'_> {
         }
         files.into_iter().find_map(|(path, tls)| {
             let path = facts.expand(&path);
-            let (old, directory) = read(planner, facts, &path, &path)?;
+            let read = |text: &[u8]| endpoint_in(text, &path, planner, holder, facts);
+            let read_file = |path: &str| read(facts.regular(path)?.content.as_deref()?);
+            let (old, directory) = read_file(&path)?;
             let tls = facts.expand(&directory.unwrap_or(tls));
             if self.rejects(facts, &tls, old.1) {
                 return None;
             }
             let new = match content_of(changes, &path) {
-                Some(Content::Text(text)) => parse(planner, text.as_bytes(), &path)?.0,
-                Some(Content::Kept { copy, .. }) => read(planner, facts, copy, &path)?.0,
+                Some(Content::Text(text)) => read(text.as_bytes())?.0,
+                Some(Content::Kept { copy, .. }) => read_file(copy)?.0,
                 Some(Content::Gone { .. }) => return None,
                 _ => old.clone(),
             };
@@ -346,22 +348,19 @@ impl Move<'_> {
     }
 }
 
-/// Where a file leads, and the directory of the certificates used there where the file names one.
-fn read(
-    planner: &Planner<'_>,
-    facts: &NodeFacts,
-    from: &str,
+/// Where a context or a profile leads, and the directory of the certificates that a profile names.
+fn endpoint_in(
+    text: &[u8],
     path: &str,
+    planner: &Planner<'_>,
+    holder: &Host,
+    facts: &NodeFacts,
 ) -> Option<(Endpoint, Option<String>)> {
-    parse(planner, facts.regular(from)?.content.as_deref()?, path)
-}
-
-fn parse(planner: &Planner<'_>, text: &[u8], path: &str) -> Option<(Endpoint, Option<String>)> {
     if path.ends_with("/meta.json") {
         return Some((context::endpoint(text)?, None));
     }
     let text = std::str::from_utf8(text).ok()?;
-    let found = environment::found(text, &planner.inventory.name)?;
+    let found = own_block(text, planner.inventory, holder, facts)?;
     let directory = found
         .certificate_path
         .unwrap_or_else(|| "~/.docker".to_owned());

@@ -299,3 +299,30 @@ fn every_module_has_its_folder_and_a_case_without_changes() {
         );
     }
 }
+
+/// Of a renamed inventory and of one that is another, the block of the first one alone goes.
+#[test]
+fn a_renamed_inventory_replaces_its_own_block() {
+    const PROD: &str = "# BEGIN dtls-deploy prod\nexport DOCKER_HOST=tcp://10.0.0.99:2376\nexport DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH='/home/ubuntu/.docker/prod'\n# END dtls-deploy prod\n";
+    const OWN: &str = "# BEGIN dtls-deploy test\nexport DOCKER_HOST=tcp://10.0.0.12:2376\nexport DOCKER_TLS_VERIFY=1\n# END dtls-deploy test\n";
+    for (case, expected) in [
+        ("renamed_inventory", format!("{PROD}{OWN}")),
+        ("renamed_inventory_absent", PROD.to_owned()),
+    ] {
+        let path = format!(
+            "{}/tests/plan/client/{case}.yaml",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let plan = Case::read(&std::fs::read_to_string(path).unwrap())
+            .unwrap()
+            .plan();
+        let written = plan.changes().find_map(|change| match &change.action {
+            Action::File(file) if file.path() == "/home/ubuntu/.profile" => Some(&file.content),
+            _ => None,
+        });
+        let Some(Content::Text(text)) = written else {
+            panic!("{case}: {written:?}");
+        };
+        assert_eq!(*text, expected, "{case}");
+    }
+}

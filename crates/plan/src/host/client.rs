@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::address::DaemonAddress;
 use docker::context::{ContextPaths, Keeper, keeper, paths};
+use docker::environment::{Environment, found, inventories};
 use inventory::{ClientEnv, Host, Inventory};
 use node::facts::NodeFacts;
 
@@ -74,4 +76,55 @@ pub(crate) fn keeps_context(
     has_contexts(client)
         || keeper_of(client, daemon, inventory, facts)
             .is_some_and(|keeper| keeper != Keeper::Somebody)
+}
+
+/// Whether a block of a profile names the files of this client.
+#[must_use]
+pub(crate) fn names_files_of(block: &Environment, client: &Host, facts: &NodeFacts) -> bool {
+    let directory = block.certificate_path.as_deref().unwrap_or("~/.docker");
+    facts.expand(directory) == facts.expand(&client.settings.client_dir)
+}
+
+/// Whether a block of a profile leads to a host of this inventory's daemons.
+#[must_use]
+pub(crate) fn leads_to_daemon_of(block: &Environment, inventory: &Inventory) -> bool {
+    let Some(address) = DaemonAddress::listened(&block.host, "") else {
+        return false;
+    };
+    inventory.daemons().any(|daemon| {
+        let listens = daemon.settings.listen.iter();
+        let listens = listens.map(|listen| listen.host.trim_matches(['[', ']']));
+        let mut own = listens.chain([&*daemon.name, &*daemon.connection.address]);
+        own.any(|name| name == address.host)
+    })
+}
+
+/// Whose blocks in a profile are this inventory's, in the order of the profile: its own, and
+/// those that it wrote under another file name.
+#[must_use]
+pub(crate) fn own_blocks<'a>(
+    profile: &'a str,
+    inventory: &Inventory,
+    client: &Host,
+    facts: &NodeFacts,
+) -> Vec<&'a str> {
+    let is_own = |name: &&str| {
+        let is_copy = |block: &Environment| {
+            names_files_of(block, client, facts) && leads_to_daemon_of(block, inventory)
+        };
+        *name == inventory.name || found(profile, name).as_ref().is_some_and(is_copy)
+    };
+    inventories(profile).into_iter().filter(is_own).collect()
+}
+
+/// The block of this inventory that takes effect.
+#[must_use]
+pub(crate) fn own_block(
+    profile: &str,
+    inventory: &Inventory,
+    client: &Host,
+    facts: &NodeFacts,
+) -> Option<Environment> {
+    let blocks = own_blocks(profile, inventory, client, facts);
+    found(profile, blocks.last()?)
 }

@@ -2,8 +2,8 @@
 //! shell's profile.
 
 use super::shared::{Module, is_absent};
-use crate::host::address::{DaemonAddress, daemon_address};
-use crate::host::client::PROFILES;
+use crate::host::address::daemon_address;
+use crate::host::client::{PROFILES, leads_to_daemon_of, names_files_of, own_blocks};
 use crate::playbook::Task;
 use crate::{Change, Content, Desired, Place, Planner, Refusal};
 use docker::environment::{Environment, found, with_block};
@@ -56,8 +56,16 @@ impl Module for Client {
             ))
             .hint("leave `profile` out of dtls_client_env in one of the two inventories, or take the block over with -e dtls_take_over=true"));
         }
-        let text =
-            with_block(old, &planner.inventory.name, environment.as_ref()).map_err(|error| {
+        let name_of_inventory = &planner.inventory.name;
+        let former = own_blocks(old, planner.inventory, host, facts);
+        let former = former.into_iter().filter(|name| name != name_of_inventory);
+        let text = former
+            .map(|name| (name, None))
+            .chain([(name_of_inventory.as_str(), environment.as_ref())])
+            .try_fold(old.to_owned(), |text, (name, block)| {
+                with_block(&text, name, block)
+            })
+            .map_err(|error| {
                 Refusal::new(format!("{}: {error}", facts.expand(&path)))
                     .hint("make the block whole again, or take its lines out")
             })?;
@@ -86,21 +94,7 @@ fn is_of_another(planner: &Planner<'_>, host: &Host, facts: &NodeFacts, profile:
     let Some(block) = found(profile, &planner.inventory.name) else {
         return false;
     };
-    let directory = block
-        .certificate_path
-        .unwrap_or_else(|| "~/.docker".to_owned());
-    if facts.expand(&directory) == facts.expand(&host.settings.client_dir) {
-        return false;
-    }
-    let leads_to = DaemonAddress::listened(&block.host, "");
-    planner.inventory.daemons().all(|daemon| {
-        let listens = daemon.settings.listen.iter();
-        let listens = listens.map(|listen| listen.host.trim_matches(['[', ']']));
-        let mut own = listens.chain([&*daemon.name, &*daemon.connection.address]);
-        leads_to
-            .as_ref()
-            .is_none_or(|address| own.all(|name| name != address.host))
-    })
+    !names_files_of(&block, host, facts) && !leads_to_daemon_of(&block, planner.inventory)
 }
 
 fn environment(
