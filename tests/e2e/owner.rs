@@ -88,3 +88,32 @@ fn a_daemon_set_up_by_hand_elsewhere_is_not_taken_over_without_a_word() {
     }
     lab.deploy(&[&inventory, "-e", "dtls_take_over=true"]);
 }
+
+/// A daemon that its operator has moved to another CA since is not taken back, not rotated, not
+/// removed, and no CA rollover begins with it.
+#[test]
+fn a_daemon_that_was_moved_to_another_ca_is_left_alone() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let moved = "mkdir -p /srv/by-hand && cd /srv/by-hand &&
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj '/CN=Foreign CA' -addext subjectAltName=DNS:node3 -keyout key.pem -out ca.pem 2>/dev/null && cp ca.pem cert.pem &&
+        sed -i 's|/etc/docker/tls/|/srv/by-hand/|' /etc/docker/daemon.json && systemctl reset-failed docker.service docker.socket; systemctl restart docker";
+    lab.exec("node3", moved);
+    let invocation = lab.invocation();
+    for command in [
+        &["deploy", &inventory, "--yes"][..],
+        &["rotate", &inventory, "--force", "--yes"],
+        &["rotate", "--ca", &inventory, "--yes"],
+        &["remove", &inventory, "--yes"],
+    ] {
+        let run = lab.run(command);
+        assert_eq!(run.code, 4, "{command:?}: {}{}", run.stdout, run.stderr);
+        let said =
+            "its docker serves clients of another CA (CN=Foreign CA, in /srv/by-hand/ca.pem)";
+        assert!(run.stdout.contains(said), "{command:?}: {}", run.stdout);
+        assert_eq!(lab.invocation(), invocation, "{command:?}: {}", run.stdout);
+    }
+    lab.exec("node2", "test ! -e /etc/dtls-deploy/ca/next");
+    lab.deploy(&[&inventory, "-e", "dtls_take_over=true"]);
+}

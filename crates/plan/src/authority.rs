@@ -74,6 +74,12 @@ pub enum AuthorityProblem {
     /// There is nothing that another CA could follow.
     #[error("no daemon of the inventory has a certificate of the CA that would be replaced")]
     Undeployed,
+    /// A daemon of the inventory is not in service with a certificate of the CA; the text names it.
+    #[error("{message}")]
+    Unready {
+        message: String,
+        hint: Option<String>,
+    },
     /// No one knows who else holds certificates of the CA.
     #[error(
         "the CA's ledger {0} is missing or lists no certificate: who holds certificates of this CA is not known"
@@ -106,7 +112,9 @@ impl AuthorityProblem {
             Self::Foreign { hint, .. } => (*hint).to_owned(),
             Self::NoLedger(_) => "rebuild it from the certificates that are in use: dtls-deploy adopt INVENTORY; or put it back from a backup".to_owned(),
             Self::Owner { hint, .. } => hint.clone(),
-            Self::Names { hint, .. } => hint.clone().unwrap_or_default(),
+            Self::Names { hint, .. } | Self::Unready { hint, .. } => {
+                hint.clone().unwrap_or_default()
+            }
             Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
                 "put {missing} back from a backup: nodes may trust the next CA already"

@@ -100,12 +100,14 @@ impl Planner<'_> {
         )))
     }
 
-    /// Refuses a daemon that no one has set up with this program, and that serves clients of
-    /// another CA.
+    /// Refuses a daemon that serves clients of another CA: one that no one has set up with this
+    /// program, or one that was moved to other files since. `deployed` are the keys of the CAs that
+    /// this inventory last deployed there.
     pub(super) fn check_served_authority(
         &self,
         host: &Host,
         facts: &NodeFacts,
+        deployed: Option<&[&str]>,
     ) -> Result<(), Refusal> {
         if self.may_take_over(host) || !serves_tls(host, facts) {
             return Ok(());
@@ -115,21 +117,33 @@ impl Planner<'_> {
         let Some(first) = found.first() else {
             return Ok(());
         };
+        let is_known = |known: &Certificate| {
+            let key = known.public_key_sha256();
+            self.authority.recognises(known)
+                || deployed.is_some_and(|keys| keys.contains(&key.as_str()))
+        };
         // Of a newer CA where our files lie another check decides.
         let is_ours = path == tls_paths(host, |path| facts.expand(path)).ca;
-        if found.iter().any(|known| self.authority.recognises(known))
-            || (is_ours && is_older(&self.authority, bytes(facts, &path)))
+        if found.iter().any(is_known)
+            || (is_ours && (deployed.is_some() || is_older(&self.authority, bytes(facts, &path))))
         {
             return Ok(());
         }
+        let (inventory, name) = (self.inventory.path.display(), &host.name);
+        let hint = if deployed.is_some() {
+            format!(
+                "it was changed since the last deploy: take {name} out of {inventory}, or deploy it again, which locks those clients out: dtls-deploy deploy {inventory} -e dtls_take_over=true"
+            )
+        } else {
+            format!(
+                "adopt that CA: dtls-deploy adopt {inventory}; or replace it: -e dtls_take_over=true"
+            )
+        };
         Err(Refusal::new(format!(
             "its docker serves clients of another CA ({}, in {path}), and would reject them",
             first.subject()
         ))
-        .hint(format!(
-            "adopt that CA: dtls-deploy adopt {}; or replace it: -e dtls_take_over=true",
-            self.inventory.path.display()
-        )))
+        .hint(hint))
     }
 
     /// Whether someone has asked for what another CA has to be replaced.

@@ -58,7 +58,7 @@ pub(super) fn refuse_foreign(
 ) -> Result<(), Refusal> {
     let record = facts.text(OWNER).filter(|record| is_whole(record));
     let Some(record) = record.filter(|_| !host.settings.take_over) else {
-        return planner.check_served_authority(host, facts);
+        return planner.check_served_authority(host, facts, None);
     };
     let values = |word: &str| -> Vec<&str> {
         let lines = record.lines().filter_map(|line| line.split_once(' '));
@@ -75,7 +75,10 @@ pub(super) fn refuse_foreign(
         .map(Certificate::public_key_sha256);
     let is_own = values("ca").contains(&own.as_str())
         || keys.any(|key| values("authority").contains(&key.as_str()));
-    if is_own || !serves_tls(host, facts) {
+    if is_own {
+        return planner.check_served_authority(host, facts, Some(&values("authority")));
+    }
+    if !serves_tls(host, facts) {
         return Ok(());
     }
     let one = |word: &str| node::visible(values(word).first().unwrap_or(&"?"));

@@ -10,6 +10,7 @@ use pki::{
     Authority, AuthorityProfile, Entry, Event, IssuedName, LeafProfile, LeafRequest, Ledger, Role,
     SignedLeaf, Signer, sha256_hex,
 };
+use plan::host::in_use::facts_elsewhere;
 use plan::host::read::RECORD;
 use plan::orchestrator;
 use plan::playbook::Playbook;
@@ -77,7 +78,11 @@ impl Lab {
                 continue;
             };
             machine.act_as(host);
-            facts.insert(host.name.clone(), machine.facts(&request, now));
+            let mut found = machine.facts(&request, now);
+            if let Some(request) = facts_elsewhere(host, &found) {
+                found.files.extend(machine.facts(&request, now).files);
+            }
+            facts.insert(host.name.clone(), found);
         }
         facts
     }

@@ -6,7 +6,10 @@
 
 use super::shared::Module;
 use crate::host::ca::{KEY, retired};
+use crate::host::daemon_json::PATH;
 use crate::host::leaf::location as leaf_location;
+use crate::launch::serves_tls;
+use crate::owner::refuse_foreign;
 use crate::playbook::Task;
 use crate::{
     Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, outside_of, revoked,
@@ -43,9 +46,7 @@ impl Module for CaRollover {
         }
         if !planner.authority.knows_holders() && !is_idle(task) {
             let problem = AuthorityProblem::NoLedger(format!("{}/{LEDGER}", host.settings.ca_dir));
-            // Nor is anything issued by the tasks that follow.
-            planner.authority.problem = Some(problem.clone());
-            return Err(problem.into());
+            planner.nothing_for(problem)?;
         }
         if !is_idle(task) {
             planner.agree_on_expiry()?;
@@ -164,10 +165,9 @@ fn start_or_end(
         return Ok(Vec::new());
     }
     if has_no_deployed_daemon(planner) {
-        // Nor is anything issued by the tasks that follow.
-        planner.authority.problem = Some(AuthorityProblem::Undeployed);
-        return Err(AuthorityProblem::Undeployed.into());
+        planner.nothing_for(AuthorityProblem::Undeployed)?;
     }
+    refuse_unready(planner, "it does not begin")?;
     if let Some(daemon) = down(planner)
         && !planner.authority_expired()
     {
@@ -203,6 +203,7 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
     if is_idle(task) {
         return Ok(Vec::new());
     }
+    refuse_unready(planner, "it does not go on")?;
     planner.rolls_over = true;
     let directory = planner.facts(&host.name)?.expand(&host.settings.ca_dir);
     let Some(rollover) = &mut planner.rollover else {
@@ -251,6 +252,53 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
     );
     planner.note(host, text);
     Ok(Vec::new())
+}
+
+/// Refuses a rollover while a daemon of the inventory is not in service with a certificate of this
+/// CA: its step would change files that dockerd does not read, and the rollover would stop there.
+fn refuse_unready(planner: &mut Planner<'_>, what: &str) -> Result<(), Refusal> {
+    let is_expired = planner.authority_expired();
+    let mut missing = Vec::new();
+    for daemon in planner.inventory.daemons() {
+        let Some(facts) = planner.facts.get(&daemon.name) else {
+            continue;
+        };
+        // The playbook does not ask.
+        if facts.file(PATH).is_none() {
+            continue;
+        }
+        if let Err(refusal) = refuse_foreign(planner, daemon, facts) {
+            return planner.nothing_for(AuthorityProblem::Unready {
+                message: format!("CA rollover: {what}: {}: {refusal}", daemon.name),
+                hint: refusal.hint,
+            });
+        }
+        // An expired CA issues nothing for a deployment.
+        if !is_expired && !serves_tls(daemon, facts) {
+            missing.push(daemon.name.clone());
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (names, are) = match missing.as_slice() {
+        [one] => (one.clone(), "is"),
+        _ => (missing.join(", "), "are"),
+    };
+    planner.nothing_for(AuthorityProblem::Unready {
+        message: format!("CA rollover: {what}, because {names} {are} not deployed yet"),
+        hint: Some(format!(
+            "deploy first: dtls-deploy deploy INVENTORY; or take {names} out of the inventory"
+        )),
+    })
+}
+
+impl Planner<'_> {
+    /// Nor is anything issued by the tasks that follow.
+    fn nothing_for(&mut self, problem: AuthorityProblem) -> Result<(), Refusal> {
+        self.authority.problem = Some(problem.clone());
+        Err(problem.into())
+    }
 }
 
 /// A daemon that is down already: its step would fail, and the others would stay between two
