@@ -20,7 +20,8 @@ use super::renewal::{Renewal, renewal};
 use super::{Authority, Planner, Refusal, RefusalKind};
 use inventory::Host;
 use node::facts::FileFact;
-use pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, Signer};
+use pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, San, Signer};
+use std::collections::BTreeSet;
 
 /// Why a certificate is renewed although it is not due: a run with --force was to do so, and could
 /// not.
@@ -70,7 +71,8 @@ impl Planner<'_> {
         }
         let decision = match self.pair(host, role)? {
             Found::Pair(certificate) => {
-                let mut reasons = self.faults(host, role, &certificate);
+                let kept = self.rolls_over.then(|| certificate.sans());
+                let mut reasons = self.faults(host, role, &certificate, kept);
                 self.note_earlier(host, role, &certificate);
                 match self.renewal(host, &certificate) {
                     Renewal::NotDue => reasons.extend(self.unfinished(host, role, &certificate)),
@@ -92,10 +94,13 @@ impl Planner<'_> {
                 if reasons.is_empty() {
                     LeafDecision::Keep { certificate }
                 } else {
-                    self.replace(host, role, reasons, Some(&certificate))?
+                    let kept = self.rolls_over.then(|| certificate.sans());
+                    self.replace(host, role, reasons, (Some(&certificate), kept))?
                 }
             }
-            Found::Nothing(fault) => self.replace(host, role, vec![fault.to_string()], None)?,
+            Found::Nothing(fault) => {
+                self.replace(host, role, vec![fault.to_string()], (None, None))?
+            }
         };
         self.leaves.insert((host.holder(), role), decision.clone());
         Ok(decision)
@@ -166,7 +171,8 @@ impl Planner<'_> {
         if role == Role::Daemon && !self.may_restart(host, &reason) {
             return Ok(None);
         }
-        let decision = self.replace(host, role, vec![reason], Some(&certificate))?;
+        let present = (Some(&*certificate), Some(certificate.sans()));
+        let decision = self.replace(host, role, vec![reason], present)?;
         self.leaves.insert((host.holder(), role), decision.clone());
         Ok(Some(decision))
     }
@@ -228,10 +234,22 @@ impl Planner<'_> {
     }
 
     /// What is wrong with a certificate besides its age, in words for the plan.
-    fn faults(&self, host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
+    fn faults(
+        &self,
+        host: &Host,
+        role: Role,
+        certificate: &Certificate,
+        kept: Option<&BTreeSet<San>>,
+    ) -> Vec<String> {
         let mut faults: Vec<String> = self.issuer_fault(role, certificate).into_iter().collect();
         let facts = self.facts.get(&host.name);
-        faults.extend(mismatches(&self.authority, host, role, certificate, facts));
+        faults.extend(mismatches(
+            &self.authority,
+            host,
+            role,
+            certificate,
+            (facts, kept),
+        ));
         faults
     }
 
@@ -338,12 +356,15 @@ impl Planner<'_> {
         }
     }
 
+    /// A new pair, or one that waits, in place of the present one. What only renews keeps the
+    /// names of the present one beside those of the inventory: clients reach the daemon by them
+    /// until a deployment has moved it and them.
     fn replace(
         &self,
         host: &Host,
         role: Role,
         reasons: Vec<String>,
-        present: Option<&Certificate>,
+        (present, kept): (Option<&Certificate>, Option<&BTreeSet<San>>),
     ) -> Result<LeafDecision, Refusal> {
         let authority_host = self.inventory.ca();
         let template = &authority_host.settings.issued_name;
@@ -369,7 +390,8 @@ impl Planner<'_> {
             };
             if let Found::Pair(certificate) = waiting
                 && is_new(&certificate)
-                && self.faults(host, role, &certificate).is_empty()
+                && kept.is_none_or(|kept| kept.is_subset(certificate.sans()))
+                && self.faults(host, role, &certificate, kept).is_empty()
                 && !is_due(&certificate)
                 && self
                     .authority
@@ -392,17 +414,25 @@ impl Planner<'_> {
             .rollover
             .as_ref()
             .map_or(Signer::Current, |rollover| rollover.signer(role));
-        let request = LeafRequest {
+        let wanted = wanted_sans(host, role, self.facts.get(&host.name));
+        let mut request = LeafRequest {
             host: host.holder(),
             role,
             signer,
             common_name: host.holder(),
-            sans: wanted_sans(host, role, self.facts.get(&host.name)),
+            sans: match kept {
+                Some(kept) if role == Role::Daemon => wanted.union(kept).cloned().collect(),
+                _ => wanted.clone(),
+            },
             key_type: host.settings.key_type,
             validity_days: host.settings.validity_days,
             key_name,
             certificate_name,
         };
+        if self.check_authority(signer, &request).is_err() {
+            // The CA may be limited to the names of the inventory.
+            request.sans = wanted;
+        }
         self.check_authority(signer, &request)?;
         Ok(LeafDecision::Issue {
             reasons,

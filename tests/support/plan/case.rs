@@ -17,7 +17,7 @@ use plan::orchestrator::examine;
 use plan::orchestrator::plan;
 use plan::playbook::{Allowed, Renewals};
 use plan::playbook::{Filter, Playbook, SHIPPED, parse, select};
-use plan::{Authority, Plan, issued_names, leave_out_shared, revoked};
+use plan::{Action, Authority, Plan, issued_names, leave_out_shared, revoked};
 use serde::Deserialize;
 use serde_json::Value;
 use time::macros::datetime;
@@ -64,6 +64,9 @@ struct Written {
     rolled_later: usize,
     /// The inventory when the plan is made, where it is another one by then.
     later_inventory: Option<String>,
+    /// `--abandon`, for clients of the inventory.
+    #[serde(default)]
+    left_out: Vec<String>,
     /// The shipped playbook of this name is planned.
     shipped: Option<String>,
     /// The playbook that is planned; deploy.yaml unless given.
@@ -120,6 +123,8 @@ struct Written {
     unreachable: BTreeSet<String>,
     /// Whether the plan ends in a proof; not checked unless given.
     proof: Option<bool>,
+    /// The names of the certificate that is issued for a daemon; not checked unless given.
+    names: Option<Vec<String>>,
     /// Written by `UPDATE_CASES=1`.
     #[serde(default)]
     #[allow(dead_code)]
@@ -212,7 +217,17 @@ pub fn inventory_of(text: &str, variables: &BTreeMap<String, Value>) -> Inventor
 impl Case {
     /// Deploys in memory, lets happen what the case says, and plans.
     pub fn outcome(&self) -> Outcome {
-        let outcome = describe(&self.plan());
+        let plan = self.plan();
+        if let Some(names) = &self.written.names {
+            let issued = plan.changes().find_map(|change| match &change.action {
+                Action::Issue(request) if request.role == Role::Daemon => Some(&request.sans),
+                _ => None,
+            });
+            let issued = issued.expect("a certificate is issued").iter();
+            let issued: Vec<String> = issued.map(ToString::to_string).collect();
+            assert_eq!(&issued, names, "the names of the certificate");
+        }
+        let outcome = describe(&plan);
         if let Some(proof) = self.written.proof {
             assert_eq!(outcome.proof, proof, "whether the plan ends in a proof");
         }
@@ -363,6 +378,9 @@ impl Case {
         }
         if let Some(text) = &written.later_inventory {
             inventory = inventory_of(text, &variables);
+        }
+        for name in &written.left_out {
+            inventory.leave_out(name);
         }
         self.happen(&mut lab, &inventory, now);
         if written.restored {

@@ -8,7 +8,7 @@ use crate::authority::Authority;
 use crate::host::leaf::location;
 use inventory::Host;
 use node::facts::{FileFact, NodeFacts};
-use pki::{Certificate, ExtendedKeyUsage, Role, Subject};
+use pki::{Certificate, ExtendedKeyUsage, Role, San, Subject};
 
 /// Why a pair does not work. Displayed, each is a reason in a few words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +130,7 @@ pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority
         if authority.certificate.is_some() {
             broken.extend(stranger(authority, certificate));
         }
-        drift = mismatches(authority, host, role, certificate, Some(facts));
+        drift = mismatches(authority, host, role, certificate, (Some(facts), None));
     }
     LookedAt {
         certificate,
@@ -153,13 +153,13 @@ pub(super) fn stranger(authority: &Authority, certificate: &Certificate) -> Opti
     }
 }
 
-/// What of a certificate is not as the inventory wants it.
+/// What of a certificate is not as the inventory wants it; it may have the names `kept` as well.
 pub(super) fn mismatches(
     authority: &Authority,
     host: &Host,
     role: Role,
     certificate: &Certificate,
-    facts: Option<&NodeFacts>,
+    (facts, kept): (Option<&NodeFacts>, Option<&BTreeSet<San>>),
 ) -> Vec<String> {
     let mut faults = Vec::new();
     let is_adopted = adopted::is_adopted(authority, certificate);
@@ -170,7 +170,8 @@ pub(super) fn mismatches(
         for san in wanted.difference(certificate.sans()) {
             faults.push(format!("SAN {san} missing"));
         }
-        for san in certificate.sans().difference(&wanted) {
+        let others = certificate.sans().difference(&wanted);
+        for san in others.filter(|san| kept.is_none_or(|kept| !kept.contains(san))) {
             faults.push(format!("SAN {san} not wanted"));
         }
     }
@@ -241,7 +242,7 @@ El15yhmlhXuz3NrcTdcJeT9K+CXoL/YZl9ntyDxq7g==
         assert!(certificate.sans().is_empty());
         let authority = Authority::read(inventory.ca(), None);
         let client = inventory.host("client").unwrap();
-        let faults = mismatches(&authority, client, Role::Client, &certificate, None);
+        let faults = mismatches(&authority, client, Role::Client, &certificate, (None, None));
         assert_eq!(faults, Vec::<String>::new());
     }
 }
