@@ -132,8 +132,10 @@ impl Run<'_> {
         if self.interrupt.is_asked() {
             self.stopped(&state.outcome, Some(self.continues().to_owned()));
         }
-        // Before the first one, no node has changed.
-        if let Some(step @ 1..) = state.step {
+        // Before the first change, nothing is left to continue.
+        if let Some(step) = state.step
+            && (step > 0 || !state.outcome.changed.is_empty())
+        {
             self.events.emit(at(step, Some(self.continues())));
         }
         let exit = self.recap(&world, &state.outcome, &state.proofs, begun);
@@ -273,9 +275,9 @@ impl Run<'_> {
             && !is_dead
             && let Some(proof) = state.proofs.iter().find(|proof| rejects(proof))
         {
-            self.events
-                .emit(Event::Failed(held(proof, self.continues())));
-            state.outcome.failed.insert(host_of(&proof.from).to_owned());
+            let failure = held(proof, &state.proofs, self.continues());
+            state.outcome.failed.insert(failure.host.clone());
+            self.events.emit(Event::Failed(failure));
             goes_on = false;
         }
         let is_over = world
@@ -334,35 +336,54 @@ pub(super) fn ahead(step: u8) -> Event {
 /// not.
 fn rejects(proof: &Proof) -> bool {
     matches!(proof.verdict, Verdict::Failed | Verdict::Unreachable)
-        && matches!(
-            proof.check,
-            Check::Accepted | Check::LetInWithout | Check::Served | Check::Authorities
-        )
+        && (is_of_client(proof.check) || proof.check == Check::Authorities)
 }
 
-fn held(proof: &Proof, next: &str) -> Failure {
+/// Whether only a client that reaches the daemon passes it.
+const fn is_of_client(check: Check) -> bool {
+    matches!(check, Check::Accepted | Check::LetInWithout | Check::Served)
+}
+
+/// What stops the rollover: the daemon, where no client reaches it, and otherwise the client.
+fn held(proof: &Proof, all: &[Proof], next: &str) -> Failure {
+    let client = host_of(&proof.from);
+    let is_reached = all.iter().any(|other| {
+        other.to == proof.to && is_of_client(other.check) && other.verdict == Verdict::Proved
+    });
+    let is_unreachable = proof.verdict == Verdict::Unreachable;
+    let (host, message) = if is_unreachable && !is_reached {
+        (&*proof.to, format!("{client} does not reach it"))
+    } else {
+        let message = match (is_unreachable, proof.check, identity_of(&proof.from)) {
+            (true, ..) => format!("it does not reach {}", proof.to),
+            (_, Check::Accepted, None) => {
+                format!("its certificate is not accepted by {}", proof.to)
+            }
+            (_, Check::Accepted, Some(_)) => format!(
+                "the certificate of {} is not accepted by {}",
+                proof.from, proof.to
+            ),
+            _ => format!("it is not shown the right certificate by {}", proof.to),
+        };
+        (client, message)
+    };
+    let mut hint = format!(
+        "the rollover stops here, and nothing is undone. Fix this and run {next} to continue"
+    );
+    if host == client {
+        hint = format!(
+            "{hint}; add --abandon {} to continue without this client",
+            proof.from
+        );
+    }
     Failure {
-        host: host_of(&proof.from).to_owned(),
+        host: host.to_owned(),
         kind: FailureKind::Failed,
         step: "check a step of the rollover".to_owned(),
-        message: format!(
-            "{} {}: {}",
-            match (proof.check, identity_of(&proof.from)) {
-                (Check::Accepted, None) => "its certificate is not accepted by".to_owned(),
-                (Check::Accepted, Some(_)) => {
-                    format!("the certificate of {} is not accepted by", proof.from)
-                }
-                _ => "it is not shown the right certificate by".to_owned(),
-            },
-            proof.to,
-            proof.seen
-        ),
+        message: format!("{message}: {}", proof.seen),
         causes: Vec::new(),
         detail: Vec::new(),
-        hint: Some(format!(
-            "the rollover stops here, and nothing is undone. Fix this and run {next} to continue; add --abandon {} to continue without this client",
-            proof.from
-        )),
+        hint: Some(hint),
     }
 }
 
@@ -387,7 +408,8 @@ fn waits(world: &World, what: &str, next: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::State;
+    use super::{State, held};
+    use base::event::{Check, Proof, Verdict};
     use plan::{Plan, PlanProblem, Refusal};
 
     #[test]
@@ -404,5 +426,35 @@ mod tests {
             ..Plan::default()
         });
         assert!(state.outcome.failed.contains("authority"));
+    }
+
+    #[test]
+    fn a_daemon_that_no_client_reaches_is_the_one_that_is_named() {
+        let proof = |from: &str, verdict| Proof {
+            check: Check::Accepted,
+            from: from.to_owned(),
+            to: "docker3".to_owned(),
+            verdict,
+            seen: "10.0.0.14:2376 refused the connection".to_owned(),
+        };
+        let held_by = |all: &[Proof]| {
+            let held = held(&all[0], all, "dtls-deploy rotate --ca INVENTORY");
+            let offers = held.hint.unwrap_or_default().contains("--abandon");
+            (held.host, held.message, offers)
+        };
+        let (desk, ci) = (Verdict::Unreachable, Verdict::Proved);
+        let (host, message, offers) = held_by(&[proof("desk", desk), proof("ci", desk)]);
+        assert_eq!((host.as_str(), offers), ("docker3", false));
+        assert!(message.starts_with("desk does not reach it: "), "{message}");
+        // The client's own network, or its own files.
+        let (host, message, offers) = held_by(&[proof("desk", desk), proof("ci", ci)]);
+        assert_eq!((host.as_str(), offers), ("desk", true));
+        assert!(
+            message.starts_with("it does not reach docker3: "),
+            "{message}"
+        );
+        let (host, message, offers) = held_by(&[proof("desk", Verdict::Failed)]);
+        assert_eq!((host.as_str(), offers), ("desk", true));
+        assert!(message.contains("is not accepted by docker3"), "{message}");
     }
 }

@@ -49,6 +49,10 @@ impl Module for DockerContext {
         let takes_away = task.argument("because") != Some("changes");
         let mut removed = BTreeSet::new();
         for holder in everybody(host) {
+            // One that this run leaves out keeps its files.
+            if !holder.is_client && !is_absent(task) {
+                continue;
+            }
             if is_absent(task) || (takes_away && !has_contexts(holder)) {
                 changes.extend(remove(planner, host, holder, task, &mut removed)?);
             } else if has_contexts(holder) && !waits_for_leaf(planner, holder, task, Role::Client) {
