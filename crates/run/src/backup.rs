@@ -87,7 +87,6 @@ impl Run<'_> {
     pub(super) async fn back_up(&self, options: &BackupOptions) -> Result<Exit, RunError> {
         let begun = Instant::now();
         let hosts = [self.inventory.ca()];
-        let program = self.begin_task("ca backup", &hosts)?;
         if !options.force && options.to.exists() {
             return Err(RunError::local(
                 BACK_UP,
@@ -95,10 +94,12 @@ impl Run<'_> {
                 Some("name another file, or replace it with --force".to_owned()),
             ));
         }
+        // Before anything else writes to the terminal.
         let file = options.passphrase_file.clone();
         let passphrase = self
             .ask(move || passphrase::obtain_for_backup(file, true))
             .await?;
+        let program = self.begin_task("ca backup", &hosts)?;
         let world = self.unless(self.look_at_ca(&program)).await?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         let answer = self
@@ -133,11 +134,11 @@ impl Run<'_> {
     pub(super) async fn restore(&self, options: &RestoreOptions) -> Result<Exit, RunError> {
         let begun = Instant::now();
         let hosts = [self.inventory.ca()];
-        let program = self.begin_task("ca restore", &hosts)?;
         let sealed = base::file::read(&options.from, LARGEST).map_err(|error| {
             let message = format!("{} cannot be read: {error}", options.from.display());
             RunError::local(RESTORE, message, None)
         })?;
+        // Before anything else writes to the terminal.
         let file = options.passphrase_file.clone();
         let tries = passphrase::tries(file.is_some());
         let content = until_accepted(tries, async || {
@@ -160,6 +161,7 @@ impl Run<'_> {
             }
         })
         .await?;
+        let program = self.begin_task("ca restore", &hosts)?;
         let world = self.unless(self.look_at_ca(&program)).await?;
         let facts = self.ca_facts(&world)?;
         let ca = self.inventory.ca();
