@@ -119,7 +119,8 @@ fn an_undo_that_fails_says_what_to_do_and_that_works_as_written() {
         "{}",
         again.stdout
     );
-    // Its cause is fixed; then the reported step is done.
+    // Its cause is fixed; then the reported step is done, before the node tries again.
+    lab.exec("node3", "systemctl stop 'dtls-deploy-rollback-*.service'");
     lab.exec("node3", "rm /run/broken; mount -o remount,rw /etc/docker");
     let said = lab.exec_as("node3", "ubuntu", &format!("sudo sh {by_hand}"));
     assert!(said.contains("undone"), "{said}");
@@ -430,6 +431,27 @@ fn an_undo_that_fails_for_a_passing_reason_is_tried_again() {
     assert_eq!(serial(&lab), before);
     lab.exec("node3", "test ! -e /run/motd.d/dtls-deploy");
     nothing_of_ours(&lab, "node3");
+}
+
+/// The same while the controller is there: the node does not wait for its timer.
+#[test]
+fn an_undo_that_fails_is_tried_again_before_the_timer_fires() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = serial(&lab);
+    lab.exec("node3", "mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nExecStartPre=/bin/sh -c \"test ! -e /run/not-yet\"\\n' >/etc/systemd/system/docker.service.d/10-wait.conf; systemctl daemon-reload; touch /run/not-yet");
+    let run = lab.run(&["rotate", &inventory, "--force", "--yes"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert!(run.stdout.contains("NOT UNDONE"), "{}", run.stdout);
+    // Long before the 120 s of the timer.
+    let told = "until [ -e /run/motd.d/dtls-deploy ]; do sleep 0.2; done; journalctl -b --no-pager -o cat | grep 'could not be undone (attempt 1)'";
+    lab.exec("node3", &format!("timeout 30 sh -c \"{told}\""));
+    lab.exec("node3", "rm /run/not-yet");
+    let undone = "while [ -n \"$(ls -A /var/lib/dtls-deploy/armed 2>/dev/null)\" ]; do sleep 0.2; done; systemctl is-active docker.service";
+    lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
+    assert_eq!(serial(&lab), before);
+    lab.exec("node3", "test ! -e /run/motd.d/dtls-deploy");
 }
 
 /// The script that undoes is killed after it has begun: the timer goes on with it.

@@ -317,6 +317,11 @@ give_up() {
     elif [ -n "$UNIT" ] && [ -d "$STATE/armed/$RUN" ]; then
         printf '' >"$STATE/armed/$RUN/failed"
         record undo-failed "$STATE/armed/$RUN/rollback.sh"
+        # The node tries again now, and not only when its timer fires.
+        case ${rolling_back-} in
+        timer | boot) ;;
+        *) ! has_systemd || systemctl start --no-block "$(armed_unit).service" </dev/null >/dev/null 2>&1 ;;
+        esac
     else
         record undo-failed
     fi
@@ -397,7 +402,7 @@ roll_back() {
     # One who has begun may have died, or failed: begun is not done.
     undo_alone "${1-}" || { record undone; exit 0; }
     claimed=yes
-    rolling_back=yes
+    rolling_back=${1:-yes}
     if [ "${1-}" = boot ]; then give_up boot; else give_up restart; fi
 }
 
