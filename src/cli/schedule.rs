@@ -11,6 +11,7 @@ use clap::{Args, Parser as _, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 use super::arguments::{AuthorityKey, NamedFiles};
+use super::selection::pattern;
 use super::{Cli, candidates, duration, reports};
 use crate::schedule::{self, Reads, Recorded, Request, ScheduleError};
 use inventory::{self, Environment};
@@ -60,7 +61,7 @@ pub(super) struct Install {
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = duration::parse)]
     wait: Duration,
     /// Only these hosts and groups
-    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
+    #[arg(short, long, value_name = "PATTERN", value_parser = pattern, add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
     /// A variable for all hosts. Put secrets in @FILE, because all accounts can read the unit
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS")]

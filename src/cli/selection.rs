@@ -12,7 +12,7 @@ use plan::playbook::{Filter, FilterError, Playbook, hosts_text, select, tasks_te
 pub struct Selection {
     /// Only these hosts and groups, as in Ansible: a:b, 'docker*', 'daemons:&rack1',
     /// 'all:!node3'
-    #[arg(short, long, value_name = "PATTERN", add = ArgValueCompleter::new(candidates::hosts))]
+    #[arg(short, long, value_name = "PATTERN", value_parser = pattern, add = ArgValueCompleter::new(candidates::hosts))]
     limit: Option<String>,
     /// Only tasks with one of these tags
     #[arg(short, long, value_name = "TAGS", value_delimiter = ',', add = ArgValueCompleter::new(candidates::tags))]
@@ -64,5 +64,29 @@ impl Selection {
         if self.list_hosts {
             print!("{}", hosts_text(playbook, inventory));
         }
+    }
+}
+
+/// A pattern that names something: an unset variable of a shell must not mean every host.
+pub fn pattern(text: &str) -> Result<String, String> {
+    if text.split([',', ':']).all(|part| part.trim().is_empty()) {
+        return Err(
+            "it names no host: is a variable of the shell not set? Leave --limit out for all hosts"
+                .to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pattern;
+
+    #[test]
+    fn an_unset_variable_is_not_all_hosts() {
+        for text in ["", " ", ",", ":, "] {
+            assert!(pattern(text).is_err(), "{text:?}");
+        }
+        assert_eq!(pattern("all:!a").as_deref(), Ok("all:!a"));
     }
 }
