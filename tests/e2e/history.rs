@@ -141,7 +141,7 @@ fn a_run_that_died_is_told_of_once_and_what_it_left_is_settled() {
     let said = &next.stdout;
     assert!(said.contains("ended without a report"), "{said}");
     assert!(said.contains("undone what the run"), "{said}");
-    assert!(said.contains("it is done now"), "{said}");
+    assert!(said.contains("it is planned again"), "{said}");
     assert!(said.contains("changed node3: docker.service"), "{said}");
     assert_eq!(lab.exec("node3", "ls /var/lib/dtls-deploy/armed"), "");
 

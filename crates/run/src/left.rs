@@ -124,7 +124,7 @@ impl Run<'_> {
         let next = if self.options.check {
             "left to do"
         } else {
-            "done now"
+            "planned again"
         };
         let text = if act.what.is_empty() || missing == 0 {
             format!("{step}: nothing of it is left to do")
@@ -213,7 +213,9 @@ impl Run<'_> {
             ),
             Some("by-itself") => self.warn(
                 Some(&host.name),
-                format!("the node itself has settled what the run {run} had left"),
+                format!(
+                    "what the run {run} had not settled is settled now, by that run or by the node itself"
+                ),
             ),
             // What is planned from now on starts from what is there.
             Some(_) => self.warn(

@@ -199,6 +199,14 @@ pub(super) fn outages(hosts: &[HostRecap]) -> String {
     let Some(longest) = away().max_by_key(|host| host.away_milliseconds) else {
         return String::new();
     };
+    let down: Vec<&str> = away()
+        .filter(|host| host.still_away)
+        .map(|host| host.host.as_str())
+        .collect();
+    if !down.is_empty() {
+        let count = plural(away().count(), "daemon");
+        return format!("; {count} restarted, STILL DOWN: {}", down.join(", "));
+    }
     if away().count() == 1 {
         return format!(
             "; 1 daemon restarted, away {}",
@@ -340,6 +348,9 @@ mod tests {
         );
         assert_eq!(outages(&hosts[1..]), "; 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");
+        let mut hosts = hosts;
+        hosts[1].still_away = true;
+        assert_eq!(outages(&hosts), "; 2 daemons restarted, STILL DOWN: b");
     }
 
     #[test]
