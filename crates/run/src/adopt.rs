@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 
 use super::{Exit, Run, RunError, World};
 use crate::agent::Program;
+use crate::passphrase;
 use crate::session::close;
 use crate::verify::pair::{self, Fit};
 use base::event::{Event, PlannedChange};
@@ -74,7 +75,10 @@ impl Run<'_> {
             changes: changes.clone(),
             batches: Vec::new(),
         });
-        if !self.options.check && !changes.is_empty() {
+        // With nothing to take in, only a passphrase that is given is tried: nothing is asked.
+        let is_adopted = changes.is_empty() && !source.ledger.entries().is_empty();
+        let is_idle = is_adopted && !passphrase::is_given(&self.options.passphrase);
+        if !self.options.check && !is_idle {
             self.take_in(&world, &program, source, found, &changes)
                 .await?;
         }
