@@ -89,11 +89,12 @@ async fn last_words(process: Process) -> String {
     match tokio::time::timeout(EXIT_DEADLINE, process.exit).await {
         Ok(Ok((status, stderr))) => {
             let said = String::from_utf8_lossy(&stderr);
-            let said = said.trim();
+            let lines: Vec<&str> = said.lines().map(str::trim).collect();
+            let said = lines.join("; ");
             visible(if said.is_empty() {
                 "nothing was said"
             } else {
-                said
+                &said
             }) + &format!(" ({status})")
         }
         Ok(Err(error)) => error.to_string(),
