@@ -180,7 +180,10 @@ fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
     assert_eq!(lab.exec_as("node1", "ubuntu", &ping), "OK200");
     lab.exec("node3", "systemctl is-active dtls-deploy-guard.socket");
 
-    lab.deploy(&[&plain]);
+    // Without a word about it, it stays.
+    let run = lab.deploy(&[&plain]);
+    assert!(said(&run).contains("Nothing to change"), "{}", said(&run));
+    lab.deploy(&[&plain, "-e", "dtls_guard=false"]);
     assert_eq!(lab.exec("node3", TRACES), "");
     lab.deploy(&[&guarded]);
     lab.deploy(&["remove", &guarded]);

@@ -69,7 +69,7 @@ impl Convert for Roles {
 /// exist, on each daemon that a restricted client could use instead.
 pub(super) fn check(hosts: &[Resolved], context: &mut Context) {
     let daemons = || hosts.iter().filter(|resolved| resolved.host.is_daemon);
-    for daemon in daemons().filter(|daemon| daemon.host.settings.guard) {
+    for daemon in daemons().filter(|daemon| daemon.host.is_guarded()) {
         let settings = &daemon.host.settings;
         let at = |name: &str| daemon.variables.place(name).unwrap_or(daemon.span);
         if settings.daemon_mode == DaemonMode::Tls {
@@ -100,7 +100,7 @@ pub(super) fn check(hosts: &[Resolved], context: &mut Context) {
                 continue;
             }
             let at = client.variables.place(variable).unwrap_or(client.span);
-            let open = daemons().find(|daemon| !daemon.host.settings.guard);
+            let open = daemons().find(|daemon| !daemon.host.is_guarded());
             if let Some(open) = open {
                 let message = format!(
                     "{} has no guard, so that this certificate is root there whatever its role is",

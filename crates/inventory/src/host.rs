@@ -85,6 +85,12 @@ impl Host {
         self.is_ca || self.is_daemon || self.is_client
     }
 
+    /// Its daemon is to have a guard.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.is_daemon && self.settings.guard == Some(true)
+    }
+
     /// It has a certificate of its own to show to daemons; false for a host that is
     /// no client.
     #[must_use]

@@ -173,8 +173,9 @@ variables! {
     /// Must be `true` if `dtls_daemon_mode` is `tls`.
     "dtls_i_understand_anyone_can_connect" => anyone_can_connect: bool = false, "false", Boolean, Daemons;
     /// Whether the daemon gets a guard: a program that dockerd asks about each request, and that
-    /// decides by the certificate, its role, the method and the path. See docs/guard.md.
-    "dtls_guard" => guard: bool = false, "false", Boolean, Daemons;
+    /// decides by the certificate, its role, the method and the path. See docs/guard.md. `false`
+    /// removes it again. If not set, none is installed, and one that is there stays.
+    "dtls_guard" => guard: Option<bool> = None, "", Optional<Boolean>, Daemons;
     /// The role of certificates that the guard does not know, such as those of hosts that are
     /// not in the inventory. If not set, they are rejected.
     "dtls_guard_default" => guard_default: Option<String> = None, "", Optional<RoleName>, Daemons;

@@ -104,7 +104,7 @@ pub fn is_part(path: &str) -> bool {
 
 /// Adds what tells whether the guard rejects what is revoked.
 pub fn request_policy(host: &Host, request: &mut FactRequest) {
-    if host.is_daemon && host.settings.guard {
+    if host.is_daemon && host.is_guarded() {
         let (directory, name) = POLICY;
         request.content.insert(format!("{directory}/{name}"));
         request.content.insert(drop_in_path(host));
@@ -121,7 +121,7 @@ pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
         let mut revoked = policy.revoked.iter();
         revoked.any(|revoked| revoked.serial.as_str() == serial)
     });
-    host.settings.guard && is_listed && is_installed(host, facts)
+    host.is_guarded() && is_listed && is_installed(host, facts)
 }
 
 /// Whether dtls-deploy has put a guard in front of the daemon, and it is still there.

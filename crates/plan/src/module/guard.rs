@@ -22,7 +22,10 @@ use time::OffsetDateTime;
 pub struct Guard;
 
 impl Module for Guard {
-    fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
+    fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
+        if host.settings.guard.is_none() && !is_absent(task) {
+            return;
+        }
         for (directory, name) in files(host) {
             let path = format!("{directory}/{name}");
             if name == PROGRAM.1 {
@@ -30,7 +33,10 @@ impl Module for Guard {
             } else {
                 request.content.insert(path);
             }
-            request.directories.insert(directory);
+            // What goes is always root's, in directories of the system.
+            if host.is_guarded() {
+                request.directories.insert(directory);
+            }
         }
     }
 
@@ -42,15 +48,20 @@ impl Module for Guard {
     ) -> Result<Vec<Change>, Refusal> {
         let facts = planner.facts(&host.name)?;
         let policy_alone = task.argument("because") == Some("policy");
-        if is_absent(task) || !host.settings.guard {
+        if is_absent(task) || !host.is_guarded() {
             // A rotation takes nothing away, and a host whose guard is another's has no drop-in
             // of ours.
-            let ours = is_installed(host, facts) && !policy_alone;
-            return if ours {
-                gone(planner, host, task)
-            } else {
-                Ok(Vec::new())
-            };
+            if !is_installed(host, facts) || policy_alone {
+                return Ok(Vec::new());
+            }
+            if host.settings.guard.is_none() && !is_absent(task) {
+                planner.note(
+                    host,
+                    "it has a guard, and dtls_guard is not set: the guard stays as it is; true keeps its policy up to date, false removes it",
+                );
+                return Ok(Vec::new());
+            }
+            return gone(planner, host, task);
         }
         if policy_alone && !is_installed(host, facts) {
             return Ok(Vec::new());
@@ -122,16 +133,37 @@ fn gone(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, 
         if !matches!(facts.file(&path), Some(FileFact::File(_))) {
             continue;
         }
-        let (place, prune) = match name.as_str() {
-            name if name == PROGRAM.1 => (Place::Program, 2),
-            name if name == POLICY.1 => (Place::Policy, 1),
-            name if name == DROP_IN => (Place::DropIn, 1),
-            _ => (Place::DropIn, 0),
+        let prune = match name.as_str() {
+            name if name == PROGRAM.1 => 2,
+            name if name == POLICY.1 || name == DROP_IN => 1,
+            _ => 0,
         };
-        let desired = Desired::new(place, directory, name, Content::Gone { prune });
-        changes.extend(planner.compare(host, task, desired)?);
+        let action = file_change(facts, &directory, &name, Content::Gone { prune });
+        changes.push(Change {
+            host: host.name.clone(),
+            task: task.name.clone(),
+            subject: path,
+            reasons: vec!["to be removed".to_owned()],
+            diff: None,
+            action,
+        });
     }
     Ok(changes)
+}
+
+/// A file of the guard that changes, as it is found; all of them are root's.
+fn file_change(facts: &NodeFacts, directory: &str, name: &str, content: Content) -> Action {
+    let before = facts.regular(&format!("{directory}/{name}"));
+    Action::File(FileChange {
+        directory: directory.to_owned(),
+        directory_mode: 0o755,
+        name: name.to_owned(),
+        mode: before.map_or(0o644, |file| file.mode),
+        account: "root".to_owned(),
+        before: before.map(|file| file.sha256.clone()),
+        attributes: Vec::new(),
+        content,
+    })
 }
 
 /// The policies of guards that are installed and say something else than the ledger and the
@@ -146,13 +178,13 @@ pub fn outdated_policies(
     let (directory, name) = POLICY;
     let hosts = inventory.daemons().filter_map(|daemon| {
         let facts = facts.get(&daemon.name)?;
-        if !daemon.settings.guard || !is_installed(daemon, facts) {
+        if !daemon.is_guarded() || !is_installed(daemon, facts) {
             return None;
         }
         let text = policy_of(daemon, inventory, authority, now).text();
         let path = format!("{directory}/{name}");
-        let before = facts.regular(&path).map(|file| file.sha256.clone());
-        if before.as_ref() == Some(&sha256_hex(text.as_bytes())) {
+        let before = facts.regular(&path).map(|file| file.sha256.as_str());
+        if before == Some(sha256_hex(text.as_bytes()).as_str()) {
             return None;
         }
         let change = Change {
@@ -161,16 +193,7 @@ pub fn outdated_policies(
             subject: path,
             reasons: vec!["the content differs".to_owned()],
             diff: None,
-            action: Action::File(FileChange {
-                directory: directory.to_owned(),
-                directory_mode: 0o755,
-                name: name.to_owned(),
-                mode: 0o644,
-                account: "root".to_owned(),
-                before,
-                attributes: Vec::new(),
-                content: Content::Text(text),
-            }),
+            action: file_change(facts, directory, name, Content::Text(text)),
         };
         Some(PlannedHost {
             host: daemon.name.clone(),

@@ -48,7 +48,7 @@ impl Run<'_> {
         self.explain(world, authority, found, options)?;
         for daemon in self.inventory.daemons() {
             let facts = world.facts.get(&daemon.name);
-            if daemon.settings.guard && facts.is_some_and(|facts| is_installed(daemon, facts)) {
+            if daemon.is_guarded() && facts.is_some_and(|facts| is_installed(daemon, facts)) {
                 let what = "policy of the guard".to_owned();
                 let reasons =
                     vec!["rejects it with its next request; nothing is restarted".to_owned()];

@@ -20,7 +20,7 @@ impl Run<'_> {
     pub(super) fn guards_reject(&self, world: &World, found: &Found) -> bool {
         let is_guarded = |daemon: &Host| {
             let facts = world.facts.get(&daemon.name);
-            daemon.settings.guard && facts.is_none_or(|facts| is_installed(daemon, facts))
+            daemon.is_guarded() && facts.is_none_or(|facts| is_installed(daemon, facts))
         };
         found.entries.iter().all(|entry| entry.role == Role::Client)
             && self.inventory.daemons().all(is_guarded)
@@ -54,7 +54,7 @@ impl Run<'_> {
         state.outcome.absorb(apply.run(&plan, &materials).await);
         state.passes += 1;
         for daemon in self.inventory.daemons() {
-            if daemon.settings.guard && !world.facts.contains_key(&daemon.name) {
+            if daemon.is_guarded() && !world.facts.contains_key(&daemon.name) {
                 let text = format!(
                     "it was not reached, and accepts {} until a run reaches it: deploy, rotate and the schedule update its guard",
                     options.name
@@ -84,7 +84,7 @@ impl Run<'_> {
                 let is_told = world
                     .facts
                     .get(&daemon.name)
-                    .is_some_and(|facts| daemon.settings.guard && is_installed(daemon, facts));
+                    .is_some_and(|facts| daemon.is_guarded() && is_installed(daemon, facts));
                 if !is_told || state.outcome.failed.contains(&daemon.name) {
                     continue;
                 }

@@ -40,7 +40,7 @@ impl Attempt<'_> {
             &certificate,
             &key,
         ];
-        let is_guarded = self.daemon.settings.guard && mode.shows_certificate();
+        let is_guarded = self.daemon.is_guarded() && mode.shows_certificate();
         if is_guarded {
             arguments.push("guarded");
         }
