@@ -93,7 +93,7 @@ fn attempt(
     {
         playbook.own_runs = run::journal::record::undoable(&directory);
     }
-    if inventory.daemons().any(|daemon| daemon.is_guarded()) {
+    if inventory.daemons().any(inventory::Host::is_guarded) {
         playbook.guard = Program::guard().map(guard::Program::new);
     }
     untrusted::refuse_templates(common, &playbook, &reports)?;
