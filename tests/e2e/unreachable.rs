@@ -157,8 +157,7 @@ fn a_connection_lost_in_a_change_has_an_unknown_outcome_and_the_node_finishes_al
         assert!(look.stdout.contains("is not settled"), "{}", look.stdout);
         let run = lab.deploy(&[&inventory]);
         assert!(
-            run.stdout.contains("is settled now")
-                || run.stdout.contains("undone what the run"),
+            run.stdout.contains("is settled now") || run.stdout.contains("undone what the run"),
             "{}",
             run.stdout
         );
