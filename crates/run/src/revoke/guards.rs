@@ -71,28 +71,28 @@ impl Run<'_> {
         let mut expectations = Expectations::default();
         let holders = found.entries.iter().map(|entry| entry.host.clone());
         expectations.revoked = holders.collect();
+        let failed = &state.outcome.failed;
+        let is_told = |daemon: &&Host| {
+            let facts = world.facts.get(&daemon.name);
+            daemon.is_guarded()
+                && !failed.contains(&daemon.name)
+                && facts.is_some_and(|facts| is_installed(daemon, facts))
+        };
+        let mut requests = Vec::new();
         for name in &expectations.revoked {
-            let (Some(holder), Some(node)) =
-                (self.inventory.holder(name), world.nodes.get(host_of(name)))
-            else {
+            let holder = self.inventory.holder(name);
+            let node = world.nodes.get(host_of(name));
+            let Some((holder, node)) = holder.filter(|of| of.shows_certificate()).zip(node) else {
                 continue;
             };
-            if !holder.shows_certificate() {
-                continue;
+            for daemon in self.inventory.daemons().filter(is_told) {
+                requests.push(own_certificate(node, holder, daemon, &expectations));
             }
-            for daemon in self.inventory.daemons() {
-                let is_told = world
-                    .facts
-                    .get(&daemon.name)
-                    .is_some_and(|facts| daemon.is_guarded() && is_installed(daemon, facts));
-                if !is_told || state.outcome.failed.contains(&daemon.name) {
-                    continue;
-                }
-                for proof in own_certificate(node, holder, daemon, &expectations).await {
-                    self.events.emit(Event::Proof(proof.clone()));
-                    state.proofs.push(proof);
-                }
-            }
+        }
+        let tried = futures::future::join_all(requests).await;
+        for proof in tried.into_iter().flatten() {
+            self.events.emit(Event::Proof(proof.clone()));
+            state.proofs.push(proof);
         }
     }
 }
