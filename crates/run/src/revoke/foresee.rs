@@ -126,7 +126,7 @@ impl Run<'_> {
         if let Some(entry) = found.entries.iter().find(listed) {
             let host = &entry.host;
             let comes = if is_guarded {
-                "the next deployment gives it new certificates"
+                "the next deploy or rotate gives it new certificates"
             } else if options.mark_only {
                 "the CA's next rollover gives it new certificates"
             } else {
