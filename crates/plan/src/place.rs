@@ -14,8 +14,8 @@ pub enum Place {
     DaemonJson,
     /// A drop-in of a systemd unit.
     DropIn,
-    /// The guard's policy and its program, which are recognised by their paths: nobody else has
-    /// files there.
+    /// The guard's policy and its program, which are recognised by their paths: no other
+    /// program has files there.
     Policy,
     /// See `Policy`.
     Program,

@@ -129,7 +129,10 @@ impl Planner<'_> {
     pub(super) fn revoked_of_present(&self) -> Vec<&Entry> {
         let rejects = |entry: &Entry, daemon: &Host| {
             let facts = self.facts.get(&daemon.name);
-            facts.is_some_and(|facts| guard::rejects(daemon, facts, &entry.serial))
+            let policy = (daemon.name.clone(), guard::policy_path());
+            // This run brings the policy to what the ledger says.
+            self.written.contains_key(&policy)
+                || facts.is_some_and(|facts| guard::rejects(daemon, facts, &entry.serial))
         };
         revoked(&self.authority, self.now)
             .map(|(entry, _)| entry)

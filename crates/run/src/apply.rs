@@ -417,7 +417,7 @@ fn not_written(host: &Host, error: &JournalError) -> Failure {
     }
 }
 
-/// What somebody else wrote while the change was in place, and where it is now.
+/// What another user wrote while the change was in place, and where it is now.
 fn edited(report: &Report) -> impl Iterator<Item = String> {
     report
         .records

@@ -21,6 +21,7 @@ use pki::{Entry, Ledger, Request, Response};
 use plan::{Authority, AuthorityProblem, Plan, revoked};
 
 const STEP: &str = "revoke certificates";
+const REPLACE: &str = "replace the CA";
 
 /// What of the command line is `revoke`'s own.
 #[derive(Debug, Clone, Default)]
@@ -126,20 +127,27 @@ impl Run<'_> {
             state.passphrase = Some(passphrase);
         }
         let found = self.mark(&mut agent, &world, options, &mut state).await?;
-        self.tell_guards(&world, &mut agent, &found, options, &mut state)
-            .await?;
-        let text = if is_guarded {
+        let told = self
+            .tell_guards(&world, &mut agent, &found, options, &mut state)
+            .await;
+        let all_reject = told.unwrap_or_else(|error| {
+            self.after_marks(Err(error), "update the guards", &world, &mut state);
+            false
+        });
+        let text = if is_guarded && !all_reject {
+            "not every daemon rejects it yet: fix what is reported above, then run dtls-deploy rotate INVENTORY"
+        } else if is_guarded {
             "its certificates are valid until they expire, and the guards reject them: dtls-deploy rotate --ca INVENTORY makes them invalid"
         } else if rolls {
             let passed = self
                 .passes(&mut world, &mut agent, &mut state, &program, &left)
                 .await;
-            let mut came_to = self.after_marks(passed, &world, &mut state);
+            let mut came_to = self.after_marks(passed, REPLACE, &world, &mut state);
             if came_to == Pass::Over && found.twice {
                 let passed = self
                     .passes(&mut world, &mut agent, &mut state, &program, &[])
                     .await;
-                came_to = self.after_marks(passed, &world, &mut state);
+                came_to = self.after_marks(passed, REPLACE, &world, &mut state);
             }
             if came_to == Pass::Over {
                 ""
@@ -163,6 +171,7 @@ impl Run<'_> {
     fn after_marks(
         &self,
         passed: Result<Pass, RunError>,
+        step: &str,
         world: &World,
         state: &mut State,
     ) -> Pass {
@@ -181,7 +190,7 @@ impl Run<'_> {
                 self.events.emit(Event::Failed(Failure {
                     host: ca.clone(),
                     kind: FailureKind::Failed,
-                    step: "replace the CA".to_owned(),
+                    step: step.to_owned(),
                     message: error.to_string(),
                     causes: causes(error),
                     detail: Vec::new(),

@@ -215,7 +215,7 @@ swap() {
         swap_left=$((swap_left - 1))
     done
     if [ $# -gt 0 ]; then mv -f "$@" "$swap_directory/" || return 1; fi
-    # What is younger than this mark is somebody else's.
+    # What is younger than this mark is another user's.
     printf '' >"$STAGE/swapped" || return 1
 }
 

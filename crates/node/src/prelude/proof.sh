@@ -1,6 +1,6 @@
 # Proof: who is accepted, tried where the keys are.
 
-# What is asked of a daemon to see what a role allows: nothing comes of it, whoever asks.
+# What is asked of a daemon to see what a role allows: the request changes nothing.
 PROVE_NOTHING=dtls-deploy-no-such-container
 
 # prove_identity MODE TOOLS URL HOST PORT CA CERTIFICATE KEY [guarded]: talks to the daemon as

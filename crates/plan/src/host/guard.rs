@@ -95,18 +95,23 @@ pub fn drop_in_path(host: &Host) -> String {
     format!("{}/{DROP_IN}", unit::directory(&host.settings.unit))
 }
 
-/// Whether a change of this file makes the guard start anew; it notices a new policy itself.
+/// Whether a change of this file restarts the guard; it notices a new policy itself.
 #[must_use]
 pub fn is_part(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name == PROGRAM.1 || name == DROP_IN || UNITS.iter().any(|(unit, _)| *unit == name)
 }
 
+#[must_use]
+pub fn policy_path() -> String {
+    let (directory, name) = POLICY;
+    format!("{directory}/{name}")
+}
+
 /// Adds what tells whether the guard rejects what is revoked.
 pub fn request_policy(host: &Host, request: &mut FactRequest) {
     if host.is_daemon && host.is_guarded() {
-        let (directory, name) = POLICY;
-        request.content.insert(format!("{directory}/{name}"));
+        request.content.insert(policy_path());
         request.content.insert(drop_in_path(host));
     }
 }
@@ -114,8 +119,7 @@ pub fn request_policy(host: &Host, request: &mut FactRequest) {
 /// Whether the guard of a daemon rejects the certificate with this serial number.
 #[must_use]
 pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
-    let (directory, name) = POLICY;
-    let policy = facts.text(&format!("{directory}/{name}"));
+    let policy = facts.text(&policy_path());
     let policy = policy.and_then(|text| serde_json::from_str::<Document>(text).ok());
     let is_listed = policy.is_some_and(|policy| {
         let mut revoked = policy.revoked.iter();

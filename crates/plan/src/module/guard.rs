@@ -102,7 +102,7 @@ fn program(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Option<Cha
     let (directory, name) = PROGRAM;
     let path = format!("{directory}/{name}");
     let Some(program) = planner.guard else {
-        // Whoever only looks does not have it at hand.
+        // A command that changes nothing does not read the program.
         return match facts.file(&path) {
             Some(FileFact::File(_)) => Ok(None),
             _ => Err(Refusal::new(format!(

@@ -7,7 +7,7 @@ use crate::apply::InPlace;
 use crate::rollover::State;
 use crate::verify::{Expectations, own_certificate};
 use crate::{Run, RunError, World};
-use base::event::Event;
+use base::event::{Event, Proof, Verdict};
 use inventory::{Host, host_of};
 use pki::{Ledger, Request, Response, Role};
 use plan::host::guard::is_installed;
@@ -27,7 +27,7 @@ impl Run<'_> {
     }
 
     /// Brings the policies of all guards to what the ledger says, at once, and shows the revoked
-    /// certificates to them.
+    /// certificates to them. Says whether every daemon with a guard now rejects them.
     pub(super) async fn tell_guards(
         &self,
         world: &World,
@@ -35,13 +35,13 @@ impl Run<'_> {
         found: &Found,
         options: &RevokeOptions,
         state: &mut State,
-    ) -> Result<(), RunError> {
+    ) -> Result<bool, RunError> {
         let mut authority = self.usable_authority(world)?;
         let Response::State {
             ledger: Some(text), ..
         } = self.call(agent, Request::State {}).await?
         else {
-            return Ok(());
+            return Ok(false);
         };
         if let Ok(ledger) = Ledger::parse(&text) {
             authority.ledger = ledger;
@@ -53,8 +53,10 @@ impl Run<'_> {
         let apply = self.apply(world, state.passes, &in_place);
         state.outcome.absorb(apply.run(&plan, &materials).await);
         state.passes += 1;
+        let mut all_reject = state.outcome.failed.is_empty();
         for daemon in self.inventory.daemons() {
             if daemon.is_guarded() && !world.facts.contains_key(&daemon.name) {
+                all_reject = false;
                 let text = format!(
                     "it was not reached, and accepts {} until a run reaches it: deploy, rotate and the schedule update its guard",
                     options.name
@@ -63,7 +65,8 @@ impl Run<'_> {
             }
         }
         self.try_revoked(world, found, state).await;
-        Ok(())
+        let failed = |proof: &Proof| proof.verdict == Verdict::Failed;
+        Ok(all_reject && !state.proofs.iter().any(failed))
     }
 
     /// Shows each revoked certificate, from where it is, to each daemon that was reached.

@@ -12,7 +12,7 @@ use node::script::Script;
 use pki::Role;
 use plan::host::leaf::location as leaf_location;
 
-/// What dockerd answers to whoever its plugin rejects (moby, pkg/authorization/authz.go).
+/// What dockerd answers to a client that its plugin rejects (moby, pkg/authorization/authz.go).
 const DENIED: &str = "authorization denied by plugin";
 /// What dockerd answers about a container that does not exist (moby, daemon/container.go).
 const NOTHING_THERE: &str = "No such container";
