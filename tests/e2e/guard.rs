@@ -147,6 +147,33 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
 }
 
 #[test]
+fn a_daemon_that_was_away_rejects_what_is_revoked_after_the_next_run() {
+    let lab = Lab::with_two_daemons();
+    let with = with_role(&lab, "full");
+    lab.deploy(&[&with]);
+    lab.control(&["stop", "node4"]);
+    let run = lab.run(&["revoke", &with, "node2", "--yes", "-e", "ansible_timeout=3"]);
+    assert_eq!(run.code, 5, "{}", said(&run));
+    let not_yet = "not every daemon rejects it yet";
+    assert!(said(&run).contains(not_yet), "{}", said(&run));
+    lab.control(&["start", "node4"]);
+    let knock = |address: &str| {
+        let ping = format!("{CURL} https://{address}:2376/_ping");
+        lab.exec_as("node2", "ubuntu", &ping)
+    };
+    assert!(knock("10.0.0.12").ends_with("403"));
+    assert_eq!(knock("10.0.0.13"), "OK200");
+
+    // Without node2, which would get another certificate.
+    let text = std::fs::read_to_string(&with).unwrap();
+    let text = text.replace("        node2: {dtls_role: full}\n", "");
+    let without = lab.file("without.yaml", &text);
+    let run = lab.deploy(&["rotate", &without]);
+    assert!(!said(&run).contains("STILL ACCEPTED"), "{}", said(&run));
+    assert!(knock("10.0.0.13").ends_with("403"));
+}
+
+#[test]
 fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
     let lab = Lab::fresh();
     let text = std::fs::read_to_string(lab.inventory("dtls_guard: true")).unwrap();
