@@ -1,7 +1,7 @@
 //! Adopted leaves: made elsewhere with the CA's key, and kept until they are due.
 //!
-//! Names that the inventory would add and another type of key wait for the next one; what clients
-//! could not work with, or what was asked for by name, does not.
+//! Missing names and another key type wait for the next certificate. What clients could not work
+//! with, or names that the inventory lists explicitly, do not wait.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::host::address::daemon_address;
 use inventory::Host;
 use pki::{Certificate, Role, San};
 
-/// The names without which a daemon's certificate is of no use, or which the
-/// inventory gives explicitly.
+/// The names without which a daemon's certificate is useless, or which the inventory lists
+/// explicitly.
 fn needed_sans(host: &Host) -> BTreeSet<San> {
     let lower = |san: &San| match san {
         San::Dns(name) => San::Dns(name.to_ascii_lowercase()),
@@ -29,7 +29,7 @@ fn needed_sans(host: &Host) -> BTreeSet<San> {
     needed
 }
 
-/// Why an adopted certificate has to be replaced in spite of it.
+/// Why an adopted certificate must be replaced.
 pub(super) fn faults(host: &Host, role: Role, certificate: &Certificate) -> Vec<String> {
     if role == Role::Client {
         return Vec::new();
@@ -44,7 +44,7 @@ pub(super) fn faults(host: &Host, role: Role, certificate: &Certificate) -> Vec<
         .collect()
 }
 
-/// Whether the ledger knows it as adopted.
+/// Whether the ledger lists it as adopted.
 pub(super) fn is_adopted(authority: &Authority, certificate: &Certificate) -> bool {
     let entry = authority.ledger.by_serial(certificate.serial());
     entry.is_some_and(|entry| entry.adopted && entry.certificate_sha256 == certificate.sha256())

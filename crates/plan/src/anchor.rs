@@ -1,6 +1,6 @@
-//! dockerd's trust anchor: who can change its CA bundle, its certificate and its
-//! key. Whoever adds a CA to the bundle is root on the host at dockerd's next start.
-//! Also: where the daemon's files lay before they moved.
+//! dockerd's trust anchor: who can change its CA bundle, certificate and key. A user who can add a
+//! CA to the bundle is root on the host at dockerd's next start. Also: where the daemon's files
+//! were before they moved.
 
 use super::{Change, Content, Desired, Note, Place, Planner, Refusal};
 use crate::host::leaf::location as leaf_location;
@@ -9,15 +9,14 @@ use inventory::Host;
 use node::facts::NodeFacts;
 use pki::Role;
 
-/// The name of the variable that says whose directory it is.
+/// The variable that names the owner of the directory.
 const VARIABLE: &str = "dtls_daemon_dir_trusted_owner";
 
 impl Planner<'_> {
-    /// Whether root alone can change what a daemon trusts, or the inventory says who
-    /// else can; every run says so then.
+    /// Requires that only root can change what a daemon trusts, unless the inventory names another
+    /// owner; every run then notes it.
     ///
-    /// # Errors
-    /// When somebody else can, or the owner is another one than the inventory says.
+    /// # Errors If another account can change it, or the owner differs from the inventory.
     pub(crate) fn check_anchor(&mut self, host: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&host.name)?;
         let directory = facts.expand(&host.settings.daemon_dir);
@@ -54,9 +53,8 @@ impl Planner<'_> {
         }
     }
 
-    /// The files that the daemon read before it moved: they go with the change
-    /// that moves them, where they are what dockerd last read and the key is one
-    /// that this CA has issued.
+    /// Removes the files that the daemon read before it moved. They are removed with the change
+    /// that moves them, if they are what dockerd last read and this CA issued the key.
     pub(crate) fn remove_former(&self, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
         let facts = self.facts(&host.name)?;
         let ledger = &self.authority.ledger;
@@ -91,7 +89,7 @@ impl Planner<'_> {
     }
 }
 
-/// What else of this host is to be at these paths.
+/// The paths that this host will still use.
 fn used(host: &Host, facts: &NodeFacts) -> Vec<String> {
     let holders = host.client_holders().map(|holder| (holder, Role::Client));
     let places = holders.map(|(holder, role)| leaf_location(holder, role));

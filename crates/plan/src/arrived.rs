@@ -12,27 +12,27 @@ use inventory::{Host, Inventory, host_of};
 use node::facts::NodeFacts;
 use pki::{DeliveredLeaf, Entry, Role};
 
-/// A key that is left on the CA node.
+/// A key left on the CA node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftKey {
     pub leaf: DeliveredLeaf,
-    /// On the CA node.
+    /// Its path on the CA node.
     pub path: String,
-    /// Its holder is not in the inventory any more: no run delivers it.
+    /// Its holder is no longer in the inventory: no run delivers it.
     pub is_outside: bool,
-    /// What is in place on the host of the same holder, key and certificate, and what its dockerd
-    /// has read where it is a daemon.
+    /// The key and certificate in place on the holder's host, and, for a daemon, what dockerd has
+    /// read.
     pub in_place: Option<DeliveredLeaf>,
 }
 
 impl LeftKey {
-    /// Whether it is that pair.
+    /// Whether the pair in place is this one.
     #[must_use]
     pub fn has_arrived(&self) -> bool {
         self.in_place.as_ref() == Some(&self.leaf)
     }
 
-    /// For people: whose it is.
+    /// Its holder, for people.
     #[must_use]
     pub fn described(&self) -> String {
         let why = if self.is_outside {
@@ -46,7 +46,7 @@ impl LeftKey {
         )
     }
 
-    /// What removes it, where no run delivers it.
+    /// The command that removes it, if no run delivers it.
     #[must_use]
     pub fn removal(&self) -> Option<String> {
         let holder = &self.leaf.host;
@@ -57,9 +57,9 @@ impl LeftKey {
     }
 }
 
-/// Keys of certificates that were not marked as delivered, or that should have gone since; none
-/// where `dtls_keep_issued_keys` keeps them. Those of holders outside the inventory are known from
-/// the ledger alone, until they expire.
+/// Keys of certificates that are not marked as delivered, or that should have been removed since;
+/// none if `dtls_keep_issued_keys` keeps them. Keys of holders outside the inventory are known only
+/// from the ledger, until they expire.
 #[must_use]
 pub fn left_keys(
     authority: &Authority,
@@ -126,7 +126,7 @@ fn leaf_of(entry: &Entry) -> DeliveredLeaf {
 }
 
 impl Planner<'_> {
-    /// Notes the keys that leave the CA node with this run, once their holders are proved.
+    /// Notes the keys that this run removes from the CA node once their holders are verified.
     pub(crate) fn note_left_keys(&mut self, plan: &mut Plan, playbook: &Playbook) {
         if !playbook.issues() || self.authority.problem.is_some() {
             return;
@@ -154,9 +154,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether a pair that waits on the CA node is for nothing: the whole deployment was planned
-    /// for its host, which keeps another one. While the CA is rolled over, a later step may want
-    /// it.
+    /// Whether a pair on the CA node will never be delivered: the whole deployment was planned for
+    /// its host, which keeps another pair. During a rollover, a later step may need it.
     fn is_unwanted(&self, key: &LeftKey, plan: &Plan, playbook: &Playbook) -> bool {
         let (holder, role) = (&key.leaf.host, key.leaf.role);
         let name = host_of(holder);

@@ -1,4 +1,4 @@
-//! The CA as the facts of its node show it, and as the plan will leave it.
+//! The CA as the facts of its node show it, and as the plan leaves it.
 
 use super::Refusal;
 use super::change::Content;
@@ -11,26 +11,25 @@ use pki::{
     sha256_hex,
 };
 
-/// The state of the CA.
-// What its node shows; each is independent of the others.
+// Read from its node; each is independent of the others.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug)]
 pub struct Authority {
-    /// The certificate of the CA; none when there is no CA yet.
+    /// The certificate of the CA; none if there is no CA yet.
     pub certificate: Option<Certificate>,
     /// The certificates of ca.pem, the CA's own first.
     pub bundle: Vec<Certificate>,
-    /// The same as they are delivered: the file may hold other things beside them.
+    /// The same certificates as they are delivered: the file itself may hold other text.
     pub pem: Option<String>,
-    /// SHA-256 of ca.pem as it lies on the CA node.
+    /// SHA-256 of ca.pem on the CA node.
     pub file_sha256: Option<String>,
-    /// The CA that will follow this one, while a rollover is under way.
+    /// The CA that will follow this one, during a rollover.
     pub next: Option<Certificate>,
     /// The certificates of its file, as they are delivered.
     pub next_pem: Option<String>,
-    /// CAs that were replaced, as far as they were asked for.
+    /// CAs that were replaced, if they were requested.
     pub retired: Vec<Certificate>,
-    /// The last rollover has taken its last step, and what it left is still there.
+    /// The last rollover is complete, but its leftovers are still there.
     pub is_rolled_over: bool,
     /// What was issued so far.
     pub ledger: Ledger,
@@ -42,7 +41,7 @@ pub struct Authority {
     pub planned: bool,
     /// Its ledger was read, or it has none.
     pub is_read: bool,
-    /// Why nothing can be planned that needs the CA.
+    /// Why nothing that needs the CA can be planned.
     pub problem: Option<AuthorityProblem>,
 }
 
@@ -55,42 +54,42 @@ pub enum AuthorityProblem {
     Unreadable(String),
     #[error("{path} is damaged: {reason}")]
     Damaged { path: String, reason: String },
-    /// It is on its way to every daemon and client.
+    /// The file is delivered to every daemon and client.
     #[error("{0} holds a private key")]
     PrivateKey(String),
-    /// dockerd would trust clients of each; the text names them.
+    /// dockerd would trust clients of each of these CAs; the text names them.
     #[error("{path}: {reason}")]
     Foreign {
         path: String,
         reason: String,
         hint: &'static str,
     },
-    /// What is issued could not be told apart on the CA node.
+    /// The CA node's certificates could not be read reliably.
     #[error("{message}")]
     Names {
         message: String,
         hint: Option<String>,
     },
-    /// There is nothing that another CA could follow.
+    /// There is no daemon that could follow to another CA.
     #[error("no daemon of the inventory has a certificate of the CA that would be replaced")]
     Undeployed,
-    /// A daemon of the inventory is not in service with a certificate of the CA; the text names it.
+    /// A daemon of the inventory does not serve a certificate of the CA; the text names it.
     #[error("{message}")]
     Unready {
         message: String,
         hint: Option<String>,
     },
-    /// No one knows who else holds certificates of the CA.
+    /// It is unknown who else holds certificates of the CA.
     #[error(
         "the CA's ledger {0} is missing or lists no certificate: who holds certificates of this CA is not known"
     )]
     NoLedger(String),
     #[error("{present} is there, but {missing} is not")]
     Half { present: String, missing: String },
-    /// The CA's agent would refuse its directory.
+    /// The CA agent would refuse its directory.
     #[error("{message}")]
     Owner { message: String, hint: String },
-    /// There was a CA.
+    /// There was a CA before.
     #[error("there is no CA in {directory}, and {seen}")]
     Lost { directory: String, seen: String },
 }
@@ -127,8 +126,8 @@ impl AuthorityProblem {
 }
 
 impl Authority {
-    /// Adds what has to be known of the CA's node, whatever a run does: without
-    /// it no one could tell whether a key on a node is the right one.
+    /// Requests the facts of the CA's node. Every run needs them, because without them a key on a
+    /// node cannot be checked.
     pub fn request(inventory: &Inventory, request: &mut FactRequest) {
         let settings = &inventory.ca().settings;
         let directory = &settings.ca_dir;
@@ -149,7 +148,7 @@ impl Authority {
         }
     }
 
-    /// Adds what names the CAs that were replaced.
+    /// Requests the files that name the replaced CAs.
     pub fn request_retired(inventory: &Inventory, request: &mut FactRequest) {
         let directory = &inventory.ca().settings.ca_dir;
         request.certificates.extend(retired(directory, CERTIFICATE));
@@ -170,15 +169,15 @@ impl Authority {
         }
     }
 
-    /// Reads the CA's state from the facts of its node. Of a CA whose key or certificate is
-    /// missing nothing but that is known: there is none to issue with.
+    /// Reads the CA's state from the facts of its node. If its key or certificate is missing,
+    /// nothing else is read: the CA cannot issue.
     #[must_use]
     pub fn read(host: &Host, facts: Option<&NodeFacts>) -> Self {
         Self::read_by(host, facts, Reader::Plans)
     }
 
-    /// The same for those who only look: what a CA has issued is as good without its key, and is
-    /// known by its certificate and ledger.
+    /// The same for read-only commands: what a CA has issued stays valid without its key, so its
+    /// certificate and ledger are enough.
     #[must_use]
     pub fn look_at(host: &Host, facts: Option<&NodeFacts>) -> Self {
         Self::read_by(host, facts, Reader::Looks)
@@ -260,7 +259,7 @@ impl Authority {
             self.next_pem = Some(bundle.to_pem());
         }
         for path in retired(directory, CERTIFICATE) {
-            // One that is damaged names no CA, and keeps nothing from being done.
+            // A damaged file names no CA, and blocks nothing.
             let content = facts
                 .regular(&path)
                 .and_then(|file| file.content.as_deref());
@@ -279,7 +278,8 @@ impl Authority {
         }
     }
 
-    /// What the CA's agent would say of the accounts that own its directory and the way there.
+    /// What the CA agent would report about the owners of its directory and of the parent
+    /// directories.
     fn foreign_owner(&self, host: &Host, facts: &NodeFacts) -> Option<DirectoryError> {
         let way = facts
             .directories
@@ -312,14 +312,14 @@ impl Authority {
         Ok(())
     }
 
-    /// Why nothing is known of what it has issued.
+    /// Why it is unknown what the CA has issued.
     #[must_use]
     pub fn unread(&self) -> Option<&AuthorityProblem> {
         self.problem.as_ref().filter(|_| !self.is_read)
     }
 
-    /// Whether a file on a node is this bundle, in the form in which it is delivered or
-    /// in that of ca.pem itself, which may have comments.
+    /// Whether a file on a node is this bundle, either as delivered or as in ca.pem itself, which
+    /// may have comments.
     #[must_use]
     pub fn is_delivered(&self, file: &File, bundle: &str) -> bool {
         let is_verbatim = || {
@@ -328,15 +328,15 @@ impl Authority {
         !holds_key(file) && (sha256_hex(bundle.as_bytes()) == file.sha256 || is_verbatim())
     }
 
-    /// Whether the ledger says who holds certificates of the CA. One without a single
-    /// certificate, an empty file for instance, says as little as one that is not there.
+    /// Whether the ledger lists who holds certificates of the CA. A ledger without a certificate,
+    /// such as an empty file, is as good as missing.
     #[must_use]
     pub fn knows_holders(&self) -> bool {
         self.has_ledger && !self.ledger.entries().is_empty()
     }
 
-    /// What delivering the CA's certificate means: known certificates, or that of
-    /// the CA that this run creates.
+    /// What is delivered as the CA's certificate: known certificates, or that of the CA that this
+    /// run creates.
     #[must_use]
     pub fn content(&self) -> Content {
         match &self.pem {
@@ -361,7 +361,7 @@ fn stop_at(half: Option<&AuthorityProblem>, reader: Reader) -> Result<(), Author
     }
 }
 
-/// Key or certificate without the other.
+/// The error if either key or certificate is missing.
 fn half_of(facts: &NodeFacts, key: &str, certificate: &str) -> Option<AuthorityProblem> {
     let (present, missing) = match (facts.regular(key), facts.regular(certificate)) {
         (Some(_), None) => (key, certificate),
@@ -374,7 +374,7 @@ fn half_of(facts: &NodeFacts, key: &str, certificate: &str) -> Option<AuthorityP
     })
 }
 
-/// Certificates in a CA's file that have nothing to do with the CA.
+/// Certificates in a CA's file that are unrelated to the CA.
 fn foreign(path: String, bundle: &Bundle) -> Option<AuthorityProblem> {
     let error = Chain::check_alone(bundle.certificates()).err()?;
     Some(AuthorityProblem::Foreign {

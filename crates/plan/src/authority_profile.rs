@@ -1,5 +1,5 @@
-//! What a new CA is asked to be: its dates and key from the inventory, and the names
-//! that it may sign for.
+//! The profile of a new CA: its dates and key type from the inventory, and the names that it may
+//! sign for.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +7,10 @@ use super::{Planner, leaves_of, wanted_sans};
 use inventory::Host;
 use pki::{AuthorityProfile, Permitted, Role, Subject, client_name};
 
-/// CAs that are named: what an account puts into its files is its own.
+/// Most CAs that are named: the files of an account can hold any number.
 const KNOWN: usize = 64;
 
 impl Planner<'_> {
-    /// A CA for this inventory.
     #[must_use]
     pub fn authority_profile(&self, ca: &Host, subject: Subject) -> AuthorityProfile {
         let settings = &ca.settings;
@@ -30,7 +29,7 @@ impl Planner<'_> {
         leaves
             .flat_map(|(host, role)| {
                 let mut names = wanted_sans(host, role, self.facts.get(&host.name));
-                // A URI is of a kind that is not limited.
+                // Name constraints do not cover URIs of this kind.
                 if role == Role::Client
                     && let Ok(name) = client_name(&host.holder())
                 {
@@ -42,7 +41,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Says that the CA signs for every name, although the inventory asks for limits.
+    /// Notes that the CA signs for every name, although the inventory asks for limits.
     pub(crate) fn note_unlimited(&mut self, ca: &Host) {
         let unlimited = |certificate: &pki::Certificate| !certificate.limits_names();
         if ca.settings.ca_name_constraints.is_some()

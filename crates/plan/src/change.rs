@@ -1,8 +1,7 @@
 //! Changes: what a plan is made of.
 //!
-//! Modules make them while they plan, the report shows them, apply executes
-//! them. A change carries no secret: keys that are yet to be issued are named,
-//! not held.
+//! Modules create them while planning, the report shows them, apply executes them. A change carries
+//! no secret: it names keys that are yet to be issued but does not hold them.
 
 use std::collections::BTreeSet;
 
@@ -14,11 +13,11 @@ use node::transaction::{RunningChanges, UnitReload};
 use node::validation::Validation;
 use pki::{AuthorityProfile, LeafRequest, Role, San};
 
-/// One thing that will be done on one host, and why.
+/// One thing to do on one host, and why.
 #[derive(Debug, Clone)]
 pub struct Change {
     pub host: String,
-    /// The task's name, as the playbook gives it.
+    /// The task's name from the playbook.
     pub task: String,
     /// What is changed: a path, "certificate for node3", "docker.service".
     pub subject: String,
@@ -30,7 +29,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Whether the host itself is changed, as opposed to the CA for it.
+    /// Whether it changes the host itself, as opposed to the CA for it.
     #[must_use]
     pub fn is_on_node(&self) -> bool {
         match self.action {
@@ -52,19 +51,18 @@ impl Change {
     }
 }
 
-/// The texts that a diff is drawn from.
+/// The old and new text of a diff.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextDiff {
     pub before: String,
     pub after: String,
 }
 
-/// What apply has to do.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// The CA's own key and certificate, on the CA node.
     Authority(AuthorityProfile),
-    /// The CA that shall follow: its key and certificate, on the CA node.
+    /// The CA that will follow: its key and certificate, on the CA node.
     NextAuthority(AuthorityProfile),
     /// The next CA becomes the present one, which retires.
     Promote,
@@ -75,38 +73,36 @@ pub enum Action {
     },
     /// A new leaf key and certificate, on the CA node.
     Issue(LeafRequest),
-    /// A pair that was issued before and lies on the CA node undelivered.
+    /// A pair that was issued earlier and is on the CA node, undelivered.
     Fetch {
         holder: String,
         role: Role,
-        /// The names that are in it.
         sans: BTreeSet<San>,
     },
     /// A file on the node.
     File(FileChange),
-    /// What interrupted runs have left in a directory, old keys perhaps.
+    /// What interrupted runs left in a directory, possibly old keys.
     Sweep { directory: String, account: String },
-    /// What the node keeps of earlier changes, once this one holds.
+    /// What the node keeps of earlier changes, once this change is confirmed.
     Forget(Forget),
     /// The daemon's unit.
     Restart(Restart),
-    /// The daemon reads daemon.json anew and goes on running.
+    /// The daemon reloads daemon.json and keeps running.
     Reload(UnitReload),
-    /// A program of the operator's.
+    /// A program of the operator.
     Command { argv: Vec<String>, seconds: u64 },
-    /// A unit of the operator's.
+    /// A unit of the operator.
     Service {
         unit: String,
         verb: ServiceVerb,
         seconds: u64,
     },
-    /// A pause until something is as it should be.
+    /// A pause until a condition holds.
     Wait { awaited: Awaited, seconds: u64 },
 }
 
 impl Action {
-    /// A step of the operator's own: it reaches the node alone and cannot be
-    /// undone.
+    /// A step that the operator defined: it affects only the node and cannot be undone.
     #[must_use]
     pub fn is_own_step(&self) -> bool {
         matches!(
@@ -115,7 +111,7 @@ impl Action {
         )
     }
 
-    /// It is settled on its node before anything that comes after it begins.
+    /// It is confirmed on its node before any later change begins.
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.is_own_step() || matches!(self, Self::Reload(_))
@@ -125,13 +121,13 @@ impl Action {
 /// What a node keeps of earlier changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Forget {
-    /// The generation in this directory: the node has gone back to it.
+    /// The generation in this directory, once the node has gone back to it.
     Generation(KeptGeneration),
     /// All of it.
     Everything,
 }
 
-/// What `systemctl` is told.
+/// The systemctl command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ServiceVerb {
     Start,
@@ -141,7 +137,6 @@ pub enum ServiceVerb {
 }
 
 impl ServiceVerb {
-    /// The word as systemctl knows it.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -153,7 +148,7 @@ impl ServiceVerb {
     }
 }
 
-/// What is waited for, as the node sees it.
+/// What the node waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Awaited {
     Port { host: String, port: u16, open: bool },
@@ -175,26 +170,26 @@ impl std::fmt::Display for Awaited {
     }
 }
 
-/// A file to write, or to give another mode or owner.
+/// A file to write, or whose mode or owner to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
     pub directory: String,
-    /// Permission bits of the directory where it has to be made; the mode of one
-    /// that is there is not ours to change.
+    /// Permission bits of the directory if it must be created; the mode of an existing one is not
+    /// changed.
     pub directory_mode: u32,
     pub name: String,
     /// Permission bits of the new file.
     pub mode: u32,
-    /// As whom the node writes it, and so who owns it.
+    /// The account that writes it on the node, and so owns it.
     pub account: String,
     /// SHA-256 of the file that the plan was made from; `None` for no file.
     pub before: Option<String>,
-    /// What is wrong with that file besides its bytes; in words these are reasons, too.
+    /// What is wrong with that file apart from its bytes; as text, these are reasons too.
     pub attributes: Vec<AttributeFault>,
     pub content: Content,
 }
 
-/// What is wrong with a file besides its bytes.
+/// What is wrong with a file apart from its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeFault {
     /// Permission bits.
@@ -220,19 +215,19 @@ pub enum Content {
     Text(String),
     /// CA certificates, PEM: see `Authority::is_delivered`.
     Certificates(String),
-    /// The guard's program.
+    /// The guard binary.
     Program(Program),
-    /// The bytes it has, with another mode or owner.
+    /// The same bytes, with another mode or owner.
     Same,
-    /// The bytes of another file of the same node.
+    /// The bytes of another file on the same node.
     Copy {
         from: String,
     },
-    /// The certificate of the CA, which may be created in this very run.
+    /// The certificate of the CA, which this run may create.
     Authority,
-    /// A leaf that is issued or fetched in this run.
+    /// A leaf that this run issues or fetches.
     Leaf {
-        /// Whose: see `Host::holder`.
+        /// Its holder: see `Host::holder`.
         holder: String,
         role: Role,
         part: LeafPart,
@@ -240,13 +235,13 @@ pub enum Content {
     /// What is kept in a generation.
     Kept {
         copy: String,
-        /// The account that keeps it.
+        /// The account that owns the generation.
         keeper: String,
         /// SHA-256 of the copy, lower-case hex.
         sha256: String,
     },
-    /// No file at all. Its directory goes when nothing else is in it, and so
-    /// many levels in all.
+    /// No file. Its directory is removed if it is then empty, and so are its parents, up to this
+    /// many levels.
     Gone {
         prune: u8,
     },
@@ -258,19 +253,19 @@ pub enum LeafPart {
     Key,
 }
 
-/// A restart of the daemon, and what it reads then.
+/// A restart of the daemon, and what it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restart {
     pub unit: String,
     /// Paths of all files that dockerd and systemd read for it.
     pub reads: BTreeSet<String>,
-    /// Running containers that it stops; `None` where that is not known.
+    /// The number of running containers that it stops; `None` if unknown.
     pub stops: Option<usize>,
-    /// The node is a manager of a swarm: two at one time could cost its quorum.
+    /// The node is a swarm manager: restarting two at once could cost the quorum.
     pub swarm_manager: bool,
-    /// What dockerd is asked before anything is renamed.
+    /// How dockerd validates its settings before anything is renamed.
     pub validation: Option<Box<Validation>>,
-    /// What it has to serve afterwards, or the old files come back.
+    /// What it must serve afterwards, or the old files are restored.
     pub serves: Served,
     /// What else of the running daemon it may change.
     pub changes: RunningChanges,
@@ -286,7 +281,7 @@ pub enum Served {
         mode: DaemonMode,
         certificate: Vec<u8>,
         authorities: Vec<u8>,
-        /// Where it is reached, by the settings of the generation.
+        /// Its address, by the settings of the generation.
         address: DaemonAddress,
     },
     /// No TLS: its local socket.

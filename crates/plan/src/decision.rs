@@ -1,13 +1,13 @@
-//! What is done about one leaf.
+//! The decision about one leaf.
 
 use pki::{Certificate, LeafRequest};
 
-/// What is done about one leaf.
+/// The decision about one leaf.
 #[derive(Debug, Clone)]
 pub enum LeafDecision {
     /// The pair on the node is right.
     Keep { certificate: Box<Certificate> },
-    /// A pair that was issued before waits on the CA node.
+    /// A pair that was issued earlier is still on the CA node.
     Fetch {
         reasons: Vec<String>,
         certificate: Box<Certificate>,

@@ -1,4 +1,4 @@
-//! What a restart of a daemon does to the containers that run on it.
+//! How restarting a daemon affects its running containers.
 
 use super::{Planner, Refusal};
 use crate::host::daemon_json::PATH;
@@ -8,17 +8,17 @@ use inventory::Host;
 use node::facts::{EngineFact, NodeFacts};
 use pki::Certificate;
 
-/// Running containers, when their daemon is restarted.
+/// Running containers when their daemon restarts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Containers {
-    /// They are shut down with the daemon. `None` where their number is not known.
+    /// They are shut down with the daemon. `None` if their number is unknown.
     Stop(Option<usize>),
-    /// They outlive it: live-restore.
+    /// They keep running: live-restore.
     GoOn(Option<usize>),
 }
 
 impl Containers {
-    /// What a restart after everything that is planned so far does to them.
+    /// How a restart affects them after everything planned so far.
     pub(crate) fn when_restarted(planner: &Planner<'_>, host: &Host) -> Result<Self, Refusal> {
         let facts = planner.facts(&host.name)?;
         let after = planner.bytes(host, PATH)?;
@@ -26,7 +26,7 @@ impl Containers {
         Ok(Self::with(facts, is_reloaded, after.as_deref()))
     }
 
-    /// What a restart does to them with everything as it is.
+    /// How a restart affects them in the current state.
     #[must_use]
     pub fn now(facts: &NodeFacts) -> Self {
         let text = facts.regular(PATH).and_then(|file| file.content.as_deref());
@@ -39,10 +39,10 @@ impl Containers {
         };
         let flag = engine.live_restore_flag;
         let text = facts.regular(PATH).and_then(|file| file.content.as_deref());
-        // The daemon that ends leaves them alone.
+        // The stopping daemon leaves them running.
         let now =
             flag == Some(true) || is_reloaded || (has_live_restore(text) && has_read(PATH, facts));
-        // One that starts without live-restore shuts down what it finds running.
+        // A daemon that starts without live-restore shuts down the containers it finds.
         let then = flag == Some(true) || has_live_restore(after);
         if now && then && !engine.swarm {
             Self::GoOn(engine.containers())
@@ -51,7 +51,7 @@ impl Containers {
         }
     }
 
-    /// How many of them stop; `None` where that is not known, which is not none.
+    /// How many of them stop; `None` if unknown, which is not zero.
     #[must_use]
     pub fn stopped(self) -> Option<usize> {
         match self {
@@ -60,7 +60,7 @@ impl Containers {
         }
     }
 
-    /// For the plan; nothing where nothing runs.
+    /// For the plan; nothing if no container runs.
     #[must_use]
     pub fn said(self) -> Option<String> {
         let count = |running: usize| match running {
@@ -79,9 +79,9 @@ impl Containers {
     }
 }
 
-/// Whether the node is a manager of its swarm. Swarm writes the role into the
-/// certificate's OU (moby/swarmkit ca/certificates.go); where that cannot be
-/// read the node is taken for a manager, which only makes the run slower.
+/// Whether the node is a manager of its swarm. Swarm writes the role into the certificate's OU
+/// (moby/swarmkit ca/certificates.go); if it cannot be read, the node counts as a manager, which
+/// only makes the run slower.
 #[must_use]
 pub(crate) fn is_swarm_manager(engine: &EngineFact) -> bool {
     if !engine.swarm {
@@ -148,7 +148,7 @@ IoyXqUrwAiBCMlIJLfh0XynCdDH3fsVTxymyN6x84FvjcQPq6qmrrw==
         assert!(is_swarm_manager(&torn));
     }
 
-    /// A worker's certificate: the same names, the other role.
+    /// A worker's certificate: the same names, another role.
     fn rcgen_worker() -> String {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut parameters = rcgen::CertificateParams::default();
@@ -175,7 +175,7 @@ IoyXqUrwAiBCMlIJLfh0XynCdDH3fsVTxymyN6x84FvjcQPq6qmrrw==
             "3 running containers go on: live-restore"
         );
         assert_eq!(Containers::GoOn(Some(3)).stopped(), Some(0));
-        // Not known is not none.
+        // Unknown is not zero.
         assert_eq!(Containers::Stop(None).stopped(), None);
         assert!(Containers::Stop(None).said().is_some());
     }

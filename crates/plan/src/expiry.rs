@@ -1,6 +1,7 @@
-//! Whether the CA has expired: by every clock that is known, not by one.
+//! Whether the CA has expired by all known clocks.
 //!
-//! An expired CA is replaced in another order, which shuts people out where it has not expired.
+//! An expired CA is replaced in another order of steps, which would lock out nodes by whose clock
+//! it has not expired.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use inventory::Inventory;
 use node::facts::NodeFacts;
 use pki::Certificate;
 
-/// Past its end here, on the CA's node, and on all that check a certificate.
+/// Expired here, on the CA's node, and on every host that verifies a certificate.
 pub(super) fn has_expired(
     authority: &Certificate,
     inventory: &Inventory,
@@ -25,7 +26,7 @@ pub(super) fn is_past(authority: &Certificate, now: OffsetDateTime, facts: &Node
     authority.not_after() <= now + Duration::seconds(facts.skew)
 }
 
-/// Nodes by whose clock it has not expired, and how far that is from this one.
+/// Nodes by whose clock it has not expired, and the difference to this machine's clock.
 pub(super) fn alive(
     authority: &Certificate,
     inventory: &Inventory,

@@ -1,4 +1,4 @@
-//! Comparing a wanted file with the one on the node.
+//! Compares a wanted file with the one on the node.
 
 use std::borrow::Cow;
 
@@ -13,25 +13,24 @@ use inventory::Host;
 use node::facts::{File, FileFact, NodeFacts};
 use pki::{Bundle, private_key_hint, sha256_hex};
 
-/// A file as it should be.
+/// The wanted state of a file.
 #[derive(Debug, Clone)]
 pub struct Desired {
     /// As in the inventory: a leading `~/` is the login account's home.
     pub directory: String,
-    /// Permission bits of the directory where it has to be made.
+    /// Permission bits of the directory if it must be created.
     pub directory_mode: u32,
     pub name: String,
-    /// What is replaced there, and nothing else.
+    /// The only kind of file that is replaced there.
     pub place: Place,
     pub mode: FileMode,
     pub content: Content,
-    /// Why the content changes, where the module knows better than
-    /// "the content differs".
+    /// Why the content changes, if the module knows more than "the content differs".
     pub reasons: Vec<String>,
 }
 
 impl Desired {
-    /// A file with the modes that are usual at its place.
+    /// A file with the usual modes for its place.
     pub(crate) fn new(
         place: Place,
         directory: impl Into<String>,
@@ -55,7 +54,7 @@ impl Desired {
         }
     }
 
-    /// An existing file gets these permission bits, too.
+    /// An existing file gets these permission bits too.
     pub(crate) fn exactly(mut self, mode: u32) -> Self {
         self.mode = FileMode::Exact(mode);
         self
@@ -71,7 +70,7 @@ impl Desired {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileMode {
     Exact(u32),
-    /// These when the file is new; an existing one keeps its own.
+    /// For a new file only; an existing one keeps its own.
     IfMissing(u32),
 }
 
@@ -84,7 +83,7 @@ impl FileMode {
 }
 
 impl Planner<'_> {
-    /// What is at a path once everything is done that is planned so far.
+    /// What is at a path after everything planned so far.
     pub fn found(&self, host: &Host, path: &str) -> Result<Option<Cow<'_, FileFact>>, Refusal> {
         let facts = self.facts(&host.name)?;
         let path = facts.expand(path);
@@ -120,7 +119,7 @@ impl Planner<'_> {
         }))))
     }
 
-    /// The bytes of the regular file that is there then.
+    /// The bytes of the regular file there after everything planned so far.
     pub fn bytes(&self, host: &Host, path: &str) -> Result<Option<Vec<u8>>, Refusal> {
         Ok(match self.found(host, path)?.as_deref() {
             Some(FileFact::File(file)) => file.content.clone(),
@@ -130,9 +129,8 @@ impl Planner<'_> {
 
     /// The change that makes `desired` true, if one is needed.
     ///
-    /// # Errors
-    /// When the node holds something else than a regular file there, or the
-    /// directory is not one to write in.
+    /// # Errors If the path holds something other than a regular file, or its directory must not be
+    /// written to.
     pub fn compare(
         &self,
         host: &Host,
@@ -201,7 +199,7 @@ impl Planner<'_> {
         if reasons.is_empty() {
             return Ok(None);
         }
-        // Bytes that are right already are not sent again.
+        // Bytes that are already right are not sent again.
         let same = match (&desired.content, &before) {
             (Content::Text(text), Some(hash)) => sha256_hex(text.as_bytes()) == *hash,
             (Content::Certificates(text), Some(_)) => match found.as_deref() {
@@ -233,8 +231,8 @@ impl Planner<'_> {
 }
 
 impl Planner<'_> {
-    /// Whether what is at a path may be replaced: it is what it must be, it is a
-    /// key that this CA has issued, or it is of the kind that belongs there.
+    /// Whether the file at a path may be replaced: it is already as wanted, it is a key that this
+    /// CA issued, or it is of the kind that belongs there.
     fn check_kind(
         &self,
         facts: &NodeFacts,
@@ -252,7 +250,7 @@ impl Planner<'_> {
         let kind = match &file.content {
             _ if file.private_key => Some(Kind::CertificatesAndKey),
             Some(bytes) => Some(Kind::of(bytes)),
-            // Keys are never read: their node tells whether they are some.
+            // Keys are never read: the node reports whether a file is one.
             None => facts.claims.keys.contains(path).then_some(Kind::Key),
         };
         let is_issued = || self.authority.ledger.by_key_sha256(&file.sha256).is_some();
@@ -266,7 +264,7 @@ impl Planner<'_> {
     }
 }
 
-/// The file at a path, where one is; none where nothing is.
+/// The file at a path, if there is one.
 fn comparable<'a>(
     found: Option<&'a FileFact>,
     path: &str,
@@ -286,7 +284,7 @@ fn comparable<'a>(
     })
 }
 
-/// Why a path is left unchanged: what is there, and never its content.
+/// Why a path is left unchanged: names what is there, never its content.
 fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
     if (place, kind) == (Place::Certificates, Some(Kind::CertificatesAndKey)) {
         return Refusal::new(format!("{path} holds a private key")).hint(private_key_hint(path));
@@ -298,8 +296,8 @@ fn not_of_kind(path: &str, kind: Option<Kind>, place: Place) -> Refusal {
     ))
 }
 
-/// Keys lie in no directory that others may write to: they could exchange the
-/// files. Its mode is the node's own, so it is not changed but refused.
+/// Requires that no other account can write to the directory of a key: it could exchange the files.
+/// The node owner chose the mode, so dtls-deploy refuses it instead of changing it.
 fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
     if let Some(path) = facts.blocked.get(&facts.expand(directory)) {
         let text = format!("{directory} cannot be created, because {path} is not a directory");
@@ -317,9 +315,9 @@ fn check_directory(facts: &NodeFacts, directory: &str, place: Place) -> Result<(
     }
 }
 
-/// Nothing is delivered below a directory in which every account can write, although none may
-/// remove what is another's there: once it is emptied, by a reboot perhaps, any account can make
-/// the rest of the way again.
+/// Delivers nothing below a directory that every account can write to, even with the sticky bit:
+/// once the directory is emptied, for example by a reboot, any account can create the rest of the
+/// path.
 fn check_way(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Refusal> {
     let way = facts.directories.get(&facts.expand(directory));
     let everybodys = way
@@ -336,7 +334,7 @@ fn check_way(facts: &NodeFacts, directory: &str, place: Place) -> Result<(), Ref
     }
 }
 
-/// What a diff shows of both texts; nothing where only what is masked differs.
+/// The diff of both texts; nothing if they differ only in masked parts.
 fn drawn(place: Place, before: &str, after: &str) -> Option<TextDiff> {
     let diff = TextDiff {
         before: shown(place, before),
@@ -345,8 +343,7 @@ fn drawn(place: Place, before: &str, after: &str) -> Option<TextDiff> {
     (diff.before != diff.after).then_some(diff)
 }
 
-/// Whether the bytes are to be others, with the reason and a diff of what may be
-/// shown of them.
+/// Whether the bytes change, with the reason and a diff of what may be shown.
 fn difference(
     planner: &Planner<'_>,
     desired: &Desired,
@@ -387,9 +384,9 @@ fn difference(
     }
 }
 
-/// Whether a link to the file is an operator's, who keeps it elsewhere. What it leads to is
-/// never written, and a file in its place would cut the two apart: going back would not
-/// bring the link back.
+/// Whether the file is a link that an operator made to another place. Its target is never written,
+/// and replacing the link with a file would separate the two: a rollback would not restore the
+/// link.
 fn is_operators(desired: &Desired) -> bool {
     let is_settings = matches!(
         desired.place,

@@ -1,8 +1,8 @@
-//! Clients follow their daemons: what of a client's change waits for which daemon.
+//! Clients follow their daemons: which of a client's changes wait for which daemon.
 //!
-//! What only adds (a CA beside those that are there, a pair where none was) is done in its place.
-//! What replaces or removes something that a daemon in service may need is bound to that daemon's
-//! own change (`Batch::follows`), and left out where no such change is going to be made. Pure.
+//! Changes that only add (another CA in the bundle, a first pair) run in place. Changes that
+//! replace or remove something a daemon in service may need are bound to that daemon's own change
+//! (`Batch::follows`), and are dropped if the daemon will not change. Pure.
 
 mod targets;
 mod verdict;
@@ -25,7 +25,7 @@ use inventory::{Files, Host};
 use node::facts::{FileFact, NodeFacts};
 use pki::{Certificate, Role};
 
-/// Splits the changes of every client; returns what is left out.
+/// Splits the changes of every client; returns what is dropped.
 pub fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan) -> Vec<Kept> {
     let has_files = |host: &&Host| {
         host.client_holders().next().is_some()
@@ -80,7 +80,7 @@ fn is_file_of(change: &Change, host: &str) -> bool {
     change.host == host && matches!(change.action, Action::File(_))
 }
 
-/// A pair that is delivered nowhere is not issued either.
+/// A pair that is not delivered is not issued either.
 fn issue_nothing_for(dropped: &[Change], plan: &mut Plan) {
     let holder_of = |change: &Change| match &change.action {
         Action::File(file) => match &file.content {
@@ -116,13 +116,13 @@ struct Scene<'a> {
     client: &'a Host,
     facts: &'a NodeFacts,
     targets: BTreeMap<String, Target<'a>>,
-    /// Every file that is to be changed on the client.
+    /// Every file that changes on the client.
     changes: Vec<&'a Change>,
     daemons: &'a [(&'a Host, Daemon)],
 }
 
 impl Scene<'_> {
-    /// The batches of one play, and the changes that are left out.
+    /// The batches of one play, and the changes that are dropped.
     fn split(&self, batches: Vec<Batch>) -> (Vec<Batch>, Left) {
         let mut done = Vec::new();
         let mut left = Left::new();
@@ -142,7 +142,7 @@ impl Scene<'_> {
         (done, left)
     }
 
-    /// A transaction holds as a whole or not at all.
+    /// A transaction is kept or dropped as a whole.
     fn whole(&self, mut batch: Batch, done: &mut Vec<Batch>, left: &mut Left) {
         let mut all = Verdict::default();
         for change in &batch.changes {
@@ -180,7 +180,7 @@ impl Scene<'_> {
                 left.push((change, verdict));
             }
         }
-        // What the node keeps of earlier changes goes after everything else did.
+        // The node's record of earlier changes is removed last.
         if !kept.because.is_empty() {
             left.extend(last.into_iter().map(|change| (change, kept.clone())));
         } else if !last.is_empty() {
@@ -216,7 +216,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Over all daemons of a scope.
+    /// Combines the decisions about all daemons of a scope.
     fn each(&self, scope: &Scope, decide: impl Fn(&Host, &Daemon) -> Verdict) -> Verdict {
         let mut all = Verdict::default();
         for (host, daemon) in self.daemons {
@@ -227,8 +227,8 @@ impl Scene<'_> {
         all
     }
 
-    /// The leaf with its issuer, where that is one of this CA's: no signature is checked
-    /// again for each daemon then.
+    /// The leaf with its issuer if this CA issued it, so that its signature is not verified again
+    /// for each daemon.
     fn known(&self, leaf: Leaf) -> Leaf {
         let Leaf::This(certificate) = &leaf else {
             return leaf;
@@ -241,7 +241,7 @@ impl Scene<'_> {
         }
     }
 
-    /// Whether the key beside a certificate is missing, or known to be another one's.
+    /// Whether the key of a certificate is missing, or known to belong to another one.
     fn lacks_its_key(&self, certificate: &str, leaf: &Certificate) -> bool {
         let Some((directory, _)) = certificate.rsplit_once('/') else {
             return false;
@@ -261,7 +261,7 @@ impl Scene<'_> {
         let Some(old) = bytes.and_then(|bytes| Certificate::from_pem(bytes).ok()) else {
             return Verdict::default();
         };
-        // No one lets it in.
+        // No daemon accepts it.
         if old.not_after() <= self.planner.now || self.lacks_its_key(certificate, &old) {
             return Verdict::default();
         }
@@ -275,7 +275,8 @@ impl Scene<'_> {
         }
         let removes_all = bundle_after(self.facts, &self.changes, ca).is_none();
         self.each(scope, |host, daemon| {
-            // Declared on both sides: a client that shows nothing to a daemon that asks.
+            // Declared on both sides: a client without a certificate, and a daemon that requires
+            // one.
             if let Daemon::Known(known) = daemon
                 && known.declared == DaemonMode::TlsVerify
                 && new.is_none()
@@ -310,7 +311,7 @@ impl Scene<'_> {
             }
         }
         let checks = holder.settings.client_mode.checks_daemon();
-        // The docker CLI wants a CA file in every mode, and looks into it in some.
+        // The docker CLI needs a CA file in every mode, and reads it in some.
         if !checks && new.is_some() {
             return Verdict::default();
         }
@@ -350,14 +351,14 @@ impl Scene<'_> {
         let leads = leads(content);
         self.each(scope, |host, daemon| {
             let mut verdict = Self::leads_to(host, daemon, is_free, leads);
-            // No one uses one that is new.
+            // A new one is not in use.
             verdict.after.retain(|_| old.is_some());
             verdict
         })
     }
 
-    /// A context that is not made gets no certificates and no key either: without its meta.json
-    /// nothing would find them again.
+    /// A context that is not created gets no certificates and no key either: without its meta.json
+    /// they would never be found again.
     fn first_context(&self, scope: &Scope, content: &Content) -> Verdict {
         let Scope::One(Context { metadata, .. }) = scope else {
             return Verdict::default();
@@ -375,8 +376,8 @@ impl Scene<'_> {
         })
     }
 
-    /// An address of this daemon is written; where it is the first one, or removed, no one
-    /// has to be asked who is not part of the run.
+    /// An address of this daemon is written. If it is the first one, or is removed, hosts outside
+    /// the run do not matter.
     fn leads_to(host: &Host, daemon: &Daemon, is_free: bool, leads: bool) -> Verdict {
         match daemon {
             Daemon::Unreachable => Verdict::keep(host, Why::Unreachable),
@@ -415,8 +416,7 @@ impl Scene<'_> {
         verdict
     }
 
-    /// The daemon at an address: the one that is called so, or else the one on that host, or
-    /// the client's default.
+    /// The daemon at an address: by its name, or else by its host, or the client's default.
     fn called(&self, url: &str) -> Option<&(&Host, Daemon)> {
         let mut all = self.daemons.iter();
         let exact = all.find(|(daemon, _)| daemon_address(daemon).url() == url);
@@ -433,7 +433,7 @@ impl Scene<'_> {
         exact.or_else(on_host).or_else(default)
     }
 
-    /// The pair that a changed profile leads to is one that its daemon accepts.
+    /// The daemon accepts the pair that a changed profile names.
     fn lets_in(&self, host: &Host, daemon: &Daemon) -> Verdict {
         let (directory, files) = leaf_location(self.client, Role::Client);
         let path = self.facts.expand(&format!("{directory}/{}", files.cert));
@@ -448,7 +448,7 @@ impl Scene<'_> {
         Verdict::default()
     }
 
-    /// What is left out, in one line for each daemon and reason.
+    /// What is dropped, one line for each daemon and reason.
     fn said(&self, left: &Left) -> Vec<Kept> {
         let mut said: BTreeMap<(String, Why), Vec<String>> = BTreeMap::new();
         for (change, verdict) in left {
@@ -469,7 +469,7 @@ impl Scene<'_> {
     }
 }
 
-/// Whether this content leads to where the inventory says that a daemon listens.
+/// Whether this content names an address that the inventory gives a daemon.
 fn leads(content: &Content) -> bool {
     matches!(content, Content::Text(_))
 }

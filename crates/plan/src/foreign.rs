@@ -1,4 +1,4 @@
-//! Whether what is there is of this CA: told by certificates and keys, not by names or
+//! Whether existing files belong to this CA: decided by certificates and keys, not by names or
 //! descriptions.
 
 use super::launch::serves_tls;
@@ -12,7 +12,7 @@ use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 
 impl Authority {
-    /// Whether it is this CA, the one that follows it, or one that it has followed.
+    /// Whether it is this CA, its successor or one of its predecessors.
     #[must_use]
     pub(crate) fn recognises(&self, authority: &Certificate) -> bool {
         let present = self.certificate.iter().filter(|_| !self.planned);
@@ -33,21 +33,21 @@ impl Authority {
     }
 }
 
-/// The bytes of a file on a node; none where there is no file.
+/// The bytes of a file on a node; none if there is no file.
 fn bytes<'a>(facts: &'a NodeFacts, path: &str) -> &'a [u8] {
     let file = facts.regular(path);
     file.and_then(|file| file.content.as_deref())
         .unwrap_or_default()
 }
 
-/// The CAs of a bundle on a node; none where there is no bundle.
+/// The CAs of a bundle on a node; none if there is no bundle.
 fn bundle(facts: &NodeFacts, path: &str) -> Vec<Certificate> {
     Certificate::bundle_from_pem(bytes(facts, path)).unwrap_or_default()
 }
 
 impl Planner<'_> {
-    /// Whether files that belong together are of this CA, as far as one of them tells; `None`
-    /// where there is none that could.
+    /// Whether files that belong together are of this CA, if one of them shows it; `None` if none
+    /// does.
     #[must_use]
     pub(crate) fn is_own_set(
         &self,
@@ -68,14 +68,14 @@ impl Planner<'_> {
         if bundle.is_empty() {
             return leaf.map(|_| false);
         }
-        // Of a newer CA another check decides: this one may be an old backup.
+        // Another check decides about a newer CA: this one may be an old backup.
         Some(
             bundle.iter().any(|known| authority.recognises(known))
                 || is_older(authority, bytes(facts, ca)),
         )
     }
 
-    /// Refuses to replace what another CA has delivered to a client.
+    /// Refuses to replace files that another CA delivered to a client.
     pub(crate) fn check_client_directory(&self, holder: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&holder.name)?;
         if self.may_take_over(holder) {
@@ -100,8 +100,8 @@ impl Planner<'_> {
         )))
     }
 
-    /// Refuses a daemon that serves clients of another CA: one that no one has set up with this
-    /// program, or one that was moved to other files since. `deployed` are the keys of the CAs that
+    /// Refuses a daemon that serves clients of another CA: either it was never set up with this
+    /// program, or it has been moved to other files since. `deployed` are the keys of the CAs that
     /// this inventory last deployed there.
     pub(super) fn check_served_authority(
         &self,
@@ -122,7 +122,7 @@ impl Planner<'_> {
             self.authority.recognises(known)
                 || deployed.is_some_and(|keys| keys.contains(&key.as_str()))
         };
-        // Of a newer CA where our files lie another check decides.
+        // Another check decides about a newer CA in this program's own files.
         let is_ours = path == tls_paths(host, |path| facts.expand(path)).ca;
         if found.iter().any(is_known)
             || (is_ours && (deployed.is_some() || is_older(&self.authority, bytes(facts, &path))))
@@ -146,7 +146,7 @@ impl Planner<'_> {
         .hint(hint))
     }
 
-    /// Whether someone has asked for what another CA has to be replaced.
+    /// Whether the command line allows replacing another CA.
     fn may_take_over(&self, host: &Host) -> bool {
         host.settings.take_over || self.allowed.new_authority || self.authority.problem.is_some()
     }

@@ -1,6 +1,6 @@
-//! Which leaves there are, and under which names the CA node keeps them.
+//! Which leaves exist, and under which names the CA node keeps them.
 //!
-//! Called when facts are asked for and when a leaf is planned.
+//! Called when facts are requested and when a leaf is planned.
 
 use std::collections::BTreeMap;
 
@@ -26,13 +26,12 @@ fn is_of_authority(name: &str) -> bool {
     OF_AUTHORITY.contains(&name)
 }
 
-/// The names under which the CA node keeps an issued pair, relative to the CA
-/// directory: key, certificate. For an identity, `inventory_hostname` is NAME@HOST, so
-/// that every template tells it from its host.
+/// The names of an issued pair on the CA node, relative to the CA directory: key, certificate. For
+/// an identity, `inventory_hostname` is NAME@HOST, so that every template distinguishes it from its
+/// host.
 ///
-/// # Errors
-/// When the template cannot be rendered, or gives what is no name inside that
-/// directory; `host` names the subject of the leaf.
+/// # Errors If the template cannot be rendered, or does not give a name inside that directory;
+/// `host` names the subject of the leaf.
 pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, String), Refusal> {
     let environment = environment();
     let holder = host.holder();
@@ -55,7 +54,7 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
                 Refusal::new(format!("dtls_issued_name cannot be rendered: {error}"))
                     .hint("it may use inventory_hostname, role, kind, the host's own variables that are words or numbers, and the filters lower, upper, trim and default")
             })?;
-        // One of the CA's own files is the collision that check_issued_names names.
+        // check_issued_names reports a collision with one of the CA's own files.
         match check_name(&name) {
             Err(error) if !is_of_authority(&name) => Err(Refusal::new(format!(
                 "dtls_issued_name: for {role} of {holder}, {error}"
@@ -67,13 +66,13 @@ pub fn issued_names(template: &str, host: &Host, role: Role) -> Result<(String, 
     Ok((render("key")?, render("cert")?))
 }
 
-/// The longest variable of a host that is a part of a name, in bytes.
+/// Maximum bytes of a host variable that is part of a name.
 const WORD: usize = 255;
-/// Steps of a template that makes a file's name.
+/// Maximum steps of a template for a file name.
 const FUEL: u64 = 1_000;
 
-/// What a template may do. The inventory may be anyone's: what it makes is bounded by the steps
-/// times the longest word, so that nothing multiplies and nothing repeats.
+/// Limits a template. The inventory is untrusted input: the output is bounded by the steps times
+/// the longest variable, so nothing multiplies and nothing repeats.
 fn environment() -> minijinja::Environment<'static> {
     use minijinja::filters;
     let mut environment = minijinja::Environment::empty();
@@ -95,8 +94,8 @@ fn is_word(value: &Value) -> bool {
     }
 }
 
-/// Every leaf that the inventory wants: a host may have two, and one more for each
-/// of its identities.
+/// Every leaf that the inventory requests: a host may have two, and one more for each of its
+/// identities.
 #[must_use]
 pub fn leaves_of(inventory: &Inventory) -> Vec<(&Host, Role)> {
     let daemons = inventory.daemons().map(|host| (host, Role::Daemon));

@@ -1,16 +1,16 @@
-//! What a run leaves on a client as it is, and because of which daemon.
+//! What a run leaves unchanged on a client, and because of which daemon.
 //!
-//! Made by [`super::follow`] while the plan is made and by apply for daemons whose change
-//! did not hold; shown as a note of the client.
+//! Created by [`super::follow`] during planning, and by apply for daemons whose change was not
+//! confirmed; shown as a note of the client.
 
 use super::Note;
 
-/// Files of a client that stay as they are.
+/// Files of a client that stay unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kept {
     /// The client's host.
     pub client: String,
-    /// What stays: contexts, and paths of other files.
+    /// Contexts, and paths of other files.
     pub what: Vec<String>,
     pub daemon: String,
     pub why: Why,
@@ -19,28 +19,28 @@ pub struct Kept {
 /// Why a daemon is not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// It cannot be brought to its state.
+    /// It cannot reach its wanted state.
     Refused,
     /// It did not answer.
     Unreachable,
-    /// `--limit` or the playbook leaves it out.
+    /// Excluded by `--limit` or the playbook.
     NotInRun,
-    /// It is in service, and would reject what the client is to show it.
+    /// It is in service, and would reject the client's new certificate.
     Rejects,
-    /// It is in service with a certificate that the client would not trust any more.
+    /// It is in service with a certificate that the client would no longer trust.
     Untrusted,
-    /// It listens elsewhere, and this run does not change that.
+    /// It listens at another address, and this run does not change that.
     Elsewhere,
     /// Its change failed or was undone.
     Failed,
     /// Its change was not begun.
     Skipped,
-    /// What is to be removed is still there.
+    /// What was to be removed is still there.
     NotRemoved,
 }
 
 impl Kept {
-    /// What is named twice is reported once.
+    /// Reports each once.
     #[must_use]
     pub fn new(client: &str, mut what: Vec<String>, daemon: String, why: Why) -> Self {
         let mut said = std::collections::BTreeSet::new();

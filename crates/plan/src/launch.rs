@@ -1,4 +1,4 @@
-//! How dockerd will be started once a plan is carried out.
+//! How dockerd starts once a plan is carried out.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -21,10 +21,9 @@ use node::facts::NodeFacts;
 use node::transaction::RunningChanges;
 use node::validation::{Launch, Starts, TlsFile, Validation};
 
-/// What dockerd will be asked. None if its command line is not known.
+/// How dockerd validates its settings. None if its command line is unknown.
 ///
-/// # Errors
-/// When dockerd would not start with both the flags and daemon.json.
+/// # Errors If dockerd would not start because the flags and daemon.json conflict.
 pub fn validation(
     host: &Host,
     facts: &NodeFacts,
@@ -36,7 +35,7 @@ pub fn validation(
     } else if let Ok(settings) = serde_json::from_str(text) {
         settings
     } else {
-        // Said by the task that writes it.
+        // The task that writes it reports this.
         return Ok(None);
     };
     let Some(mut command_line) = command_line_of(host, facts, planned) else {
@@ -54,7 +53,7 @@ pub fn validation(
         ))
         .hint("take one of the two out: dockerd refuses what is given both as a flag and in its file, even with the same value"));
     }
-    // Its own file would be read instead of the copy.
+    // dockerd would read its own file instead of the copy.
     let elsewhere = |word: &String| word == "--config-file" || word.starts_with("--config-file=");
     if command_line.iter().any(elsewhere) {
         return Ok(None);
@@ -107,8 +106,8 @@ fn without_tls(settings: &Map<String, Value>) -> Map<String, Value> {
     settings
 }
 
-/// The settings and flags of the running daemon without TLS and the places that it uses; none
-/// where it has not read what is there now, or does not run.
+/// The settings and flags of the running daemon, without TLS and its paths; none if it does not run
+/// or has not read the current files.
 fn works(host: &Host, facts: &NodeFacts) -> Option<Launch> {
     let settings = facts.text(daemon_json::PATH).unwrap_or_default();
     let settings = if settings.trim().is_empty() {
@@ -132,9 +131,9 @@ fn works(host: &Host, facts: &NodeFacts) -> Option<Launch> {
     Some(starts(others(&line), without_tls(&settings)).dry)
 }
 
-/// Whether daemon.json holds only what dtls-deploy writes, and the command line nothing but
-/// listeners, TLS and containerd's socket. Asking dockerd costs two of its starts, and it has
-/// nothing to find then: key and certificate were compared, and the address was checked.
+/// Whether daemon.json holds only dtls-deploy's settings, and the command line only listeners, TLS
+/// and containerd's socket. Validation costs two starts of dockerd and could find nothing here: key
+/// and certificate were compared, and the address was checked.
 fn has_no_setting_of_others(command_line: &[String], settings: &Map<String, Value>) -> bool {
     let is_own = |(key, value): (&String, &Value)| match key.as_str() {
         "tls" | "tlsverify" => value.is_boolean(),
@@ -146,8 +145,8 @@ fn has_no_setting_of_others(command_line: &[String], settings: &Map<String, Valu
     settings.iter().all(is_own) && flags.all(|word| word.starts_with("--containerd="))
 }
 
-/// The file in which a flag says where dockerd listens once these changes are made; `hosts` in
-/// daemon.json keeps it from starting then. None also where the command line cannot be told.
+/// The file with a flag that sets dockerd's listeners once these changes are made; `hosts` in
+/// daemon.json then prevents its start. None also if the command line is unknown.
 #[must_use]
 pub(crate) fn listens_by_flag(
     host: &Host,
@@ -161,8 +160,8 @@ pub(crate) fn listens_by_flag(
     Some(place(&found.first()?.flag, &files, facts))
 }
 
-/// What the restart may change of the running daemon, and what else it brings with it: what
-/// someone has changed since the daemon was started.
+/// What the restart may change in the running daemon, including edits that others made since it
+/// started.
 #[must_use]
 pub fn changes(
     host: &Host,
@@ -187,7 +186,7 @@ pub fn changes(
     let running = facts.engine.iter().flat_map(|engine| &engine.command_line);
     let running: Vec<String> = running.cloned().collect();
     let (old, new) = (others(&running), others(&line));
-    // What an init script passes besides DOCKER_OPTS only the running daemon shows.
+    // Only the running daemon shows what an init script passes besides DOCKER_OPTS.
     if !facts.systemd || running.is_empty() || old == new {
         return (changes, None);
     }
@@ -215,8 +214,7 @@ pub fn changes(
     (changes, Some(text))
 }
 
-/// Program and arguments as systemd will pass them; none where that cannot be
-/// told.
+/// Program and arguments as systemd will pass them; none if unknown.
 #[must_use]
 pub(crate) fn command_line_of(
     host: &Host,
@@ -225,7 +223,7 @@ pub(crate) fn command_line_of(
 ) -> Option<Vec<String>> {
     let files = unit_files(host, facts, planned);
     let unit = facts.unit.clone().unwrap_or_default();
-    // Without ours a file that cannot be read may set it.
+    // Without dtls-deploy's drop-in, an unreadable file may set it.
     let own = unit::path(host);
     let own = files.iter().find(|file| file.path == own);
     if !own.is_some_and(|file| sets_exec_start(&file.text))
@@ -238,7 +236,7 @@ pub(crate) fn command_line_of(
     command_line(&files, &environment)
 }
 
-/// A file as it will be.
+/// A file after the planned changes.
 #[must_use]
 pub(crate) fn text_of<'a>(
     path: &str,
@@ -260,8 +258,8 @@ pub(crate) fn text_of<'a>(
     }
 }
 
-/// The unit's files as they will be, in systemd's order: our drop-in, and what else is changed in
-/// its directory, by going back to a time when ours had another name.
+/// The unit's files after the planned changes, in systemd's order: dtls-deploy's drop-in, and other
+/// changes in its directory, for example a rollback to an earlier name of the drop-in.
 #[must_use]
 pub fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<UnitFile> {
     let mut files = unit::unit_files(facts);
@@ -279,26 +277,26 @@ pub fn unit_files(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<Uni
     files
 }
 
-/// Puts a drop-in in its place among the others, or takes it away.
+/// Inserts a drop-in at its place among the others, or removes it.
 fn place_in(files: &mut Vec<UnitFile>, own: String, text: Option<&str>) {
     let Some(text) = text else {
         files.retain(|file| file.path != own);
         return;
     };
     let name = |path: &str| path.rsplit('/').next().map(str::to_owned);
-    // It hides those of the same name in other directories.
+    // It hides drop-ins of the same name in other directories.
     files.retain(|file| name(&file.path) != name(&own));
     let later = |file: &UnitFile| file.path.contains(".d/") && name(&file.path) > name(&own);
     let at = files.iter().position(later).unwrap_or(files.len());
-    // It has the last word over what systemd has loaded.
+    // It overrides what systemd has loaded.
     let loaded = files.iter().position(|file| file.path == LOADED);
     let at = at.max(loaded.map_or(0, |loaded| loaded + 1));
     let text = text.to_owned();
     files.insert(at, UnitFile { path: own, text });
 }
 
-/// What dockerd will read and where it will be reached, by the node's own files as they will be:
-/// going back, they say something else than the inventory.
+/// What dockerd will read and where clients will reach it, according to the node's own files after
+/// the change: after a rollback these differ from the inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launched {
     pub mode: Option<DaemonMode>,
@@ -312,7 +310,7 @@ pub fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched 
     let files = unit_files(host, facts, planned);
     let directory = unit::directory(&host.settings.unit);
     let own = format!("{directory}/{}", host.settings.dropin);
-    // Where the command line as a whole cannot be told: one with specifiers such as `%H`.
+    // If the whole command line is unknown, for instance because of specifiers such as `%H`.
     let own_flags = || {
         let text = files.iter().find(|file| file.path == own);
         let words = text
@@ -343,8 +341,8 @@ pub fn launched(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Launched 
     }
 }
 
-/// Where clients reach a daemon that listens on these addresses: as the inventory says, where
-/// that is one of them.
+/// Where clients reach a daemon that listens on these addresses: the inventory's address, if it is
+/// one of them.
 fn reached(host: &Host, addresses: &[String]) -> DaemonAddress {
     let wanted = daemon_address(host);
     let mut found = addresses
@@ -357,7 +355,7 @@ fn reached(host: &Host, addresses: &[String]) -> DaemonAddress {
     }
 }
 
-/// The file that a flag stands in, an operator's rather than our own.
+/// The file that sets a flag; an operator's takes precedence over dtls-deploy's.
 fn place(flag: &str, files: &[UnitFile], facts: &NodeFacts) -> String {
     let unit = facts.unit.clone().unwrap_or_default();
     let environment = unit
@@ -377,7 +375,7 @@ fn place(flag: &str, files: &[UnitFile], facts: &NodeFacts) -> String {
     found.map_or_else(|| "the unit".to_owned(), str::to_owned)
 }
 
-/// Where dockerd listens once these changes are made on its host, local sockets left out.
+/// Where dockerd listens once these changes are made on its host, without local sockets.
 #[must_use]
 pub(crate) fn listened(host: &Host, facts: &NodeFacts, planned: &[Change]) -> Vec<String> {
     let files = unit_files(host, facts, planned);
@@ -396,13 +394,13 @@ pub fn listens_as_declared(host: &Host, facts: &NodeFacts, planned: &[Change]) -
     declared.is_none_or(|declared| found.contains(&declared.text))
 }
 
-/// Whether the daemon as it is now would speak TLS.
+/// Whether the daemon in its current state would speak TLS.
 #[must_use]
 pub(crate) fn serves_tls(host: &Host, facts: &NodeFacts) -> bool {
     mode_now(host, facts).is_some()
 }
 
-/// Which clients the daemon as it is now accepts; `None` where it does not speak TLS.
+/// Which clients the daemon in its current state accepts; `None` if it does not speak TLS.
 #[must_use]
 pub fn mode_now(host: &Host, facts: &NodeFacts) -> Option<tls::DaemonMode> {
     let settings = facts.text(daemon_json::PATH).and_then(mode_of);

@@ -1,9 +1,8 @@
-//! Leaves: is the pair on a node the right one, is one waiting on the CA node,
-//! or has a new one to be issued?
+//! Leaves: whether the pair on a node is right, another one is already on the CA node, or a new one
+//! must be issued.
 //!
-//! No private key is read for it. The node reports the hash of its key file,
-//! the ledger on the CA node knows to which certificate that file belongs, and
-//! everything else is read from the certificate itself.
+//! No private key is read for this. The node reports the hash of its key file, the ledger maps that
+//! hash to a certificate, and the certificate itself shows the rest.
 
 mod pair;
 mod wanted;
@@ -23,8 +22,8 @@ use node::facts::FileFact;
 use pki::{AuthorityError, Certificate, Chain, Exclusion, LeafRequest, Role, San, Signer};
 use std::collections::BTreeSet;
 
-/// Why a certificate is renewed although it is not due: a run with --force was to do so, and could
-/// not.
+/// Why a certificate is renewed although it is not due: an earlier run with --force could not renew
+/// it.
 #[must_use]
 pub fn asked_renewal(
     authority: &Authority,
@@ -34,7 +33,7 @@ pub fn asked_renewal(
 ) -> Option<String> {
     let at = authority.ledger.renewal_asked(holder, role)?;
     let own = authority.ledger.by_serial(present.serial());
-    // One that was issued since has arrived without word of it.
+    // A pair issued since then has arrived without a report.
     own.is_none_or(|own| own.issued_at <= at).then(|| {
         format!(
             "asked for with --force on {}, and not renewed then",
@@ -44,9 +43,9 @@ pub fn asked_renewal(
 }
 
 impl Planner<'_> {
-    /// A node that went back, by `rollback` or to an older disk, has an older pair: as long as
-    /// that is good nothing has to be done, but the operator should know. Which of the two it was is
-    /// not known: a generation that was gone back to is not kept.
+    /// Notes a pair that is older than the last one issued: the node went back, by `rollback` or to
+    /// an older disk. As long as the pair is good no change is needed, but the operator should
+    /// know. Which of the two happened is unknown: a generation that was restored is not kept.
     pub(super) fn note_earlier(&mut self, host: &Host, role: Role, certificate: &Certificate) {
         let ledger = &self.authority.ledger;
         let is_earlier = ledger
@@ -64,7 +63,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Decides about the leaf of `host` in `role`, and remembers it.
+    /// Decides about the leaf of `host` in `role`, and records the decision.
     pub(crate) fn decide_leaf(&mut self, host: &Host, role: Role) -> Result<LeafDecision, Refusal> {
         if role == Role::Daemon {
             self.note_shared(host);
@@ -77,7 +76,7 @@ impl Planner<'_> {
                 match self.renewal(host, &certificate) {
                     Renewal::NotDue => reasons.extend(self.unfinished(host, role, &certificate)),
                     Renewal::EndsWithAuthority if !reasons.is_empty() => {}
-                    // What is due is under way.
+                    // A due renewal is already under way.
                     Renewal::EndsWithAuthority if self.rolls_over => {}
                     Renewal::EndsWithAuthority => self.waits_for_authority(host, role),
                     Renewal::Due(reason) => reasons.push(reason),
@@ -106,15 +105,15 @@ impl Planner<'_> {
         Ok(decision)
     }
 
-    /// An earlier run was asked for a new pair in place of this one, issued it, and was
-    /// interrupted or undone before it arrived.
+    /// An earlier run was asked for a new pair in place of this one, issued it, and was interrupted
+    /// or undone before it arrived.
     fn unfinished(&self, host: &Host, role: Role, present: &Certificate) -> Option<String> {
         let ledger = &self.authority.ledger;
         let waiting = ledger.current(&host.holder(), role)?;
         let is_newer = waiting.certificate_sha256 != present.sha256()
             && waiting.not_before > present.not_before()
             && waiting.not_after > self.now;
-        // One that differs in more was for settings that may be others by now.
+        // One with more differences was issued for settings that may have changed since.
         let is_same =
             waiting.sans == *present.sans() && present.key_type() == Some(waiting.key_type);
         let is_open =
@@ -125,9 +124,8 @@ impl Planner<'_> {
         asked_renewal(&self.authority, &host.holder(), role, present)
     }
 
-    /// Decides about the age of a leaf alone: a pair of the present CA that is
-    /// to be renewed is replaced, and remembered; what else may be wrong with
-    /// it is left as it is.
+    /// Decides only about the age of a leaf: a pair of the present CA that is due is replaced, and
+    /// the decision recorded; other faults are left as they are.
     pub(crate) fn decide_renewal(
         &mut self,
         host: &Host,
@@ -205,7 +203,7 @@ impl Planner<'_> {
             if facts.file(path) == Some(&FileFact::Unreadable) {
                 let path = facts.expand(path);
                 if facts.directories.contains_key(&facts.expand(&directory)) {
-                    // Whose directory it is says more.
+                    // The owner of the directory is the better reason.
                     facts.account_for(&directory)?;
                 }
                 return Err(unreadable(facts, &path));
@@ -214,8 +212,8 @@ impl Planner<'_> {
         Ok(examine(facts, &certificate, &key, &self.authority))
     }
 
-    /// Why a certificate is not of the CA that it has to be of, in this step of a
-    /// rollover where there is one.
+    /// Why a certificate is not signed by the CA that must have signed it, at the present step of a
+    /// rollover.
     fn issuer_fault(&self, role: Role, certificate: &Certificate) -> Option<String> {
         let Some(rollover) = &self.rollover else {
             return stranger(&self.authority, certificate).map(|fault| fault.to_string());
@@ -233,7 +231,7 @@ impl Planner<'_> {
         })
     }
 
-    /// What is wrong with a certificate besides its age, in words for the plan.
+    /// What is wrong with a certificate apart from its age, in words for the plan.
     fn faults(
         &self,
         host: &Host,
@@ -253,8 +251,8 @@ impl Planner<'_> {
         faults
     }
 
-    /// Whether a leaf of the present CA is replaced by one of the next CA in a
-    /// later step of the same run: one restart for both.
+    /// Whether a later step of the same run replaces a leaf of the present CA with one of the next
+    /// CA: one restart for both.
     fn waits_for_next(&self, role: Role, certificate: &Certificate) -> bool {
         let is_current = self
             .authority
@@ -265,16 +263,15 @@ impl Planner<'_> {
             .rollover
             .as_ref()
             .is_some_and(|rollover| rollover.needs_new_leaf(role));
-        // One of an expired CA cannot be had again.
+        // An expired CA cannot sign another one.
         let can_wait = certificate.not_after() > self.now || self.authority_expired();
         self.rolls_over && !now && is_current && can_wait
     }
 
-    /// The decision about a leaf, for a task that delivers it. A run without a
-    /// `certificate` task delivers what is there when that is right.
+    /// The decision about a leaf, for a task that delivers it. A run without a `certificate` task
+    /// delivers what is there when that is right.
     ///
-    /// # Errors
-    /// When a new pair is needed, and nothing in this run asks for one.
+    /// # Errors If a new pair is needed and no task of this run requests one.
     pub(crate) fn decided_leaf(
         &mut self,
         host: &Host,
@@ -298,7 +295,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the CA can sign now.
     fn check_authority(&self, signer: Signer, leaf: &LeafRequest) -> Result<(), Refusal> {
         if self.authority.planned {
             return Ok(());
@@ -356,9 +352,9 @@ impl Planner<'_> {
         }
     }
 
-    /// A new pair, or one that waits, in place of the present one. What only renews keeps the
-    /// names of the present one beside those of the inventory: clients reach the daemon by them
-    /// until a deployment has moved it and them.
+    /// A new pair, or one from the CA node, in place of the present one. A plain renewal keeps the
+    /// present names in addition to the inventory's: clients use them until a deployment has moved
+    /// the daemon and the clients.
     fn replace(
         &self,
         host: &Host,
@@ -384,7 +380,7 @@ impl Planner<'_> {
                     Renewal::Due(_) | Renewal::LastTime(_)
                 )
             };
-            // What was delivered may be kept there, too: a new one has a new key.
+            // A delivered pair may still be kept there; a new one has a new key.
             let is_new = |certificate: &Certificate| {
                 present.is_none_or(|present| present.sha256() != certificate.sha256())
             };
@@ -397,7 +393,7 @@ impl Planner<'_> {
                     .authority
                     .ledger
                     .current(&host.holder(), role)
-                    // An adopted pair may have another form than what is delivered.
+                    // An adopted pair may differ in form from what is delivered.
                     .is_some_and(|entry| {
                         !entry.adopted
                             && entry.certificate_sha256 == certificate.sha256()

@@ -1,8 +1,8 @@
-//! The plan: from what is wanted and what is there to what has to be done.
+//! The plan: compares the wanted state with the facts, and gives the changes.
 //!
-//! The rules that modules plan by, and what is judged once they have planned. Nothing here does
-//! I/O, so that every rule is a table of facts and changes; everything a run does is in the plan
-//! before it starts.
+//! Contains the rules that modules plan by, and the checks after planning. Nothing here does I/O,
+//! so every rule is a table of facts and changes; everything a run does is in the plan before it
+//! starts.
 
 pub mod adopt;
 mod adopted;

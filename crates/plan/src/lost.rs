@@ -1,6 +1,6 @@
-//! A CA that was there and is gone, as opposed to one that is still to be made.
+//! A CA that existed and is gone, as opposed to one that is yet to be created.
 //!
-//! A new CA in place of one that is in service cuts off every host that the run does not reach.
+//! A new CA in its place cuts off every host that the run does not reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use inventory::Host;
 use node::facts::{FactRequest, NodeFacts};
 use pki::{Certificate, Entry, Role, Subject};
 
-/// Of a host that has no certificate now: that one was delivered to it.
+/// For a host without a certificate: one was delivered to it earlier.
 #[must_use]
 pub fn lost_since(entry: &Entry) -> String {
     format!(
@@ -23,8 +23,8 @@ pub fn lost_since(entry: &Entry) -> String {
     )
 }
 
-/// Whether nothing of a deployment is on a host: `remove` has run, or there never was one. A
-/// daemon that would speak TLS without its files is broken.
+/// Whether a host has no trace of a deployment: `remove` has run, or there never was one. A daemon
+/// that would speak TLS without its files is broken.
 #[must_use]
 pub fn is_undeployed(host: &Host, role: Role, facts: &NodeFacts) -> bool {
     let (directory, files) = leaf_location(host, role);
@@ -33,7 +33,7 @@ pub fn is_undeployed(host: &Host, role: Role, facts: &NodeFacts) -> bool {
     !files.any(is_there) && (role == Role::Client || !serves_tls(host, facts))
 }
 
-/// What [`is_undeployed`] has to know of a daemon besides its certificate.
+/// Requests the facts that [`is_undeployed`] needs besides the certificate.
 pub fn request_undeployed(host: &Host, request: &mut FactRequest) {
     if host.is_daemon {
         request.unit = Some(host.settings.unit.clone());
@@ -56,12 +56,12 @@ pub fn deploy_to(host: &str) -> String {
     format!("dtls-deploy INVENTORY --limit {host}")
 }
 
-/// So many hosts are named; the others are counted.
+/// At most this many hosts are named; the others are counted.
 const NAMED: usize = 5;
 
 impl Planner<'_> {
-    /// Refuses a new CA while something shows that there was one, unless the command line asks
-    /// for it.
+    /// Refuses a new CA while something shows that there was one before, unless the command line
+    /// requests it.
     pub(crate) fn refuse_lost_authority(&mut self, directory: &str) -> Result<(), Refusal> {
         if self.allowed.new_authority {
             return Ok(());
@@ -85,12 +85,12 @@ impl Planner<'_> {
             directory: directory.to_owned(),
             seen: seen.join(", and "),
         };
-        // Nor is anything issued by the tasks that follow.
+        // The following tasks issue nothing either.
         self.authority.problem = Some(problem.clone());
         Err(problem.into())
     }
 
-    /// The subject of a first CA: none that a daemon or client knows already.
+    /// The subject of a first CA: one that no daemon or client knows yet.
     #[must_use]
     pub fn unused_subject(&self, subject: &Subject) -> Subject {
         let carried = self.carried().into_keys();
@@ -118,7 +118,7 @@ impl Planner<'_> {
             let (directory, files) = leaf_location(host, role);
             let path = format!("{directory}/{}", files.ca);
             let facts = self.facts.get(&host.name);
-            // What another inventory has set up says nothing of this one's CA.
+            // A daemon that another inventory set up tells nothing about this CA.
             let facts = facts.filter(|facts| {
                 role == Role::Client || !super::owner::is_of_another(self.inventory, facts)
             });

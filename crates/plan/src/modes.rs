@@ -1,11 +1,9 @@
-//! What the modes of clients and daemons come to, where that is not what someone
-//! may think.
+//! Notes what the modes of clients and daemons mean where that may surprise.
 
 use super::Note;
 use inventory::{Host, Inventory};
 
-/// Clients that do not check whom they talk to, and clients that are not accepted:
-/// both as declared.
+/// Clients that do not verify the daemon, and clients that are not accepted: both as declared.
 pub(super) fn notes(inventory: &Inventory) -> Vec<Note> {
     let holders = inventory.clients().flat_map(Host::client_holders);
     holders
@@ -14,7 +12,7 @@ pub(super) fn notes(inventory: &Inventory) -> Vec<Note> {
         .collect()
 }
 
-/// What stands before a text about someone on the host.
+/// The prefix of a text about an identity on the host.
 fn whose(holder: &Host) -> String {
     match &holder.identity {
         Some(_) => format!("{}: ", holder.holder()),

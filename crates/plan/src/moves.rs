@@ -15,12 +15,12 @@ use inventory::{Files, Host};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role, San};
 
-/// Where a daemon can be reached, before its change or after.
+/// Where clients reach a daemon, before or after its change.
 #[derive(Debug)]
 struct Place {
     /// Its listeners; one without a host listens on every address.
     listeners: Vec<DaemonAddress>,
-    /// The names in its certificate; `None` where they are not known.
+    /// The names in its certificate; `None` if unknown.
     names: Option<BTreeSet<San>>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Move<'a> {
     after: Place,
 }
 
-/// Where a file of a client leads, and whether the client checks who answers there.
+/// A client's endpoint, and whether it verifies the daemon there.
 type Endpoint = (String, bool);
 
 /// Why a client does not follow.
@@ -47,15 +47,15 @@ enum Stays {
     Unchanged,
 }
 
-/// What a client has of a daemon and loses.
+/// What a client would lose of a daemon.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Loss {
     url: String,
-    /// Docker still listens there, and its certificate names it no more.
+    /// Docker still listens there, but its certificate no longer has the name.
     by_name: bool,
 }
 
-/// Who loses a daemon, by the reason.
+/// The holders that lose a daemon, by reason.
 type Losses = BTreeMap<Stays, Vec<(String, Loss)>>;
 
 impl Place {
@@ -80,7 +80,7 @@ impl Place {
         listens && named
     }
 
-    /// Whether a client that calls the daemon so reaches it. What a name resolves to is not known.
+    /// Whether a client that uses this address reaches it. Names are not resolved.
     fn answers(&self, called: &DaemonAddress, checks: bool) -> bool {
         let named = |names: &BTreeSet<San>| names.iter().any(|san| names_host(san, &called.host));
         self.listens(called) && (!checks || self.names.as_ref().is_none_or(named))
@@ -95,7 +95,7 @@ impl Place {
     }
 }
 
-/// Whether a name of a certificate is that of a host, as Go's crypto/x509 compares them.
+/// Whether a name in a certificate matches a host, by the rules of Go's crypto/x509.
 fn names_host(san: &San, host: &str) -> bool {
     match (san, host.parse()) {
         (_, Ok(called)) if *san == called => true,
@@ -119,8 +119,8 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Refuses those that would leave a client behind, of the changes that each client makes with
-    /// its daemons.
+    /// Refuses those that would leave a client behind, given the changes that each client makes
+    /// with its daemons.
     pub(crate) fn left_behind(
         &self,
         moves: &[Move<'_>],
@@ -138,7 +138,7 @@ impl Planner<'_> {
         problems.collect()
     }
 
-    /// The move of a daemon that serves clients with TLS now and goes on doing so elsewhere.
+    /// The move of a daemon that serves clients with TLS now and will do so at another address.
     fn moving<'a>(&'a self, daemon: &'a Host, plan: &Plan) -> Option<Move<'a>> {
         let facts = self.facts.get(&daemon.name)?;
         let own = plan.changes().filter(|change| change.host == daemon.name);
@@ -162,7 +162,7 @@ impl Planner<'_> {
         };
         let before = Place::new(&listened(daemon, facts, &[]), names_now);
         let after = Place::new(&listened(daemon, facts, &changes), names_after);
-        // Removed, where it listens to no one.
+        // Removed: it listens to no client.
         let moves = !after.listeners.is_empty() && !before.is_within(&after);
         moves.then_some(Move {
             daemon,
@@ -173,7 +173,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Who reaches a daemon now and would not any more.
+    /// The holders that reach a daemon now and would not any more.
     fn losses(&self, moving: &Move<'_>, playbook: &Playbook, plan: &Plan) -> Losses {
         let mut losses = Losses::new();
         for client in &self.inventory.hosts {
@@ -198,7 +198,7 @@ impl Planner<'_> {
                     None => self.may_lose(moving, holder),
                     Some(facts) => moving.loses(self, holder, facts, &changes),
                 };
-                // What follows the inventory and is cut off all the same is not left behind.
+                // A client that follows the inventory and is cut off anyway is not left behind.
                 let declared = daemon_address(moving.daemon).url();
                 let loss = loss.filter(|loss| stays != Stays::Unchanged || loss.url != declared);
                 if let Some(loss) = loss {
@@ -212,8 +212,8 @@ impl Planner<'_> {
         losses
     }
 
-    /// What someone loses whose files no one has read: the address that a deployment before this
-    /// one has written there.
+    /// What a holder with unread files may lose: the address that an earlier deployment wrote
+    /// there.
     fn may_lose(&self, moving: &Move<'_>, holder: &Host) -> Option<Loss> {
         let issued = self
             .authority
@@ -272,7 +272,7 @@ impl Planner<'_> {
 }
 
 impl Move<'_> {
-    /// What a client loses that has one address before this change and another one, or the same,
+    /// What a client loses that has one address before this change and the same or another one
     /// later.
     fn takes_away(&self, old: &Endpoint, new: &Endpoint) -> Option<Loss> {
         let called = DaemonAddress::listened(&old.0, "")?;
@@ -286,8 +286,8 @@ impl Move<'_> {
         })
     }
 
-    /// Whether an address can be one of this host. One that the node does not have and the
-    /// inventory does not name was its address before.
+    /// Whether an address can be this host's. One that the node does not have and the inventory
+    /// does not name is its former address.
     fn leads_here(&self, called: &DaemonAddress) -> bool {
         let (Ok(address), Some(network)) = (called.host.parse(), &self.facts.network) else {
             return true;
@@ -295,7 +295,7 @@ impl Move<'_> {
         network.has(address) || called.host == self.daemon.connection.address
     }
 
-    /// What someone loses whose files are known, and are changed so.
+    /// What a holder with known files loses by these changes.
     fn loses(
         &self,
         planner: &Planner<'_>,
@@ -341,14 +341,14 @@ impl Move<'_> {
         let leaf = bytes(&names.cert).and_then(|text| Certificate::from_pem(text).ok());
         let untrusted = checks
             && bundle.is_some_and(|of| self.now.verified_by(&Bundle::These(of)) == Some(false));
-        // What could not be read may be accepted.
+        // A file that could not be read may be accepted.
         let rejected = leaf
             .is_some_and(|leaf| self.now.accepts(Some(&Leaf::This(Box::new(leaf)))) == Some(false));
         untrusted || rejected
     }
 }
 
-/// Where a context or a profile leads, and the directory of the certificates that a profile names.
+/// The endpoint of a context or profile, and the certificate directory that a profile names.
 fn endpoint_in(
     text: &[u8],
     path: &str,

@@ -1,4 +1,4 @@
-//! Addresses of other hosts, which none may claim for its own certificate.
+//! Addresses of other hosts, which no host may claim for its own certificate.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use inventory::Host;
 use node::facts::NodeFacts;
 use pki::San;
 
-/// The addresses by which the inventory knows a host.
+/// The addresses that the inventory gives a host.
 fn declared(host: &Host) -> impl Iterator<Item = IpAddr> + '_ {
     let sans = host.settings.sans.iter().flatten();
     let sans = sans
@@ -28,8 +28,8 @@ fn declared(host: &Host) -> impl Iterator<Item = IpAddr> + '_ {
         .filter(|address: &IpAddr| !address.is_loopback() && !address.is_unspecified())
 }
 
-/// Takes out of what nodes say is theirs what others say, too: a bridge that every
-/// host has, or a node that lies. Clients tell none of them by it.
+/// Removes addresses that several nodes report: a bridge that every host has, or a lying node. No
+/// client can distinguish nodes by them.
 pub fn leave_out_shared(facts: &mut BTreeMap<String, NodeFacts>) {
     let mut claims: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
     for (host, known) in facts.iter() {
@@ -54,14 +54,13 @@ pub fn leave_out_shared(facts: &mut BTreeMap<String, NodeFacts>) {
 }
 
 impl Planner<'_> {
-    /// Where this run is connected to a host that the inventory may know by name only.
+    /// The address this run uses for a host that the inventory may know only by name.
     fn reached(&self, host: &Host) -> Option<IpAddr> {
         let address = self.facts.get(&host.name)?.claims.reached?.to_canonical();
         (!address.is_loopback()).then_some(address)
     }
 
-    /// Refuses a node that says of an address that it is its own, and another host is
-    /// known by it.
+    /// Refuses a node that claims an address by which another host is known.
     pub(super) fn check_own_addresses(
         &self,
         host: &Host,
@@ -96,7 +95,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Says which addresses are left out because other nodes have them, too.
+    /// Notes which addresses are dropped because other nodes report them too.
     pub(super) fn note_shared(&mut self, host: &Host) {
         let facts = self.facts.get(&host.name);
         let shared = facts.map(|facts| facts.claims.shared.clone());

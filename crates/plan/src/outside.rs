@@ -1,4 +1,4 @@
-//! Identities of the CA that the inventory does not know.
+//! Identities of the CA that are not in the inventory.
 
 use std::collections::BTreeSet;
 
@@ -6,14 +6,13 @@ use super::Authority;
 use inventory::Inventory;
 use pki::{Certificate, Role};
 
-/// An unexpired identity that the inventory does not know.
+/// An unexpired identity that is not in the inventory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outside {
     pub host: String,
     pub role: Role,
-    /// When it expires.
     pub until: time::Date,
-    /// Of its certificates.
+    /// The serial numbers of its certificates.
     pub serials: Vec<String>,
 }
 
@@ -28,8 +27,8 @@ impl Outside {
     }
 }
 
-/// Whose certificates the inventory speaks of: those that it wants, and those of
-/// identities that it has removed, which hold nothing back.
+/// The certificate holders that the inventory names: those it requests, and removed identities,
+/// which block nothing.
 #[must_use]
 pub fn declared(inventory: &Inventory) -> BTreeSet<(String, Role)> {
     let wanted = super::leaves_of(inventory).into_iter();
@@ -63,7 +62,7 @@ pub fn outside_of(
             !entry.superseded
                 && entry.not_after > now
                 && old.contains(&entry.issuer_sha256)
-                // No one waits for someone who must be rejected.
+                // A rollover does not wait for a holder that must be rejected.
                 && authority.ledger.revocation(&entry.serial).is_none()
                 && !known.contains(&(entry.host.clone(), entry.role))
         })

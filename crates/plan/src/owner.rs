@@ -1,7 +1,7 @@
-//! Whose daemon it is: the inventory that set it up.
+//! The owner of a daemon: the inventory that set it up.
 //!
-//! The record names a CA and where it lives, not a path on someone's machine: an inventory may
-//! have many copies.
+//! The record names a CA and its place, not a path on the operator's machine: an inventory may have
+//! many copies.
 
 use super::launch::serves_tls;
 use super::{Planner, Refusal};
@@ -13,8 +13,8 @@ use pki::Certificate;
 /// The record on a daemon's node.
 pub const OWNER: &str = "/var/lib/dtls-deploy/owner";
 
-/// What this inventory leaves on a daemon whose clients' certificates are of
-/// these CAs: lines of a word and a value.
+/// The record of this inventory on a daemon whose clients have certificates of these CAs: lines of
+/// a word and a value.
 #[must_use]
 pub fn record(inventory: &Inventory, host: &Host, authorities: &[Certificate]) -> String {
     use std::fmt::Write as _;
@@ -31,8 +31,8 @@ pub fn record(inventory: &Inventory, host: &Host, authorities: &[Certificate]) -
     text
 }
 
-/// One that does not say which CA is no one's: it was emptied or cut, and nothing
-/// could tell it from this inventory's own. The next restart writes it again.
+/// A record without a CA has no owner: it was emptied or cut, and cannot be distinguished from this
+/// inventory's own. The next restart writes it again.
 fn is_whole(record: &str) -> bool {
     record.ends_with('\n') && record.lines().any(|line| line.starts_with("ca "))
 }
@@ -49,8 +49,7 @@ pub(super) fn is_of_another(inventory: &Inventory, facts: &NodeFacts) -> bool {
     record.is_some_and(|record| record.lines().all(|line| line != own))
 }
 
-/// Leaves a daemon alone that another inventory has set up, and that still
-/// speaks TLS.
+/// Refuses a daemon that another inventory set up and that still speaks TLS.
 pub(super) fn refuse_foreign(
     planner: &Planner<'_>,
     host: &Host,

@@ -1,4 +1,4 @@
-//! What may stand at a path that an inventory declares: a declared path is a
+//! Which kinds of file may be replaced at a path that an inventory declares: a declared path is a
 //! claim, not a permission.
 //!
 //! A run replaces a certificate with a certificate, and never `/etc/shadow`. Pure.
@@ -14,28 +14,28 @@ pub enum Place {
     DaemonJson,
     /// A drop-in of a systemd unit.
     DropIn,
-    /// The guard's policy and its program, which are recognised by their paths: no other
-    /// program has files there.
+    /// The guard's policy and binary, which are recognised by path: no other program has files
+    /// there.
     Policy,
     /// See `Policy`.
     Program,
-    /// A login shell's profile, of which one marked block is ours.
+    /// A login shell's profile, which has one marked block of dtls-deploy.
     Profile,
     /// meta.json of a docker context.
     Context,
-    /// The CA's own files, which are recognised by what is in them.
+    /// The CA's own files, which are recognised by content.
     Authority,
-    /// What a generation puts back: its manifest says what was there.
+    /// What a generation restores: its manifest says what was there.
     Kept,
 }
 
-/// What a file is. The words never quote its content.
+/// The kind of a file. Its words never quote the content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Empty,
-    /// PEM certificates, and nothing else in PEM.
+    /// PEM certificates and no other PEM.
     Certificates,
-    /// A private key that a TLS server or client can have.
+    /// A private key for a TLS server or client.
     Key,
     /// Both in one file.
     CertificatesAndKey,
@@ -43,16 +43,15 @@ pub enum Kind {
     OtherPem,
     JsonObject,
     UnitFile,
-    /// Comments of a unit file, and nothing else.
+    /// A unit file with only comments.
     Comments,
     Text,
     Binary,
 }
 
-/// Labels of certificates (RFC 7468, section 5.3). A damaged one is still meant
-/// to be a certificate.
+/// Labels of certificates (RFC 7468, section 5.3). A damaged certificate still counts as one.
 const CERTIFICATES: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
-/// What stands before the label of a PEM block (RFC 7468, section 2).
+/// The text before the label of a PEM block (RFC 7468, section 2).
 const BEGIN: &str = "-----BEGIN ";
 /// Labels of private keys that dockerd and the docker CLI read (Go's
 /// crypto/tls, parsePrivateKey), and of encrypted ones.
@@ -75,7 +74,7 @@ impl Kind {
         if text.trim().is_empty() {
             return Self::Empty;
         }
-        // What openssl ecparam writes in front of a key says nothing of it.
+        // What openssl ecparam writes before a key does not matter.
         let labels = text.lines().filter_map(label);
         let labels: Vec<&str> = labels.filter(|label| *label != "EC PARAMETERS").collect();
         if !labels.is_empty()
@@ -131,14 +130,13 @@ impl Place {
             Self::Key => matches!(kind, Kind::Key),
             Self::DaemonJson => matches!(kind, Kind::JsonObject | Kind::Empty),
             Self::DropIn => matches!(kind, Kind::UnitFile | Kind::Comments | Kind::Empty),
-            // Lines outside of our block stay, and the prompt may hold escapes.
+            // Lines outside of the block stay, and the prompt may hold escapes.
             Self::Authority | Self::Kept | Self::Policy | Self::Profile | Self::Program => true,
             Self::Context => matches!(kind, Kind::JsonObject),
         }
     }
 
-    /// Whether the kind of a file decides about it; for the others a record of this
-    /// program does.
+    /// Whether the content decides about it; for the others a record of this program does.
     #[must_use]
     pub(crate) const fn is_told_by_content(self) -> bool {
         !matches!(
@@ -147,8 +145,7 @@ impl Place {
         )
     }
 
-    /// Whether the inventory says in which directory it is; the others have one of
-    /// Docker's or systemd's own.
+    /// Whether the inventory sets its directory; the others have one of Docker's or systemd's own.
     #[must_use]
     pub const fn is_declared(self) -> bool {
         matches!(
@@ -181,8 +178,8 @@ fn label(line: &str) -> Option<&str> {
     (!label.is_empty()).then_some(label)
 }
 
-/// Whether a line before the first PEM block may stand there: a comment, or
-/// what `openssl x509 -text` and `openssl pkcs12` write in front.
+/// Whether a line may precede the first PEM block: a comment, or what `openssl x509 -text` and
+/// `openssl pkcs12` write.
 fn explains(line: &str) -> bool {
     let words = [
         "#",
@@ -197,8 +194,8 @@ fn explains(line: &str) -> bool {
         || words.iter().any(|word| line.starts_with(word))
 }
 
-/// What it is where every line is one of systemd.syntax(7): a comment, a section,
-/// a setting in a section, or the continuation of one.
+/// The kind of a file in which every line is valid by systemd.syntax(7): a comment, a section, a
+/// setting in a section, or a continuation.
 fn is_unit(text: &str) -> Option<Kind> {
     let mut kind = Kind::Comments;
     let mut continued = false;

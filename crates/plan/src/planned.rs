@@ -1,6 +1,6 @@
-//! What a plan is: plays, hosts, batches of changes, and what is to be known of them.
+//! What a plan is: plays, hosts, batches of changes, and notes.
 //!
-//! Made by [`super::plan`]; shown, carried out and proved by its caller.
+//! Created by [`super::plan`]; its caller shows it, carries it out and verifies it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,24 +14,24 @@ pub struct Plan {
     /// Hosts that cannot be planned for, with the reason: they are skipped.
     pub problems: Vec<PlanProblem>,
     pub notes: Vec<Note>,
-    /// What stays on clients because of a daemon; the notes say so, too.
+    /// What stays unchanged on clients because of a daemon; the notes mention it too.
     pub kept: Vec<Kept>,
-    /// The playbook ends in a proof.
+    /// The playbook ends with verification.
     pub verify: bool,
-    /// Whom each holder will trust, in PEM, while the CA is rolled over.
+    /// Which CAs each holder will trust, in PEM, during a rollover.
     pub bundles: BTreeMap<(String, Role), String>,
-    /// Leaves that are in place, and that the CA has not heard of.
+    /// Delivered leaves that the CA does not know are delivered.
     pub arrived: Vec<DeliveredLeaf>,
-    /// Leaves that the run was asked to renew, and that it cannot issue now.
+    /// Leaves that the run should renew but cannot issue now.
     pub unrenewed: Vec<LeafName>,
-    /// Why the CA is to be replaced now, where it is and this run does not do so.
+    /// Why the CA must be replaced now, if this run does not do so.
     pub rollover_due: Option<String>,
     /// The present CA has expired, and this run replaces it.
     pub authority_expired: bool,
-    /// The step of the rollover that this plan is for, where it begins one or goes on with it.
+    /// The step of the rollover that this plan begins or continues.
     pub rollover_step: Option<u8>,
-    /// Some host was skipped because its last change is not settled: the
-    /// run that made it may still be at work.
+    /// A host was skipped because its last change is not confirmed: the run that made it may still
+    /// be active.
     pub unsettled: bool,
 }
 
@@ -49,16 +49,16 @@ pub struct PlannedHost {
     pub batches: Vec<Batch>,
 }
 
-/// Changes that reach the node together.
+/// Changes that are sent to the node together.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// All of them succeed, or none of them stays.
+    /// All of them succeed, or all are undone.
     pub transaction: bool,
     pub changes: Vec<Change>,
-    /// Daemons whose own change has to be confirmed first; if one of them is not, what is
-    /// on the node stays. Empty for what waits for no daemon.
+    /// Daemons whose own change must be confirmed first; if one is not, the node stays unchanged.
+    /// Empty if it waits for no daemon.
     pub follows: BTreeSet<String>,
-    /// What a person calls the files of a follower, in the order of its changes.
+    /// The names of a follower's files for people, in the order of its changes.
     pub called: Vec<String>,
 }
 
@@ -70,12 +70,12 @@ pub struct PlanProblem {
     pub refusal: Refusal,
 }
 
-/// Something to know that changes nothing.
+/// A note: it changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     pub host: String,
     pub text: String,
-    /// As declared, and unsafe.
+    /// Declared in the inventory, and unsafe.
     pub danger: bool,
 }
 
@@ -88,7 +88,7 @@ impl Plan {
             .flat_map(|batch| &batch.changes)
     }
 
-    /// How many changes a host is in for.
+    /// The number of changes on a host.
     #[must_use]
     pub fn count(&self, host: &str) -> usize {
         self.changes().filter(|change| change.host == host).count()
@@ -99,7 +99,7 @@ impl Plan {
         self.changes().next().is_none()
     }
 
-    /// Leaves the making of a CA out.
+    /// Drops the creation of a CA.
     pub(super) fn drop_authority(&mut self) {
         let is_made = |change: &Change| matches!(change.action, Action::Authority(_));
         for play in &mut self.plays {
@@ -113,7 +113,7 @@ impl Plan {
         }
     }
 
-    /// Whether there is no CA yet, and this plan makes one.
+    /// Whether there is no CA yet and this plan creates one.
     #[must_use]
     pub fn creates_authority(&self) -> bool {
         let mut changes = self.changes();

@@ -1,4 +1,4 @@
-//! The planner: what a module sees and what it leaves behind while a plan is made.
+//! The planner: what modules see and record while a plan is made.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,34 +20,34 @@ pub struct Planner<'a> {
     pub inventory: &'a Inventory,
     pub facts: &'a BTreeMap<String, NodeFacts>,
     pub now: OffsetDateTime,
-    /// The CA as it will be when the plan is done.
+    /// The CA once the plan is carried out.
     pub authority: Authority,
-    /// While the CA is rolled over.
+    /// During a rollover.
     pub rollover: Option<Rollover>,
-    /// This run begins a rollover or goes on with one.
+    /// This run begins or continues a rollover.
     pub rolls_over: bool,
-    /// What was decided about each leaf so far.
+    /// The decisions about leaves so far.
     pub leaves: BTreeMap<(String, Role), LeafDecision>,
-    /// Changes planned before the present task, for the same host.
+    /// Changes planned for the same host before the present task.
     pub earlier: Vec<Change>,
-    /// Files that earlier tasks of any play write, put back or remove: by host and path.
+    /// Files that earlier tasks of any play write, restore or remove: by host and path.
     pub written: BTreeMap<(String, String), FileChange>,
-    /// Generations that earlier tasks go back to, by host.
+    /// Generations that earlier tasks restore, by host.
     pub gone_back: BTreeSet<(String, String)>,
-    /// Hosts whose daemon has live-restore on by then.
+    /// Hosts whose daemon will already have live-restore on.
     pub reloaded: BTreeSet<String>,
     pub notes: Vec<Note>,
-    /// Some task that applies to its host is a proof.
+    /// Some task that applies to its host is a verification.
     pub proves: bool,
-    /// What is done about the age of certificates.
+    /// How certificates are renewed by age.
     pub renewals: Renewals,
-    /// Leaves that are due, and that a new CA has to come first for.
+    /// Leaves that are due but need a new CA first.
     pub waiting_for_authority: Vec<String>,
-    /// What keeps another host than the one that is planned for from its state.
+    /// Problems of hosts other than the one being planned for.
     pub problems: Vec<PlanProblem>,
     /// Leaves that this CA renews for the last time.
     pub last_of_authority: Vec<String>,
-    /// Daemons are restarted inside of their maintenance windows alone.
+    /// Daemons are restarted only within their maintenance windows.
     pub keeps_windows: bool,
     /// What the command line allows by name.
     pub allowed: &'a Allowed,
@@ -65,7 +65,7 @@ impl Planner<'_> {
             .ok_or_else(|| Refusal::new(format!("nothing is known of {host}")))
     }
 
-    /// From now on these changes are made before what is planned.
+    /// Records changes that precede what is planned next.
     pub(crate) fn comes_before(&mut self, changes: &[Change]) {
         for change in changes {
             match &change.action {
@@ -90,7 +90,7 @@ impl Planner<'_> {
         self.earlier.extend(changes.iter().cloned());
     }
 
-    /// Says that sudo on the node records what is sent to it.
+    /// Notes that sudo on the node records its input.
     pub(crate) fn note_recorded_input(&mut self, host: &Host) {
         let facts = self.facts.get(&host.name);
         if let Some(Refusal { message, hint, .. }) = facts.and_then(recorded_input) {
@@ -102,7 +102,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Says of a directory with keys that others may read it.
+    /// Notes that others may read a directory with keys.
     pub(crate) fn note_readable(&mut self, host: &Host, directory: &str) {
         let facts = self.facts.get(&host.name);
         let open = facts.and_then(|facts| readable_by_others(facts, directory));
@@ -111,8 +111,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Something is to be renewed, and there is no CA: a problem of the CA's host, whatever
-    /// the number of certificates.
+    /// Something must be renewed, and there is no CA: one problem of the CA's host, whatever the
+    /// number of certificates.
     pub(crate) fn lacks_authority(&mut self) {
         let ca = self.inventory.ca();
         let directory = &ca.settings.ca_dir;
@@ -142,7 +142,7 @@ impl Planner<'_> {
         });
     }
 
-    /// Said once, whatever the number of tasks that have it to say.
+    /// Notes a text once, whatever the number of tasks that report it.
     pub fn note(&mut self, host: &Host, text: impl Into<String>) {
         let note = Note {
             danger: false,
@@ -155,8 +155,8 @@ impl Planner<'_> {
     }
 }
 
-/// Whether sudo on a node writes down what the account sends, the CA's passphrase
-/// and keys among it, and what to do.
+/// Whether sudo on a node records what the account sends, including the CA's passphrase and keys,
+/// and what to do.
 #[must_use]
 pub fn recorded_input(facts: &NodeFacts) -> Option<Refusal> {
     let word = facts.claims.sudo_records.as_ref()?;

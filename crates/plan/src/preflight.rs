@@ -1,4 +1,4 @@
-//! Preflight: what would go wrong on a node although every change is right.
+//! Pre-flight checks: what would go wrong on a node although every change is right.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -13,16 +13,16 @@ use inventory::{Host, Listen};
 use node::facts::{Network, NodeFacts, Owner, STATE};
 use pki::{BACKDATE, Certificate, Signer};
 
-/// KiB that have to be free: the old and the new set, and what systemd writes.
+/// KiB that must be free: the old and the new set, and what systemd writes.
 const FREE: u64 = 1024;
-/// Files and directories that have to be makeable.
+/// Number of files and directories that must be creatable.
 const INODES: u64 = 64;
 
-/// What to do where dockerd rejects its settings.
+/// What to do if dockerd rejects its settings.
 pub const FIX_SETTINGS: &str =
     "fix /etc/docker/daemon.json or the unit's flags there, and run again";
 
-/// Looks at everything; says what is only worth knowing.
+/// Runs all checks; adds notes for what is not an error.
 pub fn check(
     planner: &Planner<'_>,
     host: &Host,
@@ -51,7 +51,7 @@ pub fn check(
     Ok(notes)
 }
 
-/// What one of the looks is about.
+/// The subject of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
     Clock,
@@ -61,8 +61,8 @@ pub enum Look {
     Space,
 }
 
-/// As [`check`], whatever is to be changed there: everything that would be
-/// refused, and what is only worth knowing.
+/// Like [`check`], but for all changes of a host: returns every refusal, and adds notes for what is
+/// not an error.
 #[must_use]
 pub fn everything(
     planner: &Planner<'_>,
@@ -96,7 +96,7 @@ pub fn everything(
     }
     let mut mounts = BTreeSet::new();
     for (directory, space) in &facts.space {
-        // Of several directories on one file system the first is named.
+        // The first of several directories on one file system is named.
         if mounts.insert(&space.mount)
             && let Err(refusal) = room(facts, directory)
         {
@@ -106,9 +106,8 @@ pub fn everything(
     (refusals, notes)
 }
 
-/// A certificate has to be valid on the clock of the node that holds it: what
-/// decides about renewal is the clock of this machine, and what issues is that
-/// of the CA's node.
+/// A certificate must be valid by the clock of the node that holds it. This machine's clock decides
+/// about renewal, and the CA node's clock about issuing.
 fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     let there = planner.now + Duration::seconds(facts.skew);
     let authority = planner
@@ -175,7 +174,7 @@ fn clock(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<(), Re
     Ok(())
 }
 
-/// Why a certificate that stays is not valid on the node's clock.
+/// Why an unchanged certificate is not valid by the node's clock.
 fn invalid(
     certificate: &Certificate,
     now: OffsetDateTime,
@@ -189,7 +188,7 @@ fn invalid(
             seconds((begin - there).whole_seconds())
         ));
     }
-    // Expired on this machine's clock, too, it is renewed.
+    // If it has also expired by this machine's clock, it is renewed.
     (there >= end && now < end).then(|| {
         format!(
             "has expired there {} ago: its clock is {clock} this machine's",
@@ -198,7 +197,7 @@ fn invalid(
     })
 }
 
-/// Whether dockerd has said that it would start with its future settings.
+/// Whether dockerd accepted its future settings.
 fn starts(facts: &NodeFacts) -> Result<(), Refusal> {
     match &facts.claims.rejected {
         Some(why) => Err(Refusal::new(why.clone()).hint(FIX_SETTINGS)),
@@ -206,7 +205,7 @@ fn starts(facts: &NodeFacts) -> Result<(), Refusal> {
     }
 }
 
-/// Whether some client can be asked what the daemon serves.
+/// Whether at least one client can check what the daemon serves.
 fn heard(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     if facts.claims.unheard.is_empty() {
         return Ok(());
@@ -221,8 +220,7 @@ fn heard(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     )))
 }
 
-/// Whether the daemon will listen after a boot, too. docker.socket starts it only when a
-/// local user asks for something.
+/// Whether the daemon also listens after a boot. docker.socket starts it only on a local request.
 fn boot(host: &Host, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
     let unit = &host.settings.unit;
     let (Some(service), socket) = (&facts.unit, &facts.socket) else {
@@ -243,7 +241,7 @@ fn boot(host: &Host, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
     .hint(format!("run `systemctl enable {unit}` on {}", host.name)))
 }
 
-/// Whether dockerd will be able to listen there, where others reach it.
+/// Whether dockerd can listen there, at an address that others reach.
 fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<String>, Refusal> {
     let address = match listen.host.parse::<IpAddr>() {
         Ok(address) => address,
@@ -276,7 +274,7 @@ fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<Str
     }
 }
 
-/// Whether clients reach what the inventory spells out: they use the first that the daemon
+/// Whether clients reach the addresses that the inventory lists: they use the first that the daemon
 /// listens on.
 fn reached(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
     let is_loopback = |listen: &&Listen| match listen.host.parse::<IpAddr>() {
@@ -298,9 +296,9 @@ fn reached(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
     }
 }
 
-/// The address that dockerd binds for a name: the first one, of IPv4 where there
-/// is one (Go's net.Listen). Debian writes `127.0.1.1 HOSTNAME` into /etc/hosts:
-/// dockerd would listen there, and nobody but the node itself would reach it.
+/// The address that dockerd binds for a name: the first one, IPv4 if there is one (Go's
+/// net.Listen). Debian writes `127.0.1.1 HOSTNAME` into /etc/hosts: dockerd would listen there, and
+/// only the node itself would reach it.
 fn bound(host: &Host, listen: &Listen, addresses: &[String]) -> Result<IpAddr, Refusal> {
     let name = &listen.host;
     let hint = format!(
@@ -344,7 +342,7 @@ fn foreign(host: &Host, listen: &Listen, address: IpAddr, network: &Network) -> 
     .hint("name one of its addresses, or tcp://0.0.0.0:2376 for all of them")
 }
 
-/// Whether there is room for the old and the new set.
+/// Whether the old and the new set both fit on the disk.
 fn space(facts: &NodeFacts, changes: &[&Change], restarts: bool) -> Result<(), Refusal> {
     let mut directories: BTreeSet<&str> = changes
         .iter()

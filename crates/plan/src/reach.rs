@@ -1,6 +1,7 @@
-//! Who reaches whom: what a daemon accepts and shows, now and once the plan is carried out.
+//! Which clients reach which daemons: what a daemon accepts and shows, now and once the plan is
+//! carried out.
 //!
-//! What is not known counts as in use. Pure.
+//! What is unknown counts as in use. Pure.
 
 use super::launch::{listens_as_declared, mode_now};
 use super::{Action, Change, Content, LeafDecision, LeafPart, Plan, Planner, Served};
@@ -16,17 +17,17 @@ use pki::{Certificate, Role, Signer};
 #[derive(Debug, Clone)]
 pub(super) enum Bundle {
     These(Vec<Certificate>),
-    /// That of the CA which this run makes, alone.
+    /// Only the CA that this run creates.
     New,
 }
 
-/// A certificate that someone shows.
+/// A certificate that a peer presents.
 #[derive(Debug, Clone)]
 pub(super) enum Leaf {
     This(Box<Certificate>),
-    /// One that this CA is going to issue.
+    /// One that this CA will issue.
     From(Box<Certificate>),
-    /// One of the CA which this run makes.
+    /// One of the CA that this run creates.
     OfNew,
 }
 
@@ -45,18 +46,18 @@ impl Bundle {
     }
 }
 
-/// One side of a daemon's life: before its change, or after.
+/// The state of a daemon before or after its change.
 #[derive(Debug, Clone)]
 pub(super) struct Serving {
-    /// None: no TLS, so that no client reaches it with a certificate.
+    /// None: no TLS, so no client reaches it with a certificate.
     pub mode: Option<DaemonMode>,
-    /// `None` where it is not known.
+    /// `None` if unknown.
     pub bundle: Option<Bundle>,
     pub leaf: Option<Leaf>,
 }
 
 impl Serving {
-    /// Whether it accepts a client that shows this certificate, or none; `None` where that is not known.
+    /// Whether it accepts a client with this certificate, or without one; `None` if unknown.
     pub(super) fn accepts(&self, leaf: Option<&Leaf>) -> Option<bool> {
         match self.mode {
             None => Some(false),
@@ -70,7 +71,7 @@ impl Serving {
         }
     }
 
-    /// Whether a client with this bundle verifies it; `None` where that is not known.
+    /// Whether a client with this bundle verifies it; `None` if unknown.
     pub(super) fn verified_by(&self, bundle: &Bundle) -> Option<bool> {
         if self.mode.is_none() {
             return Some(false);
@@ -90,17 +91,16 @@ pub(super) enum Daemon {
 #[derive(Debug)]
 pub(super) struct Known {
     pub now: Serving,
-    /// As it will be, where its daemon is restarted.
+    /// After the change, if its daemon restarts.
     pub after: Option<Serving>,
     pub refused: bool,
     /// It listens where the inventory says, at the latest after its change.
     pub listens: bool,
-    /// Whom the inventory wants it to accept.
+    /// Which clients the inventory wants it to accept.
     pub declared: DaemonMode,
 }
 
 impl Daemon {
-    /// What the facts and the plan say of a daemon.
     pub(super) fn read(planner: &Planner<'_>, plan: &Plan, in_run: bool, host: &Host) -> Self {
         let Some(facts) = planner.facts.get(&host.name) else {
             return if in_run {
@@ -109,7 +109,7 @@ impl Daemon {
                 Self::NotInRun
             };
         };
-        // Of a daemon that no task of this run asks about nothing is known.
+        // A daemon that no task of this run asks about is unknown.
         if facts.file(PATH).is_none() || facts.unit.is_none() {
             return Self::NotInRun;
         }
@@ -139,7 +139,7 @@ impl Daemon {
     }
 }
 
-/// What is in service. A file counts only where dockerd has read it as it is now.
+/// What is in service. A file counts only if dockerd has read its current version.
 pub(super) fn now(host: &Host, facts: &NodeFacts) -> Serving {
     let paths = in_use::paths(host, Role::Daemon, facts);
     let content = |path: &str| {
@@ -200,7 +200,7 @@ fn after(
     }
 }
 
-/// What is written to a path, if something is.
+/// What is written to a path, if anything.
 pub(super) fn content_of<'a>(changes: &[&'a Change], path: &str) -> Option<&'a Content> {
     changes
         .iter()
@@ -211,7 +211,7 @@ pub(super) fn content_of<'a>(changes: &[&'a Change], path: &str) -> Option<&'a C
         })
 }
 
-/// The bundle at a path once these changes are made; `None` where there is none to read.
+/// The bundle at a path once these changes are made; `None` if there is none.
 pub(super) fn bundle_after(facts: &NodeFacts, changes: &[&Change], path: &str) -> Option<Bundle> {
     let read = |path: &str| {
         let bytes = facts.regular(path)?.content.as_deref()?;
@@ -230,7 +230,7 @@ pub(super) fn bundle_after(facts: &NodeFacts, changes: &[&Change], path: &str) -
     }
 }
 
-/// The leaf at a path once these changes are made; `None` where there is none to read.
+/// The leaf at a path once these changes are made; `None` if there is none.
 pub(super) fn leaf_after(
     planner: &Planner<'_>,
     facts: &NodeFacts,

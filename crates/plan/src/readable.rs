@@ -7,14 +7,14 @@ use crate::host::daemon_json::DIRECTORY;
 use inventory::system_directory;
 use node::facts::NodeFacts;
 
-/// A path as a shell reads it.
+/// A path, quoted for a shell.
 pub(super) fn word(path: &str) -> Cow<'_, str> {
     shlex::try_quote(path).unwrap_or(Cow::Borrowed(path))
 }
 
-/// What is worth knowing of a directory with keys that others may read: each key
-/// in it is readable by its owner only, but the guides make the directory so, too. Where a link
-/// is on the way nothing is reported: chmod would follow it to what is another's.
+/// Notes a directory with keys that others may read: the owner alone can read each key, but the
+/// guides restrict the directory too. Nothing is reported if a link is on the way: chmod would
+/// follow it to another's directory.
 #[must_use]
 pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal> {
     let mode = facts.directory(directory)?.mode;
@@ -23,7 +23,7 @@ pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal>
     if way.any(|component| component.link) || system_directory(&path).is_some() {
         return None;
     }
-    // /etc/docker is Docker's own; one that others may write to is refused.
+    // /etc/docker is Docker's own; it is refused if others may write to it.
     let is_told = mode & 0o077 != 0 && mode & 0o022 == 0 && path != DIRECTORY;
     is_told.then(|| {
         Refusal::new(format!("{path} can be read by others (mode {mode:04o})"))
@@ -31,7 +31,7 @@ pub fn readable_by_others(facts: &NodeFacts, directory: &str) -> Option<Refusal>
     })
 }
 
-/// A file that is there and was not read. Below an account's directory its owner reads, not root.
+/// An existing file that was not read. Below an account's directory its owner reads, not root.
 pub(super) fn unreadable(facts: &NodeFacts, path: &str) -> Refusal {
     if facts.uid == 0 {
         return Refusal::new(format!(

@@ -1,7 +1,7 @@
 //! CAs that a node would trust again although they were replaced.
 //!
-//! dockerd has no list of revoked certificates, so that a revoked certificate is rejected only
-//! because its CA is trusted no more.
+//! dockerd has no list of revoked certificates, so a revoked certificate is rejected only because
+//! its CA is no longer trusted.
 
 use crate::launch::launched;
 use crate::playbook::{Allowed, Playbook};
@@ -22,13 +22,13 @@ fn option(authority: &Certificate) -> String {
     }
 }
 
-/// When a CA was made: its validity begins a little earlier.
+/// When a CA was created: its validity begins a little earlier.
 fn made(authority: &Certificate) -> Date {
     (authority.not_before() + BACKDATE).date()
 }
 
-/// The certificates of a CA's files: its own first, then those beside it and the ones that
-/// will follow.
+/// The certificates of a CA's files: its own first, then the others in its bundle, then the next
+/// CA's.
 #[derive(Debug, Clone)]
 pub struct InForce(Vec<Certificate>);
 
@@ -49,7 +49,7 @@ impl InForce {
         Self::read(&text(&authority.pem), &text(&authority.next_pem))
     }
 
-    /// The CAs of a file that are none of these.
+    /// The other CAs of a file.
     #[must_use]
     pub fn others(&self, file: &[u8]) -> Vec<Certificate> {
         let is_in_force =
@@ -62,7 +62,8 @@ impl InForce {
     }
 }
 
-/// Whom a CA accepts, as far as its ledger says: revoked ones, and how many others.
+/// Which certificates of a CA are accepted, according to its ledger: the revoked ones, and the
+/// number of others.
 fn lets_in(authority: &Authority, of: &Certificate, now: OffsetDateTime) -> Option<String> {
     let issuer = of.sha256();
     let entries = authority.ledger.entries().iter();
@@ -85,9 +86,9 @@ fn lets_in(authority: &Authority, of: &Certificate, now: OffsetDateTime) -> Opti
     (!said.is_empty()).then(|| said.join("; "))
 }
 
-/// Whether a node that trusts the CAs of `file` may be given an older CA in their place, which
-/// may be one that was replaced, put back from an old backup. Gives a note where that CA was
-/// named, and nothing where it is not older.
+/// Whether a node that trusts the CAs of `file` may get an older CA instead, possibly a replaced
+/// one restored from an old backup. Returns a note if that CA was named, and nothing if it is not
+/// older.
 pub fn judge_older(
     in_force: &InForce,
     allowed: &Allowed,
@@ -125,10 +126,9 @@ pub fn is_older(authority: &Authority, file: &[u8]) -> bool {
 }
 
 impl Planner<'_> {
-    /// Refuses to give a node an older CA than the one that it trusts.
+    /// Refuses to give a node an older CA than the one it trusts.
     ///
-    /// # Errors
-    /// When the present CA is older, and the command line does not name it.
+    /// # Errors If the present CA is older and the command line does not name it.
     pub(crate) fn check_older(&mut self, host: &Host, path: &str) -> Result<(), Refusal> {
         if self.authority.planned {
             return Ok(());
@@ -147,7 +147,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Checks what going back to a file would make the node trust again.
+    /// Checks which CAs the node would trust again with a restored file.
     pub(crate) fn check_readmitted(
         &self,
         path: &str,
@@ -178,7 +178,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The replaced CAs that a node trusts once a file is put back, and does not trust now.
+    /// The replaced CAs that a node trusts once a file is restored, and does not trust now.
     fn readmitted_by(&self, kept: &[u8], in_place: Option<&[u8]>) -> Vec<Certificate> {
         let trusted = Certificate::bundle_from_pem(in_place.unwrap_or_default());
         let trusted = trusted.unwrap_or_default();
@@ -187,9 +187,9 @@ impl Planner<'_> {
         found
     }
 
-    /// A replaced CA comes back on every daemon that the run is about, or on no host: otherwise a
-    /// client that one daemon accepts again is rejected by another. Notes which hosts trust it
-    /// again; gives the hosts that may not.
+    /// A replaced CA returns on all daemons of the run, or on none: otherwise one daemon accepts a
+    /// client again that another rejects. Notes which hosts trust it again; returns the hosts that
+    /// may not.
     pub fn readmit(&mut self, playbook: &Playbook, plan: &Plan) -> Vec<PlanProblem> {
         let (known, about) = (self.facts, playbook.limited(self.inventory));
         let mut problems: Vec<PlanProblem> = Vec::new();

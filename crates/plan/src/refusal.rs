@@ -1,4 +1,4 @@
-//! Why a host is left as it is.
+//! Refusals: why a host is left unchanged.
 
 use super::AuthorityProblem;
 use crate::playbook::TemplateError;
@@ -12,16 +12,16 @@ pub struct Refusal {
     pub hint: Option<String>,
 }
 
-/// What a refusal is about, where something else than people depends on it.
+/// What a refusal is about, where code depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RefusalKind {
     #[default]
     Other,
     /// The CA cannot be used: refused for the CA's host and for every holder of a certificate.
     Authority(Box<AuthorityProblem>),
-    /// The CA signs nothing now: it has expired, or is not valid yet.
+    /// The CA cannot sign now: it has expired, or is not valid yet.
     AuthorityDates,
-    /// There is no docker of the system on the node.
+    /// No system-wide docker is installed on the node.
     NoDocker,
 }
 

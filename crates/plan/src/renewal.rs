@@ -1,5 +1,4 @@
-//! Age: which certificates are to be renewed because of it, and what has to
-//! be said well before one runs out.
+//! Renewal by age: which certificates are due, and what to warn about well before one expires.
 
 use crate::host::address::daemon_address;
 use crate::playbook::Renewals;
@@ -11,38 +10,37 @@ use inventory::{Host, Inventory, Settings};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 
-/// Whether a certificate is to be renewed for its age.
+/// Whether a certificate is renewed because of its age.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Renewal {
     NotDue,
-    /// The reason, in words for the plan.
+    /// The reason, as the plan shows it.
     Due(String),
-    /// It ends within days, and is renewed although a new one ends with the CA,
-    /// soon after: what is due besides is a new CA.
+    /// It expires within days, and is renewed although the new one expires with the CA soon after:
+    /// a new CA is due as well.
     LastTime(String),
-    /// It is due, and a new one would end too soon after it, because the CA
-    /// ends: what is due is a new CA.
+    /// It is due, but a new one would expire too soon after it, because the CA expires: a new CA is
+    /// due instead.
     EndsWithAuthority,
 }
 
-/// A clock that differs by so many seconds is worth a word.
+/// A clock is noted if it differs by at least this many seconds.
 const SKEW: i64 = 5;
-/// A CA that ends within so many days is worth a word, however long it lives.
+/// A CA that expires within this many days is noted, whatever its validity period.
 const AUTHORITY_SOON: i64 = 180;
-/// A certificate that ends within so many days is renewed for whatever time the
-/// CA has left: a weekly maintenance window comes once in them.
+/// A certificate that expires within this many days is renewed even for the short time that the CA
+/// has left: a weekly maintenance window occurs within them.
 const LAST_DAYS: i64 = 8;
-/// But not for less.
+/// The minimum that such a renewal must gain.
 const LEAST_GAIN: Duration = Duration::HOUR;
-/// So many certificates are named; the others are counted.
+/// At most this many certificates are named; the others are counted.
 const NAMED: usize = 5;
 
-/// Decides it. Of one with a life of a year the last third begins after eight
-/// months; `dtls_renew_before` says another day. A new one has to end at least
-/// a quarter of `dtls_validity_days` later: near the end of the CA, which no
-/// leaf outlives, every run would renew otherwise. In its last days one is
-/// renewed for what the CA has left, which happens once: the new one ends with
-/// the CA. An expired one is renewed whatever that gains.
+/// Decides it. With a validity period of a year, the last third begins after eight months;
+/// `dtls_renew_before` overrides that. The new certificate must expire at least a quarter of
+/// `dtls_validity_days` later: no leaf outlives the CA, so near the CA's end every run would renew.
+/// In its last days a certificate is renewed for the time that the CA has left, which happens once,
+/// because the new one expires with the CA. An expired one is always renewed.
 #[must_use]
 pub fn renewal(
     certificate: &Certificate,
@@ -75,7 +73,7 @@ pub fn renewal(
     Renewal::Due(format!("expires on {}, due for renewal", end.date()))
 }
 
-/// How long before its end a certificate is due: `dtls_renew_before` in days, or the last third.
+/// How long before it expires a certificate is due: `dtls_renew_before` in days, or the last third.
 #[must_use]
 pub fn renewal_window(
     begin: OffsetDateTime,
@@ -95,7 +93,7 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     }
 }
 
-/// Why a certificate is replaced at once: it was revoked.
+/// The reason of a certificate that is replaced at once because it was revoked.
 #[must_use]
 pub fn revoked(authority: &Authority, certificate: &Certificate) -> Option<String> {
     let revocation = authority.ledger.revocation(certificate.serial())?;
@@ -103,9 +101,9 @@ pub fn revoked(authority: &Authority, certificate: &Certificate) -> Option<Strin
 }
 
 impl Planner<'_> {
-    /// What age asks for, in this run.
+    /// What its age requires in this run.
     pub(super) fn renewal(&self, host: &Host, certificate: &Certificate) -> Renewal {
-        // In a rollover, the one of the two that it is of.
+        // During a rollover, the CA that signed it.
         let rollover = self.rollover.as_ref();
         let authority = rollover
             .and_then(|rollover| rollover.signer_of(certificate))
@@ -121,7 +119,7 @@ impl Planner<'_> {
         }
     }
 
-    /// A leaf that is due, and that a new CA has to come first for.
+    /// A leaf that is due but needs a new CA first.
     pub(super) fn waits_for_authority(&mut self, host: &Host, role: Role) {
         let text = format!("{role} certificate of {}", host.holder());
         if !self.waiting_for_authority.contains(&text) {
@@ -137,7 +135,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Why the CA is to be replaced now; none where this run does so.
+    /// Why the CA must be replaced now; none if this run does so.
     #[must_use]
     pub fn rollover_due(&self) -> Option<String> {
         let authority = self.authority.certificate.as_ref()?;
@@ -171,7 +169,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What a run says of a rollover that it does not go on with.
+    /// The note about a rollover that this run does not continue.
     fn note_under_way(&self) -> Option<Note> {
         if self.rolls_over {
             return None;
@@ -189,7 +187,7 @@ impl Planner<'_> {
         })
     }
 
-    /// How the CA comes to be replaced, for a note.
+    /// How to replace the CA, for a note.
     pub(super) fn advice(&self) -> String {
         if self.inventory.ca().settings.auto_ca_rollover {
             "dtls-deploy rotate INVENTORY replaces the CA (dtls_auto_ca_rollover)".to_owned()
@@ -198,7 +196,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the daemon may be restarted now for a renewal; says when not.
+    /// Whether the daemon may be restarted now for a renewal; notes it if not.
     pub(super) fn may_restart(&mut self, host: &Host, reason: &str) -> bool {
         let Some(window) = &host.settings.maintenance_window else {
             return true;
@@ -214,7 +212,7 @@ impl Planner<'_> {
         false
     }
 
-    /// A restart that is made all the same.
+    /// Notes a restart outside the maintenance window.
     pub(crate) fn note_closed_window(&mut self, host: &Host) {
         if let Some(window) = &host.settings.maintenance_window
             && !window.is_open(self.now)
@@ -227,7 +225,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What every run says, whatever it does.
+    /// The notes of every run, whatever it does.
     #[must_use]
     pub(crate) fn early_warnings(&self) -> Vec<Note> {
         let mut notes = clocks(self.inventory, |host| self.facts.get(host));
@@ -236,7 +234,7 @@ impl Planner<'_> {
         if let Some(authority) = authority.filter(|_| !self.authority.planned) {
             let text = if self.waiting_for_authority.is_empty() && self.last_of_authority.is_empty()
             {
-                // Who replaces it needs no advice to do so.
+                // A run that replaces it needs no advice to do so.
                 let warning = authority_warning(authority, self.inventory, self.now);
                 warning.filter(|_| !self.rolls_over)
             } else {
@@ -257,8 +255,7 @@ impl Planner<'_> {
         notes
     }
 
-    /// Clients that are accepted, and that the inventory does not know. A rollover speaks of them
-    /// itself.
+    /// Notes accepted clients that are not in the inventory. A rollover reports them itself.
     fn note_outside(&self) -> Option<Note> {
         const NAMED: usize = 5;
         let mut outside = outside_of(&self.authority, self.inventory, self.now);
@@ -282,7 +279,7 @@ impl Planner<'_> {
         })
     }
 
-    /// Daemons that take commands from everyone, as declared.
+    /// Daemons that the inventory declares open to everyone.
     fn open_daemons(&self) -> impl Iterator<Item = Note> {
         let daemons = self.inventory.daemons();
         daemons
@@ -349,7 +346,7 @@ pub fn clocks<'a>(
         .collect()
 }
 
-/// The CA ends soon, or so soon that it cuts short what it issues now.
+/// The CA expires soon, or so soon that it shortens what it issues now.
 #[must_use]
 pub fn authority_warning(
     authority: &Certificate,
@@ -370,7 +367,7 @@ pub fn authority_warning(
         .max()?;
     let days = rest.whole_days();
     let ends = format!("the CA ends on {}, in {days} days", end.date());
-    // A CA and leaves of the same life say nothing in their first quarter.
+    // A CA and leaves of the same validity period are not noted in their first quarter.
     if rest < Duration::days(longest.into()) * 3 / 4 {
         return Some(format!(
             "{ends}: a certificate issued now is good until then and not for {longest} days; replace the CA before that day: dtls-deploy rotate --ca INVENTORY"
@@ -382,7 +379,7 @@ pub fn authority_warning(
         .then(|| format!("{ends}: replace it before that day: dtls-deploy rotate --ca INVENTORY"))
 }
 
-/// What another playbook would change besides: said, and left to it.
+/// What another playbook would also change: noted, and left to that playbook.
 ///
 /// `others` is its plan without renewals, `own` the plan of this run.
 #[must_use]

@@ -1,15 +1,15 @@
-//! Where a directory of a node really is.
+//! Resolves the links on the way to a directory of a node.
 
 use super::Refusal;
 use inventory::system_directory;
 use node::facts::NodeFacts;
 
-/// Where a directory leads, once every link on the way that is there is resolved.
+/// Where a directory leads once every existing link on its path is resolved.
 pub fn resolved(facts: &NodeFacts, directory: &str) -> Option<String> {
     let path = facts.expand(directory);
     let components = facts.directories.get(&path)?;
     let last = components.last()?;
-    // The longest part of it that is there, as it is spelled.
+    // The longest existing part of it, as it is spelled.
     let there = components
         .iter()
         .filter_map(|component| path.strip_prefix(component.path.as_str()))
@@ -18,7 +18,7 @@ pub fn resolved(facts: &NodeFacts, directory: &str) -> Option<String> {
     Some(format!("{}{there}", last.path.trim_end_matches('/')))
 }
 
-/// Refuses a directory of the system to which the node's own links lead.
+/// Refuses a directory of the system that the node's own links lead to.
 pub(crate) fn check_resolved(facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
     let path = facts.expand(directory);
     let real = resolved(facts, directory).unwrap_or_else(|| path.clone());

@@ -1,8 +1,8 @@
-//! Revoked certificates: which there are, and who lets them in all the same.
+//! Revoked certificates: which there are, and which hosts still accept them.
 //!
 //! dockerd reads no list of revoked certificates (moby/moby, cmd/dockerd: its TLS configuration has
-//! none), so that a mark in the ledger rejects no one: a holder is accepted until the last daemon
-//! has dropped the CA that signed the certificate.
+//! none), so a mark in the ledger alone rejects no client: a holder is accepted until the last
+//! daemon drops the CA that signed the certificate.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 use pki::{BACKDATE, Certificate, Entry, Revocation, Role};
 
-/// Those that are revoked and have not expired.
+/// Revoked certificates that have not expired.
 pub fn revoked(
     authority: &Authority,
     now: OffsetDateTime,
@@ -28,7 +28,7 @@ pub fn revoked(
         .filter_map(|entry| Some((entry, authority.ledger.revocation(&entry.serial)?)))
 }
 
-/// Whether the CA that signed it is the present one, or the one to come.
+/// Whether the present or the next CA signed it.
 #[must_use]
 pub fn is_of_present(authority: &Authority, entry: &Entry) -> bool {
     let bundles = [&authority.pem, &authority.next_pem];
@@ -45,9 +45,9 @@ fn holds(bundle: &[u8], issuer_sha256: &str) -> bool {
         .any(|certificate| certificate.sha256() == issuer_sha256)
 }
 
-/// The hosts that trust the CA that signed it, of those whose facts are known:
-/// daemons a client's, clients a daemon's. A daemon that has not read its files
-/// yet may trust whom they do not name.
+/// The hosts with known facts that trust the CA that signed it: daemons for a client's certificate,
+/// clients for a daemon's. A daemon that has not read its files yet may trust other CAs than they
+/// name.
 #[must_use]
 pub fn trusted_by(
     entry: &Entry,
@@ -60,7 +60,7 @@ pub fn trusted_by(
                 let (directory, files) = location(host, Role::Daemon);
                 vec![facts.expand(&format!("{directory}/{}", files.ca))]
             }
-            // An identity trusts for itself.
+            // An identity trusts the CA of its own files.
             Role::Daemon => host
                 .client_holders()
                 .flat_map(|holder| client_files(holder, inventory, facts, "ca.pem"))
@@ -91,13 +91,13 @@ pub fn trusted_by(
         .collect()
 }
 
-/// Whether dockerd runs there, as far as is known.
+/// Whether dockerd runs there, as far as known.
 fn runs(facts: &NodeFacts) -> bool {
     let unit = facts.unit.as_ref();
     unit.is_none_or(|unit| unit.active_state() == "active")
 }
 
-/// For people: whose it is, and which.
+/// Its holder and serial, for people.
 #[must_use]
 pub fn described(entry: &Entry) -> String {
     format!(
@@ -109,7 +109,7 @@ pub fn described(entry: &Entry) -> String {
     )
 }
 
-/// Several of them in one line.
+/// Several of them on one line.
 #[must_use]
 pub fn listed(entries: &[&Entry]) -> String {
     const NAMED: usize = 5;
@@ -125,12 +125,13 @@ pub fn listed(entries: &[&Entry]) -> String {
 }
 
 impl Planner<'_> {
-    /// Those of the present CA, or of the one to come, that not every daemon has a guard against.
+    /// Revoked certificates of the present or next CA that at least one daemon has no guard
+    /// against.
     pub(super) fn revoked_of_present(&self) -> Vec<&Entry> {
         let rejects = |entry: &Entry, daemon: &Host| {
             let facts = self.facts.get(&daemon.name);
             let policy = (daemon.name.clone(), guard::policy_path());
-            // This run brings the policy to what the ledger says.
+            // This run updates the policy from the ledger.
             self.written.contains_key(&policy)
                 || facts.is_some_and(|facts| guard::rejects(daemon, facts, &entry.serial))
         };
@@ -144,8 +145,8 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// Marks that name no one any more. A CA that was made after the mark has not
-    /// signed what it is about.
+    /// Notes marks that match no certificate. A CA made after the mark did not sign what it is
+    /// about.
     pub(super) fn note_lost_marks(&self) -> Vec<Note> {
         let Some(authority) = &self.authority.certificate else {
             return Vec::new();
@@ -164,7 +165,7 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// What every run says of them, other than the one that replaces the CA.
+    /// The note of every run about them, except the run that replaces the CA.
     pub(super) fn note_revoked(&self) -> Option<Note> {
         let revoked = self.revoked_of_present();
         if revoked.is_empty() || self.rolls_over {

@@ -1,5 +1,5 @@
-//! What a rollover means for the plan at hand: its step, whom each node trusts, and whether the
-//! present CA has expired on the way.
+//! What a rollover means for the current plan: its step, what each node trusts, and whether the
+//! present CA has expired meanwhile.
 
 use super::clocks::apart;
 use super::expiry::{alive, has_expired, is_past};
@@ -51,7 +51,6 @@ impl Planner<'_> {
         }]
     }
 
-    /// Whether the present CA has expired.
     #[must_use]
     pub fn authority_expired(&self) -> bool {
         let authority = self.authority.certificate.as_ref();
@@ -59,9 +58,8 @@ impl Planner<'_> {
             .is_some_and(|authority| has_expired(authority, self.inventory, self.facts, self.now))
     }
 
-    /// What a rollover is refused for: by one clock the CA has expired, and by
-    /// another it has not. A daemon's or client's that is ahead is refused with
-    /// the host it is of.
+    /// Refuses a rollover if clocks disagree on whether the CA has expired. A daemon or client with
+    /// a clock that is ahead is refused under its own host.
     pub(crate) fn agree_on_expiry(&self) -> Result<(), Refusal> {
         const NAMED: usize = 5;
         let Some(authority) = &self.authority.certificate else {

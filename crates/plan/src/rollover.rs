@@ -23,10 +23,10 @@ use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
 use pki::{Certificate, Role, Signer};
 
-/// The step that everything is done after.
+/// The step that follows all others.
 const RETIRE: u8 = 6;
 
-/// What holds when a step is done, from 0 on.
+/// What holds once a step is done, from 0 on.
 pub const STEPS: [&str; 7] = [
     "the CA node has the next CA",
     "clients trust both CAs",
@@ -43,7 +43,7 @@ pub const RESTARTING: [usize; 2] = [2, 4];
 /// The step since which daemons trust the next CA only.
 pub const NEXT_ONLY: u8 = 4;
 
-/// A node that has not reached a step, or that no one could ask.
+/// A node that has not reached a step, or that did not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Behind {
     pub host: String,
@@ -57,26 +57,26 @@ pub struct Rollover {
     old_text: String,
     both_text: String,
     next_text: String,
-    /// The present CA has expired: whatever it has signed is rejected already.
+    /// The present CA has expired: everything it signed is already rejected.
     pub expired: bool,
-    /// This run goes on with it, as opposed to keeping what there is.
+    /// This run continues the rollover, as opposed to keeping the current state.
     pub advances: bool,
     /// The first step that some node has not reached: 1 to 6.
     pub step: u8,
-    /// Who has not reached it.
+    /// The nodes that have not reached it.
     pub behind: Vec<Behind>,
-    /// The last step that some node shows to have begun, 1 to 5. It began
-    /// when every node had reached the one before.
+    /// The last step that some node shows to have begun, 1 to 5. It began when every node had
+    /// reached the previous one.
     begun: u8,
     /// Unexpired identities of the old CA that are not in the inventory.
     pub outside: Vec<Outside>,
-    /// The next step would cut off identities outside the inventory: it is not taken.
+    /// The next step would cut off identities outside the inventory, so it is not taken.
     pub waits: bool,
     /// Bundles found on the nodes.
     found: BTreeMap<(String, Role), Trust>,
 }
 
-/// Whom a bundle trusts.
+/// Which CAs a bundle trusts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
     Old,
@@ -121,7 +121,7 @@ impl Rollover {
         Some(rollover)
     }
 
-    /// What has to be known of a host to tell the step.
+    /// The facts that tell the step of a host.
     pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
         guard::request_policy(host, request);
         for (holder, role) in super::leaves_of(inventory) {
@@ -148,13 +148,13 @@ impl Rollover {
         }
     }
 
-    /// The subject of the CA that is to come.
+    /// The subject of the next CA.
     #[must_use]
     pub fn next(&self) -> &Certificate {
         &self.next
     }
 
-    /// Notes what a node shows of itself.
+    /// Records what a node shows.
     fn see(&mut self, host: &Host, role: Role, facts: &NodeFacts) {
         let (directory, files) = location(host, role);
         let trust = self.trust(facts, &format!("{directory}/{}", files.ca));
@@ -172,7 +172,7 @@ impl Rollover {
         self.begun = self.begun.max(begun);
     }
 
-    /// Whom the bundle at a path trusts; `None` where there is none to read.
+    /// Which CAs the bundle at a path trusts; `None` if there is no bundle.
     pub(super) fn trust(&self, facts: &NodeFacts, path: &str) -> Option<Trust> {
         let bytes = facts.regular(path)?.content.as_deref()?;
         let bundle = Certificate::bundle_from_pem(bytes).ok()?;
@@ -193,8 +193,8 @@ impl Rollover {
             .is_some_and(|leaf| leaf.is_signed_by(&self.next))
     }
 
-    /// Whether a context has this file. One that was never made trusts no one, and one of
-    /// another CA has no part in the rollover.
+    /// Whether a context has this file. A context that was never made trusts no CA, and one of
+    /// another CA is not part of the rollover.
     fn is_in_context(&self, facts: &NodeFacts, path: &str) -> bool {
         let ca = path.replace("/cert.pem", "/ca.pem");
         let bytes = facts.regular(&ca).and_then(|file| file.content.as_deref());
@@ -237,7 +237,7 @@ impl Rollover {
         self.step = RETIRE;
     }
 
-    /// What keeps a node from having reached a step.
+    /// What a node lacks for a step.
     fn lacks(
         &self,
         step: u8,
@@ -267,7 +267,6 @@ impl Rollover {
                     (!is_enough).then(|| format!("{} {what}", facts.expand(&path)))
                 })
             }
-            // There is no leaf to replace.
             3 if !host.shows_certificate() => undeployed::pair(host, facts),
             3 => {
                 let files = client_files(host, inventory, facts, "cert.pem");
@@ -303,7 +302,7 @@ impl Rollover {
 
     /// Whether hosts of this role take the step that begins their conversion.
     fn converts(&self, role: Role) -> bool {
-        // No one is accepted anyway: the shortest way is the best one.
+        // No client is accepted anyway, so the shortest way is best.
         if self.expired && self.advances {
             return true;
         }
@@ -311,7 +310,7 @@ impl Rollover {
             return false;
         }
         match role {
-            // In the middle of it, a daemon that is left is taken along.
+            // In the middle of it, the remaining daemons are included.
             Role::Daemon => self.step >= 2 && (self.advances || self.begun >= 2),
             Role::Client => self.step >= 3 && (self.advances || self.begun >= 3),
         }
@@ -325,7 +324,7 @@ impl Rollover {
         self.advances && self.step >= step && !self.waits && self.outside.is_empty()
     }
 
-    /// Whom a node will trust after this run.
+    /// Which CAs a node will trust after this run.
     #[must_use]
     pub fn wanted(&self, host: &str, role: Role) -> Trust {
         let found = self.found.get(&(host.to_owned(), role)).copied();
@@ -333,7 +332,7 @@ impl Rollover {
             return Trust::New;
         }
         match (role, found) {
-            // A restart for the bundle alone would be one too many.
+            // A restart only for the bundle would be one too many.
             (Role::Daemon, Some(Trust::Old)) if self.begun < 3 && !self.converts(role) => {
                 Trust::Old
             }
@@ -341,7 +340,6 @@ impl Rollover {
         }
     }
 
-    /// The bundle of a node.
     #[must_use]
     pub fn bundle(&self, host: &str, role: Role) -> &str {
         match self.wanted(host, role) {
@@ -351,8 +349,7 @@ impl Rollover {
         }
     }
 
-    /// Who signs a leaf that is issued now: a CA that those trust who will
-    /// check it.
+    /// Which CA signs a leaf now: one that the peers who verify it trust.
     #[must_use]
     pub fn signer(&self, role: Role) -> Signer {
         let begun = match role {
@@ -366,7 +363,7 @@ impl Rollover {
         }
     }
 
-    /// Whether a leaf of the old CA will not do any more.
+    /// Whether a leaf of the old CA is no longer enough.
     #[must_use]
     pub(crate) fn needs_new_leaf(&self, role: Role) -> bool {
         // Some host already trusts only the new CA.
@@ -377,7 +374,7 @@ impl Rollover {
         self.converts(role) || self.begun >= begun
     }
 
-    /// Which of the two has signed a leaf.
+    /// Which of the two CAs signed a leaf.
     #[must_use]
     pub(crate) fn signer_of(&self, leaf: &Certificate) -> Option<&Certificate> {
         [&self.current, &self.next]
@@ -385,7 +382,7 @@ impl Rollover {
             .find(|authority| leaf.is_signed_by(authority))
     }
 
-    /// How often a daemon is restarted until the rollover is over.
+    /// How often a daemon restarts until the rollover is complete.
     #[must_use]
     pub fn restarts_left(&self, host: &Host, facts: &NodeFacts, inventory: &Inventory) -> usize {
         [2, 4]
@@ -394,10 +391,10 @@ impl Rollover {
             .count()
     }
 
-    /// Those outside the inventory whom the present step would cut off. They trust the old CA
-    /// alone and show leaves of it: clients reject a daemon that shows a leaf of the new CA (2),
-    /// and are rejected by one that has dropped the old (4); daemons reject a client with a leaf
-    /// of the new CA (3), and are rejected by one that has dropped the old (5).
+    /// Identities outside the inventory that the present step would cut off. They trust only the
+    /// old CA and show leaves of it: clients reject a daemon that shows a leaf of the new CA (2),
+    /// and are rejected by one that has dropped the old CA (4); daemons reject a client with a leaf
+    /// of the new CA (3), and are rejected by one that has dropped the old CA (5).
     #[must_use]
     pub(crate) fn cut_off(&self) -> Vec<&Outside> {
         let outside = self.outside.iter();
@@ -409,7 +406,7 @@ impl Rollover {
             .collect()
     }
 
-    /// Who holds the present step back, in words.
+    /// What blocks the present step, in words.
     #[must_use]
     pub(crate) fn held_back(&self) -> Vec<(String, String)> {
         let step = match self.step {
@@ -429,8 +426,8 @@ impl Rollover {
     }
 }
 
-/// Where a client keeps a file: its own, then the copy of each context that is asked for, or that
-/// an earlier deployment has made.
+/// Where a client keeps a file: its own path, then the copy in each context that is requested or
+/// that an earlier deployment made.
 pub(super) fn client_files(
     host: &Host,
     inventory: &Inventory,

@@ -1,6 +1,6 @@
-//! What a diff may show of a file: public certificates and our own settings.
-//! Everything else may be a secret (a proxy's password in daemon.json, a token in
-//! a unit's `Environment=`, `export AWS_SECRET…` in a profile), and is masked.
+//! What a diff may show of a file: public certificates and this program's own settings. Everything
+//! else may be a secret (a proxy's password in daemon.json, a token in a unit's `Environment=`,
+//! `export AWS_SECRET…` in a profile), and is masked.
 
 use serde_json::Value;
 
@@ -12,16 +12,16 @@ use node::facts::NodeFacts;
 use pki::Certificate;
 use policy::Document;
 
-/// In the place of a value.
+/// Shown in place of a value.
 pub const MASK: &str = "(not shown)";
 
-/// Values of a node's settings that are not this program's, as far as they are known:
-/// what its tools print may quote them.
+/// Known values of a node's settings that are not this program's: its tools may quote them in their
+/// output.
 #[derive(Debug, Default)]
 pub struct ForeignValues(Vec<String>);
 
 impl ForeignValues {
-    /// Of daemon.json, of the unit's `Environment=` and of its environment files.
+    /// From daemon.json, the unit's `Environment=` and its environment files.
     #[must_use]
     pub fn of(facts: &NodeFacts) -> Self {
         let mut values = Vec::new();
@@ -40,9 +40,9 @@ impl ForeignValues {
         for text in paths.filter_map(|path| facts.text(path)) {
             values.extend(unit::parse_environment(text).into_values());
         }
-        // Shorter ones are words of any sentence.
+        // Shorter values are words of any sentence.
         values.retain(|value| value.len() >= SHORTEST);
-        // One may be a part of another.
+        // One value may be part of another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Self(values)
     }
@@ -55,7 +55,7 @@ impl ForeignValues {
     }
 }
 
-/// Bytes of a value that is masked in what tools print.
+/// Minimum bytes of a value that is masked in the output of tools.
 const SHORTEST: usize = 4;
 
 fn texts(value: &Value, found: &mut Vec<String>) {
@@ -106,7 +106,7 @@ fn certificates(text: &str) -> String {
     }
 }
 
-/// Every key with a value of its own line, ours with theirs.
+/// Every key and value on its own line, this program's and the others.
 fn daemon_json(text: &str) -> String {
     let Ok(Value::Object(settings)) = serde_json::from_str(text) else {
         return masked(text);
@@ -122,7 +122,7 @@ fn daemon_json(text: &str) -> String {
     format!("{{{}\n}}\n", lines.collect::<Vec<_>>().join(","))
 }
 
-/// Where the context leads, and whether it checks the daemon.
+/// Where the context leads, and whether it verifies the daemon.
 fn context(text: &str) -> String {
     let Ok(Value::Object(settings)) = serde_json::from_str(text) else {
         return masked(text);

@@ -1,4 +1,4 @@
-//! What the inventory says of a client and no deployment has made so yet.
+//! What the inventory requests for a client and no deployment has done yet.
 
 use crate::host::client::PROFILES;
 use crate::host::leaf::location as leaf_location;
@@ -25,7 +25,7 @@ pub(super) fn directory(host: &Host, facts: &NodeFacts, inventory: &Inventory) -
         .then(|| format!("{path} leads to {used}, and dtls_client_dir is {declared}: deploy first"))
 }
 
-/// It has a pair that its mode does not show, so that nothing replaces it.
+/// It has a pair that does not show its mode, so nothing replaces it.
 pub(super) fn pair(host: &Host, facts: &NodeFacts) -> Option<String> {
     let (directory, files) = leaf_location(host, Role::Client);
     let key = format!("{directory}/{}", files.key);

@@ -1,4 +1,4 @@
-//! A rollover of the CA that is not finished, in the words that every command has for it.
+//! An unfinished rollover of the CA, as every command words it.
 
 use super::{Authority, Rollover, STEPS};
 
@@ -6,12 +6,12 @@ use super::{Authority, Rollover, STEPS};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnderWay {
     pub seen: String,
-    /// The command that goes on with it.
+    /// The command that continues it.
     pub command: String,
 }
 
 impl UnderWay {
-    /// What is left to do of one; `None` where none is under way.
+    /// What is left to do; `None` if no rollover is under way.
     #[must_use]
     pub fn read(authority: &Authority, rollover: Option<&Rollover>) -> Option<Self> {
         let seen = match rollover {

@@ -1,7 +1,7 @@
-//! Certificates that `rotate --force` was to renew, and that it cannot: their host does not answer,
+//! Certificates that `rotate --force` should renew but cannot, because their host does not answer
 //! or was refused.
 //!
-//! They are remembered in the CA's ledger, so that the next run renews them whatever its options are.
+//! The CA's ledger lists them, so that the next run renews them whatever its options are.
 
 use super::{Action, Plan, Planner, leaves_of};
 use crate::playbook::{Playbook, Renewals, Word};
@@ -9,7 +9,7 @@ use inventory::Host;
 use pki::{LeafName, Role};
 
 impl Planner<'_> {
-    /// Finds them, and says so.
+    /// Finds them, and notes them.
     pub(super) fn remember_unrenewed(&mut self, plan: &mut Plan, playbook: &Playbook) {
         if playbook.renewals != Renewals::Forced
             || self.authority.problem.is_some()

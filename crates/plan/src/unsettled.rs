@@ -1,12 +1,11 @@
-//! Changes of earlier runs that no one has confirmed yet.
+//! Changes of earlier runs that are not confirmed yet.
 
 use super::{PlanProblem, Planner, Refusal};
 use crate::playbook::{Play, Step};
 use inventory::Host;
 use node::facts::NodeFacts;
 
-/// While the node may still undo a change by itself, its files are not what a
-/// plan could be made from.
+/// While the node may still undo a change on its own, no plan can be made from its files.
 pub fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), PlanProblem> {
     let Some(facts) = planner.facts.get(&host.name) else {
         return Ok(());
@@ -15,7 +14,7 @@ pub fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), 
         .steps
         .iter()
         .any(|step| matches!(step, Step::Transaction { .. }));
-    // A proof looks on while someone is at work.
+    // Verification only watches while another run is active.
     let writes = play.tasks(host).any(|task| !task.module.is_proof);
     if let Some(run) = facts.undo_failed.first()
         && (changes || (writes && facts.working.contains_key(run)))
@@ -30,8 +29,7 @@ pub fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), 
             .hint(by_hand(host, Some(facts), Some(&script))),
         });
     }
-    // A script that is at work keeps everything away, also where nothing is
-    // armed.
+    // A running script blocks every other run, even if nothing is armed.
     let armed = facts.armed.first().filter(|_| changes);
     let working = facts.working.keys().next().filter(|_| writes);
     match armed.or(working) {
@@ -50,8 +48,8 @@ pub fn unsettled(planner: &Planner<'_>, play: &Play, host: &Host) -> Result<(), 
     }
 }
 
-/// What to do on a node whose old files could not be put back; `script` is the
-/// node's own, which tries it again.
+/// What to do on a node whose old files could not be restored; `script` is the node's own, which
+/// tries again.
 #[must_use]
 pub fn by_hand(host: &Host, facts: Option<&NodeFacts>, script: Option<&str>) -> String {
     let unknown = NodeFacts::default();

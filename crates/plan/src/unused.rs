@@ -1,4 +1,4 @@
-//! A CA that would have issued no certificate.
+//! A new CA that would issue no certificate.
 
 use super::{Plan, Planner, leaves_of};
 

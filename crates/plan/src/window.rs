@@ -1,14 +1,14 @@
-//! Maintenance windows of a rollover that a schedule has begun.
+//! Maintenance windows of a scheduled rollover.
 //!
-//! What follows from a postponed restart waits, because the nodes show that the daemon is not that
-//! far yet.
+//! What depends on a postponed restart waits too, because the nodes show that the daemon has not
+//! reached that step.
 
 use super::{Batch, Plan, Planner};
 use crate::Action;
 use inventory::Host;
 use pki::Role;
 
-/// Takes out what has to wait, and says so.
+/// Removes what must wait, and notes it.
 pub fn keep(planner: &mut Planner<'_>, plan: &mut Plan) {
     let closed = |host: &&Host| {
         let window = host.settings.maintenance_window.as_ref();
@@ -39,7 +39,7 @@ pub fn keep(planner: &mut Planner<'_>, plan: &mut Plan) {
     }
 }
 
-/// What is done for the daemon, as opposed to a client on the same host.
+/// Whether a batch is for the daemon, as opposed to a client on the same host.
 fn is_daemons(batch: &Batch) -> bool {
     batch.changes.iter().any(|change| match &change.action {
         Action::Restart(_) => true,

@@ -1,6 +1,6 @@
-//! What the inventory would have to say for things to stay where they are.
+//! The inventory lines that would keep a node as it is.
 //!
-//! Nothing of it is written anywhere: the operator decides.
+//! They are only printed: the operator decides.
 
 use super::paths;
 use crate::host::daemon_json::{PATH, tls_paths};
@@ -28,7 +28,7 @@ pub fn lines(host: &Host, facts: &NodeFacts) -> Vec<String> {
     lines
 }
 
-/// Whose directory it is, where that is not root's: deploy refuses it otherwise.
+/// The owner of the directory, if it is not root: deploy refuses it otherwise.
 fn owner(host: &Host, facts: &NodeFacts) -> Option<String> {
     let owner = &facts.regular(&paths(host, Role::Daemon, facts).ca)?.owner;
     let is_said = host.settings.daemon_dir_trusted_owner.as_ref() == Some(owner);
@@ -68,7 +68,7 @@ fn files(found: &TlsPaths, wanted: &TlsPaths) -> Vec<String> {
     lines
 }
 
-/// Where it listens with TLS, and whether on the local socket too.
+/// Where dockerd listens with TLS, and whether it also listens on the local socket.
 fn listeners(host: &Host, facts: &NodeFacts) -> Vec<String> {
     let arguments = arguments(facts);
     let mut found = values(&arguments, "-H");
@@ -80,7 +80,7 @@ fn listeners(host: &Host, facts: &NodeFacts) -> Vec<String> {
         .iter()
         .filter(|address| address.starts_with("tcp://"))
         .collect();
-    // A daemon that is on no port yet is to get one.
+    // A daemon without a port yet will get one.
     if tcp.is_empty() {
         return Vec::new();
     }
@@ -114,7 +114,6 @@ fn drop_in(host: &Host, facts: &NodeFacts) -> Option<String> {
     (name != host.settings.dropin).then(|| format!("dtls_dropin: {}", quoted(&name)))
 }
 
-/// As YAML and JSON read it.
 fn quoted(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
     if text.bytes().all(is_plain) && text.starts_with(|first: char| first != '-') {

@@ -1,13 +1,12 @@
-//! Adopting: which certificates on the nodes are this CA's and not yet in its
-//! ledger.
+//! Adopting: finds certificates on the nodes that this CA signed and that its ledger does not list.
 //!
 //! ```text
 //! facts ──> where the files lie (found) ──> candidates ──> standing ──> ledger
 //!                    └──> lines for the inventory
 //! ```
 //!
-//! Pure: facts in, candidates out. [`run`] reads the facts, proves that
-//! keys belong to their certificates, and tells the CA agent.
+//! This module is pure: facts in, candidates out. [`run`] reads the facts, verifies that keys match
+//! their certificates, and calls the CA agent.
 
 mod lines;
 
@@ -25,7 +24,7 @@ use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 use pki::{AdoptedLeaf, Certificate, ExtendedKeyUsage, Ledger, Role};
 
-/// A certificate that was found where a leaf belongs.
+/// A certificate found at a path for a leaf.
 #[derive(Debug)]
 pub struct Candidate {
     pub host: String,
@@ -36,25 +35,24 @@ pub struct Candidate {
     pub certificate: Certificate,
     pub leaf: AdoptedLeaf,
     pub standing: Standing,
-    /// What is to be known of it: that it is due at once, for instance.
+    /// Remarks for the operator, for instance that it is due at once.
     pub remarks: Vec<String>,
 }
 
-/// What becomes of a candidate.
+/// How a candidate stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// The ledger knows it.
+    /// The ledger lists it.
     Known,
-    /// It is also the one of this holder, whose it is in the ledger.
+    /// The ledger lists it for this other holder.
     Shared(String),
-    /// It can be taken in, once its key is known to belong to it.
+    /// It can be adopted once its key is verified to match.
     New,
-    /// It cannot, for this reason: it is replaced like any other.
+    /// It cannot be adopted, for this reason; the next run replaces it.
     Refused(String),
 }
 
-/// Every certificate where the inventory and the daemons' own settings say that
-/// one lies.
+/// Every certificate at the paths that the inventory and the daemons' own settings name.
 pub fn candidates(
     inventory: &Inventory,
     hosts: &[&Host],
@@ -85,7 +83,7 @@ pub fn candidates(
     Ok(found)
 }
 
-/// On the host itself, or in the CA directory where the host does not answer.
+/// Reads the host itself, or the CA directory if the host does not answer.
 fn candidate(
     inventory: &Inventory,
     host: &Host,
@@ -96,7 +94,7 @@ fn candidate(
     let (key_name, certificate_name) = issued_names(&ca.settings.issued_name, host, role)?;
     let own = facts.get(&host.name);
     let there = own.map(|facts| (facts, paths(host, role, facts), false));
-    // A host that is there and has none gets a new one.
+    // A reachable host without a certificate gets a new one.
     let here = facts.get(&ca.name).filter(|_| own.is_none()).map(|facts| {
         let directory = &ca.settings.ca_dir;
         let paths = TlsPaths {
@@ -185,7 +183,7 @@ fn standing(
     Standing::New
 }
 
-/// Why the next run replaces it nevertheless.
+/// Why the next run replaces it even though it is adopted.
 fn remarks(candidate: &Candidate, now: OffsetDateTime) -> Vec<String> {
     let certificate = &candidate.certificate;
     let mut remarks = Vec::new();
@@ -278,7 +276,7 @@ mod tests {
             judged(&daemon, &ca, &[]),
             Standing::Refused(reason) if reason.contains("not for servers")
         ));
-        // `openssl x509 -set_serial 01` for everyone.
+        // Every certificate made with `openssl x509 -set_serial 01` has this serial.
         let same_serial = found(&ca, "c", Role::Client, serial);
         let before = [first];
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! The files by which a client reaches daemons.
+//! The files through which a client reaches daemons.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,16 @@ use pki::Role;
 /// What a file of a client is for.
 #[derive(Debug, Clone)]
 pub(super) enum Target<'a> {
-    /// Whom the client trusts.
+    /// The CA bundle that the client trusts.
     Trust(&'a Host, Scope),
-    /// What it shows: a certificate or its key.
+    /// What it presents: a certificate or its key.
     Pair(Scope, Set),
-    /// Where a context leads.
+    /// The endpoint of a context.
     Endpoint(Scope),
     Profile,
 }
 
-/// The CA and the certificate that are used together.
+/// A CA and a certificate that are used together.
 #[derive(Debug, Clone)]
 pub(super) struct Set {
     pub ca: String,
@@ -33,16 +33,16 @@ pub(super) struct Set {
 #[derive(Debug, Clone)]
 pub(super) enum Scope {
     All,
-    /// The one that this context leads to.
+    /// Only the one that this context leads to.
     One(Context),
 }
 
-/// What a client has of one daemon.
+/// What a client keeps for one daemon.
 #[derive(Debug, Clone)]
 pub(super) struct Context {
     pub daemon: String,
     pub name: String,
-    /// Its meta.json: docker knows no context without.
+    /// Its meta.json: docker ignores a context without one.
     pub metadata: String,
 }
 
@@ -56,7 +56,7 @@ impl Scope {
 }
 
 impl Target<'_> {
-    /// What a person calls it: its context, or the path.
+    /// Its name for people: the context, or the path.
     pub(super) fn called(&self, path: &str) -> String {
         match self {
             Self::Trust(_, Scope::One(context))
@@ -67,8 +67,8 @@ impl Target<'_> {
     }
 }
 
-/// Every file of a client by which it reaches daemons. Those of an identity that is removed
-/// by name are not among them, nor what is a daemon's own.
+/// Every file through which a client reaches daemons, except those of an identity that is removed
+/// by name and those of a daemon on the same host.
 pub(super) fn targets<'a>(
     planner: &Planner<'a>,
     client: &'a Host,
@@ -80,7 +80,7 @@ pub(super) fn targets<'a>(
         let own = [files.ca, files.cert, files.key]
             .map(|name| facts.expand(&format!("{directory}/{name}")));
         put(&mut targets, holder, own, &Scope::All);
-        // Those that are asked for no more are removed whatever becomes of their daemons.
+        // Identities that are no longer requested are removed whatever the state of their daemons.
         for daemon in planner.inventory.daemons().filter(|_| has_contexts(holder)) {
             let paths = context_paths(holder, daemon);
             let metadata = facts.expand(&format!("{}/meta.json", paths.metadata));

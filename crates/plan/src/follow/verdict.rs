@@ -1,4 +1,4 @@
-//! What is decided about one change of a client, and how daemons decide it.
+//! The decision about one change of a client, and how daemons influence it.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use crate::kept::Why;
 use crate::reach::{Daemon, Serving};
 use inventory::Host;
 
-/// What is decided about one change.
+/// The decision about one change.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
-    /// Daemons that have to be confirmed first.
+    /// Daemons that must be confirmed first.
     pub after: BTreeSet<String>,
-    /// Daemons because of which it is left out.
+    /// Daemons because of which it is dropped.
     pub because: BTreeSet<(String, Why)>,
 }
 
@@ -36,14 +36,13 @@ impl Verdict {
     }
 }
 
-/// How a daemon takes what changes: now, and once its own change is made. `None` where that
-/// is not known.
+/// Whether a daemon works with a change: now, and after its own change. `None` if unknown.
 pub(super) struct Fits {
     pub old: Option<bool>,
     pub new: Option<bool>,
 }
 
-/// Something that a daemon takes today gives way to something else.
+/// Something that a daemon accepts today is replaced.
 pub(super) fn gives_way(
     host: &Host,
     daemon: &Daemon,
@@ -52,7 +51,7 @@ pub(super) fn gives_way(
 ) -> Verdict {
     let known = match daemon {
         Daemon::Unreachable => return Verdict::keep(host, Why::Unreachable),
-        // Who removes a client alone means it.
+        // A run that removes only the client means it.
         Daemon::NotInRun if removes_all => return Verdict::default(),
         Daemon::NotInRun => return Verdict::keep(host, Why::NotInRun),
         Daemon::Known(known) => known,

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use inventory::Host;
 
-/// Host and port of a daemon, as its clients call it.
+/// Host and port of a daemon, as its clients use them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DaemonAddress {
     pub host: String,
@@ -12,7 +12,7 @@ pub struct DaemonAddress {
 }
 
 impl DaemonAddress {
-    /// As the docker CLI wants it, `tcp://node3:2376` for instance.
+    /// In the docker CLI's form, for instance `tcp://node3:2376`.
     #[must_use]
     pub fn url(&self) -> String {
         match self.host.parse() {
@@ -23,8 +23,8 @@ impl DaemonAddress {
 }
 
 impl DaemonAddress {
-    /// Of an address as dockerd takes it, `tcp://0.0.0.0:2376` for instance, on a host that is
-    /// reached at `reached`; none of a local socket.
+    /// From an address in dockerd's form, for instance `tcp://0.0.0.0:2376`, on a host that is
+    /// reached at `reached`; none for a local socket.
     #[must_use]
     pub fn listened(address: &str, reached: &str) -> Option<Self> {
         let rest = address.strip_prefix("tcp://")?;
@@ -41,8 +41,8 @@ impl DaemonAddress {
     }
 }
 
-/// The first address that the daemon listens on; where that is every address
-/// of its host, the one the inventory reaches the host at.
+/// The first address that the daemon listens on; if that is every address, the inventory's address
+/// of the host.
 #[must_use]
 pub fn daemon_address(daemon: &Host) -> DaemonAddress {
     let first = daemon.settings.listen.first();

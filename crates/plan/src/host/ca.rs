@@ -2,17 +2,17 @@
 
 use pki::RETIRED;
 
-/// The CA's own.
+/// The present CA.
 pub const KEY: &str = "ca-key.pem";
 pub const CERTIFICATE: &str = "ca.pem";
 pub const LEDGER: &str = ".ledger.jsonl";
 
-/// The next CA, while a rollover is under way.
+/// The next CA, during a rollover.
 pub const NEXT_KEY: &str = "next/ca-key.pem";
 
 pub const NEXT_CERTIFICATE: &str = "next/ca.pem";
 
-/// Retired CAs that are looked for, `retired/1` and so on; there may be more.
+/// Retired CAs to look for, `retired/1` and so on; there may be more.
 pub(crate) const GENERATIONS: u32 = 16;
 
 /// A file of each retired CA.

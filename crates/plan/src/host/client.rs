@@ -1,4 +1,4 @@
-//! Where a client's contexts and the lines of its profile are.
+//! A client's contexts, and its block in the shell profile.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,10 @@ use docker::environment::{Environment, found, inventories};
 use inventory::{ClientEnv, Host, Inventory};
 use node::facts::NodeFacts;
 
-/// What a login shell reads: bash takes the first of these that exists.
+/// The profiles of a login shell: bash reads the first one that exists.
 pub const PROFILES: [&str; 3] = [".bash_profile", ".bash_login", ".profile"];
 
-/// The name of a client's context for a daemon: after its zone and the daemon.
+/// The name of a client's context for a daemon: zone and daemon.
 #[must_use]
 pub fn context_name(client: &Host, daemon: &Host) -> String {
     in_zone(client.settings.zone.as_deref(), &daemon.name)
@@ -24,7 +24,7 @@ fn in_zone(zone: Option<&str>, daemon: &str) -> String {
     }
 }
 
-/// The names of the contexts that clients of this inventory can have.
+/// The names that contexts of this inventory's clients can have.
 #[must_use]
 pub fn context_names(inventory: &Inventory) -> Vec<String> {
     let holders = inventory
@@ -39,19 +39,18 @@ pub fn context_names(inventory: &Inventory) -> Vec<String> {
     names.collect()
 }
 
-/// Where that context is kept.
 #[must_use]
 pub fn context_paths(client: &Host, daemon: &Host) -> ContextPaths {
     paths(&client.cli_directory(), &context_name(client, daemon))
 }
 
-/// Whether the inventory asks for contexts for this holder.
+/// Whether the inventory requests contexts for this holder.
 #[must_use]
 pub fn has_contexts(holder: &Host) -> bool {
     !holder.is_absent() && holder.settings.client_env.contains(&ClientEnv::Context)
 }
 
-/// Who keeps a holder's context for a daemon; `None` where there is none.
+/// The account that keeps a holder's context for a daemon; `None` if there is none.
 #[must_use]
 pub(crate) fn keeper_of(
     client: &Host,
@@ -64,8 +63,8 @@ pub(crate) fn keeper_of(
     Some(keeper(text, &inventory.name))
 }
 
-/// Whether a holder's context for a daemon is asked for, or bears dtls-deploy's mark although the
-/// inventory asks for it no more.
+/// Whether a holder's context for a daemon is requested, or bears dtls-deploy's mark although the
+/// inventory no longer requests it.
 #[must_use]
 pub(crate) fn keeps_context(
     client: &Host,
@@ -99,8 +98,8 @@ pub(crate) fn leads_to_daemon_of(block: &Environment, inventory: &Inventory) -> 
     })
 }
 
-/// Whose blocks in a profile are this inventory's, in the order of the profile: its own, and
-/// those that it wrote under another file name.
+/// The blocks of this inventory, in the order of the profile: its own, and those that it wrote
+/// under another file name.
 #[must_use]
 pub(crate) fn own_blocks<'a>(
     profile: &'a str,

@@ -5,17 +5,17 @@ use docker::tls::TlsPaths;
 use inventory::Host;
 use node::facts::NodeFacts;
 
-/// Where dockerd looks on Linux when its unit does not say otherwise.
+/// Docker's default on Linux, if the unit does not set another.
 pub const DIRECTORY: &str = "/etc/docker";
 
 pub const NAME: &str = "daemon.json";
 
 pub const PATH: &str = "/etc/docker/daemon.json";
 
-/// What daemon.json says of live-restore without the setting that `live_restore` has made.
+/// The live-restore setting before `live_restore` changed it.
 pub const LIVE_RESTORE_RECORD: &str = "/var/lib/dtls-deploy/live-restore";
 
-/// The paths that dockerd is configured to read, on `host`.
+/// The paths that dockerd on `host` is configured to read.
 #[must_use]
 pub(crate) fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPaths {
     let directory = expand(&host.settings.daemon_dir);
@@ -27,7 +27,7 @@ pub(crate) fn tls_paths(host: &Host, expand: impl Fn(&str) -> String) -> TlsPath
     }
 }
 
-/// Why dockerd could not read the file that is there.
+/// Why dockerd could not read the existing file.
 pub fn check(facts: &NodeFacts) -> Result<(), DaemonJsonError> {
     let file = facts.regular(PATH);
     readable(file.and_then(|file| file.content.as_deref()))

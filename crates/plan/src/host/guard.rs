@@ -1,4 +1,4 @@
-//! The guard of a daemon: which files it is made of, and whether they are on a node.
+//! The guard of a daemon: its files, and whether they are on a node.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use policy::Document;
 
 use super::unit;
 
-/// What dockerd calls it.
+/// Its plugin name in dockerd.
 pub const PLUGIN: &str = "dtls-deploy-guard";
 
-/// Where the program lies.
+/// Directory and name of the binary.
 pub const PROGRAM: (&str, &str) = ("/opt/dtls-deploy/bin", "dtls-deploy-guard");
 
-/// Where the guard reads its policy; every account may, since the guard has one of its own.
+/// The guard's policy; every account may read it, since the guard runs as its own.
 pub const POLICY: (&str, &str) = ("/etc/dtls-deploy-guard", "policy.json");
 
-/// Where an administrator's units are.
+/// The administrator's unit directory.
 pub const UNIT_DIRECTORY: &str = "/etc/systemd/system";
 
 /// Names and texts of its units.
@@ -41,7 +41,7 @@ pub const UNITS: [(&str, &str); 4] = [
     ),
 ];
 
-/// The drop-in of docker's unit that starts them with it: nothing has to be enabled.
+/// The drop-in that starts the units together with docker's: nothing has to be enabled.
 pub const DROP_IN: &str = "40-dtls-deploy-guard.conf";
 
 pub const DROP_IN_TEXT: &str = "\
@@ -51,7 +51,7 @@ Wants=dtls-deploy-guard.socket dtls-deploy-guard.path
 After=dtls-deploy-guard.socket
 ";
 
-/// The guard's program, as it is delivered.
+/// The guard binary, as it is delivered.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Program {
     pub bytes: Arc<[u8]>,
@@ -76,7 +76,7 @@ impl Program {
     }
 }
 
-/// Every file of it on a host, directory and name: the program first, the policy last.
+/// Every file of it on a host, as directory and name: the binary first, the policy last.
 #[must_use]
 pub fn files(host: &Host) -> Vec<(String, String)> {
     let owned = |(directory, name): (&str, &str)| (directory.to_owned(), name.to_owned());
@@ -95,7 +95,7 @@ pub fn drop_in_path(host: &Host) -> String {
     format!("{}/{DROP_IN}", unit::directory(&host.settings.unit))
 }
 
-/// Whether a change of this file restarts the guard; it notices a new policy itself.
+/// Whether a change of this file restarts the guard; it reloads a new policy itself.
 #[must_use]
 pub fn is_part(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
@@ -108,7 +108,7 @@ pub fn policy_path() -> String {
     format!("{directory}/{name}")
 }
 
-/// Adds what tells whether the guard rejects what is revoked.
+/// Requests the facts that tell whether the guard rejects revoked certificates.
 pub fn request_policy(host: &Host, request: &mut FactRequest) {
     if host.is_daemon && host.is_guarded() {
         request.content.insert(policy_path());
@@ -128,7 +128,7 @@ pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
     host.is_guarded() && is_listed && is_installed(host, facts)
 }
 
-/// Whether dtls-deploy has put a guard in front of the daemon, and it is still there.
+/// Whether the daemon has a guard that dtls-deploy installed.
 #[must_use]
 pub fn is_installed(host: &Host, facts: &NodeFacts) -> bool {
     facts.regular(&drop_in_path(host)).is_some()

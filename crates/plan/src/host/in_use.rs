@@ -1,7 +1,7 @@
-//! Where a daemon's and a client's files really lie.
+//! Where a daemon's and a client's files really are.
 //!
-//! A daemon reads what its command line names, then what daemon.json names; otherwise the
-//! inventory's word counts.
+//! A daemon reads the files that its command line names, then those that daemon.json names;
+//! otherwise the inventory decides.
 
 use serde_json::Value;
 
@@ -14,7 +14,6 @@ use inventory::Host;
 use node::facts::{FactRequest, NodeFacts};
 use pki::Role;
 
-/// Where the three files of a role are.
 #[must_use]
 pub fn paths(host: &Host, role: Role, facts: &NodeFacts) -> TlsPaths {
     if role == Role::Client {
@@ -44,7 +43,7 @@ pub fn paths(host: &Host, role: Role, facts: &NodeFacts) -> TlsPaths {
     }
 }
 
-/// What the facts of a daemon do not say yet.
+/// What is still missing from the facts of a daemon.
 #[must_use]
 pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
     if !host.is_daemon {
@@ -67,8 +66,8 @@ pub fn more_facts(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
     (!request.bundles.is_empty() || !request.hashed.is_empty()).then_some(request)
 }
 
-/// The same, only where the daemon's files lie elsewhere than the inventory says: what a daemon is
-/// in service with counts, wherever it is.
+/// The same, but only if the daemon's files are not where the inventory says: the files in service
+/// count, wherever they are.
 #[must_use]
 pub fn facts_elsewhere(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
     let wanted = tls_paths(host, |path| facts.expand(path));
@@ -77,7 +76,7 @@ pub fn facts_elsewhere(host: &Host, facts: &NodeFacts) -> Option<FactRequest> {
     is_elsewhere.then(|| more_facts(host, facts)).flatten()
 }
 
-/// dockerd's arguments, as far as they can be told from the unit's files.
+/// dockerd's arguments, as far as the unit's files show them.
 #[must_use]
 pub fn arguments(facts: &NodeFacts) -> Vec<String> {
     let Some(unit) = &facts.unit else {

@@ -1,11 +1,11 @@
-//! A daemon that an init script starts: the script as the unit file that would do the same,
-//! so that callers who ask for dockerd's command line need not know the difference.
+//! A daemon that an init script starts: presents the script as an equivalent unit file, so that
+//! callers that need dockerd's command line do not have to know the difference.
 
 use docker::unit::{UnitFile, parse_environment};
 use inventory::Host;
 use node::facts::{NodeFacts, UnitFact};
 
-/// The script with which a unit of this name is started.
+/// The init script that starts a unit of this name.
 #[must_use]
 pub fn path(unit: &str) -> String {
     format!(
@@ -14,14 +14,14 @@ pub fn path(unit: &str) -> String {
     )
 }
 
-/// Where dockerd is configured to listen in daemon.json; nothing where its unit says so.
+/// The listeners in daemon.json; none if the unit sets them.
 #[must_use]
 pub fn listen(host: &Host, facts: &NodeFacts) -> Option<Vec<String>> {
     let listen = host.settings.listen.iter();
     (!facts.systemd).then(|| listen.map(|listen| listen.text.clone()).collect())
 }
 
-/// The script as a unit file; nothing where systemd starts the daemon.
+/// The script as a unit file; none if systemd starts the daemon.
 pub(crate) fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> {
     let path = unit.script()?;
     let dockerd = facts.tools.get("dockerd");
@@ -31,9 +31,9 @@ pub(crate) fn unit_file(unit: &UnitFact, facts: &NodeFacts) -> Option<UnitFile> 
         .iter()
         .filter_map(|path| parse_environment(facts.text(path)?).remove("DOCKER_OPTS"))
         .any(|value| value.contains(['$', '`']));
-    // A specifier makes a command line one that cannot be told.
+    // A specifier makes the command line unknown.
     let more = if only_a_shell_can_tell { " %N" } else { "" };
-    // Debian's script names a pid file, too, which says nothing about the rest.
+    // Debian's script also sets a pid file, which does not matter here.
     Some(UnitFile {
         path: path.to_owned(),
         text: format!("[Service]\nExecStart={dockerd} $DOCKER_OPTS{more}\n"),

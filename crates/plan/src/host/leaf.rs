@@ -3,7 +3,6 @@
 use inventory::{Files, Host};
 use pki::Role;
 
-/// Where a role's files are on its node.
 #[must_use]
 pub fn location(host: &Host, role: Role) -> (String, Files) {
     match role {

@@ -1,12 +1,12 @@
-//! What systemd has loaded of a unit, against the files that could be read. A drop-in that
-//! dtls-deploy cannot read counts for systemd all the same.
+//! What systemd has loaded of a unit, compared with the readable files. A drop-in that dtls-deploy
+//! cannot read still applies in systemd.
 
 use std::collections::BTreeMap;
 
 use docker::unit::{Command, UnitFile, as_file, says};
 use node::facts::{FileFact, LoadedCommand, NodeFacts, UnitFact};
 
-/// The unit file and its drop-ins in systemd's order, as far as their text is known.
+/// The unit file and its drop-ins in systemd's order, as far as they are readable.
 #[must_use]
 pub fn readable(unit: &UnitFact, facts: &NodeFacts) -> Vec<UnitFile> {
     let paths = unit.fragment().into_iter().chain(unit.all_drop_ins());
@@ -19,8 +19,8 @@ pub fn readable(unit: &UnitFact, facts: &NodeFacts) -> Vec<UnitFile> {
     paths.filter_map(with_text).collect()
 }
 
-/// The one command that systemd has loaded; none where files have changed since, or where
-/// systemd could not be asked word by word.
+/// The command that systemd has loaded; none if files changed since, or if systemd could not report
+/// it word by word.
 pub(crate) fn loaded_command(unit: &UnitFact) -> Option<Command> {
     if unit.needs_reload() {
         return None;
@@ -40,7 +40,7 @@ pub(crate) fn loaded_command(unit: &UnitFact) -> Option<Command> {
     })
 }
 
-/// Those of the files that systemd has loaded.
+/// The files that systemd has loaded.
 pub(crate) fn loaded_files(unit: &UnitFact, files: &[UnitFile]) -> Vec<UnitFile> {
     let drop_ins = unit.drop_ins();
     let is_loaded = |path: &str| unit.fragment() == Some(path) || drop_ins.contains(&path);
@@ -48,15 +48,14 @@ pub(crate) fn loaded_files(unit: &UnitFact, files: &[UnitFile]) -> Vec<UnitFile>
     files.cloned().collect()
 }
 
-/// Systemd's own command, where the files that could be read give another one.
+/// Systemd's own command, if the readable files give another one.
 #[must_use]
 pub(crate) fn command_beside(unit: &UnitFact, files: &[UnitFile]) -> Option<UnitFile> {
     let command = loaded_command(unit)?;
     (!says(&loaded_files(unit, files), &command)).then(|| as_file(&command))
 }
 
-/// The variables of the unit's `Environment=` lines, those included that only systemd could
-/// read.
+/// The variables of the unit's `Environment=` lines, including those that only systemd could read.
 #[must_use]
 pub fn environment(unit: &UnitFact) -> Option<BTreeMap<String, String>> {
     let variables = unit.loaded.environment.as_ref();
@@ -69,7 +68,7 @@ pub fn environment(unit: &UnitFact) -> Option<BTreeMap<String, String>> {
     )
 }
 
-/// Why a file that is there has no text.
+/// Why an existing file has no text.
 pub(crate) fn why(facts: &NodeFacts, path: &str) -> Option<&'static str> {
     match facts.file(path) {
         Some(FileFact::Absent) => None,
@@ -82,7 +81,7 @@ pub(crate) fn why(facts: &NodeFacts, path: &str) -> Option<&'static str> {
     }
 }
 
-/// Files of a unit that are there and have no text, and why.
+/// Existing files of a unit without text, and why.
 #[must_use]
 pub fn unread<'a>(unit: &'a UnitFact, facts: &NodeFacts) -> Vec<(&'a str, &'static str)> {
     let paths = unit.fragment().into_iter().chain(unit.all_drop_ins());

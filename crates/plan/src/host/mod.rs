@@ -1,5 +1,5 @@
-//! One host as docker and systemd see it: the paths, units and contexts that its facts and the
-//! inventory give. Asked by the plan, by every module and by every report; plans nothing.
+//! One host as docker and systemd see it: the paths, units and contexts from its facts and the
+//! inventory. Used by the plan, every module and every report; plans nothing.
 
 pub mod address;
 pub mod ca;

@@ -1,4 +1,4 @@
-//! What dockerd reads, and whether the running one has read what is there now.
+//! What dockerd reads, and whether the running dockerd has read the current files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use node::facts::{FileFact, NodeFacts};
 pub const RECORD: &str = "/var/lib/dtls-deploy/confirmed";
 
 use base::event::Repeated;
-/// Everything that decides how dockerd runs.
+/// Everything that determines how dockerd runs.
 pub fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     let paths = tls_paths(host, |path| facts.expand(path));
     let mut reads = BTreeSet::from([
@@ -22,7 +22,7 @@ pub fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
         PATH.to_owned(),
         unit::path(host),
     ]);
-    // Ports that systemd hands over.
+    // Ports that systemd passes to it.
     let socket = socket::path(host);
     if facts.regular(&socket).is_some() {
         reads.insert(socket);
@@ -32,7 +32,7 @@ pub fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
         reads.extend(unit.all_drop_ins().into_iter().map(str::to_owned));
         reads.extend(unit.environment_files.iter().cloned());
     }
-    // Whether a file has changed is not known of one that cannot be read.
+    // A file that cannot be read may have changed.
     let is_known = |path: &String| {
         !matches!(
             facts.file(path),
@@ -43,8 +43,8 @@ pub fn reads(host: &Host, facts: &NodeFacts) -> BTreeSet<String> {
     reads
 }
 
-/// Whether the running daemon has read a file as it is now. A reload by
-/// another program is not known of.
+/// Whether the running daemon has read the current version of a file. Reloads by other programs go
+/// unnoticed.
 #[must_use]
 pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
     let Some(file) = facts.regular(path) else {
@@ -66,8 +66,8 @@ pub fn has_read(path: &str, facts: &NodeFacts) -> bool {
         .is_some_and(|started| file.changed < started)
 }
 
-/// As [`has_read`], and also where another program has started the daemon since
-/// and the file is what a confirmed restart has read: what counts for a restart.
+/// Like [`has_read`], but also true if another program has started the daemon since and the file is
+/// the one that a confirmed restart read. Decides whether a restart is needed.
 #[must_use]
 pub(crate) fn runs_with(path: &str, facts: &NodeFacts) -> bool {
     let is_active = facts
@@ -81,7 +81,7 @@ pub(crate) fn runs_with(path: &str, facts: &NodeFacts) -> bool {
     is_active && (is_recorded || has_read(path, facts))
 }
 
-/// Why the running daemon is not one that has read what is there now.
+/// Why the running daemon has not read the current files.
 pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     // It was made to read another bundle, and the file was put back.
     if facts.claims.foreign_authority {
@@ -92,7 +92,7 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
         return vec![format!("the unit is {}", unit.active_state())];
     }
     let record = facts.text(RECORD).map(parse_record).unwrap_or_default();
-    // A file that was read and is no longer among those that would be counts.
+    // A file that was read and would no longer be read counts.
     let differing: Vec<String> = reads
         .iter()
         .chain(record.hashes.keys().filter(|path| !reads.contains(*path)))
@@ -105,8 +105,8 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     if record.invocation == unit.invocation() || differing.is_empty() {
         return differing;
     }
-    // It was started since, by a reboot perhaps. A daemon that
-    // started after the last change of a file has read that file.
+    // It was started since, for instance by a reboot. A daemon that started after the last change
+    // of a file has read that file.
     let Some(started) = facts.started_at() else {
         return vec!["when dockerd was started is not known".to_owned()];
     };

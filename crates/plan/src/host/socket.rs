@@ -1,4 +1,4 @@
-//! docker.socket of one host: its files, and the place of the drop-in that closes its ports.
+//! docker.socket of one host: its files, and the path of the drop-in that closes its ports.
 
 use docker::unit::UnitFile;
 use docker::unit::socket::{NAME, unit_of};
@@ -10,7 +10,7 @@ pub fn directory(host: &Host) -> String {
     super::unit::directory(&unit_of(&host.settings.unit))
 }
 
-/// Our drop-in's path.
+/// The path of dtls-deploy's drop-in.
 #[must_use]
 pub fn path(host: &Host) -> String {
     format!("{}/{NAME}", directory(host))

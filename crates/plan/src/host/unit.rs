@@ -1,4 +1,4 @@
-//! The docker unit of one host: its files, its variables and the place of our drop-in.
+//! The docker unit of one host: its files, its variables, and the path of dtls-deploy's drop-in.
 
 use std::collections::BTreeMap;
 
@@ -7,13 +7,13 @@ use docker::unit::{UnitFile, parse_environment, unit_environment};
 use inventory::Host;
 use node::facts::{NodeFacts, UnitFact};
 
-/// Directory of the unit's drop-ins that an administrator makes.
+/// The directory of the administrator's drop-ins for the unit.
 #[must_use]
 pub fn directory(unit: &str) -> String {
     format!("/etc/systemd/system/{unit}.d")
 }
 
-/// Our drop-in's path.
+/// The path of dtls-deploy's drop-in.
 #[must_use]
 pub fn path(host: &Host) -> String {
     format!(
@@ -23,8 +23,8 @@ pub fn path(host: &Host) -> String {
     )
 }
 
-/// The unit's own files with their text: unit file, then drop-ins in systemd's
-/// order, then what systemd alone knows of the command.
+/// The unit's files with their text: unit file, then drop-ins in systemd's order, then the part of
+/// the command that only systemd knows.
 #[must_use]
 pub fn unit_files(facts: &NodeFacts) -> Vec<UnitFile> {
     let Some(unit) = &facts.unit else {

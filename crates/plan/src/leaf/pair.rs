@@ -1,4 +1,4 @@
-//! A pair that is there: on its node, or waiting on the CA node.
+//! An existing pair, on its node or on the CA node.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use inventory::Host;
 use node::facts::{FileFact, NodeFacts};
 use pki::{Certificate, ExtendedKeyUsage, Role, San, Subject};
 
-/// Why a pair does not work. Displayed, each is a reason in a few words.
+/// Why a pair does not work. Displayed, each is a short reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PairFault {
     #[error("none present")]
     Absent,
     #[error("{0} cannot be read")]
     Unreadable(String),
-    /// Nothing is known of what the CA has issued.
+    /// It is unknown what the CA has issued.
     #[error("whether the CA has issued it is not known: {0}")]
     Unknown(String),
     #[error("the file present is not a certificate")]
@@ -28,7 +28,7 @@ pub enum PairFault {
     Unpaired,
     #[error("its key is not one the ledger knows")]
     UnknownKey,
-    /// The CA that is there issued it, and its ledger has no word of it.
+    /// The present CA issued it, but its ledger does not list it.
     #[error("its key is not one the ledger knows (`dtls-deploy adopt INVENTORY` takes it in)")]
     Adoptable,
     #[error("issued by another CA ({0})")]
@@ -38,7 +38,7 @@ pub enum PairFault {
 }
 
 impl PairFault {
-    /// Nothing is known of the pair: it may be as good as ever.
+    /// Nothing is known about the pair: it may be fine.
     #[must_use]
     pub const fn is_unknown(&self) -> bool {
         matches!(self, Self::Unreadable(_) | Self::Unknown(_))
@@ -50,7 +50,7 @@ pub(super) enum Found {
     Nothing(PairFault),
 }
 
-/// Is there a certificate, and beside it the key that the ledger knows for it?
+/// Whether there is a certificate, and next to it the key that the ledger lists for it.
 pub(super) fn examine(
     facts: &NodeFacts,
     certificate: &str,
@@ -85,7 +85,7 @@ pub(super) fn examine(
     }
 }
 
-/// Whether the CA that is there issued it, and its ledger has no word of it.
+/// Whether the present CA issued it, but its ledger does not list it.
 fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
     if authority.ledger.by_serial(certificate.serial()).is_some() {
         return false;
@@ -97,18 +97,18 @@ fn is_unknown(certificate: &Certificate, authority: &Authority) -> bool {
     own.is_some_and(|own| certificate.is_signed_by(own))
 }
 
-/// What someone who only looks sees of a pair on its node.
+/// A pair on its node, as read-only commands see it.
 #[derive(Debug)]
 pub struct LookedAt {
-    /// Where there is one, whether it is the right one or not.
+    /// The certificate there, right or wrong.
     pub certificate: Option<Box<Certificate>>,
     /// Why it does not work.
     pub broken: Vec<PairFault>,
-    /// What else is not as the inventory wants it; its age is not checked.
+    /// What else differs from the inventory; its age is not checked.
     pub drift: Vec<String>,
 }
 
-/// Checks the pair of `role` that lies on its node.
+/// Checks the pair of `role` on its node.
 #[must_use]
 pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority) -> LookedAt {
     let (directory, files) = location(host, role);
@@ -153,7 +153,7 @@ pub(super) fn stranger(authority: &Authority, certificate: &Certificate) -> Opti
     }
 }
 
-/// What of a certificate is not as the inventory wants it; it may have the names `kept` as well.
+/// How a certificate differs from the inventory; the names in `kept` are allowed as well.
 pub(super) fn mismatches(
     authority: &Authority,
     host: &Host,
@@ -182,8 +182,8 @@ pub(super) fn mismatches(
     if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
         faults.push("extended key usage differs".to_owned());
     }
-    // The client's own is recognised by its key alone; those of several people on one
-    // host are for one person each.
+    // A client's own certificate is recognised by its key alone; those of several people on one
+    // host each need the right name.
     if host.identity.is_some() {
         let wanted = Subject::of_leaf(&host.holder()).to_string();
         if certificate.subject() != wanted {
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
     use inventory::{Environment, Inventory, MemoryFiles, load};
 
-    /// As versions made them that gave clients no alternative name.
+    /// From versions that issued clients no alternative name.
     const WITHOUT_NAME: &str = "-----BEGIN CERTIFICATE-----
 MIIBmzCCAUGgAwIBAgIUW2h2e9F3QA1XwFD2F5eJWREs+J0wCgYIKoZIzj0EAwIw
 ETEPMA0GA1UEAwwGY2xpZW50MCAXDTI2MTEyOTE0NTIxM1oYDzIxMjYxMTA1MTQ1

@@ -1,4 +1,4 @@
-//! What a leaf must be: where it lies on its node, and for which names it is.
+//! What a leaf must be: its place on the node, and its names.
 
 use crate::host::leaf::location;
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use inventory::Host;
 use node::facts::{FactRequest, NodeFacts};
 use pki::{Role, San};
 
-/// What is asked of a node about the three files of a role.
+/// Requests the facts about the three files of a role.
 pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
     let (directory, files) = location(host, role);
     for name in [&files.ca, &files.cert] {
@@ -19,8 +19,8 @@ pub fn request(host: &Host, role: Role, request: &mut FactRequest) {
     request.accounts.extend(host.owner().map(str::to_owned));
 }
 
-/// The names and addresses a leaf is for; the node's own addresses, where they are
-/// wanted, as far as facts are there to name them.
+/// The names and addresses of a leaf, including the node's own addresses if they are requested and
+/// the facts list them.
 #[must_use]
 pub fn wanted_sans(host: &Host, role: Role, facts: Option<&NodeFacts>) -> BTreeSet<San> {
     if role == Role::Client {

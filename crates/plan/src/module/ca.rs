@@ -1,4 +1,4 @@
-//! `ca`: the authority's own key and certificate, on the CA node.
+//! `ca`: the CA's key and certificate, on the CA node.
 
 use super::shared::Module;
 use crate::playbook::Task;

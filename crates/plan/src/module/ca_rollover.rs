@@ -1,5 +1,5 @@
-//! `ca_rollover`: one CA follows another; the part of it that happens on the
-//! CA node, and the word that the other tasks of the run go on with theirs.
+//! `ca_rollover`: replaces one CA with another. It plans the part on the CA node, and signals the
+//! other tasks of the run to do theirs.
 //!
 //! One run takes one step: see [`crate::Rollover`]. `dtls-deploy rotate
 //! --ca` runs its playbook until no step is left.
@@ -25,7 +25,7 @@ impl Module for CaRollover {
     fn facts(&self, inventory: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         if host.is_ca {
             Authority::request(inventory, request);
-            // The agent removes all there are.
+            // The agent removes all of them.
             request.hashed.extend(retired(&host.settings.ca_dir, KEY));
         }
     }
@@ -80,7 +80,7 @@ fn change(
     }]
 }
 
-/// With an expired CA nothing works any more, whatever is done.
+/// With an expired CA no connection works anyway.
 fn note_expired(planner: &mut Planner<'_>, host: &Host) {
     let present = planner.authority.certificate.as_ref();
     if let Some(end) = present.map(pki::Certificate::not_after)
@@ -94,13 +94,12 @@ fn note_expired(planner: &mut Planner<'_>, host: &Host) {
     }
 }
 
-/// The playbook begins none and goes on with none.
+/// The playbook neither begins nor continues a rollover.
 fn is_idle(task: &Task) -> bool {
     task.argument("begin") == Some("never")
 }
 
-/// None of the daemons that were reached has the certificate that a deployment delivers: it
-/// was removed again, or never made.
+/// No reached daemon has a delivered certificate: it was removed, or never deployed.
 fn has_no_deployed_daemon(planner: &Planner<'_>) -> bool {
     let daemons = planner.inventory.daemons();
     let mut reached = daemons.filter_map(|daemon| Some((daemon, planner.facts.get(&daemon.name)?)));
@@ -114,7 +113,7 @@ fn has_no_deployed_daemon(planner: &Planner<'_>) -> bool {
     seen && lacks
 }
 
-/// No rollover is under way: one begins, or one that is over ends.
+/// No rollover is under way: begins one, or cleans up a completed one.
 fn start_or_end(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -143,7 +142,7 @@ fn start_or_end(
         )
     };
     if is_over {
-        // What this run leaves.
+        // What this run leaves behind.
         planner.authority.is_rolled_over = false;
         let mut reason = "the rollover is over: every node trusts the new CA only".to_owned();
         let gone: Vec<_> = revoked::revoked(&planner.authority, planner.now)
@@ -197,8 +196,8 @@ fn start_or_end(
     ))
 }
 
-/// A rollover is under way: the other tasks go on with it, and the old CA
-/// retires when they have nothing left to do.
+/// A rollover is under way: the other tasks continue it, and the old CA retires once they have
+/// nothing left to do.
 fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
     if is_idle(task) {
         return Ok(Vec::new());
@@ -216,7 +215,7 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
         .retain(|outside| !declared.lets_go(outside));
     let outside = rollover.outside.clone();
     let step = rollover.step;
-    // What is rejected already cannot be cut off.
+    // Certificates that are already rejected cannot be cut off.
     let cuts_off = !rollover.expired && !rollover.cut_off().is_empty();
     rollover.waits = cuts_off;
     let next = rollover.next().subject().to_owned();
@@ -254,8 +253,8 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
     Ok(Vec::new())
 }
 
-/// Refuses a rollover while a daemon of the inventory is not in service with a certificate of this
-/// CA: its step would change files that dockerd does not read, and the rollover would stop there.
+/// Refuses a rollover while a daemon of the inventory does not serve a certificate of this CA: the
+/// step would change files that dockerd does not read, and the rollover would stop there.
 fn refuse_unready(planner: &mut Planner<'_>, what: &str) -> Result<(), Refusal> {
     let is_expired = planner.authority_expired();
     let mut missing = Vec::new();
@@ -263,7 +262,7 @@ fn refuse_unready(planner: &mut Planner<'_>, what: &str) -> Result<(), Refusal> 
         let Some(facts) = planner.facts.get(&daemon.name) else {
             continue;
         };
-        // The playbook does not ask.
+        // The playbook does not check this.
         if facts.file(PATH).is_none() {
             continue;
         }
@@ -294,15 +293,14 @@ fn refuse_unready(planner: &mut Planner<'_>, what: &str) -> Result<(), Refusal> 
 }
 
 impl Planner<'_> {
-    /// Nor is anything issued by the tasks that follow.
+    /// The following tasks issue nothing either.
     fn nothing_for(&mut self, problem: AuthorityProblem) -> Result<(), Refusal> {
         self.authority.problem = Some(problem.clone());
         Err(problem.into())
     }
 }
 
-/// A daemon that is down already: its step would fail, and the others would stay between two
-/// CAs.
+/// A daemon that is already down: its step would fail, and the others would stay between two CAs.
 fn down<'a>(planner: &Planner<'a>) -> Option<&'a Host> {
     let mut daemons = planner.inventory.daemons();
     daemons.find(|host| {
@@ -336,7 +334,7 @@ fn held_by(outside: &[Outside], what: &str) -> Refusal {
     .hint(let_go(outside))
 }
 
-/// Whose certificates of the old CA may stop working.
+/// Holders whose certificates of the old CA may stop working.
 struct Declared<'a> {
     abandoned: Vec<String>,
     revoking: Option<&'a str>,

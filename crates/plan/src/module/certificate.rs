@@ -1,5 +1,4 @@
-//! `certificate`: a leaf for the host, issued on the CA node where the one it
-//! has will not do.
+//! `certificate`: a leaf for the host, issued on the CA node if the present one is not good enough.
 
 use std::collections::BTreeMap;
 
@@ -79,8 +78,8 @@ fn plan_one(
     }))
 }
 
-/// Identities that the inventory does not declare any more, and whose
-/// certificates are still good: no one but the operator knows where they lie.
+/// Notes identities that are no longer in the inventory but whose certificates are still valid:
+/// only the operator knows where these are.
 fn note_undeclared(planner: &mut Planner<'_>, host: &Host) {
     let of_host = |entry: &&Entry| {
         identity_of(&entry.host).is_some()
@@ -92,7 +91,7 @@ fn note_undeclared(planner: &mut Planner<'_>, host: &Host) {
     for entry in entries
         .filter(of_host)
         .filter(|entry| !entry.superseded && entry.not_after > planner.now)
-        // Daemons reject what a CA has signed that is not in force.
+        // Daemons reject leaves of a CA that is not valid now.
         .filter(|entry| revoked::is_of_present(&planner.authority, entry))
     {
         let end = until.entry(entry.host.clone()).or_insert(entry.not_after);

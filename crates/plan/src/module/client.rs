@@ -87,9 +87,9 @@ impl Module for Client {
     }
 }
 
-/// Whether the block of this inventory's name is another inventory's, whose file has the same
-/// name: it names other files than this client's, and a daemon on no host of this inventory.
-/// The files of one directory are distinguished by their certificates, where they are delivered.
+/// Whether the block with this inventory's name was written by another inventory whose file has the
+/// same name: it names other files than this client's, and a daemon on no host of this inventory.
+/// Files in the same directory are distinguished by their certificates, when they are delivered.
 fn is_of_another(planner: &Planner<'_>, host: &Host, facts: &NodeFacts, profile: &str) -> bool {
     let Some(block) = found(profile, &planner.inventory.name) else {
         return false;

@@ -1,4 +1,4 @@
-//! `command`: a step of the operator's own, an argv without a shell.
+//! `command`: runs a program of the operator, an argv without a shell.
 
 use super::shared::{DEFAULT_TIMEOUT, Module};
 use crate::playbook::Task;

@@ -83,8 +83,8 @@ impl Module for DaemonJson {
     }
 }
 
-/// The settings with our guard among the plugins where this run leaves one in place, and without it
-/// where it takes ours away: dockerd does not start with a plugin that does not answer.
+/// The settings with dtls-deploy's guard among the plugins if this run leaves it in place, and
+/// without it if this run removes it: dockerd does not start with a plugin that does not answer.
 fn asked_plugins(
     planner: &Planner<'_>,
     host: &Host,
@@ -105,7 +105,7 @@ fn asked_plugins(
     }
 }
 
-/// Takes out what deployments have put in, and puts back what they have taken out.
+/// Removes what deployments added, and restores what they removed.
 fn absent(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -144,8 +144,7 @@ fn absent(
     Ok(change.into_iter().collect())
 }
 
-/// Why `hosts` stays out of daemon.json where it was once: dockerd could not start with it then
-/// either.
+/// Why `hosts` is not put back into daemon.json: dockerd could not start with it.
 pub(super) fn not_put_back(hosts: &[String], place: &str) -> String {
     format!(
         "\"hosts\" ({}) is not put back into daemon.json: {place} says with -H where dockerd listens, and dockerd does not start with both",
@@ -153,8 +152,8 @@ pub(super) fn not_put_back(hosts: &[String], place: &str) -> String {
     )
 }
 
-/// What is left of the file once everything is out that deployments have put in, with these
-/// `hosts`; `None` when nothing is.
+/// What is left of the file without the settings of deployments, with these `hosts`; `None` if
+/// nothing is.
 fn without_ours(
     host: &Host,
     facts: &NodeFacts,
@@ -181,8 +180,8 @@ fn without_ours(
     }
 }
 
-/// The paths that a daemon was last confirmed with, where daemon.json names them and the
-/// inventory names others.
+/// The paths that a daemon was last confirmed with, if daemon.json names them and the inventory
+/// names others.
 fn former_paths(facts: &NodeFacts, text: &[u8], usual: &TlsPaths) -> Option<TlsPaths> {
     let named = named_paths(std::str::from_utf8(text).ok()?);
     let [ca, Some(certificate), Some(key)] = named else {
@@ -203,8 +202,7 @@ fn desired(content: Content) -> Desired {
     Desired::new(Place::DaemonJson, DIRECTORY, NAME, content)
 }
 
-/// The error, with the line and the column that it is about. The line itself may
-/// hold a secret.
+/// The error with its line and column. The line itself may hold a secret.
 pub(super) fn refuse(error: &DaemonJsonError) -> Refusal {
     Refusal::new(format!("{PATH} is not valid: {error}"))
         .hint(match error {

@@ -49,7 +49,7 @@ impl Module for DockerContext {
         let takes_away = task.argument("because") != Some("changes");
         let mut removed = BTreeSet::new();
         for holder in everybody(host) {
-            // One that this run leaves out keeps its files.
+            // A daemon that this run leaves out keeps its files.
             if !holder.is_client && !is_absent(task) {
                 continue;
             }
@@ -63,7 +63,7 @@ impl Module for DockerContext {
     }
 }
 
-/// The host itself, and its identities, those that are removed included.
+/// The host itself and its identities, including removed ones.
 fn everybody(host: &Host) -> impl Iterator<Item = &Host> {
     std::iter::once(host).chain(&host.identities)
 }
@@ -149,7 +149,7 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
     Ok(changes)
 }
 
-/// What one of the files of a context is.
+/// The kind of file that one of a context's files is.
 fn place_of(name: &str) -> Place {
     match name {
         "meta.json" => Place::Context,
@@ -158,7 +158,7 @@ fn place_of(name: &str) -> Place {
     }
 }
 
-/// What a context of a client that shows no certificate has no more.
+/// The files that a context without a client certificate must not have.
 fn without(
     planner: &Planner<'_>,
     host: &Host,
@@ -175,8 +175,8 @@ fn without(
     planner.compare(host, task, desired)
 }
 
-/// The text of a context. What an operator has changed in it besides its address stays; one of
-/// another CA is not written over.
+/// The text of a context. What an operator changed in it besides its address stays; a context of
+/// another CA is not overwritten.
 fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String, Refusal> {
     let name = context_name(client, daemon);
     let own = &planner.inventory.name;
@@ -220,9 +220,8 @@ fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String,
     )))
 }
 
-/// Whether a context is of this CA: its certificates and its key tell, and where there are
-/// none, what is written in it. Without meta.json docker knows no context, and the key may
-/// still be there.
+/// Whether a context is of this CA: decided by its certificates and key or, without these, by its
+/// text. Docker ignores a context without meta.json, but its key may still be there.
 fn is_ours(
     planner: &Planner<'_>,
     client: &Host,
@@ -237,8 +236,8 @@ fn is_ours(
     Ok(is_own.unwrap_or(keeper == Some(&Keeper::Own)))
 }
 
-/// Whether someone who stays has this context: several identities can be of one
-/// account, and have its contexts in common.
+/// Whether a remaining identity uses this context: several identities can share an account and its
+/// contexts.
 fn is_of_another(
     planner: &Planner<'_>,
     machine: &Host,
@@ -252,8 +251,8 @@ fn is_of_another(
         .any(|holder| facts.expand(&context_paths(holder, daemon).metadata) == place))
 }
 
-/// The contexts that are ours go, with the files copied into them. `removed`: those of the
-/// machine that go already.
+/// Removes this inventory's contexts, with the files copied into them. `removed`: those of the
+/// machine that are removed already.
 fn remove(
     planner: &Planner<'_>,
     machine: &Host,
@@ -274,8 +273,8 @@ fn remove(
         if is_somebodys || !is_ours || !removed.insert(facts.expand(&paths.metadata)) {
             continue;
         }
-        // contexts/tls/ID/docker and contexts/meta/ID, all of it when it is empty; of
-        // an identity that is gone, whose own files went before, ~/.docker as well.
+        // contexts/tls/ID/docker and contexts/meta/ID, whole once empty; for a removed identity,
+        // whose own files were removed before, ~/.docker as well.
         for (directory, name, prune) in [
             (&paths.tls, "ca.pem", 4),
             (&paths.tls, "cert.pem", 4),
@@ -299,8 +298,8 @@ fn remove(
     Ok(changes)
 }
 
-/// Whether a context of this CA goes also where its owner has changed its description, which is
-/// all that tells it from one made by hand.
+/// Whether a context of this CA is removed even if its owner changed its description, which is all
+/// that distinguishes it from one made by hand.
 fn takes_any(host: &Host, task: &Task) -> bool {
     let asks = host.settings.client_env.contains(&ClientEnv::Context);
     (is_absent(task) && host.identity.is_none()) || ((is_absent(task) || host.is_absent()) && asks)

@@ -1,6 +1,6 @@
-//! `forget`: what a node keeps of earlier changes, old keys among it.
+//! `forget`: removes what a node keeps of earlier changes, including old keys.
 //!
-//! The last step of `remove`: nothing of ours stays on the node.
+//! The last step of `remove`: nothing of dtls-deploy stays on the node.
 
 use super::shared::Module;
 use crate::host::generations::{OF_LOGIN, is_kept_for_login};

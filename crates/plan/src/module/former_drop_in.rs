@@ -1,6 +1,7 @@
-//! Our drop-in under the name that it had before `dtls_dropin` was changed.
+//! dtls-deploy's drop-in under the name that it had before `dtls_dropin` was changed.
 //!
-//! Left where it is it would go on listening, and one that sorts after ours would count.
+//! If it stayed, its listener would stay too, and a drop-in that sorts after the new one would
+//! override it.
 
 use crate::host::unit::{directory, path, unit_files};
 use crate::playbook::Task;
@@ -9,15 +10,15 @@ use docker::unit::{LOADED, UnitFile, without_exec_start, without_ours};
 use inventory::Host;
 use node::facts::NodeFacts;
 
-/// The name that it has where the inventory says nothing.
+/// The name if the inventory sets none.
 const DEFAULT: &str = "50-dtls-deploy.conf";
 
-/// Its path there.
+/// Its path under that name.
 pub(super) fn usual(host: &Host) -> String {
     format!("{}/{DEFAULT}", directory(&host.settings.unit))
 }
 
-/// The path of our drop-in that is there and not where the inventory wants it.
+/// The path of an existing drop-in of dtls-deploy that is not where the inventory wants it.
 fn former(host: &Host, facts: &NodeFacts) -> Option<String> {
     let directory = directory(&host.settings.unit);
     let recorded = facts.text(OWNER).unwrap_or_default().lines();
@@ -34,13 +35,13 @@ fn former(host: &Host, facts: &NodeFacts) -> Option<String> {
         .find(|found| *found != path(host) && facts.text(found).is_some())
 }
 
-/// Its text, where it is not where the inventory wants it.
+/// Its text, if it is not where the inventory wants it.
 pub(super) fn text<'a>(host: &Host, facts: &'a NodeFacts) -> Option<&'a str> {
     facts.text(&former(host, facts)?)
 }
 
-/// The unit's files as they are once it has its new name: what else stands in it is an
-/// operator's, and moves with it.
+/// The unit's files once it has its new name: the other lines in it are an operator's, and move
+/// with it.
 pub(super) fn renamed(mut files: Vec<UnitFile>, host: &Host, facts: &NodeFacts) -> Vec<UnitFile> {
     let (Some(former), own) = (former(host, facts), path(host)) else {
         return files;
@@ -62,7 +63,7 @@ pub(super) fn renamed(mut files: Vec<UnitFile>, host: &Host, facts: &NodeFacts) 
     files
 }
 
-/// Takes it away; what an operator has added stays, where nothing has taken it in.
+/// Removes it; lines that an operator added stay, unless another drop-in took them over.
 pub(super) fn remove(
     planner: &Planner<'_>,
     host: &Host,
@@ -98,7 +99,7 @@ pub(super) fn remove(
     planner.compare(host, task, desired)
 }
 
-/// What is left of the drop-in at `path` without what deployments have put into it.
+/// The drop-in at `path` without the lines of deployments.
 pub(super) fn left_of(facts: &NodeFacts, path: &str, text: &str) -> Option<String> {
     let mut others = unit_files(facts);
     others.retain(|file| file.path != path && file.path != LOADED);

@@ -1,4 +1,4 @@
-//! `guard`: the program that dockerd asks about each request, and its policy.
+//! `guard`: the authorization plugin that checks each request to dockerd, and its policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ impl Module for Guard {
             } else {
                 request.content.insert(path);
             }
-            // What goes is always root's, in directories of the system.
+            // Removed files are always root's, in directories of the system.
             if host.is_guarded() {
                 request.directories.insert(directory);
             }
@@ -49,8 +49,8 @@ impl Module for Guard {
         let facts = planner.facts(&host.name)?;
         let policy_alone = task.argument("because") == Some("policy");
         if is_absent(task) || !host.is_guarded() {
-            // A rotation takes nothing away, and a host whose guard is another's has no drop-in
-            // of ours.
+            // A rotation removes nothing, and a host with another program's guard has no drop-in of
+            // dtls-deploy.
             if !is_installed(host, facts) || policy_alone {
                 return Ok(Vec::new());
             }
@@ -102,7 +102,7 @@ fn program(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Option<Cha
     let (directory, name) = PROGRAM;
     let path = format!("{directory}/{name}");
     let Some(program) = planner.guard else {
-        // A command that changes nothing does not read the program.
+        // A read-only command does not read the binary.
         return match facts.file(&path) {
             Some(FileFact::File(_)) => Ok(None),
             _ => Err(Refusal::new(format!(
@@ -124,7 +124,7 @@ fn program(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Option<Cha
     planner.compare(host, task, desired)
 }
 
-/// All of it goes; what is not there any more is not missed.
+/// Removes all of it; files that are already gone do not matter.
 fn gone(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&host.name)?;
     let mut changes = Vec::new();
@@ -151,7 +151,7 @@ fn gone(planner: &Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Change>, 
     Ok(changes)
 }
 
-/// A file of the guard that changes, as it is found; all of them are root's.
+/// A change to a file of the guard; all of them belong to root.
 fn file_change(facts: &NodeFacts, directory: &str, name: &str, content: Content) -> Action {
     let before = facts.regular(&format!("{directory}/{name}"));
     Action::File(FileChange {
@@ -166,8 +166,8 @@ fn file_change(facts: &NodeFacts, directory: &str, name: &str, content: Content)
     })
 }
 
-/// The policies of guards that are installed and say something else than the ledger and the
-/// inventory: one file on each daemon, and nothing is restarted.
+/// The policies of installed guards that differ from the ledger and the inventory: one file on each
+/// daemon, without a restart.
 #[must_use]
 pub fn outdated_policies(
     inventory: &Inventory,
@@ -215,10 +215,10 @@ pub fn outdated_policies(
     }
 }
 
-/// Who may do what on a daemon, as the inventory and the ledger say it.
+/// Who may do what on a daemon, according to the inventory and the ledger.
 ///
-/// Certificates that this program has issued are told by their common name, so that a renewed one
-/// has the role of the one before; adopted ones, whose name is another's choice, by their serial.
+/// Certificates that this program issued are matched by common name, so that a renewed one keeps
+/// its role; adopted ones, whose name someone else chose, by serial number.
 fn policy_of(
     host: &Host,
     inventory: &Inventory,

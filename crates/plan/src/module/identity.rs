@@ -1,4 +1,4 @@
-//! Whose directory is whose, for the identities of a client host.
+//! Which identity of a client host owns which directory.
 
 use crate::host::leaf::location as leaf_location;
 use crate::{Planner, Refusal};
@@ -7,7 +7,7 @@ use inventory::Host;
 use node::facts::NodeFacts;
 use pki::Role;
 
-/// Whether what is written to `directory` belongs to the identity's owner.
+/// Requires that files in `directory` belong to the identity's owner.
 pub(super) fn check_owner(
     facts: &NodeFacts,
     holder: &Host,
@@ -43,7 +43,7 @@ pub(super) fn check_owner(
     ));
     let quoted = quote(&whole);
     Err(if account != "root" {
-        // Anyone who owns a directory above can exchange what is below.
+        // The owner of a parent directory can replace everything below it.
         refusal.hint(format!(
             "name a `dir` for {name} whose directories are root's or {owner}'s, or let its `owner` be {account}"
         ))
@@ -53,15 +53,15 @@ pub(super) fn check_owner(
             holder.name
         ))
     } else {
-        // What is there already is not ours to give away.
+        // An existing file is not given to another owner.
         refusal.hint(format!(
             "look at it, then give it to {owner}: chown -R {owner}: {quoted}"
         ))
     })
 }
 
-/// That no two who hold a certificate on the host keep it in one directory: two
-/// spellings of one are distinguished only there.
+/// Requires that no two certificate holders on the host share a directory: only here do two
+/// spellings of one directory show.
 pub(super) fn check_places(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
     let facts = planner.facts(&host.name)?;
     let mut taken: Vec<(String, String)> = Vec::new();

@@ -1,7 +1,7 @@
-//! A part of `systemd_override`: a daemon that an init script starts.
+//! Part of `systemd_override`: a daemon that an init script starts.
 //!
-//! There is no drop-in to write: where dockerd listens stands in daemon.json, and what its
-//! environment file gives it must not say the same.
+//! It has no drop-in: daemon.json sets the listeners, and the script's environment file must not
+//! set them as well.
 
 use crate::Refusal;
 use docker::tls::ConfigStyle;
@@ -11,10 +11,10 @@ use node::facts::NodeFacts;
 use crate::host::daemon_json;
 use crate::host::init_script::path;
 
-/// What begins a flag that says where to listen, or how to speak TLS there.
+/// Prefixes of flags that set listeners or their TLS.
 const OURS: [&str; 4] = ["-H", "--host", "--tls", "--config-file"];
 
-/// Whether the daemon can be brought to its state there.
+/// Whether the daemon can reach its wanted state this way.
 pub(super) fn check(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     let script = path(&host.settings.unit);
     if host.settings.config_style == ConfigStyle::Flags {
@@ -42,7 +42,7 @@ pub(super) fn check(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The first line with one of our flags, counted from 1.
+/// The first line with one of these flags, counted from 1.
 fn conflict(text: &str) -> Option<usize> {
     let is_ours = |word: &str| OURS.iter().any(|flag| word.starts_with(flag));
     text.lines()

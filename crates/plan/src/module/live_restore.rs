@@ -1,9 +1,9 @@
-//! `live_restore`: containers outlive the restarts of their daemon.
+//! `live_restore`: containers keep running while their daemon restarts.
 //!
-//! A change of its own, made by a reload before anything is restarted, so that
-//! the first restart finds it in effect. dockerd takes `live-restore` from
-//! daemon.json on SIGHUP (docs.docker.com/engine/daemon/live-restore); one that
-//! starts without it shuts surviving containers down.
+//! A change of its own, made by a reload before any restart, so that it is in effect for the first
+//! one. dockerd reads `live-restore` from daemon.json on SIGHUP
+//! (docs.docker.com/engine/daemon/live-restore); a dockerd that starts without it shuts surviving
+//! containers down.
 
 use super::daemon_json::refuse;
 use super::shared::Module;
@@ -34,7 +34,7 @@ impl Module for LiveRestore {
         request.engine = true;
         let directories = [daemon_json::DIRECTORY, STATE];
         request.directories.extend(directories.map(str::to_owned));
-        // What else dockerd has read goes into the record of the reload.
+        // The record of the reload includes what else dockerd has read.
         let paths = daemon_json::tls_paths(host, str::to_owned);
         request.hashed.insert(paths.key);
         request.content.extend([
@@ -110,7 +110,7 @@ impl Module for LiveRestore {
             .unit
             .as_ref()
             .is_some_and(|unit| unit.active_state() == "active");
-        // A daemon that is down reads the file when it starts.
+        // A stopped daemon reads the file when it starts.
         let reason = if wanted.is_some() {
             "live-restore comes on before anything is restarted"
         } else {
@@ -139,7 +139,7 @@ impl Module for LiveRestore {
     }
 }
 
-/// Whether the running daemon takes these settings in: it rejects the whole file where one of them
+/// Whether the running daemon can reload these settings: it rejects the whole file if one of them
 /// is also a flag.
 fn reloads(host: &Host, facts: &NodeFacts, text: &[u8]) -> Result<(), Refusal> {
     let running = facts.engine.iter().flat_map(|engine| &engine.command_line);
@@ -161,9 +161,9 @@ fn reloads(host: &Host, facts: &NodeFacts, text: &[u8]) -> Result<(), Refusal> {
     )))
 }
 
-/// What the daemon has read after the reload, of daemon.json `text` where that is new. Known only
-/// where it had read everything before: a reload takes in a few settings of daemon.json. Where
-/// nothing else is to be done the record keeps the next run from reloading again.
+/// What the daemon has read after the reload, including daemon.json `text` if it is new. Known only
+/// if it had read everything before, because a reload applies only a few settings of daemon.json.
+/// If nothing else changes, the record keeps the next run from reloading again.
 fn has_read_then(host: &Host, facts: &NodeFacts, text: Option<&str>) -> Option<String> {
     let reads = read::reads(host, facts);
     if !read::stale(&reads, facts).is_empty() {

@@ -1,5 +1,5 @@
-//! A part of `systemd_override`: what systemd has loaded, against the files that could be
-//! read. A drop-in that dtls-deploy cannot read counts for systemd all the same.
+//! Part of `systemd_override`: compares what systemd has loaded with the readable files. A drop-in
+//! that dtls-deploy cannot read still applies in systemd.
 
 use crate::Refusal;
 use crate::host::loaded_unit::{loaded_command, loaded_files, readable, unread, why};
@@ -10,10 +10,11 @@ fn name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Whether it can be told what systemd will run once our drop-in, at `own_path`, is there.
+/// Requires that the command is known that systemd will run with dtls-deploy's drop-in at
+/// `own_path`.
 pub(super) fn check(unit: &UnitFact, facts: &NodeFacts, own_path: &str) -> Result<(), Refusal> {
     let is_known = loaded_command(unit).is_some();
-    // What sorts before ours is in systemd's own command. Our ExecStart replaces it.
+    // Systemd's own command includes earlier drop-ins, and dtls-deploy's ExecStart replaces it.
     let mut unread = unread(unit, facts).into_iter();
     let unseen = unread.find(|(path, _)| !is_known || name(path) >= name(own_path));
     if let Some((path, why)) = unseen {
@@ -42,7 +43,7 @@ pub(super) fn check(unit: &UnitFact, facts: &NodeFacts, own_path: &str) -> Resul
     contradiction(unit, facts, own_path)
 }
 
-/// Our own drop-in is loaded and has an ExecStart, and systemd runs another command.
+/// dtls-deploy's drop-in is loaded and has an ExecStart, but systemd runs another command.
 fn contradiction(unit: &UnitFact, facts: &NodeFacts, own_path: &str) -> Result<(), Refusal> {
     let files = loaded_files(unit, &readable(unit, facts));
     let own_counts = files
@@ -50,7 +51,7 @@ fn contradiction(unit: &UnitFact, facts: &NodeFacts, own_path: &str) -> Result<(
         .any(|file| file.path == own_path && sets_exec_start(&file.text));
     let differs = match loaded_command(unit) {
         Some(command) => own_counts && !says(&files, &command),
-        // Without words only the whole can be compared.
+        // Without the separate words, only the whole can be compared.
         None => unit
             .shown_command()
             .is_some_and(|shown| !unit.needs_reload() && !says_joined(&files, shown)),

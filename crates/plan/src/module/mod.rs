@@ -1,9 +1,8 @@
 //! Modules: what a task in a playbook can do.
 //!
-//! A module says which facts it needs of a host and which changes make the
-//! host as the inventory wants it; executing them is apply's business. A new
-//! module is one file here, one line in [`of`], and one entry in the table of
-//! words of the playbook.
+//! A module names the facts it needs of a host and the changes that bring the host to the wanted
+//! state; apply executes them. A new module is one file here, one line in [`of`], and one entry in
+//! the playbook's table of words.
 
 mod ca;
 mod ca_rollover;

@@ -1,7 +1,6 @@
-//! `push`: CA certificate, leaf certificate and key, under the names and with
-//! the modes that Docker looks for. A client whose mode shows no certificate gets
-//! the CA certificate alone: the docker CLI fails without it in every mode
-//! (docker/cli#2468).
+//! `push`: delivers the CA certificate, leaf certificate and key, with the names and modes that
+//! Docker expects. A client whose mode shows no certificate gets only the CA certificate: the
+//! docker CLI fails without it in every mode (docker/cli#2468).
 
 use super::identity::{check_owner, check_places};
 use super::shared::{Module, holders, is_absent, role_of, waits_for_leaf};
@@ -17,14 +16,14 @@ use pki::{Certificate, Role};
 #[derive(Debug)]
 pub struct Push;
 
-/// Certificates are public, and the directory around them is not.
+/// Certificates are public; the directory around them is not.
 const CERTIFICATE_MODE: u32 = 0o444;
 const KEY_MODE: u32 = 0o400;
 
 impl Module for Push {
     fn facts(&self, _: &Inventory, host: &Host, task: &Task, request: &mut FactRequest) {
         if let Some(role) = role_of(task, host) {
-            // Those that are to be removed as well.
+            // Including those to be removed.
             let absent = host.identities.iter().filter(|of| of.is_absent());
             let absent = absent.filter(|_| role == Role::Client);
             for holder in holders(host, role).into_iter().chain(absent) {
@@ -37,7 +36,7 @@ impl Module for Push {
                 request_leaf(holder, role, request);
             }
             if role == Role::Client {
-                // Where the login shell looks for them.
+                // The directory that the login shell uses.
                 let profiles = crate::host::client::PROFILES.map(|name| format!("~/{name}"));
                 request.content.extend(profiles);
             }
@@ -58,7 +57,7 @@ impl Module for Push {
         }
         let mut served = holders(host, role);
         served.retain(|holder| is_absent(task) || !waits_for_leaf(planner, holder, task, role));
-        // What only follows a new certificate takes nothing away.
+        // A task that only follows a new certificate removes nothing.
         let takes_away = task.argument("because") != Some("changes");
         if served.is_empty() && !takes_away {
             return Ok(Vec::new());
@@ -84,7 +83,7 @@ impl Module for Push {
     }
 }
 
-/// The CA for a client that shows no certificate; one that it had goes.
+/// Delivers the CA to a client without a certificate; an existing certificate is removed.
 fn deliver_ca_alone(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -188,7 +187,7 @@ fn deliver(
     Ok(changes)
 }
 
-/// What one of the three files is.
+/// The kind of file that one of the three is.
 fn place_of(files: &Files, name: &str) -> Place {
     if name == files.key {
         Place::Key
@@ -197,7 +196,7 @@ fn place_of(files: &Files, name: &str) -> Place {
     }
 }
 
-/// What of the three files is this CA's goes.
+/// Removes those of the three files that are this CA's.
 fn remove(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -208,7 +207,7 @@ fn remove(
     let names = [&files.key, &files.cert, &files.ca].map(String::as_str);
     let mut changes = remove_files(planner, host, task, role, &names, &[])?;
     if role == Role::Daemon {
-        // Where they lie as long as no deployment has moved them.
+        // Where they are until a deployment moves them.
         changes.extend(planner.remove_former(host, task)?);
     }
     Ok(changes)
@@ -227,8 +226,7 @@ fn gone(
     planner.compare(host, task, desired)
 }
 
-/// These files, where the key is one that this CA has issued; without a key, those that
-/// are this CA's by themselves.
+/// These files, if this CA issued the key; without a key, those that are verifiably this CA's.
 fn remove_files(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -274,7 +272,7 @@ fn remove_files(
     Ok(changes)
 }
 
-/// Files that may have been there before dtls-deploy go, too, and nothing else has a copy of the key.
+/// Removes files that may have existed before dtls-deploy; no other copy of the key exists.
 fn note_adopted(planner: &mut Planner<'_>, host: &Host, changes: &[Change]) {
     let files = changes.iter().filter_map(|change| match &change.action {
         Action::File(file) => Some(file.path()),
@@ -291,7 +289,7 @@ fn note_adopted(planner: &mut Planner<'_>, host: &Host, changes: &[Change]) {
     }
 }
 
-/// Whether a certificate is one of this CA's, or a bundle the one that it delivers.
+/// Whether a certificate is this CA's, or a bundle is the one that it delivers.
 fn is_of_authority(planner: &Planner<'_>, host: &Host, role: Role, found: &File) -> bool {
     let authority = &planner.authority;
     let bytes = found.content.as_deref().unwrap_or_default();
@@ -303,8 +301,7 @@ fn is_of_authority(planner: &Planner<'_>, host: &Host, role: Role, found: &File)
         || matches!(planner.bundle(host, role), Content::Certificates(text) if authority.is_delivered(found, &text))
 }
 
-/// What interrupted runs have left on the host, wherever it is: it may hold an
-/// old key.
+/// Removes what interrupted runs left anywhere on the host: it may hold an old key.
 fn sweep(facts: &NodeFacts, host: &Host, task: &Task) -> Result<Vec<Change>, Refusal> {
     let mut changes = Vec::new();
     for directory in &facts.leftovers {

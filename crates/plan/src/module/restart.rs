@@ -1,9 +1,8 @@
-//! `restart`: the docker unit, when what it has read is not what is there.
+//! `restart`: restarts the docker unit if it has not read the current files.
 //!
-//! dockerd reads certificates, key and CA only when it starts (moby#23936). A
-//! confirmed restart leaves a record of the hashes of all it read; need for a
-//! restart follows from that record and the facts, never from the memory of
-//! one run, so that a run that died in between is made good by the next.
+//! dockerd reads certificates, key and CA only when it starts (moby#23936). A confirmed restart
+//! records the hashes of all files it read; only this record and the facts decide whether a restart
+//! is needed, so that the next run completes one that died in between.
 
 use std::collections::BTreeSet;
 
@@ -44,8 +43,8 @@ impl Module for Restart {
         host: &Host,
         task: &Task,
     ) -> Result<Vec<Change>, Refusal> {
-        // An expired CA is being replaced: a restart with its certificate would
-        // fail its check. The step with the next CA's restarts the daemon.
+        // An expired CA is being replaced: a restart with its certificate would fail verification.
+        // The step that delivers the next CA's certificate restarts the daemon.
         if planner.rolls_over && planner.rollover.is_none() && planner.authority_expired() {
             return Ok(Vec::new());
         }
@@ -62,7 +61,7 @@ impl Module for Restart {
             reads.extend(restored(host, facts, &planner.earlier));
         }
         let mut reasons: Vec<String> = Vec::new();
-        // What the daemon learns by a reload needs no restart.
+        // What the daemon reads on reload needs no restart.
         let reload = planner
             .earlier
             .iter()
@@ -133,7 +132,7 @@ impl Module for Restart {
     }
 }
 
-/// What becomes of a file; the last word counts: daemon.json can change twice.
+/// The last planned change of a file: daemon.json can change twice.
 fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
     let changes = planner.earlier.iter().rev();
     changes
@@ -145,8 +144,8 @@ fn change_of<'a>(planner: &'a Planner<'_>, path: &str) -> Option<&'a Content> {
         .map(|file| &file.content)
 }
 
-/// Whether daemon.json as it will be says anything: a dockerd that cannot read it does not start,
-/// and where it would listen cannot be told.
+/// Requires that the future daemon.json is readable: dockerd would not start with a broken one, and
+/// its listeners would be unknown.
 fn readable_settings(planner: &Planner<'_>, facts: &NodeFacts) -> Result<(), Refusal> {
     let found = match change_of(planner, daemon_json::PATH) {
         Some(Content::Text(text)) => readable(Some(text.as_bytes())),
@@ -160,9 +159,8 @@ fn readable_settings(planner: &Planner<'_>, facts: &NodeFacts) -> Result<(), Ref
     found.map_err(|error| refuse(&error))
 }
 
-/// A daemon that will not speak TLS must not be left with a port that it did:
-/// everyone who reaches it would be root. Going back to a time when it had one
-/// is what was asked for, and is reported.
+/// Refuses to leave a port open on a daemon that will no longer speak TLS: every client that
+/// reaches it would be root. A rollback to a time with such a port is allowed and reported.
 fn open_ports(
     planner: &Planner<'_>,
     host: &Host,
@@ -183,7 +181,7 @@ fn open_ports(
     socket.retain(|file| !(ours_goes && file.path == own));
     let ports = ports(&socket).into_iter();
     open.extend(ports.map(|port| (port.stream, port.path)));
-    // The unit may give the same one twice.
+    // The unit may give the same address twice.
     let mut named = BTreeSet::new();
     open.retain(|one| named.insert(one.clone()));
     let Some((_, path)) = open.first() else {
@@ -196,7 +194,7 @@ fn open_ports(
     let text = format!(
         "without TLS docker would listen on {listed} without TLS: anyone who can connect would be root on this host"
     );
-    // With systemd, `hosts` stands there only where it stood before the first deployment.
+    // With systemd, daemon.json has `hosts` only if it had it before the first deployment.
     let is_restored = |(_, path): &(String, String)| facts.systemd && path == daemon_json::PATH;
     if host.settings.anyone_can_connect
         || goes_back(&planner.earlier)
@@ -209,8 +207,8 @@ fn open_ports(
     )))
 }
 
-/// Going back to a daemon that asks for no client certificate, where the inventory says otherwise:
-/// what it declares itself every plan says.
+/// Notes a rollback to a daemon that requires no client certificate although the inventory requires
+/// one. Every plan reports what the inventory itself declares.
 fn opened(host: &Host, mode: DaemonMode, address: &DaemonAddress) -> Option<Note> {
     let is_news = mode == DaemonMode::Tls && host.settings.daemon_mode != mode;
     is_news.then(|| {
@@ -230,7 +228,7 @@ fn danger(host: &Host, text: String) -> Note {
     }
 }
 
-/// What the daemon serves with the files as they will be.
+/// What the daemon serves after the change.
 fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<Served, Refusal> {
     let launched = launch::launched(host, facts, &planner.earlier);
     let Some(mode) = launched.mode else {
@@ -267,8 +265,8 @@ fn served(planner: &Planner<'_>, host: &Host, facts: &NodeFacts) -> Result<Serve
     })
 }
 
-/// What dockerd reads of the files that are put back, and of those that go, beside what the
-/// inventory names.
+/// The restored and removed files that dockerd reads, in addition to those that the inventory
+/// names.
 fn restored(host: &Host, facts: &NodeFacts, planned: &[Change]) -> BTreeSet<String> {
     let directory = unit::directory(&host.settings.unit);
     let units = planned.iter().filter_map(|change| match &change.action {
@@ -281,7 +279,7 @@ fn restored(host: &Host, facts: &NodeFacts, planned: &[Change]) -> BTreeSet<Stri
         .collect()
 }
 
-/// Whether the files are those of a generation.
+/// Whether the change restores a generation.
 fn goes_back(planned: &[Change]) -> bool {
     planned.iter().any(|change| match &change.action {
         Action::File(file) => matches!(file.content, Content::Kept { .. }),

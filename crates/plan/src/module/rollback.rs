@@ -1,8 +1,8 @@
-//! `rollback`: the files that the last run replaced, put back where they were.
+//! `rollback`: restores the files that the last run replaced.
 //!
-//! A generation is what one change on a node replaced. Going back to before all changes of the
-//! last run is a transaction like any other; once it holds, its generations are not kept any
-//! more, so that going back again leads further back.
+//! A generation is the set of files that one change on a node replaced. Going back to before all
+//! changes of the last run is an ordinary transaction; once it is confirmed, these generations are
+//! deleted, so that another rollback goes further back.
 
 mod checks;
 mod removed;
@@ -29,7 +29,7 @@ pub struct Rollback;
 impl Module for Rollback {
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.generations = true;
-        // What is in place decides whether clients and daemons still agree.
+        // The files in place decide whether clients and daemons still match.
         for role in [Role::Daemon, Role::Client] {
             for holder in holders(host, role) {
                 let (directory, files) = leaf_location(holder, role);
@@ -63,8 +63,8 @@ impl Module for Rollback {
             planner.note(host, "nothing is kept there to go back to");
             return Ok(Vec::new());
         }
-        // What one run has changed goes back together: a client's files are not
-        // removed because a daemon's last change was another one.
+        // All changes of one run go back together: a client's files stay if a daemon's last change
+        // is from another run.
         let Some(last) = last_run(planner)? else {
             return Ok(Vec::new());
         };
@@ -86,8 +86,8 @@ impl Module for Rollback {
             for keeper in &keepers {
                 match of_keeper(planner, host, task, (role, keeper), &last) {
                     Ok(found) => changes.extend(found),
-                    // An account's own files: whatever is wrong with what it keeps, it keeps
-                    // root's from going back on no host.
+                    // Faults in an account's own generations do not block root's rollback on any
+                    // host.
                     Err(refusal) if has_root && keeper != "root" => planner.danger(
                         host,
                         format!(
@@ -103,9 +103,9 @@ impl Module for Rollback {
     }
 }
 
-/// The run that is undone. What a node or an account says of runs is only its word: the newest
-/// run of which this controller has a journal, and which has changed that host, comes first. Without one it is the newest that root
-/// keeps files of, where root keeps any on a host, or any account.
+/// The run that is undone. Nodes and accounts may claim anything about runs, so the newest run that
+/// this controller has a journal of, and that changed the host, comes first. Without one it is the
+/// newest run of root's generations on any host, then of any account's.
 fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
     let newest = |counts: &dyn Fn(&str, &NodeFacts, &KeptGeneration) -> bool| {
         let of_host = planner.facts.iter().flat_map(|(host, facts)| {
@@ -145,7 +145,7 @@ fn left(host: &Host, facts: &NodeFacts, keepers: &BTreeSet<String>, last: &str) 
         .max()?;
     let what = match keepers.is_empty() {
         true => "stays as it is: its".to_owned(),
-        // An earlier run is what there was before the last one.
+        // An earlier run is the state before the last one.
         false if of != "root" && here < last => return None,
         false => format!("the files of {of} stay as they are: their"),
     };
@@ -155,8 +155,7 @@ fn left(host: &Host, facts: &NodeFacts, keepers: &BTreeSet<String>, last: &str) 
     ))
 }
 
-/// The changes that undo what the last run has changed of a role's files here, as one account
-/// keeps them.
+/// The changes that undo the last run for a role's files here, from one account's generations.
 fn of_keeper(
     planner: &mut Planner<'_>,
     host: &Host,
@@ -180,9 +179,8 @@ fn of_keeper(
     Ok(changes)
 }
 
-/// What was there before the changes of a role that the last run has made here, as an account
-/// keeps it, and that no earlier task goes back to. A run may have made several: live-restore
-/// is one of its own.
+/// The state before the last run's changes for a role, from one account's generations, unless an
+/// earlier task restores it. A run may have made several changes: live-restore is a separate one.
 fn before(
     planner: &Planner<'_>,
     host: &Host,
@@ -210,14 +208,14 @@ fn before(
     Ok(BeforeRun::of(generations))
 }
 
-/// Whose change a generation belongs to. On a machine that is daemon and client, the client's
-/// are those of its certificates, its contexts and the profile alone.
+/// The role of a generation. On a machine that is both daemon and client, the client's generations
+/// are those with only its certificates, contexts and profile.
 fn role_of(host: &Host, facts: &NodeFacts, generation: &Generation) -> Role {
     if !host.is_daemon {
         return Role::Client;
     }
-    // What an account keeps is the daemon's only where the daemon's own files are the account's:
-    // otherwise it could undo the daemon's part, or keep it from being undone.
+    // An account's generation counts as the daemon's only if the account owns the daemon's files:
+    // otherwise it could undo the daemon's part, or prevent that.
     if generation.kept.account != "root" {
         let directory = facts.expand(&leaf_location(host, Role::Daemon).0);
         let is_daemons = |path: &str| parts(path).is_ok_and(|(above, _)| above == directory);
@@ -254,7 +252,7 @@ fn role_of(host: &Host, facts: &NodeFacts, generation: &Generation) -> Role {
     }
 }
 
-/// The changes that put back what was there before a run.
+/// The changes that restore the state before a run.
 fn go_back(
     planner: &Planner<'_>,
     host: &Host,
@@ -319,8 +317,8 @@ fn go_back(
     Ok(changes)
 }
 
-/// Takes `hosts` out of the daemon.json that is put back where the unit of then has `-H`: dockerd
-/// could not start with both. Gives the note of it.
+/// Removes `hosts` from the restored daemon.json if the unit of that time has `-H`: dockerd could
+/// not start with both. Returns the note about it.
 fn keep_out_hosts(
     planner: &Planner<'_>,
     host: &Host,
@@ -363,7 +361,7 @@ fn keep_out_hosts(
     Ok(Some(not_put_back(&named, &place)))
 }
 
-/// What an account keeps says nothing of what is not its own.
+/// An account's generations do not decide about files of others.
 fn check_places(facts: &NodeFacts, generation: &Generation) -> Result<(), Refusal> {
     let keeper = &generation.kept.account;
     for path in generation.paths() {

@@ -1,4 +1,4 @@
-//! `service`: a systemd unit of the operator's own, brought to a state.
+//! `service`: brings a systemd unit of the operator to a state.
 
 use super::shared::{DEFAULT_TIMEOUT, Module};
 use crate::playbook::Task;
@@ -9,7 +9,7 @@ use node::facts::FactRequest;
 #[derive(Debug)]
 pub struct Service;
 
-/// `nginx` is `nginx.service`, as systemctl has it.
+/// `nginx` means `nginx.service`, as in systemctl.
 fn unit_of(task: &Task) -> Option<String> {
     const TYPES: [&str; 5] = ["service", "socket", "timer", "target", "path"];
     let name = task.argument("name")?;

@@ -1,4 +1,4 @@
-//! What a module is, and what several of them ask of a task.
+//! The interface of modules, and what several of them need from a task.
 
 use std::fmt::Debug;
 
@@ -8,13 +8,13 @@ use inventory::{Host, Inventory};
 use node::facts::FactRequest;
 use pki::Role;
 
-/// Whether the task has nothing to do, as this run has no new certificate in
-/// `role` for the host.
+/// Whether the task has nothing to do because this run has no new certificate in `role` for the
+/// host.
 pub(super) fn waits_for_leaf(planner: &Planner<'_>, host: &Host, task: &Task, role: Role) -> bool {
     task.argument("because") == Some("changes") && !planner.has_new_leaf(host, role)
 }
 
-/// Those of [`holders`] who have a certificate.
+/// Those of [`holders`] that have a certificate.
 pub(super) fn leaf_holders(host: &Host, role: Role) -> Vec<&Host> {
     match role {
         Role::Daemon => holders(host, role),
@@ -22,8 +22,8 @@ pub(super) fn leaf_holders(host: &Host, role: Role) -> Vec<&Host> {
     }
 }
 
-/// Whose files in a role a task deals with: the host's own, and those of its
-/// identities, each as the host that it sees.
+/// The holders that a task handles in a role: the host and its identities, each as the host that it
+/// sees.
 pub(super) fn holders(host: &Host, role: Role) -> Vec<&Host> {
     match role {
         Role::Daemon => host.is_daemon.then_some(host).into_iter().collect(),
@@ -36,19 +36,16 @@ pub(super) fn is_absent(task: &Task) -> bool {
     task.argument("state") == Some("absent")
 }
 
-/// Seconds, where a step says nothing of its own.
+/// Seconds, if a step sets no timeout.
 pub(super) const DEFAULT_TIMEOUT: u64 = 300;
 
 pub trait Module: Sync + Debug {
-    /// Adds what it has to know about `host`. Parameters that depend on facts
-    /// are not in `task` yet.
+    /// Requests the facts about `host`. Parameters that depend on facts are not in `task` yet.
     fn facts(&self, inventory: &Inventory, host: &Host, task: &Task, request: &mut FactRequest);
 
-    /// The changes that are needed on `host`, in their order. Every parameter
-    /// in `task` is rendered.
+    /// The changes that `host` needs, in order. Every parameter in `task` is rendered.
     ///
-    /// # Errors
-    /// When the host cannot be brought to its state; nothing is changed there.
+    /// # Errors If the host cannot reach the wanted state; nothing is changed there.
     fn plan(
         &self,
         planner: &mut Planner<'_>,
@@ -57,7 +54,7 @@ pub trait Module: Sync + Debug {
     ) -> Result<Vec<Change>, Refusal>;
 }
 
-/// The role that a task is about, and whether `host` has it.
+/// The role of a task, and whether `host` has it.
 pub(super) fn role_of(task: &Task, host: &Host) -> Option<Role> {
     match task.argument("role") {
         Some("client") => host.is_client.then_some(Role::Client),
@@ -65,8 +62,8 @@ pub(super) fn role_of(task: &Task, host: &Host) -> Option<Role> {
     }
 }
 
-/// A path on a node is a whole one, or begins at home, and leads straight
-/// there. Checked once templates are rendered.
+/// Requires a path on a node to be absolute or to begin with `~/`, without `..`. Checked once
+/// templates are rendered.
 pub(super) fn check_absolute(parameter: &str, path: &str) -> Result<(), Refusal> {
     let is_whole = path.starts_with('/') || path.starts_with("~/");
     let is_straight = path.split('/').all(|part| part != "..");

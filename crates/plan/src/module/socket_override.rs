@@ -1,5 +1,5 @@
-//! A part of `systemd_override`: the drop-in that closes TCP ports of
-//! docker.socket, which systemd would hand to dockerd as they are.
+//! Part of `systemd_override`: the drop-in that closes TCP ports of docker.socket, which systemd
+//! would pass to dockerd without TLS.
 
 use crate::host::loaded_unit::unread;
 use crate::host::socket::{directory, files, path};
@@ -52,7 +52,7 @@ pub(super) fn plan(
     Ok(change)
 }
 
-/// Ours goes again.
+/// Removes dtls-deploy's drop-in.
 pub(super) fn remove(
     planner: &Planner<'_>,
     host: &Host,

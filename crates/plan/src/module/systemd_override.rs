@@ -20,7 +20,7 @@ use docker::unit::{
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts, UnitFact};
 
-/// Where variants of docker show that are not supported.
+/// The client of a Docker installed from snap, which is not supported.
 const SNAP: &str = "/snap/bin/docker";
 const SNAP_STATE: &str = "/var/snap/docker";
 /// Written by dockerd-rootless-setuptool.sh.
@@ -71,8 +71,8 @@ impl Module for SystemdOverride {
             init_script::check(host, facts)?;
             return Ok(Vec::new());
         }
-        // Debian's /etc/init.d/docker stays when the package is removed, and systemd
-        // makes a unit of it.
+        // Debian's /etc/init.d/docker stays when the package is removed, and systemd generates a
+        // unit from it.
         let is_script = unit
             .fragment()
             .is_some_and(|path| path.starts_with("/run/systemd/generator"));
@@ -87,7 +87,7 @@ impl Module for SystemdOverride {
         let own_path = format!("{directory}/{}", host.settings.dropin);
         loaded_unit::check(&unit, facts, &own_path)?;
         let mut files = former_drop_in::renamed(unit_files(facts), host, facts);
-        // Written but not read by systemd yet: a run that died before the reload.
+        // Written, but not loaded by systemd yet: a run died before the reload.
         if !files.iter().any(|file| file.path == own_path)
             && let Some(text) = facts.text(&own_path)
         {
@@ -152,8 +152,7 @@ impl Module for SystemdOverride {
     }
 }
 
-/// Whether we wrote our drop-in, from files whose text is known, and whether it is as we
-/// wrote it.
+/// Whether dtls-deploy wrote the drop-in, from files with known text, and whether it is unchanged.
 fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDropIn {
     let is_ours = |file: &&UnitFile| file.path == own_path && is_own(&file.text);
     let Some(own) = files.iter().find(is_ours) else {
@@ -168,14 +167,14 @@ fn own_drop_in(files: &[UnitFile], own_path: &str, facts: &NodeFacts) -> OwnDrop
     }
 }
 
-/// Whether an operator wrote our drop-in. It replaces the command of the unit itself for a reason.
+/// Whether an operator wrote the drop-in. It replaces the unit's command for a reason.
 fn is_operators(files: &[UnitFile], own_path: &str) -> bool {
     let mut files = files.iter();
     files.any(|file| file.path == own_path && !is_own(&file.text))
 }
 
-/// The file whose command ours replaces, where it would start another dockerd but for what
-/// is ours.
+/// The file whose command dtls-deploy's drop-in would replace, if that command starts dockerd in
+/// another way.
 fn without_effect(
     files: &[UnitFile],
     own_path: &str,
@@ -196,7 +195,7 @@ fn without_effect(
     (line(files)? != line(&without)?).then_some(path)
 }
 
-/// Our ExecStart goes, and the drop-in with it where it held nothing else.
+/// Removes dtls-deploy's ExecStart, and the drop-in if nothing else is in it.
 pub(super) fn remove(
     planner: &Planner<'_>,
     host: &Host,
@@ -221,7 +220,7 @@ pub(super) fn remove(
     Ok(change.into_iter().chain(former).chain(socket).collect())
 }
 
-/// Why there is nothing to override: other ways to install docker, by name.
+/// Why there is no unit to override: names the unsupported installation.
 fn no_unit(facts: &NodeFacts, unit: &UnitFact, name: &str) -> Refusal {
     let is_there = |path| facts.exists(path).unwrap_or(false);
     let cli = facts.tools.get("docker");

@@ -1,4 +1,4 @@
-//! `verify`: the proof, from the client it stands for.
+//! `verify`: the checks, made from the client they are about.
 
 use super::shared::{Module, holders};
 use crate::host::leaf::location as leaf_location;

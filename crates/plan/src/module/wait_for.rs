@@ -1,4 +1,4 @@
-//! `wait_for`: a pause between changes, until a port or a path is as wanted.
+//! `wait_for`: a pause between changes until a port or a path is as wanted.
 
 use super::shared::{DEFAULT_TIMEOUT, Module};
 use crate::playbook::Task;

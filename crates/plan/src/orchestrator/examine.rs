@@ -1,4 +1,4 @@
-//! Everything that a plan would refuse, and not only the first thing on a host.
+//! Everything that a plan would refuse, not only the first problem of each host.
 
 use std::collections::BTreeMap;
 
@@ -12,12 +12,12 @@ use crate::{Change, Note, Plan, Refusal};
 use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 
-/// What is refused.
+/// The subject of a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// A task of this module.
     Module(Word),
-    /// The last change there is not settled.
+    /// The last change there is not confirmed.
     Unsettled,
     Clock,
     /// Another inventory has set the daemon up.
@@ -28,7 +28,7 @@ pub enum About {
     Space,
 }
 
-/// One reason to leave a host alone.
+/// One reason to leave a host unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub host: String,
@@ -36,12 +36,12 @@ pub struct Refused {
     pub refusal: Refusal,
 }
 
-/// A plan, and what keeps it from being more.
+/// A plan, and all refusals.
 #[derive(Debug)]
 pub struct Examined {
     /// What a run would do.
     pub plan: Plan,
-    /// Each once.
+    /// Without duplicates.
     pub refusals: Vec<Refused>,
     /// What a run would do if it refused no host.
     pub changes: Vec<Change>,
@@ -76,7 +76,7 @@ pub fn examine(
             let mut is_refused = false;
             for task in play.tasks(host) {
                 let module = task.module.word;
-                // It would judge files that were not written.
+                // It would check files that were not written.
                 if is_refused && module == Word::Restart {
                     continue;
                 }
@@ -124,7 +124,7 @@ pub fn examine(
 impl Examined {
     fn refuse(&mut self, host: &Host, about: About, refusal: Refusal) {
         let mut refusals = self.refusals.iter();
-        // Several tasks may be refused for one reason.
+        // Several tasks may be refused for the same reason.
         if !refusals
             .any(|known| known.host == host.name && known.refusal.message == refusal.message)
         {

@@ -1,7 +1,7 @@
-//! From a playbook and facts to a plan: every task of every play on every host, by the module
-//! that it names.
+//! From a playbook and facts to a plan: runs every task of every play on every host through its
+//! module.
 //!
-//! Nothing here does I/O, so that every rule is a table of facts and changes.
+//! Nothing here does I/O, so every rule is a table of facts and changes.
 
 mod examine;
 
@@ -25,7 +25,7 @@ use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
 use pki::{Bundle, Role};
 
-/// Adds what the tasks of a playbook have to know about `host`.
+/// Requests the facts that the tasks of a playbook need about `host`.
 pub fn request(playbook: &Playbook, inventory: &Inventory, host: &Host, request: &mut FactRequest) {
     if host.is_ca {
         Authority::request(inventory, request);
@@ -98,7 +98,7 @@ pub fn plan(
             hosts: Vec::new(),
         };
         for host in play.hosts(inventory) {
-            // A proof is made also where its own host is not reached.
+            // Verification runs even if its own host is not reached.
             planner.proves |= play
                 .tasks(host)
                 .any(|task| task.module.is_proof && task.when.is_empty());
@@ -165,7 +165,7 @@ pub fn plan(
     plan
 }
 
-/// Splits the changes of clients, and refuses the daemons that would leave one of them behind.
+/// Splits the changes of clients, and refuses daemons that would leave a client behind.
 fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan, given_up: &mut Vec<String>) {
     loop {
         let moves = planner.moves(plan);
@@ -176,12 +176,13 @@ fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan, given_up: 
             *plan = split;
             return;
         }
-        // Again, as clients stay with a refused daemon, and it may be a client of another one.
+        // Repeats, because clients stay with a refused daemon that may itself be a client of
+        // another one.
         give_up(plan, given_up, problems);
     }
 }
 
-/// Leaves these hosts out: one that cannot be brought to its state is not half changed either.
+/// Drops these hosts: a host that cannot reach its wanted state is not changed in part.
 fn give_up(plan: &mut Plan, given_up: &mut Vec<String>, problems: Vec<PlanProblem>) {
     given_up.extend(problems.iter().map(|problem| problem.host.clone()));
     plan.problems.extend(problems);
@@ -190,7 +191,7 @@ fn give_up(plan: &mut Plan, given_up: &mut Vec<String>, problems: Vec<PlanProble
     }
 }
 
-/// The bundle on a node once a plan is carried out, if one is there then.
+/// The bundle on a node once a plan is carried out, if there is one.
 fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Option<String> {
     let (directory, files) = location(host, role);
     let path = facts?.expand(&format!("{directory}/{}", files.ca));
@@ -208,7 +209,7 @@ fn after(plan: &Plan, facts: Option<&NodeFacts>, host: &Host, role: Role) -> Opt
     Some(found.to_pem())
 }
 
-/// Checks every host that is to be changed itself.
+/// Runs the pre-flight checks for every host that changes.
 fn look_before(planner: &Planner<'_>, plan: &Plan) -> (Vec<Note>, Vec<PlanProblem>) {
     let (mut notes, mut problems) = (Vec::new(), Vec::new());
     let given_up = |host: &Host| plan.problems.iter().any(|known| known.host == host.name);

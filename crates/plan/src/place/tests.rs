@@ -4,7 +4,7 @@ use super::{Kind, Place};
 
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n";
-/// Those that a run compares the content of.
+/// The places whose content a run compares.
 const PLACES: [Place; 5] = [
     Place::Certificates,
     Place::Key,
@@ -99,7 +99,7 @@ proptest! {
         }
     }
 
-    /// Text in front of a block, a cut block, another label: no certificate, no key.
+    /// Text before a block, a truncated block, another label: no certificate, no key.
     #[test]
     fn words_are_never_recognised(text in "[a-zA-Z0-9 :/.\n]{1,200}", cut in 0usize..20) {
         let kind = Kind::of(text.as_bytes());

@@ -1,15 +1,15 @@
-//! What the proof of a playbook comes after.
+//! Playbooks after which verification cannot rely on the inventory.
 
 use super::{Playbook, Step};
 
-/// What a playbook does that leaves hosts otherwise than the inventory says.
+/// What a playbook does that leaves hosts different from the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum After {
     Rollback,
     Remove,
 }
 
-/// What the proof of a playbook comes after, where it measures hosts by their own files.
+/// The reason for which verification uses the hosts' own files, if there is one.
 #[must_use]
 pub fn after(playbook: &Playbook) -> Option<After> {
     let steps = playbook.plays.iter().flat_map(|play| &play.steps);

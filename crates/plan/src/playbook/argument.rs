@@ -1,7 +1,7 @@
-//! What a task gives to its module.
+//! The arguments of a task.
 //!
-//! Made while a playbook is read, of the kind that the module's parameter
-//! has; rendered for each host when the plan is made.
+//! Created while a playbook is read, with the type of the module's parameter; rendered for each
+//! host during planning.
 
 use super::template::{Scope, Template, TemplateError};
 
@@ -14,13 +14,13 @@ pub enum Argument {
 }
 
 impl Argument {
-    /// A word that is no template.
+    /// A word without a template.
     #[must_use]
     pub fn word(text: &str) -> Self {
         Self::Text(Template::fixed(text.to_owned()))
     }
 
-    /// Texts that are no templates.
+    /// Texts without templates.
     #[must_use]
     pub fn words(texts: &[String]) -> Self {
         Self::List(texts.iter().cloned().map(Template::fixed).collect())

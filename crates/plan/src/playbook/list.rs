@@ -1,6 +1,6 @@
 //! `--list-tasks` and `--list-hosts`: what a run would do, and where.
 //!
-//! Nothing is connected to.
+//! Connects to no host.
 
 use std::fmt::Write as _;
 

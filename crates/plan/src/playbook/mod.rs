@@ -1,4 +1,4 @@
-//! Playbooks: what the tool does, in which order, on which hosts.
+//! Playbooks: what dtls-deploy does, in which order, on which hosts.
 
 mod after;
 mod argument;
@@ -43,24 +43,24 @@ pub const SHIPPED: &[(&str, &str)] = &[
 
 #[derive(Debug)]
 pub struct Playbook {
-    /// File name, or the name of a shipped one.
+    /// The file name, or the name of a shipped playbook.
     pub name: String,
     pub plays: Vec<Play>,
-    /// The hosts that `--limit` leaves; none: all of them.
+    /// The hosts that `--limit` selects; none: all of them.
     pub limit: Option<Arc<BTreeSet<String>>>,
-    /// What is done about the age of certificates.
+    /// How certificates are renewed by age.
     pub renewals: Renewals,
-    /// Daemons are restarted inside of their maintenance windows alone.
+    /// Daemons are restarted only within their maintenance windows.
     pub keeps_windows: bool,
     /// What the command line allows by name.
     pub allowed: Allowed,
-    /// The runs that this controller has journals of, and the hosts that each has changed, runs
-    /// that undo others left out: which one was the last is not for a node to say.
+    /// The runs that this controller has journals of, with the hosts that each changed, without
+    /// runs that undo others: a node's claim about the last run is not trusted.
     pub own_runs: BTreeMap<String, BTreeSet<String>>,
-    /// The guard's program, where a daemon of the inventory is to have it.
+    /// The guard binary, if a daemon of the inventory requests it.
     pub guard: Option<Program>,
-    /// The playbook of which this one is a part: what else that one would
-    /// change is reported, and not done.
+    /// The playbook that this one is a part of: what else that one would change is reported but not
+    /// done.
     pub whole: Option<Box<Playbook>>,
 }
 
@@ -69,11 +69,11 @@ pub struct Play {
     pub name: String,
     /// Group or host names; the play runs on their union.
     pub patterns: Vec<String>,
-    /// The operator's own steps in it act as root; a host's own `ansible_become` counts more.
+    /// The operator's own steps in it run as root; a host's own `ansible_become` takes precedence.
     pub r#become: Option<bool>,
-    /// Sizes of the batches, where the play says so itself.
+    /// Sizes of the batches, if the play sets them.
     pub serial: Option<Vec<BatchSize>>,
-    /// How many percent of a batch may fail, likewise.
+    /// Percentage of a batch that may fail, if the play sets it.
     pub max_fail_percentage: Option<u8>,
     pub steps: Vec<Step>,
     /// As [`Playbook::limit`].
@@ -95,9 +95,9 @@ pub struct Task {
     pub name: String,
     pub module: &'static Spec,
     pub arguments: Vec<(String, Argument)>,
-    /// All of them have to hold: its own, its transaction's and its play's.
+    /// All of them must hold: the task's, its transaction's and its play's.
     pub when: Vec<Expression>,
-    /// Its own, its transaction's and its play's.
+    /// The task's, its transaction's and its play's.
     pub tags: BTreeSet<String>,
 }
 
@@ -129,14 +129,14 @@ impl Playbook {
             .any(|task| task.module.word == word)
     }
 
-    /// Whether it changes nothing, whatever is found: every task of it is a proof.
+    /// Whether it is read-only in every case: all of its tasks are verifications.
     #[must_use]
     pub fn only_proves(&self) -> bool {
         let steps = self.plays.iter().flat_map(|play| &play.steps);
         steps.flat_map(Step::tasks).all(|task| task.module.is_proof)
     }
 
-    /// The same playbook, besides which `deploy` has other things to do.
+    /// The same playbook, with what `deploy` would do in addition.
     #[must_use]
     pub fn as_part_of(mut self, mut deploy: Self, renewals: Renewals) -> Self {
         deploy.renewals = Renewals::Left;
@@ -145,7 +145,7 @@ impl Playbook {
         self
     }
 
-    /// Gives a parameter to every task of a module, in place of its own.
+    /// Sets a parameter for every task of a module, replacing its own.
     pub fn give(&mut self, module: Word, parameter: &str, value: &Argument) {
         for play in &mut self.plays {
             for step in &mut play.steps {
@@ -159,8 +159,7 @@ impl Playbook {
         }
     }
 
-    /// The inventory with the hosts alone that `--limit` leaves: whom the
-    /// proof is about.
+    /// The inventory with only the hosts that `--limit` selects: the subject of verification.
     #[must_use]
     pub fn limited<'a>(&self, inventory: &'a Inventory) -> Cow<'a, Inventory> {
         match &self.limit {
@@ -193,7 +192,7 @@ impl Play {
         named && (self.is_within_limit(host) || self.tasks(host).next().is_some())
     }
 
-    /// Its tasks on `host`, those in transactions among them.
+    /// Its tasks on `host`, including those in transactions.
     pub fn tasks<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a Task> {
         self.steps
             .iter()
@@ -201,8 +200,8 @@ impl Play {
             .filter(|task| self.runs(task, host))
     }
 
-    /// Whether a task of this play runs on one of its hosts. The CA is made
-    /// for everyone, and so also when `--limit` leaves its node out.
+    /// Whether a task of this play runs on one of its hosts. The CA is shared, so its tasks run
+    /// even if `--limit` excludes its node.
     #[must_use]
     pub fn runs(&self, task: &Task, host: &Host) -> bool {
         self.is_within_limit(host) || (host.is_ca && task.module.is_shared)
@@ -214,7 +213,7 @@ impl Play {
             .is_none_or(|limit| limit.contains(&host.name))
     }
 
-    /// Whether the operator's own steps act as root on `host`; everything else follows
+    /// Whether the operator's own steps run as root on `host`; everything else follows
     /// [`Host::as_root`].
     #[must_use]
     pub fn own_steps_as_root(&self, host: &Host) -> bool {
@@ -285,7 +284,6 @@ impl Task {
         self.when.is_empty() && self.arguments.iter().all(|(_, value)| value.is_fixed())
     }
 
-    /// Whether all of its conditions hold.
     pub fn applies(&self, scope: &Scope) -> Result<bool, TemplateError> {
         for condition in &self.when {
             if !condition.holds(scope)? {
@@ -295,8 +293,7 @@ impl Task {
         Ok(true)
     }
 
-    /// The task with its templates rendered; what came out is data, braces
-    /// in it included.
+    /// The task with its templates rendered; the results are data, including any braces.
     pub fn rendered(&self, scope: &Scope) -> Result<Self, TemplateError> {
         let mut task = self.clone();
         for (_, argument) in &mut task.arguments {
@@ -305,8 +302,8 @@ impl Task {
         Ok(task)
     }
 
-    /// The task as far as the inventory alone tells, for the question which
-    /// facts it needs: what depends on facts is left out.
+    /// The task as far as the inventory alone determines it, to find the facts it needs: what
+    /// depends on facts is left out.
     #[must_use]
     pub(crate) fn as_far_as_known(&self, host: &Host) -> Cow<'_, Self> {
         if self.is_fixed() {

@@ -1,23 +1,23 @@
-//! What the command line says of a run, beside its playbook.
+//! Options of a run from the command line, in addition to its playbook.
 
 use pki::Certificate;
 
-/// What a run does about the age of certificates.
+/// How a run renews certificates by age.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Renewals {
-    /// Those that are due are renewed, where that gains something.
+    /// Renews certificates that are due, if that gains something.
     #[default]
     Due,
-    /// All are renewed, and no maintenance window is kept to.
+    /// Renews all, and ignores maintenance windows.
     Forced,
-    /// None is: it is another run's business.
+    /// Renews none: that is left to another run.
     Left,
 }
 
-/// What the command line allows by name. No inventory and no playbook can say it.
+/// What the command line allows by name. No inventory and no playbook can allow it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// A new CA may be made although nodes carry certificates of another one.
+    /// A new CA may be created although nodes have certificates of another one.
     pub new_authority: bool,
     /// CAs that may be trusted again: the subject, or the certificate's SHA-256 in hexadecimal.
     pub readmitted: Vec<String>,

@@ -1,7 +1,7 @@
-//! YAML text in, a [`Playbook`] out, or everything that is wrong with it.
+//! Parses YAML text into a [`Playbook`], or reports everything that is wrong with it.
 //!
-//! Built on the same YAML tree as the inventory, so that each error has its line, its
-//! column and the nearest right word.
+//! Uses the same YAML tree as the inventory, so that each error has its line, its column and the
+//! nearest valid word.
 
 mod arguments;
 mod words;
@@ -61,7 +61,7 @@ fn read(
     let root = yaml::parse(source, text, &mut problems);
     if let Some(root) = &root {
         if root.is_list_of_plays() {
-            // Pieces of it may be shown: any other file may be anything.
+            // Parts of it may be shown: it is not an arbitrary file.
             problems.sources.recognize(source);
         } else if is_inventory(root) {
             problems.shape_error(
@@ -104,7 +104,7 @@ fn read(
     })
 }
 
-/// Whether the file is one that belongs before the playbook.
+/// Whether the file is an inventory, which belongs before the playbook.
 fn is_inventory(root: &Node) -> bool {
     let Value::Mapping(entries) = &root.value else {
         return false;
@@ -121,7 +121,7 @@ struct Reader<'a> {
     known: Option<&'a BTreeSet<String>>,
 }
 
-/// What a play or a transaction hands down to its tasks.
+/// What tasks inherit from their play or transaction.
 #[derive(Debug, Clone, Default)]
 struct Inherited {
     when: Vec<Expression>,

@@ -1,5 +1,4 @@
-//! `--limit`, `--tags` and `--skip-tags`: a part of a playbook, on a part of
-//! the hosts.
+//! `--limit`, `--tags` and `--skip-tags`: selects part of a playbook, on part of the hosts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,17 +14,17 @@ const ALWAYS: &str = "always";
 /// Runs only when `--tags` names one of its tags.
 const NEVER: &str = "never";
 
-/// What the command line leaves of a run.
+/// The selection from the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Hosts and groups, separated by `:` or `,`, with `*` and `?` as wildcards; of those only
-    /// the hosts that are in `&` ones, and in no `!` one.
+    /// Hosts and groups, separated by `:` or `,`, with `*` and `?` as wildcards; `&` intersects
+    /// with a pattern, and `!` excludes one.
     pub limit: Option<String>,
     pub tags: Vec<String>,
     pub skip_tags: Vec<String>,
 }
 
-/// Why a filter is not one.
+/// Why a filter is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     #[error("--limit {limit}: there is no host or group {name} in the inventory")]
@@ -47,7 +46,6 @@ pub enum FilterError {
 }
 
 impl FilterError {
-    /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -73,10 +71,9 @@ impl FilterError {
     }
 }
 
-/// Leaves of the playbook what the filter names.
+/// Reduces the playbook to what the filter selects.
 ///
-/// # Errors
-/// Unknown names and tags, and when nothing is left.
+/// # Errors Unknown names and tags, and a filter that selects nothing.
 pub fn select(
     playbook: &mut Playbook,
     inventory: &Inventory,
@@ -100,7 +97,7 @@ fn limit_to(playbook: &mut Playbook, names: &Arc<BTreeSet<String>>) {
     }
 }
 
-/// The hosts of a pattern, as Ansible reads one.
+/// The hosts of a pattern, by Ansible's rules.
 fn limited(limit: &str, inventory: &Inventory) -> Result<BTreeSet<String>, FilterError> {
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut excluded: BTreeSet<String> = BTreeSet::new();
@@ -139,7 +136,7 @@ fn limited(limit: &str, inventory: &Inventory) -> Result<BTreeSet<String>, Filte
     Ok(names)
 }
 
-/// The hosts of a group or of a name; of all whose names match, where it has wildcards.
+/// The hosts of a group or of a name, which may have wildcards.
 fn named(name: &str, inventory: &Inventory) -> BTreeSet<String> {
     let known = names_of(inventory);
     let is_pattern = name.contains(['*', '?']);

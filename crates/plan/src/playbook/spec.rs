@@ -1,5 +1,5 @@
-//! The words of a task: every module's name, parameters and place. A table, so
-//! that a playbook can be checked without the code of the modules.
+//! The vocabulary of tasks: every module's name, parameters and place. A table, so that a playbook
+//! can be checked without the code of the modules.
 
 /// The module that a task names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,25 +23,24 @@ pub enum Word {
     WaitFor,
 }
 
-/// What a playbook may say of a module.
+/// How a playbook may use a module.
 #[derive(Debug)]
-// Independent of each other.
+// Each is independent of the others.
 #[allow(clippy::struct_excessive_bools)]
 pub struct Spec {
     pub word: Word,
-    /// The word for it in a playbook.
+    /// Its name in a playbook.
     pub name: &'static str,
     /// One line for the reference.
     pub summary: &'static str,
     pub parameters: &'static [Parameter],
-    /// What it does can be undone on the node, so that it may stand in a `transaction:`.
+    /// It can be undone on the node, so it may be part of a `transaction:`.
     pub is_reversible: bool,
-    /// It starts a program of the operator's own.
+    /// It starts a program of the operator.
     pub runs_programs: bool,
-    /// It changes nothing and proves something, after all changes.
+    /// It changes nothing and verifies the result, after all changes.
     pub is_proof: bool,
-    /// What it does is for every host, so that it is done also when `--limit` leaves its own
-    /// host out.
+    /// It acts for every host, so it runs even if `--limit` excludes its own host.
     pub is_shared: bool,
 }
 
@@ -301,7 +300,7 @@ pub const MODULES: &[Spec] = &[
     },
 ];
 
-/// The module a playbook names.
+/// The module that a playbook names.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Spec> {
     MODULES.iter().find(|spec| spec.name == name)
@@ -316,7 +315,7 @@ pub struct Parameter {
     pub summary: &'static str,
 }
 
-/// What a parameter may be.
+/// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// One of these words; no template.
@@ -353,7 +352,7 @@ impl Kind {
     }
 }
 
-/// The parameter of the modules that deal with a leaf.
+/// The parameter of modules that handle a leaf.
 const ROLE: Parameter = Parameter {
     name: "role",
     kind: Kind::Choice(&["daemon", "client"]),
@@ -361,7 +360,7 @@ const ROLE: Parameter = Parameter {
     summary: "whether the certificate is the daemon's or a client's",
 };
 
-/// The parameter of the modules that can also remove what they make.
+/// The parameter of modules that can also remove what they create.
 const STATE: Parameter = Parameter {
     name: "state",
     kind: Kind::Choice(&["present", "absent"]),
@@ -369,7 +368,7 @@ const STATE: Parameter = Parameter {
     summary: "`absent`: remove what the module creates, and keep everything else; default: present",
 };
 
-/// The parameter of the modules that deliver a leaf.
+/// The parameter of modules that deliver a leaf.
 const BECAUSE: Parameter = Parameter {
     name: "because",
     kind: Kind::Choice(&["anything", "changes"]),
@@ -377,7 +376,7 @@ const BECAUSE: Parameter = Parameter {
     summary: "`changes`: only if this run has a new certificate for the host; `anything` (default): also if files differ",
 };
 
-/// How long a step of the operator's own may take.
+/// The timeout of a step that the operator defined.
 const fn timeout(summary: &'static str) -> Parameter {
     Parameter {
         name: "timeout",

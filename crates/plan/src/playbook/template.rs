@@ -1,6 +1,6 @@
 //! Templates and conditions: Jinja over the inventory and a few facts.
 //!
-//! Nothing that a node said is rendered but [`FACTS`], and what was rendered is never rendered
+//! Of all that a node reports, only [`FACTS`] are rendered, and a rendered text is never rendered
 //! again.
 
 use minijinja::value::Serde;
@@ -12,12 +12,12 @@ use inventory::names::nearest;
 use inventory::yaml::source::quoted;
 use node::facts::NodeFacts;
 
-/// Steps that one template may take: far above any sensible one.
+/// Maximum steps of one template: far more than a sensible one needs.
 const FUEL: u64 = 50_000;
-/// Bytes that one template may give.
+/// Maximum bytes of one rendered template.
 const LONGEST: usize = 64 << 10;
 
-/// What `facts.` has, and what it says.
+/// The members of `facts.`, with a description.
 pub const FACTS: &[(&str, &str)] = &[
     ("kernel", "name of the kernel, from `uname -s`: `Linux`"),
     ("machine", "architecture, from `uname -m`: `x86_64`"),
@@ -40,7 +40,7 @@ pub struct Scope {
     variables: Map<String, Value>,
 }
 
-/// Why a template has no value.
+/// Why a template cannot be rendered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TemplateError {
@@ -83,7 +83,7 @@ fn environment() -> Environment<'static> {
     environment
 }
 
-/// A text that may have `{{ }}` in it.
+/// A text that may contain `{{ }}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -91,7 +91,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// A text as a playbook has it.
+    /// Parses a text from a playbook.
     pub fn read(text: &str) -> Result<Self, String> {
         let fixed = !["{{", "{%", "{#"].iter().any(|sign| text.contains(sign));
         if !fixed {
@@ -105,7 +105,7 @@ impl Template {
         })
     }
 
-    /// A text that is data, whatever is in it.
+    /// A text without a template, whatever it contains.
     #[must_use]
     pub fn fixed(text: String) -> Self {
         Self { text, fixed: true }
@@ -116,7 +116,7 @@ impl Template {
         self.fixed
     }
 
-    /// The text as it stands; rendered already where that was asked for.
+    /// The source text, or the rendered text if it was rendered.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -154,7 +154,7 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// An expression as a playbook has it.
+    /// Parses an expression from a playbook.
     pub fn read(text: &str) -> Result<Self, String> {
         environment()
             .compile_expression(text)
@@ -187,7 +187,7 @@ impl Expression {
     }
 }
 
-/// Keeps the names that a template uses, for the message.
+/// Records the names that a template uses, for the message.
 fn explained(error: Error, names: &std::collections::HashSet<String>) -> Error {
     if error.kind() != ErrorKind::UndefinedError {
         return error;

@@ -1,4 +1,4 @@
-//! What going back must not do: trust a CA again that was replaced, or lock people out.
+//! Limits of a rollback: it must not trust a replaced CA again, or lock clients out.
 
 use crate::host::leaf::location as leaf_location;
 use crate::launch;
@@ -9,7 +9,7 @@ use node::facts::NodeFacts;
 use node::generation::BeforeRun;
 use pki::{Certificate, Role};
 
-/// Whether the command line names the CAs that going back makes the node trust again.
+/// Requires that the command line names the CAs that the node would trust again.
 pub(super) fn check_readmitted(
     planner: &Planner<'_>,
     host: &Host,
@@ -31,7 +31,7 @@ pub(super) fn check_readmitted(
     Ok(())
 }
 
-/// No one goes back to a certificate that locks people out.
+/// A rollback must not restore a certificate that locks clients out.
 pub(super) fn check_certificates(
     planner: &Planner<'_>,
     host: &Host,
@@ -88,8 +88,8 @@ pub(super) fn check_certificates(
     Ok(())
 }
 
-/// Nor to a set that those at the other end do not accept now, or that would
-/// not accept them: while the CA is rolled over, they may have moved on.
+/// Nor a set that the other end does not accept now, or that would not accept the other end: during
+/// a rollover the other end may have moved on.
 pub(super) fn check_trust(
     planner: &Planner<'_>,
     host: &Host,
@@ -105,7 +105,7 @@ pub(super) fn check_trust(
             let (file, _) = before.files.iter().find(|(file, _)| file.path == path)?;
             facts.regular(&file.copy)?.content.clone()
         };
-        // A daemon's settings may have named other files before the run.
+        // Before the run, the daemon's settings may have named other files.
         let (ca, certificate) = match role {
             Role::Daemon => {
                 let paths = launch::launched(host, facts, changes).paths;
@@ -142,8 +142,8 @@ pub(super) fn check_trust(
             let of = |path: &str| known.regular(path)?.content.clone();
             let theirs = Set::of(of(&ca), of(&certificate));
             let hint = "go back on the hosts at the other end first, or deploy again";
-            // Two that reject each other already lose nothing; the other end may be an account
-            // that has put something else in the place of its files.
+            // Two ends that already reject each other lose nothing; the other end may be an account
+            // that replaced its own files.
             if !theirs.trusts(&ours) && theirs.trusts(&present) {
                 return Err(Refusal::new(format!(
                     "what is kept of {} is not trusted by {} now",
@@ -186,7 +186,7 @@ impl Set {
         }
     }
 
-    /// Whether it accepts the other end, as far as both are there.
+    /// Whether it accepts the other end, as far as both files exist.
     fn trusts(&self, other: &Self) -> bool {
         let Some(leaf) = &other.leaf else {
             return true;

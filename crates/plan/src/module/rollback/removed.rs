@@ -1,4 +1,4 @@
-//! What a client does not go back to: a daemon whose deployment has been removed since.
+//! A client does not go back to a daemon whose deployment was removed since.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,15 @@ use docker::environment::found;
 use inventory::Host;
 use node::generation::BeforeRun;
 
-/// What of a client leads to a daemon.
+/// A client's file that leads to a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     Profile,
     Context,
 }
 
-/// Takes out of `changes` what would lead the client to a daemon that does not speak TLS now and
-/// does not go back itself. Gives the note of it.
+/// Drops from `changes` what would lead the client to a daemon that does not speak TLS now and does
+/// not go back itself. Returns the note about it.
 pub(super) fn leave_out(
     planner: &Planner<'_>,
     host: &Host,

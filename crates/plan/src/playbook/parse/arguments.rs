@@ -1,12 +1,12 @@
-//! The parameters of a task: YAML in, arguments of the kinds that the module declares out.
+//! Parses the parameters of a task into arguments of the types that the module declares.
 
 use super::Reader;
 use crate::playbook::{Argument, Kind, Parameter, Spec, Template};
 use inventory::yaml::node::{Entry, Node, Value};
 use inventory::yaml::source::quoted;
 
-/// What was written in place of a mapping, as the value of the parameter that it must be:
-/// `command: {argv: [touch, x]}`.
+/// Shows a value that is not a mapping as the parameter it should be: `command: {argv: [touch,
+/// x]}`.
 fn example(module: &Spec, node: &Node) -> Option<String> {
     let parameters = module.parameters.iter();
     let parameter = parameters.clone().find(|parameter| parameter.required);
@@ -35,7 +35,7 @@ fn text_of(node: &Node) -> Option<String> {
     }
 }
 
-/// A text as it may stand between brackets in YAML.
+/// A text as a flow sequence in YAML may contain it.
 fn in_flow(text: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._".contains(character);
     if !text.is_empty() && text.chars().all(is_plain) {

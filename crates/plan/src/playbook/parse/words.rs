@@ -1,6 +1,6 @@
-//! The words that plays, transactions and tasks share: `hosts`, `when`, `tags`.
+//! Parses the keywords that plays, transactions and tasks share: `hosts`, `when`, `tags`.
 //!
-//! YAML in, patterns, conditions and tags out; called by the reader of plays.
+//! Called by the reader of plays.
 
 use super::{Inherited, Reader};
 use crate::playbook::Expression;
@@ -60,7 +60,7 @@ impl Reader<'_> {
         inherited
     }
 
-    /// An expression, or a list of which all have to hold.
+    /// An expression, or a list of expressions that must all hold.
     fn conditions(&mut self, node: &Node) -> Vec<Expression> {
         let mut conditions = Vec::new();
         for (text, node) in self.texts(node) {
@@ -143,7 +143,7 @@ impl Reader<'_> {
         tags
     }
 
-    /// One text or a list of them, each with its place.
+    /// One text or a list of texts, each with its position.
     fn texts<'a>(&mut self, node: &'a Node) -> Vec<(String, &'a Node)> {
         match &node.value {
             Value::Sequence(items) => items
