@@ -1,11 +1,13 @@
-//! Whether daemons answer on the socket that local users have.
+//! Whether daemons answer on the socket that local users have, and ask their guards.
 
 use futures::future::join_all;
 
 use super::World;
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic, Verdict};
-use run::verify::local_socket;
+use inventory::Host;
+use plan::{Action, Change};
+use run::verify::local;
 
 pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
     let listed = world.playbook.limited(world.inventory);
@@ -13,26 +15,61 @@ pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
         let node = world.nodes.get(&daemon.name)?;
         let facts = world.facts.get(&daemon.name)?;
         let runs = facts.unit.as_ref()?.active_state() == "active";
-        (runs && daemon.settings.local_socket)
-            .then_some(async move { (daemon, facts, local_socket(node, daemon).await) })
+        let is_asked = runs && world.is_deployed(daemon);
+        let is_asked = is_asked || (runs && daemon.settings.local_socket);
+        is_asked.then_some(async move { (daemon, facts, local(node, daemon).await) })
     });
-    for (daemon, facts, (verdict, seen)) in join_all(asked).await {
+    for (daemon, facts, (socket, guard)) in join_all(asked).await {
         let (name, unit) = (&daemon.name, &daemon.settings.unit);
-        match verdict {
-            Verdict::Proved => {
+        let guard = guard.filter(|_| world.is_deployed(daemon));
+        let is_guard_broken = guard
+            .as_ref()
+            .is_some_and(|(verdict, _)| *verdict == Verdict::Failed);
+        match guard {
+            Some((Verdict::Proved, _)) => findings.fine(
+                name,
+                Topic::Guard,
+                "dockerd asks its guard, which answers".to_owned(),
+            ),
+            Some((Verdict::Failed, seen)) => {
+                let seen = format!("dtls_guard is true, and the guard does not work: {seen}");
+                let advice = "systemctl restart dtls-deploy-guard.socket dtls-deploy-guard.path on that host";
+                let is_file = |change: &Change| matches!(change.action, Action::File(_));
+                let fix = world.deploy_fixes(name, is_file);
+                let found = finding(Severity::Error, Topic::Guard, name, seen, advice);
+                findings.add_with_fix(found, fix);
+            }
+            _ => {}
+        }
+        match socket {
+            Some((Verdict::Proved, seen)) => {
                 findings.fine(
                     name,
                     Topic::Docker,
                     format!("the local socket answers ({seen})"),
                 );
             }
-            Verdict::Failed => {
+            // A daemon whose guard does not answer rejects everything.
+            Some((Verdict::Failed, seen)) if !is_guard_broken => {
                 let seen = format!("{unit} runs, and does not answer on its local socket: {seen}");
                 let advice = facts.restart_command(unit);
                 findings.add(finding(Severity::Error, Topic::Docker, name, seen, advice));
             }
             // There is nothing on the node to ask it with.
-            Verdict::NotProved | Verdict::Unreachable | Verdict::NotReached => {}
+            _ => {}
         }
+    }
+    roles(findings, world);
+}
+
+/// What each client and each identity may do, where a guard holds it to that.
+fn roles(findings: &mut Findings, world: &World<'_>) {
+    if !world.inventory.daemons().any(Host::is_guarded) {
+        return;
+    }
+    let listed = world.playbook.limited(world.inventory);
+    for holder in listed.clients().flat_map(Host::certificate_holders) {
+        let what = format!("{} has the role {}", holder.holder(), holder.settings.role);
+        findings.fine(&holder.name, Topic::Guard, what);
     }
 }

@@ -138,6 +138,7 @@ mod tests {
                 holder: "docker.service on node3".to_owned(),
                 state: CertificateState::Due,
                 drift: vec!["not the one on disk".to_owned()],
+                allowed: None,
                 due: None,
                 certificate: Some(CertificateText {
                     subject: "O=a\\\"b\nc,CN=node3".to_owned(),

@@ -211,6 +211,7 @@ fn authority(world: &World<'_>) -> CertificateStatus {
         holder: facts.map_or_else(unknown, |facts| holder(facts, ca, &path("ca-key.pem"))),
         state: judged.state,
         drift: judged.drift,
+        allowed: None,
         due: judged.due,
         certificate: certificate.map(|certificate| text(certificate, world.now)),
     }
@@ -305,9 +306,17 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         holder: holder(facts, host, &format!("{directory}/{}", files.key)),
         state,
         drift,
+        allowed: allowed(world, host, role),
         due,
         certificate: certificate.map(|certificate| text(certificate, world.now)),
     }
+}
+
+/// What the guards of daemons allow it.
+fn allowed(world: &World<'_>, holder: &Host, role: Role) -> Option<String> {
+    let is_guarded = world.inventory.daemons().any(Host::is_guarded);
+    let is_held = role == Role::Client && is_guarded && holder.shows_certificate();
+    is_held.then(|| holder.settings.role.clone())
 }
 
 /// Whether the CAs beside a certificate are those that are delivered.
@@ -390,6 +399,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
         holder: holder(facts, host, &format!("{tls}/key.pem")),
         state,
         drift,
+        allowed: None,
         due,
         certificate: found.map(|certificate| text(&certificate, world.now)),
     }
@@ -478,6 +488,10 @@ pub(super) fn remembered(
         holder: unknown(),
         state: CertificateState::Unknown,
         drift: Vec::new(),
+        allowed: world
+            .inventory
+            .holder(holder)
+            .and_then(|holder| allowed(world, holder, role)),
         due: None,
         certificate,
     }

@@ -5,7 +5,9 @@ use futures::StreamExt as _;
 
 use super::World;
 use super::rows::{Faults, age, judge, text};
-use base::event::{CertificateRole, CertificateSource, CertificateState, CertificateStatus};
+use base::event::{
+    CertificateRole, CertificateSource, CertificateState, CertificateStatus, Verdict,
+};
 use docker::tls::DaemonMode;
 use inventory::{Host, Inventory};
 use node::DialError;
@@ -14,7 +16,7 @@ use plan::Renewal;
 use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
 use run::verify::probe::{Answer, ServerFault, Shown};
-use run::verify::{DEADLINE, Unreached, foreign_authorities, handshake};
+use run::verify::{DEADLINE, Unreached, foreign_authorities, handshake, local};
 
 /// Handshakes under way at one time.
 const AT_ONCE: usize = 64;
@@ -53,6 +55,7 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
             break;
         }
     }
+    let guard = guard(world, daemon).await;
     let (from, seen) = seen?;
     let mut row = CertificateStatus {
         host: daemon.name.clone(),
@@ -64,6 +67,7 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         holder: format!("{} on {}", daemon.settings.unit, daemon.name),
         state: CertificateState::Unknown,
         drift: Vec::new(),
+        allowed: None,
         due: None,
         certificate: None,
     };
@@ -83,7 +87,23 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
             row.drift.push(format!("seen from {from}: {error}"));
         }
     }
+    if let Some(fault) = guard {
+        row.state = row.state.min(CertificateState::Broken);
+        row.drift.push(fault);
+    }
     Some(row)
+}
+
+/// What is wrong with the daemon's guard: without it a client may do anything.
+async fn guard(world: &World<'_>, daemon: &Host) -> Option<String> {
+    let node = world.nodes.get(&daemon.name)?;
+    if !daemon.is_guarded() || is_undeployed(world, daemon) {
+        return None;
+    }
+    match local(node, daemon).await.1 {
+        Some((Verdict::Failed, seen)) => Some(format!("its guard does not work: {seen}")),
+        _ => None,
+    }
 }
 
 fn is_undeployed(world: &World<'_>, daemon: &Host) -> bool {

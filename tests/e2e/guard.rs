@@ -21,6 +21,68 @@ fn with_role(lab: &Lab, role: &str) -> String {
     )
 }
 
+/// A daemon without a part of its guard is an error of every command that looks,
+/// also where all clients have the role full.
+fn each_part_of_it_is_missed(lab: &Lab, guarded: &str) {
+    let stop = "systemctl stop dtls-deploy-guard.path dtls-deploy-guard.socket dtls-deploy-guard.service 2>/dev/null";
+    let start = "systemctl start dtls-deploy-guard.socket dtls-deploy-guard.path";
+    let mv = |path: &str| {
+        (
+            format!("mv {path} /root/kept"),
+            format!("mv /root/kept {path}"),
+        )
+    };
+    let entry = "/etc/docker/daemon.json";
+    for (part, (remove, restore)) in [
+        (
+            "dtls-deploy-guard",
+            mv("/opt/dtls-deploy/bin/dtls-deploy-guard"),
+        ),
+        ("policy.json", mv("/etc/dtls-deploy-guard/policy.json")),
+        (
+            "40-dtls-deploy-guard.conf",
+            mv("/etc/systemd/system/docker.service.d/40-dtls-deploy-guard.conf"),
+        ),
+        (
+            "daemon.json does not name it",
+            (
+                format!("cp -p {entry} /root/kept; sed -i s/dtls-deploy-guard/other/ {entry}"),
+                format!("mv /root/kept {entry}"),
+            ),
+        ),
+        (
+            "dtls-deploy-guard.socket does not run",
+            (stop.to_owned(), start.to_owned()),
+        ),
+    ] {
+        lab.exec("node3", &remove);
+        let is_quick = part == "policy.json";
+        let all = ["verify", "doctor", "status"];
+        for command in all.into_iter().take(if is_quick { 3 } else { 1 }) {
+            let run = lab.run(&[command, guarded]);
+            assert_eq!(run.code, 6, "{command}: {part}: {}", said(&run));
+            // A sentence may be wrapped.
+            let words: Vec<&str> = run.stdout.split_whitespace().collect();
+            let text = words.join(" ");
+            let last = part.rsplit(' ').next().unwrap();
+            assert!(
+                text.contains(last) && text.contains("guard"),
+                "{command}: {part}: {text}"
+            );
+        }
+        lab.exec("node3", &restore);
+    }
+    lab.deploy(&["verify", guarded]);
+    let run = lab.run(&["doctor", "-v", guarded]);
+    assert!(
+        said(&run).contains("node1 has the role full"),
+        "{}",
+        said(&run)
+    );
+    let status = lab.deploy(&["status", guarded]);
+    assert!(status.stdout.contains("role full"), "{}", status.stdout);
+}
+
 /// The daemon's process, which neither a role nor a revocation restarts.
 fn process(lab: &Lab) -> String {
     lab.exec("node3", "systemctl show docker.service -p MainPID --value")
@@ -206,6 +268,8 @@ fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
     let ping = format!("{CURL} https://10.0.0.12:2376/_ping");
     assert_eq!(lab.exec_as("node1", "ubuntu", &ping), "OK200");
     lab.exec("node3", "systemctl is-active dtls-deploy-guard.socket");
+
+    each_part_of_it_is_missed(&lab, &guarded);
 
     // Without a word about it, it stays.
     let run = lab.deploy(&[&plain]);

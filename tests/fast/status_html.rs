@@ -24,6 +24,7 @@ fn row(host: &str, role: CertificateRole, state: CertificateState) -> Certificat
         holder: format!("root on {host}"),
         state,
         drift: Vec::new(),
+        allowed: None,
         due: None,
         certificate: Some(CertificateText {
             subject: format!("CN={host}"),

@@ -353,6 +353,8 @@ pub enum Check {
     ServerAsClient,
     /// The local socket answers.
     LocalSocket,
+    /// Its guard is complete, and dockerd asks it.
+    Guard,
     /// A daemon without TLS does not listen on its TCP port any more.
     Closed,
     /// Nothing that was deployed is left on the host.
@@ -361,7 +363,7 @@ pub enum Check {
 
 impl Check {
     /// Every check there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Accepted,
         Self::LetInWithout,
         Self::KeptOut,
@@ -377,6 +379,7 @@ impl Check {
         Self::Port2375,
         Self::ServerAsClient,
         Self::LocalSocket,
+        Self::Guard,
         Self::Closed,
         Self::Removed,
     ];
@@ -400,6 +403,7 @@ impl Check {
             Self::Port2375 => "does not listen on port 2375",
             Self::ServerAsClient => "rejects its own certificate as a client's",
             Self::LocalSocket => "answers on its local socket",
+            Self::Guard => "asks its guard about each request",
             Self::Closed => "does not listen on its TCP port",
             Self::Removed => "has no files of the deployment left",
         }

@@ -18,6 +18,7 @@ use inventory::{Host, Inventory, Listen};
 use node::facts::{FactRequest, NodeFacts};
 use pki::{Certificate, Role};
 use plan::host::address::DaemonAddress;
+use plan::host::guard::is_installed;
 use plan::host::leaf::location as leaf_location;
 use plan::launch::launched;
 use plan::launch::listens_as_declared;
@@ -224,8 +225,12 @@ pub(super) fn as_found(
     let Some(mode) = found.mode else {
         return false;
     };
+    let is_guarded = is_installed(daemon, facts);
     let settings = &mut daemon.settings;
     settings.daemon_mode = mode;
+    if !is_guarded {
+        settings.guard = None;
+    }
     settings.listen = vec![Listen {
         text: found.address.url(),
         host: found.address.host,

@@ -328,6 +328,7 @@ fn certificate(
         holder: format!("root on {host}"),
         state,
         drift: Vec::new(),
+        allowed: None,
         due: None,
         certificate: Some(CertificateText {
             subject: format!("CN={host}"),

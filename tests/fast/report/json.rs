@@ -129,6 +129,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             holder: name(),
             state: CertificateState::Due,
             drift: list(),
+            allowed: Some(name()),
             due: Some(name()),
             certificate: Some(CertificateText {
                 subject: name(),
@@ -358,6 +359,7 @@ fn the_page_names_every_word() {
         Check::Port2375,
         Check::ServerAsClient,
         Check::LocalSocket,
+        Check::Guard,
         Check::Closed,
         Check::Removed,
     ] {

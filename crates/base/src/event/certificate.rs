@@ -21,6 +21,9 @@ pub struct CertificateStatus {
     pub state: CertificateState,
     /// What is not as declared, each in a few words; its age is not among it.
     pub drift: Vec<String>,
+    /// What the guards of daemons allow it, where they have one: a client's `dtls_role`.
+    #[serde(default)]
+    pub allowed: Option<String>,
     /// Why it is to be renewed, where it is: its age.
     pub due: Option<String>,
     /// What the certificate says; null where none could be read.

@@ -64,6 +64,8 @@ pub enum Topic {
     PlainTcp,
     /// Where dockerd must listen.
     Listen,
+    /// The daemon's authorization plugin, and what it allows.
+    Guard,
     Ca,
     Certificate,
     /// What clients take the daemon's name for.
@@ -78,7 +80,7 @@ pub enum Topic {
 
 impl Topic {
     /// Every topic there is.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Ssh,
         Self::Sudo,
         Self::Tools,
@@ -91,6 +93,7 @@ impl Topic {
         Self::DaemonJson,
         Self::PlainTcp,
         Self::Listen,
+        Self::Guard,
         Self::Ca,
         Self::Certificate,
         Self::Name,
@@ -115,6 +118,7 @@ impl Topic {
             Self::DaemonJson => "daemon_json",
             Self::PlainTcp => "plain_tcp",
             Self::Listen => "listen",
+            Self::Guard => "guard",
             Self::Ca => "ca",
             Self::Certificate => "certificate",
             Self::Name => "name",

@@ -224,6 +224,67 @@ prove_socket() {
     prove_outcome socket 10
 }
 
+# prove_guard PLUGIN FILE...: dockerd asks its guard, which answers. The first file is its
+# program. After prove_socket, if the daemon has a local socket.
+prove_guard() {
+    guard_lacks=
+    prove_plugin=$1
+    shift
+    guard_lack -x "$1"
+    for prove_file; do
+        guard_lack -s "$prove_file"
+    done
+    for prove_unit in "$prove_plugin.socket" "$prove_plugin.path"; do
+        [ "$(unit_property "$prove_unit" ActiveState)" = active ] ||
+            guard_lacks="${guard_lacks:+$guard_lacks, }$prove_unit does not run"
+    done
+    guard_lack -S "/run/docker/plugins/$prove_plugin.sock"
+    grep -q -s -F "\"$prove_plugin\"" /etc/docker/daemon.json ||
+        guard_lacks="${guard_lacks:+$guard_lacks, }daemon.json does not name it"
+    if [ -n "$guard_lacks" ]; then
+        record guard refused node "$guard_lacks"
+    elif [ -z "${prove_path-}" ]; then
+        # The clients show whether it answers.
+        record guard accepted node "its files are complete, and its socket is open"
+    else
+        prove_loaded
+    fi
+}
+
+# prove_loaded: dockerd names the plugins that it asks, and has asked them about this.
+prove_loaded() {
+    if command -v docker >/dev/null 2>&1; then
+        prove_tool=docker
+        prove_said=$(timeout 5 docker -H "unix://$prove_path" info --format '{{json .Plugins.Authorization}}' 2>&1 </dev/null)
+        prove_status=$?
+    else
+        prove_tool=curl
+        prove_said=$(timeout 5 curl -sS --unix-socket "$prove_path" http://localhost/info 2>&1 </dev/null)
+        prove_status=$?
+        case $prove_said in
+        *'"Authorization":'*)
+            prove_said=${prove_said#*'"Authorization":'}
+            prove_said=${prove_said%%]*}
+            ;;
+        esac
+    fi
+    case $prove_status:$prove_said in
+    0:*"\"$prove_plugin\""*) prove_said=$prove_plugin ;;
+    0:*)
+        prove_status=1
+        prove_said="dockerd does not ask it"
+        ;;
+    esac
+    prove_outcome guard 5
+}
+
+# guard_lack TEST PATH: a file of the guard that is not what it should be.
+guard_lack() {
+    [ "$1" "$2" ] && return 0
+    case $guard_lacks in *"$2"*) return 0 ;; esac
+    guard_lacks="${guard_lacks:+$guard_lacks, }$2 is missing"
+}
+
 # prove_own: sets $prove_path to a socket of the process $prove_pid. Fails with a record
 # where it has none, or where another program has bound the same path.
 prove_own() {

@@ -83,6 +83,7 @@ fn bar(used: u8) -> String {
 fn said(one: &CertificateStatus, verbose: bool) -> String {
     let mut parts = one.drift.clone();
     parts.extend(one.due.clone());
+    parts.extend(one.allowed.as_ref().map(|role| format!("role {role}")));
     if let Some(text) = &one.certificate {
         parts.push(format!("expires on {}", text.not_after.date()));
         parts.push(text.subject.clone());

@@ -135,12 +135,14 @@ fn status(status: &mut CertificateStatus) {
         holder,
         state: _,
         drift,
+        allowed,
         due,
         certificate,
     } = status;
     all([host, place, holder]);
     all(identity);
     all(drift);
+    all(allowed);
     all(due);
     if let Some(text) = certificate {
         all([&mut text.subject, &mut text.issuer, &mut text.serial]);

@@ -9,6 +9,7 @@ use inventory::Host;
 use node::script::Script;
 use pki::Role;
 use plan::host::address::daemon_address;
+use plan::host::guard;
 use plan::host::leaf::location as leaf_location;
 
 /// What is tried on the daemon's own node: its own pair as a client's, and the
@@ -36,6 +37,7 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
     if daemon.settings.local_socket {
         script.call("prove_socket", &[&daemon.settings.unit]);
     }
+    call_guard(&mut script, daemon);
     let proof = |check, verdict, seen: String| Proof {
         from: daemon.name.clone(),
         to: daemon.name.clone(),
@@ -68,28 +70,70 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
         proofs.push(proof(Check::ServerAsClient, verdict, seen));
     }
     if daemon.settings.local_socket {
-        let (verdict, seen) = judge_socket(&output);
+        let (verdict, seen) = judge(&output, "socket");
         proofs.push(proof(Check::LocalSocket, verdict, seen));
+    }
+    if daemon.is_guarded() {
+        let (verdict, seen) = judge(&output, "guard");
+        proofs.push(proof(Check::Guard, verdict, seen));
     }
     proofs
 }
 
+/// What a check on the daemon's own node came to.
+type Judged = (Verdict, String);
+
+/// Whether the daemon answers on the socket that local users have, and whether it asks its guard:
+/// each as far as the inventory declares it.
+pub async fn local(node: &Node, daemon: &Host) -> (Option<Judged>, Option<Judged>) {
+    let mut script = Script::default();
+    if daemon.settings.local_socket {
+        script.call("prove_socket", &[&daemon.settings.unit]);
+    }
+    call_guard(&mut script, daemon);
+    if script.is_empty() {
+        return (None, None);
+    }
+    let output = node.run(daemon.as_root, &script, TOOL_DEADLINE).await;
+    let judged = |word| match &output {
+        Ok(output) => judge(output, word),
+        Err(error) => (Verdict::NotProved, error.to_string()),
+    };
+    (
+        daemon.settings.local_socket.then(|| judged("socket")),
+        daemon.is_guarded().then(|| judged("guard")),
+    )
+}
+
 /// Whether the daemon answers on the socket that local users have.
-pub async fn local_socket(node: &Node, daemon: &Host) -> (Verdict, String) {
+pub(super) async fn local_socket(node: &Node, daemon: &Host) -> Judged {
     let mut script = Script::default();
     script.call("prove_socket", &[&daemon.settings.unit]);
     match node.run(daemon.as_root, &script, TOOL_DEADLINE).await {
-        Ok(output) => judge_socket(&output),
+        Ok(output) => judge(&output, "socket"),
         Err(error) => (Verdict::NotProved, error.to_string()),
     }
 }
 
-/// What `prove_socket` saw.
-fn judge_socket(output: &[u8]) -> (Verdict, String) {
-    match find_record(output, "socket") {
+fn call_guard(script: &mut Script, daemon: &Host) {
+    if !daemon.is_guarded() {
+        return;
+    }
+    let files = guard::files(daemon).into_iter();
+    let files: Vec<String> = files
+        .map(|(directory, name)| format!("{directory}/{name}"))
+        .collect();
+    let words = std::iter::once(guard::PLUGIN).chain(files.iter().map(String::as_str));
+    script.call("prove_guard", &words.collect::<Vec<_>>());
+}
+
+/// What `prove_socket` or `prove_guard` saw.
+fn judge(output: &[u8], word: &str) -> Judged {
+    match find_record(output, word) {
         Ok((outcome, tool, said)) => match outcome.as_str() {
             "accepted" => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
             "unproved" => (Verdict::NotProved, said),
+            _ if tool == "node" => (Verdict::Failed, said),
             _ => (Verdict::Failed, format!("{tool}: {said}")),
         },
         Err(seen) => (Verdict::NotProved, seen),

@@ -16,7 +16,7 @@ mod record;
 mod selection;
 
 pub use closed::closed;
-pub use daemon::local_socket;
+pub use daemon::local;
 pub use judge::foreign_authorities;
 pub(crate) use judge::{asked_for, judge_shown};
 
