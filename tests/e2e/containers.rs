@@ -243,8 +243,8 @@ fn live_restore_keeps_a_container_through_deployment_rotation_and_rollback() {
     assert_eq!(process(&lab), kept, "after the node's own rollback");
     assert!(is_live_restore(&lab));
 
-    // The controller has it undone: no client accepts this certificate.
-    let broken = lab.inventory("dtls_live_restore: true\ndtls_sans: ['DNS:another-name']");
+    // The controller has it undone: no client reaches the daemon.
+    let broken = lab.inventory(&format!("dtls_live_restore: true\n{}", lab.unreached()));
     let run = lab.run(&[&broken]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     assert_eq!(process(&lab), kept, "after the controller's rollback");

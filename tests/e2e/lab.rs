@@ -235,6 +235,16 @@ systemctl daemon-reload"));
         );
     }
 
+    /// No client reaches the daemon at the address of these variables: its name leads elsewhere
+    /// from node1. Docker starts with it, and the change is undone some seconds later.
+    pub fn unreached(&self) -> &'static str {
+        for (node, address) in [("node3", "10.0.0.12"), ("node1", "10.0.0.11")] {
+            let line = format!("{address} elsewhere.example.com");
+            self.exec(node, &format!("echo {line} >>/etc/hosts"));
+        }
+        "dtls_listen: ['tcp://elsewhere.example.com:2376']"
+    }
+
     /// The lab's other commands: `unit`, `stop`, `start`.
     pub fn control(&self, arguments: &[&str]) {
         let output = lab_command(&self.name).args(arguments).output().unwrap();

@@ -412,7 +412,7 @@ fn an_undo_that_fails_for_a_passing_reason_is_tried_again() {
     lab.deploy(&[&inventory]);
     let before = serial(&lab);
     lab.exec("node3", "mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nExecStartPre=/bin/sh -c \"test ! -e /run/not-yet\"\\n' >/etc/systemd/system/docker.service.d/10-wait.conf; systemctl daemon-reload");
-    let inventory = lab.inventory("dtls_confirm_within: 10\ndtls_sans: ['DNS:another-name']");
+    let inventory = lab.inventory(&format!("dtls_confirm_within: 10\n{}", lab.unreached()));
     let said = lab.abandon_before_confirmation(&inventory);
     assert!(said.contains("pending"), "{said}");
     lab.exec("node3", "touch /run/not-yet");
@@ -461,7 +461,7 @@ fn an_undo_that_is_killed_is_taken_over() {
     let inventory = lab.inventory("dtls_confirm_within: 10");
     lab.deploy(&[&inventory]);
     let before = serial(&lab);
-    let inventory = lab.inventory("dtls_confirm_within: 10\ndtls_sans: ['DNS:another-name']");
+    let inventory = lab.inventory(&format!("dtls_confirm_within: 10\n{}", lab.unreached()));
     let said = lab.abandon_before_confirmation(&inventory);
     assert!(said.contains("pending"), "{said}");
     // As a script that is killed right after its claim leaves it.

@@ -23,7 +23,7 @@ fn is_settled(lab: &Lab) {
 /// The controller is gone between the restart and its confirmation: the node goes
 /// back by itself, unless the power was cut; then it is for the next run.
 fn nobody_confirms(lab: &Lab, untouched: &str) {
-    // No client accepts this certificate, so that it goes on asking for some seconds.
+    // No client reaches the daemon, so that it goes on asking for some seconds.
     let abandoned = |variables: &str| {
         let inventory = lab.inventory(variables);
         let armed = lab.abandon_before_confirmation(&inventory);
@@ -32,7 +32,8 @@ fn nobody_confirms(lab: &Lab, untouched: &str) {
             "{armed}"
         );
     };
-    abandoned("dtls_confirm_within: 10\ndtls_sans: ['DNS:another-name']");
+    let unreached = lab.unreached();
+    abandoned(&format!("dtls_confirm_within: 10\n{unreached}"));
     let undone = "while [ -n \"$(ls /var/lib/dtls-deploy/armed)\" ]; do sleep 0.2; done";
     lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
     assert_eq!(lab.exec("node3", FILES), untouched);
@@ -41,7 +42,7 @@ fn nobody_confirms(lab: &Lab, untouched: &str) {
     is_settled(lab);
 
     // A power cut ends the process that waits: the next run settles it.
-    abandoned("dtls_sans: ['DNS:another-name']");
+    abandoned(unreached);
     lab.control(&["stop", "node3", "--cut"]);
     lab.control(&["start", "node3"]);
     assert_ne!(lab.exec("node3", "ls /var/lib/dtls-deploy/armed"), "");

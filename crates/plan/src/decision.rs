@@ -1,6 +1,8 @@
 //! The decision about one leaf.
 
-use pki::{Certificate, LeafRequest};
+use std::collections::BTreeSet;
+
+use pki::{Certificate, LeafRequest, San};
 
 /// The decision about one leaf.
 #[derive(Debug, Clone)]
@@ -17,4 +19,14 @@ pub enum LeafDecision {
         reasons: Vec<String>,
         request: Box<LeafRequest>,
     },
+}
+
+impl LeafDecision {
+    /// The names of the certificate that the host has then.
+    pub(super) fn sans(&self) -> &BTreeSet<San> {
+        match self {
+            Self::Keep { certificate } | Self::Fetch { certificate, .. } => certificate.sans(),
+            Self::Issue { request, .. } => &request.sans,
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub use wanted::{request, wanted_sans};
 
 use super::decision::LeafDecision;
 use super::issued::issued_names;
+use super::moves::check_called;
 use super::readable::unreadable;
 use super::renewal::{Renewal, renewal};
 use super::{Authority, Planner, Refusal, RefusalKind};
@@ -101,7 +102,7 @@ impl Planner<'_> {
                 self.replace(host, role, vec![fault.to_string()], (None, None))?
             }
         };
-        self.leaves.insert((host.holder(), role), decision.clone());
+        self.decided(host, role, &decision)?;
         Ok(decision)
     }
 
@@ -171,8 +172,19 @@ impl Planner<'_> {
         }
         let present = (Some(&*certificate), Some(certificate.sans()));
         let decision = self.replace(host, role, vec![reason], present)?;
-        self.leaves.insert((host.holder(), role), decision.clone());
+        self.decided(host, role, &decision)?;
         Ok(Some(decision))
+    }
+
+    /// Remembers it, where clients accept that certificate.
+    fn decided(&mut self, host: &Host, role: Role, decision: &LeafDecision) -> Result<(), Refusal> {
+        // In a rollover, one that is kept may be replaced in a later step.
+        let may_change = self.rolls_over && matches!(decision, LeafDecision::Keep { .. });
+        if role == Role::Daemon && !may_change {
+            check_called(host, decision)?;
+        }
+        self.leaves.insert((host.holder(), role), decision.clone());
+        Ok(())
     }
 
     /// Whether this run has a new certificate for the host.

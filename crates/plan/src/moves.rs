@@ -95,6 +95,24 @@ impl Place {
     }
 }
 
+/// Refuses a certificate that is not valid for the address which the clients of a daemon are given.
+pub(super) fn check_called(daemon: &Host, decision: &LeafDecision) -> Result<(), Refusal> {
+    let called = daemon_address(daemon).host.to_ascii_lowercase();
+    if decision.sans().iter().any(|san| names_host(san, &called)) {
+        return Ok(());
+    }
+    let refusal = Refusal::new(format!(
+        "its certificate would not be valid for {called}, the address that clients use"
+    ));
+    Err(if daemon.settings.sans.is_some() {
+        refusal.hint(format!(
+            "add {called} to dtls_sans, or set ansible_host or dtls_listen to an address in dtls_sans"
+        ))
+    } else {
+        refusal
+    })
+}
+
 /// Whether a name in a certificate matches a host, by the rules of Go's crypto/x509.
 fn names_host(san: &San, host: &str) -> bool {
     match (san, host.parse()) {
@@ -153,13 +171,8 @@ impl Planner<'_> {
             Some(Leaf::This(leaf)) => Some(leaf.sans().clone()),
             _ => None,
         };
-        let names_after = match self.leaves.get(&(daemon.name.clone(), Role::Daemon)) {
-            Some(LeafDecision::Issue { request, .. }) => Some(request.sans.clone()),
-            Some(LeafDecision::Keep { certificate } | LeafDecision::Fetch { certificate, .. }) => {
-                Some(certificate.sans().clone())
-            }
-            None => None,
-        };
+        let decided = self.leaves.get(&(daemon.name.clone(), Role::Daemon));
+        let names_after = decided.map(|decision| decision.sans().clone());
         let before = Place::new(&listened(daemon, facts, &[]), names_now);
         let after = Place::new(&listened(daemon, facts, &changes), names_after);
         // Removed: it listens to no client.

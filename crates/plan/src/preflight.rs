@@ -274,26 +274,35 @@ fn listens(host: &Host, listen: &Listen, facts: &NodeFacts) -> Result<Option<Str
     }
 }
 
-/// Whether clients reach the addresses that the inventory lists: they use the first that the daemon
-/// listens on.
+/// Whether the address that clients use can be reached from other machines.
 fn reached(planner: &Planner<'_>, host: &Host) -> Result<(), Refusal> {
-    let is_loopback = |listen: &&Listen| match listen.host.parse::<IpAddr>() {
+    let called = daemon_address(host).host;
+    let is_loopback = match called.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => listen.host == "localhost",
+        Err(_) => called == "localhost",
     };
-    let first = host.settings.listen.first().filter(is_loopback);
     let mut clients = planner.inventory.clients();
     let other = clients.find(|client| client.name != host.name);
-    match (first, other) {
-        (Some(listen), Some(client)) => Err(Refusal::new(format!(
+    let Some(client) = other.filter(|_| is_loopback) else {
+        return Ok(());
+    };
+    let first = host.settings.listen.first();
+    Err(match first.filter(|listen| listen.host.trim_matches(['[', ']']) == called) {
+        Some(listen) => Refusal::new(format!(
             "{} in dtls_listen is loopback, where no other machine reaches it, and {} is a client",
             listen.text, client.name
         ))
         .hint(
             "let dtls_listen begin with an address that clients reach, or with tcp://0.0.0.0:2376",
-        )),
-        _ => Ok(()),
-    }
+        ),
+        None => Refusal::new(format!(
+            "clients would use {called} (ansible_host), which is loopback, and {} is another machine",
+            client.name
+        ))
+        .hint(
+            "let dtls_listen begin with an address that clients reach, like tcp://192.168.56.12:2376",
+        ),
+    })
 }
 
 /// The address that dockerd binds for a name: the first one, IPv4 if there is one (Go's
