@@ -1,23 +1,22 @@
-//! What a node's script answers: records, framed so that no byte of a file, a name or a
-//! tool's output can begin one.
+//! The answer of a node's script: records, framed so that no byte of a file, a name or a tool's
+//! output can begin one.
 //!
-//! A record is a line of fields, separated by tabs. The prelude's `record` encodes a field
-//! that holds anything but printable ASCII without the percent sign as `%` and hex. What
-//! calls printed that ran as another account is one field of an `as` record: the word of
-//! that account alone, parsed apart and trusted with nothing but itself.
+//! A record is a line of fields, separated by tabs. The prelude's `record` encodes a field that
+//! holds anything but printable ASCII without the percent sign as `%` and hex. The output of calls
+//! that ran as another account is one field of an `as` record: it is parsed separately, and trusted
+//! only about that account's own files.
 
-/// The line that begins every answer. What a start-up file of the account's shell prints
-/// comes before it.
+/// The line that begins every answer. Output of the login shell's start-up files comes before it.
 pub(super) const MARKER: &str = "dtls-deploy answers";
 
-/// The lines of an answer that are not read yet.
+/// The unread lines of an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Lines<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Lines<'a> {
-    /// What comes after the marker; `None` where the script has not begun.
+    /// What follows the marker; `None` if the script has not begun.
     pub(super) fn of_answer(output: &'a [u8]) -> Option<Self> {
         let mut lines = Self { rest: output };
         while let Some(line) = lines.next_line() {
@@ -28,12 +27,12 @@ impl<'a> Lines<'a> {
         None
     }
 
-    /// The lines of what another account said.
+    /// The lines that another account printed.
     pub(super) const fn of_account(said: &'a [u8]) -> Self {
         Self { rest: said }
     }
 
-    /// The next line, if it is whole.
+    /// The next complete line.
     pub(super) fn next_line(&mut self) -> Option<&'a [u8]> {
         let end = self.rest.iter().position(|byte| *byte == b'\n')?;
         let (line, rest) = self.rest.split_at(end);
@@ -41,15 +40,15 @@ impl<'a> Lines<'a> {
         Some(line)
     }
 
-    /// The first bytes of what is left, for a message.
+    /// The beginning of the rest, for a message.
     pub(super) fn shown(&self) -> String {
         let first: Vec<u8> = self.rest.iter().copied().take(80).collect();
         String::from_utf8_lossy(&first).into_owned()
     }
 }
 
-/// The fields of a record, each as the bytes that it was on the node; `None` where a field
-/// is not encoded as one.
+/// The fields of a record, as the bytes that they were on the node; `None` if a field is not
+/// encoded correctly.
 pub(super) fn fields(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     line.split(|byte| *byte == b'\t').map(decoded).collect()
 }
@@ -69,20 +68,19 @@ fn decoded(field: &[u8]) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// The fields as text. Bytes that are no UTF-8 are replaced: a path that has some is not
-/// one that was asked about.
+/// The fields as text. Bytes that are not UTF-8 are replaced: no path that was asked about has any.
 pub(super) fn texts(fields: &[Vec<u8>]) -> Vec<String> {
     let text = |field: &Vec<u8>| String::from_utf8_lossy(field).into_owned();
     fields.iter().map(text).collect()
 }
 
-/// Whether this names a run as dtls-deploy does: nothing else is passed to a node as one.
+/// Whether this is a run's name as dtls-deploy forms it: nothing else is passed to a node as one.
 pub(super) fn is_run_id(name: &str) -> bool {
     let is_usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '@');
     !name.is_empty() && name.len() <= 200 && !name.starts_with('.') && name.chars().all(is_usual)
 }
 
-/// A field as the prelude writes one that is not plain.
+/// A field as the prelude encodes it.
 #[cfg(test)]
 pub(super) fn encoded(field: &[u8]) -> String {
     let hex = |text: String, byte: &u8| format!("{text}{byte:02x}");
@@ -111,7 +109,7 @@ mod tests {
                 std::fs::write(&path, field).unwrap();
                 let path = path.into_os_string().into_vec();
                 let path = String::from_utf8(path).unwrap();
-                // A command substitution takes the newlines at the end away.
+                // A command substitution removes trailing newlines.
                 script.statement(format!("v{number}=$(cat {path}; printf .)"));
                 script.statement(format!("v{number}=${{v{number}%.}}"));
                 call = format!("{call} \"$v{number}\"");
@@ -135,7 +133,7 @@ mod tests {
     }
 
     fn any_field() -> impl Strategy<Value = Vec<u8>> {
-        // Shells keep no NUL in a variable.
+        // Shells cannot store a NUL in a variable.
         let word = prop::sample::select(vec![
             &b"\n"[..],
             b"\t",
@@ -177,7 +175,7 @@ mod tests {
                 })
                 .unwrap();
         }
-        // Each byte alone, too.
+        // Each byte on its own as well.
         let every: Vec<Vec<Vec<u8>>> = (1..=255u8).map(|byte| vec![vec![byte]]).collect();
         for shell in SHELLS {
             assert_eq!(through(shell, &every), every, "{shell:?}");

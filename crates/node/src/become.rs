@@ -1,10 +1,9 @@
-//! Root on a node, through sudo where the account that logged in is not root.
+//! Root on a node, through sudo if the login account is not root.
 //!
-//! `sudo -n` comes first and costs nothing where it works. Where a password is
-//! wanted, `sudo -S` asks with a prompt that holds a nonce, and the shell that
-//! it starts prints a marker made of another: the password is sent after the
-//! prompt and never twice, the input after the marker, and neither can be
-//! taken for the other.
+//! `sudo -n` comes first and costs nothing if it works. If a password is required, `sudo -S` asks
+//! with a prompt that holds a nonce, and the shell that it starts prints a marker made of another:
+//! the password is sent after the prompt and never twice, the input after the marker, and neither
+//! can be mistaken for the other.
 
 mod dialogue;
 mod error;
@@ -27,8 +26,8 @@ use base::shell::quote;
 pub use self::error::BecomeError;
 pub use self::password::SudoPassword;
 
-/// For sudo to ask, and again for it to judge the answer: PAM may ask servers
-/// of its own, and waits some seconds after a wrong password.
+/// Limit for sudo to ask, and again to check the answer: PAM may query other servers, and waits
+/// some seconds after a wrong password.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Not asked yet, or `sudo -n` works.
@@ -36,18 +35,18 @@ const QUIET: u8 = 0;
 const WANTS_PASSWORD: u8 = 1;
 const WRONG_PASSWORD: u8 = 2;
 
-/// How commands become root on one node, and what is known about it by now.
+/// How commands become root on one node, and what is known about it so far.
 #[derive(Debug)]
 pub struct Become {
     password: Option<Arc<SudoPassword>>,
-    /// There may be one, and it is not for this host.
+    /// There may be a password, but not for this host.
     withheld: bool,
     known: AtomicU8,
     patience: Duration,
 }
 
-/// The command line that runs `program`, a shell command, as root without a
-/// question, whatever family the login shell is of. The kernel says who this is, or `id`.
+/// The command line that runs `program`, a shell command, as root without a prompt, from any login
+/// shell. The kernel or `id` tells whether it is root already.
 fn quiet_command(program: &str) -> String {
     format!(
         "exec /bin/sh -c 'p=$(printf \"$1\"); e=; while read -r w _ e _; do case $w in Uid:) break ;; esac; done </proc/self/status; [ \"${{e:-$(id -u)}}\" = 0 ] && exec /bin/sh -c \"$p\"; LC_ALL=C; export LC_ALL; exec sudo -n -- /bin/sh -c \"$p\"' sh {}",
@@ -55,7 +54,7 @@ fn quiet_command(program: &str) -> String {
     )
 }
 
-/// The command line that runs `program` as root and may ask for a password.
+/// The command line that runs `program` as root and may prompt for a password.
 fn asking_command(program: &str, prompt: &str) -> String {
     format!(
         "exec /bin/sh -c 'LC_ALL=C; export LC_ALL; exec sudo -S -p \"$1\" -- /bin/sh -c \"$(printf \"$2\")\"' sh {} {}",
@@ -76,7 +75,7 @@ impl Become {
         }
     }
 
-    /// For a node whose key nothing vouches for: no password is sent there.
+    /// For a node whose host key is not verified: no password is sent there.
     #[must_use]
     pub fn without_password() -> Self {
         Self {
@@ -85,11 +84,9 @@ impl Become {
         }
     }
 
-    /// Runs the shell command `program` as root, feeds it `stdin` and collects
-    /// what it prints.
+    /// Runs the shell command `program` as root, feeds it `stdin` and collects its output.
     ///
-    /// # Errors
-    /// When it could not be started. A program that fails is not an error.
+    /// # Errors If it could not be started. A program that fails is not an error.
     pub async fn run(
         &self,
         connection: &dyn Connection,
@@ -131,8 +128,7 @@ impl Become {
         })
     }
 
-    /// Starts the shell command `program` as root and hands over its streams;
-    /// it is running when this returns.
+    /// Starts the shell command `program` as root and returns its streams; it is running by then.
     pub async fn open(
         &self,
         connection: &dyn Connection,
@@ -156,12 +152,12 @@ impl Become {
         }
     }
 
-    /// What the words of a shell that did not start mean.
+    /// The meaning of the output of a shell that did not start.
     fn judge(&self, stderr: &[u8]) -> Result<Said, BecomeError> {
         let said = String::from_utf8_lossy(stderr);
         let wants = [
             "a password is required",
-            // sudo-rs, now and as it was in 0.2.5.
+            // sudo-rs, current and 0.2.5.
             "interactive authentication is required",
             "PAM error: Authentication token manipulation error",
         ];
@@ -196,7 +192,7 @@ impl Become {
         if password.secret().expose().iter().any(unusable) {
             return Err(BecomeError::UnusablePassword);
         }
-        // A question that is not answered counts as a failure with pam_faillock.
+        // pam_faillock counts an unanswered prompt as a failure.
         if let Some(hosts) = password.given_up() {
             return Err(refused_elsewhere(&hosts));
         }
@@ -204,7 +200,7 @@ impl Become {
         let command = asking_command(&marker.before(program), &format!("[{prompt}] "));
         let dialogue = Dialogue::start(connection, &command, prompt, marker, self.patience).await?;
         let answered = self.answer(dialogue, password, connection).await;
-        // A node that repeats what it was told must not get it shown.
+        // A node that echoes its input must not get the password printed.
         answered.map_err(|error| error.without(password.secret()))
     }
 
@@ -218,8 +214,8 @@ impl Become {
         if dialogue.until_prompts(1).await? == Heard::Prompt {
             let turn = password.turn().await.map_err(|by| refused_elsewhere(&by))?;
             dialogue.send(password.secret()).await;
-            // To a second question the end of its input is sudo's only answer:
-            // it comes with the end of the dialogue.
+            // sudo's only reaction to a closed input at the second prompt comes when the dialogue
+            // ends.
             let heard = match dialogue.until_prompts(2).await {
                 Ok(Heard::Prompt) => Err(BecomeError::WrongPassword),
                 heard => heard,
@@ -249,11 +245,11 @@ fn refused_elsewhere(hosts: &[String]) -> BecomeError {
 enum Said {
     WantsPassword,
     Refusal,
-    /// Nothing of sudo's.
+    /// Not from sudo.
     Other,
 }
 
-/// Feeds and reads a process at the same time, to its end.
+/// Writes to and reads from a process at the same time, to its end.
 async fn collect(
     process: Process,
     input: &[u8],
@@ -267,14 +263,14 @@ async fn collect(
         exit,
     } = process;
     let feed = async {
-        // A program may well end without reading its input.
+        // A program may end without reading its input.
         let _ = stdin.write_all(input).await;
         let _ = stdin.shutdown().await;
     };
     let read = async {
         let mut kept = Vec::new();
         let more = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-        // How the connection ended, if it did, is reported by `exit`.
+        // `exit` reports how the connection ended.
         let _ = stdout.take(more).read_to_end(&mut kept).await;
         if kept.len() > limit {
             return Err(ConnectionError::OutputTooLarge {

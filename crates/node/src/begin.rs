@@ -1,4 +1,4 @@
-//! Beginning a program behind an account's login shell.
+//! Starts a program behind an account's login shell.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt as _;
 use super::r#become::nonce;
 use super::{BecomeError, Output, Process};
 
-/// What may be said before the marker: messages of the day, lectures.
+/// Maximum bytes of output before the marker: messages of the day, lectures.
 pub(super) const MOST_SAID: usize = 64 * 1024;
 
 /// The line that a program prints first.
@@ -20,15 +20,15 @@ impl Marker {
         nonce().map(Self)
     }
 
-    /// A shell command that prints the marker first. It stands there in two halves, so that
-    /// nothing which repeats the command line can be taken for it.
+    /// A shell command that prints the marker first. The command holds it in two halves, so that an
+    /// echo of the command line is not mistaken for it.
     #[must_use]
     pub fn before(&self, program: &str) -> String {
         let (first, second) = self.0.split_at(self.0.len() / 2);
         format!("echo {first}\"\"{second}; {program}")
     }
 
-    /// Where the line that is the marker ends.
+    /// The end of the line that is the marker.
     #[must_use]
     pub(super) fn end_in(&self, text: &[u8]) -> Option<usize> {
         let line = format!("{}\n", self.0);
@@ -38,7 +38,7 @@ impl Marker {
         Some(begin + line.len())
     }
 
-    /// Takes the marker and what was said before it from an output, if it is there.
+    /// Splits the marker and everything before it from an output, if it is there.
     #[must_use]
     pub fn cut(&self, output: &mut Output) -> bool {
         let end = self.end_in(&output.stdout);
@@ -46,8 +46,8 @@ impl Marker {
         end.is_some()
     }
 
-    /// The process as if it had begun with what follows the marker; the process itself where
-    /// it ends, or says too much, before that.
+    /// The process from after the marker on; the process itself if it ends or prints too much
+    /// before that.
     pub async fn skip(&self, mut process: Process, patience: Duration) -> Result<Process, Process> {
         let mut said = Vec::new();
         let mut buffer = vec![0; 8192];
@@ -81,9 +81,9 @@ pub fn command_line(program: &str) -> String {
     )
 }
 
-/// One word of a command line, which printf turns into `text`: between single quotes, without
-/// what a shell of another family reads differently there. (fish knows `\'` and `\\`, csh
-/// takes `!` for its history and ends a line at its end.)
+/// One word of a command line, which printf turns into `text`: in single quotes, without characters
+/// that other shells treat differently there. (fish knows `\'` and `\\`, csh takes `!` for its
+/// history and ends a line at its end.)
 pub(super) fn word(text: &str) -> String {
     let mut word = String::with_capacity(text.len() + 2);
     word.push('\'');
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use base::shell::quote;
 
-    /// Login shells, with what each reads at its start and what is written there.
+    /// Login shells, with the start-up file that each reads and a line for it.
     const SHELLS: [(&[&str], &str, &str); 6] = [
         (&["dash"], ".profile", "echo noise"),
         (&["bash"], ".bashrc", "echo noise; echo more"),
@@ -141,8 +141,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
-        /// Every family of shells hands on what it was given, byte for byte, and what its
-        /// start-up files print comes before it.
+        /// Every family of shells passes its input on byte for byte, after the output of its
+        /// start-up files.
         #[test]
         fn every_login_shell_runs_the_same(text in "[ -~\n\u{e9}\u{6f22}]{0,40}") {
             let marker = Marker::new().unwrap();

@@ -1,22 +1,20 @@
-//! A generation: what a change on a node replaced, as the node keeps it.
+//! A generation: the files that a change replaced, as the node keeps them.
 //!
-//! The prelude writes the form and describes it; `rollback` reads it.
+//! The prelude writes and documents the format; `rollback` reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{KeptGeneration, NodeFacts};
 
-/// One generation of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
     pub kept: KeptGeneration,
     /// The run whose change replaced these files.
     pub run: String,
     pub files: Vec<KeptFile>,
-    /// What was not there before that change.
+    /// What did not exist before that change.
     pub absent: Vec<String>,
-    /// Directories that were not there, with the first on the way to each that
-    /// was not.
+    /// Directories that did not exist, each with the first missing one on its path.
     pub missing: BTreeMap<String, String>,
 }
 
@@ -25,7 +23,7 @@ pub struct Generation {
 pub struct KeptFile {
     /// Where it was.
     pub path: String,
-    /// Permission bits that it had.
+    /// Its permission bits.
     pub mode: u32,
     pub copy: String,
     /// SHA-256 of the copy, lower-case hex.
@@ -99,14 +97,14 @@ impl Generation {
         Ok(generation)
     }
 
-    /// Every path that it is about.
+    /// Every path in it.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         let files = self.files.iter().map(|file| file.path.as_str());
         files.chain(self.absent.iter().map(String::as_str))
     }
 }
 
-/// What was there before all the changes that one run made.
+/// The state before all changes of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BeforeRun {
     pub run: String,
@@ -114,14 +112,14 @@ pub struct BeforeRun {
     pub generations: Vec<KeptGeneration>,
     /// Each with the account that keeps it.
     pub files: Vec<(KeptFile, String)>,
-    /// What was not there.
+    /// What did not exist.
     pub absent: Vec<String>,
     missing: BTreeMap<String, String>,
 }
 
 impl BeforeRun {
-    /// Of a run's generations, the oldest first: what two of them are about was before the run
-    /// as the older one says. None of no generation.
+    /// Combines a run's generations, the oldest first: for a path in two of them, the older one
+    /// counts. None if there is none.
     #[must_use]
     pub fn of(generations: Vec<Generation>) -> Option<Self> {
         let mut before = Self {
@@ -150,7 +148,7 @@ impl BeforeRun {
         Some(before)
     }
 
-    /// How many levels of a directory were not there.
+    /// How many levels of a directory did not exist.
     #[must_use]
     pub fn levels(&self, directory: &str) -> u8 {
         let depth = |path: &str| path.matches('/').count();

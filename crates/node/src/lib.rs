@@ -1,7 +1,7 @@
-//! Nodes: how the tool reaches a machine and runs something there.
+//! Nodes: connects to a machine and runs commands there.
 //!
-//! SSH and the local machine are the two implementations here; a scripted fake only has to
-//! implement the same trait.
+//! SSH and the local machine are the two implementations; a fake for tests implements the same
+//! trait.
 
 mod answer;
 mod r#become;
@@ -41,24 +41,21 @@ pub use stream::{
 pub use target::{HostKeyChecking, Target};
 pub use text::{is_visible, visible};
 
-/// A future as trait objects need it: owned, sendable, unnamed.
+/// A future in the form that trait objects need: boxed, `Send`, unnamed.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// A way to act on one machine, be it over SSH or on this one.
+/// Access to one machine, over SSH or locally.
 ///
 /// Dropping the future of [`run`](Self::run) (or the parts of an
-/// [`open`](Self::open)ed process) closes the remote channel. Over SSH that
-/// does *not* end the remote process: sshd closes its pipes and leaves it
-/// alone, so a script that must not outlive its caller has to notice that its
-/// standard input ended. On the local machine the process group is killed.
+/// [`open`](Self::open)ed process) closes the remote channel. Over SSH that does *not* end the
+/// remote process: sshd only closes its pipes, so a script that must not outlive its caller has to
+/// check for the end of its standard input. On the local machine the process group is killed.
 pub trait Connection: Send + Sync + Debug {
-    /// Runs `command` through the account's login shell, as sshd does, feeds
-    /// it `stdin`, closes its standard input, and collects what it prints.
-    /// Reading and writing go on at the same time.
+    /// Runs `command` through the account's login shell, as sshd does, feeds it `stdin`, closes its
+    /// standard input, and collects its output. Reading and writing happen at the same time.
     ///
-    /// # Errors
-    /// A command that fails is not an error: see [`Output::status`]. Errors
-    /// are a lost connection, a missed deadline, too much output.
+    /// # Errors A command that fails is not an error: see [`Output::status`]. Errors are a lost
+    /// connection, a missed deadline, too much output.
     fn run<'a>(
         &'a self,
         command: &'a str,
@@ -66,12 +63,11 @@ pub trait Connection: Send + Sync + Debug {
         limits: Limits,
     ) -> BoxFuture<'a, Result<Output, ConnectionError>>;
 
-    /// Starts `command` and hands over its streams, for a process that speaks
-    /// a protocol. It has no deadline: the protocol brings its own.
+    /// Starts `command` and returns its streams, for a process that speaks a protocol. There is no
+    /// deadline: the protocol has its own.
     fn open<'a>(&'a self, command: &'a str) -> BoxFuture<'a, Result<Process, ConnectionError>>;
 
-    /// Opens a TCP connection from the node to `host:port`, `host` resolved
-    /// on the node.
+    /// Opens a TCP connection from the node to `host:port`; the node resolves `host`.
     fn dial<'a>(
         &'a self,
         host: &'a str,
@@ -79,26 +75,25 @@ pub trait Connection: Send + Sync + Debug {
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
 
-    /// Ends the connection politely; what still runs over it ends with
+    /// Closes the connection cleanly; anything still running over it ends with
     /// [`ConnectionError::Closed`].
     fn close(&self) -> BoxFuture<'_, ()>;
 
     /// For messages: `ubuntu@node3 (10.0.0.12:22)`.
     fn description(&self) -> String;
 
-    /// The address that was connected to, where it is known.
+    /// The address of the connection, if known.
     fn address(&self) -> Option<IpAddr> {
         None
     }
 
-    /// How long logging in took, once there was a connection; none where
-    /// no one logs in.
+    /// How long the login took, once connected; none for the local machine.
     fn login_took(&self) -> Option<Duration> {
         None
     }
 
-    /// Whether the other side is known to be what it should be, so that a
-    /// password may be sent there. This machine is.
+    /// Whether the node is verified, so that a password may be sent there. The local machine always
+    /// is.
     fn is_verified(&self) -> bool {
         true
     }

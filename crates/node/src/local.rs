@@ -1,7 +1,7 @@
-//! The machine this program runs on, as a node.
+//! The local machine as a node.
 //!
-//! A command runs under `sh -c` in a process group of its own, which is killed when its result is
-//! no longer wanted.
+//! A command runs under `sh -c` in its own process group, which is killed once its result is no
+//! longer needed.
 
 use std::io;
 use std::pin::Pin;
@@ -20,10 +20,10 @@ use super::{
 };
 use crate::stream::within;
 
-/// Standard error kept of a process that was [`open`](Connection::open)ed.
+/// Maximum bytes of standard error that are kept of an [`open`](Connection::open)ed process.
 const STDERR_KEPT: usize = 64 * 1024;
 
-/// Runs commands on this machine, as the user this program runs as.
+/// Runs commands on this machine, as the current user.
 #[derive(Debug, Clone)]
 pub struct LocalConnection {
     name: String,
@@ -70,7 +70,7 @@ impl LocalConnection {
         let errors = group.child.stderr.take();
         let feed = async move {
             if let Some(mut pipe) = input {
-                // A command may well end without reading its input.
+                // A command may end without reading its input.
                 let _ = pipe.write_all(stdin).await;
             }
         };
@@ -127,8 +127,8 @@ async fn read_up_to(
     Ok(())
 }
 
-/// Reads standard error to its end and gives its beginning, which is also sent
-/// to `shown` as it arrives.
+/// Reads standard error to its end and returns its beginning, which is also sent to `shown` as it
+/// arrives.
 async fn keep_errors(
     mut pipe: impl AsyncRead + Unpin,
     shown: &mpsc::UnboundedSender<Vec<u8>>,
@@ -242,8 +242,8 @@ impl Connection for LocalConnection {
             let errors = group.child.stderr.take();
             let node = self.description();
             let (shown, stderr) = mpsc::unbounded_channel();
-            // Standard error is read from the start, so that a process which
-            // says much there is not blocked before anyone waits for its end.
+            // Standard error is read from the start, so that a process with a lot of output is not
+            // blocked before its end is awaited.
             let reader = tokio::spawn(async move {
                 match errors {
                     Some(pipe) => keep_errors(pipe, &shown).await,

@@ -1,15 +1,15 @@
-//! The prelude: the functions that scripts for a node are made of.
+//! The prelude: the shell functions that scripts for a node consist of.
 //!
-//! A script that only looks carries what it calls, and what that calls, and nothing else: looking
-//! is what most runs do, and every 14 KiB cost another round trip on a new connection (RFC 6928). A
-//! script that changes something carries everything, because what undoes it later is written on the
-//! node with what the script has brought.
+//! A read-only script contains only the functions that it calls, directly or indirectly: most runs
+//! only read, and every 14 KiB cost another round trip on a new connection (RFC 6928). A script
+//! that changes something contains everything, because the scripts that undo it later are written
+//! on the node from it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-/// Files whose functions only look.
+/// Files with read-only functions.
 const LOOKING: [&str; 9] = [
     include_str!("prelude/base.sh"),
     include_str!("prelude/accounts.sh"),
@@ -22,7 +22,7 @@ const LOOKING: [&str; 9] = [
     include_str!("prelude/proof.sh"),
 ];
 
-/// Files whose functions change something.
+/// Files with functions that change something.
 const CHANGING: [&str; 7] = [
     include_str!("prelude/files.sh"),
     include_str!("prelude/daemon.sh"),
@@ -33,7 +33,7 @@ const CHANGING: [&str; 7] = [
     include_str!("prelude/without_systemd.sh"),
 ];
 
-/// What every script calls before its own statements: see [`super::script`].
+/// Called by every script before its own statements: see [`super::script`].
 const ALWAYS: [&str; 3] = ["require_builtin_printf", "login_home", "record"];
 
 static PRELUDE: LazyLock<Prelude> = LazyLock::new(Prelude::read);
@@ -44,7 +44,6 @@ pub(crate) fn for_statements(statements: &[String]) -> Cow<'static, str> {
     PRELUDE.for_statements(statements)
 }
 
-/// All of it.
 #[must_use]
 pub fn whole() -> &'static str {
     &PRELUDE.whole
@@ -52,16 +51,16 @@ pub fn whole() -> &'static str {
 
 struct Prelude {
     whole: String,
-    /// What stands outside of functions in the files that only look.
+    /// What is outside of functions in the read-only files.
     settings: String,
     looking: BTreeMap<&'static str, Function>,
-    /// The names of all functions, those that change something too.
+    /// The names of all functions, including those that change something.
     known: BTreeSet<&'static str>,
 }
 
 struct Function {
     text: String,
-    /// Functions of the prelude that it names, itself perhaps included.
+    /// Functions of the prelude that it names, possibly itself.
     names: BTreeSet<&'static str>,
 }
 
@@ -132,14 +131,14 @@ impl Prelude {
 }
 
 struct Piece {
-    /// The function that it is; none for what stands outside of functions.
+    /// The name of the function; none for text outside of functions.
     function: Option<&'static str>,
     text: String,
 }
 
-/// A file as its functions and what stands between them, without comments. A
-/// function begins at the first column, and ends at a brace there or on its
-/// own line; comments are lines of their own.
+/// Splits a file into its functions and what is between them, without comments. A function begins
+/// in the first column, and ends at a brace there or on its own line; comments are on separate
+/// lines.
 fn pieces(file: &'static str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut open: Option<Piece> = None;
@@ -186,8 +185,7 @@ fn is_word_character(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_'
 }
 
-/// Every word of the text that is the name of a function, wherever it stands:
-/// too many do no harm.
+/// Every word of the text that is the name of a function, even in strings: too many do no harm.
 fn named_in(text: &str, known: &BTreeSet<&'static str>) -> BTreeSet<&'static str> {
     text.split(|character| !is_word_character(character))
         .filter_map(|word| known.get(word).copied())

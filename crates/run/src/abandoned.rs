@@ -1,4 +1,4 @@
-//! Whom `--abandon` names: a client that was in the inventory, or a holder outside of it.
+//! The clients that `--abandon` names: former clients of the inventory, or holders outside of it.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ impl Run<'_> {
         let ca = self.inventory.ca();
         let authority = Authority::read(ca, world.facts.get(&ca.name));
         if authority.problem.is_some() || !authority.knows_holders() {
-            // The plan reports it, and no holder is abandoned.
+            // The plan reports it, and nothing is abandoned.
             return Ok(());
         }
         let declared = declared(self.inventory);

@@ -1,7 +1,7 @@
-//! `check-access`: whether a run from here could do its work.
+//! `check-access`: checks whether a run from this machine could do its work.
 //!
-//! A schedule tries this inside its unit before it is installed. Nothing is changed, except that
-//! the CA agent's program is put on the CA node, as any run does.
+//! A schedule runs it inside its unit before installing. It changes nothing, except that it copies
+//! the CA agent to the CA node, as any run does.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,12 +16,11 @@ use pki::Request;
 use plan::{Authority, recorded_input};
 
 impl Run<'_> {
-    /// Tries everything that a run needs; before the first deployment there is no CA to
-    /// try, which `needs_authority` refuses.
+    /// Checks everything that a run needs. Before the first deployment there is no CA to check;
+    /// with `needs_authority` that is an error.
     ///
-    /// # Errors
-    /// When the journal, the CA or its passphrase is what is missing. Hosts
-    /// that cannot be worked on are reported as events, and in the exit code.
+    /// # Errors If the journal, the CA or its passphrase is missing. Hosts that cannot be managed
+    /// are reported as events and in the exit code.
     pub async fn check_access(&self, needs_authority: bool) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();
@@ -45,7 +44,7 @@ impl Run<'_> {
         Ok(self.recap_access(&world, begun))
     }
 
-    /// Warns of nodes whose sudo records what is sent to it.
+    /// Warns of nodes whose sudo records its input.
     async fn ask_sudo(&self, world: &World) {
         let request = FactRequest {
             sudo: true,
@@ -75,7 +74,7 @@ impl Run<'_> {
         });
     }
 
-    /// Takes the lock, opens the CA's key, and gives the lock back.
+    /// Takes the lock, opens the CA's key, and releases the lock.
     async fn open_authority(
         &self,
         world: &World,
@@ -84,7 +83,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let ca = self.inventory.ca();
         let Some(facts) = world.facts.get(&ca.name) else {
-            // Why is reported already.
+            // The cause has been reported.
             let text = "the lock, the key and the passphrase of the CA were not tested";
             self.warn(Some(&ca.name), text.to_owned());
             return Ok(());
@@ -94,7 +93,7 @@ impl Run<'_> {
             let hint = Some(problem.hint());
             return Err(self.refused("read the CA", problem.to_string(), hint));
         }
-        // The agent makes the directory of a CA that is not there.
+        // The agent would create the missing directory.
         if authority.certificate.is_none() {
             if needs_authority {
                 let host = ca.name.clone();
@@ -112,7 +111,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// There is no key yet that a passphrase could open: it is one that may encrypt it.
+    /// There is no key yet: the passphrase is one that may encrypt a new key.
     async fn try_new_passphrase(&self, ca: &str) -> Result<(), RunError> {
         if !passphrase::is_given(&self.options.passphrase) {
             let text = "there is no CA yet: the first deployment makes it, and asks for a passphrase on the terminal";

@@ -1,6 +1,6 @@
-//! `dtls-deploy adopt`: a CA and certificates that were made elsewhere.
+//! `dtls-deploy adopt`: adopts a CA and certificates that were made elsewhere.
 //!
-//! No daemon and no client is changed.
+//! It changes no daemon and no client.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,26 +25,26 @@ use plan::adopt::{Candidate, Standing, candidates, lines, more_facts};
 use plan::host::address::{DaemonAddress, daemon_address};
 use plan::{Authority, AuthorityProblem, Refusal, leaves_of, wanted_sans};
 
-/// What of the command line is `adopt`'s own.
+/// The options of `adopt`.
 #[derive(Debug, Clone, Default)]
 pub struct AdoptOptions {
-    /// The CA's certificate and key on this machine.
+    /// The CA's certificate and key on the controller.
     pub files: Option<(PathBuf, PathBuf)>,
-    /// A damaged ledger is set aside and made again.
+    /// Sets a damaged ledger aside and rebuilds it.
     pub rebuild_ledger: bool,
 }
 
-/// The CA that is to be adopted.
+/// The CA to adopt.
 struct Source {
     certificate: Certificate,
-    /// Everything that ca.pem holds.
+    /// All certificates in ca.pem.
     bundle: Vec<Certificate>,
     ledger: Ledger,
-    /// Lines of the ledger that cannot be read.
+    /// Unreadable lines of the ledger.
     lost: usize,
-    /// The key needs a passphrase already.
+    /// The key is already encrypted.
     encrypted: bool,
-    /// Of this machine.
+    /// Files on the controller.
     files: Option<AuthorityFiles>,
 }
 
@@ -75,7 +75,7 @@ impl Run<'_> {
             changes: changes.clone(),
             batches: Vec::new(),
         });
-        // With nothing to take in, only a passphrase that is given is tried: nothing is asked.
+        // With nothing to adopt, only a given passphrase is tried: there is no prompt.
         let is_adopted = changes.is_empty() && !source.ledger.entries().is_empty();
         let is_idle = is_adopted && !passphrase::is_given(&self.options.passphrase);
         if !self.options.check && !is_idle {
@@ -87,8 +87,7 @@ impl Run<'_> {
         Ok(exit)
     }
 
-    /// Which CA it is, and that it can be adopted, as far as its certificate
-    /// tells.
+    /// Finds the CA, and whether it can be adopted according to its certificate.
     async fn source(&self, world: &World, options: &AdoptOptions) -> Result<Source, RunError> {
         let ca = self.inventory.ca();
         let facts = self.ca_facts(world)?;
@@ -174,7 +173,7 @@ impl Run<'_> {
         })
     }
 
-    /// A CA file of this machine, without whatever stands beside its certificates.
+    /// A CA file on the controller, reduced to its certificates.
     fn certificates_of(&self, path: &Path) -> Result<String, RunError> {
         let file = read(path)?;
         let path = path.display().to_string();
@@ -197,7 +196,7 @@ impl Run<'_> {
         self.refused(STEP, error.to_string(), error.hint().map(str::to_owned))
     }
 
-    /// Whether everyone would accept what this CA is to issue for the inventory.
+    /// Requires that every peer would accept what this CA will issue for the inventory.
     fn may_issue(&self, chain: &Chain<'_>) -> Result<(), RunError> {
         let now = OffsetDateTime::now_utc();
         chain
@@ -235,14 +234,14 @@ impl Run<'_> {
         }
     }
 
-    /// A candidate whose key is not known to be its own is not taken in.
+    /// Drops candidates whose key is not verified to match.
     async fn prove_keys(&self, world: &World, source: &Source, found: &mut [Candidate]) {
         let work = found
             .iter_mut()
             .filter(|candidate| candidate.standing == Standing::New)
             .map(|candidate| async move {
                 if candidate.on_ca {
-                    // The agent has both before it, and looks itself.
+                    // The agent has both files and checks them itself.
                     candidate.leaf.key_sha256 = None;
                     return;
                 }
@@ -320,7 +319,7 @@ impl Run<'_> {
         changes
     }
 
-    /// What is not taken in, and what the inventory would have to say.
+    /// Reports what is not adopted, and the inventory lines that would keep nodes unchanged.
     fn tell(&self, hosts: &[&Host], world: &World, found: &[Candidate]) {
         for candidate in found {
             let Candidate { host, role, .. } = candidate;
@@ -361,7 +360,7 @@ impl Run<'_> {
     ) -> Result<(), RunError> {
         let salvage = (source.lost > 0).then_some(Request::SalvageLedger {});
         let is_salvaged = salvage.is_some();
-        // Asked for before the lock is taken: a prompt may take its time.
+        // Asked for before the lock is taken: the prompt may wait long.
         let known = match &source.files {
             _ if !source.encrypted => Some(self.new_passphrase().await?),
             Some(files) => Some(self.unlock_file("the CA's key", &files.key).await?),
@@ -428,16 +427,16 @@ fn what(candidate: &Candidate) -> String {
     )
 }
 
-/// Whether the daemon that runs was started after its key file last changed.
+/// Whether the running daemon started after its key file last changed.
 fn has_read(facts: &NodeFacts, key: &str) -> bool {
     let changed = facts.regular(key).map(|file| file.changed);
     matches!((changed, facts.started_at()), (Some(changed), Some(started)) if changed < started)
 }
 
-/// A certificate or a key, in bytes.
+/// Maximum bytes of a certificate or key.
 const LARGEST: u64 = 1 << 20;
 
-/// A file of this machine.
+/// Reads a file on the controller.
 fn read(path: &std::path::Path) -> Result<Secret, RunError> {
     base::file::read_named(path, LARGEST)
         .map(Secret::new)

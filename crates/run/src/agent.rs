@@ -1,8 +1,8 @@
-//! The CA agent of a run: put on the CA node, started there, spoken to.
+//! The CA agent of a run: copies it to the CA node, starts it and talks to it.
 //!
-//! The program that is pushed lies there under the SHA-256 of its bytes; the node
-//! hashes the file as it arrives and before every later start, and runs nothing
-//! else. On a CA that is this very machine it works in this process instead.
+//! The copy is named after the SHA-256 of its bytes; the node hashes the file on arrival and before
+//! every later start, and runs nothing else. If the CA is on the controller itself, the agent runs
+//! in this process instead.
 
 mod error;
 mod program;
@@ -32,7 +32,7 @@ impl std::fmt::Debug for RunningAgent {
     }
 }
 
-/// Starts the agent on the CA node, pushing it first where it is missing.
+/// Starts the agent on the CA node, and copies it there first if it is missing.
 pub async fn start(
     node: &Node,
     facts: &NodeFacts,
@@ -72,7 +72,7 @@ pub async fn start(
 }
 
 impl RunningAgent {
-    /// Why it ended without an answer: its exit status and last words.
+    /// Why it ended without an answer: its exit status and last output.
     pub(crate) async fn explain(&mut self, error: AgentError) -> StartError {
         let gone = matches!(error, AgentError::Closed | AgentError::Io(_));
         let Some(exit) = self.exit.take().filter(|_| gone) else {

@@ -1,8 +1,7 @@
-//! Apply: the plan is carried out, and nothing else.
+//! Apply: carries out the plan, and nothing else.
 //!
-//! The CA's part comes first, in one conversation; then each play, one batch of hosts after the
-//! other as [`schedule`] says, all hosts of a batch at once, each batch of a host's changes in one
-//! exec.
+//! The CA's part comes first, in one conversation; then each play, batch by batch as [`schedule`]
+//! says: all hosts of a batch at once, each batch of a host's changes in one exec.
 
 mod away;
 mod compose;
@@ -45,7 +44,7 @@ use plan::preflight::FIX_SETTINGS;
 use plan::{Action, Batch, Change, ForeignValues, Plan, PlannedPlay, Served, owner_record};
 
 impl Apply<'_> {
-    /// Carries out everything that happens on the nodes.
+    /// Carries out all changes on nodes.
     pub async fn run(&self, plan: &Plan, materials: &Materials) -> Outcome {
         let mut outcome = Outcome::default();
         let gate = Gate::default();
@@ -125,8 +124,8 @@ impl Apply<'_> {
         outcome
     }
 
-    /// Clients take the steps whose daemons are confirmed by now. They belong to what those
-    /// daemons have done: neither an interruption nor a failure elsewhere keeps them back.
+    /// Carries out the changes of clients whose daemons are confirmed by now. They complete what
+    /// those daemons did: neither an interruption nor a failure elsewhere stops them.
     async fn follow(
         &self,
         plan: &Plan,
@@ -146,7 +145,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Whether the failure of this host holds back what comes after it.
+    /// Whether the failure of this host stops later hosts.
     fn holds_back(&self, play: &PlannedPlay, name: &str) -> bool {
         let planned = play.hosts.iter().find(|planned| planned.host == name);
         match (self.inventory.host(name), planned, self.facts.get(name)) {
@@ -155,7 +154,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Carries out what is due on one host. Without a gate it is a follower's part.
+    /// Carries out what is due on one host. Without a gate, it is the follower's part.
     async fn host(
         &self,
         play: &PlannedPlay,
@@ -177,7 +176,7 @@ impl Apply<'_> {
         };
         let own = self.playbook.plays.get(due.play);
         let own_steps_as_root = own.is_some_and(|play| play.own_steps_as_root(host));
-        // No two transactions of a run on a node have the same number.
+        // The transactions of a run on a node have distinct numbers.
         let earlier = self
             .pass
             .saturating_mul(100)
@@ -189,13 +188,13 @@ impl Apply<'_> {
         for (number, batch) in planned.batches.iter().enumerate() {
             let sequence = u32::try_from(earlier.saturating_add(number)).unwrap_or(u32::MAX);
             let subjects = batch.changes.iter().map(|change| change.subject.clone());
-            // What the CA does was done before any play.
+            // The CA's part was done before any play.
             let on_node = batch.changes.iter().any(Change::is_on_node);
             let step = match gate {
                 Some(_) => self.interrupt.begin(&host.name),
                 None => Some(self.interrupt.finish(&host.name)),
             };
-            // A host that has begun is not left half-way.
+            // A host that has begun is completed.
             let held = on_node && !begun && gate.is_some_and(Gate::is_closed);
             if done.failed || held || (on_node && step.is_none()) {
                 done.held |= held;
@@ -252,7 +251,7 @@ impl Apply<'_> {
         done
     }
 
-    /// Says in the journal what is about to be changed on the node.
+    /// Records in the journal what is about to change on the node.
     async fn begin(
         &self,
         host: &Host,
@@ -294,7 +293,7 @@ impl Apply<'_> {
         } = at;
         for change in &batch.changes {
             if change.action.is_own_step() {
-                // Alone in its batch.
+                // It is the only change in its batch.
                 started(self.events, &host.name, &change.subject);
                 let begun = Instant::now();
                 let carried_out = steps::carry_out(node, own_steps_as_root, change).await;
@@ -351,7 +350,7 @@ impl Apply<'_> {
             away.still |= report.stopping;
         }
         if restarts && is_restarted && !is_whole {
-            // The node has restarted it again, with what was there before.
+            // The node has restarted it again with the previous files.
             self.count_away(host, node, None, away).await;
         }
         if !is_whole {
@@ -364,7 +363,7 @@ impl Apply<'_> {
             let seen = self.serves(host, node, &serves, materials).await;
             let is_well = seen.is_ok();
             if is_well {
-                // What is left is to keep it, which no proof checks.
+                // Only keeping the change is left, which no check depends on.
                 self.in_place.restarted(&host.name);
                 drop(arrival);
             }
@@ -380,7 +379,7 @@ impl Apply<'_> {
         Ok(placed)
     }
 
-    /// A transaction's time: the restart, and everything else.
+    /// Reports the times of a transaction: the restart, and everything else.
     fn say_waited(&self, host: &Host, took: Duration, report: &Report) {
         let restart = report.restart_took.map(Duration::from_millis);
         let push = took.saturating_sub(restart.unwrap_or_default());
@@ -404,7 +403,7 @@ struct At<'a> {
     own_steps_as_root: bool,
 }
 
-/// Nothing is begun that the journal does not say.
+/// Nothing begins that the journal does not record.
 fn not_written(host: &Host, error: &JournalError) -> Failure {
     Failure {
         host: host.name.clone(),
@@ -432,7 +431,7 @@ fn edited(report: &Report) -> impl Iterator<Item = String> {
 }
 
 fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
-    // What dockerd says of a setting may quote it.
+    // dockerd's message may quote a setting.
     let settings = facts.map(ForeignValues::of).unwrap_or_default();
     let (step, message) = report.failed.clone().unwrap_or_else(|| {
         (

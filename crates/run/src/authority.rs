@@ -1,6 +1,6 @@
-//! Runs that are about the CA alone: adopt, back up, restore.
+//! Runs that concern only the CA: adopt, back up, restore.
 //!
-//! What they share is here: the passphrase, an act on the CA node, the recap.
+//! This file has what they share: the passphrase, a request to the CA node, the recap.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use base::secret::Secret;
 use inventory::Host;
 use node::facts::NodeFacts;
 
-/// What is to be done with the CA.
+/// The task of such a run.
 #[derive(Debug, Clone)]
 pub enum Task {
     Adopt(AdoptOptions),
@@ -23,8 +23,7 @@ pub enum Task {
 impl Run<'_> {
     /// Carries it out.
     ///
-    /// # Errors
-    /// When it ends before the CA was changed, or when the CA refuses.
+    /// # Errors If it ends before the CA was changed, or if the agent refuses.
     pub async fn authority(&self, task: &Task) -> Result<Exit, RunError> {
         match task {
             Task::Adopt(options) => self.adopt(options).await,
@@ -33,13 +32,13 @@ impl Run<'_> {
         }
     }
 
-    /// The first event, and the program for the CA node.
+    /// Emits the first event, and reads the binary for the CA node.
     pub(super) fn begin_task(&self, name: &str, hosts: &[&Host]) -> Result<Program, RunError> {
         self.announce_as(name, hosts);
         self.program()
     }
 
-    /// A refusal that is about the CA node.
+    /// A refusal about the CA node.
     pub(super) fn refused(
         &self,
         step: &'static str,
@@ -76,7 +75,7 @@ impl Run<'_> {
         Ok(found)
     }
 
-    /// A weak passphrase opens what it has closed, and every run says so.
+    /// A weak passphrase still opens a key or backup that it encrypts; every run warns of it.
     pub(super) async fn warn_of_weakness(&self, passphrase: &Secret) -> Result<(), RunError> {
         let judged = passphrase.clone();
         let judging = tokio::task::spawn_blocking(move || passphrase::strength(&judged));
@@ -91,15 +90,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A prompt blocks its thread, and must not keep an interruption from being
-    /// heard.
+    /// A prompt blocks its thread, and must not delay an interruption.
     pub(super) async fn ask<F>(&self, question: F) -> Result<Secret, RunError>
     where
         F: FnOnce() -> Result<Secret, PassphraseError> + Send + 'static,
     {
         let asking = tokio::task::spawn_blocking(question);
         let answer = self.unless(asking).await?.map_err(RunError::Prompt)?;
-        // A signal also ends the prompt; which of the two is heard first is chance.
+        // A signal also ends the prompt; either may be noticed first.
         answer.map_err(|error| match error {
             PassphraseError::Prompt(cause)
                 if cause.kind() == std::io::ErrorKind::Interrupted || self.interrupt.is_asked() =>
@@ -110,8 +108,7 @@ impl Run<'_> {
         })
     }
 
-    /// The last event: how many changes there were on the CA node, and who was
-    /// missing.
+    /// Emits the last event: the number of changes on the CA node, and the hosts that were missing.
     pub(super) fn end_task(
         &self,
         hosts: &[&Host],

@@ -1,6 +1,6 @@
 //! `dtls-deploy ca backup` and `ca restore`: one encrypted file.
 //!
-//! The CA's key is in it under its own passphrase, and everything under the backup's.
+//! The CA's key in it is encrypted with its own passphrase, and the whole file with the backup's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -25,26 +25,26 @@ use pki::{CaFile, Certificate, Ledger, Request, Response, SealedError, seal, uns
 use plan::host::leaf::location as leaf_location;
 use plan::{Authority, InForce, Refusal, judge_older, leaves_of};
 
-/// What of the command line is `ca backup`'s own.
+/// The options of `ca backup`.
 #[derive(Debug, Clone)]
 pub struct BackupOptions {
     pub to: PathBuf,
     pub passphrase_file: Option<PathBuf>,
-    /// Replace a file that is there.
+    /// Replaces an existing file.
     pub force: bool,
 }
 
-/// What of the command line is `ca restore`'s own.
+/// The options of `ca restore`.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
     pub from: PathBuf,
     pub passphrase_file: Option<PathBuf>,
 }
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Content {
-    /// Raised when it means something else.
+    /// Incremented when the format changes.
     version: u32,
     #[serde(with = "time::serde::rfc3339")]
     made_at: OffsetDateTime,
@@ -62,7 +62,7 @@ impl Content {
         file.map(|file| file.content.expose()).unwrap_or_default()
     }
 
-    /// The CA's name and how many certificates its ledger knows.
+    /// The CA's name and the number of certificates in its ledger.
     fn described(&self) -> String {
         let certificate = Certificate::from_pem(self.bytes(pki::CA_CERTIFICATE));
         let subject = certificate.map_or_else(
@@ -77,10 +77,10 @@ impl Content {
     }
 }
 
-/// CAs that followed the one of a backup: what an account puts into its files is its own.
+/// Most successors of a backup's CA that are followed: the files of an account can hold any number.
 const FOLLOWERS: usize = 16;
 
-/// A backup, in bytes: its ledger has a line a certificate.
+/// Maximum bytes of a backup: its ledger has one line per certificate.
 const LARGEST: u64 = 1 << 30;
 
 impl Run<'_> {
@@ -94,7 +94,7 @@ impl Run<'_> {
                 Some("name another file, or replace it with --force".to_owned()),
             ));
         }
-        // Before anything else writes to the terminal.
+        // Before other output to the terminal.
         let file = options.passphrase_file.clone();
         let passphrase = self
             .ask(move || passphrase::obtain_for_backup(file, true))
@@ -138,7 +138,7 @@ impl Run<'_> {
             let message = format!("{} cannot be read: {error}", options.from.display());
             RunError::local(RESTORE, message, None)
         })?;
-        // Before anything else writes to the terminal.
+        // Before other output to the terminal.
         let file = options.passphrase_file.clone();
         let tries = passphrase::tries(file.is_some());
         let content = until_accepted(tries, async || {
@@ -235,9 +235,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Refuses a backup of a CA that has been replaced since: what daemons and clients trust
-    /// says so. Those that cannot be reached are named; a deployment checks them again. Gives the
-    /// CAs that followed, in PEM.
+    /// Refuses a backup of a CA that has been replaced since, judging by what daemons and clients
+    /// trust. Names hosts that cannot be reached; a deployment checks them again. Returns the CAs
+    /// that followed, in PEM.
     async fn check_age(&self, content: &Content) -> Result<Vec<String>, RunError> {
         let in_force = InForce::read(
             content.bytes(pki::CA_CERTIFICATE),
@@ -285,7 +285,7 @@ impl Run<'_> {
         Ok(followed_by.into_iter().take(FOLLOWERS).collect())
     }
 
-    /// Facts of hosts whose failures are no failures of this run.
+    /// Facts of hosts whose failures do not fail this run.
     async fn gather_quietly(&self, hosts: &[(&Host, FactRequest)]) -> Gathered {
         let (aside, _) = Events::aside();
         let gathered = gather(hosts, self.gathering(&aside)).await;
@@ -293,7 +293,7 @@ impl Run<'_> {
         gathered
     }
 
-    /// The CA node's facts alone.
+    /// Only the CA node's facts.
     async fn look_at_ca(&self, program: &Program) -> World {
         let ca: &Host = self.inventory.ca();
         let mut request = FactRequest::default();
@@ -318,8 +318,7 @@ fn read(unsealed: &Secret) -> Result<Content, String> {
     Ok(content)
 }
 
-/// Whole or not at all, readable by its owner alone; nothing is overwritten
-/// unless `force`.
+/// Writes the whole file or nothing, readable only by its owner; overwrites only with `force`.
 fn write(path: &Path, bytes: &[u8], force: bool) -> io::Result<()> {
     let name = path
         .file_name()

@@ -1,5 +1,4 @@
-//! Consent to a plan that was shown, and to the stopping of containers, before anything is
-//! changed.
+//! Asks for consent to the plan, and to stopping containers, before anything changes.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -8,7 +7,7 @@ use super::RunError;
 use plan::playbook::after;
 use plan::{Action, Plan, STEPS};
 
-/// Running containers that the plan's restarts stop, by host, in its order; `None` for an
+/// Running containers that the plan's restarts stop, by host, in the plan's order; `None` for an
 /// unknown number.
 pub(super) fn stopping(plan: &Plan) -> Vec<(&str, Option<usize>)> {
     plan.changes()
@@ -48,15 +47,15 @@ pub(super) fn described(stopping: &[(&str, Option<usize>)]) -> String {
     }
 }
 
-/// Whether someone is there to be asked, wherever the output goes.
+/// Whether a user can be asked, wherever the output goes.
 #[must_use]
 pub fn can_ask() -> bool {
     std::io::stdin().is_terminal()
 }
 
-/// Asks; anything but yes is no. Blocks its thread until there is an answer.
+/// Asks; anything but yes means no. Blocks its thread until there is an answer.
 pub(super) fn question(text: &str) -> std::io::Result<bool> {
-    // Standard output may be a program's.
+    // Standard output may be redirected to a program.
     let stderr = std::io::stderr();
     let text = format!("{text} Go on? [y/N] ");
     if stderr.is_terminal() {
@@ -72,7 +71,7 @@ pub(super) fn question(text: &str) -> std::io::Result<bool> {
 }
 
 impl super::Run<'_> {
-    /// Ends the run at once where containers would stop and no one can say yes.
+    /// Ends the run at once if containers would stop and no user can agree.
     pub(super) fn refuse_unasked(&self, plan: &Plan) -> Result<(), RunError> {
         let stopping = stopping(plan);
         if stopping.is_empty() || self.options.allow_container_restart || can_ask() {
@@ -85,7 +84,7 @@ impl super::Run<'_> {
         })
     }
 
-    /// Whether this run goes on to further steps of a rollover, which are planned later.
+    /// Whether this run continues with further steps of a rollover, which are planned later.
     pub(super) fn has_more_steps(&self, plan: &Plan) -> bool {
         let last = STEPS.len() - 1;
         self.options.until_done
@@ -94,7 +93,7 @@ impl super::Run<'_> {
                 .is_some_and(|step| usize::from(step) < last)
     }
 
-    /// Asks once, for all hosts: on a terminal whether to carry the plan out, and whether
+    /// Asks once for all hosts, on a terminal: whether to carry out the plan, and whether
     /// containers may stop.
     pub(super) async fn consent(&self, plan: &Plan, is_first: bool) -> Result<(), RunError> {
         self.refuse_unasked(plan)?;
@@ -114,8 +113,7 @@ impl super::Run<'_> {
             }
             None => "Make these changes.".to_owned(),
         };
-        // A prompt blocks its thread, and must not keep an interruption from
-        // being heard.
+        // A prompt blocks its thread, and must not delay an interruption.
         let asking = tokio::task::spawn_blocking(move || question(&about));
         match self.unless(asking).await?.map_err(RunError::Prompt)? {
             Ok(true) => Ok(()),

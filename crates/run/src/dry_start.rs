@@ -1,7 +1,7 @@
-//! Whether dockerd would start with what is planned, asked before anything is changed.
+//! Asks dockerd whether it would start with the planned settings, before anything changes.
 //!
-//! Where something will be changed, dockerd is asked the same between staging and the first
-//! rename, which needs no round trip.
+//! A run that changes something asks the same between staging and the first rename, without an
+//! extra round trip.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,8 @@ use node::facts::NodeFacts;
 use node::validation::{Validation, refusal};
 use plan::{Action, Change, ForeignValues};
 
-/// Sets `claims.rejected` of every node whose dockerd would not start; false where there is none.
+/// Sets `claims.rejected` of every node whose dockerd would not start; returns false if there is
+/// none.
 pub async fn ask<'a>(
     inventory: &Inventory,
     changes: impl Iterator<Item = &'a Change>,
@@ -26,7 +27,7 @@ pub async fn ask<'a>(
         if let Action::Restart(restart) = &change.action
             && let Some(validation) = &restart.validation
         {
-            // Of several restarts the last one counts.
+            // Of several restarts, the last one counts.
             asked.insert(&change.host, validation);
         }
     }
@@ -41,7 +42,7 @@ pub async fn ask<'a>(
     let mut is_any = false;
     for (name, why) in join_all(asked).await.into_iter().flatten() {
         if let Some(facts) = facts.get_mut(&name) {
-            // What dockerd says of a setting may quote it.
+            // dockerd's message may quote a setting.
             let why = ForeignValues::of(facts).masked(&why);
             facts.claims.rejected = Some(node::visible(&why));
             is_any = true;

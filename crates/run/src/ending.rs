@@ -1,4 +1,4 @@
-//! How a run ends: what the CA learns, what is reported of each host, the exit code.
+//! The end of a run: the report to the CA, the recap of each host, the exit code.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
@@ -24,11 +24,10 @@ impl Run<'_> {
         }
     }
 
-    /// Tells the CA what an earlier run has put in place without telling it, in a run that has
-    /// nothing else to do.
+    /// Tells the CA about certificates that an earlier run delivered without reporting them, in a
+    /// run that has nothing else to do.
     ///
-    /// # Errors
-    /// When it is interrupted.
+    /// # Errors If it is interrupted.
     pub(super) async fn tell_arrived(
         &self,
         world: &World,
@@ -42,7 +41,7 @@ impl Run<'_> {
         }
         let mut agent = match self.unless(self.lock(world, program)).await? {
             Ok(agent) => agent,
-            // The host that holds it tells the CA what has arrived.
+            // The host that holds it reports its arrival.
             Err(RunError::Locked(_)) if plan.unrenewed.is_empty() => return Ok(()),
             Err(error) => {
                 self.said_by_authority(&error, outcome);
@@ -58,7 +57,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Tells the CA what was to be renewed and cannot be now.
+    /// Tells the CA which certificates should be renewed but cannot be now.
     pub(super) async fn tell_unrenewed(
         &self,
         agent: &mut RunningAgent,
@@ -74,7 +73,7 @@ impl Run<'_> {
         }
     }
 
-    /// The daemons are done: what went wrong is the CA's alone.
+    /// The daemons are complete: this failure is only the CA's.
     pub(super) fn said_by_authority(&self, error: &RunError, outcome: &mut Outcome) {
         let ca = &self.inventory.ca().name;
         self.events.emit(Event::Failed(Failure {
@@ -89,8 +88,8 @@ impl Run<'_> {
         outcome.failed.insert(ca.clone());
     }
 
-    /// Says what an interrupted run has done, and the command that continues it where that is
-    /// another one.
+    /// Reports what an interrupted run has done, and the command that continues it if it is a
+    /// different one.
     pub(super) fn stopped(&self, outcome: &Outcome, next: Option<String>) {
         let of = |map: &BTreeMap<String, Vec<String>>, host: &Host| {
             map.get(&host.name).cloned().unwrap_or_default()
@@ -108,7 +107,7 @@ impl Run<'_> {
         });
     }
 
-    /// Tells the CA what has arrived and is proved, so that keys may leave it.
+    /// Tells the CA what has arrived and is verified, so that it can remove the keys.
     pub(super) async fn delivered(
         &self,
         agent: &mut RunningAgent,
@@ -155,7 +154,7 @@ impl Run<'_> {
     ) -> Exit {
         let problems = world.plan.problems.iter();
         let refused: BTreeSet<&str> = problems.map(|problem| problem.host.as_str()).collect();
-        // A check counts on the daemon it is about, unless --limit leaves that one out.
+        // A check counts for the daemon it is about, unless --limit excludes that one.
         let listed: HashSet<&str> = self.hosts().iter().map(|host| host.name.as_str()).collect();
         let mut verdicts: HashMap<&str, Vec<Verdict>> = HashMap::new();
         for proof in proofs {

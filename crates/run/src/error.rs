@@ -1,4 +1,4 @@
-//! How a run ends: its exit code, and why it ended early.
+//! The end of a run: its exit code, and why it ended early.
 
 use crate::agent::StartError;
 use crate::journal::JournalError;
@@ -10,20 +10,20 @@ use base::event::{Error, ErrorKind, FailureKind};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Fine = 0,
-    /// Something that should always work did not.
+    /// An unexpected internal error.
     Internal = 1,
-    /// Command line, inventory or playbook are wrong; nothing was touched.
+    /// The command line, inventory or playbook is wrong; nothing was changed.
     Usage = 2,
-    /// With `--check --exit-code`: there is something to change.
+    /// With `--check --exit-code`: there are changes to make.
     ChangesNeeded = 3,
     /// A change failed on some host, or a host could not be planned for.
     Failed = 4,
     Unreachable = 5,
-    /// Everything was done, and some proof failed or could not be made.
+    /// All changes were made, but some check failed or could not be made.
     NotProved = 6,
     /// Another run holds the CA's lock.
     Locked = 7,
-    /// A restart would stop running containers, and no one agreed to it.
+    /// A restart would stop running containers, and no user agreed to it.
     ContainersRunning = 8,
     Interrupted = 130,
 }
@@ -33,15 +33,15 @@ pub enum Exit {
 pub enum RunError {
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
-    /// Who, where, since when, on which node.
+    /// Account, controller, time and node of the other run.
     #[error("another run holds the lock of this CA: {0}")]
     Locked(String),
     #[error("restarting docker would stop {what}; nothing was changed")]
     ContainersRunning {
         what: String,
-        /// The operator said no.
+        /// The operator declined.
         asked: bool,
-        /// Earlier changes are taken back: no setting of the inventory keeps containers running.
+        /// Earlier changes are undone: no inventory setting keeps containers running.
         goes_back: bool,
     },
     #[error(transparent)]
@@ -55,7 +55,7 @@ pub enum RunError {
     },
     #[error("{} {host}", not_seen(*kind))]
     NoAuthority { host: String, kind: FailureKind },
-    /// There was a passphrase, and it does not open what it is for.
+    /// A passphrase was given, but it is wrong.
     #[error("{message}")]
     NotOpened {
         /// None for a file on the controller.
@@ -66,10 +66,10 @@ pub enum RunError {
     },
     #[error("there is no CA on {host} yet")]
     NoCertificate { host: String },
-    /// What was asked for cannot be done with this CA, or with this file.
+    /// The request is impossible with this CA or this file.
     #[error("{message}")]
     Refused {
-        /// The host it is about; none for a file on the controller.
+        /// None for a file on the controller.
         host: Option<String>,
         step: &'static str,
         message: String,
@@ -84,7 +84,7 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// `what` was not opened; `changed`: this run has changed something before.
+    /// `what` could not be opened; `changed`: this run has already changed something.
     pub(crate) fn not_opened(
         host: Option<&String>,
         what: &str,
@@ -101,7 +101,7 @@ impl RunError {
         }
     }
 
-    /// A refusal that is about something on the controller.
+    /// A refusal about something on the controller.
     pub(crate) fn local(step: &'static str, message: String, hint: Option<String>) -> Self {
         Self::Refused {
             host: None,
@@ -172,7 +172,6 @@ impl RunError {
         }
     }
 
-    /// The event that says it.
     #[must_use]
     pub fn event(&self) -> Error {
         let (kind, host, step) = match self {
@@ -219,7 +218,7 @@ impl RunError {
     }
 }
 
-/// Why nothing is known of the CA, before the name of its node.
+/// Why nothing is known of the CA; precedes the name of its node.
 const fn not_seen(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Unreachable => "there is no connection to the CA node",

@@ -1,6 +1,6 @@
-//! Whether some client can be asked what a restarted daemon serves.
+//! Checks whether at least one client can test what a restarted daemon serves.
 //!
-//! Otherwise its restart could not be confirmed, and would be undone: the plan is made without that
+//! Otherwise its restart could not be confirmed and would be undone: the plan is made without that
 //! daemon.
 
 use std::collections::BTreeMap;
@@ -22,8 +22,8 @@ use plan::{Action, Plan, Served};
 const DEADLINE: Duration = Duration::from_secs(2);
 
 impl Run<'_> {
-    /// Daemons that the plan restarts and that no client can be asked about, with the
-    /// clients that were tried.
+    /// Daemons that the plan restarts and that no client can test, with the clients that were
+    /// tried.
     pub(super) async fn unheard(
         &self,
         plan: &Plan,
@@ -51,7 +51,7 @@ impl Run<'_> {
     }
 }
 
-/// The clients, where there are some and the sshd of each of them forbids this.
+/// The clients, if there are any and every sshd forbids forwarding.
 async fn all_forbid<'a>(
     clients: impl Iterator<Item = &'a Arc<Node>>,
     daemon: &Host,

@@ -1,8 +1,8 @@
-//! The proof of a run that leaves hosts otherwise than the inventory says: `rollback` and
+//! Verification after a run that leaves hosts different from the inventory: `rollback` and
 //! `remove`.
 //!
-//! A daemon that speaks TLS is measured by its own files; one that does not has a closed port and a
-//! local socket.
+//! A daemon with TLS is checked against its own files; one without must have a closed port and a
+//! working local socket.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ impl Run<'_> {
         };
         self.look_at_certificates(world, &mut facts).await;
         let mut about = self.playbook.limited(self.inventory).into_owned();
-        // Why nothing was done there is reported.
+        // The reason that nothing was done there has been reported.
         let is_refused = |host: &str| world.plan.problems.iter().any(|found| found.host == host);
         about.hosts.retain(|host| !is_refused(&host.name));
         let mut expectations = Expectations {
@@ -105,14 +105,14 @@ impl Run<'_> {
             if request.bundles.is_empty() {
                 continue;
             }
-            // What is not known is not proved.
+            // What is unknown is not verified.
             if let Ok(more) = node.facts(daemon.as_root, &request).await {
                 facts.files.extend(more.files);
             }
         }
     }
 
-    /// Daemons without TLS, tried from clients, or from themselves where there is none.
+    /// Daemons without TLS, tried from clients, or from their own node if there is none.
     async fn closed(
         &self,
         world: &World,
@@ -134,7 +134,7 @@ impl Run<'_> {
             if from.is_empty() {
                 from.push(own);
             }
-            // Someone's own setting, which the plan has warned of.
+            // Another user's setting, which the plan warned of.
             let is_open = listens_as_declared(daemon, facts, &[]);
             let listen = daemon.settings.listen.iter().filter(|_| !is_open);
             let reached = &daemon.connection.address;
@@ -145,7 +145,7 @@ impl Run<'_> {
         join_all(attempts).await.concat()
     }
 
-    /// Whether what was to be removed is gone: a plan made again finds nothing.
+    /// Whether everything to remove is gone: a new plan finds nothing.
     fn removed(
         &self,
         world: &World,
@@ -176,8 +176,8 @@ impl Run<'_> {
     }
 }
 
-/// What a plan made again would still remove from a host. What a client keeps because of a daemon
-/// is what was meant, and not that nothing is left.
+/// What a new plan would still remove from a host. What a client keeps because of a daemon was kept
+/// on purpose and does not count.
 fn left_on(host: &str, again: &Plan) -> (Verdict, String) {
     if let Some(refused) = again.problems.iter().find(|found| found.host == host) {
         return (Verdict::NotProved, refused.refusal.message.clone());
@@ -200,7 +200,7 @@ fn left_on(host: &str, again: &Plan) -> (Verdict, String) {
             }
         }
     }
-    // They go with the last of the files, and what this run has removed is among them.
+    // They are removed with the last of the files, and this run's own are among them.
     if kept.is_empty() {
         left.append(&mut generations);
     }
@@ -214,8 +214,8 @@ fn left_on(host: &str, again: &Plan) -> (Verdict, String) {
     (Verdict::NotProved, kept.join("; "))
 }
 
-/// Makes the settings of a daemon those by which it runs, and what is expected of it what it
-/// has; whether it speaks TLS.
+/// Adjusts the settings of a daemon to those it runs with, and the expectations to what it has;
+/// returns whether it speaks TLS.
 pub(super) fn as_found(
     daemon: &mut Host,
     facts: &NodeFacts,
@@ -269,7 +269,7 @@ fn bundle(host: &Host, role: Role, facts: &NodeFacts) -> Option<Vec<Certificate>
     Certificate::bundle_from_pem(file.content.as_deref()?).ok()
 }
 
-/// Whether a client has what its mode shows.
+/// Whether a client has the files that its mode needs.
 fn has_files(holder: &Host, facts: &NodeFacts) -> bool {
     let (directory, files) = leaf_location(holder, Role::Client);
     let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_a_client_keeps_for_a_daemon_is_named_with_it() {
-        // Its own generation holds what was removed so far: it goes with the rest.
+        // Its own generation, which holds what was removed so far, is removed with the rest.
         let mut plan = again(vec![(None, generations())]);
         let refused = ["key.pem".to_owned()];
         let kept = Kept::new("desk", refused.into(), "node".to_owned(), Why::Refused);

@@ -1,11 +1,11 @@
-//! Who holds the CA's lock, for people: from the name of the other run.
+//! Describes the holder of the CA's lock, from the name of the other run.
 
 use time::OffsetDateTime;
 
 use node::visible;
 
-/// Who, where, since when and for how long, on which CA node. `holder` is the
-/// name of a run as [`super::run_id`] makes it; anything else is reported as it is.
+/// Account, controller, start, duration and CA node. `holder` is the name of a run as
+/// [`super::run_id`] makes it; anything else is reported unchanged.
 pub(super) fn said(
     holder: &str,
     since: Option<OffsetDateTime>,
@@ -50,7 +50,7 @@ fn parts(run: &str) -> Option<(&str, &str, u32)> {
     Some((user, host, pid.parse().ok()?))
 }
 
-/// Names a run: when, who, where. It is what others read in the lock.
+/// The name of a run: time, account, controller. Other runs read it from the lock.
 #[must_use]
 pub fn run_id(now: OffsetDateTime) -> String {
     let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");

@@ -1,7 +1,6 @@
 //! Interruption: what the first Ctrl-C stops, and what it waits for.
 //!
-//! A step that has begun on a node is never cut: its script would go on there without anyone
-//! looking.
+//! A step that has begun on a node is never cut off: its script would continue there unobserved.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +11,10 @@ use tokio::sync::watch;
 
 use base::event::{Event, Events};
 
-/// For a reader of the events, at the end.
+/// Time for readers of the events, at the end.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whether the run must stop, and what it has begun; cheap to clone.
+/// Whether the run must stop, and which steps are under way; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Interrupt(Arc<Inner>);
 
@@ -43,7 +42,7 @@ pub struct UnderWay {
 }
 
 impl Interrupt {
-    /// From now on no new step begins; gives the hosts that are busy.
+    /// Prevents new steps from now on; returns the busy hosts.
     pub fn ask(&self) -> Vec<String> {
         let steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.asked.send_replace(true);
@@ -62,7 +61,7 @@ impl Interrupt {
         steps.keys().cloned().collect()
     }
 
-    /// Begins a step that will be waited for; `None` once nothing may begin.
+    /// Begins a step that an interruption waits for; `None` once nothing may begin.
     #[must_use]
     pub fn begin(&self, host: &str) -> Option<UnderWay> {
         let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,8 +71,7 @@ impl Interrupt {
         Some(self.count(&mut steps, host))
     }
 
-    /// Begins a step that belongs to one which is done, so that an interruption waits for
-    /// it, too.
+    /// Begins a step that completes an earlier one, so an interruption waits for it too.
     #[must_use]
     pub fn finish(&self, host: &str) -> UnderWay {
         let mut steps = self.0.steps.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,8 +86,8 @@ impl Interrupt {
         }
     }
 
-    /// The result of work that changes nothing and may be cut anywhere; `None`
-    /// when the interruption comes first.
+    /// The result of work that changes nothing and may be cancelled; `None` if the interruption
+    /// comes first.
     pub async fn or<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut asked = self.0.asked.subscribe();
         tokio::select! {
@@ -118,19 +116,18 @@ impl Drop for UnderWay {
     }
 }
 
-/// The signals that interrupt a run: Ctrl-C, a polite kill, and the terminal's
-/// end.
+/// The signals that interrupt a run: SIGINT, SIGTERM and SIGHUP.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` under nohup, which wants the run to outlive its terminal.
+    /// `None` under nohup: the run is to survive its terminal.
     hangup: Option<Signal>,
 }
 
 impl Signals {
-    /// From now on these signals no longer end the process. Must be called in
-    /// a runtime.
+    /// Catches these signals from now on, so that they do not end the process. Call it within a
+    /// runtime.
     pub fn catch() -> std::io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -168,16 +165,16 @@ fn ignores_hangup() -> bool {
     })
 }
 
-/// Says it, unless the reader has stopped reading: the end of the program
-/// does not wait for that.
+/// Emits the event, unless the reader has stopped reading: the end of the program does not wait for
+/// it.
 async fn tell(events: &Events, event: Event) {
     let events = events.clone();
     let told = tokio::task::spawn_blocking(move || events.emit(event));
     let _ = tokio::time::timeout(PATIENCE, told).await;
 }
 
-/// The first signal stops the run in good order, the second returns here, for
-/// the caller to end the process at once.
+/// The first signal stops the run in an orderly way; on the second this returns, and the caller
+/// ends the process at once.
 pub async fn listen(mut signals: Signals, interrupt: Interrupt, events: Events) {
     signals.next().await;
     let waiting = interrupt.ask();

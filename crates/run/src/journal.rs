@@ -1,13 +1,11 @@
-//! The journal: what a run was about to change, on the controller's disk
-//! before it is changed.
+//! The journal: records what a run is about to change on the controller's disk, before the change.
 //!
-//! Read again by [`dtls_deploy::history`] and, where a run has ended without a report, by the next
-//! one ([`left`]).
+//! [`dtls_deploy::history`] reads it and, if a run ended without a report, so does the next run
+//! ([`left`]).
 //!
-//! One thread writes. Acts that come while it is busy share the next
-//! `fdatasync`, so that many hosts at once cost few of them. The file is
-//! locked as long as the run lives: whether a run is still at work is asked of
-//! the lock and not of a process number, which may be another process's.
+//! One thread writes. Acts that arrive while it is busy share the next `fdatasync`, so that many
+//! hosts need few of them. The file is locked as long as the run lives: the lock shows whether a
+//! run is still active, because a process number may belong to another process by now.
 
 pub mod left;
 mod place;
@@ -29,7 +27,7 @@ use base::event::{Event, Events, PlannedChange, Renderer};
 
 pub use place::{KEPT, directory, newest};
 
-/// How long the end of a program waits for the last lines to reach the disk.
+/// How long the program's end waits for the last lines to reach the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why nothing may be changed.
@@ -51,7 +49,7 @@ impl JournalError {
         }
     }
 
-    /// The cause, where the message has none.
+    /// The cause, if the message has none.
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match self {
@@ -97,19 +95,19 @@ impl Inner {
 }
 
 impl Journal {
-    /// None is kept, and none is checked.
+    /// No journal: none is kept, and none is checked.
     #[must_use]
     pub const fn off() -> Self {
         Self(None)
     }
 
-    /// A journal in this directory, of which nothing is made before the first
-    /// act. `None`: there is no place for one, which the first act says.
+    /// A journal in this directory, created with the first act. `None`: there is no place for one,
+    /// which the first act reports.
     #[must_use]
     pub fn kept_in(directory: Option<PathBuf>) -> Self {
         let (messages, received) = channel();
         let place = directory.clone();
-        // Ends with the last clone of this journal.
+        // The thread ends with the last clone of this journal.
         std::thread::spawn(move || Writer::new(place).work(&received));
         Self(Some(Inner {
             directory,
@@ -117,13 +115,13 @@ impl Journal {
         }))
     }
 
-    /// Where journals are kept.
+    /// The directory of the journals.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         self.0.as_ref()?.directory.as_deref()
     }
 
-    /// Whether a journal could be kept; leaves none.
+    /// Checks whether a journal can be kept, without leaving one.
     pub(crate) fn try_out(&self) -> Result<(), JournalError> {
         match &self.0 {
             None => Ok(()),
@@ -134,18 +132,17 @@ impl Journal {
         }
     }
 
-    /// What hears the run's events and keeps them.
+    /// The renderer that writes the run's events to the journal.
     #[must_use]
     pub fn renderer(&self) -> Option<Box<dyn Renderer>> {
         let inner = self.0.clone()?;
         Some(Box::new(Recorder(inner)))
     }
 
-    /// Says that something is about to be changed, and comes back when that is
-    /// on the disk. The act ends when what comes back is dropped.
+    /// Records that something is about to be changed, and returns once that is on the disk. The act
+    /// ends when the returned value is dropped.
     ///
-    /// # Errors
-    /// When it cannot be written: then it must not be done.
+    /// # Errors If it cannot be written: the change must not be made then.
     pub async fn act<'a>(
         &self,
         events: &'a Events,
@@ -171,8 +168,7 @@ impl Journal {
         Ok(act)
     }
 
-    /// The last lines are on the disk when this returns, or the disk is too
-    /// slow to be waited for.
+    /// Waits until the last lines are on the disk, or until the disk is too slow to wait for.
     pub fn finish(&self) {
         if let Some(inner) = &self.0 {
             let (sender, done) = sync_channel(1);
@@ -183,7 +179,7 @@ impl Journal {
     }
 }
 
-/// Something that is being changed, until it is dropped.
+/// A change under way, until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct Act<'a> {
@@ -211,8 +207,7 @@ impl Renderer for Recorder {
                 inventory: inventory.clone(),
             });
         }
-        // A plan is kept without its diffs: what was changed is in it, and nothing
-        // of what files hold.
+        // A plan is kept without its diffs: it lists the changes but no content of files.
         let plan = match event {
             Event::Plan { changes, batches } => Some(Event::Plan {
                 changes: changes.iter().map(PlannedChange::without_diff).collect(),
@@ -226,12 +221,12 @@ impl Renderer for Recorder {
     }
 }
 
-/// To the millisecond: more would only look exact.
+/// Milliseconds: more would be false precision.
 fn now() -> OffsetDateTime {
     OffsetDateTime::now_utc().truncate_to_millisecond()
 }
 
-/// What the writing thread knows.
+/// The state of the writing thread.
 struct Writer {
     directory: Option<PathBuf>,
     /// The run's name and its inventory, once they are known.
@@ -240,7 +235,7 @@ struct Writer {
     file: Option<File>,
     /// Lines that are not in the file yet.
     waiting: String,
-    /// Those that are: the file may be removed while the run goes on.
+    /// Lines in the file: it may be removed during the run.
     written: String,
     broken: Option<JournalError>,
 }
@@ -265,7 +260,7 @@ impl Writer {
             for message in std::iter::once(first).chain(messages.try_iter()) {
                 match message {
                     Message::Begin { run, inventory } => {
-                        // It may be named from another directory next time.
+                        // Absolute: later commands may run in another directory.
                         let path = std::path::absolute(&inventory).unwrap_or_default();
                         let path = path.canonicalize().unwrap_or(path);
                         self.run = Some((run, path));
@@ -279,7 +274,7 @@ impl Writer {
                 }
             }
             let answer = if commits.is_empty() {
-                // Nothing was changed so far, and nothing is kept.
+                // Nothing was changed so far, so nothing is kept.
                 let sync = !finished.is_empty();
                 if self.file.is_some() {
                     self.write(sync)
@@ -336,8 +331,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes the file again, with everything that was in it, where someone has removed it or
-    /// its directory: a run that has changed something leaves a history.
+    /// Recreates the file with its whole content if it or its directory was removed: a run that has
+    /// changed something leaves a history.
     fn make_again(&mut self) -> Answer {
         let Some(file) = &self.file else {
             return Ok(());

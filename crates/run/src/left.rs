@@ -1,5 +1,5 @@
-//! What earlier runs have left: said at the start of a run, checked with its
-//! facts, and settled once the CA's lock is held.
+//! What earlier runs left unfinished: reported at the start of a run, checked with its facts, and
+//! settled once the CA's lock is held.
 
 use std::collections::BTreeSet;
 
@@ -14,8 +14,8 @@ use node::settle::Leftover;
 use node::transaction::Report;
 use node::visible;
 
-/// Seconds that a node may take to put its old files back: a restart may take
-/// 90, and the one it replaces as long.
+/// Seconds that a node may take to restore its old files: a restart may take 90, and so may the one
+/// it replaces.
 const SETTLE_SECONDS: u32 = 200;
 
 impl Run<'_> {
@@ -26,7 +26,7 @@ impl Run<'_> {
         });
     }
 
-    /// Runs that ended in the middle of a change, said as they are found.
+    /// Runs that ended during a change; reports each.
     pub(super) fn left_behind(&self) -> Vec<Left> {
         let Some(directory) = self.journal.directory() else {
             return Vec::new();
@@ -57,8 +57,7 @@ impl Run<'_> {
         left
     }
 
-    /// Says for each host what came of it, by the plan that was made from what
-    /// is there now.
+    /// Reports for each host what happened, judging by a plan made from its present state.
     pub(super) fn say_found(&self, left: &[Left], world: &World) {
         for earlier in left {
             let mut all_known = true;
@@ -82,7 +81,7 @@ impl Run<'_> {
         }
     }
 
-    /// What came of an act, and whether that is known.
+    /// The outcome of an act, and whether it is known.
     fn found(&self, act: &OpenAct, world: &World) -> (bool, String) {
         let host = act.host.as_str();
         let step = visible(&act.step);
@@ -139,8 +138,8 @@ impl Run<'_> {
         (true, text)
     }
 
-    /// Settles what runs have left unconfirmed on the nodes. To be called with
-    /// the CA's lock held: the run that armed it would hold that if it were at work.
+    /// Settles what runs left unconfirmed on the nodes. Call it with the CA's lock held: the run
+    /// that armed it would hold the lock if it were still active.
     pub(super) async fn settle(&self, world: &World) -> Result<(), RunError> {
         let hosts: Vec<&Host> = self
             .hosts()
@@ -179,7 +178,7 @@ impl Run<'_> {
                 .await?;
             let mut left = Leftover::default();
             for directory in facts.working.get(run).into_iter().flatten() {
-                // Where others than its owner could change the way to it, it stays.
+                // It stays if another account than its owner could change the path to it.
                 if let Ok(account) = facts.account_for(directory) {
                     let own = left.directories.entry(account).or_default();
                     own.push(directory.clone());
@@ -217,7 +216,7 @@ impl Run<'_> {
                     "what the run {run} had not settled is settled now, by that run or by the node itself"
                 ),
             ),
-            // What is planned from now on starts from what is there.
+            // Further planning starts from the current state.
             Some(_) => self.warn(
                 Some(&host.name),
                 format!(

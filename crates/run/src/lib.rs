@@ -4,10 +4,9 @@
 //! facts ──> plan ──> [CA agent: lock, look again, issue] ──> apply ──> verify ──> recap
 //! ```
 //!
-//! Facts are read without the lock, so that a run that changes nothing needs
-//! no agent. A run that does takes the lock and compares what the agent sees
-//! with what the plan was made from; where the CA has moved on meanwhile, it
-//! reads and plans again, under the lock.
+//! Facts are read without the lock, so a run without changes needs no agent. A run with changes
+//! takes the lock and compares the agent's view with the facts of the plan; if the CA has changed
+//! in between, it reads and plans again, under the lock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,23 +71,23 @@ pub use error::{Exit, RunError};
 pub use holder::run_id;
 pub use revoke::RevokeOptions;
 
-/// What the command line asked for.
+/// The options from the command line.
 // Its flags are independent of each other.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Plan and show, change nothing.
+    /// Shows the plan and changes nothing.
     pub check: bool,
-    /// With `check`: say by the exit code whether something would change.
+    /// With `check`: sets the exit code if something would change.
     pub exit_code: bool,
     pub diff: bool,
-    /// The operator is at the terminal, and agrees to a plan before it is carried out.
+    /// The operator is at the terminal and must agree to the plan.
     pub asks: bool,
-    /// Containers may be stopped by a restart without a question.
+    /// Restarts may stop containers without a question.
     pub allow_container_restart: bool,
     /// The first failure stops everything that has not begun.
     pub fail_fast: bool,
-    /// Hosts worked on at one time.
+    /// Maximum number of hosts at a time.
     pub forks: usize,
     pub passphrase: passphrase::Source,
     pub passwords: Passwords,
@@ -96,26 +95,25 @@ pub struct Options {
     /// Seconds to wait for another run's lock.
     pub wait_seconds: u64,
     pub deadlines: Deadlines,
-    /// Plans are made and carried out until there is nothing left to do.
+    /// Makes and carries out plans until nothing is left to do.
     pub until_done: bool,
     /// What the command line allows by name.
     pub allowed: Allowed,
 }
 
-/// The run itself.
 #[derive(Debug)]
 pub struct Run<'a> {
     pub id: String,
-    /// This machine's time zone, which maintenance windows are in.
+    /// The controller's time zone, for maintenance windows.
     pub zone: UtcOffset,
     pub inventory: &'a Inventory,
     pub playbook: &'a Playbook,
-    /// What replaces the CA, where this run may begin that by itself.
+    /// The playbook that replaces the CA, if this run may begin that on its own.
     pub rotation: Option<&'a Playbook>,
     pub options: &'a Options,
     pub context: &'a SshContext,
     pub events: &'a Events,
-    /// Where what is about to be changed is written first.
+    /// Records what is about to be changed.
     pub journal: &'a Journal,
     pub interrupt: &'a Interrupt,
 }
@@ -130,8 +128,7 @@ struct World {
 impl Run<'_> {
     /// Carries it out.
     ///
-    /// # Errors
-    /// When it ends before anything was changed on daemons and clients.
+    /// # Errors If it ends before anything was changed on daemons and clients.
     pub async fn execute(&self) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();
@@ -163,7 +160,7 @@ impl Run<'_> {
         Ok(exit)
     }
 
-    /// The first event.
+    /// Emits the first event.
     fn announce(&self) {
         self.announce_as(&self.playbook.name, &self.hosts());
     }
@@ -189,7 +186,7 @@ impl Run<'_> {
         }
     }
 
-    /// What the CA agent is started from.
+    /// The binary to start the CA agent from.
     fn program(&self) -> Result<Program, RunError> {
         Program::read(self.options.agent_program.clone()).map_err(|source| {
             let path = self.options.agent_program.clone();
@@ -198,8 +195,7 @@ impl Run<'_> {
         })
     }
 
-    /// Carries the plan out, and begins with the proof when there is nothing left to
-    /// do that it would see.
+    /// Carries out the plan, and begins verification once no remaining change affects it.
     async fn apply_and_prove(
         &self,
         world: &World,
@@ -215,7 +211,7 @@ impl Run<'_> {
             let proofs = self.proved(world, materials, &in_place, program).await;
             return (outcome, proofs);
         }
-        // It is reported after what was done.
+        // Reported after the changes.
         let (aside, told) = Events::aside();
         let mut proofs = Vec::new();
         let early = async {
@@ -250,7 +246,7 @@ impl Run<'_> {
         }
     }
 
-    /// What the CA has, and nothing issued yet.
+    /// The present CA, with nothing issued yet.
     fn materials(&self, world: &World) -> Materials {
         let mut materials = Materials::new(self.ca_text(&world.facts, "ca.pem"));
         materials.next_pem = self.ca_text(&world.facts, "next/ca.pem");
@@ -258,7 +254,7 @@ impl Run<'_> {
         materials
     }
 
-    /// Work that changes nothing, unless an interruption comes first.
+    /// Work that changes nothing, cancelled by an interruption.
     async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, RunError> {
         self.interrupt.or(work).await.ok_or(RunError::Interrupted)
     }
@@ -277,14 +273,14 @@ impl Run<'_> {
         request
     }
 
-    /// Facts of every host, and the plan that follows from them.
+    /// Facts of every host, and the plan from them.
     async fn look(&self, program: &Program, known: BTreeMap<String, Arc<Node>>) -> World {
         let wanted: Vec<(&Host, FactRequest)> = self
             .hosts()
             .into_iter()
             .map(|host| (host, self.request(host, program)))
             .collect();
-        // Connections that are there already are kept.
+        // Existing connections are reused.
         let (fresh, again): (Vec<_>, Vec<_>) = wanted
             .into_iter()
             .partition(|(host, _)| !known.contains_key(&host.name));
@@ -328,7 +324,7 @@ impl Run<'_> {
         }
     }
 
-    /// The facts of nodes that are connected, and which of them did not say theirs.
+    /// Reads the facts of connected nodes again; returns which nodes failed.
     async fn read_again(
         &self,
         program: &Program,
@@ -366,7 +362,7 @@ impl Run<'_> {
         plan(self.inventory, self.playbook, facts, now)
     }
 
-    /// The CA's part. The passphrase is asked for once, when it is first needed. `changed`: this run
+    /// The CA's part. Asks for the passphrase once, when it is first needed. `changed`: this run
     /// has changed something.
     async fn issue(
         &self,
@@ -405,7 +401,7 @@ impl Run<'_> {
         }
     }
 
-    /// What the CA is about to be asked for, where it is asked for something.
+    /// What the CA is about to be asked for, if anything.
     async fn act_of_authority(&self, plan: &Plan) -> Result<Option<Act<'_>>, RunError> {
         let mut what = Vec::new();
         let mut step = "handing out certificates that were waiting";

@@ -1,4 +1,4 @@
-//! The CA agent of a run, its lock, and whether the CA has moved on meanwhile.
+//! The CA agent of a run, its lock, and whether the CA has changed in between.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -29,7 +29,7 @@ impl Run<'_> {
         self.lock_after(world, program, None).await
     }
 
-    /// As [`Self::lock`], with a request before the lock is taken.
+    /// Like [`Self::lock`], with a request before the lock is taken.
     pub(super) async fn lock_after(
         &self,
         world: &World,
@@ -40,7 +40,7 @@ impl Run<'_> {
         let facts = self.ca_facts(world)?;
         let node = world.nodes.get(&ca.name);
         let node = node.ok_or_else(|| self.no_authority(world))?;
-        // A passphrase is asked for next, and judged.
+        // A passphrase is asked for and checked next.
         crate::passphrase::prepare();
         let is_local = ca.connection.kind == ConnectionKind::Local;
         let begun = Instant::now();
@@ -73,7 +73,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether the CA is not what the facts say any more.
+    /// Whether the CA differs from the facts.
     pub(super) async fn moved_on(
         &self,
         agent: &mut RunningAgent,

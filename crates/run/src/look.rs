@@ -1,4 +1,4 @@
-//! What every command needs that checks nodes and changes nothing.
+//! Shared by all read-only commands that connect to nodes.
 
 use time::OffsetDateTime;
 
@@ -13,29 +13,29 @@ use plan::leave_out_shared;
 use plan::orchestrator;
 use plan::playbook::Playbook;
 
-/// What the command line asked for.
+/// The options from the command line.
 #[derive(Debug)]
 pub struct Look<'a> {
     pub run: String,
     pub inventory: &'a Inventory,
-    /// Who is checked, with the limit in it.
+    /// The hosts to check, limited by `--limit`.
     pub playbook: &'a Playbook,
     pub context: &'a SshContext,
     pub passwords: &'a Passwords,
     pub deadlines: Deadlines,
-    /// Hosts at one time.
+    /// Maximum number of hosts at a time.
     pub forks: usize,
     pub events: &'a Events,
 }
 
 impl<'a> Look<'a> {
-    /// A name for it, as runs have one.
+    /// A name for it, like the name of a run.
     #[must_use]
     pub fn new_name() -> String {
         run_id(OffsetDateTime::now_utc())
     }
 
-    /// The first event; `command` is what it is called.
+    /// Emits the first event; `command` is its name.
     pub fn announce(&self, command: &str) {
         let hosts = self.hosts();
         announce(
@@ -48,14 +48,14 @@ impl<'a> Look<'a> {
         );
     }
 
-    /// The CA, and every host that the limit leaves.
+    /// The CA, and every host that the limit selects.
     #[must_use]
     pub fn hosts(&self) -> Vec<&'a Host> {
         hosts(self.inventory, self.playbook)
     }
 
-    /// Connections to these hosts, and what `request` asks them for besides what
-    /// the playbook does; what happens meanwhile is sent to `events`.
+    /// Connects to these hosts and gathers what `request` adds to the playbook's facts; sends
+    /// progress to `events`.
     pub async fn gather(
         &self,
         hosts: &[&Host],
@@ -85,7 +85,7 @@ impl<'a> Look<'a> {
     }
 }
 
-/// The first event; `name` is what is run.
+/// Emits the first event; `name` is the command.
 pub(crate) fn announce(
     events: &Events,
     run: &str,

@@ -1,10 +1,8 @@
-//! The CA key's passphrase: where it may come from, and how it stays out of
-//! sight.
+//! The CA key's passphrase: its sources, and how it stays hidden.
 //!
-//! In this order: `--ca-passphrase-file`, `--ca-passphrase-command`, a systemd
-//! credential named `ca-passphrase`, `DTLS_CA_PASSPHRASE`, a prompt. None of
-//! them can be set from an inventory. It is only asked for when the plan needs
-//! the CA's key.
+//! In this order: `--ca-passphrase-file`, `--ca-passphrase-command`, a systemd credential named
+//! `ca-passphrase`, `DTLS_CA_PASSPHRASE`, a prompt. None of them can be set from an inventory. It
+//! is obtained only if the plan needs the CA's key.
 
 mod file;
 mod strength;
@@ -24,21 +22,21 @@ pub(crate) use strength::strength;
 
 use base::secret::Secret;
 
-/// The variable for CI.
+/// The environment variable, meant for CI.
 pub const VARIABLE: &str = "DTLS_CA_PASSPHRASE";
 /// Set by [`take_from_environment`]: the descriptor to read it from.
 const DESCRIPTOR: &str = "DTLS_CA_PASSPHRASE_FD";
 const LONGEST: u64 = 4096;
-/// Why a passphrase is not taken for a new key.
+/// Why a passphrase is rejected for a new key.
 const TOO_FEW: &str = "it takes fewer than 10^8 guesses";
-/// What the variable held.
+/// The value of the variable.
 static TAKEN: OnceLock<Secret> = OnceLock::new();
 
-/// Where the operator said that the passphrase is.
+/// The sources that the operator set.
 #[derive(Debug, Clone, Default)]
 pub struct Source {
     pub file: Option<PathBuf>,
-    /// Started without a shell; its standard output is the passphrase.
+    /// Run without a shell; its standard output is the passphrase.
     pub command: Option<String>,
 }
 
@@ -93,9 +91,9 @@ impl PassphraseError {
     }
 }
 
-/// Takes `DTLS_CA_PASSPHRASE` out of this process's environment before
-/// anything is started, and out of /proc/PID/environ too: the program starts
-/// itself again without the variable and with the passphrase in a pipe.
+/// Removes `DTLS_CA_PASSPHRASE` from this process's environment before anything is started, and
+/// from /proc/PID/environ: the program starts itself again without the variable and with the
+/// passphrase in a pipe.
 pub fn take_from_environment() -> std::io::Result<()> {
     if let Some(descriptor) = std::env::var(DESCRIPTOR)
         .ok()
@@ -115,7 +113,7 @@ pub fn take_from_environment() -> std::io::Result<()> {
     };
     let secret = Secret::new(std::os::unix::ffi::OsStringExt::into_vec(value));
     let (reader, mut writer) = std::io::pipe()?;
-    // A pipe holds 64 KiB, so that this write cannot block.
+    // A pipe holds 64 KiB, so this write cannot block.
     let text = secret.expose();
     let limit = usize::try_from(LONGEST).unwrap_or(usize::MAX) + 1;
     writer.write_all(text.get(..limit.min(text.len())).unwrap_or_default())?;
@@ -134,17 +132,16 @@ pub fn take_from_environment() -> std::io::Result<()> {
     Err(error)
 }
 
-/// Finds the passphrase. `new`: it will encrypt a new key, and has to be one that is
-/// not guessed soon; a prompt asks twice.
+/// Finds the passphrase. `new`: it will encrypt a new key, so it must be hard to guess; a prompt
+/// asks twice.
 ///
-/// # Errors
-/// When the source that was named has none, or there is no one to ask.
+/// # Errors If the configured source has none, or if there is no terminal for a prompt.
 pub fn obtain(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     let found = find(source, new)?;
     if new { strong(found) } else { Ok(found) }
 }
 
-/// Whether there is a passphrase without asking for one.
+/// Whether there is a passphrase without a prompt.
 #[must_use]
 pub fn is_given(source: &Source) -> bool {
     source.file.is_some()
@@ -153,7 +150,7 @@ pub fn is_given(source: &Source) -> bool {
         || credential().is_some()
 }
 
-/// How often a passphrase is tried: one that is typed may be mistyped.
+/// How often a passphrase is tried: a typed one may contain a typo.
 #[must_use]
 pub fn tries(is_given: bool) -> usize {
     if !is_given && std::io::stdin().is_terminal() {
@@ -163,13 +160,13 @@ pub fn tries(is_given: bool) -> usize {
     }
 }
 
-/// What was typed was not accepted, and is asked for again.
+/// Reports that the input was rejected; the prompt asks again.
 pub fn not_accepted(why: &dyn std::fmt::Display) {
     eprintln!("Not accepted:\n{why}.");
 }
 
 impl PassphraseError {
-    /// Whether another answer to the same question may be accepted.
+    /// Whether another answer to the prompt may be accepted.
     #[must_use]
     pub fn is_typed(&self) -> bool {
         matches!(
@@ -179,7 +176,7 @@ impl PassphraseError {
     }
 }
 
-/// systemd's credential, where there is one.
+/// systemd's credential, if there is one.
 fn credential() -> Option<PathBuf> {
     let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
     let path = PathBuf::from(directory).join("ca-passphrase");
@@ -209,7 +206,7 @@ fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
     }
 }
 
-/// One that a new key or backup may be put under.
+/// A passphrase that is strong enough for a new key or backup.
 fn strong(passphrase: Secret) -> Result<Secret, PassphraseError> {
     match strength(&passphrase) {
         Strength::TooWeak => Err(PassphraseError::TooWeak),
@@ -222,10 +219,10 @@ fn asked(question: &str) -> Result<Secret, PassphraseError> {
     check(Secret::from(line))
 }
 
-/// How often a passphrase is asked for.
+/// How often the prompt asks.
 const TRIES: usize = 3;
 
-/// A new passphrase, typed twice. What is wrong with it is printed, and it is asked for again.
+/// A new passphrase, typed twice. Prints what is wrong with it and asks again.
 fn chosen(what: &str) -> Result<Secret, PassphraseError> {
     let once = || {
         let first = strong(asked(&format!("Choose a passphrase for the new {what}: "))?)?;
@@ -252,7 +249,7 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
     once()
 }
 
-/// The passphrase of a backup: of a file, or asked for; `new` as for [`obtain`].
+/// The passphrase of a backup, from a file or a prompt; `new` as in [`obtain`].
 pub(crate) fn obtain_for_backup(
     file: Option<PathBuf>,
     new: bool,
@@ -350,7 +347,7 @@ mod tests {
                     assert!(!format!("{error} {}", error.hint()).contains(text));
                 }
             }
-            // One that is in use opens what it has closed.
+            // A passphrase in use is accepted, weak or not.
             assert!(
                 obtain(&source, false).is_ok() && backup(false).is_ok(),
                 "{text}"

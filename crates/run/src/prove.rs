@@ -1,6 +1,7 @@
-//! What the proof of a run expects of each daemon.
+//! What verification expects of each daemon.
 //!
-//! A daemon whose change was not made is measured by what it has, not by what it should have had.
+//! A daemon whose change was not made is checked against what it has, not against what it should
+//! have got.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +20,7 @@ use plan::playbook::after;
 use plan::{Action, Authority, is_undeployed};
 
 impl Run<'_> {
-    /// The proof, where the plan has one; up to an interruption, if one comes.
+    /// Verifies, if the plan asks for it; ends early on an interruption.
     pub(super) async fn proved(
         &self,
         world: &World,
@@ -41,7 +42,7 @@ impl Run<'_> {
         proofs
     }
 
-    /// Holders whose certificate is revoked, and stays where it is.
+    /// Holders whose certificate is revoked and not replaced.
     fn revoked(&self, world: &World, materials: &Materials) -> BTreeSet<String> {
         let ca = self.inventory.ca();
         let ledger = Authority::read(ca, world.facts.get(&ca.name)).ledger;
@@ -143,7 +144,7 @@ impl Run<'_> {
         verify(&world.nodes, &about, &expectations, events, proofs).await;
     }
 
-    /// Says why what needs the CA's certificate is not checked, where nothing else does.
+    /// Warns why checks that need the CA's certificate are skipped, if nothing else reports it.
     fn warn_of_unknown_authority(
         &self,
         world: &World,
@@ -165,7 +166,7 @@ impl Run<'_> {
         }
     }
 
-    /// Daemons whose change was to be made and was not, with what they had before.
+    /// Daemons whose planned change was not made, with their previous files.
     async fn left(&self, world: &World, in_place: &InPlace) -> BTreeMap<String, NodeFacts> {
         let daemons = self.inventory.daemons();
         let left = daemons.filter(|daemon| is_left(world, in_place, daemon));
@@ -179,7 +180,7 @@ impl Run<'_> {
     }
 }
 
-/// Daemons on which nothing is, and nothing was to be.
+/// Daemons without a deployment and without planned changes.
 fn undeployed(
     world: &World,
     about: &Inventory,
@@ -197,7 +198,7 @@ fn undeployed(
     undeployed.map(|daemon| daemon.name.clone()).collect()
 }
 
-/// Whether a change of this daemon was to be made and was not.
+/// Whether this daemon's planned change was not made.
 fn is_left(world: &World, in_place: &InPlace, daemon: &Host) -> bool {
     let name = &daemon.name;
     let restarts = world
@@ -208,7 +209,7 @@ fn is_left(world: &World, in_place: &InPlace, daemon: &Host) -> bool {
     problems.any(|problem| problem.host == *name) || (restarts && !in_place.has_restarted(name))
 }
 
-/// The certificate that the inventory's file of a daemon held before the run.
+/// The certificate in the inventory's file of a daemon before the run.
 fn on_disk(world: &World, daemon: &Host) -> Option<Certificate> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let facts = world.facts.get(&daemon.name)?;

@@ -1,7 +1,7 @@
-//! `dtls-deploy revoke`: certificates are marked in the ledger, and the CA that
-//! signed them is replaced.
+//! `dtls-deploy revoke`: marks certificates as revoked in the ledger, and replaces the CA that
+//! signed them.
 //!
-//! dockerd has no list of revoked certificates: the mark alone rejects no one.
+//! dockerd has no list of revoked certificates: the mark alone rejects no client.
 
 mod foresee;
 mod guards;
@@ -23,28 +23,28 @@ use plan::{Authority, AuthorityProblem, Plan, revoked};
 const STEP: &str = "revoke certificates";
 const REPLACE: &str = "replace the CA";
 
-/// What of the command line is `revoke`'s own.
+/// The options of `revoke`.
 #[derive(Debug, Clone, Default)]
 pub struct RevokeOptions {
     /// A host's name, or a serial in hexadecimal.
     pub name: String,
     /// For the ledger.
     pub reason: Option<String>,
-    /// The answer to the question.
+    /// Answers the question with yes.
     pub yes: bool,
-    /// The CA is replaced another time.
+    /// Leaves replacing the CA to a later run.
     pub mark_only: bool,
 }
 
-/// What is to be revoked, and what that means.
+/// What will be revoked, and its consequences.
 struct Found {
-    /// Unexpired leaves that the name means.
+    /// Unexpired leaves that match the name.
     entries: Vec<Entry>,
-    /// How many of them are not marked yet.
+    /// The number of those not marked yet.
     fresh: usize,
-    /// Some are of the present CA or of the next one: it has to be replaced.
+    /// Some are of the present or the next CA: it must be replaced.
     rolls: bool,
-    /// Some are of the CA that is to come: it has to be replaced as well.
+    /// Some are of the next CA: it must be replaced as well.
     twice: bool,
 }
 
@@ -80,10 +80,9 @@ impl Found {
 }
 
 impl Run<'_> {
-    /// Carries it out.
+    /// Carries out the revocation.
     ///
-    /// # Errors
-    /// When it ends before anything was changed.
+    /// # Errors If it ends before anything was changed.
     pub async fn revoke(&self, options: &RevokeOptions) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();
@@ -118,7 +117,7 @@ impl Run<'_> {
         self.agreed(&world, options, (rolls, is_guarded)).await?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         if rolls {
-            // A mark that nothing follows is not what was asked for.
+            // A mark without consequences is not what the operator asked for.
             let passphrase = self.unlock(&mut agent, false).await?;
             let request = Request::OpenAuthority {
                 passphrase: passphrase.clone(),
@@ -166,8 +165,8 @@ impl Run<'_> {
         self.end_passes(world, agent, state, begun).await
     }
 
-    /// What ends the passes early does not end the run: something is marked by
-    /// now, so that the warning and the recap follow.
+    /// An early end of the passes does not end the run: certificates are marked by now, so the
+    /// warning and the recap follow.
     fn after_marks(
         &self,
         passed: Result<Pass, RunError>,
@@ -221,7 +220,7 @@ impl Run<'_> {
         Ok(authority)
     }
 
-    /// Nothing is touched before someone has said yes.
+    /// Nothing changes before the operator has agreed.
     async fn agreed(
         &self,
         world: &World,
@@ -263,7 +262,7 @@ impl Run<'_> {
         }
     }
 
-    /// Marks what the name means under the lock.
+    /// Marks the matching certificates, under the lock.
     async fn mark(
         &self,
         agent: &mut RunningAgent,
@@ -274,7 +273,7 @@ impl Run<'_> {
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let mut authority = self.usable_authority(world)?;
-        // Something may have been issued since it was checked.
+        // A certificate may have been issued since the check.
         if let Response::State {
             ledger: Some(text), ..
         } = self.call(agent, Request::State {}).await?
@@ -307,8 +306,8 @@ impl Run<'_> {
     }
 }
 
-/// Leaves of a plan what this run stands by. Without a rollover none of it is
-/// carried out; where it is only checked, what is shown are the changes of
+/// Drops from a plan what this run does not do. Without a rollover nothing is carried out; with
+/// `--check`, it shows the changes of
 /// [`Run::foresee`] with the refusals of the first pass.
 fn judged(plan: &mut Plan, rolls: bool, check: bool) {
     if !rolls {
@@ -319,7 +318,7 @@ fn judged(plan: &mut Plan, rolls: bool, check: bool) {
     }
 }
 
-/// The codes that say that nothing was changed are none after a mark.
+/// Exit codes for "nothing was changed" do not apply after a mark.
 fn exit_after_marks(error: &RunError) -> Exit {
     match error.exit() {
         Exit::Usage | Exit::Locked => Exit::Failed,
@@ -327,7 +326,7 @@ fn exit_after_marks(error: &RunError) -> Exit {
     }
 }
 
-/// The certificates that a name means.
+/// The certificates that match a name.
 fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
     let now = OffsetDateTime::now_utc();
     let found = Found::read(authority, name, now);

@@ -1,8 +1,7 @@
 //! A run of several plans under one lock: a rollover of the CA.
 //!
-//! Each pass is an ordinary plan from facts, carried out and proved; then the
-//! nodes are checked again, and what they show decides about the next one.
-//! A run that dies is gone on with by the next, which sees the same nodes.
+//! Each pass is an ordinary plan from facts, carried out and verified; then the nodes' facts decide
+//! about the next one. If a run dies, the next one continues from the nodes' state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -19,43 +18,42 @@ use pki::Request;
 use plan::playbook::Playbook;
 use plan::{Action, Plan, RESTARTING, STEPS};
 
-/// Far more than a rollover has steps: a pass that changes nothing ends it
-/// before.
+/// Far more than the steps of a rollover: a pass without changes ends it earlier.
 const PASSES: usize = 24;
 
 /// How a pass ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
-    /// Another one may follow.
+    /// Another pass may follow.
     Again,
-    /// There was nothing to do: it is postponed, or all is done.
+    /// There was nothing to do: it is postponed, or complete.
     Idle,
     /// Something went wrong.
     Stopped,
-    /// The rollover has come to its end.
+    /// The rollover is complete.
     Over,
 }
 
-/// What is carried from one pass to the next.
+/// The state that one pass hands to the next.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) outcome: Outcome,
-    /// Plans that were made so far.
+    /// Number of plans so far.
     pub(super) passes: usize,
     /// Of the last pass.
     pub(super) proofs: Vec<Proof>,
     pub(super) passphrase: Option<Secret>,
-    /// The step that was not seen to be done.
+    /// The step that was not verified as done.
     pub(super) step: Option<u8>,
-    /// What was said already: host and text.
+    /// Notes that were already reported: host and text.
     noted: BTreeSet<(String, String)>,
-    /// How the run ends, where that is not what the recap says.
+    /// The exit code, if it differs from the recap's.
     pub(super) exit: Option<Exit>,
 }
 
 impl State {
-    /// The recap knows the last plan alone: what an earlier one was refused has
-    /// not succeeded, whatever the plan after it does.
+    /// Keeps refusals of earlier passes: the recap knows only the last plan, but a host that was
+    /// refused earlier has not succeeded.
     fn keep_refusals(&mut self, plan: &Plan) {
         let hosts = plan.problems.iter().map(|problem| problem.host.clone());
         self.outcome.failed.extend(hosts);
@@ -65,8 +63,7 @@ impl State {
 impl Run<'_> {
     /// Makes plans and carries them out until there is nothing left to do.
     ///
-    /// # Errors
-    /// As [`Run::execute`]; what earlier passes did stays.
+    /// # Errors Like [`Run::execute`]; the changes of earlier passes stay.
     pub(super) async fn roll_over(&self, begun: Instant) -> Result<Exit, RunError> {
         let left = self.left_behind();
         let program = self.program()?;
@@ -79,8 +76,8 @@ impl Run<'_> {
         self.end_passes(world, agent, state, begun).await
     }
 
-    /// The command that continues a rollover. `revoke` is none: it would revoke what a host of the
-    /// inventory was issued since.
+    /// The command that continues a rollover. It is never `revoke`, which would also revoke
+    /// certificates issued since.
     pub(super) fn continues(&self) -> &'static str {
         match self.rotation {
             Some(_) => "dtls-deploy rotate INVENTORY",
@@ -88,10 +85,9 @@ impl Run<'_> {
         }
     }
 
-    /// Passes under a lock that is held, until none may follow.
+    /// Runs passes under the held lock until none may follow.
     ///
-    /// # Errors
-    /// When the first one ends before anything was changed.
+    /// # Errors If the first one ends before anything was changed.
     pub(super) async fn passes(
         &self,
         world: &mut World,
@@ -105,7 +101,7 @@ impl Run<'_> {
             match self.pass(world, agent, state, program, left).await {
                 Ok(Pass::Again) => {}
                 Ok(other) => return Ok(other),
-                // What earlier passes did is reported in the recap.
+                // The recap reports the changes of earlier passes.
                 Err(RunError::Interrupted) if pass > 0 => return Ok(Pass::Stopped),
                 Err(RunError::ContainersRunning { what, .. }) if pass > 0 => {
                     self.wait_for_containers(world, &what);
@@ -118,7 +114,7 @@ impl Run<'_> {
         Ok(Pass::Stopped)
     }
 
-    /// The lock is given back, and what came of it is reported.
+    /// Releases the lock and reports the outcome.
     pub(super) async fn end_passes(
         &self,
         world: World,
@@ -132,7 +128,7 @@ impl Run<'_> {
         if self.interrupt.is_asked() {
             self.stopped(&state.outcome, Some(self.continues().to_owned()));
         }
-        // Before the first change, nothing is left to continue.
+        // Before the first change there is nothing to continue.
         if let Some(step) = state.step
             && (step > 0 || !state.outcome.changed.is_empty())
         {
@@ -143,9 +139,8 @@ impl Run<'_> {
         Ok(state.exit.unwrap_or(exit))
     }
 
-    /// What `dtls_auto_ca_rollover` asks for, in a run of rotate.yaml: the CA is
-    /// replaced, as far as that is possible now; where it is not, what is due is
-    /// renewed as ever.
+    /// `dtls_auto_ca_rollover` in a run of rotate.yaml: replaces the CA if that is possible now;
+    /// otherwise only renews what is due.
     pub(super) async fn roll_over_by_itself(
         &self,
         rotation: &Playbook,
@@ -186,18 +181,18 @@ impl Run<'_> {
                 state.exit = Some(Exit::ContainersRunning);
                 Pass::Idle
             }
-            // It asked in a later pass.
+            // A later pass asked for consent.
             Ok(Pass::Stopped) if state.exit.is_some() => Pass::Idle,
             came_to => came_to?,
         };
         if came_to == Pass::Idle {
-            // It is postponed: certificates do not expire over that.
+            // It is postponed: certificates must not expire because of that.
             state.keep_refusals(&world.plan);
             match self
                 .pass(&mut world, &mut agent, &mut state, program, &[])
                 .await
             {
-                // Said already, of the same daemons.
+                // Already noted for the same daemons.
                 Err(RunError::ContainersRunning { .. }) if state.exit.is_some() => {}
                 Err(RunError::ContainersRunning { what, .. }) => {
                     self.wait_for_containers(&world, &what);
@@ -210,13 +205,13 @@ impl Run<'_> {
         self.end_passes(world, agent, state, begun).await
     }
 
-    /// Says that the rollover waits, because containers would stop.
+    /// Notes that the rollover waits because containers would stop.
     pub(super) fn wait_for_containers(&self, world: &World, what: &str) {
         let failure = waits(world, what, self.continues());
         self.events.emit(Event::Failed(failure));
     }
 
-    /// One plan, carried out and proved; whether another may follow.
+    /// One plan, carried out and verified; returns whether another may follow.
     async fn pass(
         &self,
         world: &mut World,
@@ -227,7 +222,7 @@ impl Run<'_> {
     ) -> Result<Pass, RunError> {
         let pass = state.passes;
         state.passes += 1;
-        // The first look was without the lock.
+        // The first facts were read without the lock.
         if world.plan.unsettled {
             self.settle(world).await?;
         }
@@ -242,7 +237,7 @@ impl Run<'_> {
         });
         if let Some(step) = world.plan.rollover_step {
             if state.step != Some(step) && !world.plan.is_empty() {
-                // What is agreed to are all of them.
+                // The operator agrees to all of them.
                 let asks = pass == 0 && self.options.asks;
                 let event = if asks { ahead(step) } else { at(step, None) };
                 self.events.emit(event);
@@ -256,7 +251,7 @@ impl Run<'_> {
                 .await;
             return Ok(Pass::Idle);
         }
-        // Those of an earlier plan say nothing of what this one changes.
+        // Checks of an earlier plan do not apply to this one's changes.
         state.proofs.clear();
         self.consent(&world.plan, pass == 0).await?;
         let changed = !state.outcome.changed.is_empty();
@@ -269,7 +264,7 @@ impl Run<'_> {
         self.tell_delivered(agent, &mut done, &state.proofs).await;
         let mut goes_on = done.failed.is_empty() && !self.interrupt.is_asked();
         state.outcome.absorb(done);
-        // With an expired CA no one is accepted before the last of them is done.
+        // With an expired CA, no client is accepted before the last of them is done.
         let is_dead = world.plan.authority_expired;
         if goes_on
             && !is_dead
@@ -295,7 +290,7 @@ impl Run<'_> {
     }
 }
 
-/// The event of a step, with the command that continues it where the run stops there.
+/// The event of a step, with the command to continue if the run stops there.
 pub(super) fn at(step: u8, next: Option<&str>) -> Event {
     Event::Step {
         number: step,
@@ -311,8 +306,8 @@ pub(super) fn at(step: u8, next: Option<&str>) -> Event {
     }
 }
 
-/// The same where nothing is carried out: it tells the steps after it as well, which are planned
-/// when it is done.
+/// The same in a read-only run: also announces the later steps, which are planned when this one is
+/// done.
 pub(super) fn ahead(step: u8) -> Event {
     let mut event = at(step, None);
     if let Event::Step { following, .. } = &mut event {
@@ -331,9 +326,8 @@ pub(super) fn ahead(step: u8) -> Event {
     event
 }
 
-/// A client that is not accepted, or a daemon that does not show what it should, or which of the
-/// two it is was not seen: the next step could make it worse. A port that should be closed could
-/// not.
+/// Whether a check blocks the next step: a client is rejected, a daemon serves the wrong
+/// certificate, or neither could be checked. A port that could not be closed does not block it.
 fn rejects(proof: &Proof) -> bool {
     matches!(proof.verdict, Verdict::Failed | Verdict::Unreachable)
         && (is_of_client(proof.check) || proof.check == Check::Authorities)
@@ -344,7 +338,7 @@ const fn is_of_client(check: Check) -> bool {
     matches!(check, Check::Accepted | Check::LetInWithout | Check::Served)
 }
 
-/// What stops the rollover: the daemon, where no client reaches it, and otherwise the client.
+/// What stops the rollover: the daemon if no client reaches it, otherwise the client.
 fn held(proof: &Proof, all: &[Proof], next: &str) -> Failure {
     let client = host_of(&proof.from);
     let is_reached = all.iter().any(|other| {
@@ -387,7 +381,7 @@ fn held(proof: &Proof, all: &[Proof], next: &str) -> Failure {
     }
 }
 
-/// Containers would stop, and no one agrees to it.
+/// Containers would stop, and the operator does not agree.
 fn waits(world: &World, what: &str, next: &str) -> Failure {
     let host = world.plan.changes().find_map(|change| match change.action {
         Action::Restart(_) => Some(change.host.clone()),
@@ -446,7 +440,7 @@ mod tests {
         let (host, message, offers) = held_by(&[proof("desk", desk), proof("ci", desk)]);
         assert_eq!((host.as_str(), offers), ("docker3", false));
         assert!(message.starts_with("desk does not reach it: "), "{message}");
-        // The client's own network, or its own files.
+        // The cause is in the client's own network or files.
         let (host, message, offers) = held_by(&[proof("desk", desk), proof("ci", ci)]);
         assert_eq!((host.as_str(), offers), ("desk", true));
         assert!(

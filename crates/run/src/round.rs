@@ -1,4 +1,4 @@
-//! One plan of a run: shown, agreed to, carried out under the CA's lock, and proved.
+//! One plan of a run: shown, confirmed, carried out under the CA's lock, and verified.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -13,7 +13,7 @@ use pki::Request;
 use plan::playbook::after;
 
 impl Run<'_> {
-    /// What is planned is shown, carried out and proved.
+    /// Shows, carries out and verifies what is planned.
     pub(super) async fn round(
         &self,
         world: &mut World,
@@ -24,7 +24,7 @@ impl Run<'_> {
         let mut outcome = Outcome::default();
         let mut proofs = Vec::new();
         let mut materials = self.materials(world);
-        // A run that is still at work holds the lock.
+        // An active run holds the lock.
         let unsettled = world.plan.unsettled;
         if self.options.check || (world.plan.is_empty() && !unsettled) {
             self.say_found(left, world);
@@ -49,7 +49,7 @@ impl Run<'_> {
             outcome.absorb(asked);
             outcome.placed.extend(world.plan.arrived.iter().cloned());
             self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
-            // The agent gives the lock back and ends.
+            // The agent releases the lock and ends.
             if let Err(error) = self.call(&mut agent, Request::Bye).await {
                 self.said_by_authority(&error, &mut outcome);
             }
@@ -61,7 +61,7 @@ impl Run<'_> {
         Ok((outcome, proofs))
     }
 
-    /// Takes the lock, and has issued what is planned by what is there then.
+    /// Takes the lock, and issues the planned certificates based on the facts at that time.
     async fn begin(
         &self,
         world: &mut World,
@@ -76,7 +76,7 @@ impl Run<'_> {
             return Err(refused);
         }
         let mut passphrase = None;
-        // The agent makes the directory of a new CA: no refusal may come after that.
+        // The agent creates the directory of a new CA: no refusal may follow that.
         let is_shown = world.plan.creates_authority() && !unsettled;
         if is_shown {
             self.agree(left, world).await?;
@@ -84,11 +84,11 @@ impl Run<'_> {
         }
         let asked = Instant::now();
         let mut agent = self.unless(self.lock(world, program)).await??;
-        // The run that held the lock may have changed nodes, too.
+        // The run that held the lock may have changed nodes too.
         let waited = self.options.wait_seconds > 0 && asked.elapsed().as_millis() > 900;
         let moved = self.unless(self.moved_on(&mut agent, &world.facts));
         if unsettled {
-            // The run that began it would hold the lock if it were at work.
+            // An active run would hold the lock.
             self.settle(world).await?;
         }
         let looks_again = moved.await?? || waited || unsettled;
@@ -105,16 +105,16 @@ impl Run<'_> {
         Ok(agent)
     }
 
-    /// Shows the plan, and asks where something is to be agreed to.
+    /// Shows the plan, and asks for consent if needed.
     async fn agree(&self, left: &[Left], world: &World) -> Result<(), RunError> {
         self.say_found(left, world);
         self.show(&world.plan);
         self.consent(&world.plan, true).await
     }
 
-    /// Whether the proof has seen daemons that accept clients of another CA although
-    /// nothing was to be changed: they have read another bundle than lies there. Then
-    /// the plan is made again, with their restarts in it.
+    /// Whether verification found daemons that accept clients of another CA although they had no
+    /// planned change: they have read another bundle than the one in place. The plan is then made
+    /// again with their restarts.
     pub(super) async fn marks_foreign(
         &self,
         world: &mut World,

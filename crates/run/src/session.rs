@@ -1,4 +1,4 @@
-//! The nodes of one run: connected once, spoken to through scripts.
+//! The nodes of one run: connected once, driven by scripts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use node::{
 };
 use plan::host::in_use::facts_elsewhere;
 
-/// How long a node may take.
+/// Time limits for a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
     pub facts: Duration,
-    /// One step: files, a restart and perhaps its undoing.
+    /// One step: files, a restart and possibly its undo.
     pub step: Duration,
 }
 
 impl Default for Deadlines {
     fn default() -> Self {
         Self {
-            // Facts are a few files; anything that takes longer hangs.
+            // Facts are a few files; a longer wait means that the node hangs.
             facts: Duration::from_secs(60),
-            // docker may wait for its containers, twice if it is undone.
+            // docker may wait for its containers, twice if the change is undone.
             step: Duration::from_secs(300),
         }
     }
 }
 
-/// Far above any set of certificates and unit files.
+/// Maximum bytes of output: far above any set of certificates and unit files.
 const MAX_OUTPUT: usize = 32 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Ends every connection; one that is stuck holds up no other.
+/// Closes every connection; a stuck one does not delay the others.
 pub async fn close(nodes: &BTreeMap<String, Arc<Node>>) {
     let closing = nodes.values().map(|node| node.connection.close());
     futures::future::join_all(closing).await;
@@ -55,16 +55,15 @@ pub struct Node {
     pub connection: Arc<dyn Connection>,
     pub deadlines: Deadlines,
     r#become: Become,
-    /// Named in every script, so that what a run leaves behind names the run.
+    /// Named in every script, so that leftovers name the run.
     run: String,
 }
 
 impl Node {
-    /// Runs a script as root or as the login account; gives what it printed.
+    /// Runs a script as root or as the login account; returns its output.
     ///
-    /// # Errors
-    /// When the connection fails or no script could be started. A script that
-    /// reports a failure of its own is not an error here.
+    /// # Errors If the connection fails or no script could be started. A script that reports a
+    /// failure itself is not an error here.
     pub async fn run(
         &self,
         privileged: bool,
@@ -79,7 +78,7 @@ impl Node {
         let output = self
             .execute(privileged, SHELL_COMMAND, text.expose(), limits)
             .await?;
-        // Every script's first words on success or failure are records.
+        // A script begins its output with a record, on success and on failure.
         if output.stdout.is_empty() {
             return Err(NodeError::shell(&output.status, &output.stderr));
         }
@@ -109,7 +108,7 @@ impl Node {
         }
     }
 
-    /// Starts a shell command for good.
+    /// Starts a long-running shell command.
     pub async fn open(&self, privileged: bool, command: &str) -> Result<Process, NodeError> {
         if privileged {
             return Ok(self.r#become.open(&*self.connection, command).await?);
@@ -133,8 +132,7 @@ impl Node {
 
     /// Reads the facts.
     ///
-    /// # Errors
-    /// As [`Node::run`], or when what the node answered cannot be understood.
+    /// # Errors Like [`Node::run`], or if the node's answer cannot be parsed.
     pub async fn facts(
         &self,
         privileged: bool,
@@ -145,7 +143,7 @@ impl Node {
         let ask = || self.run(privileged, &script, self.deadlines.facts);
         let facts = NodeFacts::parse(&ask().await?, request);
         let mut facts = match facts {
-            // Once more: a file that changed or a directory that went meanwhile may be settled by now.
+            // Retries once: a file or directory may have changed in between.
             Err(FactError::Changed(_) | FactError::Failed(_)) => {
                 NodeFacts::parse(&ask().await?, request)?
             }
@@ -156,7 +154,8 @@ impl Node {
         Ok(facts)
     }
 
-    /// The facts of a host, and of what its daemon reads elsewhere than the inventory says.
+    /// The facts of a host, including files that its daemon reads elsewhere than the inventory
+    /// says.
     pub async fn facts_of(
         &self,
         host: &Host,
@@ -172,7 +171,7 @@ impl Node {
     }
 }
 
-/// Why a node could not be spoken to.
+/// Why a node did not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     #[error(transparent)]
@@ -196,7 +195,7 @@ impl From<BecomeError> for NodeError {
 }
 
 impl NodeError {
-    /// What was asked for has not begun.
+    /// The requested command has not begun.
     fn shell(status: &ExitStatus, stderr: &[u8]) -> Self {
         let said = String::from_utf8_lossy(stderr);
         Self::Shell {
@@ -205,12 +204,11 @@ impl NodeError {
         }
     }
 
-    /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Become(error) => error.hint(),
-            // cmd.exe and PowerShell, about a command that they do not have.
+            // cmd.exe's and PowerShell's message about an unknown command.
             Self::Shell { said, .. } if said.contains("is not recognized") => Some(
                 r"it looks like Windows: only Linux hosts are managed; set its docker up by hand, in C:\ProgramData\Docker\config\daemon.json"
                     .to_owned(),
@@ -226,7 +224,7 @@ impl NodeError {
         }
     }
 
-    /// There are no facts of the host.
+    /// No facts of the host could be read.
     #[must_use]
     pub fn missing(&self, host: &str) -> Missing {
         Missing {
@@ -239,7 +237,7 @@ impl NodeError {
         }
     }
 
-    /// Before a change: nothing is different on the node.
+    /// Before a change: the node is unchanged.
     #[must_use]
     pub fn failure(&self, host: &str, step: &str) -> Failure {
         Failure {
@@ -262,8 +260,7 @@ impl NodeError {
         }
     }
 
-    /// During a change: its script runs to its end on the node, whether
-    /// anyone listens or not.
+    /// During a change: its script continues to its end on the node without the connection.
     #[must_use]
     pub(crate) fn failure_in_change(&self, host: &str, step: &str) -> Failure {
         let message = match self {
@@ -292,15 +289,14 @@ impl NodeError {
         }
     }
 
-    /// Whether the node is gone, as opposed to slow or unwilling.
+    /// Whether the node is unreachable, as opposed to slow or failing.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         matches!(self, Self::Connection(ConnectionError::Closed { .. }))
     }
 }
 
-/// The chain of causes below an error. One that only repeats the text above it
-/// is left out.
+/// The causes of an error. A cause that only repeats the text above it is left out.
 #[must_use]
 pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     let mut chain = Vec::new();
@@ -317,11 +313,10 @@ pub fn causes(error: &dyn std::error::Error) -> Vec<String> {
     chain
 }
 
-/// What the operator was asked for, for all hosts that have nothing of their
-/// own in the inventory.
+/// Passwords that the operator typed, for all hosts without one in the inventory.
 #[derive(Debug, Clone, Default)]
 pub struct Passwords {
-    /// To log in with.
+    /// For the login.
     pub login: Option<Secret>,
     /// For sudo.
     pub r#become: Option<Secret>,
@@ -370,7 +365,7 @@ async fn open(
     })
 }
 
-/// Each host's password for sudo; hosts with the same one share it.
+/// Each host's password for sudo; hosts with the same password share it.
 fn sudo_passwords<'a>(
     hosts: impl Iterator<Item = &'a Host>,
     passwords: &Passwords,
@@ -393,25 +388,25 @@ fn sudo_passwords<'a>(
     shared
 }
 
-/// How [`gather`] goes about it.
+/// Options of [`gather`].
 #[derive(Debug, Clone, Copy)]
 pub struct Gathering<'a> {
     pub context: &'a SshContext,
     pub passwords: &'a Passwords,
-    /// The run's name.
+    /// The name of the run.
     pub run: &'a str,
-    /// Hosts at one time.
+    /// Maximum number of hosts at a time.
     pub forks: usize,
     pub deadlines: Deadlines,
     pub events: &'a Events,
 }
 
-/// What [`gather`] found.
+/// The result of [`gather`].
 #[derive(Debug, Default)]
 pub struct Gathered {
     pub nodes: BTreeMap<String, Arc<Node>>,
     pub facts: BTreeMap<String, NodeFacts>,
-    /// Why the others are missing.
+    /// Why the other hosts are missing.
     pub missing: BTreeMap<String, Missing>,
 }
 
@@ -422,19 +417,19 @@ pub struct Missing {
     pub failure: Failure,
 }
 
-/// How far one gets with a host of which there are no facts.
+/// How far the connection to a host without facts got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Barrier {
-    /// It is not reached, or the connection breaks.
+    /// It is not reachable, or the connection breaks.
     Connection,
-    /// Nothing is started as root there.
+    /// No command can be started as root.
     Become,
-    /// There is no shell, or what it answers cannot be understood.
+    /// There is no shell, or its answer cannot be parsed.
     Answer,
 }
 
 impl Gathered {
-    /// Of each host that is missing, how.
+    /// How far each missing host got.
     #[must_use]
     pub fn kinds(&self) -> BTreeMap<String, FailureKind> {
         let missing = self.missing.iter();
@@ -444,8 +439,8 @@ impl Gathered {
     }
 }
 
-/// Connects to all hosts at once and reads the facts of each as soon as it is
-/// there. Those that fail are reported and left out.
+/// Connects to all hosts at once and reads the facts of each as soon as it is connected. Failed
+/// hosts are reported and left out.
 pub async fn gather(hosts: &[(&Host, FactRequest)], how: Gathering<'_>) -> Gathered {
     let shared = &sudo_passwords(hosts.iter().map(|(host, ..)| *host), how.passwords);
     let mut found = futures::stream::iter(hosts.iter().map(|(host, request)| async move {
@@ -473,7 +468,7 @@ pub async fn gather(hosts: &[(&Host, FactRequest)], how: Gathering<'_>) -> Gathe
     gathered
 }
 
-/// Says of which hosts the keys were not checked as strictly as could be.
+/// Warns about hosts whose keys were not checked as strictly as possible.
 fn warn_of_weakened(how: Gathering<'_>) {
     for (what, hosts) in how.context.take_weakened() {
         let hosts: Vec<String> = hosts.iter().map(|host| visible(host)).collect();

@@ -48,7 +48,7 @@ impl Run<'_> {
         }
     }
 
-    /// Plays whose hosts are not all taken at one time.
+    /// Plays whose hosts are split into batches.
     pub(super) fn batches(&self, plan: &Plan) -> Vec<PlannedBatches> {
         let plays = plan.plays.iter().enumerate().map(|(index, planned)| {
             let own = self.playbook.plays.get(index);

@@ -1,6 +1,4 @@
-//! The passphrase of a key or a backup that is there: asked for, tried, and asked for again.
-//!
-//! Comes in: what the passphrase has to open. Goes out: the passphrase that has opened it.
+//! The passphrase of an existing key or backup: asks for it, tries it, and asks again.
 
 use pki::{AgentError, ErrorKind, KeyFileError, Request};
 
@@ -10,11 +8,10 @@ use crate::passphrase;
 use base::secret::Secret;
 
 impl Run<'_> {
-    /// The passphrase that opens the CA's key on the CA node. Whatever else is wrong with the CA
-    /// is left to the request that needs the key. `changed`: this run has changed something.
+    /// The passphrase that opens the CA's key on the CA node. Other problems of the CA are left to
+    /// the request that needs the key. `changed`: this run has changed something.
     ///
-    /// # Errors
-    /// When there is no passphrase, or the last one does not open the key.
+    /// # Errors If there is no passphrase, or the last one does not open the key.
     pub(super) async fn unlock(
         &self,
         agent: &mut RunningAgent,
@@ -43,10 +40,10 @@ impl Run<'_> {
         .await
     }
 
-    /// The passphrase that opens a CA's key of this machine: `what` it is called, and its bytes.
+    /// The passphrase that opens a CA key on the controller: `what` is its name, followed by its
+    /// bytes.
     ///
-    /// # Errors
-    /// As [`Self::unlock`].
+    /// # Errors Like [`Self::unlock`].
     pub(super) async fn unlock_file(&self, what: &str, key: &Secret) -> Result<Secret, RunError> {
         let is_given = passphrase::is_given(&self.options.passphrase);
         until_accepted(passphrase::tries(is_given), async || {
@@ -72,7 +69,7 @@ impl Run<'_> {
     }
 }
 
-/// Makes an attempt until it succeeds, or fails for something else than what was typed.
+/// Repeats an attempt until it succeeds, or fails for a reason other than a wrong passphrase.
 pub(super) async fn until_accepted<T>(
     tries: usize,
     mut attempt: impl AsyncFnMut() -> Result<T, RunError>,
@@ -109,7 +106,7 @@ mod tests {
         RunError::not_opened(None, "it", false, KeyFileError::WrongPassphrase, None)
     }
 
-    /// Attempts that end as these do; gives how the last one ended, and how many were made.
+    /// Runs attempts with these results; returns the last result and the number of attempts.
     fn tried(tries: usize, ends: Vec<Result<(), RunError>>) -> (Result<(), RunError>, usize) {
         let (mut ends, mut made) = (ends.into_iter(), 0);
         let attempts = until_accepted(tries, async || {
@@ -126,7 +123,7 @@ mod tests {
         assert!(end.is_ok() && made == 3);
         let (end, made) = tried(3, vec![empty(), Err(wrong()), Err(wrong()), Ok(())]);
         assert!(matches!(end, Err(RunError::NotOpened { .. })) && made == 3);
-        // A file holds the same the next time.
+        // A file would give the same passphrase again.
         let (end, made) = tried(1, vec![Err(wrong()), Ok(())]);
         let said = end.unwrap_err().to_string();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! What is exchanged between sudo's start and the marker.
+//! The dialogue between sudo's start and the marker.
 
 use crate::text::last_words;
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) struct Dialogue {
     prompt: String,
     marker: Marker,
     patience: Duration,
-    /// Everything said so far.
+    /// All output so far.
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -45,7 +45,7 @@ impl Dialogue {
         })
     }
 
-    /// Listens for the prompt's `count`th appearance or the marker.
+    /// Waits for the `count`th prompt or the marker.
     pub(super) async fn until_prompts(&mut self, count: usize) -> Result<Heard, BecomeError> {
         let end = tokio::time::Instant::now() + self.patience;
         let mut buffer = vec![0; 8192];
@@ -54,7 +54,7 @@ impl Dialogue {
             if self.marker.end_in(&self.stdout).is_some() {
                 return Ok(Heard::Marker);
             }
-            // A PAM module of its own mind may write the prompt elsewhere.
+            // A custom PAM module may print the prompt elsewhere.
             let prompts =
                 occurrences(&self.stderr, &self.prompt) + occurrences(&self.stdout, &self.prompt);
             if prompts >= count {
@@ -87,8 +87,7 @@ impl Dialogue {
         }
     }
 
-    /// Sends the password as one write. What becomes of it shows in what sudo
-    /// says next.
+    /// Sends the password in one write. sudo's next output shows the result.
     pub(super) async fn send(&mut self, password: &Secret) {
         let mut line = zeroize::Zeroizing::new(Vec::with_capacity(password.len() + 1));
         line.extend_from_slice(password.expose());
@@ -115,8 +114,8 @@ impl Dialogue {
         };
         let stderr = after_prompt(&stderr, &self.prompt);
         let said = String::from_utf8_lossy(stderr);
-        // Where passwd_tries is 1, sudo does not ask again. sudo-rs says
-        // "maximum 3 incorrect authentication attempts".
+        // If passwd_tries is 1, sudo does not ask again. sudo-rs says "maximum 3 incorrect
+        // authentication attempts".
         let wrong = ["incorrect password", "incorrect authentication"];
         if password_sent && wrong.iter().any(|words| said.contains(words)) {
             BecomeError::WrongPassword
@@ -168,7 +167,7 @@ fn occurrences(text: &[u8], words: &str) -> usize {
         .count()
 }
 
-/// What was said after the last prompt; everything where there was none.
+/// The output after the last prompt; all of it if there was none.
 fn after_prompt<'a>(text: &'a [u8], prompt: &str) -> &'a [u8] {
     let closed = format!("[{prompt}] ");
     let last = text

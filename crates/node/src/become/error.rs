@@ -12,42 +12,41 @@ pub enum BecomeError {
     /// The connection failed.
     #[error(transparent)]
     Connection(#[from] ConnectionError),
-    /// sudo asks for a password and there is none to give.
+    /// sudo asks for a password, and none is known.
     #[error("sudo wants a password for this account, and none was given")]
     NoPassword,
-    /// sudo asks for a password, and nothing vouches for the host's key.
+    /// sudo asks for a password, and the host's key is not verified.
     #[error(
         "sudo wants a password, which is not sent: no known_hosts file of yours vouches for the host key"
     )]
     Unverified,
-    /// sudo refused the password, which was sent once.
+    /// sudo rejected the password, which was sent once.
     #[error("sudo refused the password")]
     WrongPassword,
-    /// Other hosts refused the same password, and none has accepted it.
+    /// Other hosts rejected the same password, and none has accepted it.
     #[error("sudo wants a password, and the one there is was refused by {hosts}")]
     RefusedElsewhere { hosts: String },
     /// The password holds a line break or a NUL: no prompt can take it.
     #[error("the password for sudo holds a line break or a NUL character")]
     UnusablePassword,
-    /// sudo gave its reason.
+    /// sudo printed its reason.
     #[error("sudo did not start a shell as root: {said}")]
     Refused {
-        /// Its last words.
+        /// Its last output.
         said: String,
     },
-    /// Neither sudo nor a shell: the account's login shell has ended before.
+    /// Neither sudo nor a shell: the account's login shell ended before.
     #[error("no shell was started ({status})")]
     NotBegun {
         status: ExitStatus,
-        /// What was said.
+        /// Its output.
         stderr: Vec<u8>,
     },
-    /// Neither a question nor a shell within the deadline.
+    /// Neither a prompt nor a shell within the deadline.
     #[error("sudo neither asked for a password nor started a shell within {after:?}: {said}")]
     NoAnswer {
-        /// How long it was waited for.
         after: Duration,
-        /// Its last words.
+        /// Its last output.
         said: String,
     },
 }
@@ -87,7 +86,7 @@ impl BecomeError {
         Some(text.to_owned())
     }
 
-    /// The same without the password in what was said.
+    /// Removes the password from the quoted output.
     pub(super) fn without(mut self, password: &Secret) -> Self {
         if let (Self::Refused { said } | Self::NoAnswer { said, .. }, Ok(secret)) =
             (&mut self, password.expose_str())

@@ -1,6 +1,6 @@
-//! One password for sudo, shared by the hosts that have it.
+//! One password for sudo, shared by several hosts.
 //!
-//! A wrong password that went to all hosts at once would lock an account that they share.
+//! A wrong password sent to all hosts at once would lock an account that they share.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,11 +8,11 @@ use tokio::sync::{Mutex as Turns, MutexGuard};
 
 use base::secret::Secret;
 
-/// So many hosts may refuse a password that none has accepted. One may have
-/// another password of its own; more is a mistyped one.
+/// This many hosts may reject a password that none has accepted. One host may have a different
+/// password; more suggest a typo.
 const MOST_REFUSALS: usize = 2;
 
-/// A password and what became of it.
+/// A password and its outcome.
 #[derive(Debug)]
 pub struct SudoPassword {
     secret: Secret,
@@ -27,14 +27,14 @@ struct Record {
     refused_by: Vec<String>,
 }
 
-/// May be held while sudo judges.
+/// May be held while sudo checks.
 #[derive(Debug)]
 pub(super) struct Turn<'a>(
     #[allow(dead_code, reason = "its drop is what counts")] Option<MutexGuard<'a, ()>>,
 );
 
 impl SudoPassword {
-    /// A password that no one has tried.
+    /// A password that has not been tried.
     #[must_use]
     pub fn new(secret: Secret) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl SudoPassword {
         &self.secret
     }
 
-    /// The hosts that refused it, when that is enough.
+    /// The hosts that rejected it, if it is given up.
     pub(super) fn given_up(&self) -> Option<Vec<String>> {
         self.with(|record| {
             (!record.accepted && record.refused_by.len() >= MOST_REFUSALS)
@@ -58,8 +58,8 @@ impl SudoPassword {
         })
     }
 
-    /// Waits for leave to send it: at once when some host has accepted it,
-    /// otherwise one host after the other.
+    /// Waits for permission to send it: at once if some host has accepted it, otherwise one host
+    /// after the other.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, Vec<String>> {
         if self.with(|record| record.accepted) {
             return Ok(Turn(None));

@@ -1,4 +1,4 @@
-//! Dialogues with a sudo that says what the test wants, at the pace it wants.
+//! Dialogues with a fake sudo whose output and timing the test sets.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Sudo {
 
 type Behaviour = Box<dyn Fn(Sudo) -> BoxFuture<'static, ExitStatus> + Send + Sync>;
 
-/// Every command is sudo; `sudo -n` always wants a password.
+/// Every command is sudo; `sudo -n` always requires a password.
 struct Fake {
     behaviour: Behaviour,
     commands: Mutex<Vec<String>>,
@@ -221,7 +221,7 @@ async fn a_flood_instead_of_a_question_ends() {
     );
 }
 
-/// To a node whose key nothing vouches for: sudo is not even asked to ask.
+/// On a node whose host key is not verified, sudo is not made to ask.
 #[tokio::test]
 async fn no_password_goes_to_a_node_that_is_not_verified() {
     let fake = Fake {

@@ -1,35 +1,35 @@
-//! What decides whether a path of the inventory is what it should be.
+//! Facts that decide whether a path of the inventory holds what it should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-/// What a node says of declared paths besides their files.
+/// What a node reports about declared paths, apart from their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claims {
-    /// Files that are private keys in PEM, of those that were asked about.
+    /// Which of the requested files are private keys in PEM.
     pub keys: BTreeSet<String>,
-    /// Files in other places that dockerd has read at its last confirmed restart, its
-    /// settings and units left out, with the SHA-256 that they had then.
+    /// Files in other places that dockerd read at its last confirmed restart, without its settings
+    /// and units, with their SHA-256 at that time.
     pub former: BTreeMap<String, String>,
-    /// Addresses of its own that other nodes claim, too, by whom; set by the code that has
-    /// the facts of all of them.
+    /// Addresses of its own that other nodes claim too, with those nodes; set by the code that has
+    /// all facts.
     pub shared: BTreeMap<IpAddr, Vec<String>>,
-    /// Where the node was connected to, as far as the connection knows.
+    /// The address that the connection goes to, if known.
     pub reached: Option<IpAddr>,
     /// Why sudo records what the account sends, in sudo's own word.
     pub sudo_records: Option<String>,
-    /// In a handshake the daemon has asked for certificates of a CA that is not in
-    /// its bundle; set by the code that has seen it.
+    /// In a handshake the daemon asked for certificates of a CA that is not in its bundle; set by
+    /// the code that saw it.
     pub foreign_authority: bool,
-    /// Clients that would be asked what a restarted daemon serves, where the sshd of each of
-    /// them forwards no connections to it; set by the code that has tried.
+    /// Clients that would check a restarted daemon, if the sshd of each of them forwards no
+    /// connections to it; set by the code that tried.
     pub unheard: Vec<String>,
-    /// Why dockerd would not start with what is planned; set by the caller that asked it.
+    /// Why dockerd would not start with the planned settings; set by the caller that asked it.
     pub rejected: Option<String>,
 }
 
 impl Claims {
-    /// Takes a record in; false where it is of another form.
+    /// Adds a record; false if its form is wrong.
     pub(super) fn record(&mut self, fields: &[&str]) -> bool {
         match fields {
             ["key", path] => {

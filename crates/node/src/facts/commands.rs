@@ -1,4 +1,4 @@
-//! What an operator types on a node about its docker.
+//! Commands for an operator about docker on a node.
 
 use super::{NodeFacts, UnitFact};
 
@@ -10,7 +10,7 @@ impl NodeFacts {
             .map(|_| unit.strip_suffix(".service").unwrap_or(unit))
     }
 
-    /// How docker is, and what it said last.
+    /// Shows docker's state and its last output.
     #[must_use]
     pub fn look_command(&self, unit: &str) -> String {
         match self.script_name(unit) {
@@ -19,7 +19,7 @@ impl NodeFacts {
         }
     }
 
-    /// Docker ended and begun again.
+    /// Restarts docker.
     #[must_use]
     pub fn restart_command(&self, unit: &str) -> String {
         match self.script_name(unit) {

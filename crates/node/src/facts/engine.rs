@@ -1,15 +1,15 @@
-//! What the running dockerd has under its hands: containers, swarm.
+//! What the running dockerd manages: containers, swarm.
 //!
-//! Docker's API is not asked: with `fd://` gone from the flags the local socket takes connections and
+//! Docker's API is not used: without `fd://` in the flags the local socket accepts connections and
 //! never answers.
 
-/// A dockerd as its files and its command line show it; only root sees them.
+/// A dockerd according to its files and its command line; only root sees them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineFact {
-    /// Containers whose process is alive.
+    /// Containers with a running process.
     pub running: usize,
-    /// There may be more, and a swarm: dockerd does not run, or its data root could not be
-    /// told or read, and containers are there.
+    /// There may be more containers, and a swarm: dockerd does not run, or its data root is unknown
+    /// or unreadable, and containers are there.
     pub unknown: bool,
     /// The running daemon's command line.
     pub command_line: Vec<String>,
@@ -17,25 +17,25 @@ pub struct EngineFact {
     pub live_restore_flag: Option<bool>,
     /// The node is in a swarm.
     pub swarm: bool,
-    /// Its certificate in the swarm, PEM; the role is its OU.
+    /// Its swarm certificate, PEM; the role is its OU.
     pub swarm_certificate: String,
 }
 
 impl EngineFact {
-    /// How many containers run; `None` where that could not be told.
+    /// The number of running containers; `None` if unknown.
     #[must_use]
     pub fn containers(&self) -> Option<usize> {
         (!self.unknown).then_some(self.running)
     }
 
-    /// Takes in one record; false when it is none.
+    /// Adds one record; false if its form is wrong.
     pub(super) fn record(&mut self, fields: &[&str]) -> bool {
         match fields {
             ["containers", running] => match running.parse() {
                 Ok(running) => self.running = running,
                 Err(_) => return false,
             },
-            // The values that Go's flag package takes for true.
+            // The values that Go's flag package accepts as true.
             ["live-restore", value] => {
                 let on = matches!(*value, "1" | "t" | "T" | "true" | "TRUE" | "True");
                 self.live_restore_flag = Some(on);
@@ -86,7 +86,7 @@ mod tests {
         std::fs::write(directory.join("config.v2.json"), text).unwrap();
     }
 
-    /// Alive counts, wherever the data are; labels and the dead do not.
+    /// A live process counts, wherever the data are; labels and dead ones do not.
     #[test]
     fn containers_that_run_are_counted_in_every_shell() {
         let root = tempfile::tempdir().unwrap();
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    /// A directory that is not there or cannot be read says nothing of containers.
+    /// A missing or unreadable directory does not show whether there are containers.
     #[test]
     fn data_that_cannot_be_read_are_not_none() {
         let root = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ mod tests {
         let swarm = root.path().join("swarm/certificates");
         std::fs::create_dir_all(&swarm).unwrap();
         std::fs::create_dir(root.path().join("containers")).unwrap();
-        // An empty directory is what `docker swarm leave` leaves.
+        // `docker swarm leave` leaves an empty directory.
         let found = look(SHELLS[0], root.path(), &[]);
         assert_eq!(found, EngineFact::default());
         std::fs::write(root.path().join("swarm/docker-state.json"), "{}").unwrap();

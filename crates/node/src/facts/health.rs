@@ -1,6 +1,6 @@
-//! What else of a node decides whether docker can be deployed to and reached.
+//! What else decides whether docker can be deployed to and reached.
 //!
-//! Asked for by `doctor` alone.
+//! Only `doctor` requests it.
 
 use std::collections::BTreeMap;
 
@@ -33,21 +33,21 @@ pub const TOOLS: &[&str] = &[
     "uname",
 ];
 
-/// What `fact_health` saw.
+/// The result of `fact_health`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// `SELinux` is there, and enforces its policy or only logs.
+    /// `SELinux` is present, and either enforces its policy or only logs.
     pub selinux: Option<bool>,
-    /// The security label of the daemon's process; empty where it has none.
+    /// The security label of the daemon's process; empty if it has none.
     pub label: Option<String>,
-    /// What `dockerd --version` and `docker --version` say, by program.
+    /// The output of `dockerd --version` and `docker --version`, by program.
     pub versions: BTreeMap<String, String>,
-    /// Of [`TOOLS`], those that are not there.
+    /// The missing [`TOOLS`].
     pub missing: Vec<String>,
 }
 
 impl Health {
-    /// Takes in one record; false when it is not one.
+    /// Adds one record; false if its form is wrong.
     pub(super) fn record(&mut self, name: &str, value: &str) -> bool {
         match name {
             "selinux" => self.selinux = Some(value == "1"),
@@ -86,7 +86,7 @@ mod tests {
                 "command() { [ \"$2\" != getent ] && [ \"$2\" != nslookup ]; }".to_owned(),
             );
             script.call("fact_lookup", &["localhost"]);
-            // Without anyone to ask nothing is reported.
+            // Without a resolver nothing is reported.
             script.call("fact_lookup", &["no.such.host.invalid"]);
             let facts = facts_of(shell, &script);
             let found = &facts.resolved["localhost"];
@@ -96,7 +96,7 @@ mod tests {
             );
             assert_eq!(facts.resolved.len(), 1, "{shell:?}");
 
-            // As busybox's nslookup answers, old and new.
+            // The output of busybox's nslookup, old and new.
             for answer in ["Address 1: 192.0.2.7 a.example", "Address: 192.0.2.7"] {
                 let mut script = Script::default();
                 script.statement(format!(

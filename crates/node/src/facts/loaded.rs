@@ -1,4 +1,4 @@
-//! What systemd itself has loaded of a unit, word by word.
+//! What systemd has loaded of a unit, word by word.
 //!
 //! `systemctl show` prints the words of a command without quotes.
 
@@ -13,7 +13,7 @@ pub struct LoadedCommand {
     pub flags: Vec<String>,
 }
 
-/// What systemd said; `None` for what it was not or could not be asked about.
+/// What systemd reported; `None` for what it could not be asked about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// The commands of `ExecStart`.
@@ -25,8 +25,8 @@ pub struct Loaded {
 }
 
 impl LoadedCommand {
-    /// From `{ path=PATH ; argv[]=WORD WORD ; ignore_errors=no ; ... }`, where no word has a
-    /// blank in it and `ExecStart` no prefix.
+    /// Parses `{ path=PATH ; argv[]=WORD WORD ; ignore_errors=no ; ... }`, if no word contains a
+    /// space and `ExecStart` has no prefix.
     pub(super) fn of_shown(shown: &str) -> Option<Self> {
         let (path, rest) = shown.strip_prefix("{ path=")?.split_once(" ; argv[]=")?;
         let (arguments, _) = rest.split_once(" ; ignore_errors=no ; ")?;
@@ -39,15 +39,15 @@ impl LoadedCommand {
 }
 
 impl Loaded {
-    /// From `NAME=VALUE NAME=VALUE`, where no value has a blank in it. systemctl writes
-    /// `[unprintable]` for one that has.
+    /// Parses `NAME=VALUE NAME=VALUE`, if no value contains a space. systemctl writes
+    /// `[unprintable]` for one that does.
     pub(super) fn environment_of_shown(shown: &str) -> Option<Vec<String>> {
         let variables: Vec<_> = shown.split_whitespace().map(str::to_owned).collect();
         let is_one = |variable: &String| variable.contains('=');
         variables.iter().all(is_one).then_some(variables)
     }
 
-    /// Takes in one property; false when it is none that is known.
+    /// Adds one property; false if it is unknown.
     pub(super) fn record(&mut self, property: &str, json: &str) -> bool {
         let value: Value = serde_json::from_str(json).unwrap_or_default();
         let data = value.get("data").and_then(Value::as_array);
@@ -61,7 +61,7 @@ impl Loaded {
     }
 }
 
-/// Each of a list, or nothing: half a list is no answer.
+/// All items of a list or none: half a list is useless.
 fn all<T>(list: &[Value], of: impl Fn(&Value) -> Option<T>) -> Option<Vec<T>> {
     list.iter().map(of).collect()
 }
@@ -70,8 +70,8 @@ fn text(value: &Value) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-/// `(path, argv, flags, ...)` of `ExecStartEx`; before systemd 243 `ExecStart` has
-/// whether failure is ignored in the flags' place.
+/// `(path, argv, flags, ...)` of `ExecStartEx`; before systemd 243, `ExecStart` has a boolean there
+/// instead: whether failure is ignored.
 fn command(value: &Value) -> Option<LoadedCommand> {
     let flags = match value.get(2)? {
         Value::Bool(true) => vec!["ignore-failure".to_owned()],
@@ -107,7 +107,7 @@ mod tests {
             loaded.drop_ins.clone().unwrap(),
             ["/etc/systemd/system/docker.service.d/10 a.conf"]
         );
-        // What is no such answer is no answer.
+        // Anything else is not an answer.
         for broken in ["", "{}", r#"{"data":[["/x",["/x",1],[]]]}"#] {
             assert!(loaded.record("ExecStart", broken));
             assert_eq!(loaded.commands, None, "{broken}");

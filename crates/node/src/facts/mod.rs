@@ -1,6 +1,6 @@
-//! Facts: what is true on a node now, read in one exec.
+//! Facts: the state of a node, read in one exec.
 //!
-//! Private keys are only ever hashed there, never read.
+//! Private keys are only hashed on the node, never read.
 
 mod claims;
 mod commands;

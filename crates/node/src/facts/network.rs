@@ -1,16 +1,15 @@
-//! What of a node's network decides whether dockerd can listen there.
+//! Network facts that decide whether dockerd can listen on an address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Addresses of a node, and who listens on the ports that were asked about.
+/// Addresses of a node, and the listeners on the requested ports.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
-    /// Addresses that are the node's own, with the length of the prefix that is
-    /// (127.0.0.0/8 is, for instance).
+    /// The node's own addresses, with the length of the prefix that is local (for example
+    /// 127.0.0.0/8).
     pub addresses: Vec<(IpAddr, u8)>,
-    /// The kernel lets programs bind addresses that the node does not have
-    /// (`ip_nonlocal_bind`).
+    /// The kernel allows binding addresses that the node does not have (`ip_nonlocal_bind`).
     pub nonlocal_bind: bool,
     pub listeners: Vec<Listener>,
 }
@@ -23,7 +22,7 @@ pub struct Listener {
     pub owner: Owner,
 }
 
-/// Whose a socket is.
+/// The owner of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// The unit's main process.
@@ -33,15 +32,15 @@ pub enum Owner {
     Unknown,
 }
 
-/// Who holds a socket, if it is not the daemon.
+/// The holder of a socket other than the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holder {
     Process {
-        /// As the process calls itself.
+        /// The name of the process.
         name: String,
         pid: u32,
     },
-    /// No process that can be seen.
+    /// No visible process.
     Hidden,
 }
 
@@ -55,7 +54,7 @@ impl fmt::Display for Holder {
 }
 
 impl Network {
-    /// Whether a program can listen on `address` as far as addresses go.
+    /// Whether a program can listen on `address`, as far as addresses matter.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {
         address.is_unspecified()
@@ -67,7 +66,7 @@ impl Network {
                 .any(|(own, length)| within(address, *own, *length))
     }
 
-    /// The addresses under which others may reach the node, for messages.
+    /// The addresses at which others may reach the node, for messages.
     #[must_use]
     pub fn shown(&self) -> Vec<String> {
         self.addresses
@@ -80,7 +79,7 @@ impl Network {
             .collect()
     }
 
-    /// The listener that keeps another from `address` and `port`.
+    /// The listener that blocks `address` and `port`.
     #[must_use]
     pub fn in_the_way(&self, address: IpAddr, port: u16) -> Option<&Listener> {
         self.listeners.iter().find(|listener| {
@@ -93,8 +92,8 @@ impl Network {
     }
 }
 
-/// `0.0.0.0` is every IPv4 address; `[::]` is, besides, every IPv4 address
-/// (ipv6(7), `IPV6_V6ONLY` is off unless a program sets it).
+/// `0.0.0.0` is every IPv4 address; `[::]` also covers every IPv4 address (ipv6(7), `IPV6_V6ONLY`
+/// is off unless a program sets it).
 fn covers(wildcard: IpAddr, address: IpAddr) -> bool {
     match wildcard {
         IpAddr::V4(wildcard) => wildcard.is_unspecified() && address.is_ipv4(),
@@ -129,13 +128,12 @@ pub(super) fn inet6(text: &str) -> Option<(IpAddr, u8)> {
     if text.len() != 32 {
         return None;
     }
-    // Go takes ::ffff:10.0.0.12 in a certificate for 10.0.0.12.
+    // Go treats ::ffff:10.0.0.12 in a certificate as 10.0.0.12.
     let address = Ipv6Addr::from(bits).to_canonical();
     Some((address, if address.is_ipv4() { 32 } else { 128 }))
 }
 
-/// An address of `/proc/net/tcp` or `tcp6`: words of 32 bits in the machine's
-/// own order of bytes.
+/// An address of `/proc/net/tcp` or `tcp6`: words of 32 bits in the machine's byte order.
 pub(super) fn socket_address(text: &str, machine: &str) -> Option<IpAddr> {
     let little_endian = !matches!(machine, "s390x" | "ppc64" | "mips" | "mips64");
     let mut bytes = Vec::with_capacity(16);

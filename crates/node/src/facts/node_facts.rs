@@ -1,4 +1,4 @@
-//! What is known of a node.
+//! All facts about one node.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::network::Network;
 use super::space::Space;
 use super::unit::UnitFact;
 
-/// Where a node keeps what is known of runs; the prelude's `$STATE`.
+/// The node's state directory of runs; the prelude's `$STATE`.
 pub const STATE: &str = "/var/lib/dtls-deploy";
 
 /// A regular file on a node.
@@ -24,21 +24,20 @@ pub struct File {
     pub size: u64,
     /// Last change of the inode, nanoseconds since the epoch on the node's clock.
     pub changed: i64,
-    /// SHA-256 of the bytes, lower-case hex; empty where it was not asked for.
+    /// SHA-256 of the bytes, lower-case hex; empty if not requested.
     pub sha256: String,
-    /// The bytes, where they were asked for; of a bundle with a private key in it, and
-    /// of a file of which certificates were asked for, the blocks of certificates alone.
+    /// The bytes, if requested; only the certificate blocks of a bundle with a private key in it,
+    /// and of a file requested for its certificates.
     pub content: Option<Vec<u8>>,
-    /// A private key is in it, which stayed on the node.
+    /// It contains a private key, which stayed on the node.
     pub private_key: bool,
     /// The path is a symbolic link to the file.
     pub link: bool,
 }
 
-/// Where a generation of replaced files is kept.
+/// The directory of a generation of replaced files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptGeneration {
-    /// Its directory.
     pub path: String,
     /// The account that keeps it.
     pub account: String,
@@ -63,12 +62,11 @@ impl KeptGeneration {
 pub enum FileFact {
     Absent,
     File(File),
-    /// The account that reads facts may not read it.
+    /// The account that reads facts has no permission to read it.
     Unreadable,
-    /// A directory, device, a file larger than any that is read, or a link that leads
-    /// nowhere.
+    /// A directory, a device, a file that is too large, or a dangling link.
     Other,
-    /// Others than root can change the way to it, so that root does not follow it.
+    /// Other accounts than root can change the path to it, so root does not follow it.
     Exposed,
 }
 
@@ -79,32 +77,32 @@ pub struct Component {
     pub uid: u32,
     pub owner: String,
     pub mode: u32,
-    /// A symbolic link; where it leads follows as components of its own.
+    /// A symbolic link; its target follows as separate components.
     pub link: bool,
 }
 
-/// Everything known of one node.
+/// All facts about one node.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct NodeFacts {
     /// Kernel name as `uname -s`, "Linux".
     pub kernel: String,
-    /// Machine as `uname -m` says, `x86_64` for instance.
+    /// Machine as in `uname -m`, for instance `x86_64`.
     pub machine: String,
     pub hostname: String,
     /// The node's clock, seconds since the epoch.
     pub clock: i64,
-    /// Seconds by which that clock was ahead of the controller's, at least;
-    /// negative when behind. Set by the code that reads the facts.
+    /// Seconds by which that clock was ahead of the controller's, at least; negative if behind. Set
+    /// by the code that reads the facts.
     pub skew: i64,
-    /// When systemd last began to start the daemon's unit, as [`File::changed`]; `None` where
-    /// there is no systemd, and before the first start.
+    /// When systemd last began to start the daemon's unit, like [`File::changed`]; `None` without
+    /// systemd, and before the first start.
     pub unit_started: Option<i64>,
     /// Seconds since boot.
     pub uptime: Option<f64>,
     /// The account the facts were read as.
     pub uid: u32,
     pub account: String,
-    /// Home directory of the account that logged in (not root's below sudo).
+    /// Home directory of the login account (not root's below sudo).
     pub home: String,
     pub systemd: bool,
     /// Tools found in PATH, with their paths.
@@ -112,50 +110,49 @@ pub struct NodeFacts {
     pub files: BTreeMap<String, FileFact>,
     pub claims: Claims,
     pub directories: BTreeMap<String, Vec<Component>>,
-    /// Directories that cannot be made, and what is in the way: a file, for instance.
+    /// Directories that cannot be created, and what is in the way, for instance a file.
     pub blocked: BTreeMap<String, String>,
-    /// Directories in which interrupted runs have left something.
+    /// Directories with leftovers of interrupted runs.
     pub leftovers: BTreeSet<String>,
-    /// Runs whose change here is not settled yet.
+    /// Runs with an unconfirmed change here.
     pub armed: Vec<String>,
-    /// Accounts whose own directories could not be read, and why.
+    /// Accounts whose own directories could not be read, with the reason.
     pub faults: BTreeMap<String, AccountFault>,
-    /// Runs that are at work here, with the directories in which they are.
+    /// Active runs here, with the directories that they use.
     pub working: BTreeMap<String, BTreeSet<String>>,
-    /// Runs whose change here could neither be finished nor undone.
+    /// Runs whose change here could be neither completed nor undone.
     pub undo_failed: Vec<String>,
-    /// What the last changes here have replaced, the oldest first, where that was asked for:
-    /// of each account that keeps something the generations of its last run.
+    /// What the last changes here replaced, the oldest first, if requested: each account's
+    /// generations of its last run.
     pub generations: Vec<KeptGeneration>,
-    /// Where root keeps something that the account which reads facts cannot read.
+    /// A directory of root's generations that the account cannot read.
     pub hidden_generations: Option<String>,
     /// Addresses of names, as the node resolves them.
     pub resolved: BTreeMap<String, Vec<String>>,
-    /// Where ports were asked about, and the node has an awk.
+    /// If ports were requested and the node has awk.
     pub network: Option<Network>,
-    /// Addresses under which others may reach the node, those of docker's own
-    /// networks left out; where they were asked about, and there is an awk.
+    /// Addresses at which others may reach the node, without those of docker's own networks; if
+    /// requested and awk exists.
     pub own_addresses: Option<BTreeSet<IpAddr>>,
-    /// Of the directories that are written to, where `df` could tell.
+    /// For the directories that are written to, if `df` reported it.
     pub space: BTreeMap<String, Space>,
     pub unit: Option<UnitFact>,
-    /// The running daemon, where it was asked about and is there to be seen.
+    /// The running daemon, if requested and visible.
     pub engine: Option<EngineFact>,
-    /// Whether something is at a path.
+    /// Whether a path exists.
     pub exists: BTreeMap<String, bool>,
-    /// Other units than the daemon's.
+    /// Units other than the daemon's.
     pub services: BTreeMap<String, UnitFact>,
-    /// The homes of the accounts that were asked about; `None` for one that is
-    /// not there.
+    /// The homes of the requested accounts; `None` for an account that does not exist.
     pub accounts: BTreeMap<String, Option<String>>,
-    /// The socket that listens for the daemon, where it was asked about.
+    /// The socket that listens for the daemon, if requested.
     pub socket: Option<UnitFact>,
-    /// Where it was asked about.
+    /// If requested.
     pub health: Option<Health>,
 }
 
 impl NodeFacts {
-    /// Runs of which something is to be settled before a plan can be made.
+    /// Runs that must be settled before a plan can be made.
     #[must_use]
     pub fn unsettled(&self) -> BTreeSet<&str> {
         let armed = self.armed.iter().chain(&self.undo_failed);
@@ -165,9 +162,8 @@ impl NodeFacts {
             .collect()
     }
 
-    /// A leading `~/` replaced by the home of the account that logs in, a leading
-    /// `~NAME/` by that account's. As the prelude does it: where there is no such
-    /// account, it is a place where nothing can be.
+    /// Replaces a leading `~/` with the home of the login account, and a leading `~NAME/` with that
+    /// account's. Like the prelude, gives a path that cannot exist if there is no such account.
     #[must_use]
     pub fn expand(&self, path: &str) -> String {
         let Some(below) = path.strip_prefix('~') else {
@@ -186,10 +182,9 @@ impl NodeFacts {
         }
     }
 
-    /// Whether something is at a path, a link that leads nowhere included.
+    /// Whether a path exists, even as a dangling link.
     ///
-    /// # Errors
-    /// When nothing was asked about it.
+    /// # Errors If the path was not requested.
     pub fn exists(&self, path: &str) -> Result<bool, FactError> {
         let path = self.expand(path);
         let known = self.exists.get(&path).copied();
@@ -217,7 +212,7 @@ impl NodeFacts {
         std::str::from_utf8(self.regular(path)?.content.as_deref()?).ok()
     }
 
-    /// The texts of the unit's environment files, as far as they are known, by their paths.
+    /// The texts of the unit's environment files, as far as known, by path.
     #[must_use]
     pub fn environment_texts(&self) -> Vec<(&str, &str)> {
         let paths = self.unit.iter().flat_map(|unit| &unit.environment_files);
@@ -226,12 +221,11 @@ impl NodeFacts {
             .collect()
     }
 
-    /// As which account to act below `directory`: the owner of the first
-    /// directory on the way that does not belong to root.
+    /// The account to act as below `directory`: the owner of the first directory on the path that
+    /// does not belong to root.
     ///
-    /// # Errors
-    /// When a later directory belongs to yet another account: acting there as
-    /// root would follow links that the first account can place.
+    /// # Errors If a later directory belongs to yet another account: acting there as root would
+    /// follow links that the first account can place.
     pub fn account_for(&self, directory: &str) -> Result<String, FactError> {
         let path = self.expand(directory);
         let components = self
@@ -285,8 +279,7 @@ impl NodeFacts {
         }
     }
 
-    /// The first directory on the way to this one that is not there; `None`
-    /// when all of them are.
+    /// The first missing directory on the path to this one; `None` if all exist.
     #[must_use]
     pub fn missing_from(&self, directory: &str) -> Option<String> {
         let path = self.expand(directory);
@@ -302,14 +295,14 @@ impl NodeFacts {
         None
     }
 
-    /// When the daemon was started, as [`File::changed`], and not later than that: rounded down
-    /// to a second where systemd's own mark is not there, or is of another start.
+    /// When the daemon was started, like [`File::changed`], and no later: rounded down to a second
+    /// if systemd's own timestamp is missing or belongs to another start.
     #[must_use]
     pub fn started_at(&self) -> Option<i64> {
         const SECOND: i64 = 1_000_000_000;
         let ago = self.uptime? - self.unit.as_ref()?.started()?;
-        // In some containers uptime and the clock of what starts services are not the same
-        // machine's.
+        // In some containers the uptime and the clock that services are started by belong to
+        // different machines.
         if ago < 0.0 {
             return None;
         }
@@ -330,7 +323,7 @@ impl NodeFacts {
         let path = self.expand(directory);
         let components = self.directories.get(&path)?;
         let asked = components.iter().find(|component| component.path == path);
-        // Where it is a link the directory that it leads to comes last.
+        // If it is a link, the directory that it leads to comes last.
         asked.and_then(|asked| {
             if asked.link {
                 components.last()
@@ -340,10 +333,9 @@ impl NodeFacts {
         })
     }
 
-    /// Notes by how much the node's clock differs from the controller's, which
-    /// showed `begun` when the facts were asked for and `ended` when they had
-    /// arrived. Within that time and the second that `clock` is rounded down by
-    /// nothing can be told.
+    /// Records the difference between the node's clock and the controller's, which showed `begun`
+    /// when the facts were requested and `ended` when they arrived. Differences within that time,
+    /// plus the second that `clock` is rounded down by, are unknown.
     pub fn compare_clock(&mut self, begun: i64, ended: i64) {
         self.skew = if self.clock > ended {
             self.clock - ended
@@ -370,12 +362,12 @@ pub enum AccountFault {
     Failed(String),
 }
 
-/// What stat says of an owner without a name.
+/// stat's output for an owner without a name.
 const NO_ACCOUNT: &str = "UNKNOWN";
 
 const SLOW: &str = "a file there is a named pipe, or on a file system that does not answer";
 
-/// Why facts could not be had.
+/// Why facts could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FactError {
     #[error("the facts script stopped: {0}")]

@@ -1,10 +1,10 @@
-//! Which addresses of a node others may reach it under.
+//! The addresses at which others may reach a node.
 //!
-//! `/proc/net/fib_trie` has the IPv4 addresses and not their interfaces: `ip` tells
-//! them. Where there is none, the interface is that of the narrowest network in
-//! `/proc/net/route` that is reached without a gateway and holds the address. docker's interfaces are recognised by the
-//! names that it gives them: `docker0`, `docker_gwbridge`, `br-` with twelve
-//! hexadecimal digits, `veth` (moby/moby, libnetwork/drivers/bridge).
+//! `/proc/net/fib_trie` has the IPv4 addresses and not their interfaces: `ip` shows them. Without
+//! `ip`, the interface is that of the narrowest network in `/proc/net/route` that is reached
+//! without a gateway and holds the address. docker's interfaces are recognised by the names that it
+//! gives them: `docker0`, `docker_gwbridge`, `br-` with twelve hexadecimal digits, `veth`
+//! (moby/moby, libnetwork/drivers/bridge).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,16 +18,16 @@ pub(super) struct OwnAddresses {
     v6: BTreeSet<Ipv6Addr>,
     /// Networks that are reached without a gateway: network, mask, interface.
     networks: Vec<(u32, u32, String)>,
-    /// Interfaces that have an address, as `ip` names them.
+    /// Interfaces of an address, according to `ip`.
     on: BTreeMap<Ipv4Addr, BTreeSet<String>>,
 }
 
-/// `IFA_F_TEMPORARY`, `IFA_F_DADFAILED`, `IFA_F_DEPRECATED`, `IFA_F_TENTATIVE`
-/// (`linux/if_addr.h`): addresses that change by themselves, or that are not used.
+/// `IFA_F_TEMPORARY`, `IFA_F_DADFAILED`, `IFA_F_DEPRECATED`, `IFA_F_TENTATIVE` (`linux/if_addr.h`):
+/// temporary or unused addresses.
 const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
 
 impl OwnAddresses {
-    /// Takes in one record; false when it is not of the expected form.
+    /// Adds one record; false if its form is wrong.
     pub(super) fn record(&mut self, fields: &[&str], machine: &str) -> bool {
         match fields {
             ["asked"] => true,
@@ -77,7 +77,7 @@ impl OwnAddresses {
         Some(())
     }
 
-    /// Those that were found.
+    /// The addresses found.
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
         let v4 = self.v4.iter().filter(|address| {
             !address.is_loopback()
@@ -91,7 +91,7 @@ impl OwnAddresses {
 
     fn is_on_dockers(&self, address: Ipv4Addr) -> bool {
         match self.on.get(&address) {
-            // One that another interface has, too, is the node's.
+            // An address that another interface also has is the node's.
             Some(interfaces) => interfaces.iter().all(|interface| is_dockers(interface)),
             None => self.interface(address).is_some_and(is_dockers),
         }
@@ -107,7 +107,7 @@ impl OwnAddresses {
     }
 }
 
-/// An interface that docker has made for its own networks.
+/// An interface that docker created for its own networks.
 fn is_dockers(interface: &str) -> bool {
     let is_bridge = interface.strip_prefix("br-").is_some_and(|id| {
         id.len() == 12 && id.chars().all(|character| character.is_ascii_hexdigit())

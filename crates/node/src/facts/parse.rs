@@ -1,7 +1,7 @@
-//! The records of a facts script, as [`NodeFacts`].
+//! Parses the records of a facts script into [`NodeFacts`].
 //!
-//! What lies below a directory of an account's is that account's word: it comes in a
-//! section of its own, which can name no path but those that the account was asked about.
+//! Facts below a directory of another account come in that account's own section, which can name
+//! only the paths that the account was asked about.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,18 +22,18 @@ pub(super) struct Parser<'a> {
     lines: Lines<'a>,
     facts: NodeFacts,
     own: OwnAddresses,
-    /// Directories that `df` is about to be asked about.
+    /// Directories that the next `df` output is about.
     space_of: Vec<String>,
     ways: Ways,
-    /// Paths about which another account alone may answer, by its name.
+    /// Paths that only another account may report about, by its name.
     asked: BTreeMap<String, BTreeSet<String>>,
-    /// Runs of which a script of root's is at work, as root says.
+    /// Runs with an active script of root's, according to root.
     at_work: BTreeSet<String>,
-    /// What another account said, by its name.
+    /// The output of other accounts, by name.
     said: BTreeMap<String, Said>,
 }
 
-/// What came of asking an account.
+/// The result of asking an account.
 struct Said {
     output: Vec<u8>,
     /// Exit code of its shell.
@@ -43,16 +43,15 @@ struct Said {
 impl NodeFacts {
     /// Parses the answer to a request.
     ///
-    /// # Errors
-    /// When the script said why it failed, when its output is not whole, and when it names
-    /// what was not asked for.
+    /// # Errors If the script reported a failure, if its output is incomplete, or if it names
+    /// something that was not requested.
     pub fn parse(output: &[u8], request: &FactRequest) -> Result<Self, FactError> {
         Parser::new(output).ok_or(FactError::NoAnswer)?.run(request)
     }
 }
 
 impl<'a> Parser<'a> {
-    /// For the answer of a node; `None` where it has not begun.
+    /// For the answer of a node; `None` if it has not begun.
     pub(super) fn new(output: &'a [u8]) -> Option<Self> {
         Lines::of_answer(output).map(Self::on)
     }
@@ -72,7 +71,7 @@ impl<'a> Parser<'a> {
 }
 
 impl Parser<'_> {
-    /// The facts, which answer this request and nothing else.
+    /// The facts, limited to what was requested.
     pub(super) fn run(mut self, request: &FactRequest) -> Result<NodeFacts, FactError> {
         loop {
             let (line, texts) = self.record()?;
@@ -109,9 +108,8 @@ impl Parser<'_> {
         Ok(self.facts)
     }
 
-    /// What each account said of its own paths. It can say nothing of others', and what it
-    /// leaves out or what is no answer keeps its own host from being changed, and nothing
-    /// else.
+    /// Adds what each account reported about its own paths. It can report nothing about others',
+    /// and a missing or invalid answer only prevents changes on its own host.
     fn hear_accounts(&mut self) {
         for (account, asked) in std::mem::take(&mut self.asked) {
             let heard = match self.said.get(&account) {
@@ -173,15 +171,14 @@ impl Parser<'_> {
         Ok(self.facts)
     }
 
-    /// Adds what an account said: below the first directory that is not root's, of which
-    /// root has told.
+    /// Adds an account's facts: below the first directory that is not root's, which root reported.
     fn take_over(&mut self, heard: NodeFacts) {
         for (path, fact) in heard.files {
             self.insert(&path, fact);
         }
         self.facts.claims.keys.extend(heard.claims.keys);
         self.facts.blocked.extend(heard.blocked);
-        // Of a directory root has told the way to its owner's.
+        // Root reports the path up to the first directory of another account.
         for (asked, components) in heard.directories {
             let Some(known) = self.facts.directories.get_mut(&asked) else {
                 continue;
@@ -200,7 +197,8 @@ impl Parser<'_> {
         let mut working: Vec<(String, BTreeSet<String>)> = Vec::new();
         for (run, directories) in heard.working {
             let directories = known(directories);
-            // A stage that no one works on may go; an account can make one at any time.
+            // A stage that no script works on may be removed; an account can create one at any
+            // time.
             if self.at_work.contains(&run) {
                 working.push((run, directories));
             } else {
@@ -214,7 +212,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Records that an account may give of its own paths, too.
+    /// Records that an account may report about its own paths too.
     fn about_paths(&mut self, fields: &[&str]) -> Result<bool, FactError> {
         match fields {
             ["absent", path] => self.insert(path, FileFact::Absent),
@@ -238,14 +236,14 @@ impl Parser<'_> {
             ["certificates", path, key @ ..] => {
                 let bytes = self.base64()?;
                 self.end()?;
-                // One that is too large, or that is gone meanwhile, is none.
+                // A file that is too large, or was removed in between, does not count.
                 if let Some(FileFact::File(file)) = self.facts.files.get_mut(*path) {
                     file.content = Some(bytes);
                     file.private_key = !key.is_empty();
                 }
             }
             ["working", run, directory] => {
-                // Anything else was not made by a run.
+                // Anything else was not created by a run.
                 if answer::is_run_id(run) {
                     let stages = self.facts.working.entry((*run).to_owned()).or_default();
                     stages.insert((*directory).to_owned());
@@ -259,7 +257,7 @@ impl Parser<'_> {
         Ok(true)
     }
 
-    /// Records of the node as a whole.
+    /// Records about the whole node.
     fn about_node(&mut self, fields: &[&str], line: &str) -> Result<bool, FactError> {
         match fields {
             ["system", kernel, machine, hostname] => {
@@ -288,7 +286,7 @@ impl Parser<'_> {
                     .insert((*path).to_owned(), *answer == "yes");
             }
             ["resolved", name, addresses] => {
-                // getent names each once for every type of socket.
+                // getent lists each address once for every type of socket.
                 let mut found: Vec<String> = Vec::new();
                 for address in addresses.split_whitespace() {
                     if !found.iter().any(|known| known == address) {
@@ -326,8 +324,8 @@ impl Parser<'_> {
         self.facts.accounts.insert(name.to_owned(), home);
     }
 
-    /// Records of drop-ins, of the daemon's socket, of addresses and of what `doctor` asks;
-    /// false when it is none of them.
+    /// Records of drop-ins, of the daemon's socket, of addresses and of what `doctor` requests;
+    /// false for any other.
     fn around_docker(&mut self, fields: &[&str]) -> bool {
         match fields {
             ["unit", property] => self.unit(property),
@@ -392,7 +390,7 @@ impl Parser<'_> {
         true
     }
 
-    /// A file whose bytes are known keeps them where it was asked about once more.
+    /// A file with known bytes keeps them if it is reported again without them.
     fn insert(&mut self, path: &str, fact: FileFact) {
         if let (Some(FileFact::File(known)), FileFact::File(more)) =
             (self.facts.files.get(path), &fact)
@@ -425,7 +423,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What `df` says of each directory, below its heading.
+    /// The output of `df` for each directory, after its heading.
     fn space(&mut self, kind: &str) -> Result<(), FactError> {
         self.df()?;
         for directory in std::mem::take(&mut self.space_of) {
@@ -460,9 +458,8 @@ impl Parser<'_> {
         }
     }
 
-    /// The files that were read together, of which this record names the first: a record
-    /// each, then what stat says of each, the hashes of the first ones, and the bytes of
-    /// the first of those.
+    /// The files that were read together, of which this record names the first: one record each,
+    /// then the output of stat, the hashes of the first ones, and the bytes of the first of those.
     fn file_set(&mut self, first: &str, mark: &[&str]) -> Result<(), FactError> {
         let mut named = vec![(first.to_owned(), !mark.is_empty())];
         let mut files = Vec::new();
@@ -516,7 +513,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// The bytes of the lines up to the next record `end`, which stays.
+    /// The bytes of the lines up to the next record `end`, which is not consumed.
     fn base64(&mut self) -> Result<Vec<u8>, FactError> {
         let mut text = Vec::new();
         loop {
@@ -533,7 +530,7 @@ impl Parser<'_> {
             .map_err(|_| FactError::Malformed("bytes that are not base64".to_owned()))
     }
 
-    /// The record `end`; gives its field, if it has one.
+    /// The record `end`; returns its field, if it has one.
     fn end(&mut self) -> Result<String, FactError> {
         let (line, texts) = self.record()?;
         match texts.as_slice() {
@@ -566,9 +563,8 @@ impl Parser<'_> {
     }
 }
 
-/// Divides the bytes among files. Each piece is taken for a file's only if it has that
-/// file's hash: it was read apart from it, and between the two the file may have been
-/// another.
+/// Splits the bytes among files. A piece counts as a file's only if it has that file's hash: bytes
+/// and hash were read separately, and the file may have changed in between.
 fn contents<'a>(
     files: impl Iterator<Item = (&'a str, &'a mut File)>,
     mut bytes: &[u8],
@@ -591,8 +587,8 @@ fn contents<'a>(
     }
 }
 
-/// Seconds since the epoch, as `stat -c %.9Z` prints them, in nanoseconds. Without a fraction
-/// the end of the second: what is not known to be earlier is later.
+/// Seconds since the epoch, as `stat -c %.9Z` prints them, in nanoseconds. Without a fraction, the
+/// end of the second: in doubt, later.
 fn nanoseconds(text: &str, line: &str) -> Result<i64, FactError> {
     let malformed = || FactError::Malformed(line.to_owned());
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, "999999999"));

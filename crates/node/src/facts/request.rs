@@ -1,4 +1,4 @@
-//! What is to be read on a node.
+//! What to read on a node.
 
 use std::collections::BTreeSet;
 
@@ -6,59 +6,56 @@ use super::{FactError, NodeFacts, STATE, TOOLS};
 use crate::script::Script;
 
 /// What to read on one node.
-// Each asks for something of its own.
+// Each requests something different.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct FactRequest {
     /// Files whose bytes are needed: certificates, configuration.
     pub content: BTreeSet<String>,
-    /// Files of which the PEM blocks of certificates are needed and nothing else may
-    /// leave the node: those of the CA.
+    /// Files of which only the PEM certificate blocks may leave the node: those of the CA.
     pub certificates: BTreeSet<String>,
-    /// Files of which the bytes are needed, unless a private key is in them: then it is
-    /// the same as with `certificates`. Bundles and certificates of daemons and clients.
+    /// Files of which the bytes are needed, unless they contain a private key: then they are
+    /// treated like `certificates`. Bundles and certificates of daemons and clients.
     pub bundles: BTreeSet<String>,
-    /// Files whose SHA-256 is enough: private keys above all.
+    /// Files of which only the SHA-256 is needed: above all private keys.
     pub hashed: BTreeSet<String>,
-    /// Those of them of which it also matters whether they are private keys in PEM.
+    /// Those of them that are also checked for being private keys in PEM.
     pub keys: BTreeSet<String>,
-    /// Where the daemon's certificates and key are to be: those that dockerd has read
-    /// last from another place are named.
+    /// Where the daemon's certificates and key should be: reports those that dockerd last read from
+    /// another place.
     pub former: BTreeSet<String>,
-    /// Whether sudo records what is sent to it: asked of sudo itself, and not only
-    /// where it has recorded something.
+    /// Whether sudo records its input: asks sudo itself, not only if it has recorded something.
     pub sudo: bool,
-    /// Files of which it is enough to know that they are there.
+    /// Files whose existence is enough.
     pub present: BTreeSet<String>,
-    /// Directories that will be written to: who owns them decides as whom.
+    /// Directories that will be written to: their owner decides which account acts there.
     pub directories: BTreeSet<String>,
     /// The systemd unit of the daemon.
     pub unit: Option<String>,
-    /// The running daemon of that unit: its containers, its swarm.
+    /// The running daemon of that unit: its containers and swarm.
     pub engine: bool,
-    /// Paths of which it only counts whether something is there.
+    /// Paths to check for existence.
     pub exists: BTreeSet<String>,
     /// Other systemd units.
     pub services: BTreeSet<String>,
-    /// Host names of which the node's own addresses for them matter.
+    /// Host names to resolve on the node.
     pub names: BTreeSet<String>,
-    /// What the last run's changes replaced, and what is in its places.
+    /// What the last run's changes replaced, and what is there now.
     pub generations: bool,
-    /// TCP ports of which it matters who listens there; with them come the
-    /// node's own addresses.
+    /// TCP ports whose listeners are needed; the node's own addresses come with them.
     pub ports: BTreeSet<u16>,
-    /// The file that says where a daemon that runs listens already.
+    /// The file with the listeners of a running daemon.
     pub drop_in: Option<String>,
-    /// Accounts of which it matters that they are there, and their homes: what
-    /// begins with `~NAME/` in the other parts needs NAME here.
+    /// Accounts whose existence and homes are needed: a path with `~NAME/` in the other parts needs
+    /// NAME here.
     pub accounts: BTreeSet<String>,
     /// The systemd socket that listens for the daemon.
     pub socket: Option<String>,
-    /// What confines the daemon, which docker it is, missing tools.
+    /// What confines the daemon, its docker version, missing tools.
     pub health: bool,
-    /// Under which addresses others may reach the node.
+    /// The addresses at which others may reach the node.
     pub own_addresses: bool,
-    /// As `names`, also on nodes without getent.
+    /// Like `names`, but also on nodes without getent.
     pub lookups: BTreeSet<String>,
 }
 
@@ -69,7 +66,7 @@ impl FactRequest {
         self.hashed.insert(path);
     }
 
-    /// The calls that read all of it.
+    /// The calls that read everything requested.
     #[must_use]
     pub fn script(&self) -> Script {
         let mut script = Script::default();
@@ -81,7 +78,7 @@ impl FactRequest {
         for account in &self.accounts {
             script.call("fact_account", &[account]);
         }
-        // What others want to know more of comes after it.
+        // Other calls build on its result.
         if self.generations {
             script.call("fact_generations", &[]);
         }
@@ -101,12 +98,12 @@ impl FactRequest {
             script.call("fact_lookup", &[name]);
         }
         let hashed = self.hashed.difference(&self.keys).cloned().collect();
-        // Before the files: of what is asked about there more is known.
+        // Before the other files: more is needed about these.
         if !self.former.is_empty() {
             let paths: Vec<&str> = self.former.iter().map(String::as_str).collect();
             script.call("fact_former", &paths);
         }
-        // Text that must be masked is masked, whichever other fact asks for it.
+        // Text that must be masked is masked, whichever fact requests it.
         let bundles = &self.bundles - &self.certificates;
         let content = &(&self.content - &bundles) - &self.certificates;
         for (want, paths) in [
@@ -134,11 +131,11 @@ impl FactRequest {
         script
     }
 
-    /// What needs no account's answer, and is read while they answer.
+    /// Facts that depend on no other account, read while accounts answer.
     fn beside(&self) -> Script {
         let mut script = Script::default();
         if self.engine {
-            // After the unit, which knows the daemon's process.
+            // After the unit, which determines the daemon's process.
             script.call("fact_engine", &[]);
         }
         for unit in &self.services {
@@ -170,8 +167,8 @@ impl FactRequest {
         script
     }
 
-    /// Checks that an answer names nothing but what was asked for. What the node says of
-    /// itself (its units and their files, its generations) it names by itself.
+    /// Requires that an answer names only what was requested. What the node reports about itself
+    /// (its units and their files, its generations) it names on its own.
     pub(super) fn answered_by(&self, facts: &NodeFacts) -> Result<(), FactError> {
         let expanded = |paths: &BTreeSet<String>| -> BTreeSet<String> {
             paths.iter().map(|path| facts.expand(path)).collect()
@@ -193,11 +190,11 @@ impl FactRequest {
             .chain(facts.exists.keys().filter(|path| !exists.contains(*path)));
         let mut directories = expanded(&self.directories);
         if self.generations {
-            // Those of the manifest.
+            // Those in the manifest.
             directories.extend(facts.directories.keys().cloned());
         }
         if !self.former.is_empty() {
-            // Those of root's record of what dockerd has read.
+            // Those in root's record of what dockerd has read.
             let former = facts.claims.former.keys();
             directories.extend(former.filter_map(|path| Some(path.rsplit_once('/')?.0.to_owned())));
         }

@@ -1,16 +1,15 @@
-//! Free space of the file systems below the directories that are written to.
+//! Free space on the file systems of the directories that are written to.
 
-/// What is left in a directory.
+/// The free space in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Space {
-    /// KiB in all; 0 where the file system does not count.
+    /// KiB in total; 0 if the file system does not count them.
     pub size: u64,
     /// KiB.
     pub free: u64,
-    /// Files that can still be made; `None` where there is no such limit (btrfs),
-    /// or `df` does not say.
+    /// Inodes left; `None` if there is no such limit (btrfs), or if `df` does not report them.
     pub inodes: Option<u64>,
-    /// Where the file system is mounted.
+    /// The mount point.
     pub mount: String,
 }
 
@@ -21,7 +20,7 @@ impl Space {
         let (free, rest) = column(rest)?;
         let (inodes, rest) = column(rest)?;
         let (total, mount) = column(rest)?;
-        // Where there is no limit there are none in all.
+        // Without a limit the total is 0.
         let limited = total.parse().is_ok_and(|total: u64| total > 0);
         Some(Self {
             size: size.parse().ok()?,
@@ -31,8 +30,8 @@ impl Space {
         })
     }
 
-    /// A line of `df -Pk`: device, size, used, free, percent, where. The device
-    /// may hold blanks.
+    /// A line of `df -Pk`: device, size, used, free, percent, mount point. The device may contain
+    /// spaces.
     pub(super) fn from_posix(line: &str) -> Option<Self> {
         let (before, rest) = line.split_once("% ")?;
         let mut columns = before.split_whitespace().rev().skip(1);
@@ -46,7 +45,7 @@ impl Space {
     }
 }
 
-/// The first word, and what follows the blanks behind it.
+/// The first word, and the rest after the spaces.
 fn column(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.trim_start().split_once(' ')?;
     Some((word, rest.trim_start()))

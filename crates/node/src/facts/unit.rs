@@ -1,18 +1,18 @@
-//! A unit, as the node tells of it.
+//! A unit, as the node reports it.
 
 use std::collections::BTreeMap;
 
 use super::{Loaded, LoadedCommand};
 
-/// What systemd says of the daemon's unit; of an init script the node says the same
-/// with the same words.
+/// What systemd reports about the daemon's unit; a node with an init script reports the same
+/// properties.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitFact {
     pub properties: BTreeMap<String, String>,
     pub environment_files: Vec<String>,
-    /// Drop-ins in the administrator's directory, read by systemd or not yet.
+    /// Drop-ins in the administrator's directory, whether or not systemd has read them.
     pub on_disk: Vec<String>,
-    /// What systemd says word by word, where its bus can be asked.
+    /// What systemd has loaded word by word, if its bus can be used.
     pub loaded: Loaded,
 }
 
@@ -46,7 +46,7 @@ impl UnitFact {
         Some(self.property("FragmentPath")).filter(|path| !path.is_empty())
     }
 
-    /// The init script that it is, where systemd does not run.
+    /// The init script, if systemd does not run.
     #[must_use]
     pub fn script(&self) -> Option<&str> {
         self.fragment()
@@ -63,7 +63,7 @@ impl UnitFact {
     }
 
     /// Names the drop-ins in `directory` by that path, which is a link to `real`: systemd names
-    /// them by where they really are.
+    /// them by their real path.
     pub(super) fn name_as_linked(&mut self, directory: &str, real: &str) {
         let linked = |path: &str| match path.strip_prefix(real) {
             Some(name) if name.starts_with('/') => format!("{directory}{name}"),
@@ -78,22 +78,22 @@ impl UnitFact {
         }
     }
 
-    /// `ExecStart` as systemctl shows it, its words joined with blanks.
+    /// `ExecStart` as systemctl shows it, with its words joined by spaces.
     #[must_use]
     pub fn shown_command(&self) -> Option<&str> {
         Some(self.property("ExecStart")).filter(|shown| !shown.is_empty())
     }
 
-    /// Takes what systemctl shows as what systemd has loaded: no word has a blank in it, as the
-    /// node has seen.
+    /// Uses systemctl's output as what systemd has loaded: the node has checked that no word
+    /// contains a space.
     pub(super) fn words_are_plain(&mut self) {
         self.loaded.commands =
             LoadedCommand::of_shown(self.property("ExecStart")).map(|one| vec![one]);
         self.loaded.environment = Loaded::environment_of_shown(self.property("Environment"));
     }
 
-    /// Drop-ins as systemd will apply them once it reads them again: by name,
-    /// wherever they lie (systemd.unit(5)).
+    /// Drop-ins as systemd will apply them once it reads them again: by name, in any directory
+    /// (systemd.unit(5)).
     #[must_use]
     pub fn all_drop_ins(&self) -> Vec<&str> {
         let mut paths = self.drop_ins();
@@ -106,7 +106,7 @@ impl UnitFact {
         paths
     }
 
-    /// The unit files on disk differ from what systemd has read.
+    /// The unit files on disk differ from what systemd has loaded.
     #[must_use]
     pub fn needs_reload(&self) -> bool {
         self.property("NeedDaemonReload") == "yes"
@@ -120,7 +120,7 @@ impl UnitFact {
             && wanted.iter().all(|name| self.property(name).is_empty())
     }
 
-    /// It is started at boot.
+    /// It starts at boot.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.property("UnitFileState").starts_with("enabled")

@@ -1,4 +1,4 @@
-//! The directories on the way to paths, as facts name them.
+//! The directories on the paths in the facts.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,20 @@ use super::Component;
 
 #[derive(Debug, Default)]
 pub(super) struct Ways {
-    /// By the path that was asked about, from / on.
+    /// By the requested path, from / on.
     walked: BTreeMap<String, Vec<String>>,
     seen: BTreeMap<String, Component>,
 }
 
 impl Ways {
-    /// A way and the directories and links on it.
+    /// A path and the directories and links on it.
     pub(super) fn walked(&mut self, asked: &str, paths: &[&str]) {
         let paths = paths.iter().map(|path| (*path).to_owned()).collect();
         self.walked.insert(asked.to_owned(), paths);
     }
 
-    /// What `stat` says of a directory or link: uid, owner, mode and kind, separated by
-    /// tabs. `None` where that is not what the line says.
+    /// The output of `stat` for a directory or link: uid, owner, mode and kind, separated by tabs.
+    /// `None` if the line has another form.
     pub(super) fn seen(&mut self, path: &str, line: &str) -> Option<()> {
         let fields: Vec<&str> = line.split('\t').collect();
         let [uid, owner, mode, kind] = fields.as_slice() else {
@@ -36,10 +36,9 @@ impl Ways {
         Some(())
     }
 
-    /// Each way with what is known of the directories on it.
+    /// Each path with the facts about the directories on it.
     ///
-    /// # Errors
-    /// The first directory of which nothing was said.
+    /// # Errors The first directory without facts.
     pub(super) fn told(&self) -> Result<BTreeMap<String, Vec<Component>>, String> {
         let component = |path: &String| self.seen.get(path).cloned().ok_or_else(|| path.clone());
         let way = |(asked, paths): (&String, &Vec<String>)| {

@@ -36,7 +36,7 @@ impl StartError {
             Self::Version(_) => Some(format!(
                 "install dtls-deploy and {COMPANION} of one release, or name the program with --agent-program FILE"
             )),
-            // A shell's, of a file that it may not execute.
+            // The shell's exit code for a file that it may not execute.
             Self::Start {
                 status: ExitStatus::Code(126),
                 ..

@@ -1,4 +1,4 @@
-//! The program that is put on the CA node: which one, and under which name.
+//! The binary that is copied to the CA node, and its name there.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,31 +9,29 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustix::fs::{Mode, OFlags};
 
-/// The CA's part alone, of a third of the size. It is pushed instead of the whole
-/// program where it is installed beside it, or in `../lib/dtls-deploy`.
+/// A smaller binary with only the CA's part, a third of the size. It is copied instead of the whole
+/// program if it is installed next to it, or in `../lib/dtls-deploy`.
 pub const COMPANION: &str = "dtls-deploy-agent";
 
-/// The guard of a daemon, which lies where the companion does.
+/// The guard of a daemon, installed next to the companion.
 const GUARD: &str = "dtls-deploy-guard";
 
-/// In bytes: far above any static build of it.
+/// Maximum bytes: far above any static build.
 const LARGEST: u64 = 512 << 20;
 
-/// This program, whatever has become of its name.
+/// This program, even if its file was renamed or removed.
 const OWN: &str = "/proc/self/exe";
 
-/// The program that is pushed. Its bytes are read when they are: most runs find
-/// it on the CA node.
+/// The binary to copy. Its bytes are read only when needed: most runs find it on the CA node.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Open from the start: when it is needed, connections may have taken all
-    /// the descriptors there are.
+    /// Opened at the start: later, connections may have used all file descriptors.
     file: Arc<File>,
     pub sha256: String,
 }
 
 impl Program {
-    /// Reads a program: that of `path`, or the companion, or this one.
+    /// Opens a binary: the one at `path`, or the companion, or this program.
     pub fn read(path: Option<PathBuf>) -> std::io::Result<Self> {
         if let Some(path) = path {
             return Self::from_file(base::file::open(&path, LARGEST)?);
@@ -46,7 +44,7 @@ impl Program {
         Self::from_file(companion.unwrap_or(own))
     }
 
-    /// The bytes of the guard's program, where it is installed as the companion may be.
+    /// The bytes of the guard binary, if it is installed next to the companion.
     #[must_use]
     pub fn guard() -> Option<Vec<u8>> {
         let own = File::open(OWN).ok()?.metadata().ok()?.uid();
@@ -74,18 +72,17 @@ impl Program {
         })
     }
 
-    /// In bytes.
+    /// Size in bytes.
     pub(super) fn size(&self) -> std::io::Result<u64> {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Its bytes from an offset on, so many as `piece` holds; none at the end.
+    /// Reads its bytes from an offset, up to the length of `piece`; 0 at the end.
     pub(super) fn read_at(&self, piece: &mut [u8], offset: u64) -> std::io::Result<usize> {
         self.file.read_at(piece, offset)
     }
 
-    /// Where it is kept on the CA node; only the account that runs it writes
-    /// there.
+    /// Its path on the CA node; only the account that runs it can write there.
     #[must_use]
     pub fn directory(privileged: bool) -> &'static str {
         if privileged {
@@ -95,22 +92,22 @@ impl Program {
         }
     }
 
-    /// The file's path as facts are asked for it.
+    /// Its path in the form in which facts are requested.
     #[must_use]
     pub fn path(&self, privileged: bool) -> String {
         format!("{}/{}", Self::directory(privileged), self.sha256)
     }
 }
 
-/// What is installed with a program in `directory`, whose file belongs to `owner`.
+/// The binaries installed with a program in `directory` that `owner` owns.
 fn companion(directory: &Path, owner: u32, name: &str) -> Option<File> {
     [directory.to_owned(), directory.join("../lib/dtls-deploy")]
         .iter()
         .find_map(|place| trusted(&place.join(name), owner))
 }
 
-/// It sees the CA's passphrase: one that another account could have put there, in
-/// a directory for everyone, is none.
+/// It handles the CA's passphrase, so it must not be a file that another account could have put
+/// into a shared directory.
 fn trusted(path: &Path, owner: u32) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
@@ -172,7 +169,7 @@ mod tests {
         assert_eq!(text(trusted(&path, own)), None, "writable by everybody");
         put(&path, "mine", 0o755);
         assert_eq!(text(trusted(&path, own)).as_deref(), Some("mine"));
-        // No one but root can give a file away.
+        // Only root can give a file to another owner.
         if own == 0 {
             std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
             assert_eq!(text(trusted(&path, own)), None, "of another account");

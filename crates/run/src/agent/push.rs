@@ -1,4 +1,4 @@
-//! Putting the agent's program on the CA node and starting it, in one exec.
+//! Copies the agent's binary to the CA node and starts it, in one exec.
 
 use std::time::Duration;
 
@@ -10,24 +10,24 @@ use crate::session::Node;
 use base::shell::quote;
 use node::{Process, visible};
 
-/// For the program to arrive.
+/// Limit for the copy.
 const PUSH_DEADLINE: Duration = Duration::from_secs(120);
-/// Bytes read and sent at one time.
+/// Bytes read and sent at a time.
 const PIECE: usize = 256 * 1024;
-/// For the shell's last words, once it is known that it has failed.
+/// Limit for the shell's last output, once it is known to have failed.
 const EXIT_DEADLINE: Duration = Duration::from_secs(5);
-/// What the shell says when the program has arrived: from then on its standard
-/// input is the agent's.
+/// Printed by the shell when the binary has arrived: from then on its standard input is the
+/// agent's.
 const ARRIVED: &[u8] = b"arrived\n";
 
-/// For a login shell of any family.
+/// Wraps a script so that any login shell can start it.
 pub(super) fn command(script: &str) -> String {
     format!("exec /bin/sh -c {}", quote(script))
 }
 
-/// The shell script. Nothing follows the program on standard input before
-/// [`ARRIVED`] has come back, so that nothing which reads ahead takes too much; a
-/// transfer that breaks off is too short.
+/// The shell script. Nothing follows the binary on standard input until
+/// [`ARRIVED`] has come back, so that a reader that reads ahead takes nothing of the agent's input;
+/// an aborted transfer is too short.
 fn script(directory: &str, size: u64, sha256: &str) -> String {
     format!(
         "( umask 077; d={directory}; n=\"$d/.new.$$\"; mkdir -p \"$d\" && chmod 700 \"$d\" && {{ find \"$d\" -type f -mtime +30 -exec rm -f {{}} + & head -c {size} >\"$n\"; }} && chmod 700 \"$n\" && h=$(sha256sum \"$n\") && [ \"${{h%% *}}\" = {sha256} ] || {{ rm -f \"$n\"; echo 'it did not arrive whole' >&2; exit {WRONG_FILE}; }}; mv -f \"$n\" \"$d/{sha256}\" ) || exit {WRONG_FILE}; echo arrived; exec {directory}/{sha256} ca-agent",
@@ -35,7 +35,7 @@ fn script(directory: &str, size: u64, sha256: &str) -> String {
     )
 }
 
-/// Sends the program and starts it.
+/// Sends the binary and starts it.
 pub(super) async fn push(
     node: &Node,
     privileged: bool,
@@ -49,7 +49,7 @@ pub(super) async fn push(
     let mut process = node.open(privileged, &command(&script)).await?;
     let arrived = async {
         if send(program, &mut process.stdin).await.is_err() {
-            // The shell says what it lacks, and why if it has ended before.
+            // The shell reports what is missing, or why it has ended.
             let _ = process.stdin.shutdown().await;
         }
         let mut said = [0; ARRIVED.len()];
@@ -65,8 +65,8 @@ pub(super) async fn push(
     }
 }
 
-/// Piece by piece: it is as large as all else in memory together. What could not
-/// be read the node finds missing.
+/// Sent in pieces: the binary is as large as everything else in memory. The node detects a part
+/// that could not be read.
 async fn send(
     program: &Program,
     stdin: &mut (dyn AsyncWrite + Send + Unpin),

@@ -1,4 +1,4 @@
-//! For how long a restart has kept a daemon away from its clients.
+//! How long a restart made a daemon unavailable.
 
 use super::Apply;
 use crate::session::Node;
@@ -10,12 +10,12 @@ use node::transaction::{Outage, Report};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Away {
     pub restarts: usize,
-    /// From the beginning of each stop until the daemon was ready again, added
-    /// up, as the node's systemd has it; what it does not know is not in it.
+    /// The sum of all times from a stop until the daemon was ready again, as the node's systemd
+    /// reports them; unknown times are not included.
     pub milliseconds: u64,
-    /// It is not back: its change failed, and so did the undo; or its node went down with it.
+    /// It is not back: its change and the undo failed, or its node went down with it.
     pub still: bool,
-    /// The outage that was counted last.
+    /// The last outage that was counted.
     last: Option<Outage>,
 }
 
@@ -27,9 +27,8 @@ impl Away {
         self.last = other.last.or(self.last);
     }
 
-    /// Counts a restart. One that was counted before is not another one: the node that undoes a
-    /// change by itself may not have begun with it, and a daemon that has not come back is away
-    /// for longer each time it is asked.
+    /// Counts a restart, but none twice: a node that will undo a change by itself may not have
+    /// begun, and the outage of a daemon that is still down grows with each query.
     fn count(&mut self, outage: Option<Outage>) {
         let milliseconds = |outage: Outage| outage.microseconds.div_ceil(1000);
         match (outage, self.last) {
@@ -50,8 +49,8 @@ impl Away {
 }
 
 impl Apply<'_> {
-    /// A daemon's last restart, as its node has `reported` it, or else as it is
-    /// asked now. A node that does not answer is found by what comes next.
+    /// Counts a daemon's last restart, as its node has `reported` it, or as a new query shows it.
+    /// The next step detects a node that does not answer.
     pub(super) async fn count_away(
         &self,
         host: &Host,
@@ -61,7 +60,7 @@ impl Apply<'_> {
     ) {
         let facts = self.facts.get(&host.name);
         let unit = facts.and_then(|facts| facts.unit.as_ref());
-        // One that did not run was not away because of us.
+        // A daemon that did not run was not stopped by this run.
         if unit.is_none_or(|unit| unit.active_state() != "active") {
             return;
         }
@@ -71,7 +70,7 @@ impl Apply<'_> {
             let mut script = Script::default();
             script.call("fact_away", &[&host.settings.unit]);
             let answer = node.run(host.as_root, &script, node.deadlines.step).await;
-            // Down with its node, as far as can be told.
+            // Presumably down with its node.
             away.still = answer.is_err();
             answer.ok().and_then(|output| Report::parse(&output).away)
         };
@@ -100,11 +99,10 @@ mod tests {
             }
             (away.restarts, away.milliseconds)
         };
-        // The change, and its undoing.
+        // The change, and its undo.
         assert_eq!(counted(&[outage(500, 1), outage(700, 9)]), (2, 1200));
-        // The node undoes it by itself, and has not begun with that.
+        // The node will undo it by itself, but has not begun.
         assert_eq!(counted(&[outage(500, 1), outage(500, 1)]), (1, 500));
-        // It has not come back.
         assert_eq!(counted(&[outage(500, 1), outage(4000, 1)]), (1, 4000));
     }
 }

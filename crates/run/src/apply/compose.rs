@@ -1,6 +1,6 @@
-//! A batch of changes as the transaction that makes them.
+//! Turns a batch of changes into a transaction.
 //!
-//! Nothing is done here.
+//! Carries out nothing.
 
 use std::sync::Arc;
 
@@ -17,21 +17,20 @@ use plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Served};
 
 use super::Materials;
 
-/// What one batch means on the node.
+/// What one batch does on the node.
 pub(super) struct Composed {
     pub transaction: Transaction,
-    /// What interrupted runs have left, removed first.
+    /// What interrupted runs left; removed first.
     pub sweeps: Script,
-    /// Leaves that are in place when it has succeeded.
+    /// Leaves that are in place once it has succeeded.
     pub placed: Vec<DeliveredLeaf>,
-    /// What a restarted daemon has to serve.
+    /// What a restarted daemon must serve.
     pub serves: Served,
 }
 
-/// Puts a batch together; `sequence` tells a run's transactions on a node apart.
+/// Composes a batch; `sequence` distinguishes a run's transactions on a node.
 ///
-/// # Errors
-/// When there is nothing to write to one of the files.
+/// # Errors If there is no content for one of the files.
 pub(super) fn compose(
     host: &Host,
     facts: Option<&NodeFacts>,
@@ -88,8 +87,7 @@ pub(super) fn compose(
                 }
                 Action::Forget(Forget::Generation(kept)) => {
                     transaction.back_to.push(kept.clone());
-                    // What it goes back from is not kept: going back once more
-                    // leads further back.
+                    // The state before a rollback is not kept: another rollback goes further back.
                     if let Some(keep) = &mut transaction.keep {
                         keep.is_new = false;
                     }
@@ -109,7 +107,7 @@ pub(super) fn compose(
                     sweep.call("sweep", &[directory]);
                     sweeps.in_account(account, &sweep, " || exit 71");
                 }
-                // Alone in its batch, and no part of a transaction.
+                // The only change in its batch, outside of transactions.
                 Action::Command { .. } | Action::Service { .. } | Action::Wait { .. }
                 // Done on the CA node before any play.
                 | Action::Authority(_)
@@ -128,8 +126,8 @@ pub(super) fn compose(
     })
 }
 
-/// When the first certificate that this batch replaces expires, seconds since
-/// the epoch; 0 where it replaces none.
+/// When the first certificate that this batch replaces expires, in seconds since the epoch; 0 if it
+/// replaces none.
 fn expires(facts: Option<&NodeFacts>, batch: &Batch) -> i64 {
     let replaced = batch.changes.iter().filter_map(|change| {
         let Action::File(file) = &change.action else {

@@ -1,4 +1,4 @@
-//! Whether a restarted daemon serves what it should, and what follows from it.
+//! Checks what a restarted daemon serves, and keeps or undoes its change.
 
 use std::time::Duration;
 
@@ -17,15 +17,15 @@ use plan::Served;
 use plan::host::address::daemon_address;
 use time::OffsetDateTime;
 
-/// How often a daemon that has just been started is asked again.
+/// How often a daemon that was just started is tried.
 const PROBE_TRIES: usize = 24;
-/// From how many clients.
+/// Number of clients to try from.
 pub(crate) const PROBE_CLIENTS: usize = 3;
 const PROBE_PAUSE: Duration = Duration::from_millis(250);
-/// After this time no other try is begun.
+/// No new attempt begins after this time.
 const PROBE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// How a daemon of this mode answers a caller without a certificate.
+/// Whether a daemon of this mode may answer so to a client without a certificate.
 fn is_expected(mode: DaemonMode, answer: &Answer) -> bool {
     match mode {
         DaemonMode::TlsVerify => is_refusal(answer),
@@ -34,8 +34,7 @@ fn is_expected(mode: DaemonMode, answer: &Answer) -> bool {
 }
 
 impl Apply<'_> {
-    /// Keeps the change of a restarted daemon that was `seen` to answer as it
-    /// should, or has it undone.
+    /// Keeps the change of a restarted daemon that was `seen` to answer as it should, or undoes it.
     pub(super) async fn confirm(
         &self,
         host: &Host,
@@ -51,7 +50,7 @@ impl Apply<'_> {
             Ok(()) => "confirming the restart",
             Err(_) => "undoing the restart",
         };
-        // A full disk here is no reason to leave the node without either word.
+        // A full disk on the controller is no reason to leave the change undecided.
         let _act = self
             .journal
             .act(self.events, &host.name, step, Vec::new())
@@ -86,9 +85,8 @@ impl Apply<'_> {
 
     /// Checks what the restarted daemon serves, in a fresh handshake.
     ///
-    /// Asked from the clients, no matter which of them answers first: a daemon that only
-    /// its own node reaches is locked up. Where no client is connected its own
-    /// node has to do.
+    /// Any client may answer first: a daemon that only its own node reaches is cut off. If no
+    /// client is connected, its own node is used.
     pub(super) async fn serves(
         &self,
         host: &Host,
@@ -152,7 +150,7 @@ impl Apply<'_> {
             let Some(node) = from.get(attempt % from.len()) else {
                 break;
             };
-            // What this client will trust decides whether it is served well.
+            // What this client will trust decides whether it can use the daemon.
             let roots = match serves {
                 Served::Issued(_) if node.name != host.name => {
                     materials.trusted_by(&node.name, Role::Client)
@@ -177,20 +175,20 @@ impl Apply<'_> {
     }
 }
 
-/// What a restarted daemon has to do before its change is kept.
+/// What a restarted daemon must do before its change is kept.
 struct Expected<'a> {
     mode: DaemonMode,
     /// The certificate it serves, DER.
     served: Option<&'a [u8]>,
-    /// The CAs it accepts clients of.
+    /// The CAs whose clients it accepts.
     authorities: &'a [Certificate],
-    /// A client that it accepts. Shown from here: what an account on a client's node says of
-    /// its own certificate undoes no daemon.
+    /// A client that it accepts. Its certificate is presented from the controller: what an account
+    /// on a client's node claims undoes no daemon's change.
     client: Option<(String, Identity)>,
 }
 
 impl Expected<'_> {
-    /// Tries it from a node that trusts `roots`; says what is otherwise.
+    /// Tries it from a node that trusts `roots`; returns what differs.
     async fn is_met(
         &self,
         node: &Node,
@@ -200,8 +198,8 @@ impl Expected<'_> {
         let unreached = |error| format!("{} does not reach the daemon: {error}", node.name);
         let anonymous = handshake(node, at, roots, None, DEADLINE).await;
         let (answer, shown) = anonymous.map_err(unreached)?;
-        // A client without a certificate is accepted only where that is declared, and a
-        // certificate that clients do not accept locks them out.
+        // A client without a certificate is accepted only if that is declared. A certificate that
+        // clients do not accept locks them out.
         if !is_expected(self.mode, &answer) {
             return Err(format!("the daemon came up, but: {answer}"));
         }
@@ -215,7 +213,7 @@ impl Expected<'_> {
         };
         let shown = handshake(node, at, roots, Some(identity.clone()), DEADLINE).await;
         match shown.map_err(unreached)? {
-            // Whatever it says to the request: the certificate was accepted.
+            // Whatever it answers to the request, it accepted the certificate.
             (Answer::Served(_), _) => Ok(()),
             (answer, _) => Err(format!(
                 "the daemon came up, but does not accept the certificate of {client}: {answer}"
@@ -224,8 +222,8 @@ impl Expected<'_> {
     }
 }
 
-/// A daemon without TLS answers on its local socket, if there is anything to
-/// ask it with; its unit is active in any case.
+/// A daemon without TLS answers on its local socket, if the node has a tool to try it; its unit
+/// must be active in any case.
 async fn answers_locally(node: &Node, host: &Host) -> Result<(), String> {
     let mut script = Script::default();
     script.call("prove_socket", &[&host.settings.unit]);

@@ -1,11 +1,11 @@
-//! Clients that follow daemons: what of a plan waits, and when it is due.
+//! Clients that follow daemons: which batches wait, and when they are due.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{HostDone, Outcome};
 use plan::{Action, Batch, Change, Content, Kept, Plan, PlannedHost, PlannedPlay, Why};
 
-/// Numbers of transactions, from here on those of followers.
+/// Transactions of followers are numbered from here.
 const FIRST: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,11 +15,11 @@ enum State {
     Not(Why),
 }
 
-/// One client's batches that are due at one time.
+/// One client's batches that are due together.
 pub(super) struct Due {
     pub play: usize,
     pub planned: PlannedHost,
-    /// The number of the first of its transactions.
+    /// The number of its first transaction.
     pub first: usize,
 }
 
@@ -49,8 +49,8 @@ impl<'a> Followers<'a> {
         }
     }
 
-    /// Whether something waits that a proof checks. Texts of a client that is no daemon are
-    /// not: they say by which name and in which shell its people reach a daemon.
+    /// Whether a waiting change matters to a check. The profiles and contexts of a client that is
+    /// no daemon do not: they only set which name its users use for a daemon.
     pub(super) fn concern_proof(&self) -> bool {
         let is_text = |change: &Change| matches!(&change.action, Action::File(file) if matches!(file.content, Content::Text(_)));
         self.waiting.iter().any(|waiting| {
@@ -58,8 +58,8 @@ impl<'a> Followers<'a> {
         })
     }
 
-    /// What a host does in its own play: all that follows no daemon, or only daemons that
-    /// are confirmed. The rest waits.
+    /// What a host does in its own play: all that follows no daemon, or only confirmed daemons. The
+    /// rest waits.
     pub(super) fn in_place(&mut self, play: usize, planned: &'a PlannedHost) -> Option<Due> {
         let mut now: Vec<&Batch> = Vec::new();
         for batch in &planned.batches {
@@ -87,7 +87,7 @@ impl<'a> Followers<'a> {
         batch.follows.iter().all(confirmed)
     }
 
-    /// Notes what became of the daemons in a batch of hosts.
+    /// Records the outcome of the daemons in a batch of hosts.
     pub(super) fn settle(&mut self, play: &'a PlannedPlay, done: &[HostDone]) {
         for host in done {
             let planned = play.hosts.iter().find(|one| one.host == host.name);
@@ -137,7 +137,7 @@ impl<'a> Followers<'a> {
         due.collect()
     }
 
-    /// What stays as it is, and the outcome of its clients.
+    /// What stays unchanged, and the outcome of its clients.
     pub(super) fn left(self, outcome: &mut Outcome) -> Vec<Kept> {
         let mut kept: BTreeMap<(&str, &str, Why), Vec<String>> = BTreeMap::new();
         for Waiting { host, batch, .. } in &self.waiting {
@@ -156,7 +156,7 @@ impl<'a> Followers<'a> {
         kept.collect()
     }
 
-    /// The first daemon that keeps something from being done.
+    /// The first daemon that blocks a change.
     fn because<'b>(
         &self,
         follows: &'b BTreeSet<String>,
@@ -174,8 +174,7 @@ impl<'a> Followers<'a> {
     }
 }
 
-/// Batches of followers as one where they may be: a host goes back to before a run in as few
-/// steps as possible.
+/// Merges batches of followers where possible, so that a rollback takes few steps.
 fn merged(batches: &[&Batch]) -> Vec<Batch> {
     let mut all: Vec<Batch> = Vec::new();
     for batch in batches {

@@ -1,4 +1,4 @@
-//! When everything that a proof checks is in place.
+//! Tells when everything that a check depends on is in place.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 /// One for each plan that is carried out.
 #[derive(Debug, Default)]
 pub struct InPlace {
-    /// Hosts that have not arrived.
+    /// Hosts that have not finished.
     awaited: Arc<AtomicUsize>,
     reached: Arc<watch::Sender<bool>>,
     withdrawn: AtomicBool,
@@ -18,19 +18,19 @@ pub struct InPlace {
 
 #[derive(Debug, Default)]
 struct Hosts {
-    /// Everything that some play had for them is done.
+    /// Hosts whose changes in some play are complete.
     changed: BTreeSet<String>,
-    /// Something of what some play had for them is not.
+    /// Hosts whose changes in some play are incomplete.
     left: BTreeSet<String>,
     /// Daemons that were restarted and seen to serve what they should.
     restarted: BTreeSet<String>,
     /// Daemons whose restart was confirmed without a client's certificate.
     unshown: BTreeSet<String>,
-    /// What has become of their change is not known.
+    /// The outcome of their change is unknown.
     unknown: BTreeSet<String>,
 }
 
-/// A host that is awaited; it arrives when this is dropped.
+/// A host that is waited for; it has arrived when this is dropped.
 #[derive(Debug)]
 pub(super) struct Arrival {
     awaited: Arc<AtomicUsize>,
@@ -38,7 +38,7 @@ pub(super) struct Arrival {
 }
 
 impl InPlace {
-    /// Nothing is awaited after these hosts.
+    /// These are the last hosts to wait for.
     pub(super) fn expect(&self, hosts: usize) -> Vec<Arrival> {
         self.awaited.store(hosts, Ordering::SeqCst);
         let arrival = || Arrival {
@@ -48,7 +48,7 @@ impl InPlace {
         std::iter::repeat_with(arrival).take(hosts).collect()
     }
 
-    /// What a play has for a host is done there, or is not.
+    /// Records whether a play's changes are complete on a host.
     pub(super) fn played(&self, host: &str, is_done: bool) {
         let mut hosts = self.hosts();
         let of = if is_done {
@@ -59,14 +59,14 @@ impl InPlace {
         of.insert(host.to_owned());
     }
 
-    /// Whether all that was planned for it is done, as far as its plays have begun.
+    /// Whether all its planned changes are complete, in the plays that have begun.
     #[must_use]
     pub(crate) fn has_changed(&self, host: &str) -> bool {
         let hosts = self.hosts();
         hosts.changed.contains(host) && !hosts.left.contains(host)
     }
 
-    /// No client's certificate could be shown to the restarted daemon.
+    /// No client certificate could be presented to the restarted daemon.
     pub(super) fn not_shown(&self, host: &str) {
         self.hosts().unshown.insert(host.to_owned());
     }
@@ -76,23 +76,23 @@ impl InPlace {
         self.hosts().unshown.iter().cloned().collect()
     }
 
-    /// Nothing is known of what has become of its change.
+    /// The outcome of its change is unknown.
     pub(super) fn lost(&self, host: &str) {
         self.hosts().unknown.insert(host.to_owned());
     }
 
-    /// Whether nothing is known of what has become of its change.
+    /// Whether the outcome of its change is unknown.
     #[must_use]
     pub fn is_lost(&self, host: &str) -> bool {
         self.hosts().unknown.contains(host)
     }
 
-    /// The daemon of a host was restarted, and serves what it should.
+    /// The daemon of a host was restarted and serves what it should.
     pub(super) fn restarted(&self, host: &str) {
         self.hosts().restarted.insert(host.to_owned());
     }
 
-    /// Whether it has, and has not gone back since.
+    /// Whether its daemon was restarted and has not gone back since.
     #[must_use]
     pub(crate) fn has_restarted(&self, host: &str) -> bool {
         self.hosts().restarted.contains(host)
@@ -102,24 +102,24 @@ impl InPlace {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A host that had arrived has gone back to what it had before.
+    /// A host that had arrived has gone back to its previous state.
     pub(super) fn withdraw(&self, host: &str) {
         self.hosts().restarted.remove(host);
         self.withdrawn.store(true, Ordering::SeqCst);
     }
 
-    /// Whatever is not in place now will not be.
+    /// What is not in place now will not be.
     pub(super) fn end(&self) {
         self.reached.send_replace(true);
     }
 
-    /// Whether what was seen since does not hold any more.
+    /// Whether earlier observations are no longer valid.
     #[must_use]
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Ordering::SeqCst)
     }
 
-    /// Until everything is in place, or the plan has been carried out.
+    /// Waits until everything is in place, or the plan has been carried out.
     pub async fn reached(&self) {
         let mut reached = self.reached.subscribe();
         // The sender lives as long as `self`.

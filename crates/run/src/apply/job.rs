@@ -1,4 +1,4 @@
-//! What carrying out a plan needs.
+//! The inputs of carrying out a plan.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use inventory::Inventory;
 use node::facts::NodeFacts;
 use plan::playbook::Playbook;
 
-/// What carrying out a plan needs.
+/// The inputs of carrying out a plan.
 #[derive(Debug)]
 pub struct Apply<'a> {
     pub inventory: &'a Inventory,
@@ -22,11 +22,11 @@ pub struct Apply<'a> {
     pub events: &'a Events,
     pub journal: &'a Journal,
     pub forks: usize,
-    /// How many plans this run has carried out before.
+    /// How many plans this run has already carried out.
     pub pass: usize,
     /// The first failure stops everything that has not begun.
     pub fail_fast: bool,
     pub interrupt: &'a Interrupt,
-    /// Told when a proof has everything to check.
+    /// Notified when everything that a check depends on is in place.
     pub in_place: &'a InPlace,
 }

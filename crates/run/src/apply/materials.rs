@@ -21,7 +21,7 @@ pub(super) fn started(events: &Events, host: &str, what: &str) {
     });
 }
 
-/// How much longer a certificate must be valid that a daemon has to accept: clocks differ.
+/// A client certificate for a probe must be valid for at least this long: clocks differ.
 const SLACK: Duration = Duration::minutes(10);
 
 /// Keys and certificates of this run, in memory only.
@@ -29,20 +29,19 @@ const SLACK: Duration = Duration::minutes(10);
 pub struct Materials {
     /// The CA's certificate as it is delivered.
     pub authority_pem: Option<String>,
-    /// The certificate of the CA that will follow, while one does.
+    /// The certificate of the next CA, during a rollover.
     pub next_pem: Option<String>,
-    /// Whom each host trusts once the plan is carried out, where that is not
-    /// the same for all.
+    /// Which CAs each host trusts once the plan is carried out, if they differ between hosts.
     pub bundles: BTreeMap<(String, Role), String>,
     pub(super) leaves: BTreeMap<(String, Role), IssuedLeaf>,
-    /// What a restarted daemon has to accept, where no client is issued a certificate.
+    /// A client certificate that a restarted daemon must accept, if no client is issued one.
     probe: Option<IssuedLeaf>,
-    /// Pairs that are not as they were asked for: they reach no node.
+    /// Pairs that differ from the request: they reach no node.
     faults: BTreeMap<(String, Role), String>,
 }
 
 impl Materials {
-    /// With the CA as it is, and nothing issued.
+    /// The CA in its current state, and nothing issued.
     #[must_use]
     pub fn new(authority_pem: Option<String>) -> Self {
         Self {
@@ -51,16 +50,16 @@ impl Materials {
         }
     }
 
-    /// The certificate that a daemon must serve, where this run replaces it.
+    /// The certificate that a daemon must serve, if this run replaces it.
     #[must_use]
     pub fn certificate(&self, host: &str, role: Role) -> Option<Certificate> {
         let leaf = self.leaves.get(&(host.to_owned(), role))?;
         Certificate::from_pem(leaf.certificate_pem.as_bytes()).ok()
     }
 
-    /// A client's certificate that a daemon which trusts these CAs must accept, and what its
-    /// holder is called: of a client that this run issues one to, or one issued for nothing
-    /// else. None where the CA's key was not needed, and once that one is about to expire.
+    /// A client certificate that a daemon with these CAs must accept, and the name of its holder:
+    /// one that this run issues to a client, or one issued only for this check. None if the CA's
+    /// key was not needed, or if the certificate is about to expire.
     #[must_use]
     pub(crate) fn client_of(
         &self,
@@ -89,7 +88,7 @@ impl Materials {
         })
     }
 
-    /// The CAs that are trusted: ca.pem may hold several.
+    /// The trusted CAs: ca.pem may hold several.
     #[must_use]
     pub fn authorities(&self) -> Vec<Certificate> {
         certificates(self.authority_pem.iter())
@@ -120,8 +119,7 @@ impl Materials {
 
 /// The CA's part of a plan: create, issue, fetch.
 ///
-/// # Errors
-/// When the agent refuses; nothing has been done on any other node then.
+/// # Errors If the agent refuses; no other node has been changed then.
 pub async fn issue(
     plan: &Plan,
     agent: &mut AgentClient,
@@ -157,7 +155,7 @@ pub async fn issue(
             | Action::EndRollover { .. }) => {
                 on_authority(action, agent, &secret(), &mut materials, events, &ca.name).await?;
             }
-            // Done on the nodes.
+            // Carried out on the nodes.
             _ => {}
         }
     }
@@ -214,14 +212,14 @@ pub async fn issue(
         && !has_client
     {
         let passphrase = passphrase.clone();
-        // From then on daemons trust the next CA only.
+        // From then on daemons trust only the next CA.
         let trusts_next_only = plan.rollover_step.is_some_and(|step| step >= NEXT_ONLY);
         let signer = if trusts_next_only {
             Signer::Next
         } else {
             Signer::Current
         };
-        // A CA may be constrained to names that this one is not among: then nothing is shown.
+        // A CA may have name constraints that exclude this one: then none is presented.
         let probe = Request::Probe { signer, passphrase };
         if let Ok(Response::Probe { leaf }) = agent.call(probe).await {
             materials.probe = Some(leaf);
@@ -230,8 +228,7 @@ pub async fn issue(
     Ok(materials)
 }
 
-/// A key that is about to be used, and that an earlier version has encrypted for less
-/// work.
+/// Encrypts the key again if an earlier version used a weaker key derivation.
 async fn reencrypt(
     agent: &mut AgentClient,
     passphrase: &Secret,
@@ -250,7 +247,7 @@ async fn reencrypt(
     Ok(())
 }
 
-/// An RSA key takes long: those of the leaves are begun before the CA's own.
+/// An RSA key takes long: generation of the leaves' keys begins before the CA's own.
 async fn generate_ahead(plan: &Plan, agent: &mut AgentClient) -> Result<(), AgentError> {
     let types: Vec<KeyType> = plan
         .changes()
@@ -266,7 +263,7 @@ async fn generate_ahead(plan: &Plan, agent: &mut AgentClient) -> Result<(), Agen
     Ok(())
 }
 
-/// What changes the CA itself.
+/// Changes to the CA itself.
 async fn on_authority(
     action: &Action,
     agent: &mut AgentClient,
@@ -301,13 +298,13 @@ async fn on_authority(
             let destroy_old = *destroy_old;
             agent.call(Request::EndRollover { destroy_old }).await?;
         }
-        // Leaves, and what is done on the nodes.
+        // Leaves, and changes carried out on the nodes.
         _ => {}
     }
     Ok(())
 }
 
-/// Asks for a CA; gives its certificate, PEM.
+/// Requests a CA; returns its certificate, PEM.
 async fn created(
     request: Request,
     agent: &mut AgentClient,
@@ -339,7 +336,7 @@ fn certificates<'a>(bundles: impl IntoIterator<Item = &'a String>) -> Vec<Certif
         .collect()
 }
 
-/// Pairs that were issued before and lie on the CA node undelivered.
+/// Fetches pairs that were issued earlier and are still on the CA node.
 async fn fetch(
     waiting: BTreeMap<(String, Role), BTreeSet<San>>,
     agent: &mut AgentClient,
@@ -368,7 +365,7 @@ async fn fetch(
     Ok(())
 }
 
-/// A CA and a leaf that are made to live equally long differ by moments.
+/// A CA and a leaf with the same validity period differ by moments.
 fn is_cut_short(leaf: &IssuedLeaf, days: u32) -> bool {
     Certificate::from_pem(leaf.certificate_pem.as_bytes()).is_ok_and(|certificate| {
         let life = certificate.not_after() - certificate.not_before();
@@ -377,7 +374,7 @@ fn is_cut_short(leaf: &IssuedLeaf, days: u32) -> bool {
 }
 
 impl Materials {
-    /// Takes a pair whose parts belong together, as they were asked for.
+    /// Accepts a pair whose parts match and are as requested.
     fn add(&mut self, leaf: IssuedLeaf, sans: &BTreeSet<San>) {
         let name = (leaf.host.clone(), leaf.role);
         match pair::fault(&leaf, sans, &self.signers()) {
@@ -390,7 +387,7 @@ impl Materials {
         }
     }
 
-    /// Why there is nothing to write to a file.
+    /// Why there is no content for a file.
     pub(super) fn missing(&self, host: &str, change: &Change, file: &FileChange) -> Failure {
         let fault = match &file.content {
             Content::Leaf { holder, role, .. } => self.faults.get(&(holder.clone(), *role)),

@@ -1,4 +1,4 @@
-//! What came of a plan: of one host, and of all.
+//! The outcome of a plan: of one host, and of all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,20 +7,20 @@ use crate::session::NodeError;
 use base::event::Failure;
 use pki::DeliveredLeaf;
 
-/// What was done.
+/// The outcome of all hosts.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Changes made, by host.
     pub changed: BTreeMap<String, usize>,
     /// What they changed, by host.
     pub done: BTreeMap<String, Vec<String>>,
-    /// What was planned and not done, by host.
+    /// What was planned but not done, by host.
     pub not_done: BTreeMap<String, Vec<String>>,
-    /// What was planned and not begun, because another host failed, by host.
+    /// What was planned but not begun, because another host failed, by host.
     pub skipped: BTreeMap<String, Vec<String>>,
     /// Hosts on which a change failed.
     pub failed: BTreeSet<String>,
-    /// Those of them whose connection was lost.
+    /// Failed hosts whose connection was lost.
     pub unreachable: BTreeSet<String>,
     /// Leaves that were put in place: host, role, serial.
     pub placed: Vec<DeliveredLeaf>,
@@ -29,7 +29,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Adds what another plan of the same run has done.
+    /// Adds the outcome of a later plan of the same run.
     pub(crate) fn absorb(&mut self, later: Self) {
         for (host, count) in later.changed {
             *self.changed.entry(host).or_default() += count;
@@ -86,7 +86,7 @@ pub(super) struct HostDone {
     pub(super) name: String,
     pub(super) changed: usize,
     pub(super) failed: bool,
-    /// It was not begun, because others had failed before it.
+    /// It was not begun, because other hosts had failed.
     pub(super) held: bool,
     pub(super) unreachable: bool,
     pub(super) done: Vec<String>,
@@ -95,7 +95,7 @@ pub(super) struct HostDone {
     pub(super) away: Away,
 }
 
-/// Why a host goes no further.
+/// Why a host stops.
 pub(super) struct Stopped {
     pub(super) failure: Failure,
     pub(super) unreachable: bool,

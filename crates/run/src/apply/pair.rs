@@ -1,4 +1,4 @@
-//! Do a key, its certificate and the CA belong together, as they were asked for?
+//! Whether a key, its certificate and the CA match each other and the request.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +37,7 @@ pub(super) fn fault(
     if certificate.extended_key_usages() != &BTreeSet::from([usage]) {
         return Some(format!("its certificate is not one for a {}", leaf.role));
     }
-    // A client is called by its own name, or by none: see `client_name`.
+    // A client certificate has the client's name, or no name: see `client_name`.
     let own = (leaf.role == Role::Client).then(|| client_name(&leaf.host).ok());
     let own = own.flatten();
     let of_others = |san: &&San| !sans.contains(san) && own.as_ref() != Some(san);

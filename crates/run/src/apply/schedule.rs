@@ -1,4 +1,4 @@
-//! In which order hosts are taken: batches, and when no other one is begun.
+//! The order of hosts: batches, and when no further batch begins.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -12,9 +12,9 @@ use plan::{Action, PlannedHost, PlannedPlay};
 
 /// The hosts of a play, batch by batch.
 ///
-/// Where some host restarts its daemon, `dtls_serial` is about the hosts that do;
-/// the others go with the first batch. A play's own `serial` is about all of its
-/// hosts. Two managers of a swarm are never restarted in one batch.
+/// If a play restarts daemons, `dtls_serial` counts only the hosts that restart; the others are in
+/// the first batch. A play's own `serial` counts all of its hosts. Two swarm managers never restart
+/// in the same batch.
 #[must_use]
 pub fn batches<'a>(
     planned: &'a PlannedPlay,
@@ -35,7 +35,7 @@ pub fn batches<'a>(
     in_batches(hosts.collect(), own.or(run_wide).unwrap_or_default())
 }
 
-/// How many percent of a batch may fail in this play.
+/// The percentage of a batch that may fail in this play.
 #[must_use]
 pub fn max_fail_percentage(play: Option<&Play>, inventory: &Inventory) -> u8 {
     let run_wide = inventory.daemons().next();
@@ -44,17 +44,17 @@ pub fn max_fail_percentage(play: Option<&Play>, inventory: &Inventory) -> u8 {
         .unwrap_or(run_wide)
 }
 
-/// Whether so many failures in a batch end the run's changes. Strictly more
-/// than the percentage, as in Ansible.
+/// Whether this many failures in a batch stop the run. Strictly more than the percentage, as in
+/// Ansible.
 #[must_use]
 pub(crate) fn is_too_many(failed: usize, of: usize, max_fail_percentage: u8) -> bool {
     failed.saturating_mul(100) > of.saturating_mul(max_fail_percentage.into())
 }
 
-/// Whether the failure of a host holds back what comes after it. That of a client whose
-/// certificate is still valid, and which was not to learn another CA, does not: daemons go on
-/// accepting it, and it goes on accepting them. An account on one client must not be able to
-/// stop the renewal of every daemon.
+/// Whether the failure of a host stops what comes after it. The failure of a client does not, if
+/// its certificate is still valid and the client was not to get another CA: daemons keep accepting
+/// it, and it keeps accepting them. An account on one client must not be able to stop the renewal
+/// of every daemon.
 #[must_use]
 pub(crate) fn holds_back(host: &Host, planned: &PlannedHost, facts: &NodeFacts) -> bool {
     if host.is_ca || host.is_daemon || !host.is_client {
@@ -81,7 +81,7 @@ pub(crate) fn holds_back(host: &Host, planned: &PlannedHost, facts: &NodeFacts) 
     learns || !valid
 }
 
-/// What a host's daemon is in for.
+/// The change planned for a host's daemon.
 #[must_use]
 pub fn restart(host: &PlannedHost) -> Option<&plan::Restart> {
     host.batches
@@ -95,7 +95,7 @@ pub fn restart(host: &PlannedHost) -> Option<&plan::Restart> {
 
 struct Candidate<'a, T> {
     host: &'a T,
-    /// It counts for the size of a batch.
+    /// It counts towards the size of a batch.
     counts: bool,
     manager: bool,
 }
@@ -123,7 +123,7 @@ fn in_batches<'a, T>(hosts: Vec<Candidate<'a, T>>, serial: &[BatchSize]) -> Vec<
         left = later;
         batches.push(batch);
     }
-    // Who does not count goes with the first.
+    // Hosts that do not count are in the first batch.
     if batches.len() > 1 {
         let others = batches.remove(0);
         if let Some(first) = batches.first_mut() {
@@ -134,7 +134,7 @@ fn in_batches<'a, T>(hosts: Vec<Candidate<'a, T>>, serial: &[BatchSize]) -> Vec<
     batches
 }
 
-/// Closed once nothing new may begin, by the hosts whose failure closed it.
+/// Closed once nothing new may begin; names the hosts whose failure closed it.
 #[derive(Debug, Default)]
 pub(super) struct Gate(Mutex<BTreeSet<String>>);
 
@@ -159,8 +159,8 @@ mod tests {
     use super::BatchSize::{Hosts, Percent};
     use super::*;
 
-    /// `m` is a manager that restarts, `w` a host that restarts, `-` one that
-    /// does not; batches come out as their places.
+    /// `m` is a manager that restarts, `w` another host that restarts, `-` one that does not;
+    /// batches are shown as positions.
     fn taken(hosts: &str, serial: &[BatchSize]) -> Vec<Vec<usize>> {
         let places: Vec<(usize, char)> = hosts.chars().enumerate().collect();
         let candidates = places.iter().map(|host| Candidate {

@@ -1,4 +1,4 @@
-//! Steps of the operator's own: a command, a unit, a pause.
+//! Steps that the operator defined: a command, a unit, a pause.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use node::transaction::Report;
 use node::visible;
 use plan::{Action, Awaited, Change};
 
-/// What the controller adds to a step's own deadline, for the way there.
+/// Added to a step's own deadline for the connection.
 const GRACE: Duration = Duration::from_secs(30);
 const DIAL_DEADLINE: Duration = Duration::from_secs(5);
 const DIAL_PAUSE: Duration = Duration::from_millis(500);
@@ -95,7 +95,7 @@ fn failed(node: &Node, change: &Change, message: &str, detail: Vec<String>) -> F
     }
 }
 
-/// Dials from the node until the port is as wanted.
+/// Connects from the node until the port is in the wanted state.
 async fn port_is(
     node: &Node,
     change: &Change,

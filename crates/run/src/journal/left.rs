@@ -1,4 +1,4 @@
-//! What earlier runs have left in the middle of a change.
+//! Changes that earlier runs left unfinished.
 //!
 //! Each is reported once: the run that has checked it adds a line to its journal.
 
@@ -12,23 +12,23 @@ use time::OffsetDateTime;
 use super::place::newest;
 use super::record::{self, Ending, OpenAct, Record};
 
-/// Where the last line of a journal is looked for; a recap of a thousand hosts
-/// is longer, and then the whole file is read.
+/// The last line of a journal is searched in this many bytes; a longer one, such as the recap of a
+/// thousand hosts, makes it read the whole file.
 const TAIL: u64 = 16 * 1024;
 
-/// A run that did not come back from what it was doing.
+/// A run that ended during a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     pub run: String,
     pub begun: OffsetDateTime,
-    /// Left by a second Ctrl-C, as opposed to without a word.
+    /// Ended by a second Ctrl-C, as opposed to without a trace.
     pub is_abandoned: bool,
     pub acts: Vec<OpenAct>,
     path: PathBuf,
 }
 
-/// The runs that have left something behind, the oldest first. What cannot be
-/// read is passed over: a journal is a help, and not what a run works from.
+/// The runs that left something unfinished, the oldest first. Unreadable journals are skipped: no
+/// run depends on them.
 #[must_use]
 pub(crate) fn left_behind(directory: &Path, inventory: &Path) -> Vec<Left> {
     let inventory = inventory.canonicalize();
@@ -60,7 +60,7 @@ pub(crate) fn left_behind(directory: &Path, inventory: &Path) -> Vec<Left> {
     found
 }
 
-/// A journal's last line, as far as it tells whether the run came to its end.
+/// A journal's last line, as far as it shows whether the run completed.
 #[derive(Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Last {
@@ -71,7 +71,7 @@ enum Last {
     Other,
 }
 
-/// Whether the last line says so; most journals need no more than that.
+/// Whether the last line shows that the run completed; most journals need no further reading.
 fn is_done_with(path: &Path) -> std::io::Result<bool> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -88,7 +88,7 @@ fn is_done_with(path: &Path) -> std::io::Result<bool> {
 }
 
 impl Left {
-    /// From now on no one else needs to look.
+    /// Marks the journal as checked.
     pub fn adopt(&self, by: &str) -> std::io::Result<()> {
         let mut file = File::options().append(true).read(true).open(&self.path)?;
         let mut text = record::adopted(by, super::now());
@@ -97,7 +97,7 @@ impl Left {
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
         if last != *b"\n" {
-            // A crash has torn the last line.
+            // A crash has cut off the last line.
             text.insert(0, '\n');
         }
         file.write_all(text.as_bytes())?;

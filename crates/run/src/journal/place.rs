@@ -1,4 +1,4 @@
-//! Where journals are kept: one directory of the account, one file a run.
+//! Where journals are kept: one directory per account, one file per run.
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
@@ -9,12 +9,11 @@ use rustix::fs::{Access, AtFlags, CWD};
 
 use super::JournalError;
 
-/// Journals that are kept: the newest.
+/// The number of journals to keep.
 pub const KEPT: usize = 200;
 
-/// `$XDG_STATE_HOME/dtls-deploy/runs`, `~/.local/state` where the variable is
-/// not set; a relative one does not count (XDG Base Directory Specification).
-/// `None` where there is no home either.
+/// `$XDG_STATE_HOME/dtls-deploy/runs`, `~/.local/state` if the variable is not set; a relative path
+/// is ignored (XDG Base Directory Specification). `None` if there is no home either.
 #[must_use]
 pub fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let absolute = |name: &str| {
@@ -26,7 +25,7 @@ pub fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
     Some(state.join("dtls-deploy/runs"))
 }
 
-/// All journals, the newest first: the names begin with the time.
+/// All journals, the newest first: their names begin with the time.
 pub fn newest(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -47,7 +46,7 @@ pub fn newest(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// A new journal, locked for as long as it is open. The oldest of many go.
+/// Creates a journal, locked for as long as it is open, and removes the oldest ones.
 pub(super) fn create(directory: &Path, run: &str) -> Result<(PathBuf, File), JournalError> {
     let path = directory.join(format!("{run}.jsonl"));
     DirBuilder::new()
@@ -56,7 +55,7 @@ pub(super) fn create(directory: &Path, run: &str) -> Result<(PathBuf, File), Jou
         .create(directory)
         .map_err(|error| JournalError::io(directory, &error))?;
     for old in newest(directory).unwrap_or_default().iter().skip(KEPT - 1) {
-        // One more of them is no reason to change nothing.
+        // One journal too many is no reason to stop the run.
         let _ = std::fs::remove_file(old);
     }
     let file = File::options()
@@ -65,17 +64,16 @@ pub(super) fn create(directory: &Path, run: &str) -> Result<(PathBuf, File), Jou
         .mode(0o600)
         .open(&path)
         .map_err(|error| JournalError::io(&path, &error))?;
-    // A file system without locks: no one will take this run for a dead one.
+    // A file system without locks: no other run will take this one for dead.
     let _ = file.lock();
-    // The name, too, has to survive a power cut.
+    // The name must also survive a power failure.
     File::open(directory)
         .and_then(|directory| directory.sync_all())
         .map_err(|error| JournalError::io(directory, &error))?;
     Ok((path, file))
 }
 
-/// Whether journals could be made there, as far as can be told without writing
-/// anything.
+/// Whether journals can be created there, as far as that shows without writing.
 pub(super) fn try_out(directory: &Path) -> Result<(), JournalError> {
     let there = directory.ancestors().find(|place| place.exists());
     let there = there.unwrap_or(directory);
@@ -87,7 +85,7 @@ pub(super) fn try_out(directory: &Path) -> Result<(), JournalError> {
     rustix::fs::accessat(CWD, there, wanted, AtFlags::EACCESS).map_err(|error| failed(error.into()))
 }
 
-/// Whether the run that writes this journal is still at work.
+/// Whether the run that writes this journal is still active.
 pub(super) fn is_at_work(file: &File) -> bool {
     let free = file.try_lock_shared().is_ok();
     if free {

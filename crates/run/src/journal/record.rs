@@ -1,6 +1,6 @@
-//! A journal read again: what a run did, and how it ended.
+//! Reads a journal: what a run did, and how it ended.
 //!
-//! What a crash tore off in the middle of a line is not there.
+//! An incomplete last line, from a crash, is ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -41,7 +41,7 @@ struct Timed {
 }
 
 fn text(own: &Own) -> String {
-    // It holds nothing that JSON could not.
+    // Everything in it is valid JSON.
     serde_json::to_string(own).unwrap_or_default()
 }
 
@@ -54,7 +54,7 @@ pub(super) fn header(run: &str, inventory: &Path, time: OffsetDateTime) -> Strin
     })
 }
 
-/// The line that says that another run has looked.
+/// The line that records that another run has checked.
 pub(super) fn adopted(by: &str, time: OffsetDateTime) -> String {
     text(&Own::Adopted {
         by: by.to_owned(),
@@ -62,7 +62,7 @@ pub(super) fn adopted(by: &str, time: OffsetDateTime) -> String {
     })
 }
 
-/// What a run was changing and did not come back from.
+/// A change that a run began and did not complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenAct {
     pub host: String,
@@ -76,21 +76,21 @@ pub struct OpenAct {
 pub enum Ending {
     UnderWay,
     Fine,
-    /// On these hosts something failed, or they were not reached.
+    /// Hosts that failed or were not reached.
     Failed(Vec<String>),
-    /// Everything was done; these daemons are not proved.
+    /// All changes were made; these daemons are not verified.
     NotProved(Vec<String>),
     Interrupted,
-    /// Left after a second Ctrl-C, with acts under way.
+    /// Ended by a second Ctrl-C, with acts under way.
     Abandoned(Vec<OpenAct>),
-    /// It could not go on, and why.
+    /// The run could not continue, and why.
     Error(String),
-    /// Its journal just stops: killed, or the machine's power was cut.
+    /// Its journal just stops: the process was killed, or the power failed.
     Silent(Vec<OpenAct>),
 }
 
-/// The runs that a later one may undo, and the hosts that each has changed. None where the
-/// journals cannot be read.
+/// The runs that a later one may undo, and the hosts that each changed. None if the journals cannot
+/// be read.
 #[must_use]
 pub fn undoable(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
     let paths = newest(directory).unwrap_or_default();
@@ -103,7 +103,7 @@ pub fn undoable(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
 /// The playbooks of runs that keep nothing of what they replace.
 const GOING_BACK: [&str; 2] = ["rollback", "remove"];
 
-/// One run as its journal tells it.
+/// One run, according to its journal.
 #[derive(Debug)]
 pub struct Record {
     pub path: PathBuf,
@@ -119,11 +119,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads a journal; `None` where it has no first line, because its run has
-    /// just made it or died over it.
+    /// Reads a journal; `None` if it has no first line, because its run has just created it or died
+    /// doing so.
     pub fn read(path: &Path) -> std::io::Result<Option<Self>> {
         let mut file = File::open(path)?;
-        // Asked first: what ends in between is seen as ended.
+        // Checked first: a run that ends in between counts as ended.
         let is_at_work = place::is_at_work(&file);
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
@@ -146,7 +146,7 @@ impl Record {
                 adopted.push(by);
             }
         }
-        // The journal is made with the first act, and that is not the beginning.
+        // The journal is created with the first act, so its first line is not the run's beginning.
         let run_event = events
             .iter()
             .find(|(_, event)| matches!(event, Event::Run { .. }));
@@ -162,7 +162,7 @@ impl Record {
         }))
     }
 
-    /// The hosts on which it has changed something, or was about to when it died.
+    /// The hosts that it changed, or was about to change when it died.
     fn changed(&self) -> BTreeSet<String> {
         self.all()
             .filter_map(|event| match event {
@@ -176,7 +176,7 @@ impl Record {
         self.events.iter().map(|(_, event)| event)
     }
 
-    /// Acts that were begun and did not come to an end.
+    /// Acts that began and did not complete.
     #[must_use]
     pub(crate) fn open_acts(&self) -> Vec<OpenAct> {
         let mut open: Vec<OpenAct> = Vec::new();
@@ -249,8 +249,8 @@ impl Record {
             .collect()
     }
 
-    /// Daemons whose proof of the last plan is not fine: a rollover makes many plans, and what
-    /// an earlier one could not show does not count when a later one does.
+    /// Daemons that the last plan did not verify. A rollover makes many plans: an earlier failure
+    /// does not count if a later plan verified the daemon.
     fn unproved(&self) -> Vec<String> {
         let is_plan = |(_, event): &(OffsetDateTime, Event)| matches!(event, Event::Plan { .. });
         let last = self.events.iter().rposition(is_plan).unwrap_or(0);
@@ -265,7 +265,7 @@ impl Record {
         daemons.into_iter().cloned().collect()
     }
 
-    /// The playbook, and how many hosts the run was about.
+    /// The playbook, and the number of hosts.
     #[must_use]
     pub fn about(&self) -> (&str, usize) {
         self.all()
@@ -278,7 +278,7 @@ impl Record {
             .unwrap_or(("", 0))
     }
 
-    /// Changes that were made, and hosts on which something failed.
+    /// The number of changes made, and the hosts that failed.
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         let changed = self
@@ -376,7 +376,7 @@ mod tests {
         let stopped = record(&[begun(), interrupted, done(), recap("node3")], "");
         assert_eq!(stopped.ending(), Ending::Interrupted);
         let other = ended("node4", "restarting docker");
-        // The last line is torn.
+        // The last line is incomplete.
         let killed = record(&[begun(), other], "{\"event\":\"rec");
         let open = vec![OpenAct {
             host: "node3".to_owned(),

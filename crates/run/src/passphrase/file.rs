@@ -1,6 +1,6 @@
 //! A file with a secret in its first line, named by the operator.
 //!
-//! A pipe of a shell, `<(pass show ca)`, is as good as a file.
+//! A shell's pipe, such as `<(pass show ca)`, works too.
 
 use std::fs::{File, Metadata};
 use std::io::Read as _;
@@ -11,16 +11,16 @@ use zeroize::Zeroizing;
 
 use super::{LONGEST, PassphraseError};
 
-/// The kernel's file system of pipes that have no name (linux/magic.h).
+/// The kernel's file system of anonymous pipes (linux/magic.h).
 const PIPEFS_MAGIC: u64 = 0x5049_5045;
 const OF_GROUP_AND_OTHERS: u32 = 0o077;
 const OF_OTHERS: u32 = 0o007;
 
-/// Its bytes, no more than are checked.
+/// Its bytes, up to the maximum.
 pub(super) fn read(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
     let closed_to = if is_credential(&path) {
-        // systemd gives it to the unit's account by an access list, which shows in
-        // the group's bits (systemd.exec(5)).
+        // systemd gives the unit's account access with an ACL, which shows in the group's bits
+        // (systemd.exec(5)).
         OF_OTHERS
     } else {
         OF_GROUP_AND_OTHERS
@@ -34,7 +34,7 @@ fn is_credential(path: &Path) -> bool {
 }
 
 fn read_closed_to(path: PathBuf, closed_to: u32) -> Result<Zeroizing<Vec<u8>>, PassphraseError> {
-    // What is checked is what is read, wherever the path leads meanwhile.
+    // The opened file is checked, even if the path leads elsewhere by now.
     let read = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
     let (found, file) = match read {
         Ok(read) => read,
@@ -50,7 +50,7 @@ fn read_closed_to(path: PathBuf, closed_to: u32) -> Result<Zeroizing<Vec<u8>>, P
     }
 }
 
-/// No one finds it by a name: it is this process's and of the process that gave it.
+/// It has no name to find it by: only this process and the one that passed it have access.
 fn is_nameless_pipe(file: &File, found: &Metadata) -> bool {
     found.file_type().is_fifo()
         && rustix::fs::fstatfs(file)
@@ -146,7 +146,7 @@ mod tests {
             let read = read(PathBuf::from(path));
             assert!(matches!(read, Err(PassphraseError::NoFile(_))), "{path}");
         }
-        // One with a name is a file like any other.
+        // A named pipe is treated like any other file.
         let directory = tempfile::tempdir().unwrap();
         let fifo = directory.path().join("fifo");
         for (mode, fine) in [("600", true), ("644", false)] {

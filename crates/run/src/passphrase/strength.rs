@@ -7,27 +7,26 @@ use zxcvbn::{Score, zxcvbn};
 
 use base::secret::Secret;
 
-/// More of it makes no difference: zxcvbn reads 100 characters.
+/// More makes no difference: zxcvbn reads 100 characters.
 const LOOKED_AT: usize = 100;
 
-/// What is to be said of a passphrase.
+/// The rating of a passphrase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Strength {
-    /// Fewer than 10^8 guesses: no new key is put under it.
+    /// Fewer than 10^8 guesses: rejected for a new key.
     TooWeak,
     /// Fewer than 10^10.
     Weak,
     Fine,
 }
 
-/// Reads the word lists on a thread of its own, so that nothing waits for them: called
-/// while a run waits for other machines.
+/// Loads the word lists in a separate thread while a run waits for other machines, so that nothing
+/// waits for them.
 pub fn prepare() {
-    // Without a thread the first judgement takes as long as it takes.
+    // Without a thread the first rating just takes longer.
     let _ = std::thread::Builder::new().spawn(|| zxcvbn("prepare", &[]));
 }
 
-/// Judges it.
 #[must_use]
 pub(crate) fn strength(passphrase: &Secret) -> Strength {
     let text = zeroize::Zeroizing::new(

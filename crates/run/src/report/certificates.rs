@@ -1,5 +1,4 @@
-//! The certificates of `status` as text: a table, the most urgent first, and a
-//! line that counts them.
+//! The certificates of `status` as text: a table, the most urgent first, and a summary line.
 
 use super::layout::{Cell, table, wrap};
 use super::{Style, Verbosity};
@@ -7,9 +6,9 @@ use base::event::{
     CertificateCounts, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
 
-/// Characters of the bar that shows how much of the validity period is over.
+/// Characters of the bar that shows the elapsed part of the validity period.
 const BAR: usize = 10;
-/// Columns that a table of certificates needs.
+/// Minimum columns for a table of certificates.
 const ROOM: usize = 100;
 const HEADING: [&str; 6] = [
     "STATE",
@@ -20,13 +19,13 @@ const HEADING: [&str; 6] = [
     "DETAILS",
 ];
 
-/// The table. Copies in docker contexts that are as they should be are shown
-/// with `-v` only, and with `-q` nothing that is.
+/// The table. Copies in docker contexts without a fault are shown only with `-v`, and with `-q` all
+/// rows without a fault are hidden.
 pub(super) fn certificates(style: Style, certificates: &[CertificateStatus]) -> Vec<String> {
     let verbose = style.verbosity == Verbosity::Verbose;
     let shown = certificates.iter().filter(|one| is_shown(style, one));
     let mut rows: Vec<Vec<Cell>> = shown.map(|one| row(one, verbose)).collect();
-    // In little room the rows are no columns.
+    // On a narrow terminal the rows are not split into columns.
     if !rows.is_empty() && style.width.is_none_or(|width| width >= ROOM) {
         let titles = HEADING.map(|title| Cell::painted(title, "1"));
         rows.insert(0, titles.to_vec());
@@ -73,13 +72,13 @@ fn left(text: &CertificateText) -> String {
     }
 }
 
-/// `[######----]`: so much of its validity period is over.
+/// `[######----]`: the elapsed part of the validity period.
 fn bar(used: u8) -> String {
     let full = (usize::from(used) * BAR).div_ceil(100).min(BAR);
     format!("[{}{}]", "#".repeat(full), "-".repeat(BAR - full))
 }
 
-/// What is wrong comes first, then what the certificate says.
+/// The fault first, then the certificate's data.
 fn said(one: &CertificateStatus, verbose: bool) -> String {
     let mut parts = one.drift.clone();
     parts.extend(one.due.clone());
@@ -104,7 +103,7 @@ fn said(one: &CertificateStatus, verbose: bool) -> String {
     parts.join("; ")
 }
 
-/// How many there are in each state, and how many of them the table leaves out.
+/// The number in each state, and the number of hidden rows.
 pub(super) fn counts(
     style: Style,
     certificates: &[CertificateStatus],

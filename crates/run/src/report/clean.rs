@@ -1,12 +1,11 @@
-//! Events as a terminal may see them: whatever a node said, nothing in it is
-//! obeyed by the terminal.
+//! Makes events safe for a terminal: escapes control sequences in whatever a node reported.
 
 use base::event::{
     CertificateStatus, Error, Event, Failure, Finding, PlannedChange, Proof, StoppedHost,
 };
 use node::visible;
 
-/// The same event with everything that a terminal would obey escaped.
+/// The same event with every control sequence escaped.
 pub(super) fn clean(event: &Event) -> Event {
     let mut event = event.clone();
     match &mut event {
@@ -73,7 +72,7 @@ pub(super) fn clean(event: &Event) -> Event {
                 host, seen, advice, ..
             } = &mut **finding;
             all([host, advice]);
-            // Of a file it shows a line.
+            // It shows a line of a file.
             let several: Vec<String> = seen.lines().map(visible).collect();
             *seen = several.join("\n");
         }
@@ -166,7 +165,7 @@ fn failed(failure: &mut Failure) {
     all(hint);
 }
 
-/// A text of several lines keeps them, and what stands before them.
+/// A text of several lines keeps its line breaks and indentation.
 fn lines(text: &str) -> String {
     text.lines().fold(String::new(), |mut cleaned, line| {
         let body = line.trim_start();

@@ -1,15 +1,15 @@
-//! Commands that can be pasted: a hint says INVENTORY where the operator's own file belongs,
-//! because the crates that word it do not know how it was named.
+//! Completes commands in hints: hints say INVENTORY in place of the inventory's path, because the
+//! crates that word them do not know the path.
 
 use base::event::{Event, Renderer};
 use base::shell;
 
-/// What a hint says in place of the inventory's path.
+/// The placeholder for the inventory's path.
 const NAME: &str = " INVENTORY";
 
-/// Names the inventory in what it hands on.
+/// Replaces the placeholder in all events that it passes on.
 pub struct Commands {
-    /// With the blank before it.
+    /// With the leading space.
     path: String,
     to: Box<dyn Renderer>,
 }
@@ -21,7 +21,7 @@ impl std::fmt::Debug for Commands {
 }
 
 impl Commands {
-    /// `path` as it was given on the command line.
+    /// `path` as given on the command line.
     #[must_use]
     pub fn new(path: &str, to: Box<dyn Renderer>) -> Self {
         let path = shlex::try_quote(path).map_or_else(|_| shell::quote(path), Into::into);

@@ -1,5 +1,5 @@
-//! Docker contexts by name: the CLI keeps each one under the SHA-256 of its name, which says
-//! nothing to a person.
+//! Replaces the hashes of docker contexts with their names: the CLI stores each context under the
+//! SHA-256 of its name.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use base::event::{Error, Event, Failure, Finding, PlannedChange};
 use docker::context;
 use node::visible;
 
-/// The directory of the account that logs in: it goes without saying.
+/// The directory of the login account: it is not mentioned.
 const OWN: &str = "~/.docker";
 
-/// The names of contexts, by the names of their directories.
+/// The names of contexts, by their directories.
 #[derive(Debug, Default)]
 pub(super) struct Contexts(HashMap<String, String>);
 
@@ -28,7 +28,7 @@ impl ContextFile<'_> {
         format!("context {} ({})", self.name, self.beneath(self.file))
     }
 
-    /// So many files of it.
+    /// A number of its files.
     pub(super) fn of_several(&self, count: usize) -> String {
         let files = format!("{count} files");
         format!("context {} ({})", self.name, self.beneath(&files))
@@ -48,7 +48,7 @@ impl Contexts {
         Self(ids.collect())
     }
 
-    /// What a path leads to, if that is a file of one of these contexts.
+    /// The context file at a path, if the path is one.
     pub(super) fn file<'a>(&'a self, path: &'a str) -> Option<ContextFile<'a>> {
         if path.contains(' ') || !path.starts_with(['~', '/']) {
             return None;
@@ -66,7 +66,7 @@ impl Contexts {
         })
     }
 
-    /// A text with each path of a context's file replaced by the context's name.
+    /// A text in which each path of a context's file is replaced by the context's name.
     pub(super) fn named(&self, text: &str) -> String {
         if !text.contains("/contexts/") {
             return text.to_owned();
@@ -76,7 +76,7 @@ impl Contexts {
             let (before, path) = word.split_at(begin);
             let trimmed = path.trim_end_matches(|letter: char| !letter.is_alphanumeric());
             let after = path.get(trimmed.len()..).unwrap_or_default();
-            // The end of a path that contains spaces is no path.
+            // A fragment of a path that contains spaces is not a path.
             let is_whole = !before.contains(char::is_alphanumeric);
             self.file(trimmed).filter(|_| is_whole).map_or_else(
                 || word.to_owned(),
@@ -86,8 +86,8 @@ impl Contexts {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The same for the texts of an event. Hints stay, because they are commands; so does what
-    /// a plan changes, which is drawn by [`super::plan`].
+    /// Does the same for the texts of an event. Hints stay, because they are commands; so do a
+    /// plan's changes, which [`super::plan`] draws.
     pub(super) fn name(&self, event: &mut Event) {
         match event {
             Event::Warning { text, .. } | Event::Danger { text, .. } => self.all([text]),

@@ -1,20 +1,18 @@
-//! The end of a run as text: what is proved, what an interruption left, and
-//! the recap host by host.
+//! The end of a run as text: the checks, what an interruption left, and the recap host by host.
 
 use super::layout::{self, Cell, plural, some_of};
 use super::{Style, Verbosity};
 use base::event::{Check, HostRecap, Proof, Sample, StoppedHost, Verdict};
 
-/// Up to so many hosts every one has lines of its own; of more, those that
-/// failed.
+/// Up to this many hosts each have their own lines; of more, only failed ones do.
 pub(super) const FEW: usize = 20;
-/// Clients named in one line of a proof.
+/// Clients named in one line of the checks.
 const CLIENTS: usize = 2;
-/// Hosts named in one line of the recap before the rest are only counted.
+/// Hosts named in one line of the recap before the rest are counted.
 const NAMES: usize = 3;
 
-/// One line a daemon and check where all clients agree, one a client where
-/// they do not. With many hosts only what is not proved, and a count.
+/// One line for each daemon and check if all clients agree, otherwise one for each client. With
+/// many hosts, only failed checks and a count.
 pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) -> Vec<String> {
     if proofs.is_empty() {
         return Vec::new();
@@ -48,7 +46,7 @@ pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) ->
             .max(1);
         let (group, tail) = rest.split_at(same);
         rest = tail;
-        // No one has to use every name of a certificate.
+        // Not every name of a certificate has to be in use.
         let is_aside =
             first.verdict == Verdict::NotReached && style.verbosity != Verbosity::Verbose;
         if (brief && first.verdict.is_fine()) || is_aside {
@@ -92,8 +90,8 @@ pub(super) fn proofs(style: Style, proofs: &[Proof], sampled: Option<Sample>) ->
     lines
 }
 
-/// The order of the rows: of the names of a certificate those together that say the same, and of
-/// clients those that have one role.
+/// The sort order of rows: groups names of a certificate with the same result, and clients with the
+/// same role.
 fn key(proof: &Proof) -> (&str, Check, u8, &str, &str, &str) {
     let of_names = match (proof.check, proof.verdict) {
         (Check::Name, Verdict::Proved) => 1,
@@ -151,7 +149,7 @@ fn left_out(sample: &Sample) -> Vec<String> {
     texts
 }
 
-/// What is done and what not, host by host.
+/// What is done and what is not, host by host.
 pub(super) fn stopped(style: Style, hosts: &[StoppedHost], next: Option<&str>) -> Vec<String> {
     let mut lines = vec![String::new(), style.bold("Interrupted:")];
     if hosts.is_empty() {
@@ -193,7 +191,7 @@ fn seconds(milliseconds: u64) -> String {
     format!("{whole}.{:02}s", rest % 100)
 }
 
-/// For many hosts: how many daemons were away, and which for longest.
+/// For many hosts: how many daemons were unavailable, and which ones longest.
 pub(super) fn outages(hosts: &[HostRecap]) -> String {
     let away = || hosts.iter().filter(|host| host.restarts > 0);
     let Some(longest) = away().max_by_key(|host| host.away_milliseconds) else {
@@ -230,8 +228,8 @@ fn went_wrong(host: &HostRecap) -> bool {
         || host.skipped > 0
 }
 
-/// A line a host while there are few; of many only those that failed, and
-/// those that changed while they are few; those with the same counts in one line.
+/// One line for each host if there are few; of many, only failed hosts, and changed ones if these
+/// are few; hosts with the same counts share a line.
 pub(super) fn recap(style: Style, hosts: &[HostRecap]) -> Vec<String> {
     let changed = hosts.iter().filter(|host| host.changed > 0).count();
     let all = style.verbosity == Verbosity::Verbose || hosts.len() <= FEW;
@@ -397,7 +395,7 @@ mod tests {
             "Whether other clients are rejected was not checked on node3, node4: dtls_verify is own".to_owned(),
         ];
         assert_eq!(lines, expected);
-        // Unasked, what leads nowhere is not worth a line.
+        // A name that resolves to nothing is hidden by default.
         for verbosity in [Verbosity::Quiet, Verbosity::Normal] {
             let lines = super::proofs(style(verbosity), &proofs, None);
             assert!(lines.iter().all(|line| !line.starts_with("not reached")));

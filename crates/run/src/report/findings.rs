@@ -1,11 +1,11 @@
-//! The findings of `doctor` as text: a table, the worst first, with what to do
-//! below each, and a line that counts them.
+//! The findings of `doctor` as text: a table, the worst first, each with its hint below, and a
+//! summary line.
 
 use super::layout::{Cell, plural, table, wrap};
 use super::{Style, Verbosity};
 use base::event::{Finding, FindingCounts, Severity};
 
-/// The table; with `-q` without notes.
+/// The table; `-q` hides notes.
 pub(super) fn findings(style: Style, findings: &[Finding]) -> Vec<String> {
     let shown = findings.iter().filter(|finding| {
         style.verbosity != Verbosity::Quiet || finding.severity != Severity::Note
@@ -21,7 +21,7 @@ fn rows(finding: &Finding) -> Vec<Vec<Cell>> {
         Severity::Note => "2",
     };
     let empty = || Cell::from("");
-    // Of a file it may show a line.
+    // It may show a line of a file.
     let mut seen = finding.seen.lines();
     let mut rows = vec![vec![
         Cell::painted(finding.severity.word(), colour),
@@ -44,7 +44,7 @@ fn advice(finding: &Finding) -> String {
     text
 }
 
-/// How much was found, and where.
+/// The number of findings and hosts.
 pub(super) fn counts(style: Style, found: &FindingCounts, milliseconds: u128) -> Vec<String> {
     let words = [
         (found.errors, "error"),

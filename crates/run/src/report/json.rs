@@ -12,7 +12,7 @@ use base::event::{Event, Renderer};
 use base::file::{self, FileFault};
 use node::is_visible;
 
-/// Writes events as lines of JSON, the same lines to every place.
+/// Writes events as JSON lines, the same lines to every output.
 #[derive(Default)]
 pub struct Json(Vec<Box<dyn Write + Send>>);
 
@@ -32,17 +32,16 @@ struct Line<'a> {
 }
 
 impl Json {
-    /// Also to standard output.
+    /// Writes to standard output as well.
     #[must_use]
     pub fn and_standard_output(mut self) -> Self {
         self.0.push(Box::new(std::io::stdout()));
         self
     }
 
-    /// Also to the end of a log: see [`file::append`].
+    /// Appends to a log as well: see [`file::append`].
     ///
-    /// # Errors
-    /// When it cannot be opened for writing, or others could read or write it.
+    /// # Errors If it cannot be opened for writing, or if other accounts can read or write it.
     pub fn and_log(mut self, path: &Path) -> Result<Self, FileFault> {
         let file = file::append(path)?;
         self.0.push(Box::new(file));
@@ -52,12 +51,11 @@ impl Json {
 
 /// One event as a line of JSON.
 ///
-/// # Errors
-/// When a time cannot be written, which is not seen before the year 10000.
+/// # Errors If a time cannot be written, which cannot happen before the year 10000.
 pub fn line(event: &Event, time: OffsetDateTime) -> serde_json::Result<String> {
     let text = serde_json::to_string(&Line { event, time })?;
-    // serde_json leaves the control characters above 0x7f and the invisible
-    // ones as they are. Outside of strings there are none.
+    // serde_json does not escape control characters above 0x7f or invisible ones. Outside of
+    // strings there are none.
     Ok(text.chars().fold(String::new(), |mut line, character| {
         if is_visible(character) {
             line.push(character);
@@ -75,8 +73,8 @@ impl Renderer for Json {
     fn event(&mut self, event: &Event) {
         if let Ok(mut line) = line(event, OffsetDateTime::now_utc()) {
             line.push('\n');
-            // A reader that has gone away is no reason to stop half-way. One
-            // write a line: lines of two runs in one log do not mix.
+            // A closed output is no reason to stop half-way. Each line is one write: lines of two
+            // runs in one log do not mix.
             for place in &mut self.0 {
                 let _ = place.write_all(line.as_bytes());
                 let _ = place.flush();

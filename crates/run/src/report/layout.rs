@@ -1,16 +1,16 @@
-//! Text in the room there is: tables that become lists on a narrow terminal,
-//! long texts wrapped, long names shortened.
+//! Fits text to the terminal: tables that become lists on a narrow terminal, wrapped texts,
+//! shortened names.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Between two columns.
+/// Columns between two cells.
 const GAP: usize = 2;
-/// A last column narrower than this reads badly; the table becomes a list.
+/// If the last column is narrower than this, the table becomes a list.
 const NARROWEST: usize = 24;
-/// From how many hex digits on a name says nothing to a person.
+/// Hexadecimal names of at least this many digits are shortened.
 const LONG_HEX: usize = 32;
 
-/// One cell: text, and the colour it is painted in once it has its place.
+/// One cell: its text, and the colour applied after layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Cell {
     pub(super) text: String,
@@ -43,8 +43,8 @@ pub(super) fn paint(colours: bool, colour: Option<&str>, text: &str) -> String {
     }
 }
 
-/// Rows as lines: columns side by side with the last one wrapped, or, where
-/// there is no room for that, a list with the last cell below the others.
+/// Rows as lines: columns side by side with the last one wrapped, or, if that is too narrow, a list
+/// with the last cell below the others.
 pub(super) fn table(
     rows: &[Vec<Cell>],
     width: Option<usize>,
@@ -110,7 +110,7 @@ fn stacked(row: &[Cell], width: usize, indent: usize, colours: bool, lines: &mut
     let room = width.saturating_sub(indent + 2);
     let pad = " ".repeat(indent);
     let mut pieces = wrap(&texts.join("  "), Some(room));
-    // A row that goes on with the last column of the one above.
+    // A row that continues the last column of the one above.
     pieces.retain(|piece| !piece.is_empty());
     for (index, piece) in pieces.iter().enumerate() {
         let first = before
@@ -132,9 +132,9 @@ fn stacked(row: &[Cell], width: usize, indent: usize, colours: bool, lines: &mut
     }
 }
 
-/// Lines of at most so many columns, at least one; a word that is longer is
-/// cut, a path after one of its slashes if possible. A command stays in one line, so that it can
-/// be pasted, whatever its length.
+/// Lines of at most this many columns, at least one; a longer word is cut, a path after one of its
+/// slashes if possible. A command of dtls-deploy stays on one line, whatever its length, so that it
+/// can be pasted.
 pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
     let Some(width) = width.map(|width| width.max(8)) else {
         return vec![text.to_owned()];
@@ -159,12 +159,12 @@ pub(super) fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
     lines
 }
 
-/// How a command of ours begins.
+/// The beginning of a dtls-deploy command.
 const PROGRAM: &str = "dtls-deploy ";
-/// Options with a value, as far as advice names them.
+/// Options with a value that hints use.
 const WITH_VALUE: [&str; 6] = ["--limit", "-l", "--abandon", "--from", "--to", "-e"];
 
-/// The words of a text; a command of ours is one word.
+/// The words of a text; a dtls-deploy command is one word.
 fn words(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -185,7 +185,7 @@ fn words(text: &str) -> Vec<&str> {
     words
 }
 
-/// How much of a text behind the program's name belongs to the command: its words, its options
+/// How much of the text after the program's name belongs to the command: its words, its options
 /// with their values, and one path, up to the end of the sentence.
 fn command_length(text: &str) -> usize {
     let mut length = 0;
@@ -212,7 +212,7 @@ fn command_length(text: &str) -> usize {
     length
 }
 
-/// The byte at which a long word is cut.
+/// The byte offset at which a long word is cut.
 fn cut(text: &str, width: usize) -> usize {
     let mut used = 0;
     let mut end = 0;
@@ -230,8 +230,7 @@ fn cut(text: &str, width: usize) -> usize {
     slash.unwrap_or(end)
 }
 
-/// A path whose long hexadecimal parts, the names of docker contexts for
-/// instance, are cut to their beginnings.
+/// A path with its long hexadecimal parts shortened, for example the names of docker contexts.
 pub(super) fn shorten(text: &str) -> String {
     let is_long_hex =
         |part: &str| part.len() >= LONG_HEX && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -244,7 +243,7 @@ pub(super) fn shorten(text: &str) -> String {
         .join("/")
 }
 
-/// The first names of many, and how many there are besides.
+/// The first names of many, and the number of the others.
 pub(super) fn some_of(names: &[&str], most: usize) -> String {
     if names.len() <= most + 1 {
         return names.join(", ");

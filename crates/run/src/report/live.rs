@@ -1,6 +1,5 @@
-//! The live view for a terminal: the plain lines, and below them what is going
-//! on right now, a spinner a host while there are few; of many one bar, and
-//! those that take longest.
+//! The live view on a terminal: plain lines, and below them what is running now: one spinner for
+//! each host if there are few, otherwise one bar and the slowest hosts.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,9 +11,9 @@ use super::plain::{Channel, Text};
 use base::event::{Event, Renderer};
 use node::visible;
 
-/// More spinners than this push the results off a small screen.
+/// Maximum number of spinners: more would push the results off a small screen.
 const MOST: usize = 10;
-/// Of many hosts at work, those that have been at it for longest.
+/// Number of slowest hosts to show.
 const LAGGARDS: usize = 3;
 
 /// Prints a line above the spinners.
@@ -25,12 +24,12 @@ pub struct Live {
     text: Text<Print>,
     hosts: usize,
     spinners: BTreeMap<String, ProgressBar>,
-    /// Hosts that are at work and since when, while they are many.
+    /// Busy hosts, with the time since when, if they are many.
     working: BTreeMap<String, Instant>,
     total: Option<ProgressBar>,
-    /// The step that is under way, and of how many.
+    /// The current step, and the number of steps.
     step: Option<(u8, u8)>,
-    /// The hosts that restart, batch by batch.
+    /// The hosts that restart, by batch.
     batches: Vec<Vec<String>>,
 }
 
@@ -60,7 +59,7 @@ impl Live {
         }
     }
 
-    /// Names the step and the batch that this host belongs to.
+    /// Shows the step and the batch of this host.
     fn name_place(&self, host: &str) {
         let Some(total) = &self.total else { return };
         let batch = self
@@ -80,7 +79,7 @@ impl Live {
         total.set_prefix(parts.join(", "));
     }
 
-    /// A host has begun something.
+    /// A host has begun a task.
     fn begin(&mut self, host: &str, what: &str) {
         if self.hosts > MOST {
             self.working
@@ -104,7 +103,7 @@ impl Live {
         spinner.set_message(visible(what));
     }
 
-    /// A host has nothing to do for now.
+    /// A host is idle.
     fn end(&mut self, host: &str) {
         if let Some(spinner) = self.spinners.remove(host) {
             spinner.finish_and_clear();
@@ -131,8 +130,7 @@ impl Live {
         };
         let names = working.iter().take(shown);
         let mut text: Vec<String> = names.map(|(name, _)| visible(name)).collect();
-        // The rest is only counted: this is reported again with every host that
-        // begins or ends.
+        // The rest is only counted: this is reported again with every host that begins or ends.
         if working.len() > shown {
             let last = text.pop().unwrap_or_default();
             text.push(format!("{last} and {} more", working.len() - shown));

@@ -1,13 +1,13 @@
-//! Events without what nodes have said, for `--untrusted`.
+//! Masks texts from nodes in events, for `--untrusted`.
 //!
-//! Decided on the fields of an event, so that no sentence has to be checked.
+//! Decides by the fields of an event, never by the text.
 
 use base::event::{Error, ErrorKind, Event, Failure, Renderer};
 
-/// What stands where a text was.
+/// Shown in place of a text.
 const MASKED: &str = "masked by --untrusted";
 
-/// Masks what it hands on.
+/// Masks the events that it passes on.
 pub struct Masked(pub Box<dyn Renderer>);
 
 impl std::fmt::Debug for Masked {
@@ -24,7 +24,7 @@ impl Renderer for Masked {
     }
 }
 
-/// None for an event that is nothing but a node's text.
+/// None for an event with only a node's text.
 fn masked(mut event: Event) -> Option<Event> {
     match &mut event {
         Event::Plan { changes, .. } => {
@@ -65,8 +65,8 @@ fn masked(mut event: Event) -> Option<Event> {
     Some(event)
 }
 
-/// All failures are reported in a node's words. Why a host could not be reached quotes whatever
-/// answers at an address of the inventory's choice, and tells open ports from closed ones.
+/// Every failure contains a node's words. The error of an unreachable host quotes whatever answers
+/// at an address that the inventory chose, and so shows open ports.
 fn mask_failure(failure: &mut Failure) {
     failure.detail.clear();
     MASKED.clone_into(&mut failure.message);
@@ -98,7 +98,7 @@ mod tests {
         Check, Event, FailureKind, Finding, Place, PlannedChange, Proof, Severity, Topic, Verdict,
     };
 
-    /// A text that a node has said, in every field that may hold one.
+    /// A node's text, in every field that may hold one.
     const NODE: &str = "a node's text";
 
     fn text() -> String {

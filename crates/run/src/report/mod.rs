@@ -1,8 +1,7 @@
-//! Reports: events drawn for people and for programs.
+//! Reports: renders events for people and for programs.
 //!
-//! [`plain`] prints lines, [`live`] adds what is going on right now where
-//! there is a terminal, [`json`] writes the events themselves, to standard
-//! output or to a log.
+//! [`plain`] prints lines, [`live`] adds what is running now on a terminal, [`json`] writes the
+//! events themselves, to standard output or to a log.
 
 use base::event::{Event, Renderer};
 
@@ -21,24 +20,23 @@ mod plan;
 mod timings;
 mod verdict;
 
-/// How much is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
-    /// What went wrong, and how it ended.
+    /// Failures and the result.
     Quiet,
     Normal,
-    /// Every connection and every fact, nothing shortened.
+    /// Every connection and every fact, unshortened.
     Verbose,
 }
 
-/// How text looks.
+/// The style of text output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     pub colour: bool,
     pub verbosity: Verbosity,
-    /// Columns; `None` where lines may be as long as they like.
+    /// Columns; `None` if lines may have any length.
     pub width: Option<usize>,
-    /// The last thing said is what was waited for.
+    /// Prints timings at the end.
     pub timings: bool,
 }
 
@@ -69,13 +67,13 @@ pub fn table<const COLUMNS: usize>(
     layout::table(&rows, width, 0, false)
 }
 
-/// The first names of many, and how many there are besides.
+/// The first names of many, and the number of the others.
 #[must_use]
 pub fn some_of(names: &[&str], most: usize) -> String {
     layout::some_of(names, most)
 }
 
-/// Several renderers at one time.
+/// Passes events to several renderers.
 pub struct Several(pub Vec<Box<dyn Renderer>>);
 
 impl std::fmt::Debug for Several {

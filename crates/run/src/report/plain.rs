@@ -1,5 +1,4 @@
-//! Lines of text for people: what is planned and why, what was done, what is
-//! proved, and a recap.
+//! Text lines for people: the plan with its reasons, what was done, the checks, and a recap.
 
 use std::collections::BTreeSet;
 
@@ -14,18 +13,17 @@ use base::event::{
     PlannedChange, Proof, Renderer, Sample,
 };
 
-/// Where a line belongs.
+/// The output of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// What the run tells: standard output.
+    /// The progress and result of the run: standard output.
     Output,
     /// Why there is no run: standard error.
     Error,
 }
 
 impl Channel {
-    /// Prints a line. A reader that has gone away is no reason to stop
-    /// half-way.
+    /// Prints a line. A closed output is no reason to stop half-way.
     pub fn print(self, line: &str) {
         let _ = match self {
             Self::Output => writeln!(std::io::stdout().lock(), "{line}"),
@@ -34,12 +32,12 @@ impl Channel {
     }
 }
 
-/// Draws events as text; the lines go to whatever `print` is.
+/// Renders events as text and passes the lines to `print`.
 pub struct Text<P: FnMut(Channel, &str) + Send> {
     style: Style,
     print: P,
     proofs: Vec<Proof>,
-    /// What the proof leaves out.
+    /// What the checks leave out.
     sampled: Option<Sample>,
     certificates: Vec<CertificateStatus>,
     findings: Vec<Finding>,
@@ -50,7 +48,7 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     heard: verdict::Heard,
     /// Every host of the run.
     hosts: BTreeSet<String>,
-    /// Those that have failed so far: before a plan, those it leaves out.
+    /// Hosts that have failed so far: before a plan, those that it leaves out.
     missing: BTreeSet<String>,
 }
 
@@ -94,10 +92,10 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
-    /// A word in colour, then text that is wrapped below itself.
+    /// A coloured word, then text wrapped at its column.
     fn said(&mut self, indent: usize, code: &str, word: &str, text: &str) {
         let room = self.style.width;
-        // What follows the first line stands two columns further in.
+        // Continuation lines are indented by two more columns.
         let room = room.map(|width| width.saturating_sub(indent + 2));
         let lines = wrap(&format!("{word} {text}"), room);
         for (index, line) in lines.iter().enumerate() {
@@ -111,7 +109,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         }
     }
 
-    /// Repeats neither the causes of a failure like one that was reported before, nor a hint.
+    /// Omits causes and hints that were already reported for a similar failure.
     fn failed(&mut self, failure: &Failure, known: verdict::Known) {
         let word = format!("{}: {}", failure.host, verdict::words(failure.kind));
         self.said(
@@ -149,8 +147,8 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
     fn changed(&mut self, host: &str, what: &str) {
         let what = match self.style.verbosity {
             Verbosity::Quiet => return,
-            // Of many hosts the plan and the recap say it; a line each would
-            // hide those that fail.
+            // With many hosts the plan and the recap show it; a line for each would hide the failed
+            // ones.
             Verbosity::Normal if self.hosts.len() > ending::FEW => return,
             Verbosity::Normal => shorten(what),
             Verbosity::Verbose => what.to_owned(),
@@ -158,7 +156,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
         self.said(0, "33", "changed", &format!("{host}: {what}"));
     }
 
-    /// The end of what is reported, and what was waited for below it.
+    /// The end of the report, and the timings below it.
     fn last(&mut self, lines: &[String]) {
         self.lines(lines);
         if self.style.timings {
@@ -187,7 +185,7 @@ fn interrupted(waiting: &[String]) -> String {
     }
 }
 
-/// Which hosts are left as they are, and whose failure was before them.
+/// Which hosts are left unchanged, and which failures caused it.
 fn not_begun(play: &str, hosts: &[String], because: &[String]) -> String {
     let names = |hosts: &[String]| {
         let names: Vec<&str> = hosts.iter().map(String::as_str).collect();
@@ -212,8 +210,8 @@ fn abandoned(hosts: &[String]) -> String {
 }
 
 impl<P: FnMut(Channel, &str) + Send> Text<P> {
-    /// The event as this report shows it: without anything that a terminal would obey, and with
-    /// the names of contexts.
+    /// The event as this report shows it: without control sequences, and with the names of
+    /// contexts.
     fn readable(&mut self, event: &Event) -> Event {
         if let Event::Run { contexts, .. } = event
             && self.style.verbosity != Verbosity::Verbose
@@ -288,7 +286,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             }
             return;
         }
-        // In a run of several plans the proofs after the last one count.
+        // In a run of several plans, only the checks after the last one count.
         self.proofs.clear();
         self.sampled = None;
         if style.verbosity != Verbosity::Quiet || self.check {
@@ -350,7 +348,7 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
                 phase,
                 milliseconds,
             } => self.timings.add(host, *phase, *milliseconds),
-            // For programs, and for the journal: people see what came of it.
+            // For programs and for the journal: people see the result.
             Event::Act { .. } | Event::ActEnded { .. } => {}
             Event::Failed(failure) => {
                 self.missing.insert(failure.host.clone());

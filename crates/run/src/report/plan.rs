@@ -1,16 +1,16 @@
-//! The plan as text: host by host, what changes and why. Hosts with the same
-//! changes are shown once.
+//! The plan as text: host by host, what changes and why. Hosts with the same changes are shown
+//! once.
 
 use super::contexts::Contexts;
 use super::layout::{self, Cell, plural, shorten, some_of};
 use super::{Style, Verbosity};
 use base::event::{PlannedBatches, PlannedChange, Repeated};
 
-/// Hosts named in a heading before the rest are only counted.
+/// Hosts named in a heading before the rest are counted.
 const NAMES: usize = 3;
-/// Batches of a play that are written out.
+/// Batches of a play that are listed.
 const BATCHES: usize = 6;
-/// Changes of one task for one reason, before the rest are only counted.
+/// Changes of one task for one reason before the rest are counted.
 const ALIKE: usize = 6;
 
 /// The lines of a plan.
@@ -114,11 +114,11 @@ fn by_host(changes: &[PlannedChange]) -> Vec<(&str, Vec<&PlannedChange>)> {
     hosts
 }
 
-/// What is reported of many hosts in one line, in place of each one's name.
+/// Replaces each host's own name in a line for many hosts.
 const ITSELF: &str = "it";
 
-/// A change's subject without the host's own name: "client certificate for it".
-/// Two hosts whose subjects differ in nothing else have the same change.
+/// A change's subject without the host's own name: "client certificate for it". Hosts whose
+/// subjects differ only in that have the same change.
 fn without_name(what: &str, host: &str) -> String {
     let words = what.split(' ').map(|word| match word.strip_suffix(host) {
         Some(before) if before.is_empty() || before.ends_with('@') => format!("{before}{ITSELF}"),
@@ -127,7 +127,7 @@ fn without_name(what: &str, host: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Hosts with the very same changes together, their own names left out.
+/// Groups hosts with identical changes, ignoring their own names.
 fn alike<'a>(
     hosts: Vec<(&'a str, Vec<&'a PlannedChange>)>,
 ) -> Vec<(Vec<&'a str>, Vec<&'a PlannedChange>)> {
@@ -155,7 +155,7 @@ fn alike<'a>(
     groups
 }
 
-/// `itself` is the host whose changes stand for those of others, too.
+/// `itself` is the host whose changes also stand for those of others.
 fn rows(
     style: Style,
     contexts: &Contexts,
@@ -196,7 +196,7 @@ fn rows(
     rows
 }
 
-/// What changes, with all files of a docker context as one.
+/// What changes, with all files of a docker context combined.
 fn subjects(contexts: &Contexts, changes: &[&PlannedChange], itself: Option<&str>) -> Vec<String> {
     let mut subjects = Vec::new();
     let mut rest = changes;
@@ -220,7 +220,7 @@ fn subjects(contexts: &Contexts, changes: &[&PlannedChange], itself: Option<&str
     subjects
 }
 
-/// Reasons that say the same of many files say it once.
+/// Reasons that several files share are listed once.
 fn folded(reasons: &[String]) -> String {
     let mut left: Vec<&str> = reasons.iter().map(String::as_str).collect();
     let mut said = Vec::new();

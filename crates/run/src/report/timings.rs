@@ -1,4 +1,4 @@
-//! Where the time went, as text: a row a host, a column a phase.
+//! Timings as text: a row for each host, a column for each phase.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,15 @@ use super::Style;
 use super::layout::{self, Cell};
 use base::event::Phase;
 
-/// Up to so many hosts each has a row; of more, those that took longest.
+/// Up to this many hosts each have a row; of more, the slowest.
 const FEW: usize = 20;
 
-/// What was waited for in a run.
+/// The waiting times of a run.
 #[derive(Debug, Default)]
 pub(super) struct Timings(BTreeMap<String, BTreeMap<Phase, u128>>);
 
 impl Timings {
-    /// Adds a wait that has ended; several of one phase add up.
+    /// Adds a wait that has ended; waits of the same phase add up.
     pub(super) fn add(&mut self, host: &str, phase: Phase, milliseconds: u128) {
         let host = self.0.entry(host.to_owned()).or_default();
         *host.entry(phase).or_default() += milliseconds;
@@ -48,7 +48,7 @@ impl Timings {
                     .unwrap_or_default()
             }));
         }
-        // Whom the others waited for.
+        // The host that the others waited for.
         rows.push(row("longest", &phases, |phase| {
             let longest = self.0.values().filter_map(|host| host.get(&phase)).max();
             longest.map(|wait| seconds(*wait)).unwrap_or_default()

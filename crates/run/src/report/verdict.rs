@@ -1,5 +1,5 @@
-//! The last lines of a run: the totals, what failed and why, what was skipped, and the next command.
-//! A failed undo is the last failure named.
+//! The last lines of a run: the totals, the failures with their causes, what was skipped, and the
+//! next command. A failed undo is the last failure named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,12 +10,12 @@ use super::layout::{self, Cell, plural, some_of};
 use base::event::{Event, Failure, FailureKind, HostRecap, Proof, Verdict};
 use base::shell;
 
-/// Hosts named for one cause before the rest are only counted.
+/// Hosts named for one cause before the rest are counted.
 const NAMES: usize = 5;
-/// Hosts named in the argument of `--limit`; more are not worth typing.
+/// Hosts named in the argument of `--limit`; more would be too long to type.
 const LIMITED: usize = 20;
 
-/// What a run has reported so far, as far as its last lines repeat it.
+/// What a run has reported so far and its last lines repeat.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     inventory: String,
@@ -25,17 +25,17 @@ pub(super) struct Heard {
     hosts: usize,
     planned: usize,
     failures: Vec<Failure>,
-    /// What they have in common, to tell a first one from its like.
+    /// The causes so far, to detect similar ones.
     causes: BTreeSet<(String, String)>,
     /// Hints that were printed.
     hints: BTreeSet<(String, String)>,
-    /// The hosts that failed, and those that were skipped because of them.
+    /// The failed hosts, and those that were skipped because of them.
     skipped: BTreeMap<Vec<String>, BTreeSet<String>>,
     interrupted: bool,
     incomplete: bool,
 }
 
-/// What of a failure was reported before.
+/// Which parts of a failure were already reported.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Known {
     pub(super) cause: bool,
@@ -43,7 +43,7 @@ pub(super) struct Known {
 }
 
 impl Heard {
-    /// Takes in an event. Returns what of it need not be repeated.
+    /// Records an event. Returns the parts that need not be repeated.
     pub(super) fn hear(&mut self, event: &Event) -> Known {
         match event {
             Event::Run {
@@ -119,7 +119,7 @@ impl Heard {
     ) -> Vec<String> {
         let count = |is: fn(&HostRecap) -> bool| hosts.iter().filter(|host| is(host)).count();
         let changed = count(|host| host.changed > 0);
-        // As in the recap: a host that is unreachable has not failed as well.
+        // As in the recap: an unreachable host does not count as failed too.
         let is_gone = |name: &str| hosts.iter().any(|one| one.unreachable && one.host == name);
         let failed: BTreeSet<&str> = self
             .failures
@@ -225,10 +225,10 @@ impl Heard {
         groups.into_values().filter_map(row).collect()
     }
 
-    /// What to do next, where something is left to do.
+    /// The next command, if anything is left to do.
     fn next(&self, proofs: &[Proof]) -> Vec<String> {
         let worst = self.failures.iter().map(|one| severity(one.kind)).max();
-        // Of hints that differ in names and numbers alone the first one.
+        // Of hints that differ only in names and numbers, the first one.
         let mut known = BTreeSet::new();
         let hints: Vec<String> = self
             .failures
@@ -284,7 +284,7 @@ impl Heard {
         }
     }
 
-    /// As long as they are in the inventory, hosts without a deployment are reported.
+    /// Hosts without a deployment are reported as long as they are in the inventory.
     fn after_remove(&self) -> Vec<String> {
         if self.playbook != "remove" || self.check || self.interrupted {
             return Vec::new();
@@ -357,11 +357,11 @@ fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
     groups.into_iter().map(row).collect()
 }
 
-/// From this length on a word is a fingerprint, a hash or a path.
+/// A word of at least this length is a fingerprint, a hash or a path.
 const LONG: usize = 32;
 
-/// Whether neither this text nor one like it was known, of failures that `besides` is said of:
-/// a text may name another host, which is not left out of it.
+/// Whether neither this text nor a similar one was known for the same `besides`. The text itself is
+/// compared too, because it may name a host other than the failed one.
 fn is_new(
     known: &mut BTreeSet<(String, String)>,
     failure: &Failure,
@@ -374,7 +374,7 @@ fn is_new(
     is_new
 }
 
-/// A text of a failure without names, numbers and long words: hosts that fail alike have one cause.
+/// The text of a failure without names, numbers and long words: similar failures have one cause.
 fn alike(failure: &Failure, text: &str) -> String {
     let text = text.replace(&failure.host, "#");
     let words = text.split(' ').map(|word| match word.len() {
@@ -401,7 +401,7 @@ const fn severity(kind: FailureKind) -> u8 {
     }
 }
 
-/// The same in the last lines.
+/// The same, shortened for the last lines.
 const fn brief(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Unreachable => "unreachable",
@@ -414,7 +414,6 @@ const fn brief(kind: FailureKind) -> &'static str {
     }
 }
 
-/// How a failure ended.
 pub(super) const fn words(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Unreachable => "unreachable",

@@ -1,4 +1,4 @@
-//! What a revocation will do, before anything is done.
+//! Describes what a revocation will do, before anything changes.
 
 use time::OffsetDateTime;
 
@@ -10,7 +10,7 @@ use plan::host::guard::is_installed;
 use plan::{Authority, Containers, Outside, Rollover, outside_of};
 
 impl Run<'_> {
-    /// What will happen, host by host. Says what it does not do, too.
+    /// What will happen, host by host, including what will not.
     pub(super) fn foresee(
         &self,
         world: &World,

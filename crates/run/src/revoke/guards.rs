@@ -1,5 +1,4 @@
-//! What the guards of daemons do with a revocation: they reject the certificate with its next
-//! request, and nothing is restarted.
+//! Revocation with guards: they reject the certificate from its next request on, without a restart.
 
 use super::{Found, RevokeOptions};
 use crate::agent::RunningAgent;
@@ -15,8 +14,8 @@ use plan::module::outdated_policies;
 use time::OffsetDateTime;
 
 impl Run<'_> {
-    /// Whether every daemon has a guard, so that nothing has to be replaced for what is revoked to
-    /// be rejected. What a daemon shows to clients no guard sees.
+    /// Whether every daemon has a guard, so that no CA must be replaced to reject the revoked
+    /// certificates. A guard does not see the certificate that a daemon presents to clients.
     pub(super) fn guards_reject(&self, world: &World, found: &Found) -> bool {
         let is_guarded = |daemon: &Host| {
             let facts = world.facts.get(&daemon.name);
@@ -26,8 +25,8 @@ impl Run<'_> {
             && self.inventory.daemons().all(is_guarded)
     }
 
-    /// Brings the policies of all guards to what the ledger says, at once, and shows the revoked
-    /// certificates to them. Says whether every daemon with a guard now rejects them.
+    /// Updates the policies of all guards from the ledger at once, and tries the revoked
+    /// certificates. Returns whether every daemon with a guard now rejects them.
     pub(super) async fn tell_guards(
         &self,
         world: &World,
@@ -69,7 +68,7 @@ impl Run<'_> {
         Ok(all_reject && !state.proofs.iter().any(failed))
     }
 
-    /// Shows each revoked certificate, from where it is, to each daemon that was reached.
+    /// Tries each revoked certificate, from its own host, with each reached daemon.
     async fn try_revoked(&self, world: &World, found: &Found, state: &mut State) {
         let mut expectations = Expectations::default();
         let holders = found.entries.iter().map(|entry| entry.host.clone());

@@ -1,5 +1,5 @@
-//! A client as its people have it: with its own files, with the tool they use, in
-//! the mode that the inventory gives it.
+//! Checks as a client's users connect: with its own files, with the tools they use, in the mode
+//! that the inventory sets.
 //!
 //! Private keys stay on the node.
 
@@ -17,7 +17,7 @@ const DENIED: &str = "authorization denied by plugin";
 /// What dockerd answers about a container that does not exist (moby, daemon/container.go).
 const NOTHING_THERE: &str = "No such container";
 
-/// What a client proves its identity with: what its people use comes first.
+/// The tools to connect with: the ones that users have come first.
 const TOOLS: &str = "docker curl openssl";
 
 impl Attempt<'_> {
@@ -45,7 +45,7 @@ impl Attempt<'_> {
             arguments.push("guarded");
         }
         let mut script = Script::default();
-        // As the account whose files they are.
+        // As the account that owns the files.
         script.call("prove_identity", &arguments);
         let is_let_in = mode.is_let_in(self.daemon.settings.daemon_mode);
         let is_revoked = is_guarded && self.expectations.revoked.contains(&self.client.holder());
@@ -63,7 +63,7 @@ impl Attempt<'_> {
             .and_then(|output| find_record(output, "identity"));
         let (verdict, seen) = match record {
             Ok((outcome, tool, said)) if is_revoked => judge_revoked(&outcome, &tool, said),
-            // An operator's own role may not include the version: who is it, then, is not known.
+            // A custom role may exclude the version: the user is then unknown.
             Ok((_, tool, said)) if has_own_role && said.contains(DENIED) => {
                 (Verdict::NotProved, format!("{tool}: {said}"))
             }
@@ -86,8 +86,7 @@ impl Attempt<'_> {
         proofs
     }
 
-    /// What the daemon said to a request that changes it; an operator's own role may include that
-    /// or not.
+    /// The daemon's answer to a request that changes it; a custom role may or may not allow it.
     fn role(&self, tool: &str, said: &str) -> Option<Proof> {
         let role = &self.client.settings.role;
         let known = policy::Role::named(role)?;
@@ -116,19 +115,19 @@ impl Attempt<'_> {
         Some(self.proof(Check::Role, verdict, format!("{role}: {seen}")))
     }
 
-    /// A tool that fails does not say in a form that can be relied on whether it has reached the
-    /// daemon: a connection from the same node does.
+    /// The output of a failed tool does not reliably show whether it reached the daemon: a
+    /// connection from the same node does.
     async fn if_reached(&self, check: Check, seen: String) -> Proof {
         let (host, port) = (&self.address.host, self.address.port);
         match self.node.connection.dial(host, port, DEADLINE).await {
-            // Where sshd does not forward, the tool's word is all there is.
+            // If sshd does not forward, only the tool's output is available.
             Ok(_) | Err(DialError::Forbidden { .. }) => self.proof(check, Verdict::Failed, seen),
             Err(error) => self.unreached(check, &error.into()),
         }
     }
 }
 
-/// What the tool saw of a daemon that has to reject a certificate that TLS accepts.
+/// The tool's result with a daemon that must reject a certificate that TLS accepts.
 fn judge_revoked(outcome: &str, tool: &str, said: String) -> (Verdict, String) {
     let seen = format!("{tool}: {said}").trim().to_owned();
     match outcome {
@@ -142,7 +141,7 @@ fn judge_revoked(outcome: &str, tool: &str, said: String) -> (Verdict, String) {
     }
 }
 
-/// What the tool saw, against what the modes predict.
+/// The tool's result, compared with what the modes predict.
 fn judge(is_let_in: bool, outcome: &str, tool: &str, said: String) -> (Verdict, String) {
     match (outcome, is_let_in) {
         ("accepted", true) => (Verdict::Proved, format!("{tool} {said}").trim().to_owned()),
@@ -151,12 +150,12 @@ fn judge(is_let_in: bool, outcome: &str, tool: &str, said: String) -> (Verdict, 
             format!("{tool}: it was accepted").trim().to_owned(),
         ),
         ("unproved", _) => (Verdict::NotProved, said),
-        // Nothing is known of the daemon, and whether the client is served is not known either.
+        // Nothing is known of the daemon, nor whether it serves the client.
         ("unusable", _) => (Verdict::Unreachable, said),
         ("refused", false) if refused_by_tls(&said) => {
             (Verdict::Proved, format!("{tool}: {}", tls_words(&said)))
         }
-        // It got no further, and not because of the daemon.
+        // The tool failed, but not because of the daemon.
         (_, false) => (Verdict::NotProved, format!("{tool}: {said}")),
         (_, true) => (Verdict::Failed, format!("{tool}: {said}")),
     }

@@ -1,4 +1,4 @@
-//! A daemon that has no TLS any more: its port is closed, and its local socket answers.
+//! Checks a daemon without TLS: its port is closed, and its local socket answers.
 
 use futures::future::join_all;
 
@@ -40,7 +40,7 @@ async fn port(daemon: &Host, node: &Node, address: &DaemonAddress) -> Proof {
             format!("something listens on {}", address.url()),
         ),
         Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
-        // A firewall or a dead host says nothing about the port itself.
+        // A firewall or a dead host does not show the state of the port.
         Err(error) => (Verdict::NotProved, error.to_string()),
     };
     Proof {

@@ -1,5 +1,4 @@
-//! What is tried on a daemon's own node: its own pair as a client's, and the
-//! socket that local users have.
+//! Checks on the daemon's own node: its own pair as a client's, and the socket of local users.
 
 use super::record::{DAEMON_TOOLS, TOOL_DEADLINE, find_record};
 use crate::session::Node;
@@ -12,8 +11,7 @@ use plan::host::address::daemon_address;
 use plan::host::guard;
 use plan::host::leaf::location as leaf_location;
 
-/// What is tried on the daemon's own node: its own pair as a client's, and the
-/// socket that local users have.
+/// Tries its own pair as a client's, and the socket of local users.
 pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let address = daemon_address(daemon);
@@ -140,8 +138,8 @@ fn judge(output: &[u8], word: &str) -> Judged {
     }
 }
 
-/// Only an alert that the daemon sent is a refusal. docker words it "remote
-/// error: tls: bad certificate", OpenSSL and curl "alert bad certificate".
+/// Only an alert from the daemon means that it rejected the client. docker words it "remote error:
+/// tls: bad certificate", OpenSSL and curl "alert bad certificate".
 pub(super) fn refused_by_tls(said: &str) -> bool {
     let said = said.to_lowercase();
     ["remote error: tls: ", "alert "].iter().any(|sent| {
@@ -159,7 +157,7 @@ pub(super) fn refused_by_tls(said: &str) -> bool {
     })
 }
 
-/// The part of a tool's message that says how TLS ended.
+/// The part of a tool's message about how TLS ended.
 pub(super) fn tls_words(said: &str) -> &str {
     said.rfind("tls: ")
         .or_else(|| said.rfind("alert "))

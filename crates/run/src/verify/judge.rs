@@ -1,11 +1,11 @@
-//! Whether a daemon showed what it should.
+//! Whether a daemon presented what it should.
 
 use super::probe::Shown;
 use base::event::Verdict;
 use docker::tls::DaemonMode;
 use pki::{Certificate, subject_text};
 
-/// The CAs whose certificates a daemon asks its callers for.
+/// The CAs whose client certificates a daemon asks for.
 #[must_use]
 pub(crate) fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certificate] {
     match mode {
@@ -14,8 +14,8 @@ pub(crate) fn asked_for(mode: DaemonMode, trusted: &[Certificate]) -> &[Certific
     }
 }
 
-/// The names of the CAs that a daemon asks its callers' certificates to be of, and
-/// that it should not know: it has read another bundle than it should have.
+/// The names of CAs that a daemon asks for but should not trust: it has read another bundle than it
+/// should have.
 #[must_use]
 pub fn foreign_authorities(shown: &Shown, authorities: &[Certificate]) -> Option<String> {
     let asked = shown.accepted_authorities.iter().flatten();
@@ -26,7 +26,7 @@ pub fn foreign_authorities(shown: &Shown, authorities: &[Certificate]) -> Option
     (!foreign.is_empty()).then(|| foreign.join(", "))
 }
 
-/// Compares what a daemon showed with what it should.
+/// Compares what a daemon presented with what it should.
 #[must_use]
 pub(crate) fn judge_shown(
     shown: &Shown,
@@ -105,7 +105,7 @@ mod tests {
         let (verdict, seen) = judge_shown(&both, Some(own.der()), wanted);
         assert_eq!(verdict, Verdict::Failed);
         assert!(seen.ends_with("CN=evil"), "{seen}");
-        // One that is missing is another fault.
+        // A missing CA is a different fault.
         let (verdict, seen) = judge_shown(&shown(&[]), Some(own.der()), wanted);
         assert_eq!(verdict, Verdict::Failed);
         assert!(seen.ends_with("than it should"), "{seen}");

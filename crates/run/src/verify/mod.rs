@@ -1,9 +1,9 @@
-//! Verify: proof, from the clients, that the daemons accept the clients that they must accept
-//! and no one else.
+//! Verification: checks from the clients that the daemons accept the right clients and reject all
+//! others.
 //!
-//! Private keys stay on their nodes: a good certificate is tried there, with whatever tool there
-//! is, and where there is none the check is not proved. Refusals need no key of ours: they are
-//! tried from here, through the client's SSH connection.
+//! Private keys stay on their nodes: a valid certificate is tried there with an available tool, and
+//! without one the check is not made. Rejections need no private key of a node: they are tried from
+//! the controller, through the client's SSH connection.
 
 mod as_client;
 mod closed;
@@ -39,30 +39,29 @@ use plan::host::address::{DaemonAddress, daemon_address};
 use probe::{Answer, Identity, Shown, is_refusal};
 use record::{TOOL_DEADLINE, find_record};
 
-/// A daemon that does not answer within this time does not answer.
+/// A daemon that takes longer counts as not answering.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The port that plain Docker uses by convention.
+/// Docker's conventional port without TLS.
 const PLAIN_PORT: u16 = 2375;
-/// Proofs under way at one time.
+/// Maximum number of concurrent checks.
 const AT_ONCE: usize = 64;
 
-/// What the daemons should show.
+/// What the daemons should present.
 #[derive(Debug, Clone, Default)]
 pub struct Expectations {
     /// The CAs that clients and daemons trust.
     pub authorities: Vec<Certificate>,
-    /// The CAs that a host trusts, where that is not the same for all: while
-    /// the CA is rolled over.
+    /// The CAs that a host trusts, if they differ between hosts: during a rollover.
     pub trusted: BTreeMap<(String, Role), Vec<Certificate>>,
     /// Each daemon's certificate, DER.
     pub served: BTreeMap<String, Vec<u8>>,
-    /// Holders whose certificate is revoked.
+    /// Holders with a revoked certificate.
     pub revoked: BTreeSet<String>,
 }
 
-/// Tries everything that is selected, all at once. Every proof is an event and goes into
-/// `proofs` at the same time: when an interruption drops this, both hold the same.
+/// Makes all selected checks concurrently. Each emits an event and is added to `proofs` at the same
+/// time: if an interruption drops this, both are consistent.
 pub async fn verify(
     nodes: &BTreeMap<String, Arc<Node>>,
     inventory: &Inventory,
@@ -104,7 +103,7 @@ pub async fn verify(
     let mut running = futures::stream::iter(attempts).buffer_unordered(AT_ONCE);
     while let Some(done) = running.next().await {
         for proof in done {
-            // Of an identity NAME@HOST the host.
+            // For an identity NAME@HOST, its host.
             let from = proof.from.rsplit('@').next().unwrap_or_default();
             last.insert(from.to_owned(), begun.elapsed());
             events.emit(Event::Proof(proof.clone()));
@@ -119,7 +118,7 @@ pub async fn verify(
         });
     }
     proofs.sort_by(|left, right| {
-        // Of the names of a certificate, each begins what was seen.
+        // With several names in a certificate, each result begins with its name.
         (&left.to, &left.from, left.check, &left.seen).cmp(&(
             &right.to,
             &right.from,
@@ -129,7 +128,7 @@ pub async fn verify(
     });
 }
 
-/// A client and a daemon that are tried with each other.
+/// A client and a daemon to try together.
 struct Tried<'a> {
     node: &'a Node,
     client: &'a Host,
@@ -137,8 +136,8 @@ struct Tried<'a> {
     refusals: bool,
 }
 
-/// What `dtls_verify` selects, of the clients that are connected. Says so where
-/// that is not all.
+/// The pairs of connected clients and daemons that `dtls_verify` selects. Reports it if that is not
+/// all of them.
 fn pairs<'a>(
     nodes: &'a BTreeMap<String, Arc<Node>>,
     inventory: &'a Inventory,
@@ -169,7 +168,7 @@ fn pairs<'a>(
         .filter(|(daemon, _)| !refused.contains(daemon))
         .map(|(_, daemon)| daemon.name.clone())
         .collect();
-    // Without a client there is no one to try anything from.
+    // Without a client, nothing can be tried.
     if !clients.is_empty() && (selected.len() < all || !without_refusals.is_empty()) {
         events.emit(Event::Sampled(Sample {
             tried: selected.len(),
@@ -189,7 +188,7 @@ fn pairs<'a>(
     tried.collect()
 }
 
-/// Whether a daemon lets a client in that shows its own certificate, and holds it to its role.
+/// Whether a daemon accepts the client with its own certificate, and enforces its role.
 pub async fn own_certificate(
     node: &Node,
     client: &Host,
@@ -225,10 +224,10 @@ impl Attempt<'_> {
         }
     }
 
-    /// Everyone else, tried from here through the client's connection.
+    /// What must be rejected, tried from the controller through the client's connection.
     async fn refusals(&self, made_up: Option<Identity>) -> Vec<Proof> {
         let is_open = self.daemon.settings.daemon_mode == DaemonMode::Tls;
-        // No one is asked for a certificate there: any would do.
+        // It asks for no certificate: any would be accepted.
         let stranger = async {
             if is_open {
                 return None;
@@ -286,7 +285,7 @@ impl Attempt<'_> {
         self.proof(check, verdict, answer.to_string())
     }
 
-    /// What the inventory declares is proved like anything else.
+    /// What the inventory declares is checked like anything else.
     fn open(&self, answer: &Answer) -> Proof {
         let verdict = match answer {
             Answer::Served(200..=299) => Verdict::Proved,
@@ -325,14 +324,14 @@ impl Attempt<'_> {
         let (verdict, seen) = match dialled {
             Ok(_) => (Verdict::Failed, "something listens there".to_owned()),
             Err(DialError::Refused { .. }) => (Verdict::Proved, "connection refused".to_owned()),
-            // A firewall or a dead host: nothing is known of the port itself.
+            // A firewall or a dead host: the state of the port is unknown.
             Err(error) => (Verdict::NotProved, error.to_string()),
         };
         self.proof(Check::Port2375, verdict, seen)
     }
 
-    /// Is it the certificate that was issued, and are exactly our CAs asked
-    /// for? A restart that changes only the bundle keeps the serial.
+    /// Whether it is the issued certificate, and exactly the right CAs are asked for. A restart
+    /// that changes only the bundle keeps the serial number.
     fn judge_served(&self, answer: &Answer, shown: &Shown) -> Proof {
         if let Answer::ServerCertificate(fault) = answer {
             return self.proof(Check::Served, Verdict::Failed, fault.to_string());
@@ -360,7 +359,7 @@ impl Expectations {
     }
 }
 
-/// Why no byte reached the daemon.
+/// Why the daemon could not be reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreached {
     #[error(transparent)]
@@ -371,8 +370,8 @@ pub enum Unreached {
     NoAuthority,
 }
 
-/// One TLS handshake from a node with the daemon that is there under a name or an
-/// address, which its certificate has to have.
+/// One TLS handshake from a node with the daemon at a name or address, which its certificate must
+/// contain.
 pub async fn handshake(
     node: &Node,
     (host, port): (&str, u16),
@@ -391,9 +390,9 @@ pub async fn handshake(
     Ok(probe::https(stream, host, &authorities, identity, deadline).await?)
 }
 
-/// What follows for a check from a daemon that no byte reached. A closed port is an answer, and
-/// the wrong one, where the daemon must serve; everything else is a check that was not tried.
-/// Where sshd does not forward, nothing is known of the daemon.
+/// The verdict if the daemon could not be reached. A closed port is an answer, and a failed check
+/// if the daemon must serve; otherwise the check was not made. If sshd does not forward, nothing is
+/// known of the daemon.
 fn unreached(check: Check, error: &Unreached) -> Verdict {
     let must_serve = matches!(
         check,
@@ -408,7 +407,7 @@ fn unreached(check: Check, error: &Unreached) -> Verdict {
     }
 }
 
-/// Runs a proof script; gives outcome, tool, and what it said.
+/// Runs a check script; returns outcome, tool and output.
 async fn tool_record(
     node: &Node,
     privileged: bool,

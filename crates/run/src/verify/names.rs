@@ -1,9 +1,9 @@
-//! The names and addresses of a daemon's certificate, each tried.
+//! Tries each name and address in a daemon's certificate.
 //!
-//! The address that clients use is proved from each of them elsewhere. One client, the first that
-//! is connected, tries the others; loopback, and what leads nowhere from that client, is tried from
-//! the daemon's own node. A name that leads nowhere from there either is reported and not counted: an
-//! inventory's name for a host need not be one that anything resolves.
+//! Other checks try the address that clients use, from each of them. Here one client, the first
+//! that is connected, tries the others; loopback, and names that client cannot reach, are tried
+//! from the daemon's own node. A name that cannot be reached from there either is reported and not
+//! counted: an inventory's name for a host need not resolve.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -20,10 +20,10 @@ use inventory::{Host, Inventory};
 use pki::{Certificate, Role, San};
 use plan::host::address::daemon_address;
 
-/// No one waits long for a name that no one has to use.
+/// A short wait: these names may be unused.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// One attempt for every name but the one that clients use.
+/// Tries every name once, except the one that clients use.
 pub(super) fn of_daemon<'a>(
     nodes: &'a BTreeMap<String, Arc<Node>>,
     inventory: &'a Inventory,
@@ -50,7 +50,7 @@ pub(super) fn of_daemon<'a>(
         .collect()
 }
 
-/// From the client; where the name leads nowhere from there, from the daemon's node.
+/// From the client; if it cannot reach the name, from the daemon's node.
 async fn from_either(
     client: Option<(&str, &Node)>,
     own: Option<&Node>,
@@ -58,7 +58,7 @@ async fn from_either(
     daemon: &Host,
     expectations: &Expectations,
 ) -> Option<Proof> {
-    // A node that is known to trust no CA tells nothing of a name.
+    // A node that is known to trust no CA shows nothing about a name.
     let trusted_by = |host: &str, role| {
         let trusted = expectations.trusted_by(host, role);
         (!trusted.is_empty()).then_some(trusted)
@@ -77,14 +77,14 @@ async fn from_either(
         return seen;
     };
     let proof = one(node, &daemon.name, &name, daemon, trusted, expectations).await;
-    // What its clients see of it says more.
+    // Its clients' checks show more.
     Some(match seen {
         Some(seen) if proof.verdict == Verdict::NotReached => seen,
         _ => proof,
     })
 }
 
-/// A name as it is dialled and asked for.
+/// A name, as it is dialled and as it is verified.
 struct Name {
     text: String,
     is_loopback: bool,
@@ -124,9 +124,9 @@ async fn one(
 ) -> Proof {
     let at = (name.text.as_str(), daemon_address(daemon).port);
     let (verdict, seen) = match handshake(node, at, trusted, None, DEADLINE).await {
-        // Nothing is there under that name, as seen from that node.
+        // Nothing answers at that name, seen from that node.
         Err(error) => (Verdict::NotReached, error.to_string()),
-        // 10.0.2.15 is every machine of VirtualBox's: the client may find itself.
+        // Every VirtualBox machine has 10.0.2.15: the client may find itself.
         Ok((_, shown)) if from != daemon.name && is_served(&shown, expectations, from) => (
             Verdict::NotReached,
             format!("seen from {from}, it is {from} itself"),
@@ -140,7 +140,7 @@ async fn one(
             };
             (Verdict::Failed, seen)
         }
-        // No TLS was spoken, or not to its end: nothing is known of the certificate.
+        // No complete TLS handshake: nothing is known of the certificate.
         Ok((answer, shown)) if answer == Answer::Timeout || shown.certificate.is_none() => {
             (Verdict::NotReached, answer.to_string())
         }

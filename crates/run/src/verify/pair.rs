@@ -1,7 +1,7 @@
-//! Whether a key file belongs to a certificate, without reading it.
+//! Checks whether a key file matches a certificate, without reading the key.
 //!
-//! The node's own openssl compares public keys; where there is none, a daemon shows it by serving
-//! the certificate, a client by being accepted.
+//! The node's own openssl compares public keys; without openssl, a daemon shows it by serving the
+//! certificate, a client by being accepted.
 
 use super::record::{TOOL_DEADLINE, find_record};
 use super::{DEADLINE, handshake, tool_record};
@@ -12,21 +12,21 @@ use node::script::Script;
 use pki::Certificate;
 use plan::host::address::DaemonAddress;
 
-/// The tools that accept a daemon's certificate without a SAN come first: it is
-/// the client's certificate that is tried.
+/// Tools that accept a daemon's certificate without a SAN come first: the client's certificate is
+/// tested here.
 const TOOLS: &str = "curl openssl docker";
 
-/// What is known of a key file and a certificate.
+/// The result for a key file and a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fit {
-    /// They belong together.
+    /// They match.
     Fits,
     Differs,
-    /// It could not be found out, for this reason.
+    /// It could not be determined, for this reason.
     Unknown(String),
 }
 
-/// Asks the node's own openssl.
+/// Compares them with the node's own openssl.
 pub(crate) async fn compared(node: &Node, privileged: bool, paths: &TlsPaths) -> Fit {
     let mut script = Script::default();
     script.call("fact_pair", &[&paths.certificate, &paths.key]);
@@ -37,9 +37,8 @@ pub(crate) async fn compared(node: &Node, privileged: bool, paths: &TlsPaths) ->
     }
 }
 
-/// Whether the daemon serves the certificate, as its own node sees it. A daemon
-/// reads its key when it starts: `is_read` says that the file has not changed
-/// since.
+/// Whether the daemon serves the certificate, tried from its own node. A daemon reads its key when
+/// it starts: `is_read` means that the file has not changed since.
 pub async fn served(
     node: &Node,
     address: &DaemonAddress,
@@ -60,7 +59,7 @@ pub async fn served(
     }
 }
 
-/// Whether some daemon lets the client in.
+/// Whether at least one daemon accepts the client.
 pub async fn let_in(
     node: &Node,
     privileged: bool,
@@ -91,8 +90,7 @@ pub async fn let_in(
     Fit::Unknown(seen)
 }
 
-/// Whether a key file is under a passphrase, by its first lines; `None` where
-/// there is no such file.
+/// Whether a key file is encrypted, judging by its first lines; `None` if there is no such file.
 pub async fn is_encrypted(
     node: &Node,
     privileged: bool,

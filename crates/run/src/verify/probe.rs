@@ -1,7 +1,7 @@
-//! One TLS handshake and one HTTP request against a daemon, judged.
+//! One TLS handshake and one HTTP request to a daemon, and the verdict.
 //!
-//! With TLS 1.3 a refused client certificate shows only at the first read, so that every probe
-//! reads the reply.
+//! With TLS 1.3, a rejected client certificate shows only at the first read, so every probe reads
+//! the reply.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,32 +21,32 @@ use tokio_rustls::TlsConnector;
 use base::secret::Secret;
 use pki::Certificate;
 
-/// What a daemon showed of itself during the handshake.
+/// What a daemon presented during the handshake.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shown {
     /// The served leaf certificate, DER.
     pub certificate: Option<Vec<u8>>,
-    /// Names of the CAs it accepts clients of, DER, from its `CertificateRequest`.
+    /// Names of the CAs whose clients it accepts, DER, from its `CertificateRequest`.
     pub accepted_authorities: Option<Vec<Vec<u8>>>,
 }
 
-/// How the daemon took it.
+/// The daemon's reaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// An HTTP answer came: the caller was accepted. The status line's code.
+    /// An HTTP response: the client was accepted. Holds the status code.
     Served(u16),
     /// The daemon ended the handshake with this TLS alert.
     Alert(String),
-    /// It speaks TLS and was not content with plain HTTP.
+    /// It speaks TLS and rejects plain HTTP.
     PlainRefused,
-    /// We do not accept its certificate.
+    /// Its certificate is not acceptable.
     ServerCertificate(ServerFault),
-    /// The connection ended without a report.
+    /// The connection ended without an alert.
     Closed(String),
     Timeout,
 }
 
-/// What is wrong with a served certificate.
+/// What is wrong with the daemon's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerFault {
     Expired,
@@ -83,7 +83,7 @@ impl std::fmt::Display for Answer {
     }
 }
 
-/// A certificate chain and its key, for a probe that shows one.
+/// A certificate chain and its key, for a probe with a client certificate.
 #[derive(Clone)]
 pub struct Identity(Arc<CertifiedKey>);
 
@@ -126,7 +126,7 @@ impl Identity {
         Self::of(certificate.der().to_vec(), &key)
     }
 
-    /// An identity for clients whose CA no one knows.
+    /// A client identity of a CA that no daemon trusts.
     pub fn made_up() -> Result<Self, ProbeError> {
         let authority_key = rcgen::KeyPair::generate()?;
         let mut authority = rcgen::CertificateParams::default();
@@ -145,9 +145,8 @@ impl Identity {
     }
 }
 
-/// Records what the server asks for, and always shows the same identity, also
-/// to a server that says it would not accept it: a refusal must be the
-/// server's own.
+/// Records what the server asks for, and always presents the same identity, even to a server that
+/// would not accept its CA: the rejection must be the server's own.
 #[derive(Debug)]
 struct Shower {
     identity: Option<Identity>,
@@ -172,7 +171,7 @@ impl ResolvesClientCert for Shower {
     }
 }
 
-/// Records the served certificate before it is judged.
+/// Records the server's certificate before verifying it.
 #[derive(Debug)]
 struct Judge {
     inner: Arc<WebPkiServerVerifier>,
@@ -223,8 +222,7 @@ impl ServerCertVerifier for Judge {
 
 /// Handshake, `GET /_ping`, and the verdict.
 ///
-/// # Errors
-/// When the probe cannot be set up; whatever the daemon does is an [`Answer`].
+/// # Errors If the probe cannot be set up; every reaction of the daemon is an [`Answer`].
 pub async fn https<S>(
     stream: S,
     name: &str,
@@ -257,7 +255,7 @@ where
             identity,
             shown: Arc::clone(&shown),
         }));
-    // A resumed session shows neither certificate nor the CAs.
+    // A resumed session shows neither the certificate nor the CAs.
     config.resumption = rustls::client::Resumption::disabled();
     let server_name =
         ServerName::try_from(name.to_owned()).map_err(|_| ProbeError::Name(name.to_owned()))?;
@@ -280,7 +278,7 @@ where
     Ok((answer, shown))
 }
 
-/// Plain HTTP sent to the TLS port, as `DOCKER_HOST` without TLS would.
+/// Plain HTTP to the TLS port, as with `DOCKER_HOST` without TLS.
 pub async fn plain<S>(mut stream: S, name: &str, deadline: Duration) -> Answer
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -291,7 +289,7 @@ where
             return classify(&error);
         }
         match read_reply(&mut stream).await {
-            // Go's server says this in plain text on a TLS port.
+            // Go's server sends this as plain text on a TLS port.
             Ok(text) if text.contains("HTTP request to an HTTPS server") => Answer::PlainRefused,
             Ok(text) => status_of(&text),
             Err(answer) => answer,
@@ -309,7 +307,7 @@ async fn read_status<S: AsyncRead + Unpin>(stream: &mut S) -> Answer {
     }
 }
 
-/// The beginning of what the other side says, up to its end or 1 KiB.
+/// The beginning of the reply, up to its end or 1 KiB.
 async fn read_reply<S: AsyncRead + Unpin>(stream: &mut S) -> Result<String, Answer> {
     let mut reply = Vec::new();
     let mut buffer = [0u8; 512];
@@ -336,7 +334,7 @@ fn status_of(text: &str) -> Answer {
     }
 }
 
-/// rustls and webpki name what they find by their own types: `CaUsedAsEndEntity`.
+/// rustls and webpki describe errors by type names, such as `CaUsedAsEndEntity`.
 fn described(fault: &CertificateError) -> String {
     let name = match fault {
         CertificateError::Other(error) => error.0.to_string(),
@@ -384,7 +382,7 @@ fn classify(error: &std::io::Error) -> Answer {
     }
 }
 
-/// RFC 8446, section 6.2, spelled as there.
+/// The names in RFC 8446, section 6.2.
 fn alert_name(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::BadCertificate => "bad_certificate".to_owned(),
@@ -399,8 +397,7 @@ fn alert_name(alert: AlertDescription) -> String {
     }
 }
 
-/// Whether a daemon has shown that it refuses this caller. A connection that
-/// merely breaks proves nothing.
+/// Whether the daemon has rejected this client. A broken connection alone shows nothing.
 #[must_use]
 pub(crate) fn is_refusal(answer: &Answer) -> bool {
     match answer {

@@ -1,13 +1,13 @@
-//! What the scripts of the checks print: records of a word and three fields.
+//! The output of the check scripts: records of a word and three fields.
 
 use std::time::Duration;
 
 use node::transaction::Report;
 
-/// A proof that runs a tool on the node: the tool's own deadline and some.
+/// Limit for a check that runs a tool on the node: the tool's own deadline plus a margin.
 pub(super) const TOOL_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What shows that a server certificate is refused: the lightest comes first.
+/// Tools that can show that a server certificate is rejected: the lightest first.
 pub(super) const DAEMON_TOOLS: &str = "curl docker openssl";
 
 pub(super) fn find_record(output: &[u8], word: &str) -> Result<(String, String, String), String> {
@@ -29,7 +29,7 @@ pub(super) fn find_record(output: &[u8], word: &str) -> Result<(String, String, 
         })
 }
 
-/// What a tool said, without curl's paragraph on how to switch verification off.
+/// A tool's output, without curl's paragraph on how to disable verification.
 fn on_one_line(said: &str) -> String {
     let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
     let of_tool = lines.take_while(|line| !line.starts_with("More details here:"));

@@ -1,29 +1,29 @@
-//! Which client is tried with which daemon.
+//! Selects which clients are tried with which daemons.
 //!
-//! All pairs are as many proofs as clients times daemons; where that is much, and no one has
-//! asked for it, enough of them that every client and every daemon takes part. Pure.
+//! All pairs are clients times daemons; if that is a lot and not requested, a selection in which
+//! every client and every daemon takes part. Pure.
 
 use std::collections::BTreeSet;
 
 use inventory::VerifyScope;
 
-/// So many pairs are all tried if nothing is set.
+/// Up to this many pairs, all are tried by default.
 const FEW: usize = 100;
 
-/// A client that can be tried from.
+/// A client to try from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct From {
     pub scope: Option<VerifyScope>,
-    /// The daemon that its profile points to, or the first.
+    /// The daemon in its profile, or the first one.
     pub own: usize,
 }
 
-/// A client and a daemon, by their numbers.
+/// A client and a daemon, by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Pair {
     pub daemon: usize,
     pub client: usize,
-    /// Also what everyone else gets from the daemon, seen from that client.
+    /// Also tries rejections by the daemon, from that client.
     pub refusals: bool,
 }
 
@@ -55,8 +55,8 @@ pub(super) fn select(clients: &[From], daemons: usize) -> Vec<Pair> {
         refusals: false,
     }));
     let sampled: Vec<usize> = of(VerifyScope::Sample).map(|(client, _)| client).collect();
-    // Side by side, the shorter row again and again: no one is left out, and no
-    // pair comes twice.
+    // Pairs both lists, repeating the shorter one: every entry takes part, and no pair occurs
+    // twice.
     let turns = if sampled.is_empty() {
         0
     } else {
@@ -72,7 +72,7 @@ pub(super) fn select(clients: &[From], daemons: usize) -> Vec<Pair> {
     pairs
 }
 
-/// The daemons at which it is tried what everyone else gets.
+/// The daemons whose rejections are tried.
 pub(super) fn refusing(pairs: &[Pair]) -> BTreeSet<usize> {
     let refusals = pairs.iter().filter(|pair| pair.refusals);
     refusals.map(|pair| pair.daemon).collect()

@@ -83,7 +83,7 @@ fn every_shell_reports_the_same_files() {
             network.addresses.iter().any(|(address, _)| *address == own),
             "{network:?}"
         );
-        // Whatever this machine has, all of it is its own, and loopback is not told.
+        // All of this machine's addresses are its own, and loopback is not reported.
         let addresses = facts.own_addresses.as_ref().expect("asked about");
         assert!(
             addresses
@@ -121,7 +121,7 @@ fn a_clock_is_off_only_by_what_reading_it_does_not_explain() {
     }
 }
 
-/// Files are put back and the daemon is started within one second: which came first must be known.
+/// Files are restored and the daemon is started within one second: the order must be known.
 #[test]
 fn the_start_of_a_daemon_is_known_to_the_nanosecond_where_systemd_marks_it() {
     let mut facts = NodeFacts {
@@ -136,7 +136,7 @@ fn the_start_of_a_daemon_is_known_to_the_nanosecond_where_systemd_marks_it() {
     assert_eq!(facts.started_at(), Some(989_000_000_000), "rounded down");
     for (mark, at) in [
         (989_750_000_000, 989_750_000_000),
-        // Of a start before or after the one that runs.
+        // For a start before or after the current one.
         (980_000_000_000, 989_000_000_000),
         (995_000_000_000, 989_000_000_000),
     ] {
@@ -377,7 +377,7 @@ fn a_private_key_in_a_ca_file_stays_on_the_node_and_is_said() {
     let mixes = mixes();
     let mut request = FactRequest::default();
     for (number, mix) in mixes.iter().enumerate() {
-        // A CA's own file, and the same as any other that is read.
+        // A CA's own file, and the same as any other file.
         for (kind, set) in [
             ("ca", &mut request.certificates),
             ("file", &mut request.bundles),
@@ -405,7 +405,7 @@ fn a_private_key_in_a_ca_file_stays_on_the_node_and_is_said() {
                 } else {
                     assert_eq!(shown, *mix, "{shell:?}");
                 }
-                // Nothing of what counts is lost on the way.
+                // Nothing that matters is lost on the way.
                 let certificates = |bytes: &[u8]| Bundle::read(bytes).map(|found| found.to_pem());
                 assert_eq!(
                     certificates(content).ok(),
@@ -417,7 +417,7 @@ fn a_private_key_in_a_ca_file_stays_on_the_node_and_is_said() {
     }
 }
 
-/// Answers that no one gave: they are facts about what was asked, or an error.
+/// Forged answers: they are facts about what was requested, or an error.
 #[test]
 fn answers_are_fuzzed() {
     let root = of_nobody();
@@ -435,7 +435,7 @@ fn answers_are_fuzzed() {
         let Ok(facts) = NodeFacts::parse(input, &request) else {
             return;
         };
-        // Whatever it says: what an account answers never becomes root's word.
+        // Whatever another account answers, it never counts as root's answer.
         for run in facts.working.keys().chain(&facts.armed) {
             assert!(crate::answer::is_run_id(run), "{run:?}");
         }

@@ -1,4 +1,4 @@
-//! Accounts that change, forge or stop what root reads.
+//! Accounts that change, forge or block what root reads.
 
 use std::process::{Command, Stdio};
 
@@ -35,8 +35,8 @@ fn any_name() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Whatever bytes are in files, names and link targets: what is parsed is what was there,
-/// and nothing that was not asked about.
+/// Whatever bytes files, names and link targets contain: the parsed facts are what was there, and
+/// nothing that was not requested.
 #[test]
 fn what_is_parsed_is_what_was_there() {
     use std::os::unix::ffi::OsStrExt as _;
@@ -63,7 +63,7 @@ fn what_is_parsed_is_what_was_there() {
         }
         for name in &names {
             let name = [&b".dtls-deploy."[..], name.as_slice()].concat();
-            // Some names are two times the same, or none.
+            // Some names are equal or empty.
             let stage = home.join(std::ffi::OsStr::from_bytes(&name));
             let _ = std::fs::create_dir(&stage);
             let _ = std::fs::write(stage.join("owner"), format!("{} 0\n", std::process::id()));
@@ -92,7 +92,7 @@ fn what_is_parsed_is_what_was_there() {
         prop_assert!(facts.files.keys().all(|path| asked.contains(path)));
         prop_assert_eq!(&facts.home, "/root");
         prop_assert!(facts.armed.is_empty() && facts.unit.is_none());
-        // Root has no script at work there, whatever lies in the directory.
+        // Root has no active script there, whatever the directory contains.
         prop_assert!(facts.working.is_empty(), "{:?}", facts.working);
         prop_assert!(facts.leftovers.is_subset(&request.directories));
         prop_assert_eq!(
@@ -157,7 +157,7 @@ fn a_file_that_changes_while_it_is_read_is_never_taken_for_another() {
     assert_eq!(whole + changed, 45);
 }
 
-/// Each word that decides something, from an account that was asked about one file.
+/// Each decisive record, from an account that was asked about one file.
 #[test]
 fn an_account_answers_for_its_own_paths_and_for_nothing_else() {
     let own = "/home/u/.docker/ca.pem";
@@ -211,7 +211,7 @@ fn an_account_answers_for_its_own_paths_and_for_nothing_else() {
             let harmless =
                 facts.leftovers.is_empty() && facts.working.values().all(BTreeSet::is_empty);
             assert!(!facts.faults.is_empty() || harmless, "{word}");
-            // All that is left of it is that this account cannot be relied on.
+            // Only that this account cannot be relied on remains.
             facts.faults.clone_from(&nothing.faults);
             facts.files.clone_from(&nothing.files);
             facts.working.clear();
@@ -220,7 +220,7 @@ fn an_account_answers_for_its_own_paths_and_for_nothing_else() {
     }
 }
 
-/// What an account keeps from ending is ended for it, with its host's facts whole.
+/// A call that an account blocks is ended, with all other facts of its host intact.
 #[test]
 fn an_account_that_stops_its_processes_is_not_waited_for() {
     let root = of_nobody();
