@@ -22,12 +22,11 @@ mod system;
 
 use plan::LeftKey;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use base::event::{Event, Events, FailureKind, Finding, FindingCounts, Renderer, Topic};
+use base::event::{Event, Events, Finding, FindingCounts, Renderer, Topic};
 use findings::{DeployFixes, Findings};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
@@ -40,23 +39,18 @@ use plan::playbook::Playbook;
 use plan::{Action, Authority, Change};
 use run::Exit;
 use run::dry_start;
-use run::look::{Look, hosts};
-use run::session::{Gathered, Node, close};
+use run::look::{Look, Observation, hosts};
+use run::session::close;
 
 /// A look that ends in findings.
 #[derive(Debug)]
 pub struct Doctor<'a>(pub Look<'a>);
 
-/// What is known of every node.
-struct World<'a> {
-    inventory: &'a Inventory,
+/// What there is on every node, and what a deployment would change there.
+struct Diagnosis<'a> {
+    observed: Observation<'a>,
     playbook: &'a Playbook,
-    nodes: BTreeMap<String, Arc<Node>>,
-    facts: BTreeMap<String, NodeFacts>,
-    missing: BTreeMap<String, FailureKind>,
     examined: Examined,
-    authority: Authority,
-    now: OffsetDateTime,
 }
 
 impl Doctor<'_> {
@@ -67,13 +61,13 @@ impl Doctor<'_> {
         let hosts = self.0.hosts();
         let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
         let mut findings = Findings::default();
-        let world = self.gather(&hosts, &mut findings).await;
-        on_disk(&mut findings, &world);
-        socket::check(&mut findings, &world).await;
-        reach::check(&mut findings, &world).await;
-        close(&world.nodes).await;
+        let diagnosis = self.gather(&hosts, &mut findings).await;
+        on_disk(&mut findings, &diagnosis);
+        socket::check(&mut findings, &diagnosis).await;
+        reach::check(&mut findings, &diagnosis).await;
+        close(&diagnosis.observed.nodes).await;
         let found = self.tell(&findings, &names, begun);
-        exit(&found, &world.missing)
+        diagnosis.observed.exit_or(exit(&found))
     }
 
     fn tell(&self, findings: &Findings, names: &[&str], begun: Instant) -> FindingCounts {
@@ -95,17 +89,17 @@ impl Doctor<'_> {
         found
     }
 
-    async fn gather<'a>(&'a self, hosts: &[&Host], findings: &mut Findings) -> World<'a> {
+    async fn gather<'a>(&'a self, hosts: &[&Host], findings: &mut Findings) -> Diagnosis<'a> {
         let events = Events::new(Box::new(ButFailures(self.0.events.clone())));
         let request = |host: &Host, request: &mut FactRequest| self.request(host, request);
         let gathered = self.0.gather(hosts, request, &events).await;
         connection::check(findings, gathered.missing.values());
-        let missing = gathered.kinds();
-        let Gathered {
-            nodes, mut facts, ..
-        } = gathered;
-        for host in hosts.iter().filter(|host| facts.contains_key(&host.name)) {
-            if let Some(node) = nodes.get(&host.name) {
+        let mut observed = self.0.observation(gathered, Authority::read);
+        for host in hosts
+            .iter()
+            .filter(|host| observed.facts.contains_key(&host.name))
+        {
+            if let Some(node) = observed.nodes.get(&host.name) {
                 let what = format!("connected to {}", node.connection.description());
                 findings.fine(&host.name, Topic::Ssh, what);
             }
@@ -113,29 +107,24 @@ impl Doctor<'_> {
                 findings.fine(&host.name, Topic::Sudo, "became root");
             }
         }
-        let ca = self.0.inventory.ca();
-        let now = OffsetDateTime::now_utc();
-        let look = |facts: &_| examine(self.0.inventory, self.0.playbook, facts, now);
-        let mut examined = look(&facts);
+        let look = |facts: &_| examine(self.0.inventory, self.0.playbook, facts, observed.now);
+        let mut examined = look(&observed.facts);
+        let changes = examined.changes.iter();
         if dry_start::ask(
             self.0.inventory,
-            examined.changes.iter(),
-            &nodes,
-            &mut facts,
+            changes,
+            &observed.nodes,
+            &mut observed.facts,
         )
         .await
         {
-            examined = look(&facts);
+            examined = look(&observed.facts);
         }
-        World {
-            inventory: self.0.inventory,
-            playbook: self.0.playbook,
+        let playbook = self.0.playbook;
+        Diagnosis {
+            observed,
+            playbook,
             examined,
-            authority: Authority::read(ca, facts.get(&ca.name)),
-            nodes,
-            facts,
-            missing,
-            now,
         }
     }
 
@@ -168,28 +157,28 @@ impl Doctor<'_> {
 }
 
 /// Everything that facts tell; pure.
-fn on_disk(findings: &mut Findings, world: &World<'_>) {
-    deploy::refusals(findings, world);
-    certificates::authority(findings, world);
-    rollover::check(findings, world);
-    revoked::check(findings, world);
-    for host in hosts(world.inventory, world.playbook) {
-        let Some(facts) = world.facts.get(&host.name) else {
+fn on_disk(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    deploy::refusals(findings, diagnosis);
+    certificates::authority(findings, diagnosis);
+    rollover::check(findings, diagnosis);
+    revoked::check(findings, diagnosis);
+    for host in hosts(diagnosis.observed.inventory, diagnosis.playbook) {
+        let Some(facts) = diagnosis.observed.facts.get(&host.name) else {
             continue;
         };
-        system::check(findings, world, host, facts);
-        let mut plays = world.playbook.plays.iter();
+        system::check(findings, diagnosis, host, facts);
+        let mut plays = diagnosis.playbook.plays.iter();
         if !plays.any(|play| play.includes(host)) {
             continue;
         }
         disk(findings, host, facts);
-        certificates::leaves(findings, world, host, facts);
+        certificates::leaves(findings, diagnosis, host, facts);
         if host.is_daemon {
-            daemon::check(findings, world, host, facts);
-            plain::check(findings, world, host, facts);
+            daemon::check(findings, diagnosis, host, facts);
+            plain::check(findings, diagnosis, host, facts);
         }
     }
-    deploy::drift(findings, world);
+    deploy::drift(findings, diagnosis);
 }
 
 /// What can be found in facts and a plan that was made from them, without a connection; the
@@ -202,18 +191,15 @@ pub fn examine_facts(
     examined: Examined,
     now: OffsetDateTime,
 ) -> Vec<Finding> {
-    let world = World {
-        inventory,
+    let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
+    let observed = Observation::of_facts(inventory, facts.clone(), authority, now);
+    let diagnosis = Diagnosis {
+        observed,
         playbook,
-        nodes: BTreeMap::new(),
-        facts: facts.clone(),
-        missing: BTreeMap::new(),
         examined,
-        authority: Authority::read(inventory.ca(), facts.get(&inventory.ca().name)),
-        now,
     };
     let mut findings = Findings::default();
-    on_disk(&mut findings, &world);
+    on_disk(&mut findings, &diagnosis);
     let names = inventory.hosts.iter().map(|host| host.name.as_str());
     findings.sorted(&names.collect::<Vec<_>>())
 }
@@ -232,7 +218,7 @@ fn disk(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
     }
 }
 
-impl World<'_> {
+impl Diagnosis<'_> {
     /// Whether a run fixes something, which is one of these changes.
     fn deploy_fixes(&self, host: &str, is_it: impl Fn(&Change) -> bool) -> DeployFixes {
         let is_it = |change: &Change| change.host == host && is_it(change);
@@ -266,14 +252,14 @@ impl World<'_> {
     /// Whether anything of ours is on a host, or should be: `remove` leaves neither files nor what
     /// the node keeps of earlier changes.
     fn is_deployed(&self, host: &Host) -> bool {
-        let ledger = &self.authority.ledger;
+        let ledger = &self.observed.authority.ledger;
         if roles(host).next().is_none() {
-            return host.is_ca && self.authority.certificate.is_some();
+            return host.is_ca && self.observed.authority.certificate.is_some();
         }
         roles(host).any(|role| {
             let (directory, files) = leaf_location(host, role);
             let is_delivered = ledger.delivered(&host.name, role).is_some();
-            let Some(facts) = self.facts.get(&host.name) else {
+            let Some(facts) = self.observed.facts.get(&host.name) else {
                 return is_delivered;
             };
             // A client that shows no certificate has the CA alone.
@@ -302,14 +288,8 @@ impl Renderer for ButFailures {
     }
 }
 
-/// As after a run: what could not be checked counts more than what was seen.
-fn exit(found: &FindingCounts, missing: &BTreeMap<String, FailureKind>) -> Exit {
-    let unreachable = |kind: &FailureKind| *kind == FailureKind::Unreachable;
-    if missing.values().any(|kind| !unreachable(kind)) {
-        Exit::Failed
-    } else if !missing.is_empty() {
-        Exit::Unreachable
-    } else if found.errors > 0 {
+fn exit(found: &FindingCounts) -> Exit {
+    if found.errors > 0 {
         Exit::NotProved
     } else if found.warnings > 0 {
         Exit::ChangesNeeded

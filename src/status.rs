@@ -12,18 +12,17 @@ mod served;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use base::event::{CertificateCounts, CertificateStatus, CertificateText, Event, FailureKind};
+use base::event::{CertificateCounts, CertificateStatus, CertificateText, Event};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
 use plan::{Authority, authority_warning, clocks};
 use run::Exit;
-use run::look::Look;
-use run::session::{Gathered, Node, close};
+use run::look::{Look, Observation};
+use run::session::close;
 
 use self::holders::Holder;
 
@@ -31,18 +30,8 @@ use self::holders::Holder;
 #[derive(Debug)]
 pub struct Status<'a>(pub Look<'a>);
 
-/// What is known of every node.
-struct World<'a> {
-    inventory: &'a Inventory,
-    nodes: BTreeMap<String, Arc<Node>>,
-    facts: BTreeMap<String, NodeFacts>,
-    missing: BTreeMap<String, FailureKind>,
-    authority: Authority,
-    now: OffsetDateTime,
-}
-
 #[derive(Debug)]
-pub struct Found {
+pub struct StatusReport {
     pub certificates: Vec<CertificateStatus>,
     /// The CA that follows the present one, during a rollover.
     pub next: Option<CertificateText>,
@@ -56,22 +45,24 @@ pub struct Found {
 
 impl Status<'_> {
     /// Looks, and tells what there is.
-    pub async fn look(&self) -> Found {
+    pub async fn look(&self) -> StatusReport {
         let begun = Instant::now();
         self.0.announce("status");
         let hosts = self.0.hosts();
-        let world = self.gather(&hosts).await;
-        for note in clocks(self.0.inventory, |host| world.facts.get(host)) {
+        let of_host = |host: &Host, facts: &mut FactRequest| request(self.0.inventory, host, facts);
+        let gathered = self.0.gather(&hosts, of_host, self.0.events).await;
+        let observed = self.0.observation(gathered, Authority::look_at);
+        for note in clocks(self.0.inventory, |host| observed.facts.get(host)) {
             self.warn(&note.host, note.text);
         }
-        let warning = world.authority.certificate.as_ref();
-        let warning = warning.and_then(|ca| authority_warning(ca, self.0.inventory, world.now));
+        let warning = observed.authority.certificate.as_ref();
+        let warning = warning.and_then(|ca| authority_warning(ca, self.0.inventory, observed.now));
         if let Some(text) = warning {
             self.warn(&self.0.inventory.ca().name, text);
         }
         let listed = self.0.playbook.limited(self.0.inventory);
-        let mut certificates = known(&world, &listed);
-        certificates.extend(served::all(&world, &listed).await);
+        let mut certificates = known(&observed, &listed);
+        certificates.extend(served::all(&observed, &listed).await);
         sort(&mut certificates);
         for certificate in &certificates {
             self.0
@@ -83,15 +74,15 @@ impl Status<'_> {
             certificates: counts,
             milliseconds: begun.elapsed().as_millis(),
         });
-        close(&world.nodes).await;
-        Found {
-            exit: exit(&counts, &world.missing),
+        close(&observed.nodes).await;
+        StatusReport {
+            exit: observed.exit_or(exit(&counts)),
             hosts: hosts
                 .iter()
-                .map(|host| (host.name.clone(), world.facts.contains_key(&host.name)))
+                .map(|host| (host.name.clone(), observed.facts.contains_key(&host.name)))
                 .collect(),
-            next: holders::next(&world),
-            holders: holders::all(&world, &listed),
+            next: holders::next(&observed),
+            holders: holders::all(&observed, &listed),
             inventory_hosts: self.with_a_role(),
             certificates,
         }
@@ -110,22 +101,6 @@ impl Status<'_> {
             text,
         });
     }
-
-    async fn gather<'a>(&'a self, hosts: &[&Host]) -> World<'a> {
-        let of_host = |host: &Host, facts: &mut FactRequest| request(self.0.inventory, host, facts);
-        let gathered = self.0.gather(hosts, of_host, self.0.events).await;
-        let missing = gathered.kinds();
-        let Gathered { nodes, facts, .. } = gathered;
-        let ca = self.0.inventory.ca();
-        World {
-            inventory: self.0.inventory,
-            authority: Authority::look_at(ca, facts.get(&ca.name)),
-            nodes,
-            facts,
-            missing,
-            now: OffsetDateTime::now_utc(),
-        }
-    }
 }
 
 /// What has to be known of a host.
@@ -140,23 +115,17 @@ pub fn examine_facts(
     facts: &BTreeMap<String, NodeFacts>,
     now: OffsetDateTime,
 ) -> Vec<CertificateStatus> {
-    let world = World {
-        inventory,
-        nodes: BTreeMap::new(),
-        facts: facts.clone(),
-        missing: BTreeMap::new(),
-        authority: Authority::look_at(inventory.ca(), facts.get(&inventory.ca().name)),
-        now,
-    };
-    let mut certificates = known(&world, inventory);
+    let authority = Authority::look_at(inventory.ca(), facts.get(&inventory.ca().name));
+    let observed = Observation::of_facts(inventory, facts.clone(), authority, now);
+    let mut certificates = known(&observed, inventory);
     sort(&mut certificates);
     certificates
 }
 
 /// Everything that is known without a handshake.
-fn known(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
-    let mut certificates = rows::all(world, listed);
-    certificates.extend(let_in::rows(world, listed));
+fn known(observed: &Observation<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let mut certificates = rows::all(observed, listed);
+    certificates.extend(let_in::rows(observed, listed));
     certificates
 }
 
@@ -178,14 +147,8 @@ fn sort(certificates: &mut [CertificateStatus]) {
     });
 }
 
-/// As after a run: what could not be checked counts more than what was seen.
-fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> Exit {
-    let unreachable = |kind: &FailureKind| *kind == FailureKind::Unreachable;
-    if missing.values().any(|kind| !unreachable(kind)) {
-        Exit::Failed
-    } else if !missing.is_empty() {
-        Exit::Unreachable
-    } else if counts.revoked + counts.expired + counts.broken + counts.unknown > 0 {
+fn exit(counts: &CertificateCounts) -> Exit {
+    if counts.revoked + counts.expired + counts.broken + counts.unknown > 0 {
         Exit::NotProved
     } else if counts.due > 0 {
         Exit::ChangesNeeded
@@ -198,7 +161,11 @@ fn exit(counts: &CertificateCounts, missing: &BTreeMap<String, FailureKind>) -> 
 ///
 /// # Errors
 /// When the file cannot be written; the one before is still there then.
-pub fn write_prometheus(path: &Path, found: &Found, now: OffsetDateTime) -> std::io::Result<()> {
+pub fn write_prometheus(
+    path: &Path,
+    found: &StatusReport,
+    now: OffsetDateTime,
+) -> std::io::Result<()> {
     // node_exporter runs as another account.
     file::replace(path, &prometheus::text(found, now), 0o644)
 }
@@ -209,7 +176,7 @@ pub fn write_prometheus(path: &Path, found: &Found, now: OffsetDateTime) -> std:
 /// When the file cannot be written; the one before is still there then.
 pub fn write_html(
     path: &Path,
-    found: &Found,
+    found: &StatusReport,
     inventory: &str,
     now: OffsetDateTime,
 ) -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 //! another key, without a name that is used.
 
 use super::findings::{DeployFixes, Findings, finding};
-use super::{World, keeps_record};
+use super::{Diagnosis, keeps_record};
 use base::event::{Severity, Topic};
 use inventory::Host;
 use node::facts::NodeFacts;
@@ -16,9 +16,9 @@ use plan::{
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
 
-pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
-    let ca = world.inventory.ca();
-    let Some(facts) = world.facts.get(&ca.name) else {
+pub(super) fn authority(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let ca = diagnosis.observed.inventory.ca();
+    let Some(facts) = diagnosis.observed.facts.get(&ca.name) else {
         return;
     };
     for key in ["ca-key.pem", "next/ca-key.pem"] {
@@ -42,10 +42,15 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         );
         let advice = format!("chmod 0400 {path}; anyone who has read it needs only its passphrase");
         let found = finding(Severity::Error, Topic::Files, &ca.name, seen, advice);
-        findings.add_with_fix(found, world.deploy_fixes_file(&ca.name, &path));
+        findings.add_with_fix(found, diagnosis.deploy_fixes_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
     }
-    for key in left_keys(&world.authority, world.inventory, &world.facts, world.now) {
+    for key in left_keys(
+        &diagnosis.observed.authority,
+        diagnosis.observed.inventory,
+        &diagnosis.observed.facts,
+        diagnosis.observed.now,
+    ) {
         let removal = key.removal();
         let (advice, mended) = if let Some(removal) = &removal {
             (removal.as_str(), false)
@@ -54,7 +59,7 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
                 "it is removed when its host is checked: dtls-deploy INVENTORY",
                 true,
             )
-        } else if world.has_unwanted(&key) {
+        } else if diagnosis.has_unwanted(&key) {
             (
                 "no host wants it any more; it is removed when its host is checked: dtls-deploy INVENTORY",
                 true,
@@ -68,10 +73,10 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
         findings.add(found);
         findings.covers(&ca.name, &key.path);
     }
-    let Some(certificate) = &world.authority.certificate else {
+    let Some(certificate) = &diagnosis.observed.authority.certificate else {
         return;
     };
-    if !world.authority.knows_holders() {
+    if !diagnosis.observed.authority.knows_holders() {
         let path = facts.expand(&format!("{}/{}", ca.settings.ca_dir, pki::LEDGER));
         let seen = format!(
             "{path} is missing or lists no certificate: who holds certificates of this CA is not known, and the CA cannot be replaced"
@@ -86,14 +91,18 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
             advice,
         ));
     }
-    let warning = authority_warning(certificate, world.inventory, world.now);
-    let (severity, seen) = if certificate.not_before() > world.now {
+    let warning = authority_warning(
+        certificate,
+        diagnosis.observed.inventory,
+        diagnosis.observed.now,
+    );
+    let (severity, seen) = if certificate.not_before() > diagnosis.observed.now {
         let begin = certificate.not_before().truncate_to_second();
         (
             Severity::Error,
             format!("the CA is valid only from {begin}: is this machine's clock right?"),
         )
-    } else if certificate.not_after() <= world.now {
+    } else if certificate.not_after() <= diagnosis.observed.now {
         (Severity::Error, warning.unwrap_or_default())
     } else if let Some(text) = warning {
         (Severity::Warning, text)
@@ -107,25 +116,38 @@ pub(super) fn authority(findings: &mut Findings, world: &World<'_>) {
     findings.add(found);
 }
 
-pub(super) fn leaves(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
+pub(super) fn leaves(
+    findings: &mut Findings,
+    diagnosis: &Diagnosis<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) {
     if host.is_daemon {
-        leaf(findings, world, host, facts, Role::Daemon);
+        leaf(findings, diagnosis, host, facts, Role::Daemon);
     }
     for holder in host.certificate_holders() {
-        leaf(findings, world, holder, facts, Role::Client);
+        leaf(findings, diagnosis, holder, facts, Role::Client);
     }
 }
 
-fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts, role: Role) {
+fn leaf(
+    findings: &mut Findings,
+    diagnosis: &Diagnosis<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+    role: Role,
+) {
     // Without the CA nothing can be told of what it has issued.
-    if world.authority.problem.is_some() || world.authority.certificate.is_none() {
+    if diagnosis.observed.authority.problem.is_some()
+        || diagnosis.observed.authority.certificate.is_none()
+    {
         return;
     }
     let (directory, files) = leaf_location(host, role);
     // What an older CA would say of it is no advice: that deployment is refused, with the reason.
     let ca = facts.regular(&format!("{directory}/{}", files.ca));
     let ca = ca.and_then(|file| file.content.as_deref());
-    if is_older(&world.authority, ca.unwrap_or_default()) {
+    if is_older(&diagnosis.observed.authority, ca.unwrap_or_default()) {
         findings.covers(&host.name, &subject(&host.holder(), role));
         return;
     }
@@ -135,17 +157,21 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
     );
     if facts.regular(&path).is_none() && facts.regular(&key).is_none() {
         // Nothing was ever there, or it was removed: deploy makes it.
-        let delivered = world.authority.ledger.delivered(&host.holder(), role);
+        let delivered = diagnosis
+            .observed
+            .authority
+            .ledger
+            .delivered(&host.holder(), role);
         if delivered.is_none() || !keeps_record(facts) {
             return;
         }
     }
-    let looked = look_at_leaf(facts, host, role, &world.authority);
+    let looked = look_at_leaf(facts, host, role, &diagnosis.observed.authority);
     // Of files that cannot be read the refusal says more.
     if looked.broken.iter().any(PairFault::is_unknown) {
         return;
     }
-    let (severity, faults) = judge(world, host, role, &looked);
+    let (severity, faults) = judge(diagnosis, host, role, &looked);
     if faults.is_empty() {
         let what = format!("the {role} certificate {path} is good");
         findings.fine(&host.name, Topic::Certificate, what);
@@ -156,11 +182,12 @@ fn leaf(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFac
         None => format!("{role} certificate"),
     };
     let seen = format!("{whose} {path}: {}", faults.join("; "));
-    let mut fix = world.deploy_fixes(&host.name, |change| {
+    let mut fix = diagnosis.deploy_fixes(&host.name, |change| {
         issues(&change.action, &host.holder(), role)
     });
     // Issued, it waits for a daemon that is not confirmed.
-    if fix == DeployFixes::Now && world.deploy_fixes_file(&host.name, &key) != DeployFixes::Now {
+    if fix == DeployFixes::Now && diagnosis.deploy_fixes_file(&host.name, &key) != DeployFixes::Now
+    {
         fix = DeployFixes::Later;
     }
     let found = finding(
@@ -192,7 +219,12 @@ pub(super) fn issues(action: &Action, host: &str, role: Role) -> bool {
 }
 
 /// What is wrong with it, and how bad that is.
-fn judge(world: &World<'_>, host: &Host, role: Role, looked: &LookedAt) -> (Severity, Vec<String>) {
+fn judge(
+    diagnosis: &Diagnosis<'_>,
+    host: &Host,
+    role: Role,
+    looked: &LookedAt,
+) -> (Severity, Vec<String>) {
     let mut severity = if looked.broken.is_empty() {
         Severity::Warning
     } else {
@@ -200,10 +232,10 @@ fn judge(world: &World<'_>, host: &Host, role: Role, looked: &LookedAt) -> (Seve
     };
     let mut faults = Vec::new();
     if let Some(certificate) = &looked.certificate {
-        if let Some(text) = dates(world, certificate) {
+        if let Some(text) = dates(diagnosis, certificate) {
             severity = Severity::Error;
             faults.push(text);
-        } else if let Some(text) = age(world, host, certificate) {
+        } else if let Some(text) = age(diagnosis, host, certificate) {
             faults.push(text);
         }
         if role == Role::Daemon && lacks_used_name(host, certificate) {
@@ -219,20 +251,26 @@ fn judge(world: &World<'_>, host: &Host, role: Role, looked: &LookedAt) -> (Seve
     (severity, faults)
 }
 
-fn dates(world: &World<'_>, certificate: &Certificate) -> Option<String> {
+fn dates(diagnosis: &Diagnosis<'_>, certificate: &Certificate) -> Option<String> {
     let (begin, end) = (certificate.not_before(), certificate.not_after());
-    if end <= world.now {
+    if end <= diagnosis.observed.now {
         return Some(format!("expired on {}", end.date()));
     }
-    (begin > world.now).then(|| format!("is valid only from {}", begin.truncate_to_second()))
+    (begin > diagnosis.observed.now)
+        .then(|| format!("is valid only from {}", begin.truncate_to_second()))
 }
 
-fn age(world: &World<'_>, host: &Host, certificate: &Certificate) -> Option<String> {
-    let authority = world.authority.certificate.as_ref();
-    if let Some(text) = revoked_reason(&world.authority, certificate) {
+fn age(diagnosis: &Diagnosis<'_>, host: &Host, certificate: &Certificate) -> Option<String> {
+    let authority = diagnosis.observed.authority.certificate.as_ref();
+    if let Some(text) = revoked_reason(&diagnosis.observed.authority, certificate) {
         return Some(text);
     }
-    match renewal(certificate, &host.settings, authority, world.now) {
+    match renewal(
+        certificate,
+        &host.settings,
+        authority,
+        diagnosis.observed.now,
+    ) {
         Renewal::NotDue => None,
         Renewal::Due(text) | Renewal::LastTime(text) => Some(text),
         Renewal::EndsWithAuthority => {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::World;
+use super::Diagnosis;
 use super::findings::{DeployFixes, Findings, finding};
 use base::event::{Severity, Topic};
 use docker::daemon_json::{mode_of, tcp_hosts};
@@ -41,17 +41,22 @@ impl Settings {
     }
 }
 
-pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
+pub(super) fn check(
+    findings: &mut Findings,
+    diagnosis: &Diagnosis<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) {
     let unit = facts.unit.clone().unwrap_or_default();
-    json(findings, world, host, facts, &unit);
+    json(findings, diagnosis, host, facts, &unit);
     if unit.is_loaded() {
-        state(findings, world, host, facts, &unit);
+        state(findings, diagnosis, host, facts, &unit);
     }
 }
 
 fn json(
     findings: &mut Findings,
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     host: &Host,
     facts: &NodeFacts,
     unit: &UnitFact,
@@ -64,7 +69,7 @@ fn json(
     let has = |flag: &str| line.iter().any(|word| word.split('=').next() == Some(flag));
     let mut say = |path: &str, seen: &str, advice: &str| {
         let found = finding(Severity::Error, Topic::DaemonJson, name, seen, advice);
-        findings.add_with_fix(found, world.deploy_fixes_file(name, path));
+        findings.add_with_fix(found, diagnosis.deploy_fixes_file(name, path));
         findings.covers(name, path);
     };
     // What the file says is fixed in the file, what flags say in our drop-in.
@@ -127,7 +132,7 @@ fn json(
 
 fn state(
     findings: &mut Findings,
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     host: &Host,
     facts: &NodeFacts,
     unit: &UnitFact,
@@ -135,7 +140,7 @@ fn state(
     let (name, service) = (&host.name, &host.settings.unit);
     let is_restart = |change: &Change| matches!(change.action, Action::Restart(_));
     if unit.active_state() != "active" {
-        let severity = if world.is_deployed(host) {
+        let severity = if diagnosis.is_deployed(host) {
             Severity::Error
         } else {
             Severity::Warning
@@ -143,10 +148,10 @@ fn state(
         let seen = format!("{service} is {}", unit.active_state());
         let advice = facts.look_command(service);
         // A restart brings back one that was stopped. One that does not start needs other files.
-        let fix = if unit.active_state() == "failed" && !changes_files(world, name) {
+        let fix = if unit.active_state() == "failed" && !changes_files(diagnosis, name) {
             DeployFixes::Never
         } else {
-            world.deploy_fixes(name, is_restart)
+            diagnosis.deploy_fixes(name, is_restart)
         };
         findings.add_with_fix(finding(severity, Topic::Unit, name, seen, advice), fix);
         findings.covers(name, service);
@@ -154,7 +159,7 @@ fn state(
         let seen = format!("the files of {service} have changed, and systemd has not read them");
         let advice = "systemctl daemon-reload: they count at the next restart";
         let found = finding(Severity::Warning, Topic::Unit, name, seen, advice);
-        findings.add_with_fix(found, world.deploy_fixes(name, is_restart));
+        findings.add_with_fix(found, diagnosis.deploy_fixes(name, is_restart));
         findings.covers(name, service);
     } else {
         findings.fine(name, Topic::Unit, format!("{service} runs"));
@@ -162,9 +167,9 @@ fn state(
 }
 
 /// Whether deploy would change a file that dockerd reads.
-fn changes_files(world: &World<'_>, host: &str) -> bool {
+fn changes_files(diagnosis: &Diagnosis<'_>, host: &str) -> bool {
     let own = || {
-        world
+        diagnosis
             .examined
             .changes
             .iter()

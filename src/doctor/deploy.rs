@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::World;
+use super::Diagnosis;
 use super::certificates::{issues, subject};
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};
@@ -20,16 +20,16 @@ use plan::{
     lost_since, readable_by_others,
 };
 
-pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
-    let problem = world.authority.problem.as_ref();
+pub(super) fn refusals(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let problem = diagnosis.observed.authority.problem.as_ref();
     if let Some(problem) = problem.filter(|one| !matches!(one, AuthorityProblem::Unreachable(_))) {
-        let ca = &world.inventory.ca().name;
+        let ca = &diagnosis.observed.inventory.ca().name;
         let (seen, hint) = (problem.to_string(), problem.hint());
         let mut found = finding(Severity::Error, Topic::Ca, ca, seen, hint);
         found.refused_by_deploy = true;
         findings.add(found);
     }
-    for refused in &world.examined.refusals {
+    for refused in &diagnosis.examined.refusals {
         let Refusal {
             kind,
             message,
@@ -51,7 +51,7 @@ pub(super) fn refusals(findings: &mut Findings, world: &World<'_>) {
         found.refused_by_deploy = true;
         findings.add(found);
     }
-    for note in &world.examined.notes {
+    for note in &diagnosis.examined.notes {
         let (host, text) = (&note.host, note.text.clone());
         let advice = "let the facts be read as root (ansible_become), or look with ss -ltnp";
         findings.add(finding(Severity::Note, Topic::Listen, host, text, advice));
@@ -74,21 +74,21 @@ fn topic(about: About, kind: &RefusalKind) -> Topic {
 }
 
 /// What a run would change, and no one has spoken of yet.
-pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
-    let changes = &world.examined.changes;
-    for host in &world.inventory.hosts {
-        let Some(facts) = world.facts.get(&host.name) else {
+pub(super) fn drift(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let changes = &diagnosis.examined.changes;
+    for host in &diagnosis.observed.inventory.hosts {
+        let Some(facts) = diagnosis.observed.facts.get(&host.name) else {
             continue;
         };
         let own = || changes.iter().filter(|change| change.host == host.name);
-        if !world.is_deployed(host) {
+        if !diagnosis.is_deployed(host) {
             let count = own().count();
             if count > 0 {
-                let (seen, advice) = undeployed(world, host);
+                let (seen, advice) = undeployed(diagnosis, host);
                 let seen = format!("{seen}; changes to be made: {count}");
                 findings.add_with_fix(
                     finding(Severity::Note, Topic::Drift, &host.name, seen, advice),
-                    world.deploy_fixes(&host.name, |change| change.host == host.name),
+                    diagnosis.deploy_fixes(&host.name, |change| change.host == host.name),
                 );
             }
             continue;
@@ -96,7 +96,7 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
         let before = findings.counts(0).checks;
         open_directories(findings, host, facts);
         for change in own() {
-            one(findings, world, host, facts, change);
+            one(findings, diagnosis, host, facts, change);
         }
         if findings.counts(0).checks == before {
             findings.fine(&host.name, Topic::Drift, "everything else is as deployed");
@@ -105,8 +105,8 @@ pub(super) fn drift(findings: &mut Findings, world: &World<'_>) {
 }
 
 /// What is known of a host without a deployment, and what to do.
-fn undeployed(world: &World<'_>, host: &Host) -> (String, String) {
-    let ledger = &world.authority.ledger;
+fn undeployed(diagnosis: &Diagnosis<'_>, host: &Host) -> (String, String) {
+    let ledger = &diagnosis.observed.authority.ledger;
     let mut delivered = roles(host).filter_map(|role| ledger.delivered(&host.name, role));
     match delivered.next() {
         Some(entry) => (
@@ -146,7 +146,7 @@ fn open_directories(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
 
 fn one(
     findings: &mut Findings,
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     host: &Host,
     facts: &NodeFacts,
     change: &Change,
@@ -156,11 +156,17 @@ fn one(
         Action::File(file) => file,
         // One that waits on the CA node is named with its key.
         Action::Issue(request) => {
-            return to_issue(findings, world, host, change, (&request.host, request.role));
+            return to_issue(
+                findings,
+                diagnosis,
+                host,
+                change,
+                (&request.host, request.role),
+            );
         }
         Action::Sweep { directory, .. } => {
             let seen = format!("an interrupted run has left files in {directory}, keys perhaps");
-            let fix = world.deploy_fixes(name, |other| matches!(&other.action, Action::Sweep { directory: of, .. } if of == directory));
+            let fix = diagnosis.deploy_fixes(name, |other| matches!(&other.action, Action::Sweep { directory: of, .. } if of == directory));
             let advice = "the next run removes them";
             findings.add_with_fix(
                 finding(Severity::Warning, Topic::Run, name, seen, advice),
@@ -171,7 +177,7 @@ fn one(
         Action::Restart(restart) => {
             // Most often it follows from what else changes.
             let follows =
-                world.examined.changes.iter().any(|other| {
+                diagnosis.examined.changes.iter().any(|other| {
                     other.host == *name && !matches!(other.action, Action::Restart(_))
                 });
             if !follows && !findings.is_covered(name, &restart.unit) {
@@ -182,8 +188,8 @@ fn one(
                 // Whether dockerd starts with them is checked before deploy restarts it.
                 let advice =
                     "dtls-deploy INVENTORY checks the new settings, and then restarts docker";
-                let fix =
-                    world.deploy_fixes(name, |other| matches!(other.action, Action::Restart(_)));
+                let fix = diagnosis
+                    .deploy_fixes(name, |other| matches!(other.action, Action::Restart(_)));
                 findings.add_with_fix(
                     finding(
                         Severity::Warning,
@@ -200,7 +206,7 @@ fn one(
         _ => return,
     };
     let path = file.path();
-    let fix = world.deploy_fixes_file(name, &path);
+    let fix = diagnosis.deploy_fixes_file(name, &path);
     let of_file: Vec<String> = file.attributes.iter().map(ToString::to_string).collect();
     let content = change.reasons.iter().filter(|one| !of_file.contains(one));
     let content: Vec<&str> = content.map(String::as_str).collect();
@@ -220,7 +226,7 @@ fn one(
         let seen = format!("{path}: {}", of_file.join("; "));
         findings.add_with_fix(finding(severity, Topic::Files, name, seen, advice), fix);
     }
-    if content.is_empty() || findings.is_covered(name, &path) || follows(world, name, file) {
+    if content.is_empty() || findings.is_covered(name, &path) || follows(diagnosis, name, file) {
         return;
     }
     let (severity, topic) = if is_bundle(host, facts, &path) {
@@ -237,7 +243,7 @@ fn one(
 /// A certificate that a run issues, where nothing is wrong with one that is there.
 fn to_issue(
     findings: &mut Findings,
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     host: &Host,
     change: &Change,
     (holder, role): (&str, Role),
@@ -248,7 +254,7 @@ fn to_issue(
     }
     let seen = format!("{}: {}", subject(holder, role), change.reasons.join("; "));
     let advice = "the next deployment issues it: dtls-deploy INVENTORY";
-    let fix = world.deploy_fixes(name, |change| issues(&change.action, holder, role));
+    let fix = diagnosis.deploy_fixes(name, |change| issues(&change.action, holder, role));
     findings.add_with_fix(
         finding(Severity::Note, Topic::Certificate, name, seen, advice),
         fix,
@@ -256,10 +262,10 @@ fn to_issue(
 }
 
 /// A new pair brings its files, and copies of them, with it.
-fn follows(world: &World<'_>, host: &str, file: &FileChange) -> bool {
+fn follows(diagnosis: &Diagnosis<'_>, host: &str, file: &FileChange) -> bool {
     let is_new = [Role::Daemon, Role::Client]
         .into_iter()
-        .any(|role| world.has_new_leaf(host, role));
+        .any(|role| diagnosis.has_new_leaf(host, role));
     match file.content {
         Content::Leaf { .. } | Content::Copy { .. } => is_new,
         Content::Authority => true,

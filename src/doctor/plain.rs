@@ -1,7 +1,7 @@
 //! Plain TCP: every place that makes dockerd, or systemd for it, listen without
 //! TLS. Anyone who reaches such a port is root on the node.
 
-use super::World;
+use super::Diagnosis;
 use super::daemon::Settings;
 use super::findings::{DeployFixes, Findings, finding};
 use base::event::{Severity, Topic};
@@ -22,7 +22,12 @@ struct Place {
     closed_in: String,
 }
 
-pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
+pub(super) fn check(
+    findings: &mut Findings,
+    diagnosis: &Diagnosis<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) {
     let name = &host.name;
     let files = unit::unit_files(facts);
     let (flags, flag_tls) = listeners(&files, &facts.environment_texts());
@@ -73,7 +78,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
             let advice = format!("take the line out of {}", place.path);
             say(
                 findings,
-                world,
+                diagnosis,
                 host,
                 Severity::Warning,
                 seen,
@@ -94,7 +99,15 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
             } else {
                 format!("take it out of {} and restart docker", place.path)
             };
-            say(findings, world, host, Severity::Error, seen, advice, place);
+            say(
+                findings,
+                diagnosis,
+                host,
+                Severity::Error,
+                seen,
+                advice,
+                place,
+            );
         }
     }
     running(findings, host, facts, !ports.is_empty());
@@ -109,7 +122,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
 
 fn say(
     findings: &mut Findings,
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     host: &Host,
     severity: Severity,
     seen: String,
@@ -117,7 +130,7 @@ fn say(
     place: &Place,
 ) {
     let found = finding(severity, Topic::PlainTcp, &host.name, seen, advice);
-    let fix = world.deploy_fixes_file(&host.name, &place.closed_in);
+    let fix = diagnosis.deploy_fixes_file(&host.name, &place.closed_in);
     findings.add_with_fix(found, fix);
     if fix != DeployFixes::Never {
         findings.covers(&host.name, &place.closed_in);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 
-use super::World;
+use super::Diagnosis;
 use super::findings::{Findings, finding};
 use base::event::{Check, Finding, Proof, Severity, Topic, Verdict};
 use docker::tls::DaemonMode;
@@ -42,16 +42,16 @@ pub(super) enum Seen {
 }
 
 /// Looks from all clients at all daemons.
-pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
-    let listed = world.playbook.limited(world.inventory);
+pub(super) async fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let listed = diagnosis.playbook.limited(diagnosis.observed.inventory);
     let pairs: Vec<(&Host, &Host)> = listed
         .clients()
         .flat_map(|client| listed.daemons().map(move |daemon| (client, daemon)))
-        .filter(|(client, _)| world.nodes.contains_key(&client.name))
+        .filter(|(client, _)| diagnosis.observed.nodes.contains_key(&client.name))
         .collect();
-    let looks = pairs
-        .into_iter()
-        .map(|(client, daemon)| async move { (client, daemon, look(world, client, daemon).await) });
+    let looks = pairs.into_iter().map(|(client, daemon)| async move {
+        (client, daemon, look(diagnosis, client, daemon).await)
+    });
     let mut seen: Vec<_> = futures::stream::iter(looks)
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -59,11 +59,11 @@ pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
     seen.sort_by_key(|(client, daemon, _)| (client.name.clone(), daemon.name.clone()));
     let mut good = Vec::new();
     for (client, daemon, seen) in seen {
-        match judge(findings, world, client, daemon, &seen) {
+        match judge(findings, diagnosis, client, daemon, &seen) {
             Judged::Found(found) => findings.add(found),
             Judged::Follows => {}
             Judged::Fine => {
-                let way = if world.is_deployed(daemon) {
+                let way = if diagnosis.is_deployed(daemon) {
                     "is reached at"
                 } else {
                     "is not deployed yet, and the way is free to"
@@ -74,12 +74,12 @@ pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
             }
         }
     }
-    identities(findings, world, good).await;
+    identities(findings, diagnosis, good).await;
 }
 
-async fn look(world: &World<'_>, client: &Host, daemon: &Host) -> Seen {
+async fn look(diagnosis: &Diagnosis<'_>, client: &Host, daemon: &Host) -> Seen {
     let address = daemon_address(daemon);
-    let Some(node) = world.nodes.get(&client.name) else {
+    let Some(node) = diagnosis.observed.nodes.get(&client.name) else {
         return Seen::Open;
     };
     let stream = match node
@@ -90,11 +90,14 @@ async fn look(world: &World<'_>, client: &Host, daemon: &Host) -> Seen {
         Ok(stream) => stream,
         Err(error) => return Seen::Not(error),
     };
-    let authorities: Vec<Vec<u8>> = [&world.authority.certificate, &world.authority.next]
-        .into_iter()
-        .flatten()
-        .map(|authority| authority.der().to_vec())
-        .collect();
+    let authorities: Vec<Vec<u8>> = [
+        &diagnosis.observed.authority.certificate,
+        &diagnosis.observed.authority.next,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|authority| authority.der().to_vec())
+    .collect();
     if authorities.is_empty() {
         return Seen::Open;
     }
@@ -116,7 +119,7 @@ pub(super) enum Judged {
 /// Judges one look.
 pub(super) fn judge(
     findings: &Findings,
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     client: &Host,
     daemon: &Host,
     seen: &Seen,
@@ -124,7 +127,7 @@ pub(super) fn judge(
     let address = daemon_address(daemon);
     let (url, from) = (address.url(), client.name.as_str());
     if let Seen::Answered(_, shown) = seen
-        && let Some(found) = foreign(world, daemon, shown)
+        && let Some(found) = foreign(diagnosis, daemon, shown)
     {
         return Judged::Found(found);
     }
@@ -141,7 +144,7 @@ pub(super) fn judge(
     if is_good {
         return Judged::Fine;
     }
-    if let Some(found) = misled(world, client, daemon) {
+    if let Some(found) = misled(diagnosis, client, daemon) {
         return Judged::Found(found);
     }
     if let Seen::Not(DialError::Forbidden { .. }) = seen {
@@ -159,7 +162,7 @@ pub(super) fn judge(
         Seen::Not(_) => &CAUSES,
         Seen::Answered(..) | Seen::Open => &FAULTS,
     };
-    let is_down = world.missing.contains_key(&daemon.name);
+    let is_down = diagnosis.observed.missing.contains_key(&daemon.name);
     if is_down || findings.has_error(&daemon.name, topics) {
         return Judged::Follows;
     }
@@ -167,9 +170,13 @@ pub(super) fn judge(
         Judged::Found(finding(Severity::Error, Topic::Reach, host, seen, advice))
     };
     let unknown = NodeFacts::default();
-    let there = world.facts.get(&daemon.name).unwrap_or(&unknown);
+    let there = diagnosis
+        .observed
+        .facts
+        .get(&daemon.name)
+        .unwrap_or(&unknown);
     match seen {
-        Seen::Not(DialError::Refused { .. }) if !world.is_deployed(daemon) => Judged::Fine,
+        Seen::Not(DialError::Refused { .. }) if !diagnosis.is_deployed(daemon) => Judged::Fine,
         Seen::Not(DialError::Refused { .. }) => found(
             from,
             format!(
@@ -203,17 +210,20 @@ pub(super) fn judge(
                 there.restart_command(&daemon.settings.unit)
             ),
         ),
-        Seen::Answered(answer, shown) => answered(world, client, daemon, answer, shown),
+        Seen::Answered(answer, shown) => answered(diagnosis, client, daemon, answer, shown),
         Seen::Open => Judged::Fine,
     }
 }
 
 /// A daemon that accepts clients of a CA that is not this inventory's: it has read
 /// another bundle than it should have.
-fn foreign(world: &World<'_>, daemon: &Host, shown: &Shown) -> Option<Finding> {
-    let authorities = [&world.authority.certificate, &world.authority.next];
+fn foreign(diagnosis: &Diagnosis<'_>, daemon: &Host, shown: &Shown) -> Option<Finding> {
+    let authorities = [
+        &diagnosis.observed.authority.certificate,
+        &diagnosis.observed.authority.next,
+    ];
     let own: Vec<Certificate> = authorities.into_iter().flatten().cloned().collect();
-    if own.is_empty() || !world.is_deployed(daemon) {
+    if own.is_empty() || !diagnosis.is_deployed(daemon) {
         return None;
     }
     let names = foreign_authorities(shown, &own)?;
@@ -231,7 +241,7 @@ fn foreign(world: &World<'_>, daemon: &Host, shown: &Shown) -> Option<Finding> {
 
 /// Something answers that is not what it should be.
 fn answered(
-    world: &World<'_>,
+    diagnosis: &Diagnosis<'_>,
     client: &Host,
     daemon: &Host,
     answer: &Answer,
@@ -239,7 +249,8 @@ fn answered(
 ) -> Judged {
     let url = daemon_address(daemon).url();
     let served = shown.certificate.as_deref();
-    let on_disk = world
+    let on_disk = diagnosis
+        .observed
         .facts
         .get(&daemon.name)
         .and_then(|facts| on_disk(facts, daemon));
@@ -260,7 +271,8 @@ fn answered(
         (
             &daemon.name,
             format!("{url}, as {} sees it: {answer}", client.name),
-            world
+            diagnosis
+                .observed
                 .facts
                 .get(&daemon.name)
                 .unwrap_or(&NodeFacts::default())
@@ -277,7 +289,7 @@ fn on_disk(facts: &NodeFacts, daemon: &Host) -> Option<Certificate> {
 }
 
 /// A name that leads the client elsewhere.
-fn misled(world: &World<'_>, client: &Host, daemon: &Host) -> Option<Finding> {
+fn misled(diagnosis: &Diagnosis<'_>, client: &Host, daemon: &Host) -> Option<Finding> {
     let name = daemon_address(daemon).host;
     if name.parse::<IpAddr>().is_ok() {
         return None;
@@ -292,14 +304,24 @@ fn misled(world: &World<'_>, client: &Host, daemon: &Host) -> Option<Finding> {
             advice.clone(),
         ))
     };
-    let addresses = world.facts.get(&client.name)?.resolved.get(&name)?;
+    let addresses = diagnosis
+        .observed
+        .facts
+        .get(&client.name)?
+        .resolved
+        .get(&name)?;
     if addresses.is_empty() {
         return found(format!(
             "the name {name} of {} has no address there",
             daemon.name
         ));
     }
-    let network = world.facts.get(&daemon.name)?.network.as_ref()?;
+    let network = diagnosis
+        .observed
+        .facts
+        .get(&daemon.name)?
+        .network
+        .as_ref()?;
     let is_own = |address: &IpAddr| !address.is_loopback() && network.has(*address);
     let mut parsed = addresses.iter().filter_map(|text| text.parse().ok());
     if client.name == daemon.name || parsed.any(|address| is_own(&address)) {
@@ -315,17 +337,17 @@ fn misled(world: &World<'_>, client: &Host, daemon: &Host) -> Option<Finding> {
 
 /// Shows each client's own certificate, where nothing is known that speaks
 /// against it.
-async fn identities(findings: &mut Findings, world: &World<'_>, good: Vec<(&Host, &Host)>) {
+async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Vec<(&Host, &Host)>) {
     let expectations = &Expectations::default();
     let tried = good.into_iter().filter(|(client, daemon)| {
         client.shows_certificate()
-            && world.is_deployed(client)
-            && world.is_deployed(daemon)
+            && diagnosis.is_deployed(client)
+            && diagnosis.is_deployed(daemon)
             && !findings.has_error(&client.name, &[Topic::Certificate])
             && !findings.has_error(&daemon.name, &FAULTS)
     });
     let proofs = tried.map(|(client, daemon)| async move {
-        let node = world.nodes.get(&client.name)?;
+        let node = diagnosis.observed.nodes.get(&client.name)?;
         Some(own_certificate(node, client, daemon, expectations).await)
     });
     let proofs: Vec<Option<Vec<Proof>>> = futures::stream::iter(proofs.collect::<Vec<_>>())

@@ -1,14 +1,20 @@
 //! Certificates that were revoked, and that some host accepts all the same. Pure.
 
-use super::World;
+use super::Diagnosis;
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};
 use plan::revoked;
 
-pub(super) fn check(findings: &mut Findings, world: &World<'_>) {
-    let ca = &world.inventory.ca().name;
-    for (entry, revocation) in revoked::revoked(&world.authority, world.now) {
-        let by = revoked::trusted_by(entry, world.inventory, &world.facts);
+pub(super) fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let ca = &diagnosis.observed.inventory.ca().name;
+    for (entry, revocation) in
+        revoked::revoked(&diagnosis.observed.authority, diagnosis.observed.now)
+    {
+        let by = revoked::trusted_by(
+            entry,
+            diagnosis.observed.inventory,
+            &diagnosis.observed.facts,
+        );
         if by.is_empty() {
             continue;
         }

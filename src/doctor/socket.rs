@@ -2,26 +2,26 @@
 
 use futures::future::join_all;
 
-use super::World;
+use super::Diagnosis;
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic, Verdict};
 use inventory::Host;
 use plan::{Action, Change};
 use run::verify::local;
 
-pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
-    let listed = world.playbook.limited(world.inventory);
+pub(super) async fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let listed = diagnosis.playbook.limited(diagnosis.observed.inventory);
     let asked = listed.daemons().filter_map(|daemon| {
-        let node = world.nodes.get(&daemon.name)?;
-        let facts = world.facts.get(&daemon.name)?;
+        let node = diagnosis.observed.nodes.get(&daemon.name)?;
+        let facts = diagnosis.observed.facts.get(&daemon.name)?;
         let runs = facts.unit.as_ref()?.active_state() == "active";
-        let is_asked = runs && world.is_deployed(daemon);
+        let is_asked = runs && diagnosis.is_deployed(daemon);
         let is_asked = is_asked || (runs && daemon.settings.local_socket);
         is_asked.then_some(async move { (daemon, facts, local(node, daemon).await) })
     });
     for (daemon, facts, (socket, guard)) in join_all(asked).await {
         let (name, unit) = (&daemon.name, &daemon.settings.unit);
-        let guard = guard.filter(|_| world.is_deployed(daemon));
+        let guard = guard.filter(|_| diagnosis.is_deployed(daemon));
         let is_guard_broken = guard
             .as_ref()
             .is_some_and(|(verdict, _)| *verdict == Verdict::Failed);
@@ -35,7 +35,7 @@ pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
                 let seen = format!("dtls_guard is true, and the guard does not work: {seen}");
                 let advice = "systemctl restart dtls-deploy-guard.socket dtls-deploy-guard.path on that host";
                 let is_file = |change: &Change| matches!(change.action, Action::File(_));
-                let fix = world.deploy_fixes(name, is_file);
+                let fix = diagnosis.deploy_fixes(name, is_file);
                 let found = finding(Severity::Error, Topic::Guard, name, seen, advice);
                 findings.add_with_fix(found, fix);
             }
@@ -59,15 +59,15 @@ pub(super) async fn check(findings: &mut Findings, world: &World<'_>) {
             _ => {}
         }
     }
-    roles(findings, world);
+    roles(findings, diagnosis);
 }
 
 /// What each client and each identity may do, where a guard holds it to that.
-fn roles(findings: &mut Findings, world: &World<'_>) {
-    if !world.inventory.daemons().any(Host::is_guarded) {
+fn roles(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    if !diagnosis.observed.inventory.daemons().any(Host::is_guarded) {
         return;
     }
-    let listed = world.playbook.limited(world.inventory);
+    let listed = diagnosis.playbook.limited(diagnosis.observed.inventory);
     for holder in listed.clients().flat_map(Host::certificate_holders) {
         let what = format!("{} has the role {}", holder.holder(), holder.settings.role);
         findings.fine(&holder.name, Topic::Guard, what);

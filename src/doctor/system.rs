@@ -1,6 +1,6 @@
 //! The node itself: its tools, its clock, what confines dockerd, which docker.
 
-use super::World;
+use super::Diagnosis;
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};
 use inventory::Host;
@@ -10,7 +10,12 @@ use plan::{Refusal, clocks, recorded_input};
 /// The oldest docker that deploy has been tried with.
 const OLDEST: (u32, u32) = (20, 10);
 
-pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, facts: &NodeFacts) {
+pub(super) fn check(
+    findings: &mut Findings,
+    diagnosis: &Diagnosis<'_>,
+    host: &Host,
+    facts: &NodeFacts,
+) {
     if let Some(health) = &facts.health {
         tools(findings, host, facts, health);
         if host.is_daemon {
@@ -28,7 +33,7 @@ pub(super) fn check(findings: &mut Findings, world: &World<'_>, host: &Host, fac
             advice,
         ));
     }
-    clock(findings, world, host);
+    clock(findings, diagnosis, host);
 }
 
 fn tools(findings: &mut Findings, host: &Host, facts: &NodeFacts, health: &Health) {
@@ -57,10 +62,12 @@ fn tools(findings: &mut Findings, host: &Host, facts: &NodeFacts, health: &Healt
     }
 }
 
-fn clock(findings: &mut Findings, world: &World<'_>, host: &Host) {
+fn clock(findings: &mut Findings, diagnosis: &Diagnosis<'_>, host: &Host) {
     let name = &host.name;
-    let notes = clocks(world.inventory, |asked| {
-        (asked == name).then(|| world.facts.get(asked)).flatten()
+    let notes = clocks(diagnosis.observed.inventory, |asked| {
+        (asked == name)
+            .then(|| diagnosis.observed.facts.get(asked))
+            .flatten()
     });
     let Some(note) = notes.into_iter().next() else {
         findings.fine(name, Topic::Clock, "its clock is this machine's");

@@ -18,31 +18,33 @@ use base::secret::Secret;
 const NAME: &str = "ca-passphrase";
 
 /// A passphrase as it is kept.
-pub(super) struct Kept {
+pub(super) struct SealedPassphrase {
     content: Zeroizing<Vec<u8>>,
     pub(super) encrypted: bool,
 }
 
 /// Encrypts it where that works both ways; otherwise file modes protect it.
-pub(super) fn seal(passphrase: &Secret) -> Kept {
+pub(super) fn seal(passphrase: &Secret) -> SealedPassphrase {
     let name = format!("--name={NAME}");
     let sealed = creds(&["encrypt", &name, "-", "-"], passphrase.expose());
     let opened = sealed
         .as_ref()
         .and_then(|sealed| creds(&["decrypt", &name, "-", "-"], sealed));
     match (sealed, opened) {
-        (Some(content), Some(opened)) if opened.as_slice() == passphrase.expose() => Kept {
-            content,
-            encrypted: true,
-        },
-        _ => Kept {
+        (Some(content), Some(opened)) if opened.as_slice() == passphrase.expose() => {
+            SealedPassphrase {
+                content,
+                encrypted: true,
+            }
+        }
+        _ => SealedPassphrase {
             content: Zeroizing::new(passphrase.expose().to_vec()),
             encrypted: false,
         },
     }
 }
 
-impl Kept {
+impl SealedPassphrase {
     pub(super) fn write(&self, path: &Path) -> Result<(), ScheduleError> {
         place::write(path, &self.content, 0o600)
     }

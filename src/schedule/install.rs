@@ -6,10 +6,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use super::account::Account;
-use super::credential::{self, Kept};
+use super::credential::{self, SealedPassphrase};
 use super::error::ScheduleError;
 use super::follow::follow;
-use super::place::{self, Place, Record};
+use super::place::{self, Place, Schedule};
 use super::reads::Reads;
 use super::units::{Parts, limited};
 use super::{cron, systemd};
@@ -122,7 +122,7 @@ pub fn install(request: &Request<'_>, say: &mut dyn FnMut(&str)) -> Result<u8, S
         return Ok(code);
     }
     write_units(&parts)?;
-    place.keep(&Record {
+    place.keep(&Schedule {
         name: name.clone(),
         inventory,
         user: account.name.clone(),
@@ -162,7 +162,11 @@ fn advise_own_machine(inventory: &Inventory) -> String {
 
 /// Starts a unit that is like the later one and changes nothing; gives its
 /// exit code. What it needed stays only when it ended well.
-fn attempt(parts: &Parts<'_>, kept: &Kept, say: &mut dyn FnMut(&str)) -> Result<u8, ScheduleError> {
+fn attempt(
+    parts: &Parts<'_>,
+    kept: &SealedPassphrase,
+    say: &mut dyn FnMut(&str),
+) -> Result<u8, ScheduleError> {
     let place = parts.place;
     let trial = place.trial();
     let path = place.unit_path(&trial);

@@ -24,7 +24,7 @@ mod units;
 
 pub use error::ScheduleError;
 pub use install::{Request, install};
-pub use place::{Record, name_of};
+pub use place::{Schedule, name_of};
 pub use reads::{Reads, Recorded};
 pub use remove::remove;
 pub use status::{run_now, status};

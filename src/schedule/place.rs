@@ -18,7 +18,7 @@ const RECORD: &str = "schedule.json";
 
 /// What is known of a schedule; nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Schedule {
     pub name: String,
     /// Absolute.
     pub inventory: PathBuf,
@@ -129,7 +129,7 @@ impl Place {
         Ok(())
     }
 
-    pub(super) fn record(&self) -> Result<Option<Record>, ScheduleError> {
+    pub(super) fn record(&self) -> Result<Option<Schedule>, ScheduleError> {
         let path = self.directory.join(RECORD);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
@@ -141,7 +141,7 @@ impl Place {
         Ok(Some(record))
     }
 
-    pub(super) fn keep(&self, record: &Record) -> Result<(), ScheduleError> {
+    pub(super) fn keep(&self, record: &Schedule) -> Result<(), ScheduleError> {
         let path = self.directory.join(RECORD);
         let text = serde_json::to_string_pretty(record)
             .map_err(|error| ScheduleError::file(&path)(error.into()))?;
@@ -150,7 +150,7 @@ impl Place {
 }
 
 /// All schedules of this machine, by name.
-pub(super) fn all() -> Result<Vec<Record>, ScheduleError> {
+pub(super) fn all() -> Result<Vec<Schedule>, ScheduleError> {
     let path = Path::new(SCHEDULES);
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
@@ -170,7 +170,7 @@ pub(super) fn all() -> Result<Vec<Record>, ScheduleError> {
 }
 
 /// The schedule of this name, or of this inventory.
-pub(super) fn find(wanted: &str) -> Result<Record, ScheduleError> {
+pub(super) fn find(wanted: &str) -> Result<Schedule, ScheduleError> {
     let records = all()?;
     let path = std::path::absolute(wanted).unwrap_or_default();
     records

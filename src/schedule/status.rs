@@ -3,7 +3,7 @@
 use super::ending::Ending;
 use super::error::ScheduleError;
 use super::follow::follow;
-use super::place::{self, Place, Record};
+use super::place::{self, Place, Schedule};
 use super::systemd;
 
 /// Shows one schedule, or all.
@@ -12,21 +12,21 @@ use super::systemd;
 /// When there is none of this name, or systemd does not answer.
 pub fn status(wanted: Option<&str>, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
     systemd::check()?;
-    let records = match wanted {
+    let schedules = match wanted {
         Some(wanted) => vec![place::find(wanted)?],
         None => place::all()?,
     };
-    if records.is_empty() {
+    if schedules.is_empty() {
         say("no schedule is installed on this machine");
     }
-    for record in records {
-        show(&record, say)?;
+    for schedule in schedules {
+        show(&schedule, say)?;
     }
     Ok(())
 }
 
-fn show(record: &Record, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
-    let place = Place::of(&record.name);
+fn show(schedule: &Schedule, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
+    let place = Place::of(&schedule.name);
     let (timer, service) = (
         systemd::show(&place.timer())?,
         systemd::show(&place.service())?,
@@ -37,15 +37,15 @@ fn show(record: &Record, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError>
     };
     say(&format!(
         "{}: {}, as {}",
-        record.name,
-        record.inventory.display(),
-        record.user
+        schedule.name,
+        schedule.inventory.display(),
+        schedule.user
     ));
     let next = if of(&timer, "ActiveState") == "active" {
         format!(
             "{} ({})",
             of(&timer, "NextElapseUSecRealtime"),
-            record.on_calendar
+            schedule.on_calendar
         )
     } else {
         format!(
@@ -78,11 +78,11 @@ fn show(record: &Record, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError>
 /// Starts a run now, shows its log until it ends, and gives its exit code.
 pub fn run_now(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<u8, ScheduleError> {
     systemd::check()?;
-    let record = place::find(wanted)?;
+    let schedule = place::find(wanted)?;
     if !rustix::process::geteuid().is_root() {
         return Err(ScheduleError::NotRoot);
     }
-    let ending = follow(&Place::of(&record.name).service(), say)?;
+    let ending = follow(&Place::of(&schedule.name).service(), say)?;
     say(&ending.text);
     Ok(ending.code)
 }

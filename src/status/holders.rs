@@ -1,6 +1,5 @@
 //! Whom daemons and clients trust, as their own bundles of CAs say.
 
-use super::World;
 use super::rows::{role_of, text};
 use base::event::{CertificateRole, CertificateText};
 use docker::tls::DaemonMode;
@@ -8,6 +7,7 @@ use inventory::Inventory;
 use pki::{Certificate, Role};
 use plan::host::leaf::location;
 use plan::leaves_of;
+use run::look::Observation;
 
 /// A daemon, a client or an identity.
 #[derive(Debug, Clone)]
@@ -23,11 +23,11 @@ pub struct Holder {
     pub renew_before: Option<u32>,
 }
 
-pub(super) fn all(world: &World<'_>, listed: &Inventory) -> Vec<Holder> {
+pub(super) fn all(observed: &Observation<'_>, listed: &Inventory) -> Vec<Holder> {
     let leaves = leaves_of(listed).into_iter();
     let holders = leaves.map(|(host, role)| {
         let (directory, files) = location(host, role);
-        let file = world.facts.get(&host.name);
+        let file = observed.facts.get(&host.name);
         let file = file.and_then(|facts| facts.regular(&format!("{directory}/{}", files.ca)));
         let bundle = file
             .and_then(|file| Certificate::bundle_from_pem(file.content.as_deref()?).ok())
@@ -45,7 +45,7 @@ pub(super) fn all(world: &World<'_>, listed: &Inventory) -> Vec<Holder> {
 }
 
 /// The CA that follows the present one, during a rollover.
-pub(super) fn next(world: &World<'_>) -> Option<CertificateText> {
-    let next = world.authority.next.as_ref();
-    next.map(|next| text(next, world.now))
+pub(super) fn next(observed: &Observation<'_>) -> Option<CertificateText> {
+    let next = observed.authority.next.as_ref();
+    next.map(|next| text(next, observed.now))
 }

@@ -10,7 +10,7 @@ use minijinja::{Environment, UndefinedBehavior, escape_formatter};
 use serde::Serialize;
 use time::{Duration, OffsetDateTime};
 
-use super::Found;
+use super::StatusReport;
 use super::holders::Holder;
 use base::event::{
     CertificateCounts, CertificateRole, CertificateState, CertificateStatus, CertificateText,
@@ -105,7 +105,7 @@ struct Scale {
 
 /// The page's text.
 pub fn page(
-    found: &Found,
+    found: &StatusReport,
     inventory: &str,
     now: OffsetDateTime,
 ) -> Result<String, minijinja::Error> {
@@ -191,7 +191,7 @@ fn holder_name(one: &CertificateStatus) -> String {
     }
 }
 
-fn sections<'a>(found: &'a Found, scale: &Scale) -> [Section<'a>; 2] {
+fn sections<'a>(found: &'a StatusReport, scale: &Scale) -> [Section<'a>; 2] {
     let days = |holder: &'a Holder| ((holder.name.as_str(), holder.role), holder.renew_before);
     let days: BTreeMap<_, _> = found.holders.iter().map(days).collect();
     let rows = found.certificates.iter().map(|one| {
@@ -269,7 +269,7 @@ impl Scale {
 }
 
 /// Every CA that issued something or that a host trusts, the present one first.
-fn authorities(found: &Found) -> Vec<Authority<'_>> {
+fn authorities(found: &StatusReport) -> Vec<Authority<'_>> {
     let mut present = found.certificates.iter();
     let present = present.find(|one| one.role == CertificateRole::Ca);
     let present = present.and_then(|one| one.certificate.as_ref());

@@ -1,17 +1,17 @@
 //! What is revoked and accepted all the same.
 
-use super::World;
 use super::rows::remembered;
 use base::event::{CertificateState, CertificateStatus};
 use inventory::Inventory;
 use pki::Role;
 use plan::revoked;
+use run::look::Observation;
 
 /// Those that are revoked, and that someone accepts all the same.
-pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
-    revoked::revoked(&world.authority, world.now)
+pub(super) fn rows(observed: &Observation<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    revoked::revoked(&observed.authority, observed.now)
         .filter_map(|(entry, revocation)| {
-            let trusted = revoked::trusted_by(entry, listed, &world.facts);
+            let trusted = revoked::trusted_by(entry, listed, &observed.facts);
             let unseen: Vec<&str> = listed
                 .hosts
                 .iter()
@@ -20,7 +20,7 @@ pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStat
                     Role::Daemon => host.is_client,
                 })
                 .map(|host| host.name.as_str())
-                .filter(|name| !world.facts.contains_key(*name))
+                .filter(|name| !observed.facts.contains_key(*name))
                 .collect();
             if trusted.is_empty() && unseen.is_empty() {
                 return None;
@@ -46,10 +46,10 @@ pub(super) fn rows(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStat
             Some(CertificateStatus {
                 state: CertificateState::Revoked,
                 drift,
-                due: revoked::is_of_present(&world.authority, entry).then(|| {
+                due: revoked::is_of_present(&observed.authority, entry).then(|| {
                     "the CA is to be replaced: dtls-deploy rotate --ca INVENTORY".to_owned()
                 }),
-                ..remembered(world, &entry.host, entry.role, Some(entry))
+                ..remembered(observed, &entry.host, entry.role, Some(entry))
             })
         })
         .collect()

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use time::OffsetDateTime;
 
-use super::Found;
+use super::StatusReport;
 use base::event::{CertificateState, CertificateStatus};
 
 /// A metric of each certificate: name, meaning, value where it has one.
@@ -55,7 +55,7 @@ const METRICS: [Metric; 6] = [
 
 /// The file's text.
 #[must_use]
-pub fn text(found: &Found, now: OffsetDateTime) -> String {
+pub fn text(found: &StatusReport, now: OffsetDateTime) -> String {
     let mut text = String::new();
     for (name, help, value) in METRICS {
         head(&mut text, name, help);
@@ -127,8 +127,8 @@ mod tests {
     use base::event::{CertificateRole, CertificateSource, CertificateText};
     use run::Exit;
 
-    fn found() -> Found {
-        Found {
+    fn found() -> StatusReport {
+        StatusReport {
             certificates: vec![CertificateStatus {
                 host: "node3".to_owned(),
                 identity: None,

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
 
-use super::World;
 use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, CertificateText,
 };
@@ -18,6 +17,7 @@ use plan::{
     deploy_or_drop, is_undeployed, leaves_of, left_keys, look_at_leaf, lost_since, renewal,
     request_leaf, request_undeployed, revoked_reason,
 };
+use run::look::Observation;
 
 /// What has to be known besides what a proof needs.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
@@ -42,10 +42,10 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
 }
 
 /// What lies on the nodes, and what the ledger remembers.
-pub(super) fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
-    let mut rows = vec![authority(world)];
-    rows.extend(listed.hosts.iter().flat_map(|one| host(world, one)));
-    rows.extend(unlisted(world));
+pub(super) fn all(observed: &Observation<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let mut rows = vec![authority(observed)];
+    rows.extend(listed.hosts.iter().flat_map(|one| host(observed, one)));
+    rows.extend(unlisted(observed));
     rows
 }
 
@@ -161,16 +161,16 @@ pub(super) fn judge(
 }
 
 /// The CA itself.
-fn authority(world: &World<'_>) -> CertificateStatus {
-    let ca = world.inventory.ca();
-    let facts = world.facts.get(&ca.name);
+fn authority(observed: &Observation<'_>) -> CertificateStatus {
+    let ca = observed.inventory.ca();
+    let facts = observed.facts.get(&ca.name);
     let path = |name: &str| {
         let path = format!("{}/{name}", ca.settings.ca_dir);
         facts.map_or_else(|| path.clone(), |facts| facts.expand(&path))
     };
-    let certificate = world.authority.certificate.as_ref();
+    let certificate = observed.authority.certificate.as_ref();
     let mut faults = Faults::default();
-    if let Some(problem) = &world.authority.problem {
+    if let Some(problem) = &observed.authority.problem {
         let is_unknown = matches!(
             problem,
             AuthorityProblem::Unreachable(_) | AuthorityProblem::Unreadable(_)
@@ -184,16 +184,22 @@ fn authority(world: &World<'_>) -> CertificateStatus {
     } else if certificate.is_none() {
         faults.broken.push("none present".to_owned());
     }
-    let left = left_keys(&world.authority, world.inventory, &world.facts, world.now);
+    let left = left_keys(
+        &observed.authority,
+        observed.inventory,
+        &observed.facts,
+        observed.now,
+    );
     for key in left {
         faults.drift.push(key.described());
         faults.drift.extend(key.removal());
     }
-    let warning = certificate.and_then(|ca| authority_warning(ca, world.inventory, world.now));
+    let warning =
+        certificate.and_then(|ca| authority_warning(ca, observed.inventory, observed.now));
     // As long as there is a problem, a rollover does not go on.
-    let next = match &world.authority.problem {
+    let next = match &observed.authority.problem {
         Some(problem) => Some(problem.hint()),
-        None => under_way(world).map(|found| found.said()),
+        None => under_way(observed).map(|found| found.said()),
     };
     let due: Vec<String> = next.into_iter().chain(warning).collect();
     let renewal = if due.is_empty() {
@@ -201,7 +207,7 @@ fn authority(world: &World<'_>) -> CertificateStatus {
     } else {
         Renewal::Due(due.join("; "))
     };
-    let judged = judge(certificate, faults, renewal, world.now);
+    let judged = judge(certificate, faults, renewal, observed.now);
     CertificateStatus {
         host: ca.name.clone(),
         identity: None,
@@ -213,14 +219,14 @@ fn authority(world: &World<'_>) -> CertificateStatus {
         drift: judged.drift,
         allowed: None,
         due: judged.due,
-        certificate: certificate.map(|certificate| text(certificate, world.now)),
+        certificate: certificate.map(|certificate| text(certificate, observed.now)),
     }
 }
 
 /// A rollover that was not finished.
-fn under_way(world: &World<'_>) -> Option<UnderWay> {
-    let (authority, inventory) = (&world.authority, world.inventory);
-    let rollover = Rollover::read(authority, inventory, &world.facts, world.now);
+fn under_way(observed: &Observation<'_>) -> Option<UnderWay> {
+    let (authority, inventory) = (&observed.authority, observed.inventory);
+    let rollover = Rollover::read(authority, inventory, &observed.facts, observed.now);
     UnderWay::read(authority, rollover.as_ref())
 }
 
@@ -238,27 +244,32 @@ fn holder(facts: &NodeFacts, host: &Host, key: &str) -> String {
 }
 
 /// Everything that lies on a host for its daemon and its client.
-fn host(world: &World<'_>, host: &Host) -> Vec<CertificateStatus> {
+fn host(observed: &Observation<'_>, host: &Host) -> Vec<CertificateStatus> {
     let mut rows = Vec::new();
-    let facts = world.facts.get(&host.name);
+    let facts = observed.facts.get(&host.name);
     for (holder, role) in leaves(host) {
         rows.push(match facts {
-            Some(facts) => pair(world, facts, holder, role),
-            None => unseen(world, holder, role),
+            Some(facts) => pair(observed, facts, holder, role),
+            None => unseen(observed, holder, role),
         });
     }
     let holders = host.certificate_holders().filter(|of| has_contexts(of));
     for (holder, facts) in holders.filter_map(|of| Some((of, facts?))) {
-        for daemon in world.inventory.daemons() {
-            rows.push(context(world, facts, holder, daemon));
+        for daemon in observed.inventory.daemons() {
+            rows.push(context(observed, facts, holder, daemon));
         }
     }
     rows
 }
 
-fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> CertificateStatus {
+fn pair(
+    observed: &Observation<'_>,
+    facts: &NodeFacts,
+    host: &Host,
+    role: Role,
+) -> CertificateStatus {
     let (directory, files) = leaf_location(host, role);
-    let looked = look_at_leaf(facts, host, role, &world.authority);
+    let looked = look_at_leaf(facts, host, role, &observed.authority);
     let certificate = looked.certificate.as_deref();
     let said = |is_unknown: bool| {
         let faults = looked.broken.iter();
@@ -280,7 +291,7 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
     let is_undeployed = is_undeployed(host, role, facts);
     if is_undeployed {
         faults.broken.clear();
-        let lost = world.authority.ledger.delivered(&host.holder(), role);
+        let lost = observed.authority.ledger.delivered(&host.holder(), role);
         let lost = lost.map_or_else(String::new, |entry| format!(": {}", lost_since(entry)));
         faults.drift = vec![format!("nothing is deployed there{lost}")];
     }
@@ -288,15 +299,15 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         faults.drift.extend(bundle(
             facts,
             &format!("{directory}/{}", files.ca),
-            &world.authority,
+            &observed.authority,
         ));
     }
     let renewal = if is_undeployed {
         Renewal::Due(deploy_or_drop(&host.name))
     } else {
-        age(world, host, role, certificate)
+        age(observed, host, role, certificate)
     };
-    let Judged { state, drift, due } = judge(certificate, faults, renewal, world.now);
+    let Judged { state, drift, due } = judge(certificate, faults, renewal, observed.now);
     CertificateStatus {
         host: host.name.clone(),
         identity: host.identity.as_ref().map(|of| of.name.clone()),
@@ -306,15 +317,15 @@ fn pair(world: &World<'_>, facts: &NodeFacts, host: &Host, role: Role) -> Certif
         holder: holder(facts, host, &format!("{directory}/{}", files.key)),
         state,
         drift,
-        allowed: allowed(world, host, role),
+        allowed: allowed(observed, host, role),
         due,
-        certificate: certificate.map(|certificate| text(certificate, world.now)),
+        certificate: certificate.map(|certificate| text(certificate, observed.now)),
     }
 }
 
 /// What the guards of daemons allow it.
-fn allowed(world: &World<'_>, holder: &Host, role: Role) -> Option<String> {
-    let is_guarded = world.inventory.daemons().any(Host::is_guarded);
+fn allowed(observed: &Observation<'_>, holder: &Host, role: Role) -> Option<String> {
+    let is_guarded = observed.inventory.daemons().any(Host::is_guarded);
     let is_held = role == Role::Client && is_guarded && holder.shows_certificate();
     is_held.then(|| holder.settings.role.clone())
 }
@@ -330,19 +341,19 @@ fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String
 }
 
 pub(super) fn age(
-    world: &World<'_>,
+    observed: &Observation<'_>,
     host: &Host,
     role: Role,
     certificate: Option<&Certificate>,
 ) -> Renewal {
-    let authority = world.authority.certificate.as_ref();
+    let authority = observed.authority.certificate.as_ref();
     certificate.map_or(Renewal::NotDue, |certificate| {
-        match revoked_reason(&world.authority, certificate) {
+        match revoked_reason(&observed.authority, certificate) {
             Some(reason) => Renewal::Due(reason),
-            None => match renewal(certificate, &host.settings, authority, world.now) {
+            None => match renewal(certificate, &host.settings, authority, observed.now) {
                 Renewal::NotDue => {
                     let holder = host.holder();
-                    let asked = asked_renewal(&world.authority, &holder, role, certificate);
+                    let asked = asked_renewal(&observed.authority, &holder, role, certificate);
                     asked.map_or(Renewal::NotDue, Renewal::Due)
                 }
                 due => due,
@@ -352,7 +363,12 @@ pub(super) fn age(
 }
 
 /// The copy that a docker context has of the client's files.
-fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> CertificateStatus {
+fn context(
+    observed: &Observation<'_>,
+    facts: &NodeFacts,
+    host: &Host,
+    daemon: &Host,
+) -> CertificateStatus {
     let (directory, files) = leaf_location(host, Role::Client);
     let tls = context_paths(host, daemon).tls;
     let copy = format!("{tls}/cert.pem");
@@ -389,7 +405,7 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
             }
         }
     }
-    let Judged { state, drift, due } = judge(found.as_ref(), faults, Renewal::NotDue, world.now);
+    let Judged { state, drift, due } = judge(found.as_ref(), faults, Renewal::NotDue, observed.now);
     CertificateStatus {
         host: host.name.clone(),
         identity: host.identity.as_ref().map(|of| of.name.clone()),
@@ -401,14 +417,14 @@ fn context(world: &World<'_>, facts: &NodeFacts, host: &Host, daemon: &Host) -> 
         drift,
         allowed: None,
         due,
-        certificate: found.map(|certificate| text(&certificate, world.now)),
+        certificate: found.map(|certificate| text(&certificate, observed.now)),
     }
 }
 
 /// A certificate of a host that did not answer, as the ledger remembers it.
-fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
-    let issued = world.authority.ledger.delivered(&host.holder(), role);
-    let seen = world.missing.contains_key(&host.name);
+fn unseen(observed: &Observation<'_>, host: &Host, role: Role) -> CertificateStatus {
+    let issued = observed.authority.ledger.delivered(&host.holder(), role);
+    let seen = observed.missing.contains_key(&host.name);
     CertificateStatus {
         state: CertificateState::Unknown,
         drift: vec![if seen {
@@ -416,35 +432,39 @@ fn unseen(world: &World<'_>, host: &Host, role: Role) -> CertificateStatus {
         } else {
             format!("{} was not asked", host.name)
         }],
-        ..remembered(world, &host.holder(), role, issued)
+        ..remembered(observed, &host.holder(), role, issued)
     }
 }
 
 /// Those that are good, and that no one in the inventory is known to hold.
-fn unlisted(world: &World<'_>) -> Vec<CertificateStatus> {
-    let listed: BTreeSet<(String, Role)> = leaves_of(world.inventory)
+fn unlisted(observed: &Observation<'_>) -> Vec<CertificateStatus> {
+    let listed: BTreeSet<(String, Role)> = leaves_of(observed.inventory)
         .into_iter()
         .filter(|(host, role)| *role == Role::Daemon || host.shows_certificate())
         .map(|(host, role)| (host.holder(), role))
         .collect();
-    let entries = world.authority.ledger.entries().iter();
+    let entries = observed.authority.ledger.entries().iter();
     entries
         .filter(|entry| {
-            entry.not_after > world.now
+            entry.not_after > observed.now
                 && !listed.contains(&(entry.host.clone(), entry.role))
-                && world.authority.ledger.revocation(&entry.serial).is_none()
+                && observed
+                    .authority
+                    .ledger
+                    .revocation(&entry.serial)
+                    .is_none()
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
-            drift: vec![why_unlisted(world, &entry.host, entry.role).to_owned()],
-            ..remembered(world, &entry.host, entry.role, Some(entry))
+            drift: vec![why_unlisted(observed, &entry.host, entry.role).to_owned()],
+            ..remembered(observed, &entry.host, entry.role, Some(entry))
         })
         .collect()
 }
 
-fn why_unlisted(world: &World<'_>, holder: &str, role: Role) -> &'static str {
-    let host = world.inventory.host(host_of(holder));
-    let shown_no_more = world
+fn why_unlisted(observed: &Observation<'_>, holder: &str, role: Role) -> &'static str {
+    let host = observed.inventory.host(host_of(holder));
+    let shown_no_more = observed
         .inventory
         .holder(holder)
         .is_some_and(|of| of.is_client && !of.is_absent() && !of.shows_certificate());
@@ -453,7 +473,7 @@ fn why_unlisted(world: &World<'_>, holder: &str, role: Role) -> &'static str {
     }
     match host.zip(identity_of(holder)) {
         None => "issued for a host that is not in the inventory any more",
-        Some(_) if world.inventory.holder(holder).is_some() => {
+        Some(_) if observed.inventory.holder(holder).is_some() => {
             "its identity is declared absent; a copy of it works until it ends"
         }
         Some(_) => "issued for an identity that dtls_identities does not declare any more",
@@ -461,7 +481,7 @@ fn why_unlisted(world: &World<'_>, holder: &str, role: Role) -> &'static str {
 }
 
 pub(super) fn remembered(
-    world: &World<'_>,
+    observed: &Observation<'_>,
     holder: &str,
     role: Role,
     entry: Option<&Entry>,
@@ -469,29 +489,29 @@ pub(super) fn remembered(
     let certificate = entry.map(|entry| CertificateText {
         subject: entry.subject.clone(),
         sans: entry.sans.iter().map(ToString::to_string).collect(),
-        issuer: world
+        issuer: observed
             .authority
             .issuer(&entry.issuer_sha256)
             .map_or_else(unknown, |issuer| issuer.subject().to_owned()),
         serial: entry.serial.clone(),
         not_before: entry.not_before,
         not_after: entry.not_after,
-        days_left: days_left(entry.not_after, world.now),
-        used: used(entry.not_before, entry.not_after, world.now),
+        days_left: days_left(entry.not_after, observed.now),
+        used: used(entry.not_before, entry.not_after, observed.now),
     });
     CertificateStatus {
         host: host_of(holder).to_owned(),
         identity: identity_of(holder).map(str::to_owned),
         role: role_of(role),
         source: CertificateSource::Ledger,
-        place: format!("{}/.ledger.jsonl", world.inventory.ca().settings.ca_dir),
+        place: format!("{}/.ledger.jsonl", observed.inventory.ca().settings.ca_dir),
         holder: unknown(),
         state: CertificateState::Unknown,
         drift: Vec::new(),
-        allowed: world
+        allowed: observed
             .inventory
             .holder(holder)
-            .and_then(|holder| allowed(world, holder, role)),
+            .and_then(|holder| allowed(observed, holder, role)),
         due: None,
         certificate,
     }

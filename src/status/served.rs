@@ -3,7 +3,6 @@
 
 use futures::StreamExt as _;
 
-use super::World;
 use super::rows::{Faults, age, judge, text};
 use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, Verdict,
@@ -15,6 +14,7 @@ use pki::{Certificate, Role};
 use plan::Renewal;
 use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
+use run::look::Observation;
 use run::verify::probe::{Answer, ServerFault, Shown};
 use run::verify::{DEADLINE, Unreached, foreign_authorities, handshake, local};
 
@@ -24,8 +24,8 @@ const AT_ONCE: usize = 64;
 const CLIENTS: usize = 3;
 
 /// One row for every daemon that can be checked.
-pub(super) async fn all(world: &World<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
-    let rows = listed.daemons().map(|daemon| one(world, daemon));
+pub(super) async fn all(observed: &Observation<'_>, listed: &Inventory) -> Vec<CertificateStatus> {
+    let rows = listed.daemons().map(|daemon| one(observed, daemon));
     futures::stream::iter(rows)
         .buffer_unordered(AT_ONCE)
         .filter_map(std::future::ready)
@@ -33,15 +33,15 @@ pub(super) async fn all(world: &World<'_>, listed: &Inventory) -> Vec<Certificat
         .await
 }
 
-async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
-    let authorities = authorities(world, daemon);
+async fn one(observed: &Observation<'_>, daemon: &Host) -> Option<CertificateStatus> {
+    let authorities = authorities(observed, daemon);
     let address = daemon_address(daemon);
-    let clients = world.inventory.clients().map(|client| &client.name);
-    let clients = clients.filter(|name| world.nodes.contains_key(*name));
+    let clients = observed.inventory.clients().map(|client| &client.name);
+    let clients = clients.filter(|name| observed.nodes.contains_key(*name));
     let own = std::iter::once(&daemon.name);
     let mut seen = None;
     for name in clients.take(CLIENTS).chain(own) {
-        let Some(node) = world.nodes.get(name) else {
+        let Some(node) = observed.nodes.get(name) else {
             continue;
         };
         let at = (address.host.as_str(), address.port);
@@ -55,7 +55,7 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
             break;
         }
     }
-    let guard = guard(world, daemon).await;
+    let guard = guard(observed, daemon).await;
     let (from, seen) = seen?;
     let mut row = CertificateStatus {
         host: daemon.name.clone(),
@@ -72,10 +72,10 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
         certificate: None,
     };
     match seen {
-        Ok((answer, shown)) => fill(world, daemon, &authorities, &answer, &shown, &mut row),
+        Ok((answer, shown)) => fill(observed, daemon, &authorities, &answer, &shown, &mut row),
         Err(error) => {
             row.state = match &error {
-                Unreached::Dial(DialError::Refused { .. }) if is_undeployed(world, daemon) => {
+                Unreached::Dial(DialError::Refused { .. }) if is_undeployed(observed, daemon) => {
                     CertificateState::Due
                 }
                 Unreached::Dial(DialError::Refused { .. }) => CertificateState::Broken,
@@ -95,9 +95,9 @@ async fn one(world: &World<'_>, daemon: &Host) -> Option<CertificateStatus> {
 }
 
 /// What is wrong with the daemon's guard: without it a client may do anything.
-async fn guard(world: &World<'_>, daemon: &Host) -> Option<String> {
-    let node = world.nodes.get(&daemon.name)?;
-    if !daemon.is_guarded() || is_undeployed(world, daemon) {
+async fn guard(observed: &Observation<'_>, daemon: &Host) -> Option<String> {
+    let node = observed.nodes.get(&daemon.name)?;
+    if !daemon.is_guarded() || is_undeployed(observed, daemon) {
         return None;
     }
     match local(node, daemon).await.1 {
@@ -106,18 +106,18 @@ async fn guard(world: &World<'_>, daemon: &Host) -> Option<String> {
     }
 }
 
-fn is_undeployed(world: &World<'_>, daemon: &Host) -> bool {
-    let facts = world.facts.get(&daemon.name);
+fn is_undeployed(observed: &Observation<'_>, daemon: &Host) -> bool {
+    let facts = observed.facts.get(&daemon.name);
     facts.is_some_and(|facts| plan::is_undeployed(daemon, Role::Daemon, facts))
 }
 
 /// The CA, and the one that is to follow it; where none is known, what the daemon's own node has
 /// of it.
-fn authorities(world: &World<'_>, daemon: &Host) -> Vec<Certificate> {
-    let known = [&world.authority.certificate, &world.authority.next];
+fn authorities(observed: &Observation<'_>, daemon: &Host) -> Vec<Certificate> {
+    let known = [&observed.authority.certificate, &observed.authority.next];
     let known: Vec<Certificate> = known.into_iter().flatten().cloned().collect();
     if known.is_empty() {
-        bundle(world, daemon).unwrap_or_default()
+        bundle(observed, daemon).unwrap_or_default()
     } else {
         known
     }
@@ -125,26 +125,30 @@ fn authorities(world: &World<'_>, daemon: &Host) -> Vec<Certificate> {
 
 /// Whose clients the daemon should accept: those of the CA. While that is replaced, of one, both
 /// or the other, as its own bundle says.
-fn wanted(world: &World<'_>, daemon: &Host, authorities: &[Certificate]) -> Vec<Certificate> {
-    let is_replaced = world.authority.next.is_some();
+fn wanted(
+    observed: &Observation<'_>,
+    daemon: &Host,
+    authorities: &[Certificate],
+) -> Vec<Certificate> {
+    let is_replaced = observed.authority.next.is_some();
     let is_known = |found: &Certificate| authorities.iter().any(|known| known.der() == found.der());
-    let on_disk = bundle(world, daemon).filter(|found| found.iter().all(is_known));
-    match (on_disk, &world.authority.certificate) {
+    let on_disk = bundle(observed, daemon).filter(|found| found.iter().all(is_known));
+    match (on_disk, &observed.authority.certificate) {
         (Some(found), _) if is_replaced && !found.is_empty() => found,
         (_, Some(authority)) => vec![authority.clone()],
         _ => authorities.to_vec(),
     }
 }
 
-fn bundle(world: &World<'_>, daemon: &Host) -> Option<Vec<Certificate>> {
+fn bundle(observed: &Observation<'_>, daemon: &Host) -> Option<Vec<Certificate>> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
-    let facts = world.facts.get(&daemon.name)?;
+    let facts = observed.facts.get(&daemon.name)?;
     let file = facts.regular(&format!("{directory}/{}", files.ca))?;
     Certificate::bundle_from_pem(file.content.as_deref()?).ok()
 }
 
 fn fill(
-    world: &World<'_>,
+    observed: &Observation<'_>,
     daemon: &Host,
     authorities: &[Certificate],
     answer: &Answer,
@@ -166,11 +170,13 @@ fn fill(
         _ => {}
     }
     if let Some(certificate) = &certificate {
-        faults.drift.extend(not_on_disk(world, daemon, certificate));
+        faults
+            .drift
+            .extend(not_on_disk(observed, daemon, certificate));
         // It asks for certificates only after its own was accepted.
         if let Some(asked) = &shown.accepted_authorities {
             let mut asked = asked.clone();
-            let authorities = wanted(world, daemon, authorities);
+            let authorities = wanted(observed, daemon, authorities);
             let mut wanted: Vec<Vec<u8>> = authorities
                 .iter()
                 .map(|authority| authority.subject_raw().to_vec())
@@ -189,20 +195,20 @@ fn fill(
         }
     }
     // What is on disk is what is renewed.
-    let renewal = match age(world, daemon, Role::Daemon, certificate.as_ref()) {
+    let renewal = match age(observed, daemon, Role::Daemon, certificate.as_ref()) {
         due if faults.drift.is_empty() => due,
         _ => Renewal::NotDue,
     };
-    let judged = judge(certificate.as_ref(), faults, renewal, world.now);
+    let judged = judge(certificate.as_ref(), faults, renewal, observed.now);
     row.state = judged.state;
     row.drift = judged.drift;
     row.due = judged.due;
-    row.certificate = certificate.map(|certificate| text(&certificate, world.now));
+    row.certificate = certificate.map(|certificate| text(&certificate, observed.now));
 }
 
 /// Why what is served is not what dockerd would read now.
-fn not_on_disk(world: &World<'_>, daemon: &Host, served: &Certificate) -> Option<String> {
-    let facts = world.facts.get(&daemon.name)?;
+fn not_on_disk(observed: &Observation<'_>, daemon: &Host, served: &Certificate) -> Option<String> {
+    let facts = observed.facts.get(&daemon.name)?;
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let file = facts.regular(&format!("{directory}/{}", files.cert))?;
     let on_disk = Certificate::from_pem(file.content.as_deref()?).ok()?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use dtls_deploy::status::{Found, prometheus};
+use dtls_deploy::status::{StatusReport, prometheus};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -155,7 +155,7 @@ fn metrics_in(query: &str) -> BTreeSet<&str> {
 
 /// Fails for a metric that `status --prometheus` does not write.
 fn exist(queries: &[String]) -> usize {
-    let found = Found {
+    let found = StatusReport {
         certificates: Vec::new(),
         next: None,
         holders: Vec::new(),

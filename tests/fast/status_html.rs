@@ -5,7 +5,7 @@ use base::event::{
 };
 use base64::Engine as _;
 use dtls_deploy::status::holders::Holder;
-use dtls_deploy::status::{Found, html, write_html};
+use dtls_deploy::status::{StatusReport, html, write_html};
 use proptest::prelude::*;
 use run::Exit;
 use time::macros::datetime;
@@ -49,8 +49,8 @@ fn holder(name: &str, role: CertificateRole) -> Holder {
     }
 }
 
-fn found(certificates: Vec<CertificateStatus>, holders: Vec<Holder>) -> Found {
-    Found {
+fn found(certificates: Vec<CertificateStatus>, holders: Vec<Holder>) -> StatusReport {
+    StatusReport {
         certificates,
         next: None,
         holders,
@@ -60,7 +60,7 @@ fn found(certificates: Vec<CertificateStatus>, holders: Vec<Holder>) -> Found {
     }
 }
 
-fn page(found: &Found) -> String {
+fn page(found: &StatusReport) -> String {
     html::page(found, "lab.yaml", NOW).unwrap()
 }
 

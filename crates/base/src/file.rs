@@ -243,7 +243,7 @@ pub struct Beneath {
 }
 
 /// Where a path ends.
-enum Found {
+enum Destination {
     Directory(OwnedFd),
     /// A file in a directory.
     Other(OwnedFd, OsString, Metadata),
@@ -270,16 +270,16 @@ impl Beneath {
     /// When it leads out, or to something else than a file or a directory.
     pub fn kind(&self, path: &Path) -> Result<Option<FileKind>, FileFault> {
         present(self.find(path).and_then(|found| match found {
-            Found::Directory(directory) => Ok(File::from(directory).metadata()?),
-            Found::Other(_, _, found) => Ok(found),
+            Destination::Directory(directory) => Ok(File::from(directory).metadata()?),
+            Destination::Other(_, _, found) => Ok(found),
         }))
     }
 
     /// Reads a regular file in it of at most `limit` bytes.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
         match self.find(path)? {
-            Found::Directory(_) => Err(FileFault::Kind("a directory")),
-            Found::Other(directory, name, found) => {
+            Destination::Directory(_) => Err(FileFault::Kind("a directory")),
+            Destination::Other(directory, name, found) => {
                 judge(&found, limit)?;
                 let flags = READING | OFlags::NOFOLLOW;
                 let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
@@ -293,15 +293,15 @@ impl Beneath {
     /// The names in a directory in it, sorted.
     pub fn list(&self, path: &Path) -> Result<Vec<String>, FileFault> {
         match self.find(path)? {
-            Found::Directory(directory) => {
+            Destination::Directory(directory) => {
                 let flags = READING | OFlags::DIRECTORY;
                 names_in(rustix::fs::openat(directory, ".", flags, Mode::empty())?)
             }
-            Found::Other(..) => Err(FileFault::Missing),
+            Destination::Other(..) => Err(FileFault::Missing),
         }
     }
 
-    fn find(&self, path: &Path) -> Result<Found, FileFault> {
+    fn find(&self, path: &Path) -> Result<Destination, FileFault> {
         let mut way = vec![self.root.try_clone()?];
         let mut rest = parts(path)?;
         let mut links = 0;
@@ -336,12 +336,14 @@ impl Beneath {
                 way.push(next.into());
             } else if rest.is_empty() {
                 let directory = here.as_fd().try_clone_to_owned()?;
-                return Ok(Found::Other(directory, part, found));
+                return Ok(Destination::Other(directory, part, found));
             } else {
                 return Err(FileFault::Missing);
             }
         }
-        way.pop().map(Found::Directory).ok_or(FileFault::Outside)
+        way.pop()
+            .map(Destination::Directory)
+            .ok_or(FileFault::Outside)
     }
 
     /// The parts of an absolute link that leads back into the directory.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::agreement;
 use super::convert::Context;
 use super::groups::Groups;
-use super::guard_values;
+use super::guard_checks;
 use super::identity_checks::{self, in_home, renewed_always};
 use super::names::{nearest, tidy_path};
 use super::resolve::Resolved;
@@ -34,7 +34,7 @@ pub(super) fn all(root: Span, groups: &Groups, hosts: &[Resolved], context: &mut
     names_twice(groups, context);
     addresses(hosts, context);
     agreement::of_the_daemons(hosts, context);
-    guard_values::check(hosts, context);
+    guard_checks::check(hosts, context);
     let ca_days = hosts
         .iter()
         .find(|resolved| resolved.host.is_ca)

@@ -26,6 +26,7 @@ mod extra;
 mod files;
 mod generic;
 mod groups;
+mod guard_checks;
 mod guard_values;
 mod host;
 mod identities;

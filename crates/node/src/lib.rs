@@ -10,6 +10,7 @@ pub mod facts;
 pub mod generation;
 mod local;
 pub mod prelude;
+mod report;
 pub mod script;
 pub mod settle;
 #[cfg(test)]

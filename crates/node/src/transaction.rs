@@ -9,12 +9,11 @@
 //! and there is no such unit.
 
 mod parts;
-mod report;
 #[cfg(test)]
 mod tests;
 
+pub use super::report::{Outage, Report, Undo};
 pub use parts::{Bytes, Keep, RunningChanges, StagedFile, UnitReload, UnitRestart};
-pub use report::{Outage, Report, Undo};
 
 use std::collections::BTreeMap;
 

@@ -5,8 +5,8 @@
 //! written. A dockerd without `--validate` (before 23.0) gets the dry start alone.
 
 use super::facts::STATE;
+use super::report::Report;
 use super::script::{Script, call};
-use super::transaction::Report;
 
 /// What dockerd is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

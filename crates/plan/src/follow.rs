@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use targets::{Context, Scope, Set, Target, targets};
 use verdict::{Fits, Verdict, gives_way};
 
-use super::kept::{Kept, Why};
+use super::not_followed::{NotFollowed, Why};
 use super::reach::{Bundle, Daemon, Leaf, Serving, bundle_after, leaf_after};
 use super::{Action, Batch, Change, Content, Forget, Plan, Planner};
 use crate::host::address::daemon_address;
@@ -26,7 +26,7 @@ use node::facts::{FileFact, NodeFacts};
 use pki::{Certificate, Role};
 
 /// Splits the changes of every client; returns what is dropped.
-pub fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan) -> Vec<Kept> {
+pub fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan) -> Vec<NotFollowed> {
     let has_files = |host: &&Host| {
         host.client_holders().next().is_some()
             && plan.changes().any(|change| is_file_of(change, &host.name))
@@ -449,7 +449,7 @@ impl Scene<'_> {
     }
 
     /// What is dropped, one line for each daemon and reason.
-    fn said(&self, left: &Left) -> Vec<Kept> {
+    fn said(&self, left: &Left) -> Vec<NotFollowed> {
         let mut said: BTreeMap<(String, Why), Vec<String>> = BTreeMap::new();
         for (change, verdict) in left {
             if let Some(because) = verdict.because.first() {
@@ -459,7 +459,7 @@ impl Scene<'_> {
         }
         let kept = said
             .into_iter()
-            .map(|((daemon, why), what)| Kept::new(&self.client.name, what, daemon, why));
+            .map(|((daemon, why), what)| NotFollowed::new(&self.client.name, what, daemon, why));
         kept.collect()
     }
 

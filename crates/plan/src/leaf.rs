@@ -8,8 +8,8 @@ mod pair;
 mod wanted;
 
 use crate::host::leaf::location;
-use pair::{Found, examine, mismatches, stranger};
 pub use pair::{LookedAt, PairFault, look_at};
+use pair::{PairOnDisk, examine, mismatches, stranger};
 pub use wanted::{request, wanted_sans};
 
 use super::decision::LeafDecision;
@@ -70,7 +70,7 @@ impl Planner<'_> {
             self.note_shared(host);
         }
         let decision = match self.pair(host, role)? {
-            Found::Pair(certificate) => {
+            PairOnDisk::Pair(certificate) => {
                 let kept = self.rolls_over.then(|| certificate.sans());
                 let mut reasons = self.faults(host, role, &certificate, kept);
                 self.note_earlier(host, role, &certificate);
@@ -98,7 +98,7 @@ impl Planner<'_> {
                     self.replace(host, role, reasons, (Some(&certificate), kept))?
                 }
             }
-            Found::Nothing(fault) => {
+            PairOnDisk::Nothing(fault) => {
                 self.replace(host, role, vec![fault.to_string()], (None, None))?
             }
         };
@@ -138,8 +138,8 @@ impl Planner<'_> {
             return Ok(None);
         }
         let certificate = match pair {
-            Found::Pair(certificate) => certificate,
-            Found::Nothing(fault) => {
+            PairOnDisk::Pair(certificate) => certificate,
+            PairOnDisk::Nothing(fault) => {
                 if matches!(fault, PairFault::UnknownKey | PairFault::Adoptable) {
                     self.note(
                         host,
@@ -196,7 +196,7 @@ impl Planner<'_> {
         )
     }
 
-    fn pair(&self, host: &Host, role: Role) -> Result<Found, Refusal> {
+    fn pair(&self, host: &Host, role: Role) -> Result<PairOnDisk, Refusal> {
         self.authority.usable()?;
         let facts = self.facts(&host.name)?;
         if role == Role::Daemon && host.settings.own_addresses && facts.own_addresses.is_none() {
@@ -396,7 +396,7 @@ impl Planner<'_> {
             let is_new = |certificate: &Certificate| {
                 present.is_none_or(|present| present.sha256() != certificate.sha256())
             };
-            if let Found::Pair(certificate) = waiting
+            if let PairOnDisk::Pair(certificate) = waiting
                 && is_new(&certificate)
                 && kept.is_none_or(|kept| kept.is_subset(certificate.sans()))
                 && self.faults(host, role, &certificate, kept).is_empty()

@@ -20,13 +20,13 @@ pub mod follow;
 mod foreign;
 pub mod host;
 mod issued;
-mod kept;
 pub mod launch;
 mod leaf;
 mod lost;
 mod modes;
 pub mod module;
 mod moves;
+mod not_followed;
 pub mod orchestrator;
 mod others;
 mod outside;
@@ -63,12 +63,12 @@ pub use decision::LeafDecision;
 pub use engine::Containers;
 pub use files::Desired;
 pub use issued::{check_issued_names, issued_names, leaves_of};
-pub use kept::{Kept, Why};
 pub use leaf::{
     LookedAt, PairFault, asked_renewal, look_at as look_at_leaf, request as request_leaf,
     wanted_sans,
 };
 pub use lost::{deploy_or_drop, is_undeployed, lost_since, request_undeployed};
+pub use not_followed::{NotFollowed, Why};
 pub use others::leave_out_shared;
 pub use outside::{Outside, declared, outside_of};
 pub use owner::{OWNER, record as owner_record};

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Change, Kept, Refusal};
+use super::{Action, Change, NotFollowed, Refusal};
 use pki::{DeliveredLeaf, LeafName, Role};
 
 /// Everything that will be done, in the playbook's order.
@@ -15,7 +15,7 @@ pub struct Plan {
     pub problems: Vec<PlanProblem>,
     pub notes: Vec<Note>,
     /// What stays unchanged on clients because of a daemon; the notes mention it too.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<NotFollowed>,
     /// The playbook ends with verification.
     pub verify: bool,
     /// Which CAs each holder will trust, in PEM, during a rollover.

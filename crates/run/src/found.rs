@@ -23,7 +23,7 @@ use plan::host::leaf::location as leaf_location;
 use plan::launch::launched;
 use plan::launch::listens_as_declared;
 use plan::playbook::After;
-use plan::{Action, Kept, Plan, Why};
+use plan::{Action, NotFollowed, Plan, Why};
 
 impl Run<'_> {
     pub(super) async fn prove_found(
@@ -182,7 +182,7 @@ fn left_on(host: &str, again: &Plan) -> (Verdict, String) {
     if let Some(refused) = again.problems.iter().find(|found| found.host == host) {
         return (Verdict::NotProved, refused.refusal.message.clone());
     }
-    let mut kept: Vec<Kept> = again.kept.clone();
+    let mut kept: Vec<NotFollowed> = again.kept.clone();
     kept.retain(|kept| kept.client == host);
     let plays = again.plays.iter().flat_map(|play| &play.hosts);
     let batches = plays.filter(|planned| planned.host == host);
@@ -190,7 +190,7 @@ fn left_on(host: &str, again: &Plan) -> (Verdict, String) {
     for batch in batches.flat_map(|planned| &planned.batches) {
         if let Some(daemon) = batch.follows.first() {
             let (what, daemon) = (batch.called.clone(), daemon.clone());
-            kept.push(Kept::new(host, what, daemon, Why::NotRemoved));
+            kept.push(NotFollowed::new(host, what, daemon, Why::NotRemoved));
             continue;
         }
         for change in &batch.changes {
@@ -348,7 +348,7 @@ mod tests {
         // Its own generation, which holds what was removed so far, is removed with the rest.
         let mut plan = again(vec![(None, generations())]);
         let refused = ["key.pem".to_owned()];
-        let kept = Kept::new("desk", refused.into(), "node".to_owned(), Why::Refused);
+        let kept = NotFollowed::new("desk", refused.into(), "node".to_owned(), Why::Refused);
         plan.kept = vec![kept];
         let (verdict, seen) = left_on("desk", &plan);
         assert_eq!(verdict, Verdict::NotProved);

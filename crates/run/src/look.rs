@@ -1,13 +1,17 @@
 //! Shared by all read-only commands that connect to nodes.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use time::OffsetDateTime;
 
-use crate::run_id;
-use crate::session::{Deadlines, Gathered, Gathering, Passwords, gather};
-use base::event::{Event, Events, SCHEMA};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use crate::{Exit, run_id};
+use base::event::{Event, Events, FailureKind, SCHEMA};
 use inventory::{Host, Inventory};
 use node::SshContext;
-use node::facts::FactRequest;
+use node::facts::{FactRequest, NodeFacts};
+use plan::Authority;
 use plan::host::client::context_names;
 use plan::leave_out_shared;
 use plan::orchestrator;
@@ -82,6 +86,69 @@ impl<'a> Look<'a> {
         let mut gathered = gather(&wanted, how).await;
         leave_out_shared(&mut gathered.facts);
         gathered
+    }
+
+    /// What was gathered, with the CA's state as `read` finds it.
+    #[must_use]
+    pub fn observation(
+        &self,
+        gathered: Gathered,
+        read: fn(&Host, Option<&NodeFacts>) -> Authority,
+    ) -> Observation<'a> {
+        let ca = self.inventory.ca();
+        let authority = read(ca, gathered.facts.get(&ca.name));
+        Observation {
+            inventory: self.inventory,
+            missing: gathered.kinds(),
+            nodes: gathered.nodes,
+            facts: gathered.facts,
+            authority,
+            now: OffsetDateTime::now_utc(),
+        }
+    }
+}
+
+/// What there is on the nodes of an inventory, as far as they answered.
+#[derive(Debug)]
+pub struct Observation<'a> {
+    pub inventory: &'a Inventory,
+    pub nodes: BTreeMap<String, Arc<Node>>,
+    pub facts: BTreeMap<String, NodeFacts>,
+    pub missing: BTreeMap<String, FailureKind>,
+    pub authority: Authority,
+    pub now: OffsetDateTime,
+}
+
+impl<'a> Observation<'a> {
+    /// Of facts that are there already, without connections.
+    #[must_use]
+    pub fn of_facts(
+        inventory: &'a Inventory,
+        facts: BTreeMap<String, NodeFacts>,
+        authority: Authority,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            inventory,
+            nodes: BTreeMap::new(),
+            facts,
+            missing: BTreeMap::new(),
+            authority,
+            now,
+        }
+    }
+
+    /// The exit code: what could not be checked counts more than what was seen.
+    #[must_use]
+    pub fn exit_or(&self, seen: Exit) -> Exit {
+        let mut missing = self.missing.values();
+        if missing.any(|kind| *kind != FailureKind::Unreachable) {
+            Exit::Failed
+        } else if !self.missing.is_empty() {
+            Exit::Unreachable
+        } else {
+            seen
+        }
     }
 }
 

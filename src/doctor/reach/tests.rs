@@ -13,6 +13,7 @@ use node::facts::{File, FileFact, Network};
 use plan::Authority;
 use plan::orchestrator::examine;
 use plan::playbook::{SHIPPED, parse};
+use run::look::Observation;
 use run::verify::probe::ServerFault;
 
 const INVENTORY: &str = "all:
@@ -90,18 +91,26 @@ impl Scene {
         let inventory = inventory(&self.inventory);
         let playbook = parse("deploy", SHIPPED[0].1).unwrap();
         let now = datetime!(2030-01-01 00:00 UTC);
-        let world = World {
-            inventory: &inventory,
+        let diagnosis = Diagnosis {
+            observed: Observation {
+                inventory: &inventory,
+                nodes: BTreeMap::new(),
+                facts: self.facts.clone(),
+                missing: self.missing.clone(),
+                authority: Authority::read(inventory.ca(), None),
+                now,
+            },
             playbook: &playbook,
-            nodes: BTreeMap::new(),
             examined: examine(&inventory, &playbook, &self.facts, now),
-            authority: Authority::read(inventory.ca(), None),
-            facts: self.facts.clone(),
-            missing: self.missing.clone(),
-            now,
         };
         let host = |name| inventory.host(name).unwrap();
-        judge(&self.findings, &world, host("client"), host("daemon"), seen)
+        judge(
+            &self.findings,
+            &diagnosis,
+            host("client"),
+            host("daemon"),
+            seen,
+        )
     }
 
     fn found(&self, seen: &Seen) -> (String, Topic, String) {

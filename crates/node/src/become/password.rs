@@ -18,11 +18,11 @@ pub struct SudoPassword {
     secret: Secret,
     /// Taken by the task that sends it, until it has been accepted once.
     turn: Turns<()>,
-    record: Mutex<Record>,
+    answers: Mutex<Answers>,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct Answers {
     accepted: bool,
     refused_by: Vec<String>,
 }
@@ -40,7 +40,7 @@ impl SudoPassword {
         Self {
             secret,
             turn: Turns::new(()),
-            record: Mutex::default(),
+            answers: Mutex::default(),
         }
     }
 
@@ -52,36 +52,36 @@ impl SudoPassword {
 
     /// The hosts that rejected it, if it is given up.
     pub(super) fn given_up(&self) -> Option<Vec<String>> {
-        self.with(|record| {
-            (!record.accepted && record.refused_by.len() >= MOST_REFUSALS)
-                .then(|| record.refused_by.clone())
+        self.with(|answers| {
+            (!answers.accepted && answers.refused_by.len() >= MOST_REFUSALS)
+                .then(|| answers.refused_by.clone())
         })
     }
 
     /// Waits for permission to send it: at once if some host has accepted it, otherwise one host
     /// after the other.
     pub(super) async fn turn(&self) -> Result<Turn<'_>, Vec<String>> {
-        if self.with(|record| record.accepted) {
+        if self.with(|answers| answers.accepted) {
             return Ok(Turn(None));
         }
         let turn = self.turn.lock().await;
         match self.given_up() {
             Some(hosts) => Err(hosts),
-            None if self.with(|record| record.accepted) => Ok(Turn(None)),
+            None if self.with(|answers| answers.accepted) => Ok(Turn(None)),
             None => Ok(Turn(Some(turn))),
         }
     }
 
     pub(super) fn accepted(&self) {
-        self.with(|record| record.accepted = true);
+        self.with(|answers| answers.accepted = true);
     }
 
     pub(super) fn refused(&self, by: String) {
-        self.with(|record| record.refused_by.push(by));
+        self.with(|answers| answers.refused_by.push(by));
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Record) -> T) -> T {
-        look(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T>(&self, look: impl FnOnce(&mut Answers) -> T) -> T {
+        look(&mut self.answers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

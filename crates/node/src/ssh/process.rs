@@ -36,7 +36,7 @@ pub(super) fn process(
 ) -> Process {
     let (exit, ended) = oneshot::channel();
     let (errors, stderr) = mpsc::unbounded_channel();
-    let kept = Kept {
+    let kept = CommandEnds {
         permit,
         exit,
         errors,
@@ -62,7 +62,7 @@ pub(super) fn stream(halves: Halves, remarks: &Arc<Remarks>, node: &str) -> Box<
 }
 
 /// What a command has and a dialled connection has not.
-struct Kept {
+struct CommandEnds {
     permit: OwnedSemaphorePermit,
     exit: oneshot::Sender<Exit>,
     errors: mpsc::UnboundedSender<Vec<u8>>,
@@ -70,7 +70,7 @@ struct Kept {
 
 fn start(
     halves: Halves,
-    command: Option<Kept>,
+    command: Option<CommandEnds>,
     remarks: &Arc<Remarks>,
     node: &str,
 ) -> (Inbox, Outbox, Interest) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::kept::Why;
+use crate::not_followed::Why;
 use crate::reach::{Daemon, Serving};
 use inventory::Host;
 

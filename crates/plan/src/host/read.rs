@@ -126,17 +126,17 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct StartRecord {
     invocation: String,
     hashes: BTreeMap<String, String>,
 }
 
-fn parse_record(text: &str) -> Record {
+fn parse_record(text: &str) -> StartRecord {
     let mut lines = text.lines();
     let invocation = lines.next().unwrap_or_default().to_owned();
     let hashes = lines
         .filter_map(|line| line.split_once("  "))
         .map(|(hash, path)| (path.to_owned(), hash.to_owned()))
         .collect();
-    Record { invocation, hashes }
+    StartRecord { invocation, hashes }
 }

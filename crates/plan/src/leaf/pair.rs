@@ -45,7 +45,7 @@ impl PairFault {
     }
 }
 
-pub(super) enum Found {
+pub(super) enum PairOnDisk {
     Pair(Box<Certificate>),
     Nothing(PairFault),
 }
@@ -56,32 +56,34 @@ pub(super) fn examine(
     certificate: &str,
     key: &str,
     authority: &Authority,
-) -> Found {
+) -> PairOnDisk {
     for path in [certificate, key] {
         if facts.file(path) == Some(&FileFact::Unreadable) {
-            return Found::Nothing(PairFault::Unreadable(facts.expand(path)));
+            return PairOnDisk::Nothing(PairFault::Unreadable(facts.expand(path)));
         }
     }
     let Some(file) = facts.regular(certificate) else {
-        return Found::Nothing(PairFault::Absent);
+        return PairOnDisk::Nothing(PairFault::Absent);
     };
     let Ok(parsed) = Certificate::from_pem(file.content.as_deref().unwrap_or_default()) else {
-        return Found::Nothing(PairFault::NotACertificate);
+        return PairOnDisk::Nothing(PairFault::NotACertificate);
     };
     let Some(key) = facts.regular(key) else {
-        return Found::Nothing(PairFault::NoKey);
+        return PairOnDisk::Nothing(PairFault::NoKey);
     };
     if let Some(problem) = authority.unread() {
-        return Found::Nothing(PairFault::Unknown(problem.to_string()));
+        return PairOnDisk::Nothing(PairFault::Unknown(problem.to_string()));
     }
     match authority.ledger.by_key_sha256(&key.sha256) {
-        Some(entry) if entry.certificate_sha256 == parsed.sha256() => Found::Pair(Box::new(parsed)),
-        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
-            Found::Pair(Box::new(parsed))
+        Some(entry) if entry.certificate_sha256 == parsed.sha256() => {
+            PairOnDisk::Pair(Box::new(parsed))
         }
-        Some(_) => Found::Nothing(PairFault::Unpaired),
-        None if is_unknown(&parsed, authority) => Found::Nothing(PairFault::Adoptable),
-        None => Found::Nothing(PairFault::UnknownKey),
+        Some(entry) if entry.public_key_sha256 == parsed.public_key_sha256() => {
+            PairOnDisk::Pair(Box::new(parsed))
+        }
+        Some(_) => PairOnDisk::Nothing(PairFault::Unpaired),
+        None if is_unknown(&parsed, authority) => PairOnDisk::Nothing(PairFault::Adoptable),
+        None => PairOnDisk::Nothing(PairFault::UnknownKey),
     }
 }
 
@@ -117,8 +119,8 @@ pub fn look_at(facts: &NodeFacts, host: &Host, role: Role, authority: &Authority
         format!("{directory}/{}", files.key),
     );
     let (certificate, mut broken) = match examine(facts, &path, &key, authority) {
-        Found::Pair(certificate) => (Some(certificate), Vec::new()),
-        Found::Nothing(reason) => {
+        PairOnDisk::Pair(certificate) => (Some(certificate), Vec::new()),
+        PairOnDisk::Nothing(reason) => {
             let file = facts.regular(&path);
             let content = file.and_then(|file| file.content.as_deref());
             let parsed = content.and_then(|content| Certificate::from_pem(content).ok());

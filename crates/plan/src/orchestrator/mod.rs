@@ -17,9 +17,9 @@ use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
 use crate::preflight;
 use crate::unsettled::unsettled;
 use crate::{
-    Action, Authority, AuthorityProblem, Batch, Change, Content, Kept, Note, Plan, PlanProblem,
-    PlannedHost, PlannedPlay, Planner, Refusal, Rollover, check_issued_names, follow, leaves_of,
-    left_to_deploy, window,
+    Action, Authority, AuthorityProblem, Batch, Change, Content, NotFollowed, Note, Plan,
+    PlanProblem, PlannedHost, PlannedPlay, Planner, Refusal, Rollover, check_issued_names, follow,
+    leaves_of, left_to_deploy, window,
 };
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
@@ -139,7 +139,9 @@ pub fn plan(
         planner.drop_unused_authority(&mut plan, &given_up);
     }
     split(&planner, playbook, &mut plan, &mut given_up);
-    planner.notes.extend(plan.kept.iter().map(Kept::note));
+    planner
+        .notes
+        .extend(plan.kept.iter().map(NotFollowed::note));
     if let Some(rollover) = &planner.rollover {
         plan.bundles = leaves_of(inventory)
             .into_iter()

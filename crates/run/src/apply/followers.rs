@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::outcome::{HostDone, Outcome};
-use plan::{Action, Batch, Change, Content, Kept, Plan, PlannedHost, PlannedPlay, Why};
+use plan::{Action, Batch, Change, Content, NotFollowed, Plan, PlannedHost, PlannedPlay, Why};
 
 /// Transactions of followers are numbered from here.
 const FIRST: usize = 100;
@@ -138,7 +138,7 @@ impl<'a> Followers<'a> {
     }
 
     /// What stays unchanged, and the outcome of its clients.
-    pub(super) fn left(self, outcome: &mut Outcome) -> Vec<Kept> {
+    pub(super) fn left(self, outcome: &mut Outcome) -> Vec<NotFollowed> {
         let mut kept: BTreeMap<(&str, &str, Why), Vec<String>> = BTreeMap::new();
         for Waiting { host, batch, .. } in &self.waiting {
             let subjects = batch.changes.iter().map(|change| change.subject.clone());
@@ -150,9 +150,9 @@ impl<'a> Followers<'a> {
                 what.extend(batch.called.iter().cloned());
             }
         }
-        let kept = kept
-            .into_iter()
-            .map(|((host, daemon, why), what)| Kept::new(host, what, daemon.to_owned(), why));
+        let kept = kept.into_iter().map(|((host, daemon, why), what)| {
+            NotFollowed::new(host, what, daemon.to_owned(), why)
+        });
         kept.collect()
     }
 

@@ -7,7 +7,7 @@ use super::Note;
 
 /// Files of a client that stay unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Kept {
+pub struct NotFollowed {
     /// The client's host.
     pub client: String,
     /// Contexts, and paths of other files.
@@ -39,7 +39,7 @@ pub enum Why {
     NotRemoved,
 }
 
-impl Kept {
+impl NotFollowed {
     /// Reports each once.
     #[must_use]
     pub fn new(client: &str, mut what: Vec<String>, daemon: String, why: Why) -> Self {
@@ -64,7 +64,7 @@ impl Kept {
     }
 }
 
-impl std::fmt::Display for Kept {
+impl std::fmt::Display for NotFollowed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let daemon = &self.daemon;
         let what = self.what.join(", ");
