@@ -126,6 +126,27 @@ fn a_daemon_is_open_to_everybody_only_where_that_is_understood() {
     assert!(without_certificate(&lab).starts_with("000"));
 }
 
+/// A rotation changes no mode, and checks the one that is deployed.
+#[test]
+fn a_mode_that_is_not_deployed_yet_is_left_to_deploy() {
+    let lab = Lab::fresh();
+    let open = format!("{UNDERSTOOD}dtls_client_mode: tlsverify-ca\n");
+    for (deployed, pending, served) in [("", open.as_str(), "000"), (&open, "", "200")] {
+        lab.deploy(&[&lab.inventory(deployed)]);
+        let pending = lab.inventory(pending);
+        for rotate in [&["rotate", "--force"][..], &["rotate", "--ca"]] {
+            let run = lab.run(&[rotate, &[&pending, "--yes"]].concat());
+            let said = &run.stdout;
+            assert_eq!(run.code, 0, "{said}{}", run.stderr);
+            assert!(!said.contains("FAILED"), "{said}");
+            let note = "its dtls_daemon_mode is not deployed yet";
+            assert!(said.contains(note), "{said}");
+            assert!(without_certificate(&lab).starts_with(served));
+        }
+        lab.deploy(&[&pending]);
+    }
+}
+
 /// The guide's four kinds of clients, as curl has them: what they check, what they
 /// show, with the files that were delivered.
 const CLIENTS: [(&str, bool, bool, &str); 4] = [

@@ -1,6 +1,11 @@
 //! Notes what the modes of clients and daemons mean where that may surprise.
 
-use super::Note;
+use std::collections::BTreeMap;
+
+use super::launch::mode_now;
+use super::{Note, Planner};
+use crate::host::daemon_json::PATH;
+use docker::tls::DaemonMode;
 use inventory::{Host, Inventory};
 
 /// Clients that do not verify the daemon, and clients that are not accepted: both as declared.
@@ -67,5 +72,37 @@ fn kept_out(holder: &Host, inventory: &Inventory) -> Option<Note> {
                 "reject"
             }
         ),
+    })
+}
+
+impl Planner<'_> {
+    /// Daemons whose `dtls_daemon_mode` is not deployed yet, with the deployed mode.
+    pub(super) fn modes(&self) -> BTreeMap<String, DaemonMode> {
+        let daemons = self.inventory.daemons();
+        let modes = daemons.filter_map(|daemon| {
+            let facts = self.facts.get(&daemon.name)?;
+            // Not every run asks for them.
+            facts.file(PATH).and(facts.unit.as_ref())?;
+            let mode = mode_now(daemon, facts)?;
+            (mode != daemon.settings.daemon_mode).then(|| (daemon.name.clone(), mode))
+        });
+        modes.collect()
+    }
+}
+
+/// Notes that these modes stay until a deployment.
+pub(super) fn not_deployed(modes: &BTreeMap<String, DaemonMode>) -> impl Iterator<Item = Note> {
+    modes.iter().map(|(host, mode)| {
+        let accepts = match mode {
+            DaemonMode::TlsVerify => "only clients with a certificate",
+            DaemonMode::Tls => "clients without a certificate",
+        };
+        Note {
+            danger: *mode == DaemonMode::Tls,
+            host: host.clone(),
+            text: format!(
+                "its dtls_daemon_mode is not deployed yet: it still accepts {accepts}, and is checked for that; deploy changes it"
+            ),
+        }
     })
 }

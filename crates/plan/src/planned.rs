@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Action, Change, NotFollowed, Refusal};
+use docker::tls::DaemonMode;
 use pki::{DeliveredLeaf, LeafName, Role};
 
 /// Everything that will be done, in the playbook's order.
@@ -18,6 +19,8 @@ pub struct Plan {
     pub kept: Vec<NotFollowed>,
     /// The playbook ends with verification.
     pub verify: bool,
+    /// Daemons whose mode is another one than the inventory's, and stays so in this run.
+    pub modes: BTreeMap<String, DaemonMode>,
     /// Which CAs each holder will trust, in PEM, during a rollover.
     pub bundles: BTreeMap<(String, Role), String>,
     /// Delivered leaves that the CA does not know are delivered.

@@ -11,6 +11,7 @@ use crate::agent::Program;
 use crate::apply::{InPlace, Materials};
 use crate::verify::{Expectations, verify};
 use base::event::{Check, Event, Events, Proof, Verdict};
+use docker::tls::{ClientMode, DaemonMode};
 use inventory::{Host, Inventory, host_of};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
@@ -83,6 +84,9 @@ impl Run<'_> {
         expectations.revoked = self.revoked(world, materials);
         self.warn_of_unknown_authority(world, &expectations, events);
         let mut about = self.playbook.limited(self.inventory);
+        if self.playbook.leaves_modes() {
+            as_deployed(world, materials, about.to_mut());
+        }
         for host in self.inventory.daemons() {
             if in_place.is_lost(&host.name) {
                 let text = "not verified: what has become of its change is not known; the next run settles that";
@@ -177,6 +181,48 @@ impl Run<'_> {
         let mut facts = facts.collect();
         self.look_at_certificates(world, &mut facts).await;
         facts
+    }
+}
+
+/// Gives daemons and clients the modes that are deployed, because this run leaves them.
+fn as_deployed(world: &World, materials: &Materials, about: &mut Inventory) {
+    let modes = &world.plan.modes;
+    let is_open = modes.values().any(|mode| *mode == DaemonMode::Tls);
+    for host in &mut about.hosts {
+        if let Some(mode) = modes.get(&host.name) {
+            host.settings.daemon_mode = *mode;
+        }
+        let Some(facts) = world.facts.get(&host.name) else {
+            continue;
+        };
+        for holder in &mut host.identities {
+            holder.settings.client_mode = deployed_mode(holder, facts, materials, is_open);
+        }
+        host.settings.client_mode = deployed_mode(host, facts, materials, is_open);
+    }
+}
+
+/// The mode of a client by the files that it has. One that lacks a certificate shows none to
+/// daemons that are open.
+fn deployed_mode(
+    holder: &Host,
+    facts: &NodeFacts,
+    materials: &Materials,
+    is_open: bool,
+) -> ClientMode {
+    let declared = holder.settings.client_mode;
+    let (directory, files) = leaf_location(holder, Role::Client);
+    let is_there = |name: &str| facts.regular(&format!("{directory}/{name}")).is_some();
+    let shows = is_there(&files.cert)
+        || materials
+            .certificate(&holder.holder(), Role::Client)
+            .is_some();
+    match declared {
+        ClientMode::TlsVerifyCa if shows => ClientMode::TlsVerify,
+        ClientMode::Tls if shows => ClientMode::TlsCert,
+        ClientMode::TlsVerify if !shows && is_open => ClientMode::TlsVerifyCa,
+        ClientMode::TlsCert if !shows && is_open => ClientMode::Tls,
+        declared => declared,
     }
 }
 

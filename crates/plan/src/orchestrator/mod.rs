@@ -19,7 +19,7 @@ use crate::unsettled::unsettled;
 use crate::{
     Action, Authority, AuthorityProblem, Batch, Change, Content, NotFollowed, Note, Plan,
     PlanProblem, PlannedHost, PlannedPlay, Planner, Refusal, Rollover, check_issued_names, follow,
-    leaves_of, left_to_deploy, window,
+    leaves_of, left_to_deploy, modes, window,
 };
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
@@ -155,6 +155,10 @@ pub fn plan(
     planner.note_left_keys(&mut plan, playbook);
     planner.remember_unrenewed(&mut plan, playbook);
     plan.verify = planner.proves;
+    if playbook.leaves_modes() {
+        plan.modes = planner.modes();
+        planner.notes.extend(modes::not_deployed(&plan.modes));
+    }
     plan.rollover_due = planner.rollover_due();
     plan.rollover_step = planner.rollover_step();
     plan.authority_expired = planner.rolls_over && planner.authority_expired();

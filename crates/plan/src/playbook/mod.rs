@@ -122,6 +122,12 @@ impl Playbook {
         self.has(Word::Rollback)
     }
 
+    /// Whether it changes hosts, and leaves to another playbook which clients a daemon accepts.
+    #[must_use]
+    pub fn leaves_modes(&self) -> bool {
+        self.has(Word::Certificate) && !self.has(Word::DaemonJson)
+    }
+
     fn has(&self, word: Word) -> bool {
         let steps = self.plays.iter().flat_map(|play| &play.steps);
         steps
