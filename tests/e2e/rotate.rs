@@ -216,3 +216,32 @@ fn a_forced_rotation_that_dies_is_completed_by_the_next() {
     let run = lab.deploy(&["rotate", &inventory]);
     assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
 }
+
+/// As much where it dies before it issues anything.
+#[test]
+fn a_forced_rotation_that_issues_nothing_is_completed_by_the_next() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = [seen(&lab, "node1"), seen(&lab, "node3")];
+    // The CA's key does not open.
+    let wrong = lab.secret("wrong", "not this one at all\n");
+    let forced = ["rotate", &inventory, "--force", "--yes"];
+    let run = lab.run(&[&forced[..], &["--ca-passphrase-file", &wrong]].concat());
+    assert_ne!(run.code, 0, "{}", run.stdout);
+    assert_eq!(before, [seen(&lab, "node1"), seen(&lab, "node3")]);
+
+    let run = lab.deploy(&["rotate", &inventory]);
+    assert!(
+        run.stdout.contains("asked for with --force on"),
+        "{}",
+        run.stdout
+    );
+    assert!(is_renewed(&before[0], &seen(&lab, "node1")));
+    assert!(is_renewed(&before[1], &seen(&lab, "node3")));
+    let run = lab.deploy(&["rotate", &inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+    lab.deploy(&[&forced[..]].concat());
+    let run = lab.deploy(&["rotate", &inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}

@@ -72,8 +72,8 @@ pub enum Request {
         leaves: Vec<DeliveredLeaf>,
         keep_keys: bool,
     },
-    /// New leaves were asked for in place of these, and could not be issued: a later run makes up for
-    /// it. Answered by `Done`.
+    /// New leaves were asked for in place of these: a later run issues them if this one does not.
+    /// Answered by `Done`.
     AskRenewal { leaves: Vec<LeafName> },
     /// Makes the CA that will follow the present one, in `next/`, unless it
     /// is there already. Its common name is the subject's with the number of

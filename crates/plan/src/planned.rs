@@ -25,7 +25,7 @@ pub struct Plan {
     pub bundles: BTreeMap<(String, Role), String>,
     /// Delivered leaves that the CA does not know are delivered.
     pub arrived: Vec<DeliveredLeaf>,
-    /// Leaves that the run should renew but cannot issue now.
+    /// Leaves that `--force` renews, or should renew but cannot issue now.
     pub unrenewed: Vec<LeafName>,
     /// Why the CA must be replaced now, if this run does not do so.
     pub rollover_due: Option<String>,

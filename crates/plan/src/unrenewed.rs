@@ -1,7 +1,8 @@
-//! Certificates that `rotate --force` should renew but cannot, because their host does not answer
-//! or was refused.
+//! Certificates that `rotate --force` renews.
 //!
-//! The CA's ledger lists them, so that the next run renews them whatever its options are.
+//! The CA's ledger lists them before they are issued, and those that cannot be issued because their
+//! host does not answer or was refused: if the run dies, the next one renews them whatever its
+//! options are.
 
 use super::{Action, Plan, Planner, leaves_of};
 use crate::playbook::{Playbook, Renewals, Word};
@@ -24,10 +25,11 @@ impl Planner<'_> {
             let is_left = !self.facts.contains_key(&host.name)
                 || plan.problems.iter().any(|one| one.host == host.name);
             let ledger = &self.authority.ledger;
-            if !is_left
+            let planned = planned(plan, &holder.holder(), role);
+            let is_issued = matches!(planned, Some(Action::Issue(_)));
+            if !(is_left && planned.is_none() || is_issued)
                 || !asks_for(playbook, host, role)
                 || ledger.current(&holder.holder(), role).is_none()
-                || is_issued(plan, &holder.holder(), role)
             {
                 continue;
             }
@@ -36,6 +38,9 @@ impl Planner<'_> {
                     host: holder.holder(),
                     role,
                 });
+            }
+            if is_issued {
+                continue;
             }
             let text = format!(
                 "{} cannot be renewed now: the next deploy or rotate renews it, with or without --force",
@@ -57,8 +62,10 @@ fn asks_for(playbook: &Playbook, host: &Host, role: Role) -> bool {
     })
 }
 
-fn is_issued(plan: &Plan, holder: &str, role: Role) -> bool {
-    plan.changes().any(|change| match &change.action {
+/// The change that makes or fetches this certificate.
+fn planned<'a>(plan: &'a Plan, holder: &str, role: Role) -> Option<&'a Action> {
+    let mut actions = plan.changes().map(|change| &change.action);
+    actions.find(|action| match action {
         Action::Issue(leaf) => leaf.host == holder && leaf.role == role,
         Action::Fetch {
             holder: of,

@@ -103,7 +103,7 @@ impl Run<'_> {
         }
         let mut agent = self.unless(self.lock(world, program)).await??;
         self.may(&ca.name, "the CA's agent runs and holds the lock");
-        let passphrase = self.unlock(&mut agent, false).await?;
+        let passphrase = self.unlock(&mut agent, false, &[]).await?;
         self.call(&mut agent, Request::OpenAuthority { passphrase })
             .await?;
         self.may(&ca.name, "the passphrase opens the CA's key");

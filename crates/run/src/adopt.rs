@@ -381,7 +381,7 @@ impl Run<'_> {
         }
         let passphrase = match known {
             Some(known) => known,
-            None => self.unlock(&mut agent, false).await?,
+            None => self.unlock(&mut agent, false, &[]).await?,
         };
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;

@@ -9,7 +9,7 @@ use crate::apply::Outcome;
 use crate::session::causes;
 use base::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, StoppedHost, Verdict};
 use inventory::{Host, host_of};
-use pki::{DeliveredLeaf, Request, Role};
+use pki::{DeliveredLeaf, LeafName, Request, Role};
 use plan::Plan;
 
 impl Run<'_> {
@@ -64,13 +64,24 @@ impl Run<'_> {
         plan: &Plan,
         outcome: &mut Outcome,
     ) {
-        if plan.unrenewed.is_empty() {
-            return;
-        }
-        let leaves = plan.unrenewed.clone();
-        if let Err(error) = self.call(agent, Request::AskRenewal { leaves }).await {
+        if let Err(error) = self.remember(agent, &plan.unrenewed).await {
             self.said_by_authority(&error, outcome);
         }
+    }
+
+    /// Has the CA remember what `--force` renews, before it does.
+    pub(super) async fn remember(
+        &self,
+        agent: &mut RunningAgent,
+        leaves: &[LeafName],
+    ) -> Result<(), RunError> {
+        if leaves.is_empty() {
+            return Ok(());
+        }
+        let leaves = leaves.to_vec();
+        self.call(agent, Request::AskRenewal { leaves })
+            .await
+            .map(drop)
     }
 
     /// The daemons are complete: this failure is only the CA's.

@@ -375,9 +375,10 @@ impl Run<'_> {
             *passphrase = Some(if world.plan.creates_authority() {
                 self.new_passphrase().await?
             } else {
-                self.unlock(agent, changed).await?
+                self.unlock(agent, changed, &world.plan.unrenewed).await?
             });
         }
+        self.remember(agent, &world.plan.unrenewed).await?;
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let _act = self.act_of_authority(&world.plan).await?;

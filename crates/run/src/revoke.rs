@@ -118,7 +118,7 @@ impl Run<'_> {
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         if rolls {
             // A mark without consequences is not what the operator asked for.
-            let passphrase = self.unlock(&mut agent, false).await?;
+            let passphrase = self.unlock(&mut agent, false, &[]).await?;
             let request = Request::OpenAuthority {
                 passphrase: passphrase.clone(),
             };

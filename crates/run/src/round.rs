@@ -42,11 +42,7 @@ impl Run<'_> {
         } else {
             let begin = self.begin(world, program, left, &mut materials, pass > 0);
             let mut agent = begin.await?;
-            let mut asked = Outcome::default();
-            self.tell_unrenewed(&mut agent, &world.plan, &mut asked)
-                .await;
             (outcome, proofs) = self.apply_and_prove(world, pass, &materials, program).await;
-            outcome.absorb(asked);
             outcome.placed.extend(world.plan.arrived.iter().cloned());
             self.tell_delivered(&mut agent, &mut outcome, &proofs).await;
             // The agent releases the lock and ends.

@@ -1,6 +1,6 @@
 //! The passphrase of an existing key or backup: asks for it, tries it, and asks again.
 
-use pki::{AgentError, ErrorKind, KeyFileError, Request};
+use pki::{AgentError, ErrorKind, KeyFileError, LeafName, Request};
 
 use super::{Run, RunError};
 use crate::agent::RunningAgent;
@@ -9,17 +9,20 @@ use base::secret::Secret;
 
 impl Run<'_> {
     /// The passphrase that opens the CA's key on the CA node. Other problems of the CA are left to
-    /// the request that needs the key. `changed`: this run has changed something.
+    /// the request that needs the key. `changed`: this run has changed something; `forced`: the CA
+    /// remembers these as soon as there is a passphrase.
     ///
     /// # Errors If there is no passphrase, or the last one does not open the key.
     pub(super) async fn unlock(
         &self,
         agent: &mut RunningAgent,
         changed: bool,
+        forced: &[LeafName],
     ) -> Result<Secret, RunError> {
         let is_given = passphrase::is_given(&self.options.passphrase);
         until_accepted(passphrase::tries(is_given), async || {
             let passphrase = self.existing_passphrase().await?;
+            self.remember(agent, forced).await?;
             let request = Request::OpenAuthority {
                 passphrase: passphrase.clone(),
             };
