@@ -187,3 +187,24 @@ fn a_lost_laptop_is_kept_out_once_the_ca_is_replaced() {
         said(&run)
     );
 }
+
+/// The CA is not replaced while a daemon is not deployed: what would help no one is not begun.
+#[test]
+fn a_daemon_that_is_not_deployed_is_named_before_anything_is_marked() {
+    let lab = Lab::with_two_daemons();
+    let both = inventory(&lab, "test.yaml", true);
+    lab.deploy(&[&both, "--limit", "node3:node1:node2"]);
+    let gone = inventory(&lab, "gone.yaml", false);
+    let run = lab.run(&["revoke", &gone, "node2", "--yes"]);
+    assert_eq!(run.code, 4, "{}", said(&run));
+    let named = "because node4 is not deployed yet; nothing was changed";
+    assert!(said(&run).contains(named), "{}", said(&run));
+    assert_eq!(revoked(&lab, &gone).1.len(), 0);
+    assert!(is_let_in(&lab));
+
+    let text = std::fs::read_to_string(&gone).unwrap();
+    let without = text.replace("        node4:\n          ansible_host: 10.0.0.13\n", "");
+    assert_ne!(text, without);
+    lab.deploy(&["revoke", &lab.file("gone.yaml", &without), "node2", "--yes"]);
+    assert!(!is_let_in(&lab));
+}

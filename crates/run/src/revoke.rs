@@ -18,7 +18,8 @@ use crate::session::{causes, close};
 use base::event::{Event, Failure, FailureKind};
 use inventory::names::nearest;
 use pki::{Entry, Ledger, Request, Response};
-use plan::{Authority, AuthorityProblem, Plan, revoked};
+use plan::host::guard::is_installed;
+use plan::{Authority, AuthorityProblem, Plan, RefusalKind, revoked};
 
 const STEP: &str = "revoke certificates";
 const REPLACE: &str = "replace the CA";
@@ -94,6 +95,9 @@ impl Run<'_> {
         self.refuse_unknown_abandoned(&world)?;
         let is_guarded = self.guards_reject(&world, &found);
         let rolls = found.rolls && !options.mark_only && !is_guarded;
+        if rolls && !self.options.check {
+            self.refuse_unready(&world)?;
+        }
         let planned = self.foresee(&world, &authority, &found, options)?;
         let nothing = planned.is_empty();
         self.events.emit(Event::Plan {
@@ -163,6 +167,28 @@ impl Run<'_> {
             );
         }
         self.end_passes(world, agent, state, begun).await
+    }
+
+    /// Refuses a revocation whose rollover would not begin because of a daemon: the mark alone
+    /// rejects no client, unless there are guards to tell.
+    fn refuse_unready(&self, world: &World) -> Result<(), RunError> {
+        let mut daemons = self.inventory.daemons();
+        let has_guards = daemons.any(|daemon| {
+            let facts = world.facts.get(&daemon.name);
+            daemon.is_guarded() && facts.is_some_and(|facts| is_installed(daemon, facts))
+        });
+        let refusals = world.plan.problems.iter().map(|found| &found.refusal);
+        let mut unready = refusals.filter(|refusal| {
+            matches!(&refusal.kind, RefusalKind::Authority(problem) if matches!(**problem, AuthorityProblem::Unready { .. }))
+        });
+        match unready.next() {
+            Some(refusal) if !has_guards => Err(self.refused(
+                STEP,
+                format!("{refusal}; nothing was changed"),
+                refusal.hint.clone(),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// An early end of the passes does not end the run: certificates are marked by now, so the
