@@ -1,4 +1,4 @@
-//! The command line: arguments in, one run out.
+//! The command line: parses arguments and starts one run.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -145,7 +145,7 @@ enum Command {
     CaAgent,
 }
 
-// Flags of a command line are independent of each other: booleans say so best.
+// Independent flags of a command line: booleans fit best.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 struct Deploy {
@@ -199,7 +199,7 @@ impl CheckAccess {
 }
 
 impl Cli {
-    /// Adds the files that a run of these arguments reads.
+    /// Adds the files that a run with these arguments reads.
     fn named_files(&self, named: &mut NamedFiles) {
         match &self.command {
             Some(Command::Rotate(arguments)) => arguments.named_files(named),
@@ -237,7 +237,7 @@ impl Deploy {
         run(&inventory, &self.common, &book, &options, &journal)
     }
 
-    /// `plan`: everything is shown, and nothing is changed.
+    /// `plan`: shows everything and changes nothing.
     fn only_shown(mut self) -> Self {
         self.change.checking.check = true;
         self.change.diff = true;
@@ -245,8 +245,8 @@ impl Deploy {
     }
 }
 
-/// Whether these words, the program's name first, are a command line; `--help`
-/// is one, too. For the examples in the documents.
+/// Whether these words, the program's name first, are a valid command line, including `--help`. For
+/// the examples in the documents.
 pub fn check(words: &[String]) -> Result<(), String> {
     let words: Vec<OsString> = words.iter().map(OsString::from).collect();
     let words = words::understood(&Cli::command(), &words, None, &|_| false)
@@ -287,7 +287,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line in the words that every other error has, and ends.
+/// Reports what is wrong with the command line in the same form as every other error, and exits.
 pub(crate) fn refuse(error: &clap::Error) -> ! {
     if !error.use_stderr() {
         error.exit();
@@ -305,7 +305,7 @@ pub(crate) fn refuse(error: &clap::Error) -> ! {
     std::process::exit(error.exit_code())
 }
 
-/// The words as clap takes them, with what the environment and `dtls-deploy.toml` say.
+/// The words in the form that clap parses, completed from the environment and `dtls-deploy.toml`.
 fn complete(words: &[OsString]) -> Result<Vec<OsString>, Box<dyn std::error::Error>> {
     let named = std::env::var_os("DTLS_INVENTORY");
     let words = words::understood(&Cli::command(), words, named, &Path::exists)?;

@@ -1,6 +1,6 @@
-//! Doctor: everything that a run needs, and everything that commonly breaks.
+//! Doctor: checks everything that a run needs, and common problems.
 //!
-//! Reads only: no lock, no agent, no passphrase, nothing written on any node.
+//! Read-only: no lock, no agent, no passphrase, nothing written on any node.
 //!
 //! ```text
 //! facts ──> the plan, examined (refusals, drift) ──┐
@@ -42,7 +42,7 @@ use run::dry_start;
 use run::look::{Look, Observation, hosts};
 use run::session::close;
 
-/// A look that ends in findings.
+/// The inputs of a `doctor` run.
 #[derive(Debug)]
 pub struct Doctor<'a>(pub Look<'a>);
 
@@ -54,7 +54,7 @@ struct Diagnosis<'a> {
 }
 
 impl Doctor<'_> {
-    /// Looks, and tells what there is.
+    /// Runs all checks and reports the findings.
     pub async fn look(&self) -> Exit {
         let begun = Instant::now();
         self.0.announce("doctor");
@@ -128,7 +128,7 @@ impl Doctor<'_> {
         }
     }
 
-    /// What deploy has to know, and some more.
+    /// Requests what deploy needs, and more.
     fn request(&self, host: &Host, request: &mut FactRequest) {
         request.health = true;
         request.generations = true;
@@ -181,8 +181,7 @@ fn on_disk(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
     deploy::drift(findings, diagnosis);
 }
 
-/// What can be found in facts and a plan that was made from them, without a connection; the
-/// worst first.
+/// The findings from facts and their plan, without a connection; the worst first.
 #[must_use]
 pub fn examine_facts(
     inventory: &Inventory,
@@ -238,7 +237,7 @@ impl Diagnosis<'_> {
         )
     }
 
-    /// Whether the next deployment removes a key that waits on the CA node.
+    /// Whether the next deployment removes a key that is still on the CA node.
     fn has_unwanted(&self, key: &LeftKey) -> bool {
         let mut arrived = self.examined.plan.arrived.iter();
         arrived.any(|leaf| leaf.replaces.contains(&key.leaf.serial))
@@ -249,8 +248,8 @@ impl Diagnosis<'_> {
         changes.any(|change| certificates::issues(&change.action, host, role))
     }
 
-    /// Whether anything of ours is on a host, or should be: `remove` leaves neither files nor what
-    /// the node keeps of earlier changes.
+    /// Whether a host has, or should have, any file of dtls-deploy: `remove` deletes all files and
+    /// the node's record of earlier changes.
     fn is_deployed(&self, host: &Host) -> bool {
         let ledger = &self.observed.authority.ledger;
         if roles(host).next().is_none() {
@@ -262,7 +261,7 @@ impl Diagnosis<'_> {
             let Some(facts) = self.observed.facts.get(&host.name) else {
                 return is_delivered;
             };
-            // A client that shows no certificate has the CA alone.
+            // A client without a certificate has only the CA.
             let has_leaf = role == Role::Daemon || host.shows_certificate();
             let name = if has_leaf { &files.cert } else { &files.ca };
             let is_there = |path: &str| facts.regular(path).is_some();
@@ -271,12 +270,12 @@ impl Diagnosis<'_> {
     }
 }
 
-/// Whether a node keeps something of a deployment: `remove` leaves nothing of it.
+/// Whether a node keeps records of a deployment: `remove` deletes them.
 fn keeps_record(facts: &NodeFacts) -> bool {
     facts.regular(RECORD).is_some() || !facts.generations.is_empty()
 }
 
-/// Passes events on, but for failures: they become findings.
+/// Passes events on, except failures: they become findings.
 #[derive(Debug)]
 struct ButFailures(Events);
 

@@ -1,6 +1,6 @@
-//! `dtls-deploy history`: the runs that changed something, from their journals.
+//! `dtls-deploy history`: shows the runs that changed something, from their journals.
 //!
-//! `--output json` gives the same for programs.
+//! `--output json` prints the same for programs.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -19,10 +19,9 @@ use run::journal::{directory, newest};
 use run::report::plain::Text;
 use run::report::{self, Style, Verbosity};
 
-/// Between the time and a line of a run.
+/// Spaces between the time and the text of a line.
 const MARGIN: usize = "00:00:00.000  ".len();
 
-/// What the command line asks for.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The run to show: its name, enough of its beginning, or `last`
@@ -48,7 +47,6 @@ enum Output {
     Json,
 }
 
-/// Why there is nothing to show.
 #[derive(Debug, thiserror::Error)]
 enum HistoryError {
     #[error("there is no place for journals: neither XDG_STATE_HOME nor HOME is set")]
@@ -63,7 +61,6 @@ enum HistoryError {
     Several { name: String, runs: Vec<String> },
 }
 
-/// Does it.
 #[must_use]
 pub fn main(arguments: &Arguments) -> Exit {
     let result = match &arguments.run {
@@ -74,7 +71,7 @@ pub fn main(arguments: &Arguments) -> Exit {
         Ok(lines) => {
             let mut out = std::io::stdout().lock();
             for line in lines {
-                // The reader may have seen enough.
+                // The reader may have closed the output.
                 if writeln!(out, "{line}").is_err() {
                     break;
                 }
@@ -100,7 +97,7 @@ fn read(path: &Path) -> Result<Option<Record>, HistoryError> {
     Record::read(path).map_err(|error| HistoryError::Read(name(), error))
 }
 
-/// One run for programs.
+/// One run, for programs.
 #[derive(Serialize)]
 struct Line<'a> {
     run: &'a str,
@@ -211,7 +208,7 @@ fn ended(ending: &Ending) -> (&'static str, String) {
     }
 }
 
-/// In the time zone of this machine, or in UTC, which it says then.
+/// In the local time zone, or in UTC, which is then named.
 fn local(at: OffsetDateTime) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let (offset, zone) = offset(at);

@@ -1,6 +1,6 @@
-//! Status: every certificate, as it lies on its node and as it is served.
+//! Status: every certificate, on disk and as served.
 //!
-//! Reads only: no lock, no agent, no passphrase.
+//! Read-only: no lock, no agent, no passphrase.
 
 pub mod file;
 pub mod holders;
@@ -26,7 +26,7 @@ use run::session::close;
 
 use self::holders::Holder;
 
-/// A look that ends in a list of certificates.
+/// The inputs of a `status` run.
 #[derive(Debug)]
 pub struct Status<'a>(pub Look<'a>);
 
@@ -36,9 +36,9 @@ pub struct StatusReport {
     /// The CA that follows the present one, during a rollover.
     pub next: Option<CertificateText>,
     pub holders: Vec<Holder>,
-    /// Hosts of the inventory with a role, whether or not they were to be checked.
+    /// Hosts of the inventory with a role, selected or not.
     pub inventory_hosts: usize,
-    /// Hosts that were checked, or were to be, and whether they answered.
+    /// The selected hosts, and whether they answered.
     pub hosts: Vec<(String, bool)>,
     pub exit: Exit,
 }
@@ -103,12 +103,12 @@ impl Status<'_> {
     }
 }
 
-/// What has to be known of a host.
+/// Requests the facts about a host.
 pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
     rows::request(inventory, host, request);
 }
 
-/// Everything that facts tell, without a handshake; the most urgent first.
+/// Everything that facts show, without a handshake; the most urgent first.
 #[must_use]
 pub fn examine_facts(
     inventory: &Inventory,
@@ -157,7 +157,7 @@ fn exit(counts: &CertificateCounts) -> Exit {
     }
 }
 
-/// Writes what was found for `node_exporter`'s textfile collector.
+/// Writes the result for `node_exporter`'s textfile collector.
 ///
 /// # Errors
 /// When the file cannot be written; the one before is still there then.
@@ -170,10 +170,9 @@ pub fn write_prometheus(
     file::replace(path, &prometheus::text(found, now), 0o644)
 }
 
-/// Writes what was found as an HTML page, for its owner alone.
+/// Writes the result as an HTML page, readable only by its owner.
 ///
-/// # Errors
-/// When the file cannot be written; the one before is still there then.
+/// # Errors If the file cannot be written; the previous one is then kept.
 pub fn write_html(
     path: &Path,
     found: &StatusReport,

@@ -1,4 +1,4 @@
-//! The terminal: how wide it is, and how it was found.
+//! The terminal: its width and its original settings.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -6,13 +6,12 @@ use std::sync::Arc;
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// The terminal's settings as they were. A prompt that is left without an
-/// answer would leave the terminal without its echo.
+/// The terminal's original settings. An aborted prompt would leave the terminal without echo.
 #[derive(Debug, Clone, Default)]
 pub struct Terminal(Option<Arc<(File, Termios)>>);
 
 impl Terminal {
-    /// Remembers the controlling terminal's settings, where there is one.
+    /// Saves the settings of the controlling terminal, if there is one.
     #[must_use]
     pub fn remember() -> Self {
         let found = File::options()
@@ -27,16 +26,16 @@ impl Terminal {
         Self(found)
     }
 
-    /// Puts them back.
+    /// Restores them.
     pub fn restore(&self) {
         if let Some((tty, settings)) = self.0.as_deref() {
-            // Output that is still on its way keeps its meaning.
+            // Pending output is still processed with its settings.
             let _ = tcsetattr(tty, OptionalActions::Now, settings);
         }
     }
 }
 
-/// Columns of the terminal behind a descriptor; `None` where there is none.
+/// The columns of the terminal behind a descriptor; `None` if there is none.
 #[must_use]
 pub fn width(descriptor: impl AsFd) -> Option<usize> {
     let size = tcgetwinsize(descriptor).ok()?;

@@ -1,4 +1,4 @@
-//! Arguments that several commands take.
+//! Arguments that several commands share.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use run::journal::{self, Journal};
 use run::passphrase;
 use run::session::Deadlines;
 
-/// Where the CA's passphrase comes from.
+/// The sources of the CA's passphrase.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AuthorityKey {
     /// File with the CA's passphrase in its first line
@@ -26,7 +26,7 @@ pub(crate) struct AuthorityKey {
     ca_passphrase_command: Option<String>,
 }
 
-/// Files of this machine that a command line names.
+/// Local files that a command line names.
 #[derive(Debug, Default)]
 pub(super) struct NamedFiles {
     pub(super) files: Vec<PathBuf>,
@@ -34,7 +34,7 @@ pub(super) struct NamedFiles {
 }
 
 impl NamedFiles {
-    /// Those of `-e @FILE`, of `--ssh-config`, and others.
+    /// Files of `-e @FILE`, of `--ssh-config`, and others.
     pub(super) fn add<'a>(
         &mut self,
         extra_vars: &[String],
@@ -63,7 +63,7 @@ impl AuthorityKey {
     }
 }
 
-/// What everything takes that needs the CA's lock.
+/// Arguments of commands that take the CA's lock.
 #[derive(Debug, Args)]
 pub(super) struct Locking {
     /// How long to wait for the CA's lock: 90, 5m, 1h30m
@@ -77,7 +77,7 @@ pub(super) struct Locking {
     pub(super) agent_program: Option<PathBuf>,
 }
 
-/// What everything takes that can be checked beforehand.
+/// Arguments of commands that support `--check`.
 #[derive(Debug, Args)]
 pub(super) struct Checking {
     /// Show what would change, and change nothing
@@ -88,7 +88,7 @@ pub(super) struct Checking {
     pub(super) exit_code: bool,
 }
 
-/// A CA that may be trusted again.
+/// The CA that may be trusted again.
 #[derive(Debug, Default, Args)]
 pub(super) struct Readmitting {
     /// Trust this replaced CA again, including its revoked certificates: its subject or
@@ -107,7 +107,7 @@ impl Readmitting {
 }
 
 /// What every run takes that changes nodes.
-// Flags of a command line are independent of each other: booleans say so best.
+// Independent flags of a command line: booleans fit best.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub(super) struct Changing {
@@ -129,7 +129,7 @@ pub(super) struct Changing {
     pub(super) locking: Locking,
 }
 
-// Flags of a command line are independent of each other: booleans say so best.
+// Independent flags of a command line: booleans fit best.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Default, Args)]
 pub(super) struct Common {
@@ -221,7 +221,7 @@ pub(super) enum Output {
 }
 
 impl Common {
-    /// The options of a run that only looks.
+    /// The options of a read-only run.
     pub(super) fn options(&self) -> Options {
         Options {
             forks: self.forks.into(),
@@ -235,7 +235,7 @@ impl Common {
         named.add(&self.extra_vars, self.ssh_config.as_ref(), [known_hosts]);
     }
 
-    /// How host keys are checked; none leaves it to the SSH configuration.
+    /// How host keys are checked; none uses the SSH configuration.
     pub(super) fn checking(&self) -> Option<HostKeyChecking> {
         if self.untrusted {
             return Some(HostKeyChecking::Strict);
@@ -261,7 +261,7 @@ impl Locking {
         }
     }
 
-    /// The options of something that needs no key of the CA.
+    /// The options of a task that does not need the CA's key.
     pub(super) fn options(&self, common: &Common) -> Options {
         Options {
             agent_program: self.agent_program.clone(),
@@ -286,7 +286,7 @@ impl Changing {
         self.locking.journal()
     }
 
-    /// The options of a run that needs no key of the CA.
+    /// The options of a run that does not need the CA's key.
     pub(super) fn options(&self, common: &Common) -> Options {
         Options {
             diff: self.diff,

@@ -1,4 +1,4 @@
-//! What a command runs: a playbook, or something done with the CA.
+//! What a command runs: a playbook, or a task for the CA.
 
 use std::path::PathBuf;
 
@@ -9,29 +9,28 @@ use inventory::Inventory;
 use plan::playbook::{self, Argument, Playbook, Renewals, Word};
 use run::{Exit, Options, RevokeOptions, Task};
 
-/// In bytes.
+/// Maximum bytes.
 const LARGEST_PLAYBOOK: u64 = 8 << 20;
 
 pub(super) enum Book {
-    /// None: what the shipped deploy.yaml needs is tried.
+    /// No playbook: checks what the shipped deploy.yaml needs.
     Access {
-        /// Whether a CA that is not there yet is a failure.
+        /// Whether a missing CA is a failure.
         needs_authority: bool,
     },
     Shipped(&'static str),
     /// The shipped rotate.yaml, as a part of deploy.yaml.
     Rotate(Renewals),
     File(PathBuf),
-    /// Something is done with the CA alone; which hosts there are, and how they
-    /// are checked, is as with deploy.yaml.
+    /// A task for the CA alone; hosts and how to reach them are as with deploy.yaml.
     Authority(Task),
-    /// The shipped rotate-ca.yaml, with what the command line asked for.
+    /// The shipped rotate-ca.yaml, with the options of the command line.
     Rotation {
         begins: bool,
         destroys_old: bool,
         abandon: Vec<String>,
     },
-    /// The same, begun by marks in the ledger.
+    /// The same, started by marks in the ledger.
     Revoke {
         options: RevokeOptions,
         abandon: Vec<String>,
@@ -39,7 +38,7 @@ pub(super) enum Book {
 }
 
 impl Book {
-    /// Whether something may be changed, this machine's `known_hosts` included.
+    /// Whether it may change anything, including the local `known_hosts`.
     pub(super) fn changes(&self, options: &Options) -> bool {
         !options.check && !matches!(self, Self::Access { .. } | Self::Shipped("verify"))
     }
@@ -97,12 +96,12 @@ pub(super) fn load_playbook(
     Ok(parsed)
 }
 
-/// Says in the tasks of a rollover who is being revoked.
+/// Names the revoked holder in the tasks of a rollover.
 fn revoke(playbook: &mut Playbook, name: &str) {
     playbook.give(Word::CaRollover, "revoking", &Argument::word(name));
 }
 
-/// Says in the tasks of a rollover what the command line asked for.
+/// Applies the command line's options to the tasks of a rollover.
 fn prepare(playbook: &mut Playbook, begins: bool, destroys_old: bool, abandon: &[String]) {
     if !begins {
         playbook.give(Word::CaRollover, "begin", &Argument::word("never"));

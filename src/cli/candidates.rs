@@ -1,7 +1,7 @@
-//! What a shell offers for a value: hosts and groups of the inventory that
-//! stands on the line already, tags of the playbook.
+//! Completion candidates for values: hosts and groups of the inventory on the command line, tags of
+//! the playbook.
 //!
-//! There are none where a file cannot be read, because a shell has no place for errors.
+//! Unreadable files give no candidates, because a shell cannot show errors.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -13,10 +13,10 @@ use base::file;
 use inventory::{self, Environment, Inventory};
 use plan::playbook::{self, Playbook};
 
-/// What is taken for a playbook, in bytes.
+/// Maximum bytes of a playbook.
 const LARGEST: u64 = 8 << 20;
 
-/// For `--limit`: hosts and groups, also behind `a,b:!`.
+/// For `--limit`: hosts and groups, also after `a,b:!`.
 pub(super) fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
     let environment = Environment::of_process();
     let loaded = words()
@@ -26,7 +26,7 @@ pub(super) fn hosts(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(current, &names.unwrap_or_default(), &[',', ':', '!'])
 }
 
-/// For `--tags` and `--skip-tags`, also behind `a,`.
+/// For `--tags` and `--skip-tags`, also after `a,`.
 pub(super) fn tags(current: &OsStr) -> Vec<CompletionCandidate> {
     let words = words();
     let tags = own_playbook(&words)
@@ -35,7 +35,7 @@ pub(super) fn tags(current: &OsStr) -> Vec<CompletionCandidate> {
     candidates(current, &tags.unwrap_or_default(), &[','])
 }
 
-/// The words of the line that is being completed, without the program's name.
+/// The words of the command line, without the program's name.
 fn words() -> Vec<OsString> {
     std::env::args_os()
         .skip_while(|word| word != "--")
@@ -60,7 +60,7 @@ fn own_playbook(words: &[OsString]) -> Option<Playbook> {
     texts.find_map(|text| playbook::parse("completion", &text).ok())
 }
 
-/// That of the subcommand, or else of a deployment.
+/// The playbook of the subcommand, or of a deployment.
 fn shipped_playbook(words: &[OsString]) -> Option<Playbook> {
     let named = |wanted: &OsStr| {
         let mut shipped = playbook::SHIPPED.iter();
@@ -73,8 +73,7 @@ fn shipped_playbook(words: &[OsString]) -> Option<Playbook> {
     playbook::parse(name, text).ok()
 }
 
-/// The names that go on from what stands behind the last separator, each with
-/// what stands before it.
+/// The names that complete the text after the last separator, each with the text before it.
 fn candidates(
     current: &OsStr,
     names: &BTreeSet<String>,

@@ -1,8 +1,7 @@
-# Completion of dtls-deploy for bash: the program is asked what fits.
+# Completion of dtls-deploy for bash: asks the program for candidates.
 _dtls_deploy() {
     local IFS=$'\v' words=() word glued=false i
-    # bash takes --limit=a:b apart at = and at the colon; to the program it is
-    # one word.
+    # bash splits --limit=a:b at = and at the colon; the program expects one word.
     for ((i = 0; i <= COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
         if ((i > 1)) && [[ $glued == true || $word == [=:]* ]]; then
@@ -16,10 +15,10 @@ _dtls_deploy() {
         fi
     done
     local last=$((${#words[@]} - 1))
-    # What bash has taken apart it also puts back: the candidates go without.
+    # bash keeps the part that it split off, so the candidates omit it.
     local before=${words[last]}
     before=${before%"${before##*[=:]}"}
-    # The words are split at IFS; none of them is a pattern of files.
+    # The words are split at IFS; none of them is a file pattern.
     local restore
     restore=$(shopt -po noglob)
     set -o noglob

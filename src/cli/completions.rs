@@ -1,8 +1,8 @@
-//! `dtls-deploy completions SHELL`: the few lines that make a shell ask this
-//! program what fits.
+//! `dtls-deploy completions SHELL`: prints the code that makes a shell ask this program for
+//! completions.
 //!
-//! The lines call the program again with [`VARIABLE`] set, at each press of
-//! the Tab key; [`answer`] is what then happens, before anything else does.
+//! The code calls the program again with [`VARIABLE`] set, at each press of the Tab key; [`answer`]
+//! handles that call before anything else runs.
 
 use std::io::Write as _;
 
@@ -12,8 +12,7 @@ use clap_complete::env::{CompleteEnv, Shells};
 use super::Cli;
 use run::Exit;
 
-/// Set by the shell's lines. Not clap's own `COMPLETE`, which someone may use
-/// for something else.
+/// Set by the shell's code. Not clap's own `COMPLETE`, which may be in use for something else.
 const VARIABLE: &str = "DTLS_DEPLOY_COMPLETE";
 const NAME: &str = "dtls-deploy";
 
@@ -30,7 +29,7 @@ pub(super) struct Arguments {
     shell: Shell,
 }
 
-/// Answers a shell and ends the program, if it was a shell that called it.
+/// Answers the shell and exits, if a shell called the program for completions.
 pub(super) fn answer() {
     CompleteEnv::with_factory(Cli::command)
         .var(VARIABLE)
@@ -49,13 +48,13 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
         eprintln!("Error: the completion could not be made");
         return Exit::Internal;
     };
-    // A reader that has gone away needs no error.
+    // A closed output needs no error.
     let _ = std::io::stdout().lock().write_all(script.as_bytes());
     Exit::Fine
 }
 
-/// What clap says that a shell needs. For bash it does not: words that bash
-/// takes apart, such as `--limit=a:b`, would not be completed.
+/// clap's registration code. Not used for bash, where it would not complete words that bash splits,
+/// such as `--limit=a:b`.
 fn registration(shell: &str) -> Option<String> {
     let mut script = Vec::new();
     Shells::builtins()
@@ -65,8 +64,7 @@ fn registration(shell: &str) -> Option<String> {
     String::from_utf8(script).ok()
 }
 
-/// zsh runs a file of `fpath` as the body of a function when it first needs it:
-/// that call has to complete, too.
+/// zsh runs a file in `fpath` as the body of a function on first use: that call must complete too.
 fn for_autoload(script: &str) -> String {
     let Some((functions, compdef)) = script.trim_end().rsplit_once('\n') else {
         return script.to_owned();

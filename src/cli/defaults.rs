@@ -1,7 +1,7 @@
-//! `dtls-deploy.toml` beside the inventory: options that every command line there would repeat.
+//! `dtls-deploy.toml` next to the inventory: default options for every command line there.
 //!
 //! The file can come with an inventory that is not reviewed, so it cannot run a program, name a
-//! secret or lead out of its directory, and its text is in no message. `--untrusted` and
+//! secret or lead out of its directory, and messages never quote it. `--untrusted` and
 //! `--no-defaults` do not read it.
 
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use super::duration;
 use base::file::{self, FileFault};
 
 const NAME: &str = "dtls-deploy.toml";
-/// More is no file of defaults.
+/// Maximum bytes of the file.
 const LARGEST: u64 = 64 * 1024;
 
 /// Why the defaults cannot be used.
@@ -43,14 +43,13 @@ pub(super) enum DefaultsError {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Defaults {
-    /// Hosts at one time.
     forks: Option<u16>,
     /// auto, plain or json.
     output: Option<Format>,
-    /// As `--timeout` takes it.
+    /// In the format of `--timeout`.
     #[serde(default, deserialize_with = "timeout")]
     timeout: Option<String>,
-    /// The name of a file in the directory, with the ending .jsonl: a link there could lead a path out.
+    /// A file name in the directory that ends in .jsonl: a link could lead a path out of it.
     log: Option<String>,
 }
 
@@ -88,8 +87,8 @@ fn is_log(name: &str) -> bool {
     has_ending && !name.starts_with(['.', '-']) && name.chars().all(is_plain)
 }
 
-/// The words with the defaults of their inventory's directory, for what they do not say
-/// themselves. Words that are no command line stay as they are: clap says why.
+/// The words completed with the defaults of the inventory's directory. Invalid words stay
+/// unchanged: clap reports them.
 pub(super) fn added(
     program: &Command,
     mut words: Vec<OsString>,
@@ -112,7 +111,7 @@ pub(super) fn added(
     Ok(words)
 }
 
-/// The options that the file says and the command line does not.
+/// The options that the file sets and the command line does not.
 fn flags(directory: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, DefaultsError> {
     let path = directory.join(NAME);
     if path.is_symlink() {
@@ -231,7 +230,7 @@ mod tests {
         }
     }
 
-    /// A link to the operator's passphrase would show it in an error.
+    /// Through a link, an error could show the operator's passphrase.
     #[test]
     fn no_text_of_the_file_is_in_a_message() {
         let said = with("forks = 5\nhunter2 and more", "x i.yaml").unwrap_err();

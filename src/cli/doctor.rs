@@ -1,5 +1,4 @@
-//! `dtls-deploy doctor`: what would keep a run from working, and what commonly
-//! breaks.
+//! `dtls-deploy doctor`: finds what would stop a run, and common problems.
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A duration; a number alone is seconds.
+/// Parses a duration; a bare number is in seconds.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
@@ -11,7 +11,7 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{error}; write 90, 90s, 5m or 1h30m for instance"))
 }
 
-/// One that lasts at least a second.
+/// Parses a duration of at least one second.
 pub(super) fn positive(text: &str) -> Result<Duration, String> {
     match parse(text)? {
         short if short < Duration::from_secs(1) => Err("it must be at least one second".to_owned()),

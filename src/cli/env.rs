@@ -1,6 +1,6 @@
-//! `dtls-deploy env`: what a shell has to evaluate to talk to a daemon.
+//! `dtls-deploy env`: prints shell code that sets up docker for a daemon.
 //!
-//! No node is asked.
+//! Connects to no node.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,6 @@ use plan::host::address::daemon_address;
 use run::Exit;
 use run::journal::Journal;
 
-/// What `env` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Ansible inventory in YAML
@@ -96,7 +95,7 @@ fn environment(inventory: &Inventory, arguments: &Arguments) -> Result<Environme
     let wanted = wanted.or(client.settings.default_daemon.as_ref());
     let daemon = choose(&daemons, wanted.map(String::as_str), "daemons")?
         .ok_or_else(|| EnvError::SeveralDaemons(daemons.len(), names(&daemons)))?;
-    // Said outright: another directory may be set in this shell already.
+    // Set explicitly: this shell may already have another directory.
     Ok(Environment {
         host: daemon_address(daemon).url(),
         certificate_path: Some(client.settings.client_dir.clone()),

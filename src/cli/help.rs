@@ -1,11 +1,11 @@
-//! What `dtls-deploy COMMAND --help` shows beside clap's own text: options by subject, examples,
-//! and exit codes.
+//! Extends clap's help for `dtls-deploy COMMAND --help`: options by subject, examples, and exit
+//! codes.
 
 use std::fmt::Write as _;
 
 use clap::{Arg, Command};
 
-/// The options that are not the command's own, by subject.
+/// Shared options, by subject.
 const SUBJECTS: &[(&str, &[&str])] = &[
     (
         "Hosts and tasks",
@@ -47,7 +47,7 @@ const SUBJECTS: &[(&str, &[&str])] = &[
     ("Output", &["output", "verbose", "quiet", "timings", "log"]),
 ];
 
-/// What a command has no use for, although it is made of the same parts as others.
+/// Shared options that a command does not need.
 const WITHOUT: &[(&str, &[&str])] = &[(
     "plan",
     &[
@@ -64,7 +64,7 @@ const WITHOUT: &[(&str, &[&str])] = &[(
     ],
 )];
 
-/// Exit codes of what changes hosts.
+/// Exit codes of commands that change hosts.
 const CHANGES: &[(u8, &str)] = &[
     (0, "every host is as declared, and every check passed"),
     (
@@ -125,7 +125,7 @@ const ACCESS: &[(u8, &str)] = &[
     (7, "another run holds the CA's lock"),
 ];
 
-/// Of a command its examples, with what each does, and its exit codes.
+/// The examples of a command, each with a description, and its exit codes.
 type More = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -282,7 +282,7 @@ const MORE: &[More] = &[
     ),
 ];
 
-/// The program with its options grouped, and with examples and exit codes.
+/// The program with grouped options, examples and exit codes.
 pub(super) fn complete(mut program: Command) -> Command {
     let mut names: Vec<String> = program
         .get_subcommands()

@@ -1,6 +1,6 @@
-//! `dtls-deploy init`: the first inventory.
+//! `dtls-deploy init`: writes a first inventory.
 //!
-//! No node is asked.
+//! Connects to no node.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal as _, Write};
@@ -15,10 +15,9 @@ use base::event::ErrorKind;
 use run::Exit;
 use run::journal::Journal;
 
-/// In bytes.
+/// Maximum bytes.
 const LARGEST_SSH_CONFIG: u64 = 4 << 20;
 
-/// What `init` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The file to write
@@ -38,14 +37,14 @@ pub(super) struct Arguments {
     user: Option<String>,
 }
 
-/// A host as it is given: `node3`, or `node3=10.0.0.12`.
+/// A host in the form `node3` or `node3=10.0.0.12`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Node {
     name: String,
     address: Option<String>,
 }
 
-/// Who does what.
+/// The roles of the hosts.
 #[derive(Debug, PartialEq, Eq)]
 struct Hosts {
     ca: Node,
@@ -54,7 +53,6 @@ struct Hosts {
     user: Option<String>,
 }
 
-/// Why there is no inventory.
 #[derive(Debug, thiserror::Error)]
 enum InitError {
     #[error("--{0} is missing, and there is no terminal to ask on")]
@@ -101,7 +99,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         reports.error(ErrorKind::Usage, "write the inventory", message, &error);
         return Exit::Usage;
     }
-    // What does not load is of no use to anyone.
+    // An inventory that does not load is useless.
     if let Err(exit) = load_inventory(&file, &Common::default(), &reports) {
         let _ = std::fs::remove_file(&file);
         return exit;
@@ -117,7 +115,7 @@ impl Hosts {
         std::iter::once(&self.ca).chain(others)
     }
 
-    /// A host's address, whichever mention gives it.
+    /// A host's address, from any mention.
     fn address(&self, name: &str) -> Option<&str> {
         self.mentions()
             .filter(|node| node.name == name)
@@ -141,7 +139,7 @@ fn one_address_each(hosts: &Hosts) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Never over a file that is there.
+/// Never overwrites an existing file.
 fn write(file: &Path, text: &str) -> Result<(), InitError> {
     let opened = std::fs::OpenOptions::new()
         .write(true)
@@ -180,7 +178,7 @@ fn hosts(arguments: Arguments) -> Result<Hosts, InitError> {
     )
 }
 
-/// Asks for what the arguments do not say.
+/// Asks for what the arguments do not set.
 fn ask(
     arguments: Arguments,
     is_complete: bool,
@@ -296,7 +294,7 @@ fn names_in(text: &str) -> Vec<String> {
     names
 }
 
-/// The inventory. Every address stands once, where the host is named first.
+/// The inventory. Each address is written once, at the host's first mention.
 fn text(hosts: &Hosts) -> String {
     let mut named = BTreeSet::new();
     let mut group = |nodes: &[Node]| -> String {
@@ -306,7 +304,7 @@ fn text(hosts: &Hosts) -> String {
             let address = address.map_or_else(String::new, |address| {
                 format!("          ansible_host: \"{address}\"\n")
             });
-            // Names such as `on` and 10 are not text to YAML without quotes.
+            // Names such as `on` and 10 need quotes in YAML.
             format!("{text}        \"{}\":\n{address}", node.name)
         })
     };

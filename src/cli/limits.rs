@@ -1,15 +1,14 @@
-//! What the program may use of this machine.
+//! Resource limits of the program on this machine.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the limit of open files as far as this account may. Each connection is one, and stays
-/// open for the whole run; the usual limit of 1024 is there for programs that use select(2)
-/// (systemd, NEWS of version 240). Where that is not far enough the
-/// connections that find no place say so.
+/// Raises the limit of open files to the account's maximum. Each connection uses one for the whole
+/// run; the usual limit of 1024 exists for programs that use select(2) (systemd, NEWS of version
+/// 240). If that is not enough, the connections that find no descriptor report it.
 pub(super) fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // It is refused only where something stranger than a limit forbids it.
+        // Fails only if something other than a limit forbids it.
         let _ = setrlimit(
             Resource::Nofile,
             Rlimit {
@@ -20,17 +19,17 @@ pub(super) fn raise_open_files() {
     }
 }
 
-/// Memory of a run with an unreviewed inventory, in bytes: a thousand hosts need a tenth.
+/// Maximum bytes of memory with an unreviewed inventory: a thousand hosts need a tenth of it.
 const MEMORY: u64 = 1 << 30;
-/// Its processor time in seconds, after which the kernel ends it.
+/// Maximum processor time in seconds, after which the kernel ends the program.
 const SECONDS: u64 = 600;
 
-/// Whatever an inventory makes the program do, this machine goes on.
+/// Applies these limits, so that no inventory can exhaust this machine.
 pub(super) fn bound() {
     for (resource, most) in [(Resource::Data, MEMORY), (Resource::Cpu, SECONDS)] {
         let maximum = getrlimit(resource).maximum;
         let most = maximum.map_or(most, |maximum| maximum.min(most));
-        // It is refused only where something stranger than a limit forbids it.
+        // Fails only if something other than a limit forbids it.
         let _ = setrlimit(
             resource,
             Rlimit {

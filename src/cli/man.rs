@@ -1,5 +1,5 @@
-//! `dtls-deploy man --to DIR`: manual pages, one for the program and one for
-//! each command, from the same definitions as `--help`.
+//! `dtls-deploy man --to DIR`: writes manual pages, one for the program and one for each command,
+//! from the same definitions as `--help`.
 
 use std::path::{Path, PathBuf};
 
@@ -33,13 +33,12 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     }
 }
 
-/// The page of a command, and those of the commands inside it.
+/// The page of a command, and those of its subcommands.
 fn pages(command: &Command, name: &str, directory: &Path) -> std::io::Result<()> {
     let page = Man::new(command.clone().display_name(name))
         .title(name.to_uppercase())
         .section("1")
-        // A space: what is empty would not be written, and what follows would
-        // be the date.
+        // A space: an empty field would be omitted, and the date would move into its place.
         .date(" ")
         .source(format!("dtls-deploy {}", env!("CARGO_PKG_VERSION")))
         .manual("dtls-deploy");

@@ -1,4 +1,4 @@
-//! `dtls-deploy` and `dtls-deploy --help`: the commands by what they are for.
+//! `dtls-deploy` and `dtls-deploy --help`: lists the commands by purpose.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 
 use super::Cli;
 
-/// Every command that is not hidden, once.
+/// Every visible command, once.
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Everyday",
@@ -37,7 +37,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
 ];
 
-/// What the program can do, for a terminal of 80 columns.
+/// The overview, for a terminal of 80 columns.
 pub(super) fn text() -> String {
     let program = Cli::command();
     let about = program.get_about().map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! The command line as a page of the documentation: every command with its options by subject, its
+//! The command line reference in the documentation: every command with its options by subject, its
 //! examples and its exit codes.
 
 use std::fmt::Write as _;

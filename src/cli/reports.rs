@@ -1,5 +1,4 @@
-//! Whom a run reports to, as the command line asked for it: people, programs,
-//! a log.
+//! Sets up the reports that the command line asked for: people, programs, a log.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -16,13 +15,13 @@ use run::report::json::Json;
 use run::report::masked::Masked;
 use run::report::{self, Several, Style, Verbosity};
 
-/// Whom a run reports to.
+/// The outputs of a run's events.
 pub(super) struct Reports {
-    /// Everyone.
+    /// All outputs.
     pub(super) all: Events,
-    /// Programs and the log alone, for what people are shown in another form.
+    /// Only programs and the log, for what people see in another form.
     machine: Events,
-    /// Whether people are shown anything.
+    /// Whether a person reads the output.
     human: bool,
 }
 
@@ -81,7 +80,7 @@ impl Reports {
         })
     }
 
-    /// Mistakes in a file: people see the piece of the file.
+    /// Errors in a file: people see the relevant excerpt.
     pub(super) fn problems(&self, kind: ErrorKind, what: &str, problems: &[Problem]) {
         if self.human {
             show_problems(what, problems);
@@ -112,7 +111,7 @@ impl Reports {
         }
     }
 
-    /// A mistake in what the arguments select.
+    /// An error in what the arguments select.
     pub(super) fn selection(&self, message: String, hint: Option<String>) {
         self.all.emit(Event::Error(Error {
             kind: ErrorKind::Usage,
@@ -125,7 +124,7 @@ impl Reports {
         }));
     }
 
-    /// Why what the inventory asks for cannot be.
+    /// Why the inventory's request is impossible.
     pub(super) fn refusal(&self, kind: ErrorKind, step: &str, refusal: Refusal) {
         self.all.emit(Event::Error(Error {
             kind,
@@ -157,7 +156,7 @@ impl Reports {
     }
 }
 
-/// Mistakes in a file, for people, each with the piece of the file.
+/// Errors in a file, for people, each with its excerpt.
 pub(super) fn show_problems(what: &str, problems: &[Problem]) {
     let handler = miette::MietteHandlerOpts::new().build();
     for problem in problems {

@@ -1,4 +1,4 @@
-//! `dtls-deploy revoke`: keeps the holder of a certificate out.
+//! `dtls-deploy revoke`: rejects the holder of a certificate.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,6 @@ use super::book::Book;
 use super::start::run;
 use run::{Exit, Options, RevokeOptions};
 
-/// What `revoke` takes.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Ansible inventory in YAML
@@ -52,7 +51,7 @@ pub(super) fn main(arguments: Arguments) -> Exit {
     };
     let options = Options {
         passphrase: arguments.authority.source(),
-        // It has a question of its own.
+        // It asks its own question.
         asks: false,
         ..arguments.change.options(&arguments.common)
     };

@@ -1,5 +1,4 @@
-//! `dtls-deploy rotate`: certificates are renewed when they are due, and the CA
-//! is replaced when asked for.
+//! `dtls-deploy rotate`: renews certificates that are due, and replaces the CA on request.
 
 use std::path::PathBuf;
 
@@ -12,8 +11,7 @@ use super::start::run;
 use plan::playbook::Renewals;
 use run::{Exit, Options};
 
-/// What `rotate` takes.
-// Flags of a command line are independent of each other: booleans say so best.
+// Independent flags of a command line: booleans fit best.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -84,7 +82,7 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
     let options = Options {
         passphrase: arguments.authority.source(),
         until_done: is_rollover,
-        // Renewing certificates is what this command is for.
+        // This command's purpose is to renew certificates.
         asks: change.asks && is_rollover,
         ..change
     };

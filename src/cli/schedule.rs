@@ -1,5 +1,5 @@
-//! `dtls-deploy schedule ...`: arguments in, one action of
-//! [`crate::schedule`] out.
+//! `dtls-deploy schedule ...`: parses arguments and calls
+//! [`crate::schedule`].
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -80,8 +80,7 @@ pub(super) struct Install {
 }
 
 impl Install {
-    /// What every command of the units is given. Their working directory is
-    /// not this one.
+    /// Arguments of every command in the units. Their working directory is another one.
     fn common(&self) -> std::io::Result<Vec<String>> {
         let absolute = |path: &str| -> std::io::Result<String> {
             Ok(std::path::absolute(path)?.display().to_string())
@@ -106,8 +105,8 @@ impl Install {
         Ok(words)
     }
 
-    /// The files that the arguments name, those of each run included; none when
-    /// those are no arguments of a run, with an error printed.
+    /// The files that the arguments name, including those for each run; none if these are invalid,
+    /// with an error printed.
     fn named(&self) -> Option<NamedFiles> {
         let mut named = NamedFiles::default();
         named.add(
@@ -172,7 +171,7 @@ impl Install {
     }
 }
 
-/// A reader that has gone away is no reason to stop half-way.
+/// A closed output is no reason to stop half-way.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

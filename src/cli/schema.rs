@@ -1,11 +1,10 @@
-//! `dtls-deploy schema`: the JSON Schema of inventories, on standard output.
+//! `dtls-deploy schema`: prints the JSON Schema of inventories.
 
 use run::Exit;
 use std::io::Write as _;
 
 pub(super) fn main() -> Exit {
-    // `{:#}` of a JSON value is JSON, indented. A reader that has gone away
-    // needs no error.
+    // `{:#}` formats a JSON value with indentation. A closed output needs no error.
     let _ = writeln!(std::io::stdout().lock(), "{:#}", inventory::schema());
     Exit::Fine
 }

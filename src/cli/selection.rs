@@ -1,4 +1,4 @@
-//! `--limit`, `--tags` and the lists: which part of a playbook runs.
+//! `--limit`, `--tags` and the lists: select the part of a playbook to run.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -7,7 +7,7 @@ use super::candidates;
 use inventory::Inventory;
 use plan::playbook::{Filter, FilterError, Playbook, hosts_text, select, tasks_text};
 
-/// Which part of the playbook, on which hosts.
+/// The part of the playbook, and its hosts.
 #[derive(Debug, Default, Args)]
 pub struct Selection {
     /// Only these hosts and groups, as in Ansible: a:b, 'docker*', 'daemons:&rack1',
@@ -29,24 +29,23 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Only tasks with this tag, besides those that always run.
+    /// Only tasks with this tag, and those that always run.
     pub fn only(&mut self, tag: &str) {
         self.tags = vec![tag.to_owned()];
     }
 
-    /// Nothing is left out.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.limit.is_none() && self.tags.is_empty() && self.skip_tags.is_empty()
     }
 
-    /// Something is printed instead of a run.
+    /// A list is printed instead of a run.
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.list_tasks || self.list_hosts
     }
 
-    /// Cuts the playbook down.
+    /// Reduces the playbook to the selection.
     pub fn apply(&self, playbook: &mut Playbook, inventory: &Inventory) -> Result<(), FilterError> {
         let filter = Filter {
             limit: self.limit.clone(),
@@ -67,7 +66,7 @@ impl Selection {
     }
 }
 
-/// A pattern that names something: an unset variable of a shell must not mean every host.
+/// A non-empty pattern: an unset shell variable must not select every host.
 pub fn pattern(text: &str) -> Result<String, String> {
     if text.split([',', ':']).all(|part| part.trim().is_empty()) {
         return Err(

@@ -1,5 +1,4 @@
-//! From arguments to a run: inventory and playbook are read, passwords asked
-//! for, signals caught.
+//! Starts a run from arguments: reads inventory and playbook, asks for passwords, catches signals.
 
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -28,11 +27,11 @@ use run::look::Look;
 use run::session::Passwords;
 use run::{Exit, Options, Run, run_id};
 
-/// In bytes.
+/// Maximum bytes.
 const LARGEST_SSH_CONFIG: u64 = 4 << 20;
 
-/// What replaces the CA by itself, where the inventory asks for that and this
-/// run of rotate.yaml is about all of it.
+/// The playbook that replaces the CA automatically, if the inventory enables that and this run of
+/// rotate.yaml covers all hosts.
 fn rotation(
     book: &Book,
     common: &Common,
@@ -70,9 +69,9 @@ fn attempt(
     options: &Options,
     journal: &Journal,
 ) -> Result<Exit, Exit> {
-    // Threads that are not there yet cannot change it while it is read.
+    // Before other threads exist that could change the environment while it is read.
     let zone = UtcOffset::current_local_offset().unwrap_or(UtcOffset::UTC);
-    // What earlier runs have left is not a stranger's business.
+    // Leftovers of earlier runs are not shown with an untrusted inventory.
     let off = Journal::off();
     let journal = if common.untrusted { &off } else { journal };
     if common.untrusted {
@@ -132,7 +131,7 @@ fn attempt(
             }
         }
     });
-    // A prompt that no one answers must not keep the program from ending.
+    // An unanswered prompt must not keep the program from exiting.
     runtime.shutdown_background();
     found.restore();
     let exit = result.unwrap_or_else(|error| {
@@ -143,7 +142,7 @@ fn attempt(
     Ok(exit)
 }
 
-/// Cuts the playbook down, and prints what was asked for instead of a run.
+/// Reduces the playbook to the selection, and prints lists that replace a run.
 fn select(
     common: &Common,
     playbook: &mut Playbook,
@@ -164,8 +163,8 @@ fn select(
     Ok(())
 }
 
-/// One question for all hosts, before any connection waits for the answer. As
-/// in Ansible, sudo's password is the login's where nothing else is typed.
+/// Asks once for all hosts, before any connection waits. As in Ansible, sudo's password defaults to
+/// the login's.
 pub(super) fn ask_passwords(common: &Common) -> std::io::Result<Passwords> {
     let ask = |question: &str| rpassword::prompt_password(question).map(Secret::from);
     let login = common.ask_pass.then(|| ask("SSH password: ")).transpose()?;
@@ -192,7 +191,7 @@ pub(super) fn asked_passwords(common: &Common, reports: &Reports) -> Result<Pass
     })
 }
 
-/// From now on signals ask for an end, and the second one is it.
+/// From now on a signal requests an orderly end, and a second one exits at once.
 pub(super) fn listen(
     runtime: &tokio::runtime::Runtime,
     interrupt: &Interrupt,
@@ -220,8 +219,8 @@ pub(super) fn listen(
     Ok(())
 }
 
-/// Checks the nodes that a shipped playbook concerns; nothing is changed, so
-/// that an interruption just ends it.
+/// Reads the nodes of a shipped playbook without changing anything; an interruption ends it at
+/// once.
 pub(super) fn look<T>(
     path: &Path,
     common: &Common,
@@ -249,13 +248,13 @@ pub(super) fn look<T>(
         events: &reports.all,
     });
     let found = runtime.block_on(interrupt.or(looking));
-    // A prompt that no one answers must not keep the program from ending.
+    // An unanswered prompt must not keep the program from exiting.
     runtime.shutdown_background();
     terminal.restore();
     found.ok_or(Exit::Interrupted)
 }
 
-/// What every command needs that connects to nodes.
+/// The runtime of every command that connects to nodes.
 fn runtime(reports: &Reports) -> Result<tokio::runtime::Runtime, Exit> {
     base::randomness::prepare();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -268,7 +267,7 @@ fn runtime(reports: &Reports) -> Result<tokio::runtime::Runtime, Exit> {
     })
 }
 
-/// Reads the inventory, and says what is wrong with it.
+/// Reads the inventory, and reports its errors.
 pub(super) fn load_inventory(
     path: &Path,
     common: &Common,
@@ -298,7 +297,7 @@ pub(super) fn load_inventory(
     }
 }
 
-/// Whether every account of this machine can change the inventory: what it says is done as root.
+/// Whether every local account can change the inventory, which decides what runs as root.
 fn open_to_others(path: &Path) -> Option<String> {
     let path = path.canonicalize().ok()?;
     let is_open = |path: &&Path| {
@@ -312,7 +311,7 @@ fn open_to_others(path: &Path) -> Option<String> {
     ))
 }
 
-/// Keys under a passphrase are asked for where there is someone to ask.
+/// Asks for the passphrases of keys if there is a terminal.
 pub(super) fn ssh_context(
     common: &Common,
     changes: bool,
@@ -336,7 +335,7 @@ pub(super) fn ssh_context(
     let Some(file) = &common.ssh_config else {
         return Ok(context);
     };
-    // `ssh -G` would refuse it for every host again.
+    // Otherwise `ssh -G` would report the error for every host again.
     if let Err(error) = file::read(file, LARGEST_SSH_CONFIG) {
         let message = format!("--ssh-config: {} cannot be read", file.display());
         reports.error(

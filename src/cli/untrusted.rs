@@ -1,7 +1,7 @@
-//! `--untrusted`: what is refused when the inventory is a stranger's.
+//! `--untrusted`: what is refused for an unreviewed inventory.
 //!
-//! What the inventory itself may not say is refused while it is read, and what nodes say is masked
-//! by [`run::report::masked`].
+//! The inventory reader refuses values that such an inventory may not set, and
+//! [`run::report::masked`] masks the output of nodes.
 
 use super::arguments::Common;
 use super::book::Book;
@@ -13,7 +13,7 @@ use run::{Exit, Options};
 
 const STEP: &str = "read the command line";
 
-/// Whether the run shows a plan or a list, and nothing of a node.
+/// Refuses everything but plans and lists.
 pub(super) fn refuse(
     common: &Common,
     book: &Book,
@@ -34,7 +34,7 @@ pub(super) fn refuse(
     refuse_command(common, reports)
 }
 
-/// For a command that does more than that.
+/// Refuses a command that does more than that.
 pub(super) fn refuse_command(common: &Common, reports: &Reports) -> Result<(), Exit> {
     if !common.untrusted || common.selection.is_list() {
         return Ok(());
@@ -44,7 +44,7 @@ pub(super) fn refuse_command(common: &Common, reports: &Reports) -> Result<(), E
     no(reports, refusal)
 }
 
-/// Commands of a playbook may not be put together from an inventory's values.
+/// Refuses commands in a playbook that use the inventory's values.
 pub(super) fn refuse_templates(
     common: &Common,
     playbook: &Playbook,

@@ -1,4 +1,4 @@
-//! What `--version` says; `-V` says the first line of it.
+//! The output of `--version`; `-V` prints its first line.
 
 /// Version, the commit it was built from, and the licence.
 pub(super) const LONG: &str = concat!(

@@ -1,13 +1,12 @@
-//! The words of a command line as people write them, put in the order in which clap takes
-//! them: a command after the inventory, the inventory as `-i FILE` or in `DTLS_INVENTORY`, and
-//! what a mistyped command may have meant.
+//! Normalises the words of a command line for clap: a command after the inventory, the inventory as
+//! `-i FILE` or in `DTLS_INVENTORY`, and suggestions for mistyped commands.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::Command;
 
-/// What other tools call what a command of this one does.
+/// Names that other tools use for this program's commands.
 const CALLED: &[(&str, &str)] = &[
     ("apply", "deploy"),
     ("run", "deploy"),
@@ -38,10 +37,10 @@ const CALLED: &[(&str, &str)] = &[
     ("import", "adopt"),
     ("cron", "schedule"),
 ];
-/// How alike a word and a command must be, of 1.
+/// Minimum similarity of a word and a command, of 1.
 const ALIKE: f64 = 0.8;
 
-/// Why the words are no command line.
+/// Why the words are not a valid command line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum WordsError {
     #[error(
@@ -58,7 +57,7 @@ pub(super) enum WordsError {
     Inventories(String),
     #[error("`dtls-deploy {0}` takes no inventory")]
     NoInventory(String),
-    /// What follows the inventory stands before it.
+    /// The inventory must come first, but follows another word.
     #[error("the inventory comes first: dtls-deploy {0}")]
     InventoryFirst(String),
     #[error(
@@ -71,21 +70,19 @@ pub(super) enum WordsError {
     },
 }
 
-/// The words that are not options, and what the options are.
+/// The words that are not options, and the options.
 struct Sorted {
-    /// Places of the words that are neither options nor their values.
+    /// Indexes of words that are neither options nor their values.
     positional: Vec<usize>,
-    /// Places and values of `-i`.
+    /// Indexes and values of `-i`.
     inventories: Vec<(Vec<usize>, OsString)>,
-    /// Help or the version is asked for.
+    /// Whether help or the version is requested.
     asks: bool,
 }
 
-/// The words in the order in which clap takes them. `environment` is the inventory that the
-/// environment names.
+/// The words in the order that clap expects. `environment` is the inventory in the environment.
 ///
-/// # Errors
-/// A word that is neither a command nor a file, and an inventory too many.
+/// # Errors A word that is neither a command nor a file, and a second inventory.
 pub(super) fn understood(
     command: &Command,
     words: &[OsString],
@@ -104,7 +101,7 @@ pub(super) fn understood(
                 .get_positionals()
                 .filter(|argument| argument.is_required_set());
             let lacks = sorted.positional.len() - path.len() < needed.count();
-            // A command has to be named: nothing at all deploys nothing.
+            // A command must be named: an empty command line deploys nothing.
             environment.filter(|_| takes && lacks && !path.is_empty() && !sorted.asks)
         }
         [_] if !takes => return Err(WordsError::NoInventory(inner.get_name().to_owned())),
@@ -129,7 +126,7 @@ pub(super) fn understood(
         .iter()
         .filter_map(|place| word(*place))
         .chain(inventory)
-        // What goes with --check goes with `plan`.
+        // Options of --check also apply to `plan`.
         .chain((inner.get_name() == "plan").then(|| "--check".into()));
     let after = (1..words.len()).filter(|place| !path.contains(place) && !moved.contains(place));
     Ok(word(0)
@@ -140,7 +137,7 @@ pub(super) fn understood(
 }
 
 impl Sorted {
-    /// Whether the inventory is the first of the command's words, and no word is too many.
+    /// Whether the inventory is the first of the command's words, and there are not too many words.
     fn in_order(
         &self,
         path: &[usize],
@@ -187,7 +184,7 @@ impl Sorted {
         Ok(())
     }
 
-    /// The places of the command's own words, and the command; the program itself where none is
+    /// The indexes of the command's own words, and the command; the program itself if none is
     /// named.
     fn command<'a>(
         &self,
@@ -202,7 +199,7 @@ impl Sorted {
         };
         let is_known = |place: usize| text(place).is_none_or(|word| is_file(Path::new(word)));
         let mut first = self.positional.iter().copied().take(2).enumerate();
-        // A file of that name is what it says it is.
+        // An existing file of that name takes precedence.
         let begins =
             first.find(|(index, place)| is_command(*place) && (*index == 0 || !is_known(*place)));
         let Some((begins, _)) = begins else {
@@ -223,7 +220,7 @@ impl Sorted {
         for place in self.positional.iter().skip(begins) {
             match text(*place).and_then(|word| inner.find_subcommand(word)) {
                 Some(found) => inner = found,
-                // Clap's own, which it adds by itself.
+                // clap adds this one itself.
                 None if path.is_empty() => {}
                 // `ca INVENTORY backup`
                 None if inner.has_subcommands() => continue,
@@ -235,7 +232,7 @@ impl Sorted {
     }
 }
 
-/// Options that clap would explain by others that they have nothing to do with.
+/// Options for which clap would print a misleading explanation.
 fn refuse_foreign(inner: &Command, words: &[OsString]) -> Result<(), WordsError> {
     let words = words.iter().filter_map(|word| word.to_str());
     let options = words.skip(1).take_while(|word| *word != "--");
@@ -272,7 +269,7 @@ fn nearest(command: &Command, word: &str) -> Option<String> {
         .map(|(_, known)| known.get_name().to_owned())
 }
 
-/// Tells options, their values and other words apart.
+/// Splits options, their values and other words.
 fn sorted(words: &[OsString], takes_value: &dyn Fn(&str) -> bool) -> Sorted {
     let mut sorted = Sorted {
         positional: Vec::new(),
@@ -320,14 +317,14 @@ fn takes_value(command: &Command, option: &str) -> bool {
             let aliases = argument.get_all_aliases().unwrap_or_default();
             argument.get_long() == Some(long) || aliases.contains(&long)
         } else {
-            // The last of several in one word: `-vl PATTERN`.
+            // The last of several options in one word: `-vl PATTERN`.
             argument.get_short() == option.chars().last()
         };
         is_it && argument.get_action().takes_values()
     })
 }
 
-/// The same where the command is not known yet: of any of them.
+/// The same for an unknown command: for any of them.
 fn takes_value_anywhere(program: &Command, option: &str) -> bool {
     let mut inner = program.get_subcommands();
     takes_value(program, option) || inner.any(|inner| takes_value_anywhere(inner, option))
@@ -485,7 +482,7 @@ mod tests {
                 "{line}: {error}"
             );
         }
-        // Files, whether they are there or not.
+        // Files, existing or not.
         for line in ["missing.yml", "inventories/prod", "xyzzy"] {
             assert_eq!(of(line, None).as_deref(), Ok(line));
         }

@@ -1,5 +1,5 @@
-//! The CA, and every certificate where it lies: expired, of another CA, with
-//! another key, without a name that is used.
+//! Checks the CA and every certificate on disk: expired, of another CA, with another key, without a
+//! name that clients use.
 
 use super::findings::{DeployFixes, Findings, finding};
 use super::{Diagnosis, keeps_record};
@@ -144,7 +144,7 @@ fn leaf(
         return;
     }
     let (directory, files) = leaf_location(host, role);
-    // What an older CA would say of it is no advice: that deployment is refused, with the reason.
+    // Do not suggest a deployment with an older CA: it is refused, with the reason.
     let ca = facts.regular(&format!("{directory}/{}", files.ca));
     let ca = ca.and_then(|file| file.content.as_deref());
     if is_older(&diagnosis.observed.authority, ca.unwrap_or_default()) {
@@ -201,7 +201,7 @@ fn leaf(
     findings.covers(&host.name, &subject(&host.holder(), role));
 }
 
-/// What a finding about a certificate is about.
+/// The subject of a finding about a certificate.
 pub(super) fn subject(holder: &str, role: Role) -> String {
     format!("{role} certificate of {holder}")
 }
@@ -243,7 +243,7 @@ fn judge(
         }
     }
     faults.extend(looked.broken.iter().map(ToString::to_string));
-    // A stranger's has nothing in common with what is wanted.
+    // A foreign certificate has nothing in common with the wanted one.
     let is_strange = |fault: &PairFault| matches!(fault, PairFault::Stranger(_));
     if !looked.broken.iter().any(is_strange) {
         faults.extend(looked.drift.iter().cloned());
@@ -279,7 +279,7 @@ fn age(diagnosis: &Diagnosis<'_>, host: &Host, certificate: &Certificate) -> Opt
     }
 }
 
-/// Whether the name that clients call the daemon by is not among its SANs.
+/// Whether its SANs lack the name that clients use for the daemon.
 fn lacks_used_name(host: &Host, certificate: &Certificate) -> bool {
     let used = daemon_address(host).host;
     let wanted = match used.parse() {

@@ -1,4 +1,4 @@
-//! Hosts that could not be checked: SSH, sudo, the shell there.
+//! Hosts that could not be checked: SSH, sudo, the login shell.
 
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};

@@ -1,7 +1,8 @@
-//! The daemon's unit and its daemon.json: what keeps dockerd from running as
-//! deployed, or accepts more than those who hold a certificate.
+//! Checks the daemon's unit and its daemon.json: what prevents dockerd from running as deployed, or
+//! makes it accept clients without a certificate.
 //!
-//! What deploy itself refuses (a syntax error, a drop-in that overrides ours) is reported by
+//! What deploy itself refuses (a syntax error, a drop-in that overrides dtls-deploy's) is reported
+//! by
 //! [`super::deploy`]. Pure.
 
 use serde_json::{Map, Value};
@@ -17,11 +18,11 @@ use node::facts::{NodeFacts, UnitFact};
 use plan::host::{daemon_json, unit};
 use plan::{Action, Change};
 
-/// daemon.json as dockerd would read it; empty where it cannot.
+/// daemon.json as dockerd would read it; empty if it cannot.
 pub(super) struct Settings {
     values: Map<String, Value>,
     hosts: Vec<String>,
-    /// How dockerd would speak TLS with these alone.
+    /// The TLS mode of dockerd with only these settings.
     pub(super) mode: Option<DaemonMode>,
 }
 
@@ -72,7 +73,7 @@ fn json(
         findings.add_with_fix(found, diagnosis.deploy_fixes_file(name, path));
         findings.covers(name, path);
     };
-    // What the file says is fixed in the file, what flags say in our drop-in.
+    // A setting in the file is fixed in the file, a flag in dtls-deploy's drop-in.
     let own = unit::path(host);
     let place = if settings.mode.is_some() {
         daemon_json::PATH

@@ -1,7 +1,6 @@
-//! What a run would say and do: refusals and drift, in the plan's own words.
+//! What a run would report and change: refusals and drift, in the plan's own words.
 //!
-//! Refusals come before and drift after everything else, so that what is reported already is not reported
-//! again.
+//! Refusals come before all other findings and drift after them, so that nothing is reported twice.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +34,7 @@ pub(super) fn refusals(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
             message,
             hint,
         } = &refused.refusal;
-        // The CA is one host's finding, and keeps back all.
+        // The CA is a finding of one host, and blocks all.
         let is_said = match kind {
             RefusalKind::Authority(of) => problem == Some(&**of),
             RefusalKind::AuthorityDates => true,
@@ -120,7 +119,7 @@ fn undeployed(diagnosis: &Diagnosis<'_>, host: &Host) -> (String, String) {
     }
 }
 
-/// Directories of keys that others may read; one that they may write to is refused.
+/// Directories of keys that others may read; directories that they may write to are refused.
 fn open_directories(findings: &mut Findings, host: &Host, facts: &NodeFacts) {
     let holders = host.client_holders().map(|holder| (holder, Role::Client));
     let daemon = host.is_daemon.then_some((host, Role::Daemon));
@@ -154,7 +153,7 @@ fn one(
     let name = &host.name;
     let file = match &change.action {
         Action::File(file) => file,
-        // One that waits on the CA node is named with its key.
+        // A pair on the CA node is reported with its key.
         Action::Issue(request) => {
             return to_issue(
                 findings,
@@ -175,7 +174,7 @@ fn one(
             return;
         }
         Action::Restart(restart) => {
-            // Most often it follows from what else changes.
+            // It usually follows from another change.
             let follows =
                 diagnosis.examined.changes.iter().any(|other| {
                     other.host == *name && !matches!(other.action, Action::Restart(_))
@@ -185,7 +184,7 @@ fn one(
                     "the running dockerd has not read what is there now: {}",
                     change.reasons.join("; ")
                 );
-                // Whether dockerd starts with them is checked before deploy restarts it.
+                // Deploy checks before the restart whether dockerd starts with them.
                 let advice =
                     "dtls-deploy INVENTORY checks the new settings, and then restarts docker";
                 let fix = diagnosis
@@ -240,7 +239,7 @@ fn one(
     findings.add_with_fix(finding(severity, topic, name, seen, advice), fix);
 }
 
-/// A certificate that a run issues, where nothing is wrong with one that is there.
+/// A certificate that a run issues although the present one is fine.
 fn to_issue(
     findings: &mut Findings,
     diagnosis: &Diagnosis<'_>,

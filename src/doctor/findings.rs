@@ -1,31 +1,31 @@
-//! What the checks of `doctor` fill: findings, and what was found fine.
+//! The results of `doctor`'s checks: findings, and what is fine.
 
 use std::collections::BTreeSet;
 
 use base::event::{Finding, FindingCounts, Severity, Topic};
 
-/// What deploy would do about a finding.
+/// How deploy treats a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum DeployFixes {
-    /// The next one fixes it.
+    /// The next deployment fixes it.
     Now,
-    /// It would, if it did not refuse the host for another reason, or keep a client as it is
-    /// because of a daemon.
+    /// A deployment would fix it, but refuses the host for another reason, or keeps a client
+    /// unchanged because of a daemon.
     Later,
-    /// Nothing.
+    /// Deploy does not fix it.
     Never,
 }
 
-/// Everything found so far.
+/// All results so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     found: Vec<Finding>,
     fine: Vec<(String, Topic, String)>,
-    /// Paths that are spoken of, by host.
+    /// Paths that a finding covers, by host.
     subjects: BTreeSet<(String, String)>,
 }
 
-/// A finding without what deploy has to do with it.
+/// A finding that deploy does not fix.
 pub(super) fn finding(
     severity: Severity,
     topic: Topic,
@@ -52,7 +52,7 @@ impl Findings {
         }
     }
 
-    /// One that deploy may fix.
+    /// A finding that deploy may fix.
     pub(super) fn add_with_fix(&mut self, mut finding: Finding, fix: DeployFixes) {
         match fix {
             DeployFixes::Now => finding.mended_by_deploy = true,
@@ -64,12 +64,12 @@ impl Findings {
         self.add(finding);
     }
 
-    /// Something was checked, and there is nothing to say.
+    /// A check without a finding.
     pub(super) fn fine(&mut self, host: &str, topic: Topic, what: impl Into<String>) {
         self.fine.push((host.to_owned(), topic, what.into()));
     }
 
-    /// The finding speaks of this path: it is not to be said again.
+    /// The finding covers this path: it is not reported again.
     pub(super) fn covers(&mut self, host: &str, path: &str) {
         self.subjects.insert((host.to_owned(), path.to_owned()));
     }
@@ -78,8 +78,8 @@ impl Findings {
         self.subjects.contains(&(host.to_owned(), path.to_owned()))
     }
 
-    /// Whether a host has an error of one of these topics: what follows from it
-    /// is not worth a finding of its own.
+    /// Whether a host has an error in one of these topics: its consequences need no finding of
+    /// their own.
     pub(super) fn has_error(&self, host: &str, topics: &[Topic]) -> bool {
         self.found.iter().any(|known| {
             known.severity == Severity::Error && known.host == host && topics.contains(&known.topic)

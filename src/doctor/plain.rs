@@ -1,5 +1,5 @@
-//! Plain TCP: every place that makes dockerd, or systemd for it, listen without
-//! TLS. Anyone who reaches such a port is root on the node.
+//! Plain TCP: every setting that makes dockerd, or systemd for it, listen without TLS. Every client
+//! that reaches such a port is root on the node.
 
 use super::Diagnosis;
 use super::daemon::Settings;
@@ -11,14 +11,14 @@ use inventory::Host;
 use node::facts::{Holder, NodeFacts, Owner};
 use plan::host::{daemon_json, socket as docker_socket, unit};
 
-/// The port that plain docker uses by convention.
+/// Docker's conventional port without TLS.
 pub(super) const PORT: u16 = 2375;
 
-/// A place that says where to listen.
+/// A setting with a listener.
 struct Place {
     address: String,
     path: String,
-    /// What deploy writes to close it.
+    /// The file that deploy writes to close it.
     closed_in: String,
 }
 
@@ -43,12 +43,13 @@ pub(super) fn check(
             closed_in: daemon_json::PATH.to_owned(),
         });
     }
-    // How the daemon speaks on the addresses of our drop-in, a file that cannot be read does not say.
+    // An unreadable file does not show how the daemon listens on the addresses of dtls-deploy's
+    // drop-in.
     let is_known = daemon_json::check(facts).is_ok();
     let flags = flags.into_iter();
     let flags = flags.filter(|listener| is_known || listener.path != own);
     open.extend(flags.map(|listener| Place {
-        // Ours speaks TLS again once daemon.json says so, where that is its place.
+        // The drop-in's port has TLS again once daemon.json is fixed, if the settings belong there.
         closed_in: if listener.path == own && !has_flags {
             daemon_json::PATH.to_owned()
         } else {
@@ -137,7 +138,7 @@ fn say(
     }
 }
 
-/// Who listens on 2375 now, where nothing that was found explains it.
+/// The process on port 2375, if no setting explains it.
 fn running(findings: &mut Findings, host: &Host, facts: &NodeFacts, has_socket: bool) {
     let Some(network) = &facts.network else {
         return;

@@ -1,7 +1,7 @@
-//! The way from every client to every daemon: names, ports, what answers, and
-//! whether the client's own certificate is accepted.
+//! Checks the connection from every client to every daemon: names, ports, what answers, and whether
+//! the client's own certificate is accepted.
 //!
-//! Looking and judging are apart: [`judge`] is pure.
+//! Probing and judging are separate: [`judge`] is pure.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,23 +21,22 @@ use plan::host::leaf::location as leaf_location;
 use run::verify::probe::{self, Answer, Shown};
 use run::verify::{Expectations, foreign_authorities, own_certificate};
 
-/// Longer than any connection inside a site takes; a firewall that drops is
-/// found in this time.
+/// Longer than any connection within a site; detects a firewall that drops packets.
 const DEADLINE: Duration = Duration::from_secs(5);
-/// Connections under way at one time.
+/// Maximum number of concurrent connections.
 const AT_ONCE: usize = 64;
-/// What keeps a daemon from listening, and is reported of it already.
+/// Topics that explain why a daemon does not listen, and are already reported.
 const CAUSES: [Topic; 4] = [Topic::Docker, Topic::Unit, Topic::DaemonJson, Topic::Listen];
-/// What makes it answer otherwise than it should.
+/// Topics that explain a wrong answer.
 const FAULTS: [Topic; 3] = [Topic::DaemonJson, Topic::PlainTcp, Topic::Certificate];
 
-/// What a client saw of a daemon.
+/// The result of one probe.
 #[derive(Debug)]
 pub(super) enum Seen {
-    /// TLS, or something else, answered.
+    /// The daemon answered, with TLS or not.
     Answered(Answer, Shown),
     Not(DialError),
-    /// There is no CA to judge it by yet, and something listens.
+    /// Something listens, but there is no CA to verify it.
     Open,
 }
 
@@ -107,16 +106,16 @@ async fn look(diagnosis: &Diagnosis<'_>, client: &Host, daemon: &Host) -> Seen {
     }
 }
 
-/// What comes of one look.
+/// The conclusion from one probe.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Judged {
     Fine,
     Found(Finding),
-    /// From something that is reported already.
+    /// Already explained by another finding.
     Follows,
 }
 
-/// Judges one look.
+/// Judges one probe.
 pub(super) fn judge(
     findings: &Findings,
     diagnosis: &Diagnosis<'_>,
@@ -133,7 +132,7 @@ pub(super) fn judge(
     }
     let is_good = match seen {
         Seen::Open => true,
-        // What is declared is reported once, of the daemon.
+        // What is declared is reported once, for the daemon.
         Seen::Answered(Answer::Served(_), _) => daemon.settings.daemon_mode == DaemonMode::Tls,
         Seen::Answered(answer, _) => !matches!(
             answer,
@@ -157,7 +156,7 @@ pub(super) fn judge(
         ));
     }
     let topics: &[Topic] = match seen {
-        // Packets that are dropped are dropped whatever the daemon does.
+        // A firewall drops packets whatever the daemon does.
         Seen::Not(DialError::Timeout { .. }) => &[],
         Seen::Not(_) => &CAUSES,
         Seen::Answered(..) | Seen::Open => &FAULTS,
@@ -239,7 +238,7 @@ fn foreign(diagnosis: &Diagnosis<'_>, daemon: &Host, shown: &Shown) -> Option<Fi
     })
 }
 
-/// Something answers that is not what it should be.
+/// Something unexpected answers.
 fn answered(
     diagnosis: &Diagnosis<'_>,
     client: &Host,
@@ -379,7 +378,7 @@ async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Ve
                 Topic::Certificate,
                 format!("{to} accepts it ({seen})"),
             ),
-            // Said of its tools.
+            // Reported with its tools.
             Verdict::NotProved | Verdict::NotReached => {}
             Verdict::Unreachable => findings.add(finding(
                 Severity::Warning,

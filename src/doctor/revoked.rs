@@ -1,4 +1,4 @@
-//! Certificates that were revoked, and that some host accepts all the same. Pure.
+//! Certificates that were revoked but that some host still accepts. Pure.
 
 use super::Diagnosis;
 use super::findings::{Findings, finding};

@@ -1,4 +1,4 @@
-//! A rollover of the CA that was not finished.
+//! An unfinished rollover of the CA.
 
 use super::Diagnosis;
 use super::findings::{Findings, finding};

@@ -1,4 +1,4 @@
-//! Whether daemons answer on the socket that local users have, and ask their guards.
+//! Whether daemons answer on the socket of local users, and ask their guards.
 
 use futures::future::join_all;
 
@@ -49,13 +49,13 @@ pub(super) async fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
                     format!("the local socket answers ({seen})"),
                 );
             }
-            // A daemon whose guard does not answer rejects everything.
+            // A daemon whose guard does not answer rejects every request.
             Some((Verdict::Failed, seen)) if !is_guard_broken => {
                 let seen = format!("{unit} runs, and does not answer on its local socket: {seen}");
                 let advice = facts.restart_command(unit);
                 findings.add(finding(Severity::Error, Topic::Docker, name, seen, advice));
             }
-            // There is nothing on the node to ask it with.
+            // The node has no tool to try it.
             _ => {}
         }
     }

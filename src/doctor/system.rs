@@ -1,4 +1,4 @@
-//! The node itself: its tools, its clock, what confines dockerd, which docker.
+//! The node itself: its tools, its clock, what confines dockerd, its docker version.
 
 use super::Diagnosis;
 use super::findings::{Findings, finding};
@@ -7,7 +7,7 @@ use inventory::Host;
 use node::facts::{Health, NodeFacts};
 use plan::{Refusal, clocks, recorded_input};
 
-/// The oldest docker that deploy has been tried with.
+/// The oldest docker that deploy was tested with.
 const OLDEST: (u32, u32) = (20, 10);
 
 pub(super) fn check(
@@ -73,7 +73,7 @@ fn clock(findings: &mut Findings, diagnosis: &Diagnosis<'_>, host: &Host) {
         findings.fine(name, Topic::Clock, "its clock is this machine's");
         return;
     };
-    // Said already, and why it matters.
+    // Already reported, with the consequence.
     if !findings.has(name, Topic::Clock) {
         let advice = "timedatectl set-ntp true, or chronyc makestep";
         let found = finding(Severity::Warning, Topic::Clock, name, note.text, advice);

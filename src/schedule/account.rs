@@ -1,5 +1,4 @@
-//! The account whose runs a schedule begins, and what it must be able to
-//! trust.
+//! The account that a schedule runs as, and the files that it must be able to trust.
 
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -12,7 +11,7 @@ use std::process::{Command, Stdio};
 use super::error::ScheduleError;
 use super::systemd;
 
-/// Symbolic links on one path, as in the kernel (`path_resolution(7)`).
+/// Maximum symbolic links on a path, as in the kernel (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
 /// An account of this machine.
@@ -25,7 +24,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Asks the name service, as systemd will.
+    /// Looks it up through the name service, as systemd does.
     pub(super) fn find(name: &str) -> Result<Self, ScheduleError> {
         let none = || ScheduleError::NoAccount(name.to_owned());
         let line = systemd::output("getent", &["passwd", "--", name]).map_err(|_| none())?;
@@ -46,12 +45,12 @@ impl Account {
         })
     }
 
-    /// Where its runs keep their journals: docs/journal.md.
+    /// The journal directory of its runs: docs/journal.md.
     pub(super) fn state(&self) -> PathBuf {
         self.home.join(".local/state/dtls-deploy")
     }
 
-    /// Makes that directory as the account itself, which may have links there.
+    /// Creates that directory as the account itself, which may have links there.
     pub(super) fn make_state(&self) -> Result<(), ScheduleError> {
         let state = self.state();
         let output = Command::new("mkdir")
@@ -70,8 +69,8 @@ impl Account {
         Err(ScheduleError::file(&state)(std::io::Error::other(said)))
     }
 
-    /// Whether only root and this account can change what is there: each
-    /// directory on the way, each link and where it leads, and the file.
+    /// Requires that only root and this account can change it: each directory on the path, each
+    /// link and its target, and the file.
     pub(super) fn check(&self, path: &Path) -> Result<(), ScheduleError> {
         let named = std::path::absolute(path).map_err(ScheduleError::file(path))?;
         let mut here = PathBuf::from("/");
@@ -100,17 +99,17 @@ impl Account {
             }
             rest.extend(parts(&target));
         }
-        // `..` in a link can lead to a directory that was on the way alone.
+        // `..` in a link can lead to a directory that is only on the path.
         self.judge(&here, true).map(drop)
     }
 
-    /// One place on the way, links not followed.
+    /// Checks one component of the path, without following links.
     fn judge(&self, place: &Path, is_last: bool) -> Result<Metadata, ScheduleError> {
         let found = place
             .symlink_metadata()
             .map_err(ScheduleError::file(place))?;
-        // The mode of a link means nothing. In a sticky directory only the
-        // owner of a file can rename it.
+        // The mode of a link has no meaning. In a sticky directory only the owner of a file can
+        // rename it.
         let is_open = !found.is_symlink()
             && (open_to(&found) != 0 || is_open_by_list(place, &found))
             && (is_last || !found.is_dir() || found.mode() & 0o1000 == 0);
@@ -153,14 +152,14 @@ fn parts(path: &Path) -> Vec<OsString> {
     parts.collect()
 }
 
-/// Whether an access list lets others write. The group's bits are its mask then (acl(5)).
+/// Whether an ACL lets other accounts write. The group's bits are then its mask (acl(5)).
 fn is_open_by_list(place: &Path, found: &Metadata) -> bool {
     let size = rustix::fs::getxattr(place, "system.posix_acl_access", &mut [0_u8; 0][..]);
     found.mode() & 0o020 != 0 && size.is_ok_and(|size| size > 0)
 }
 
-/// The bits by which others may write. Debian's group staff owns /usr/local,
-/// and its members are as good as root (Debian Policy, 9.1.2).
+/// The mode bits by which others may write. Debian's group staff owns /usr/local, and its members
+/// count as root (Debian Policy, 9.1.2).
 fn open_to(found: &Metadata) -> u32 {
     const STAFF: u32 = 50;
     let group = if [0, STAFF].contains(&found.gid()) {

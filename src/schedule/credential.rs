@@ -1,8 +1,8 @@
-//! The CA's passphrase, kept for a unit.
+//! The CA's passphrase, stored for a unit.
 //!
-//! It is a file that only root reads, encrypted with a key of this machine where systemd can do
-//! that (systemd 250, systemd-creds(1)). The unit hands it to the runs in memory, under
-//! `$CREDENTIALS_DIRECTORY`, and to no one else.
+//! It is a file that only root can read, encrypted with a key of this machine if systemd supports
+//! that (systemd 250, systemd-creds(1)). Only the unit's runs see it, in memory, under
+//! `$CREDENTIALS_DIRECTORY`.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::error::ScheduleError;
 use super::place;
 use base::secret::Secret;
 
-/// What the program looks for in `$CREDENTIALS_DIRECTORY`.
+/// The file name in `$CREDENTIALS_DIRECTORY`.
 const NAME: &str = "ca-passphrase";
 
 /// A passphrase as it is kept.
@@ -50,7 +50,7 @@ impl SealedPassphrase {
     }
 }
 
-/// The setting of a unit that gets it.
+/// The unit setting that passes it.
 pub(super) fn setting(path: &Path, encrypted: bool) -> String {
     let setting = if encrypted {
         "LoadCredentialEncrypted"
@@ -60,7 +60,7 @@ pub(super) fn setting(path: &Path, encrypted: bool) -> String {
     format!("{setting}={NAME}:{}", path.display())
 }
 
-/// `None`: there is no systemd-creds, or it has no key to work with.
+/// `None`: there is no systemd-creds, or it has no key.
 fn creds(arguments: &[&str], input: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let mut child = Command::new("systemd-creds")
         .args(arguments)

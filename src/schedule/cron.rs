@@ -1,4 +1,4 @@
-//! The same for machines without systemd: a line for cron.
+//! An alternative for machines without systemd: a crontab line.
 
 use super::escape::cron as word;
 use super::run_words;
@@ -15,7 +15,7 @@ pub(super) fn advice(
     words.extend(arguments.iter().cloned());
     words.extend(["--ca-passphrase-file".to_owned(), passphrase.to_owned()]);
     let words: Option<Vec<String>> = words.iter().map(|plain| word(plain)).collect();
-    // Not all machines at the same minute.
+    // Spreads machines over the hour.
     let minute = inventory.bytes().map(u32::from).sum::<u32>() % 60;
     let file = shlex::try_quote(passphrase).ok()?;
     let (directory, _) = passphrase.rsplit_once('/')?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// How a unit ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Ending {
-    /// For a program that ends as the unit did.
+    /// The exit code for a program that reports the unit's result.
     pub(super) code: u8,
     pub(super) text: String,
 }
@@ -18,12 +18,12 @@ impl Ending {
         }
     }
 
-    /// `None`: it has not run since the machine was started.
+    /// `None`: it has not run since the last boot.
     pub(super) fn of(properties: &BTreeMap<String, String>) -> Option<Self> {
         let property = |name: &str| properties.get(name).map_or("", String::as_str);
         let status: u8 = property("ExecMainStatus").parse().unwrap_or(1);
         let result = property("Result");
-        // CLD_EXITED and its like, wait(2).
+        // CLD_EXITED and similar, wait(2).
         let (code, text) = match property("ExecMainCode") {
             "1" if result == "timeout" => (1, "it did not end in time, and was stopped".to_owned()),
             "1" => (status, exit_code(status)),
@@ -39,8 +39,8 @@ fn exit_code(code: u8) -> String {
     format!("exit code {code}: {}", meaning(code))
 }
 
-/// What an exit code says: the program's own, docs/exit-codes.md, and those of
-/// systemd for a program that it could not start, systemd.exec(5).
+/// The meaning of an exit code: the program's own, docs/exit-codes.md, and those of systemd for a
+/// program that it could not start, systemd.exec(5).
 fn meaning(code: u8) -> &'static str {
     match code {
         0 => "everything is as declared, and every check passed",

@@ -1,11 +1,11 @@
-//! Names and values as systemd reads them.
+//! Escapes names and values for systemd.
 //!
 //! See systemd.unit(5), "String escaping for inclusion in unit names", systemd.syntax(7),
 //! "QUOTING", and systemd.service(5), "COMMAND LINES".
 
 use std::fmt::Write as _;
 
-/// A text as part of a unit's name, as `systemd-escape` does it.
+/// A text as part of a unit's name, like `systemd-escape`.
 pub(super) fn unit_name(text: &str) -> String {
     let mut name = String::new();
     for (index, byte) in text.bytes().enumerate() {
@@ -23,8 +23,8 @@ pub(super) fn unit_name(text: &str) -> String {
     name
 }
 
-/// A text as the name of a directory: no character in it means anything to
-/// systemd or a shell, and no two texts have the same name.
+/// A text as the name of a directory: without special characters for systemd or a shell, and unique
+/// for each text.
 pub(super) fn directory_name(text: &str) -> String {
     let mut name = String::new();
     for (index, byte) in text.bytes().enumerate() {
@@ -39,13 +39,13 @@ pub(super) fn directory_name(text: &str) -> String {
     name
 }
 
-/// A text inside a line: no specifier, no second line.
+/// A text within a line: without specifiers and line breaks.
 pub(super) fn text(text: &str) -> String {
     let line = text.replace(|character: char| character.is_control(), " ");
     line.replace('%', "%%")
 }
 
-/// One word, in quotes: no specifier, no escape.
+/// One quoted word: without specifiers and escapes.
 pub(super) fn word(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {
@@ -63,8 +63,8 @@ pub(super) fn word(text: &str) -> String {
     quoted
 }
 
-/// A command line: of its arguments no `$` is a variable. In the program's own
-/// path systemd looks for none.
+/// A command line: no `$` in its arguments is a variable. systemd expands none in the program's
+/// path.
 pub(super) fn command(words: &[String]) -> String {
     let words = words.iter().enumerate().map(|(index, plain)| {
         let quoted = word(plain);
@@ -77,8 +77,8 @@ pub(super) fn command(words: &[String]) -> String {
     words.collect::<Vec<String>>().join(" ")
 }
 
-/// One field of a crontab's command: a shell's word, in which `%` is no end of
-/// line (crontab(5)). `None` where it has a line break, which cron cannot say.
+/// One word of a crontab's command: quoted for the shell, with `%` escaped (crontab(5)). `None` if
+/// it contains a line break, which cron does not support.
 pub(super) fn cron(text: &str) -> Option<String> {
     if text.contains(['\n', '\r', '\0']) {
         return None;
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn unit_names_are_those_of_systemd_escape() {
-        // systemd-escape prints these.
+        // The output of systemd-escape.
         for (name, escaped) in [
             ("lab", "lab"),
             ("my-lab", "my\\x2dlab"),

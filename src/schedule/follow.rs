@@ -1,4 +1,4 @@
-//! A unit is started and watched until it ends.
+//! Starts a unit and follows it until it ends.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::systemd;
 
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 
-/// Starts a unit, or joins its run that is under way.
+/// Starts a unit, or follows its current run.
 pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, ScheduleError> {
     let before = systemd::show(unit)?;
     if before
@@ -19,12 +19,12 @@ pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, S
         line("a run is under way already: what it says from now on");
     }
     let mut log = Log::from_now(unit);
-    // Comes back when the unit has ended.
+    // Returns when the unit has ended.
     let mut starting = Command::new("systemctl")
         .args(["start", "--", unit])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        // What it would say is in the log.
+        // Its output is in the log.
         .stderr(Stdio::null())
         .spawn()
         .map_err(|error| ScheduleError::Program {
@@ -44,14 +44,14 @@ pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, S
         log.read(line);
         std::thread::sleep(LOOK_EVERY);
     };
-    // What it said last is in the journal's queue yet.
+    // Its last output is still in the journal's queue.
     let _ = systemd::output("journalctl", &["--sync"]);
     log.read(line);
     if status.success() {
         return Ok(Ending::fine());
     }
-    // Of a unit that has failed systemd keeps how. Where someone stopped it,
-    // its last step is still under way.
+    // systemd keeps the result of a failed unit. If it was stopped, its last step is still under
+    // way.
     let shown = loop {
         let shown = systemd::show(unit)?;
         let state = shown.get("ActiveState").map_or("", String::as_str);
@@ -69,17 +69,17 @@ pub(super) fn follow(unit: &str, line: &mut dyn FnMut(&str)) -> Result<Ending, S
     })
 }
 
-/// What is reported of a unit from now on, by itself and by systemd.
+/// What the unit itself and systemd report from now on.
 struct Log<'a> {
     unit: &'a str,
-    /// After which entry the next lines are; `None`: no journal.
+    /// The journal entry after which the next lines begin; `None`: no journal.
     cursor: Option<String>,
 }
 
 impl<'a> Log<'a> {
     fn from_now(unit: &'a str) -> Self {
         let mut log = Self { unit, cursor: None };
-        // Of all entries, so that there is one.
+        // Of all units, so that there is one.
         let last = [
             "--quiet",
             "--no-pager",
@@ -107,7 +107,7 @@ impl<'a> Log<'a> {
             "--unit",
             self.unit,
         ];
-        // A machine without a journal: how it ended is known all the same.
+        // A machine without a journal: the result is known anyway.
         if let Ok(text) = systemd::output("journalctl", &arguments) {
             self.lines(&text, line);
         }
@@ -139,7 +139,7 @@ mod tests {
         });
         assert_eq!(said, ["one", "two"]);
         assert_eq!(log.cursor.as_deref(), Some("s=1;i=2"));
-        // Nothing new: no cursor is printed.
+        // Without new entries, no cursor is printed.
         log.lines("", &mut |_| {});
         assert_eq!(log.cursor.as_deref(), Some("s=1;i=2"));
     }

@@ -1,6 +1,6 @@
-//! `schedule install`: tried first, installed then.
+//! `schedule install`: tests the schedule first, then installs it.
 //!
-//! Until the trial has ended well, a schedule of this name that was there before stays as it was.
+//! An existing schedule of this name stays unchanged until the test succeeds.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,10 @@ use inventory::{ConnectionKind, Inventory};
 use run::Exit;
 use run::passphrase;
 
-/// What is to be installed.
 #[derive(Debug)]
 pub struct Request<'a> {
     pub inventory: &'a Inventory,
-    /// As it was named.
+    /// As the operator named it.
     pub path: &'a Path,
     pub name: String,
     pub user: String,
@@ -31,22 +30,21 @@ pub struct Request<'a> {
     pub on_failure: Option<String>,
     /// Seconds to wait for another run's lock.
     pub wait: u64,
-    /// Arguments of every command: variables, the agent's program.
+    /// Arguments of every command: variables, the agent's binary.
     pub common: Vec<String>,
     /// Only these hosts and groups.
     pub limit: Option<String>,
-    /// Further arguments of a run alone.
+    /// Further arguments, only for runs.
     pub more: Vec<String>,
     pub passphrase: passphrase::Source,
-    /// What a run reads besides program and inventory.
+    /// What a run reads, apart from program and inventory.
     pub reads: Reads,
 }
 
-/// Installs it, or says why not; `say` gets lines for people.
+/// Installs the schedule, or reports why not; `say` receives lines for people.
 ///
-/// # Errors
-/// When it cannot be tried or written. A trial that fails is no error: the exit
-/// code is the trial's.
+/// # Errors If it cannot be tested or written. A failed test is no error: the exit code is that of
+/// the test.
 pub fn install(request: &Request<'_>, say: &mut dyn FnMut(&str)) -> Result<u8, ScheduleError> {
     let inventory = std::path::absolute(request.path).map_err(ScheduleError::file(request.path))?;
     let program = std::env::current_exe().map_err(ScheduleError::file(Path::new("/proc/self")))?;
@@ -132,7 +130,7 @@ pub fn install(request: &Request<'_>, say: &mut dyn FnMut(&str)) -> Result<u8, S
     systemd::systemctl(&["daemon-reload"])?;
     let timer = place.timer();
     systemd::systemctl(&["enable", "--quiet", "--", &timer])?;
-    // A timer that counts already would go on with its old times.
+    // An active timer would keep its old times.
     systemd::systemctl(&["restart", "--", &timer])?;
     installed(&parts, say)?;
     Ok(Exit::Fine as u8)
@@ -145,8 +143,7 @@ fn is_local(inventory: &Inventory) -> bool {
         .any(|host| host.connection.kind == ConnectionKind::Local)
 }
 
-/// Whether the CA's node is this machine: only an address of its own can be
-/// listened on.
+/// Whether the CA's node is this machine: only a local address can be listened on.
 fn holds_authority(inventory: &Inventory) -> bool {
     let connection = &inventory.ca().connection;
     connection.kind == ConnectionKind::Local
@@ -193,7 +190,7 @@ fn attempt(
     if result.as_ref().is_ok_and(|code| *code == 0) {
         let target = place.credential(kept.encrypted, false);
         std::fs::rename(&staged, &target).map_err(ScheduleError::file(&target))?;
-        // One that was kept in the other way is not needed any more.
+        // A passphrase stored in the other form is no longer needed.
         let _ = std::fs::remove_file(place.credential(!kept.encrypted, false));
     } else {
         let _ = std::fs::remove_file(&staged);
@@ -216,7 +213,7 @@ fn write_units(parts: &Parts<'_>) -> Result<(), ScheduleError> {
     remove(&place.unit_path(&place.failed()))
 }
 
-/// What is not there is gone, too.
+/// A missing file counts as removed.
 pub(super) fn remove(path: &PathBuf) -> Result<(), ScheduleError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

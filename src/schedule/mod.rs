@@ -1,4 +1,4 @@
-//! `dtls-deploy schedule`: runs that a systemd timer begins.
+//! `dtls-deploy schedule`: runs that a systemd timer starts.
 //!
 //! ```text
 //! install ──> credential ──> trial inside a unit like the later one ──> units, timer
@@ -29,11 +29,10 @@ pub use reads::{Reads, Recorded};
 pub use remove::remove;
 pub use status::{run_now, status};
 
-/// The subcommand that a schedule runs; none: the deployment itself, which
-/// renews whatever is due.
+/// The subcommand that a schedule runs; none: the deployment itself, which renews what is due.
 const SUBCOMMAND: Option<&str> = Some("rotate");
 
-/// A schedule has its own options: another account may write beside the inventory.
+/// A schedule has its own options: another account may be able to write next to the inventory.
 const NO_DEFAULTS: &str = "--no-defaults";
 
 /// The words that start a scheduled run.

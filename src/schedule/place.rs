@@ -1,4 +1,4 @@
-//! Where a schedule is kept, and what is known of it.
+//! The files of a schedule, and its record.
 
 use std::fs::{DirBuilder, File};
 use std::io::Write as _;
@@ -12,11 +12,11 @@ use super::escape;
 
 const SCHEDULES: &str = "/etc/dtls-deploy/schedule";
 const UNITS: &str = "/etc/systemd/system";
-/// Units there are gone with the next boot, whatever happens to the trial.
+/// Units there disappear with the next boot, whatever the result of the test.
 const TRIAL_UNITS: &str = "/run/systemd/system";
 const RECORD: &str = "schedule.json";
 
-/// What is known of a schedule; nothing in it is secret.
+/// The record of a schedule, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Schedule {
     pub name: String,
@@ -24,7 +24,7 @@ pub struct Schedule {
     pub inventory: PathBuf,
     /// The account of its runs.
     pub user: String,
-    /// As systemd reads it.
+    /// In systemd's format.
     pub on_calendar: String,
     /// Whether the passphrase is encrypted with this machine's key.
     pub encrypted: bool,
@@ -37,7 +37,7 @@ pub fn name_of(inventory: &Path) -> Result<String, ScheduleError> {
     check(name)
 }
 
-/// A name that a unit may carry; systemd allows 255 bytes in all.
+/// A valid unit name; systemd allows 255 bytes in all.
 pub(super) fn check(name: String) -> Result<String, ScheduleError> {
     let fits = escape::unit_name(&name).len() < 200 && escape::directory_name(&name).len() < 200;
     if name.is_empty() || !fits || name.contains(|character: char| character.is_control()) {
@@ -46,7 +46,7 @@ pub(super) fn check(name: String) -> Result<String, ScheduleError> {
     Ok(name)
 }
 
-/// Everything of one schedule that has a name.
+/// All paths and unit names of one schedule.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) directory: PathBuf,
@@ -69,12 +69,12 @@ impl Place {
         format!("{}.timer", self.unit)
     }
 
-    /// What is started when a run fails.
+    /// The unit started when a run fails.
     pub(super) fn failed(&self) -> String {
         format!("{}-failed.service", self.unit)
     }
 
-    /// The same as the service, except that it changes nothing.
+    /// Like the service, except that it changes nothing.
     pub(super) fn trial(&self) -> String {
         format!("{}-trial.service", self.unit)
     }
@@ -88,7 +88,7 @@ impl Place {
         Path::new(directory).join(unit)
     }
 
-    /// The passphrase's file; `new`: until it is tried.
+    /// The passphrase's file; `new`: until it is tested.
     pub(super) fn credential(&self, encrypted: bool, new: bool) -> PathBuf {
         let name = match (encrypted, new) {
             (true, false) => "ca-passphrase.cred",
@@ -99,7 +99,7 @@ impl Place {
         self.directory.join(name)
     }
 
-    /// Makes the directory; tells whether it was not there.
+    /// Creates the directory; returns whether it was missing.
     pub(super) fn make(&self) -> Result<bool, ScheduleError> {
         let missing = !self.directory.exists();
         if let Some(parent) = self.directory.parent() {
@@ -117,10 +117,10 @@ impl Place {
         Ok(missing)
     }
 
-    /// Removes it and, when it was the last one, what is above it.
+    /// Removes it and, with the last schedule, its parent directories.
     pub(super) fn remove(&self) -> Result<(), ScheduleError> {
         std::fs::remove_dir_all(&self.directory).map_err(ScheduleError::file(&self.directory))?;
-        // Neither is removed as long as anything is in it.
+        // A directory that is not empty stays.
         for above in self.directory.ancestors().skip(1).take(2) {
             if std::fs::remove_dir(above).is_err() {
                 break;
@@ -184,7 +184,7 @@ pub(super) fn find(wanted: &str) -> Result<Schedule, ScheduleError> {
         })
 }
 
-/// Writes a file as a whole: a reader sees the old one or the new one.
+/// Replaces a file atomically: a reader sees the old or the new one.
 pub(super) fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), ScheduleError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".dtls-new");

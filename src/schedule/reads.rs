@@ -1,6 +1,6 @@
-//! Which files of this machine the runs of a schedule read.
+//! The local files that the runs of a schedule read.
 //!
-//! The runs act on all of them with no one watching.
+//! The runs trust all of them, unattended.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::error::ScheduleError;
 use base::file::{self, FileFault, FileKind};
 use inventory::{DiskFiles, FileAccess, Inventory, Place};
 
-/// An SSH configuration, in bytes.
+/// Maximum bytes of an SSH configuration.
 const LARGEST: u64 = 4 << 20;
 
-/// Configurations that include each other, as in OpenSSH (`readconf.c`).
+/// Maximum depth of included configurations, as in OpenSSH (`readconf.c`).
 const DEEPEST: usize = 16;
 
-/// The files of this machine, each remembered that was found.
+/// The local file system, recording each file that was found.
 #[derive(Debug, Default)]
 pub struct Recorded(Mutex<BTreeSet<PathBuf>>);
 
@@ -53,7 +53,6 @@ impl FileAccess for Recorded {
     }
 }
 
-/// The files that a run reads.
 #[derive(Debug, Default)]
 pub struct Reads {
     files: BTreeSet<PathBuf>,
@@ -61,8 +60,8 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// What loading the inventory has read, and what connecting to its hosts
-    /// will read because it says so.
+    /// The files that loading the inventory has read, and those that connecting to its hosts will
+    /// read.
     #[must_use]
     pub fn of(recorded: &Recorded, inventory: &Inventory) -> Self {
         let connections = inventory.hosts.iter().map(|host| &host.connection);
@@ -75,21 +74,21 @@ impl Reads {
         }
     }
 
-    /// And files that the command line names.
+    /// Adds files that the command line names.
     #[must_use]
     pub fn and(mut self, files: impl IntoIterator<Item = PathBuf>) -> Self {
         self.files.extend(files);
         self
     }
 
-    /// And an SSH configuration, with what it includes.
+    /// Adds an SSH configuration and the files that it includes.
     #[must_use]
     pub fn and_ssh_configs(mut self, files: impl IntoIterator<Item = PathBuf>) -> Self {
         self.ssh_configs.extend(files);
         self
     }
 
-    /// Whether only root and the account can change them.
+    /// Requires that only root and the account can change them.
     pub(super) fn check(&self, account: &Account) -> Result<(), ScheduleError> {
         for file in &self.files {
             account.check(file)?;
@@ -112,8 +111,8 @@ impl Reads {
     }
 }
 
-/// A configuration and, because ssh asks no one about a file of `-F`, what it
-/// includes. A pattern stands for all that is in its directory.
+/// A configuration and, because ssh does not check the owner of a `-F` file, everything that it
+/// includes. A pattern stands for all files in its directory.
 fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), ScheduleError> {
     account.check(path)?;
     if depth > DEEPEST {
@@ -124,7 +123,7 @@ fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), 
     let plain = |part: &Path| !part.to_string_lossy().contains(['*', '?', '[', '%', '$']);
     let in_home = |word: &str| match word.strip_prefix("~/") {
         Some(rest) => account.home().join(rest),
-        // A relative one begins there also in a file of `-F`.
+        // Relative paths begin there, even in a `-F` file.
         None => account.home().join(".ssh").join(word),
     };
     for word in text.lines().flat_map(|line| behind(&FILES_OF_SSH, line)) {
@@ -157,8 +156,8 @@ fn check_ssh_config(path: &Path, account: &Account, depth: usize) -> Result<(), 
     Ok(())
 }
 
-/// Keywords of `ssh_config(5)` that name files whose content decides whom ssh trusts, and as
-/// whom it logs in.
+/// Keywords of `ssh_config(5)` for files that decide which hosts ssh trusts and which account it
+/// uses.
 const FILES_OF_SSH: [&str; 4] = [
     "identityfile",
     "certificatefile",
@@ -166,7 +165,7 @@ const FILES_OF_SSH: [&str; 4] = [
     "globalknownhostsfile",
 ];
 
-/// The words behind one of these keywords on a line of an SSH configuration.
+/// The words after one of these keywords on a line of an SSH configuration.
 fn behind(keywords: &[&str], line: &str) -> Vec<String> {
     let line = line.trim();
     let end = line.find([' ', '\t', '=']).unwrap_or(line.len());
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
     use inventory::{Environment, load};
 
-    /// An account that nothing here belongs to.
+    /// An account that owns nothing here.
     const STRANGER: u32 = 65_534;
 
     const INVENTORY: &str = "
@@ -194,8 +193,8 @@ daemons: {hosts: {b: }}
 clients: {hosts: {c: }}
 ";
 
-    /// Everything that a run can read, each in a directory of its own: by its
-    /// path from the root of the scene.
+    /// Every file that a run can read, each in its own directory: the path from the root of the
+    /// scene.
     const FILES: [&str; 11] = [
         "i/inventory.yaml",
         "i/group_vars/all.yaml",
@@ -246,7 +245,7 @@ clients: {hosts: {c: }}
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// Does something wrong to a file; none where this account cannot.
+    /// Applies a fault to a file; none if this account cannot.
     fn spoil(fault: &str, file: &Path) -> Option<()> {
         let directory = file.parent().unwrap();
         match fault {
@@ -311,7 +310,7 @@ clients: {hosts: {c: }}
             }
         }
         assert!(tried >= 4 * FILES.len(), "{tried}");
-        // No one adds a file of variables either.
+        // Other accounts cannot add a variables file either.
         let root = scene();
         spoil(
             "everyone adds to its directory",

@@ -1,4 +1,4 @@
-//! `schedule remove`: timer, units and passphrase gone.
+//! `schedule remove`: removes timer, units and passphrase.
 //!
 //! The journals of its runs stay: `dtls-deploy history` shows them.
 
@@ -7,11 +7,10 @@ use super::install;
 use super::place::{self, Place};
 use super::systemd;
 
-/// Removes a schedule. A run that is under way ends as it would have.
+/// Removes a schedule. A current run continues to its end.
 ///
-/// # Errors
-/// When there is none of this name, or something of it cannot be removed:
-/// then it can be removed again.
+/// # Errors If there is no such schedule, or if part of it cannot be removed: removing can then be
+/// repeated.
 pub fn remove(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
     systemd::check()?;
     if !rustix::process::geteuid().is_root() {
@@ -29,7 +28,7 @@ pub fn remove(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleErr
         install::remove(&place.unit_path(&unit))?;
     }
     systemd::systemctl(&["daemon-reload"])?;
-    // Of a failed unit systemd remembers the name.
+    // systemd remembers the name of a failed unit.
     let _ = systemd::systemctl(&["reset-failed", "--", &place.service()]);
     let _ = systemd::systemctl(&["reset-failed", "--", &place.failed()]);
     place.remove()?;

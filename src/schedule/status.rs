@@ -8,8 +8,7 @@ use super::systemd;
 
 /// Shows one schedule, or all.
 ///
-/// # Errors
-/// When there is none of this name, or systemd does not answer.
+/// # Errors If there is no such schedule, or systemd does not answer.
 pub fn status(wanted: Option<&str>, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleError> {
     systemd::check()?;
     let schedules = match wanted {
@@ -63,7 +62,7 @@ fn show(schedule: &Schedule, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleEr
                 of(&service, "ExecMainStartTimestamp"),
                 ending.text
             ),
-            // systemd keeps the time over a restart of the machine, not the end.
+            // systemd keeps the time across a reboot, but not the result.
             None => match of(&timer, "LastTriggerUSec").as_str() {
                 "none" | "n/a" => "none so far".to_owned(),
                 time => format!("{time}: see the log"),
@@ -75,7 +74,7 @@ fn show(schedule: &Schedule, say: &mut dyn FnMut(&str)) -> Result<(), ScheduleEr
     Ok(())
 }
 
-/// Starts a run now, shows its log until it ends, and gives its exit code.
+/// Starts a run now, shows its log until it ends, and returns its exit code.
 pub fn run_now(wanted: &str, say: &mut dyn FnMut(&str)) -> Result<u8, ScheduleError> {
     systemd::check()?;
     let schedule = place::find(wanted)?;

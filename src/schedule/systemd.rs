@@ -1,6 +1,6 @@
-//! systemd's own programs, spoken to.
+//! Calls systemd's own programs.
 //!
-//! Only this file and `credential` start programs of systemd's.
+//! Only this file and `credential` do so.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 
 use super::error::ScheduleError;
 
-/// The first systemd that hands credentials to units.
+/// The oldest systemd that passes credentials to units.
 const OLDEST: u32 = 247;
 
-/// What a program printed; an error has its last words.
+/// The output of a program; an error contains its last lines.
 pub(super) fn output(program: &str, arguments: &[&str]) -> Result<String, ScheduleError> {
     let failed = |said: String| ScheduleError::Program {
         program: format!("{program} {}", arguments.first().unwrap_or(&"")),
@@ -36,7 +36,7 @@ pub(super) fn output(program: &str, arguments: &[&str]) -> Result<String, Schedu
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether systemd runs this machine, `sd_booted(3)`, and can do what is needed.
+/// Requires that systemd runs this machine, `sd_booted(3)`, and is recent enough.
 pub(super) fn check() -> Result<(), ScheduleError> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Err(ScheduleError::NoSystemd);
@@ -69,7 +69,7 @@ pub(super) fn show(unit: &str) -> Result<BTreeMap<String, String>, ScheduleError
         .collect())
 }
 
-/// Whether this is a time that a timer understands.
+/// Requires a time that a timer understands.
 pub(super) fn check_calendar(text: &str) -> Result<(), ScheduleError> {
     let wrong = |said: &str| ScheduleError::Calendar(text.to_owned(), said.to_owned());
     if text.contains(['\n', '\r', '%']) {

@@ -10,32 +10,32 @@ use super::error::ScheduleError;
 use super::place::Place;
 use super::{NO_DEFAULTS, credential, escape, run_words};
 
-/// What units are made of.
+/// The values in the units.
 #[derive(Debug)]
 pub(super) struct Parts<'a> {
     pub(super) name: &'a str,
     pub(super) place: &'a Place,
     pub(super) user: &'a str,
-    /// Where its runs keep their journals.
+    /// The journal directory of its runs.
     pub(super) state: &'a Path,
     pub(super) program: &'a str,
     pub(super) inventory: &'a str,
     /// The CA node's name.
     pub(super) authority: &'a str,
-    /// Arguments of every command: variables, the agent's program.
+    /// Arguments of every command: variables, the agent's binary.
     pub(super) common: &'a [String],
     /// Only these hosts and groups.
     pub(super) limit: Option<&'a str>,
-    /// Further arguments of a run alone.
+    /// Further arguments, only for runs.
     pub(super) more: &'a [String],
-    /// Seconds that a run waits for another one's lock.
+    /// Seconds that a run waits for the lock of another run.
     pub(super) wait: u64,
     pub(super) on_calendar: &'a str,
     /// In seconds.
     pub(super) randomized_delay: u64,
-    /// A line for the shell.
+    /// A shell command.
     pub(super) on_failure: Option<&'a str>,
-    /// Some host of the inventory is this machine itself.
+    /// A host of the inventory is this machine itself.
     pub(super) local: bool,
     pub(super) encrypted: bool,
 }
@@ -67,9 +67,8 @@ struct Failed {
 }
 
 impl Parts<'_> {
-    /// What the timer starts. Most runs have nothing to renew and do not need
-    /// the CA's key: whether its passphrase still fits is tried each time, and
-    /// not only on the day on which it is needed.
+    /// The unit that the timer starts. Most runs renew nothing and do not need the CA's key, so
+    /// each run checks that the passphrase still works, not only the one that needs it.
     pub(super) fn service(&self) -> Result<String, ScheduleError> {
         let hook = self.on_failure.map(|_| self.place.failed());
         let what = "keeps Docker's TLS certificates of the inventory";
@@ -77,14 +76,12 @@ impl Parts<'_> {
         self.render(what, hook, commands, false)
     }
 
-    /// The same with nothing that changes anything: first all that a run
-    /// needs, then the run itself with `--check`.
+    /// The same without changes: first checks all that a run needs, then runs with `--check`.
     pub(super) fn trial(&self) -> Result<String, ScheduleError> {
         let commands = vec![self.access(self.limit), self.run(&["--check"])];
         self.render("tries the schedule of the inventory", None, commands, true)
     }
 
-    /// What begins it.
     pub(super) fn timer(&self) -> Result<String, ScheduleError> {
         let timer = Timer {
             description: self
@@ -95,7 +92,7 @@ impl Parts<'_> {
         render(include_str!("run.timer"), &timer)
     }
 
-    /// What systemd starts when a run has failed.
+    /// The unit that systemd starts after a failed run.
     pub(super) fn failed(&self) -> Result<Option<String>, ScheduleError> {
         let Some(line) = self.on_failure else {
             return Ok(None);
@@ -171,7 +168,7 @@ impl Parts<'_> {
     }
 }
 
-/// One word, so that a pattern that begins with `-` is no option.
+/// As one word, so that a pattern with a leading `-` is not an option.
 pub(super) fn limited(pattern: &str) -> String {
     format!("--limit={pattern}")
 }

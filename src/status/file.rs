@@ -5,11 +5,10 @@ use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Replaces the file atomically: a reader gets the old text or the new one. `mode` holds whatever
-/// the umask is.
+/// Replaces the file atomically: a reader gets the old or the new text. `mode` applies regardless
+/// of the umask.
 ///
-/// # Errors
-/// When it cannot be written. The file is unchanged then.
+/// # Errors If it cannot be written. The file is then unchanged.
 pub fn replace(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     let name = path.file_name().ok_or_else(|| {
         std::io::Error::new(std::io::ErrorKind::InvalidInput, "this is no file name")
@@ -56,7 +55,7 @@ mod tests {
             assert_eq!(mode & 0o7777, after);
             assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
         }
-        // A directory cannot be replaced by a file: the draft goes again.
+        // A directory cannot be replaced by a file: the draft is removed.
         std::fs::create_dir(directory.path().join("taken")).unwrap();
         replace(&directory.path().join("taken"), "new\n", 0o600).unwrap_err();
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);

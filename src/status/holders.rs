@@ -1,4 +1,4 @@
-//! Whom daemons and clients trust, as their own bundles of CAs say.
+//! Which CAs daemons and clients trust, according to their own bundles.
 
 use super::rows::{role_of, text};
 use base::event::{CertificateRole, CertificateText};

@@ -1,4 +1,4 @@
-//! The status as one HTML page that an operator can send to an auditor.
+//! The status as one HTML page, for example for an auditor.
 //!
 //! The page loads nothing from elsewhere, and every text in it is cleaned and escaped in one place,
 //! [`render`]. Pure.
@@ -23,14 +23,14 @@ const NAME: &str = "page.html";
 const TEMPLATE: &str = include_str!("page.html");
 /// Units of a bar's whole width.
 const WIDTH: i64 = 1000;
-/// The timeline goes at most so far back and forward, whatever a certificate says.
+/// The timeline extends at most this far into the past and the future, whatever a certificate says.
 const PAST: Duration = Duration::days(2 * 365);
 const FUTURE: Duration = Duration::days(3 * 365);
 
 #[derive(Serialize)]
 struct Page<'a> {
     verdict: &'static str,
-    /// A class of the style.
+    /// A CSS class.
     tone: &'static str,
     inventory: &'a str,
     written: String,
@@ -46,7 +46,7 @@ struct Page<'a> {
     authorities: Vec<Authority<'a>>,
     /// Daemons that accept clients without a certificate.
     open: Vec<&'a str>,
-    /// Whose bundle of CAs could not be read.
+    /// Holders whose CA bundle could not be read.
     unread: Vec<String>,
 }
 
@@ -70,7 +70,7 @@ struct Row<'a> {
 struct Validity {
     begin: String,
     end: String,
-    /// Since when it is due; none for a CA.
+    /// When it becomes due; none for a CA.
     due: Option<String>,
     days_left: i64,
     bar: (i64, i64),
@@ -140,7 +140,7 @@ pub fn page(
     })
 }
 
-/// Whatever a node has said, a reader sees it and a browser obeys nothing of it.
+/// Whatever a node has reported, a reader sees it and a browser interprets none of it.
 fn render(page: &Page<'_>) -> Result<String, minijinja::Error> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -238,7 +238,7 @@ impl Validity {
 }
 
 impl Scale {
-    /// As long as the certificates of daemons and clients are valid; that of a CA goes past it.
+    /// Covers the validity of daemons' and clients' certificates; that of a CA extends past it.
     fn of(certificates: &[CertificateStatus], now: OffsetDateTime) -> Self {
         let leaves = certificates
             .iter()
@@ -289,7 +289,7 @@ fn authorities(found: &StatusReport) -> Vec<Authority<'_>> {
         }
     }
     for one in &found.certificates {
-        // What does not work proves nothing about its issuer.
+        // A certificate that does not work shows nothing about its issuer.
         let broken = [CertificateState::Broken, CertificateState::Expired].contains(&one.state);
         if let Some(text) = one.certificate.as_ref().filter(|_| !broken) {
             let issuer = &text.issuer;

@@ -1,4 +1,4 @@
-//! What lies on the nodes and what the ledger remembers, row by row.
+//! The rows of `status`: what is on the nodes, and what the ledger lists.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use plan::{
 };
 use run::look::Observation;
 
-/// What has to be known besides what a proof needs.
+/// Requests what `status` needs in addition to verification.
 pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
     request_undeployed(host, request);
     for (holder, role) in leaves(host) {
@@ -28,7 +28,7 @@ pub(super) fn request(inventory: &Inventory, host: &Host, request: &mut FactRequ
     if host.is_ca {
         Authority::request_retired(inventory, request);
     }
-    // Whether a daemon has read which CAs to trust, and how far a rollover is.
+    // Whether a daemon has read its CA bundle, and the step of a rollover.
     Rollover::request(inventory, host, request);
     for holder in host.certificate_holders().filter(|of| has_contexts(of)) {
         for daemon in inventory.daemons() {
@@ -49,7 +49,7 @@ pub(super) fn all(observed: &Observation<'_>, listed: &Inventory) -> Vec<Certifi
     rows
 }
 
-/// What lies on a host: for its daemon, its client and each of its identities.
+/// The leaves of a host: of its daemon, its client and each of its identities.
 fn leaves(host: &Host) -> impl Iterator<Item = (&Host, Role)> {
     let daemon = host.is_daemon.then_some((host, Role::Daemon));
     let clients = host.certificate_holders().map(|of| (of, Role::Client));
@@ -67,7 +67,7 @@ pub(super) const fn role_of(role: Role) -> CertificateRole {
     }
 }
 
-/// What a certificate says.
+/// The data of a certificate.
 pub(super) fn text(certificate: &Certificate, now: OffsetDateTime) -> CertificateText {
     CertificateText {
         subject: certificate.subject().to_owned(),
@@ -93,7 +93,7 @@ fn days_left(end: OffsetDateTime, now: OffsetDateTime) -> i64 {
     (end - now).whole_seconds().div_euclid(86_400)
 }
 
-/// How much of a life is over, in percent.
+/// The elapsed part of a validity period, in percent.
 fn used(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> u8 {
     let (whole, over) = ((end - begin).whole_seconds(), (now - begin).whole_seconds());
     if whole <= 0 {
@@ -102,18 +102,18 @@ fn used(begin: OffsetDateTime, end: OffsetDateTime, now: OffsetDateTime) -> u8 {
     u8::try_from((over.saturating_mul(100) / whole).clamp(0, 100)).unwrap_or(100)
 }
 
-/// What is wrong with one, in two grades.
+/// Its faults, by severity.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     /// It does not work.
     pub(super) broken: Vec<String>,
-    /// Whether it works is not known.
+    /// It is unknown whether it works.
     pub(super) unknown: Vec<String>,
-    /// It works, and is not as declared.
+    /// It works, but differs from the inventory.
     pub(super) drift: Vec<String>,
 }
 
-/// What follows from dates and faults.
+/// The conclusion from dates and faults.
 #[derive(Debug)]
 pub(super) struct Judged {
     pub(super) state: CertificateState,
@@ -330,7 +330,7 @@ fn allowed(observed: &Observation<'_>, holder: &Host, role: Role) -> Option<Stri
     is_held.then(|| holder.settings.role.clone())
 }
 
-/// Whether the CAs beside a certificate are those that are delivered.
+/// Whether the CAs next to a certificate are those that are delivered.
 fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String> {
     let wanted = authority.pem.as_deref()?;
     match facts.regular(path) {

@@ -1,5 +1,5 @@
-//! What daemons serve: a handshake with each, from a client's node where one
-//! can be used, and from the daemon's own otherwise.
+//! What daemons serve: a handshake with each, from a client's node if possible, otherwise from the
+//! daemon's own.
 
 use futures::StreamExt as _;
 
@@ -18,9 +18,9 @@ use run::look::Observation;
 use run::verify::probe::{Answer, ServerFault, Shown};
 use run::verify::{DEADLINE, Unreached, foreign_authorities, handshake, local};
 
-/// Handshakes under way at one time.
+/// Maximum number of concurrent handshakes.
 const AT_ONCE: usize = 64;
-/// Clients that are tried, one after the other, until one gets through.
+/// Number of clients to try, one after the other, until one succeeds.
 const CLIENTS: usize = 3;
 
 /// One row for every daemon that can be checked.
@@ -47,7 +47,7 @@ async fn one(observed: &Observation<'_>, daemon: &Host) -> Option<CertificateSta
         let at = (address.host.as_str(), address.port);
         let shown = handshake(node, at, &authorities, None, DEADLINE).await;
         let got_through = shown.is_ok();
-        // What the first one saw counts, unless another one gets through.
+        // The result of the first client counts, unless another one succeeds.
         if got_through || seen.is_none() {
             seen = Some((name, shown));
         }
@@ -62,7 +62,7 @@ async fn one(observed: &Observation<'_>, daemon: &Host) -> Option<CertificateSta
         identity: None,
         role: CertificateRole::Daemon,
         source: CertificateSource::Served,
-        // Wherever it is seen from: the series of its metrics stays one.
+        // Independent of the client, so that its metrics stay one series.
         place: address.url(),
         holder: format!("{} on {}", daemon.settings.unit, daemon.name),
         state: CertificateState::Unknown,
@@ -159,7 +159,7 @@ fn fill(
     let certificate = der.and_then(|der| Certificate::from_der(der).ok());
     let mut faults = Faults::default();
     match answer {
-        // Its dates say that.
+        // Its dates show that.
         Answer::ServerCertificate(ServerFault::Expired | ServerFault::NotYetValid) => {}
         Answer::ServerCertificate(fault) => faults.broken.push(fault.to_string()),
         Answer::Served(_) if daemon.settings.daemon_mode == DaemonMode::Tls => {}

@@ -1,4 +1,4 @@
-//! What one look is judged to be.
+//! The judgement of single probes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -142,7 +142,7 @@ fn answered(answer: Answer) -> Seen {
 #[test]
 fn what_answers_as_it_should_is_fine_wherever_the_name_leads() {
     let alert = answered(Answer::Alert("certificate_required".to_owned()));
-    // Behind a forwarded port or a virtual address, for instance.
+    // For example behind a forwarded port or a virtual address.
     for resolved in [&["10.0.0.12"][..], &["192.0.2.1"]] {
         assert_eq!(Scene::new(resolved).judged(&alert), Judged::Fine);
     }
@@ -218,13 +218,13 @@ fn what_follows_from_something_else_is_not_said_again() {
         "-",
     ));
     assert_eq!(scene.judged(&refused()), Judged::Follows);
-    // A firewall is another matter.
+    // A firewall is a different problem.
     assert_eq!(scene.found(&dropped()).1, Topic::Reach);
     scene
         .missing
         .insert("daemon".to_owned(), FailureKind::Unreachable);
     assert_eq!(scene.judged(&dropped()), Judged::Follows);
-    // Before anything is deployed nothing has to listen.
+    // Before a deployment nothing needs to listen.
     let mut fresh = Scene::new(&["10.0.0.12"]);
     fresh.facts.get_mut("daemon").unwrap().files.clear();
     assert_eq!(fresh.judged(&refused()), Judged::Fine);
