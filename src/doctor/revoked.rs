@@ -24,7 +24,12 @@ pub(super) fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
             revocation.at.date(),
             by.join(", ")
         );
-        let advice = "replace the CA that signed it: dtls-deploy rotate --ca INVENTORY";
+        let inventory = diagnosis.observed.inventory;
+        let advice = if revoked::is_for_guards(entry, inventory, by.iter().map(String::as_str)) {
+            "update the policy of the guard: dtls-deploy rotate INVENTORY"
+        } else {
+            "replace the CA that signed it: dtls-deploy rotate --ca INVENTORY"
+        };
         findings.add(finding(Severity::Error, Topic::Ca, ca, seen, advice));
     }
 }

@@ -37,18 +37,23 @@ pub(super) fn rows(observed: &Observation<'_>, listed: &Inventory) -> Vec<Certif
                 });
             }
             if !unseen.is_empty() {
-                let unseen: Vec<String> = unseen.into_iter().map(str::to_owned).collect();
+                let unseen: Vec<String> = unseen.iter().map(|&name| name.to_owned()).collect();
                 drift.push(format!(
                     "perhaps by {}, which could not be checked",
                     some_of(&unseen)
                 ));
             }
+            let accepting = trusted.iter().map(String::as_str).chain(unseen);
+            let due = if revoked::is_for_guards(entry, listed, accepting) {
+                Some("the guard's policy must be updated: dtls-deploy rotate INVENTORY")
+            } else {
+                revoked::is_of_present(&observed.authority, entry)
+                    .then_some("the CA must be replaced: dtls-deploy rotate --ca INVENTORY")
+            };
             Some(CertificateStatus {
                 state: CertificateState::Revoked,
                 drift,
-                due: revoked::is_of_present(&observed.authority, entry).then(|| {
-                    "the CA is to be replaced: dtls-deploy rotate --ca INVENTORY".to_owned()
-                }),
+                due: due.map(str::to_owned),
                 ..remembered(observed, &entry.host, entry.role, Some(entry))
             })
         })

@@ -206,6 +206,19 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     assert!(answer.ends_with("403"), "{answer}");
     assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
     assert_eq!(process(&lab), before, "docker is not restarted");
+
+    // Nothing accepts the old certificate again unasked.
+    lab.run(&["rollback", &inventory]);
+    let answer = lab.exec_as("node2", "ubuntu", &old);
+    assert!(answer.ends_with("403"), "{answer}");
+    let run = lab.run(&[&inventory, "-e", "dtls_guard=false"]);
+    assert_eq!(run.code, 4, "{}", said(&run));
+    let why = "without its guard it would accept again what is revoked";
+    assert!(said(&run).contains(why), "{}", said(&run));
+    let answer = lab.exec_as("node2", "ubuntu", &old);
+    assert!(answer.ends_with("403"), "{answer}");
+    let run = lab.run(&["verify", &inventory]);
+    assert!(!said(&run).contains("REVOKED"), "{}", said(&run));
 }
 
 #[test]

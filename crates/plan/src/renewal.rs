@@ -1,7 +1,7 @@
 //! Renewal by age: which certificates are due, and what to warn about well before one expires.
 
 use crate::host::address::daemon_address;
-use crate::playbook::Renewals;
+use crate::playbook::{Playbook, Renewals};
 use time::{Duration, OffsetDateTime};
 
 use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes, outside_of};
@@ -227,7 +227,7 @@ impl Planner<'_> {
 
     /// The notes of every run, whatever it does.
     #[must_use]
-    pub(crate) fn early_warnings(&self) -> Vec<Note> {
+    pub(crate) fn early_warnings(&self, playbook: &Playbook) -> Vec<Note> {
         let mut notes = clocks(self.inventory, |host| self.facts.get(host));
         let ca = self.inventory.ca();
         let authority = self.authority.certificate.as_ref();
@@ -240,7 +240,7 @@ impl Planner<'_> {
             } else {
                 Some(self.overdue(authority))
             };
-            notes.extend(self.note_revoked());
+            notes.extend(self.note_revoked(playbook));
             notes.extend(self.note_lost_marks());
             notes.extend(self.note_under_way());
             notes.extend(self.note_outside());

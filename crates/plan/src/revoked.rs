@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use super::rollover::client_files;
-use super::{Authority, Note, Planner};
+use super::{Authority, Note, Planner, Refusal};
 use crate::host::guard;
 use crate::host::leaf::location;
 use crate::host::read::runs_with;
+use crate::playbook::Playbook;
 use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 use pki::{BACKDATE, Certificate, Entry, Revocation, Role};
@@ -91,6 +92,18 @@ pub fn trusted_by(
         .collect()
 }
 
+/// Whether updating the policies of guards is enough: a client's certificate, accepted only by
+/// daemons that have a guard.
+#[must_use]
+pub fn is_for_guards<'a>(
+    entry: &Entry,
+    inventory: &Inventory,
+    mut accepting: impl Iterator<Item = &'a str>,
+) -> bool {
+    let is_guarded = |name| inventory.host(name).is_some_and(Host::is_guarded);
+    entry.role == Role::Client && accepting.all(is_guarded)
+}
+
 /// Whether dockerd runs there, as far as known.
 fn runs(facts: &NodeFacts) -> bool {
     let unit = facts.unit.as_ref();
@@ -124,25 +137,66 @@ pub fn listed(entries: &[&Entry]) -> String {
     said.join(", ")
 }
 
+/// Who accepts a revoked client certificate of the present or next CA.
+#[derive(Debug, Default)]
+struct AcceptedBy<'a> {
+    /// Daemons whose guard does not reject it, although they have one.
+    guarded: Vec<&'a str>,
+    /// Some daemon has no guard: only a new CA ends that.
+    unguarded: bool,
+    /// Daemons with a guard whose policy is not known.
+    unknown: Vec<&'a str>,
+}
+
 impl Planner<'_> {
-    /// Revoked certificates of the present or next CA that at least one daemon has no guard
-    /// against.
+    /// Revoked certificates of the present or next CA that only a new CA rejects everywhere.
     pub(super) fn revoked_of_present(&self) -> Vec<&Entry> {
-        let rejects = |entry: &Entry, daemon: &Host| {
-            let facts = self.facts.get(&daemon.name);
-            let policy = (daemon.name.clone(), guard::policy_path());
-            // This run updates the policy from the ledger.
-            self.written.contains_key(&policy)
-                || facts.is_some_and(|facts| guard::rejects(daemon, facts, &entry.serial))
-        };
+        let mut entries = self.revoked_and_current();
+        entries.retain(|entry| entry.role == Role::Daemon || self.accepted_by(entry).unguarded);
+        entries
+    }
+
+    fn revoked_and_current(&self) -> Vec<&Entry> {
         revoked(&self.authority, self.now)
             .map(|(entry, _)| entry)
             .filter(|entry| is_of_present(&self.authority, entry))
-            .filter(|entry| {
-                let mut daemons = self.inventory.daemons();
-                entry.role == Role::Daemon || !daemons.all(|daemon| rejects(entry, daemon))
-            })
             .collect()
+    }
+
+    fn accepted_by(&self, entry: &Entry) -> AcceptedBy<'_> {
+        let mut found = AcceptedBy::default();
+        for daemon in self.inventory.daemons() {
+            let name = daemon.name.as_str();
+            let policy = (daemon.name.clone(), guard::policy_path());
+            // This run updates the policy from the ledger.
+            if self.written.contains_key(&policy) {
+                continue;
+            }
+            match self.facts.get(name) {
+                Some(facts) if guard::rejects(daemon, facts, &entry.serial) => {}
+                Some(_) if daemon.is_guarded() => found.guarded.push(name),
+                None if daemon.is_guarded() => found.unknown.push(name),
+                Some(_) | None => found.unguarded = true,
+            }
+        }
+        found
+    }
+
+    /// Requires that no revoked certificate is accepted again once the guard of a daemon is gone.
+    pub(crate) fn check_guard_needed(&self, host: &Host) -> Result<(), Refusal> {
+        let facts = self.facts(&host.name)?;
+        let mut needed = self.revoked_and_current();
+        needed.retain(|entry| {
+            entry.role == Role::Client && guard::rejects(host, facts, &entry.serial)
+        });
+        if needed.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::new(format!(
+            "without its guard it would accept again what is revoked: {}",
+            listed(&needed)
+        ))
+        .hint("replace the CA first, with the guard in place: dtls-deploy rotate --ca INVENTORY"))
     }
 
     /// Notes marks that match no certificate. A CA made after the mark did not sign what it is
@@ -165,24 +219,59 @@ impl Planner<'_> {
             .collect()
     }
 
-    /// The note of every run about them, except the run that replaces the CA.
-    pub(super) fn note_revoked(&self) -> Option<Note> {
-        let revoked = self.revoked_of_present();
-        if revoked.is_empty() || self.rolls_over {
-            return None;
+    /// The notes of every run about them, except the run that replaces the CA.
+    pub(super) fn note_revoked(&self, playbook: &Playbook) -> Vec<Note> {
+        if self.rolls_over {
+            return Vec::new();
         }
-        let goes_on = if self.rollover.is_some() {
-            "the rollover that is under way ends that".to_owned()
-        } else {
-            self.advice()
-        };
-        Some(Note {
-            danger: false,
-            host: self.inventory.ca().name.clone(),
-            text: format!(
+        let mut texts = Vec::new();
+        let unguarded = self.revoked_of_present();
+        if !unguarded.is_empty() {
+            let goes_on = if self.rollover.is_some() {
+                "the rollover that is under way ends that".to_owned()
+            } else {
+                self.advice()
+            };
+            texts.push(format!(
                 "REVOKED, AND STILL ACCEPTED until every daemon has dropped this CA: {}: {goes_on}",
-                listed(&revoked)
-            ),
-        })
+                listed(&unguarded)
+            ));
+        }
+        texts.extend(self.outdated_guards(playbook));
+        let ca = &self.inventory.ca().name;
+        let note = |text| Note {
+            danger: false,
+            host: ca.clone(),
+            text,
+        };
+        texts.into_iter().map(note).collect()
+    }
+
+    /// Guards that do not reject everything that is revoked, or that did not answer.
+    fn outdated_guards(&self, playbook: &Playbook) -> Vec<String> {
+        let limited = playbook.limited(self.inventory);
+        let asked: Vec<&str> = limited.daemons().map(|one| one.name.as_str()).collect();
+        let mut accepting: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+        let mut unknown: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+        for entry in self.revoked_and_current() {
+            if entry.role == Role::Client {
+                let by = self.accepted_by(entry);
+                for daemon in by.guarded {
+                    accepting.entry(daemon).or_default().push(entry);
+                }
+                for daemon in by.unknown.into_iter().filter(|name| asked.contains(name)) {
+                    unknown.entry(daemon).or_default().push(entry);
+                }
+            }
+        }
+        let accepting = accepting.into_iter().map(|(daemon, entries)| {
+            let what = listed(&entries);
+            format!("REVOKED, AND STILL ACCEPTED by {daemon}: {what}: update the policy of its guard: dtls-deploy rotate INVENTORY")
+        });
+        let unknown = unknown.into_iter().map(|(daemon, entries)| {
+            let what = listed(&entries);
+            format!("whether {daemon} rejects what is revoked was not checked: {what}: dtls-deploy status INVENTORY checks it")
+        });
+        accepting.chain(unknown).collect()
     }
 }

@@ -15,7 +15,6 @@ use super::expiry::has_expired;
 use super::undeployed;
 use super::{Authority, Outside, outside_of};
 use crate::host::client::{PROFILES, context_paths, keeps_context};
-use crate::host::guard;
 use crate::host::leaf::location;
 use crate::host::read::{RECORD, runs_with};
 use docker::context::ContextPaths;
@@ -123,7 +122,6 @@ impl Rollover {
 
     /// The facts that tell the step of a host.
     pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
-        guard::request_policy(host, request);
         for (holder, role) in super::leaves_of(inventory) {
             if holder.name == host.name {
                 super::request_leaf(holder, role, request);

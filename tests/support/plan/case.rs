@@ -12,6 +12,7 @@ use inventory::{Environment, Host, Inventory, MemoryFiles, load};
 use node::facts::{FactRequest, NodeFacts};
 use pki::{AuthorityProfile, Event, LeafRequest, Ledger, Revocation, Role, Signer, Subject};
 use plan::host::guard::Program;
+use plan::module::outdated_policies;
 use plan::orchestrator;
 use plan::orchestrator::examine;
 use plan::orchestrator::plan;
@@ -59,6 +60,12 @@ struct Written {
     /// Passes of `rotate --ca` between the deployment and what has happened since.
     #[serde(default)]
     rolled: usize,
+    /// Revoked between the two deployments.
+    #[serde(default)]
+    revoked_between: Vec<String>,
+    /// The guards have got what was revoked.
+    #[serde(default)]
+    policies: bool,
     /// And with the inventory of later.
     #[serde(default)]
     rolled_later: usize,
@@ -354,6 +361,10 @@ impl Case {
             );
         }
         let mut variables = written.deployed_with.clone();
+        if !written.revoked_between.is_empty() {
+            let at = DEPLOYED + Duration::minutes(20);
+            revoke(&mut lab, deployed.ca(), &written.revoked_between, at);
+        }
         if !written.redeployed_with.is_empty() {
             variables.extend(written.redeployed_with.clone());
             let again = self.inventory(&variables);
@@ -439,6 +450,13 @@ impl Case {
         record(lab, ca, &asked.collect::<Vec<_>>(), now);
         if !self.written.revoked.is_empty() {
             revoke(lab, ca, &self.written.revoked, now);
+        }
+        if self.written.policies {
+            let with_guard = self.inventory(&self.written.deployed_with);
+            let facts = lab.facts(&with_guard, &playbook(SHIPPED[0].1), now, &BTreeSet::new());
+            let authority = Authority::read(ca, facts.get(&ca.name));
+            let plan = outdated_policies(&with_guard, &authority, &facts, now);
+            lab.carry_out(&with_guard, &plan, now);
         }
         for waiting in &self.written.waiting {
             let (name, role) = waiting.split_once(' ').unwrap();

@@ -110,7 +110,7 @@ pub fn policy_path() -> String {
 
 /// Requests the facts that tell whether the guard rejects revoked certificates.
 pub fn request_policy(host: &Host, request: &mut FactRequest) {
-    if host.is_daemon && host.is_guarded() {
+    if host.is_daemon && host.settings.guard.is_some() {
         request.content.insert(policy_path());
         request.content.insert(drop_in_path(host));
     }
@@ -125,7 +125,7 @@ pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
         let mut revoked = policy.revoked.iter();
         revoked.any(|revoked| revoked.serial.as_str() == serial)
     });
-    host.is_guarded() && is_listed && is_installed(host, facts)
+    is_listed && is_installed(host, facts)
 }
 
 /// Whether the daemon has a guard that dtls-deploy installed.

@@ -61,6 +61,9 @@ impl Module for Guard {
                 );
                 return Ok(Vec::new());
             }
+            if !is_absent(task) {
+                planner.check_guard_needed(host)?;
+            }
             return gone(planner, host, task);
         }
         if policy_alone && !is_installed(host, facts) {
@@ -219,7 +222,7 @@ pub fn outdated_policies(
 ///
 /// Certificates that this program issued are matched by common name, so that a renewed one keeps
 /// its role; adopted ones, whose name someone else chose, by serial number.
-fn policy_of(
+pub(super) fn policy_of(
     host: &Host,
     inventory: &Inventory,
     authority: &Authority,

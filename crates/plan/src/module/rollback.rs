@@ -10,10 +10,11 @@ mod removed;
 use std::collections::BTreeSet;
 
 use super::daemon_json::{not_put_back, refuse};
+use super::guard::policy_of;
 use super::shared::{Module, holders};
 use crate::host::client::PROFILES;
-use crate::host::daemon_json;
 use crate::host::leaf::location as leaf_location;
+use crate::host::{daemon_json, guard};
 use crate::launch::{listens_by_flag, text_of};
 use crate::playbook::Task;
 use crate::{Action, Change, Content, Desired, Forget, Place, Planner, Refusal};
@@ -41,6 +42,8 @@ impl Module for Rollback {
             }
         }
         if host.is_daemon {
+            request.content.insert(guard::policy_path());
+            request.content.insert(guard::drop_in_path(host));
             request.content.insert(daemon_json::PATH.to_owned());
         }
     }
@@ -275,18 +278,23 @@ fn go_back(
                     .hint("deploy again: what is missing is issued again"),
             );
         }
-        let desired = Desired::new(
-            Place::Kept,
-            directory,
-            name,
-            Content::Kept {
+        // A rollback undoes no revocation: the policy follows the ledger.
+        let (place, content) = if file.path == guard::policy_path() {
+            let text = policy_of(host, planner.inventory, &planner.authority, planner.now).text();
+            (Place::Policy, Content::Text(text))
+        } else {
+            let kept = Content::Kept {
                 copy: file.copy.clone(),
                 keeper: keeper.clone(),
                 sha256: file.sha256.clone(),
-            },
-        )
-        .exactly(file.mode);
+            };
+            (Place::Kept, kept)
+        };
+        let desired = Desired::new(place, directory, name, content).exactly(file.mode);
         changes.extend(planner.compare(host, task, desired)?);
+    }
+    if before.absent.contains(&guard::drop_in_path(host)) {
+        planner.check_guard_needed(host)?;
     }
     for path in &before.absent {
         let (directory, name) = parts(path)?;

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 pub use examine::{About, Examined, Refused, examine};
 
+use crate::host::guard;
 use crate::host::leaf::location;
 use crate::module;
 use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
@@ -30,6 +31,7 @@ pub fn request(playbook: &Playbook, inventory: &Inventory, host: &Host, request:
     if host.is_ca {
         Authority::request(inventory, request);
     }
+    guard::request_policy(host, request);
     if !playbook.only_proves() {
         Rollover::request(inventory, host, request);
     }
@@ -130,7 +132,7 @@ pub fn plan(
     plan.problems.append(&mut planner.problems);
     let (notes, problems) = look_before(&planner, &plan);
     planner.notes.extend(notes);
-    let notes = planner.early_warnings();
+    let notes = planner.early_warnings(playbook);
     planner.notes.extend(notes);
     give_up(&mut plan, &mut given_up, problems);
     let problems = planner.readmit(playbook, &plan);
