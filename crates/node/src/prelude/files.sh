@@ -210,13 +210,20 @@ swap() {
     while [ "$swap_left" -gt 0 ]; do
         # What is not in new/ any more has been swapped already.
         [ ! -e "$STAGE/new/$1" ] || set -- "$@" "$STAGE/new/$1"
-        [ ! -e "$STAGE/gone/.$1" ] || rm -f "$swap_directory/$1" || return 1
+        [ ! -e "$STAGE/gone/.$1" ] || swap_step rm -f "$swap_directory/$1" || return 1
         shift
         swap_left=$((swap_left - 1))
     done
-    if [ $# -gt 0 ]; then mv -f "$@" "$swap_directory/" || return 1; fi
+    [ $# = 0 ] || swap_step mv -f "$@" "$swap_directory/" || return 1
     # What is younger than this mark is another user's.
     printf '' >"$STAGE/swapped" || return 1
+}
+
+# swap_step COMMAND...: its own message names the file and the cause.
+swap_step() {
+    swap_said=$("$@" 2>&1) && return 0
+    record failed swap "a file could not be replaced: ${swap_said%%"$NEWLINE"*}"
+    return 1
 }
 
 # swapped DIR...: what was renamed there lasts over a crash.

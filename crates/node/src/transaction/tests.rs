@@ -158,6 +158,30 @@ fn a_file_that_changed_since_the_plan_stops_everything() {
 }
 
 #[test]
+fn a_file_that_cannot_be_replaced_is_named_with_the_cause() {
+    for shell in SHELLS {
+        let root = tempfile::tempdir().unwrap();
+        old_set(root.path());
+        let before = tree(root.path());
+        let body = change(root.path()).execute().body();
+        let swap = body.find("in_account 'root' 'swap").unwrap();
+        // As with an immutable file, or one that something is mounted over.
+        let immutable =
+            "mv() { echo \"mv: cannot move to '$2': Operation not permitted\" >&2; return 1; }";
+        let mut script = Script::default();
+        script.statement(format!("{}{immutable}\n{}", &body[..swap], &body[swap..]));
+        let report = run(shell, &script);
+        let (step, message) = report.failed.clone().unwrap();
+        assert_eq!(step, "swap", "{shell:?} {report:?}");
+        let said = "a file could not be replaced: mv: cannot move to";
+        assert!(message.starts_with(said), "{shell:?} {message}");
+        let cause = ": Operation not permitted";
+        assert!(message.ends_with(cause), "{shell:?} {message}");
+        assert_eq!(tree(root.path()), before, "{shell:?}");
+    }
+}
+
+#[test]
 fn a_directory_in_the_way_stops_everything() {
     for shell in SHELLS {
         let root = tempfile::tempdir().unwrap();
