@@ -174,6 +174,23 @@ fn sockets_in_daemon_json_go_on_and_come_back() {
 }
 
 /// Docker 20.10 merges what a file gives twice: what stands first would be lost.
+/// Owner and mode of daemon.json are the operator's.
+#[test]
+fn daemon_json_keeps_its_owner() {
+    let lab = Lab::fresh();
+    let state = "stat -c '%U:%G %a' /etc/docker/daemon.json; cat /etc/docker/daemon.json";
+    lab.exec("node3", "mkdir -p /etc/docker; echo '{\"debug\": true}' >/etc/docker/daemon.json; chown ubuntu:docker /etc/docker/daemon.json; chmod 0664 /etc/docker/daemon.json");
+    let before = lab.exec("node3", state);
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let deployed = lab.exec("node3", state);
+    assert!(deployed.starts_with("ubuntu:docker 664"), "{deployed}");
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+    lab.deploy(&["remove", &inventory]);
+    assert_eq!(lab.exec("node3", state), before);
+}
+
 #[test]
 fn a_key_of_daemon_json_that_is_there_twice_is_refused() {
     let lab = Lab::fresh();

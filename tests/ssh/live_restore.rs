@@ -50,6 +50,7 @@ fn turn_on(shell: &[&str], root: &Path, said: &str, info: &str) -> Report {
             mode: 0o644,
             account: "root".to_owned(),
             before: Some(sha256_hex(OLD.as_bytes())),
+            keeps_owner: false,
             bytes: Bytes::Given(Secret::from(NEW.to_owned())),
         }],
         reload: Some(UnitReload {

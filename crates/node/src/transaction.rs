@@ -291,6 +291,9 @@ impl Transaction {
             let arguments: Vec<&str> = std::iter::once(mode.as_str()).chain(places).collect();
             sync.call("stage_modes", &arguments);
         }
+        for file in own().filter(|file| file.keeps_owner && file.before.is_some()) {
+            sync.call("stage_owner", &[&file.directory, &file.name]);
+        }
         sync.call("stage_sync", &synced);
         let mut kept = Vec::new();
         for file in own() {

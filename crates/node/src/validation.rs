@@ -166,6 +166,7 @@ mod tests {
                 mode: 0o444,
                 account: "root".to_owned(),
                 before: None,
+                keeps_owner: false,
                 bytes: Bytes::Given(Secret::from("staged".to_owned())),
             }],
             validation: Some(validation(root)),

@@ -191,7 +191,7 @@ impl Planner<'_> {
                     mode = file.mode;
                 }
                 if !matches!(desired.content, Content::Gone { .. }) {
-                    attributes = faults(file, desired.mode, &account);
+                    attributes = faults(desired.place, file, desired.mode, &account);
                     reasons.extend(attributes.iter().map(ToString::to_string));
                 }
             }
@@ -406,7 +406,7 @@ fn link(path: &str) -> Refusal {
     ))
 }
 
-fn faults(file: &File, mode: FileMode, account: &str) -> Vec<AttributeFault> {
+fn faults(place: Place, file: &File, mode: FileMode, account: &str) -> Vec<AttributeFault> {
     let mut faults = Vec::new();
     if let FileMode::Exact(want) = mode
         && file.mode != want
@@ -416,7 +416,8 @@ fn faults(file: &File, mode: FileMode, account: &str) -> Vec<AttributeFault> {
             want,
         });
     }
-    if file.owner != account {
+    // It keeps the owner that an operator gave it.
+    if file.owner != account && place != Place::DaemonJson {
         faults.push(AttributeFault::Owner {
             found: file.owner.clone(),
             want: account.to_owned(),

@@ -112,6 +112,7 @@ impl Fixture {
             account: "root".to_owned(),
             missing_from: missing_from.map(|path| path.to_str().unwrap().to_owned()),
             before: before.map(|text| pki::sha256_hex(text.as_bytes())),
+            keeps_owner: false,
             bytes: Bytes::Given(Secret::from(text.to_owned())),
         }
     }

@@ -120,6 +120,14 @@ stage_modes() {
     chmod "$stage_mode" "$@" || fail stage "cannot set the mode of $*"
 }
 
+# stage_owner DIR NAME: of the file that is there, where the new one is staged and root does it.
+stage_owner() {
+    stage_name "$1"
+    [ "$ACCOUNT_ID" = 0 ] && [ -e "$STAGE/new/$2" ] || return 0
+    stage_own=$(stat -L -c %u:%g "$1/$2") && chown "$stage_own" "$STAGE/new/$2" ||
+        fail stage "cannot keep the owner of $1/$2"
+}
+
 # stage_gone DIR NAME: the file must not be there any more.
 stage_gone() {
     stage_name "$1"

@@ -23,6 +23,8 @@ pub struct StagedFile {
     /// SHA-256 of what is there now; `None` for nothing.
     pub before: Option<String>,
     pub bytes: Bytes,
+    /// The file that is there gives the new one its owner and group.
+    pub keeps_owner: bool,
 }
 
 #[derive(Debug)]

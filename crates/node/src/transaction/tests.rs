@@ -20,6 +20,7 @@ fn file(directory: &Path, name: &str, before: Option<&str>, text: &str) -> Stage
         mode: 0o400,
         account: "root".to_owned(),
         before: before.map(|text| pki::sha256_hex(text.as_bytes())),
+        keeps_owner: false,
         bytes: Bytes::Given(Secret::from(text.to_owned())),
     }
 }

@@ -11,6 +11,7 @@ use node::facts::NodeFacts;
 use node::script::Script;
 use node::transaction::{Bytes, Keep, StagedFile, Transaction, UnitRestart};
 use pki::{Certificate, DeliveredLeaf};
+use plan::host::daemon_json;
 use plan::host::generations::is_kept_for_login;
 use plan::host::guard::is_part;
 use plan::{Action, Batch, Content, FileChange, Forget, LeafPart, Served};
@@ -175,6 +176,7 @@ fn staged(
         mode: file.mode,
         account: file.account.clone(),
         before: file.before.clone(),
+        keeps_owner: file.path() == daemon_json::PATH,
         bytes,
     })
 }
