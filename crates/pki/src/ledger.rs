@@ -3,7 +3,7 @@
 //! Pure: appending the lines made here is the store's. The ledger is a memory of what was issued
 //! and never a proof of what a certificate says.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -91,6 +91,12 @@ pub enum Event {
         #[serde(flatten)]
         revocation: Revocation,
     },
+    /// The mark is taken back.
+    Readmitted {
+        serial: String,
+        #[serde(with = "time::serde::rfc3339")]
+        at: OffsetDateTime,
+    },
     /// A run was asked for a new leaf in place of this holder's, whatever its age, and could not
     /// issue it.
     RenewalAsked {
@@ -119,7 +125,8 @@ impl Event {
             Self::Issued(entry) | Self::Adopted(entry) => Some(&entry.serial),
             Self::Delivered { serial, .. }
             | Self::Superseded { serial, .. }
-            | Self::Revoked { serial, .. } => Some(serial),
+            | Self::Revoked { serial, .. }
+            | Self::Readmitted { serial, .. } => Some(serial),
             Self::RenewalAsked { .. } => None,
         }
     }
@@ -133,6 +140,7 @@ pub struct Ledger {
     by_key: HashMap<String, usize>,
     /// By serial; a mark outlives the line of its leaf.
     revoked: HashMap<String, Revocation>,
+    readmitted: HashSet<String>,
     /// By holder and role, when a new leaf was last asked for and not issued.
     renewals: HashMap<(String, Role), OffsetDateTime>,
     torn_line: Option<usize>,
@@ -242,7 +250,12 @@ impl Ledger {
             Event::Superseded { serial, .. } => self.entry(&serial)?.superseded = true,
             Event::Revoked { serial, revocation } => {
                 // The first word of it counts.
+                self.readmitted.remove(&serial);
                 self.revoked.entry(serial).or_insert(revocation);
+            }
+            Event::Readmitted { serial, .. } => {
+                self.revoked.remove(&serial);
+                self.readmitted.insert(serial);
             }
             Event::RenewalAsked { host, role, at } => {
                 self.renewals.insert((host, role), at);
@@ -318,6 +331,12 @@ impl Ledger {
     #[must_use]
     pub fn revocation(&self, serial: &str) -> Option<&Revocation> {
         self.revoked.get(serial)
+    }
+
+    /// Whether the last mark of this serial was taken back.
+    #[must_use]
+    pub fn is_readmitted(&self, serial: &str) -> bool {
+        self.readmitted.contains(serial)
     }
 
     /// When a new leaf of this host and role was asked for, where none was delivered since that was

@@ -1,10 +1,13 @@
 //! Renewal by age: which certificates are due, and what to warn about well before one expires.
 
 use crate::host::address::daemon_address;
+use crate::host::guard;
 use crate::playbook::{Playbook, Renewals};
 use time::{Duration, OffsetDateTime};
 
-use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes, outside_of};
+use super::{
+    Authority, LeafDecision, Note, Planner, UnderWay, issued::leaves_of, modes, outside_of,
+};
 use docker::tls::DaemonMode;
 use inventory::{Host, Inventory, Settings};
 use node::facts::NodeFacts;
@@ -244,6 +247,7 @@ impl Planner<'_> {
             notes.extend(self.note_lost_marks());
             notes.extend(self.note_under_way());
             notes.extend(self.note_outside());
+            notes.extend(self.note_not_in_policies());
             notes.extend(text.map(|text| Note {
                 danger: false,
                 host: ca.name.clone(),
@@ -261,6 +265,21 @@ impl Planner<'_> {
         let mut outside = outside_of(&self.authority, self.inventory, self.now);
         outside.retain(|one| one.role == Role::Client);
         let first = outside.first().filter(|_| !self.rolls_over)?;
+        // A guard rejects certificates that its policy does not name.
+        let accepts =
+            |daemon: &Host| !daemon.is_guarded() || daemon.settings.guard_default.is_some();
+        let accepting: Vec<&str> = self
+            .inventory
+            .daemons()
+            .filter(|daemon| accepts(daemon))
+            .map(|daemon| daemon.name.as_str())
+            .collect();
+        let who = match accepting.len() {
+            0 => return None,
+            count if count == self.inventory.daemons().count() => "every daemon accepts".to_owned(),
+            1 => format!("{} accepts", accepting.join("")),
+            _ => format!("{} accept", accepting.join(", ")),
+        };
         let named = outside.iter().take(NAMED);
         let mut named: Vec<String> = named
             .map(|one| format!("{} (valid until {})", one.host, one.until))
@@ -272,11 +291,51 @@ impl Planner<'_> {
             danger: false,
             host: self.inventory.ca().name.clone(),
             text: format!(
-                "every daemon accepts clients that are not in the inventory: {}. To reject one, run dtls-deploy revoke INVENTORY {}",
+                "{who} clients that are not in the inventory: {}. To reject one, run dtls-deploy revoke INVENTORY {}",
                 named.join(", "),
                 first.host
             ),
         })
+    }
+
+    /// Notes new holders that guards reject, because this run does not update their policies.
+    fn note_not_in_policies(&self) -> Vec<Note> {
+        let is_new = |holder: &str| {
+            let mut entries = self.authority.ledger.entries().iter();
+            !entries.any(|entry| entry.host == holder && entry.role == Role::Client)
+        };
+        let accepts = |daemon: &Host, holder: &str| {
+            let path = (daemon.name.clone(), guard::policy_path());
+            let facts = self.facts.get(&daemon.name);
+            let policy = facts.and_then(|facts| guard::policy_in_place(daemon, facts));
+            self.written.contains_key(&path)
+                || policy.is_some_and(|policy| policy.names.contains_key(holder))
+        };
+        let decisions = self.leaves.iter().filter(|((holder, role), decision)| {
+            *role == Role::Client
+                && matches!(decision, LeafDecision::Issue { .. })
+                && is_new(holder)
+        });
+        let mut notes = Vec::new();
+        for ((holder, _), _) in decisions {
+            let daemons = self.inventory.daemons().filter(|daemon| {
+                daemon.is_guarded()
+                    && daemon.settings.guard_default.is_none()
+                    && !accepts(daemon, holder)
+            });
+            let names: Vec<&str> = daemons.map(|daemon| daemon.name.as_str()).collect();
+            if !names.is_empty() {
+                notes.push(Note {
+                    danger: false,
+                    host: holder.rsplit('@').next().unwrap_or_default().to_owned(),
+                    text: format!(
+                        "the guard of {} rejects {holder} until a run updates its policy: dtls-deploy INVENTORY, without --limit",
+                        names.join(", ")
+                    ),
+                });
+            }
+        }
+        notes
     }
 
     /// Daemons that the inventory declares open to everyone.

@@ -119,13 +119,19 @@ pub fn request_policy(host: &Host, request: &mut FactRequest) {
 /// Whether the guard of a daemon rejects the certificate with this serial number.
 #[must_use]
 pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
-    let policy = facts.text(&policy_path());
-    let policy = policy.and_then(|text| serde_json::from_str::<Document>(text).ok());
-    let is_listed = policy.is_some_and(|policy| {
+    policy_in_place(host, facts).is_some_and(|policy| {
         let mut revoked = policy.revoked.iter();
         revoked.any(|revoked| revoked.serial.as_str() == serial)
-    });
-    is_listed && is_installed(host, facts)
+    })
+}
+
+/// The policy of the guard that a daemon has; none where it has no guard, or cannot read it.
+#[must_use]
+pub fn policy_in_place(host: &Host, facts: &NodeFacts) -> Option<Document> {
+    let text = facts
+        .text(&policy_path())
+        .filter(|_| is_installed(host, facts))?;
+    serde_json::from_str(text).ok()
 }
 
 /// Whether the daemon has a guard that dtls-deploy installed.

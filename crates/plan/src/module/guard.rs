@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::shared::{Module, is_absent};
 use crate::host::guard::{
     DROP_IN, DROP_IN_TEXT, POLICY, PROGRAM, UNIT_DIRECTORY, UNITS, files, is_installed,
+    policy_in_place,
 };
 use crate::host::unit;
+use crate::outside::{Outside, outside_of};
 use crate::playbook::Task;
 use crate::{
     Action, Authority, Batch, Change, Content, Desired, FileChange, Place, Plan, PlannedHost,
@@ -86,7 +88,16 @@ impl Module for Guard {
             let desired = unit_file(&directory, DROP_IN, DROP_IN_TEXT);
             changes.extend(planner.compare(host, task, desired)?);
         }
-        let document = policy_of(host, planner.inventory, &planner.authority, planner.now);
+        let in_place = policy_in_place(host, facts);
+        let document = policy_of(
+            host,
+            planner.inventory,
+            &planner.authority,
+            (in_place.as_ref(), planner.now),
+        );
+        if let Some(text) = rejected(&document, in_place.as_ref(), planner) {
+            planner.danger(host, text);
+        }
         let (directory, name) = POLICY;
         let text = Content::Text(document.text());
         let desired = Desired::new(Place::Policy, directory, name, text).exactly(0o644);
@@ -184,7 +195,8 @@ pub fn outdated_policies(
         if !daemon.is_guarded() || !is_installed(daemon, facts) {
             return None;
         }
-        let text = policy_of(daemon, inventory, authority, now).text();
+        let in_place = policy_in_place(daemon, facts);
+        let text = policy_of(daemon, inventory, authority, (in_place.as_ref(), now)).text();
         let path = format!("{directory}/{name}");
         let before = facts.regular(&path).map(|file| file.sha256.as_str());
         if before == Some(sha256_hex(text.as_bytes()).as_str()) {
@@ -221,12 +233,14 @@ pub fn outdated_policies(
 /// Who may do what on a daemon, according to the inventory and the ledger.
 ///
 /// Certificates that this program issued are matched by common name, so that a renewed one keeps
-/// its role; adopted ones, whose name someone else chose, by serial number.
+/// its role; adopted ones, whose name someone else chose, by serial number. What the policy in
+/// place revokes stays revoked, unless the ledger says otherwise: after a restore of the CA it may
+/// lack the mark.
 pub(super) fn policy_of(
     host: &Host,
     inventory: &Inventory,
     authority: &Authority,
-    now: OffsetDateTime,
+    (in_place, now): (Option<&Document>, OffsetDateTime),
 ) -> Document {
     let settings = &host.settings;
     let mut document = Document::new(settings.roles.clone(), settings.guard_default.clone());
@@ -236,7 +250,7 @@ pub(super) fn policy_of(
         .map(|holder| (holder.holder(), holder.settings.role.clone()));
     document.names = holders.collect();
     let ledger = &authority.ledger;
-    let mut seen = BTreeSet::new();
+    let mut revoked = BTreeMap::new();
     let mut identities = BTreeMap::new();
     for entry in ledger.entries() {
         if entry.role != Role::Client || entry.not_after <= now {
@@ -247,9 +261,7 @@ pub(super) fn policy_of(
         };
         let name = entry.host.clone();
         if ledger.revocation(&entry.serial).is_some() {
-            if seen.insert(serial.clone()) {
-                document.revoked.push(Revoked { serial, name });
-            }
+            revoked.insert(serial.clone(), Revoked { serial, name });
         } else if entry.adopted
             && let Some(role) = document.names.get(&name)
         {
@@ -257,6 +269,59 @@ pub(super) fn policy_of(
             identities.insert(serial.clone(), Identity { serial, name, role });
         }
     }
+    let has_expired = |serial: &str| {
+        let entry = ledger.entries().iter().find(|entry| entry.serial == serial);
+        entry.is_some_and(|entry| entry.not_after <= now)
+    };
+    for one in in_place.map_or(&[][..], |document| &document.revoked) {
+        let serial = one.serial.as_str();
+        if !ledger.is_readmitted(serial) && !has_expired(serial) {
+            revoked
+                .entry(one.serial.clone())
+                .or_insert_with(|| one.clone());
+        }
+    }
+    document.revoked = revoked.into_values().collect();
     document.identities = identities.into_values().collect();
     document
+}
+
+/// Valid certificates of clients outside the inventory that are accepted now, and rejected by the
+/// new policy.
+fn rejected(
+    document: &Document,
+    in_place: Option<&Document>,
+    planner: &Planner<'_>,
+) -> Option<String> {
+    const NAMED: usize = 5;
+    let accepts = |policy: &Document, one: &Outside| {
+        let mut identities = policy.identities.iter();
+        policy.unknown.is_some()
+            || policy.names.contains_key(&one.host)
+            || identities.any(|known| {
+                one.serials
+                    .iter()
+                    .any(|serial| known.serial.as_str() == serial)
+            })
+    };
+    let outside = outside_of(&planner.authority, planner.inventory, planner.now);
+    let cut_off: Vec<String> = outside
+        .iter()
+        .filter(|one| one.role == Role::Client && !accepts(document, one))
+        .filter(|one| in_place.is_none_or(|policy| accepts(policy, one)))
+        .map(|one| one.host.clone())
+        .collect();
+    let named = cut_off
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = match cut_off.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!cut_off.is_empty()).then(|| format!(
+        "from now on its guard rejects {named}{more}: valid certificates of holders that are not in the inventory; add them to the inventory, or set dtls_guard_default"
+    ))
 }

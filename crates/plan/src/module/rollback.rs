@@ -280,7 +280,9 @@ fn go_back(
         }
         // A rollback undoes no revocation: the policy follows the ledger.
         let (place, content) = if file.path == guard::policy_path() {
-            let text = policy_of(host, planner.inventory, &planner.authority, planner.now).text();
+            let in_place = guard::policy_in_place(host, facts);
+            let state = (in_place.as_ref(), planner.now);
+            let text = policy_of(host, planner.inventory, &planner.authority, state).text();
             (Place::Policy, Content::Text(text))
         } else {
             let kept = Content::Kept {
