@@ -10,8 +10,8 @@ use pki::{Certificate, Role, San};
 use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Action, LookedAt, PairFault, Renewal, authority_warning, is_older, left_keys, look_at_leaf,
-    renewal, revoked_reason,
+    Action, LookedAt, PairFault, Renewal, authority_warning, former_described, former_key,
+    former_removal, is_older, left_keys, look_at_leaf, renewal, revoked_reason,
 };
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
@@ -127,6 +127,20 @@ pub(super) fn leaves(
     }
     for holder in host.certificate_holders() {
         leaf(findings, diagnosis, holder, facts, Role::Client);
+    }
+    for holder in host.client_holders() {
+        let observed = &diagnosis.observed;
+        let found = former_key(&observed.authority, holder, facts);
+        if let Some((path, entry)) = found.filter(|(_, entry)| entry.not_after > observed.now) {
+            let (seen, advice) = (former_described(&path, entry), former_removal(&path));
+            findings.add(finding(
+                Severity::Warning,
+                Topic::Files,
+                &host.name,
+                seen,
+                advice,
+            ));
+        }
     }
 }
 

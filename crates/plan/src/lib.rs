@@ -18,6 +18,7 @@ mod expiry;
 mod files;
 pub mod follow;
 mod foreign;
+mod former_directory;
 pub mod host;
 mod issued;
 pub mod launch;
@@ -62,6 +63,7 @@ pub use change::{
 pub use decision::LeafDecision;
 pub use engine::Containers;
 pub use files::Desired;
+pub use former_directory::{former_described, former_key, former_removal};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{
     LookedAt, PairFault, asked_renewal, look_at as look_at_leaf, request as request_leaf,
@@ -87,4 +89,5 @@ pub use under_way::UnderWay;
 pub use unsettled::by_hand;
 
 pub(crate) use engine::is_swarm_manager;
+pub(crate) use former_directory::former;
 pub(crate) use renewal::left_to_deploy;

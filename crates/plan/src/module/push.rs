@@ -7,7 +7,8 @@ use super::shared::{Module, holders, is_absent, role_of, waits_for_leaf};
 use crate::host::leaf::location as leaf_location;
 use crate::playbook::Task;
 use crate::{
-    Action, Change, Content, Desired, LeafDecision, LeafPart, Place, Planner, Refusal, request_leaf,
+    Action, Change, Content, Desired, LeafDecision, LeafPart, Place, Planner, Refusal, former,
+    former_key, request_leaf,
 };
 use inventory::{Files, Host, Inventory};
 use node::facts::{FactRequest, File, NodeFacts};
@@ -34,6 +35,10 @@ impl Module for Push {
                     request.former = files.map(|name| format!("{directory}/{name}")).into();
                 }
                 request_leaf(holder, role, request);
+                if let Some(former) = former(holder).filter(|_| role == Role::Client) {
+                    request.directories.insert(former.cli_directory());
+                    request_leaf(&former, role, request);
+                }
             }
             if role == Role::Client {
                 // The directory that the login shell uses.
@@ -71,6 +76,9 @@ impl Module for Push {
             }
         }
         for holder in served {
+            if role == Role::Client && takes_away && !is_absent(task) {
+                planner.note_former_key(holder);
+            }
             if is_absent(task) {
                 changes.extend(remove(planner, holder, task, role)?);
             } else if role == Role::Client && !holder.shows_certificate() {
@@ -209,6 +217,13 @@ fn remove(
     if role == Role::Daemon {
         // Where they are until a deployment moves them.
         changes.extend(planner.remove_former(host, task)?);
+    }
+    let facts = planner.facts(&host.name)?;
+    if role == Role::Client
+        && former_key(&planner.authority, host, facts).is_some()
+        && let Some(former) = former(host)
+    {
+        changes.extend(remove_files(planner, &former, task, role, &names, &[])?);
     }
     Ok(changes)
 }
