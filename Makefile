@@ -26,7 +26,7 @@ test: prepare
 	tests/run
 
 # `vagrant up --provider=libvirt` on machines that are emulated where need be: a
-# deployment, its proof, a second run, a reboot. Minutes, and no part of `test`.
+# deployment, verification, a second run, a reboot. Minutes, and no part of `test`.
 vagrant-test: prepare
 	cargo build
 	tests/vagrant/run $(PROGRAM)

@@ -103,7 +103,7 @@ fn serial(lab: &Lab, node: &str, name: &str) -> String {
 }
 
 /// The whole of guide C by hand; adopted; deployed: no new certificate, no
-/// restart, and the proof passes.
+/// restart, and all checks pass.
 fn is_adopted_and_left_alone(lab: &Lab) {
     let before = lab.invocation();
     let nodes = ["node1", "node3"].map(|node| snapshot(lab, node));

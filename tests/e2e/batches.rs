@@ -46,7 +46,7 @@ fn the_second_daemon_begins_when_the_first_is_confirmed() {
     let begun = position(&run, "started", "node4", "restarting docker");
     assert!(begun < confirmed, "{}", run.stdout);
 
-    // What a proof leaves out is reported.
+    // The report says what was not checked.
     let run = lab.run(&["verify", &all, "-e", "dtls_verify=own"]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     let said = &run.stdout;

@@ -84,7 +84,7 @@ fn with_output_to(lab: &Lab, behind: &str, arguments: &[&str], answer: &[u8]) ->
     }
 }
 
-/// Whoever can be asked is asked, wherever the output goes.
+/// A user at the terminal is asked, even if the output goes elsewhere.
 #[test]
 fn a_pipe_behind_the_command_answers_no_question() {
     let lab = Lab::fresh();

@@ -273,7 +273,7 @@ fn a_restart_that_was_lost_is_made_up_for() {
     assert_ne!(lab.invocation(), before);
 }
 
-/// Certificates of a daemon are issued before its own change: the proof takes none of them for
+/// Certificates of a daemon are issued before its own change: verification takes none of them for
 /// what it serves after that was undone.
 #[test]
 fn a_daemon_whose_change_was_undone_is_proved_by_what_it_serves_then() {

@@ -116,7 +116,7 @@ fn drift_is_found_named_and_mended() {
     let said = lab.exec_as("node1", "ubuntu", "docker --context node3 version");
     assert!(said.contains("Server:"), "{said}");
 
-    // Files that changed behind our back are put right, and dockerd is
+    // Files that were changed by hand are fixed, and dockerd is
     // restarted although nothing was written in this run.
     lab.exec(
         "node3",

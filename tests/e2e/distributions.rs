@@ -11,7 +11,7 @@ fn derived(lab: &Lab, node: &str, dockerd: &str) {
     assert!(line.contains("--containerd="), "{node}: {line}");
 }
 
-/// Both daemons let the client in and no one else, and no proof is missing.
+/// Both daemons accept only the client, and no check is missing.
 fn proved(run: &Run) {
     for node in ["node3", "node4"] {
         let said = format!("ok  {node}  accepts the client's certificate");

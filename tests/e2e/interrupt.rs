@@ -85,7 +85,7 @@ pub fn slow_restart(lab: &Lab, node: &str) {
     );
 }
 
-/// Nothing of ours is left but what is meant to stay.
+/// Only what is meant to stay is left.
 fn nothing_is_left(lab: &Lab) {
     for node in ["node1", "node2", "node3"] {
         let left = "find / -xdev -name '.dtls-deploy.*' -not -path '/proc/*' 2>/dev/null; ps -e -o args= | grep -E 'ca-agent|DTLS_PRELUDE|^/bin/sh$' | grep -v grep; true";
@@ -239,7 +239,7 @@ fn ctrl_c_at_the_prompt_ends_and_gives_the_terminal_back() {
     nothing_is_left(&lab);
 }
 
-/// Stopped during the proof of a step: the recap counts what is shown as proved, and every text
+/// Stopped during the checks of a step: the recap counts those that are shown, and every text
 /// names the one command that continues. A second `revoke` would revoke what node1 has got since.
 #[test]
 fn ctrl_c_while_a_revocation_is_proved_names_one_command() {

@@ -24,7 +24,7 @@ fn without_certificate(lab: &Lab) -> String {
     said.lines().last().unwrap_or_default().to_owned()
 }
 
-/// What `env` prints is enough for the docker CLI, and is taken back.
+/// What `env` prints is enough for the docker CLI, and can be undone.
 fn a_shell_is_told(lab: &Lab, inventory: &str) {
     let set = lab
         .deploy(&["env", inventory, "node1", "--shell", "bash"])
@@ -243,7 +243,7 @@ fn every_kind_of_client_gets_from_every_kind_of_daemon_what_the_two_modes_say() 
     let (ok, said) = with("none", "--tls");
     assert!(!ok && said.contains("none/ca.pem"), "{said}");
 
-    // Without docker the proof is curl's, without curl openssl's.
+    // Without docker, curl makes the check; without curl, openssl.
     for (hidden, tool, client) in [
         ("docker", "curl", "tlsverify"),
         ("curl", "openssl", "tlsverify"),

@@ -89,7 +89,7 @@ fn a_daemon_set_up_by_hand_elsewhere_is_not_taken_over_without_a_word() {
     lab.deploy(&[&inventory, "-e", "dtls_take_over=true"]);
 }
 
-/// A daemon that its operator has moved to another CA since is not taken back, not rotated, not
+/// A daemon that its operator has moved to another CA since is not taken over, not rotated, not
 /// removed, and no CA rollover begins with it.
 #[test]
 fn a_daemon_that_was_moved_to_another_ca_is_left_alone() {

@@ -73,7 +73,7 @@ fn a_port_that_another_program_has_is_refused_and_dockerds_own_is_not() {
         &["tcp://0.0.0.0:2376 in dtls_listen is taken: busybox (process "],
     );
     assert!(run.stdout.contains("another port"), "{}", run.stdout);
-    // The proof of the run above may have been its last visitor.
+    // The checks of the run above may have been the last to connect.
     lab.exec(
         "node3",
         "systemctl stop other 2>/dev/null; ! ss -Hltn 'sport = :2376' | grep .",

@@ -1,4 +1,4 @@
-//! The CA is replaced, and no client is rejected meanwhile: two daemons, two
+//! The CA is replaced without rejecting any client: two daemons, two
 //! clients, and on each client a loop that asks both daemons all the time.
 
 use std::collections::BTreeMap;
@@ -366,7 +366,7 @@ fn a_rollover_that_would_cut_off_others_does_not_begin() {
             assert!(run.stderr.contains(hint), "{}", run.stderr);
         }
     }
-    // By itself it does not begin either, and what is due is renewed as ever.
+    // It does not begin automatically either, and what is due is renewed as usual.
     lab.deploy(&["revoke", &one, "node1", "--mark-only", "--yes"]);
     let serial = "openssl x509 -noout -serial -in /home/ubuntu/.docker/cert.pem";
     let revoked = lab.exec("node1", serial);

@@ -1,4 +1,4 @@
-//! `rotate`: who is due gets a new certificate with a new key, and no one else
+//! `rotate`: only hosts that are due get a new certificate with a new key
 //! notices.
 
 use crate::lab::{Lab, openssl};

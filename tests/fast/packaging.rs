@@ -36,8 +36,8 @@ fn the_template_unit_has_the_sandbox_of_a_schedule() {
     assert!(timer.contains("Persistent=true"));
 }
 
-/// Whatever systemd starts of ours leaves no core dump: those of a program that has
-/// held a key, or that has read one.
+/// No unit of dtls-deploy leaves a core dump: it might contain a key that the program
+/// has held or read.
 #[test]
 fn no_unit_of_ours_dumps_core() {
     let units = [

@@ -1,4 +1,6 @@
-//! The words that texts do not use: what operators read is plain technical English.
+//! The words that texts and comments do not use: both are plain technical English.
+
+use std::path::Path;
 
 use crate::pages::{files_in, read};
 use crate::wording::code;
@@ -27,14 +29,43 @@ const WORDS: &[(&str, &str)] = &[
     ("proofs", "checks"),
 ];
 
-fn problems(name: &str, text: &str, found: &mut Vec<String>) {
+/// More of that, from comments.
+const IN_COMMENTS: &[(&str, &str)] = &[
+    ("comes in", "takes"),
+    ("goes out", "returns"),
+    ("in come", "takes"),
+    ("out come", "returns"),
+    ("of ours", "of dtls-deploy"),
+    ("as ever", "as usual"),
+    ("taken back", "undone"),
+    ("put right", "fixed"),
+    ("left alone", "unchanged"),
+    ("what became of", "the outcome of"),
+    ("what becomes of", "the outcome of"),
+];
+
+/// Folders with comments.
+const COMMENTED: [&str; 7] = [
+    "src",
+    "crates",
+    "tests",
+    "benches",
+    "packaging",
+    "vagrant",
+    ".ci",
+];
+
+/// Files whose lines with `#` are no comments: text for readers, and recorded output.
+const WITHOUT_COMMENTS: [&str; 6] = [".md", ".txt", ".json", ".snap", ".html", ".base64"];
+
+fn problems(name: &str, text: &str, words: &[(&str, &str)], found: &mut Vec<String>) {
     for line in text.lines() {
         // What is code stays.
         let text: String = line.split('`').step_by(2).collect();
-        let words = text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
-        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
-        let plain = format!(" {} ", words.join(" ").to_lowercase());
-        for (word, instead) in WORDS {
+        let parts = text.split(|letter: char| !letter.is_alphanumeric() && letter != '\'');
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        let plain = format!(" {} ", parts.join(" ").to_lowercase());
+        for (word, instead) in words {
             if plain.contains(&format!(" {word} ")) {
                 found.push(format!(
                     "{name}: {line:?}: not \"{word}\" but \"{instead}\""
@@ -53,7 +84,7 @@ fn documents_use_plain_words() {
         ("inventory", ".yaml"),
     ] {
         for path in files_in(folder, ending) {
-            problems(&path.display().to_string(), &read(&path), &mut found);
+            problems(&path.display().to_string(), &read(&path), WORDS, &mut found);
         }
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -71,7 +102,34 @@ fn messages_use_plain_words() {
         for text in code(&path).split('"').skip(1).step_by(2) {
             let text = text.replace('\\', " ");
             if text.split_whitespace().count() >= 4 {
-                problems(&name, &text, &mut found);
+                problems(&name, &text, WORDS, &mut found);
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn comments_use_plain_words() {
+    let words = [WORDS, IN_COMMENTS].concat();
+    let mut files = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("Makefile")];
+    for folder in COMMENTED {
+        files.extend(files_in(folder, ""));
+    }
+    let mut found = Vec::new();
+    for path in files {
+        let name = path.display().to_string();
+        if WITHOUT_COMMENTS.iter().any(|ending| name.ends_with(ending)) {
+            continue;
+        }
+        // What is no text has no comments.
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            continue;
+        };
+        let mark = if name.ends_with(".rs") { "//" } else { "#" };
+        for line in text.lines().map(str::trim_start) {
+            if let Some(comment) = line.strip_prefix(mark) {
+                problems(&name, comment, &words, &mut found);
             }
         }
     }

@@ -1,8 +1,6 @@
-//! One cell of the matrix: a step and a fault; or no fault, to learn the steps.
+//! One cell of the matrix: a step and a fault, or no fault, to learn the steps.
 //!
-//! Comes in: a lab whose nodes are as declared. Goes out: what was seen, and
-//! the lab in the same condition, because a plain run after the fault is part
-//! of what is to be proved.
+//! Afterwards the lab is as declared again, because the checks include a plain run after the fault.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;

@@ -1,8 +1,7 @@
-//! What goes wrong at a step.
+//! The faults at a step.
 //!
-//! Comes in: a run that stands still at a step, because the shim has asked.
-//! Goes out: the same run going on (or not) with the fault in place; and, once
-//! the run has ended, the nodes fixed as an operator would fix them.
+//! A fault is applied to a run that the shim has paused at a step, and the run continues with it.
+//! Once the run has ended, the nodes are fixed as an operator would fix them.
 
 use std::process::Child;
 

@@ -1,9 +1,7 @@
-//! The matrix of steps and faults: which cells there are, what came of those
-//! that were run, and how it is shown.
+//! The matrix of steps and faults: its cells, their results, and the report.
 //!
-//! Comes in: the steps of each scenario, as a run without a fault has them.
-//! Goes out: `target/faults.state`, one line a cell, from which an interrupted
-//! matrix goes on; and `target/faults.md`.
+//! Results are kept in `target/faults.state`, one line for each cell, from which an interrupted
+//! matrix continues; the report is `target/faults.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,6 +1,6 @@
 //! A node of the lab as its host sees it: its files, its processes, its place
-//! in the network. Comes in: a lab and a node's name. Goes out: what faults and
-//! invariants need, without a process on the node where one can be avoided.
+//! in the network. Gives faults and
+//! invariants what they need, if possible without a process on the node.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,8 @@
-//! What is being done on a node when the fault comes.
+//! What is being done on a node when the fault occurs.
 //!
-//! Comes in: nodes that are as declared. Goes out: the same nodes with
-//! something to do on them, and the inventory that says what. Every use of a
-//! scenario asks for something else than the one before, so that the lab need
-//! not be reset between two cells.
+//! A scenario gives nodes that are as declared something to do, with an inventory for it. Every use
+//! asks for a different change than the previous one, so that the lab need not be reset between two
+//! cells.
 
 use crate::lab::Lab;
 use crate::node::Node;

@@ -69,7 +69,7 @@ fn a_failure_is_told_with_what_was_said(shell: &[&str]) {
     );
 }
 
-/// A process that stays behind keeps no pipe of ours open.
+/// A process that stays behind keeps none of the script's pipes open.
 fn a_program_may_leave_a_process_behind(shell: &[&str]) {
     let begun = std::time::Instant::now();
     let said = run(

@@ -1,7 +1,7 @@
 //! One meaning, spelt in many ways.
 //!
-//! Comes in: machines with roles and variables, and a number. Goes out: an inventory with the
-//! files beside it and the `-e` arguments, which means the same whatever the number: nested
+//! Writes machines with roles and variables as an inventory with other files and `-e` arguments.
+//! A number selects the form, which never changes the meaning: nested
 //! groups, hosts named in one place and grouped in another, ranges of one, variables of `all`,
 //! of groups, of hosts, in files, by `-e`, with values of lower precedence that do not count,
 //! booleans and numbers in every spelling, flow and block style, anchors.

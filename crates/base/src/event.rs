@@ -1,7 +1,7 @@
-//! Events: what a run tells while it works.
+//! Events: the progress of a run.
 //!
-//! Everything that works emits them; the renderers in [`run::report`] only
-//! draw them. They carry no secret: texts, names and hashes of public files.
+//! Everything that does work emits them; the renderers in [`run::report`] only draw them. They
+//! carry no secret: texts, names and hashes of public files.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,7 +20,7 @@ pub use finding::{Finding, FindingCounts, Severity, Topic};
 pub use repeated::Repeated;
 pub use timing::Phase;
 
-/// The version of the JSON form; a field that changes its meaning raises it.
+/// The version of the JSON form, incremented when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
 
 /// One thing that happened.
@@ -46,16 +46,15 @@ pub enum Event {
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
-    /// The facts of a host are there for the first time: with them its part in the
-    /// beginning of a run ends, as [`Self::Connected`] begins it. The same time is a
-    /// [`Self::Waited`], too, which counts every reading, the later ones included.
+    /// The first facts of a host have arrived: they end what [`Self::Connected`] begins for it. The
+    /// time is also in a
+    /// [`Self::Waited`], which counts every reading, including later ones.
     Facts {
         host: String,
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
-    /// How long a part of the work on a host was waited for. What happens on
-    /// several hosts at one time overlaps.
+    /// How long a part of the work on a host took. Times of several hosts overlap.
     Waited {
         host: String,
         phase: Phase,
@@ -66,14 +65,14 @@ pub enum Event {
         host: Option<String>,
         text: String,
     },
-    /// As declared, and unsafe.
+    /// Declared in the inventory, and unsafe.
     Danger {
         host: Option<String>,
         text: String,
     },
     Plan {
         changes: Vec<PlannedChange>,
-        /// Plays whose hosts are not all taken at one time.
+        /// Plays whose hosts are split into batches.
         batches: Vec<PlannedBatches>,
     },
     /// A step of several begins, or is where the run stops.
@@ -85,14 +84,14 @@ pub enum Event {
         what: String,
         /// The run ends before it is done.
         stopped: bool,
-        /// The command that continues with it then.
+        /// The command that continues the run then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,
-        /// What the steps after it do, where nothing is carried out.
+        /// What the later steps do, in a read-only run.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         following: Vec<String>,
     },
-    /// A host has begun to do something that takes a while.
+    /// A host has begun a task that takes a while.
     Started {
         host: String,
         what: String,
@@ -101,34 +100,34 @@ pub enum Event {
         host: String,
         what: String,
     },
-    /// `check-access`: what this machine may do with a host.
+    /// `check-access`: whether this machine can manage a host.
     Access {
         host: String,
         what: String,
     },
-    /// Something is about to be changed. Where there is a journal, this is on
-    /// its disk before the node or the CA hears of it.
+    /// Something is about to change. With a journal, this is on its disk before the node or the CA
+    /// is contacted.
     Act {
         host: String,
-        /// What is done, as it is going on: "restarting docker".
+        /// The current step: "restarting docker".
         step: String,
         /// What changes, as in the plan.
         what: Vec<String>,
     },
-    /// It has come to an end, well or not: what follows says how.
+    /// It has ended, successfully or not: later events tell.
     ActEnded {
         host: String,
         step: String,
     },
     Failed(Failure),
-    /// Too many hosts have failed: these are left as they are in this play.
+    /// Too many hosts have failed: these stay unchanged in this play.
     NotBegun {
         play: String,
         hosts: Vec<String>,
         /// The hosts that failed.
         because: Vec<String>,
     },
-    /// Before the proofs, where not every client is tried with every daemon.
+    /// Before the checks, if not every client is tried with every daemon.
     Sampled(Sample),
     Proof(Proof),
     /// A certificate in one place, of `status`; the most urgent first.
@@ -139,7 +138,7 @@ pub enum Event {
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },
-    /// Something that `doctor` has checked and found fine.
+    /// Something that `doctor` has checked without a finding.
     Checked {
         host: String,
         topic: Topic,
@@ -155,18 +154,18 @@ pub enum Event {
     },
     /// The run was asked to stop: no new step begins.
     Interrupted {
-        /// Hosts whose current step is waited for.
+        /// Hosts whose current step is still awaited.
         waiting: Vec<String>,
     },
-    /// Asked a second time: the program ends now, the last event.
+    /// Interrupted a second time: the program ends now; the last event.
     Abandoned {
-        /// Hosts that go on with their current step alone.
+        /// Hosts that continue their current step unobserved.
         hosts: Vec<String>,
     },
-    /// What an interrupted run has done and what not.
+    /// What an interrupted run has done and what it has not.
     Stopped {
         hosts: Vec<StoppedHost>,
-        /// The command that continues, where it is not the same one.
+        /// The command that continues it, if it is a different one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         next: Option<String>,
     },
@@ -186,13 +185,13 @@ pub struct PlannedChange {
     pub task: String,
     pub what: String,
     pub reasons: Vec<String>,
-    /// A unified diff, where `--diff` asked for it.
+    /// A unified diff, if `--diff` is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
 }
 
 impl PlannedChange {
-    /// What changes and why, without a word of what files hold.
+    /// What changes and why, without any content of files.
     #[must_use]
     pub fn without_diff(&self) -> Self {
         Self {
@@ -206,12 +205,12 @@ impl PlannedChange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedBatches {
     pub play: String,
-    /// Daemons are restarted in it.
+    /// It restarts daemons.
     pub restarts: bool,
     pub hosts: Vec<Vec<String>>,
 }
 
-/// What an interrupted run has done on one host and what not.
+/// What an interrupted run has done on one host and what it has not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoppedHost {
     pub host: String,
@@ -223,21 +222,21 @@ pub struct StoppedHost {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     pub kind: ErrorKind,
-    /// The host it is about, where it is about one.
+    /// The host it is about, if any.
     pub host: Option<String>,
-    /// Where in which file, for a mistake in one.
+    /// The file and position, for an error in a file.
     pub place: Option<Place>,
-    /// What was being done.
+    /// The failed step.
     pub step: String,
     /// What was seen.
     pub message: String,
-    /// Why, each the cause of the one before.
+    /// The causes, each of the one before.
     pub causes: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
 }
 
-/// A place in a file; line and column count from 1, and 0 is no place.
+/// A position in a file; line and column count from 1, and 0 means none.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub file: String,
@@ -249,7 +248,7 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// The command line asks for something that cannot be.
+    /// The command line asks for something impossible.
     Usage,
     /// The inventory is wrong.
     Inventory,
@@ -259,15 +258,15 @@ pub enum ErrorKind {
     Passphrase,
     /// Another run holds the CA's lock.
     Locked,
-    /// Restarts would stop running containers, and no one agreed to it.
+    /// Restarts would stop running containers, and no user agreed to it.
     ContainersRunning,
     /// The journal cannot be written.
     Journal,
-    /// The CA node or what runs there failed.
+    /// The CA node or its agent failed.
     Authority,
     /// Stopped by the operator before anything was changed.
     Interrupted,
-    /// Something that should always work did not.
+    /// An unexpected internal error.
     Internal,
 }
 
@@ -276,13 +275,13 @@ pub enum ErrorKind {
 pub struct Failure {
     pub host: String,
     pub kind: FailureKind,
-    /// What was being done.
+    /// The failed step.
     pub step: String,
     /// What was seen.
     pub message: String,
-    /// Why, each the cause of the one before.
+    /// The causes, each of the one before.
     pub causes: Vec<String>,
-    /// More of what was seen, the unit's journal for instance.
+    /// More details, for instance the unit's journal.
     pub detail: Vec<String>,
     /// What to do next.
     pub hint: Option<String>,
@@ -291,24 +290,23 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// Could not be connected to, or the connection broke; no change was under
-    /// way there.
+    /// The connection failed or broke; no change was under way there.
     Unreachable,
-    /// Is connected and did not answer in time; no change was under way there.
+    /// Connected, but there was no answer in time; no change was under way there.
     TimedOut,
-    /// Cannot be brought to the declared state; nothing was changed there.
+    /// It cannot reach the declared state; nothing was changed there.
     Refused,
-    /// A change failed, and everything there is as it was before.
+    /// A change failed, and everything is as it was before.
     Undone,
     /// A change failed.
     Failed,
-    /// A change was begun, and its outcome is not known.
+    /// A change was begun, and its outcome is unknown.
     Unknown,
     /// A change failed and could not be undone: check this host now.
     UndoFailed,
 }
 
-/// One check of who is accepted.
+/// One check of which clients are accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proof {
     /// The node it was tried from.
@@ -325,9 +323,9 @@ pub struct Proof {
 pub enum Check {
     /// The client's own certificate is accepted.
     Accepted,
-    /// The client shows no certificate, as its mode says, and is accepted.
+    /// The client shows no certificate, according to its mode, and is accepted.
     LetInWithout,
-    /// The client shows no certificate, as its mode says, and is rejected.
+    /// The client shows no certificate, according to its mode, and is rejected.
     KeptOut,
     /// The client may request what its role includes, and nothing else.
     Role,
@@ -335,34 +333,33 @@ pub enum Check {
     Revoked,
     /// The served certificate is the issued one, of the right CA and name.
     Served,
-    /// It trusts the CAs that it should and no other; told only where it does not.
+    /// It trusts the CAs that it should and no other; reported only on failure.
     Authorities,
     /// The same under another name or address of the certificate.
     Name,
-    /// Without a certificate no one is accepted.
+    /// A client without a certificate is rejected.
     NoCertificate,
-    /// Everyone is accepted, as the inventory declares.
+    /// Every client is accepted, as the inventory declares.
     Open,
-    /// Nor with one of a CA that no one knows.
+    /// A client with a certificate of an unknown CA is rejected.
     MadeUp,
-    /// Plain HTTP is refused on the TLS port.
+    /// Plain HTTP is rejected on the TLS port.
     PlainHttp,
     /// Port 2375 is closed.
     Port2375,
-    /// The daemon's own certificate is not good for a client.
+    /// The daemon's own certificate is not accepted as a client's.
     ServerAsClient,
     /// The local socket answers.
     LocalSocket,
     /// Its guard is complete, and dockerd asks it.
     Guard,
-    /// A daemon without TLS does not listen on its TCP port any more.
+    /// A daemon without TLS no longer listens on its TCP port.
     Closed,
     /// Nothing that was deployed is left on the host.
     Removed,
 }
 
 impl Check {
-    /// Every check there is.
     pub const ALL: [Self; 18] = [
         Self::Accepted,
         Self::LetInWithout,
@@ -414,19 +411,19 @@ impl Check {
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     Proved,
-    /// It could not be tried. Not a pass.
+    /// The check was not made. Not a pass.
     NotProved,
-    /// It could not be tried, because the daemon or the node it is tried from was not reached.
-    /// Not a pass, and counted with those that are not proved.
+    /// The check was not made, because the daemon or the node to try it from was not reached. Not a
+    /// pass, and counted with the checks that were not made.
     Unreachable,
     Failed,
-    /// A name of a certificate that leads nowhere from here, and that no one has
-    /// to use: said, and not counted.
+    /// A name in a certificate that cannot be reached from here and need not be: reported, but not
+    /// counted.
     NotReached,
 }
 
 impl Verdict {
-    /// Whether everything is as it must be, as far as this says.
+    /// Whether this verdict is no failure.
     #[must_use]
     pub const fn is_fine(self) -> bool {
         matches!(self, Self::Proved | Self::NotReached)
@@ -447,10 +444,10 @@ pub struct HostRecap {
     #[serde(default)]
     pub skipped: usize,
     pub unreachable: bool,
-    /// How often its docker was restarted.
+    /// How often its docker restarted.
     #[serde(default)]
     pub restarts: usize,
-    /// For how long it was away by that, in all.
+    /// How long its docker was unavailable in total.
     #[serde(default)]
     pub away_milliseconds: u64,
     /// It did not come back.
@@ -458,7 +455,7 @@ pub struct HostRecap {
     pub still_away: bool,
 }
 
-/// serde reads no `u128` out of a tagged enumeration.
+/// serde cannot read a `u128` in a tagged enumeration.
 fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u128, D::Error> {
     u64::deserialize(deserializer).map(u128::from)
 }
@@ -478,18 +475,18 @@ impl std::fmt::Debug for Events {
     }
 }
 
-/// What a proof leaves out.
+/// What verification leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sample {
-    /// Pairs of a client and a daemon that are tried.
+    /// The number of pairs of a client and a daemon that are tried.
     pub tried: usize,
-    /// All that there are.
+    /// The number of all pairs.
     pub all: usize,
-    /// Daemons at which no one tries whether others are refused.
+    /// Daemons whose rejections are not tried.
     pub without_refusals: Vec<String>,
 }
 
-/// Events that were set aside, in their order.
+/// Collected events, in order.
 #[derive(Debug, Clone, Default)]
 pub struct Aside(Arc<Mutex<Vec<Event>>>);
 
@@ -509,7 +506,7 @@ impl Renderer for Aside {
 }
 
 impl Events {
-    /// Events that are kept until someone takes them.
+    /// Events that are collected until they are taken.
     #[must_use]
     pub fn aside() -> (Self, Aside) {
         let aside = Aside::default();
@@ -521,7 +518,7 @@ impl Events {
         Self(Arc::new(Mutex::new(renderer)))
     }
 
-    // Taken by value: an event is made to be given away.
+    // Taken by value: an event is handed on.
     #[allow(clippy::needless_pass_by_value)]
     pub fn emit(&self, event: Event) {
         self.0
@@ -532,7 +529,7 @@ impl Events {
 }
 
 impl Events {
-    /// Says how long something was waited for that has just ended.
+    /// Reports how long something took that has just ended.
     pub fn waited(&self, host: &str, phase: Phase, since: std::time::Instant) {
         self.emit(Event::Waited {
             host: host.to_owned(),
@@ -542,7 +539,7 @@ impl Events {
     }
 }
 
-/// Events that go elsewhere too.
+/// A renderer that passes events on.
 impl Renderer for Events {
     fn event(&mut self, event: &Event) {
         self.emit(event.clone());

@@ -1,9 +1,7 @@
-//! Files of this machine that an operator or an inventory names, read without
-//! trust in what is there.
+//! Local files that an operator or an inventory names, read as untrusted input.
 //!
-//! What a path leads to is judged before it is opened for reading, so that no FIFO is waited for
-//! and no device is touched, and again once it is open. [`Beneath`] also keeps the path inside one
-//! directory.
+//! The target of a path is checked before it is opened, so that no FIFO blocks and no device is
+//! touched, and again once it is open. [`Beneath`] also keeps the path inside one directory.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -17,13 +15,13 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// Symbolic links on one path, as in the kernel (`path_resolution(7)`).
+/// Maximum symbolic links on a path, as in the kernel (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
-/// Names in one directory.
+/// Maximum names in a directory.
 const MOST_NAMES: usize = 100_000;
 
-/// Never waits, and never makes a terminal this process's own.
+/// Does not block, and does not acquire a controlling terminal.
 const READING: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
@@ -35,7 +33,7 @@ pub enum FileFault {
     Missing,
     /// What it is instead of a regular file.
     Kind(&'static str),
-    /// More bytes than are read.
+    /// Larger than allowed.
     TooLarge(u64),
     /// A link on the path leads out of the directory.
     Outside,
@@ -108,8 +106,8 @@ pub fn read_text(path: &Path, limit: u64) -> Result<String, FileFault> {
     String::from_utf8(read(path, limit)?).map_err(|_| not_text())
 }
 
-/// Reads a text whose path leads out of the directory that it names by no
-/// link: a file that may be part of someone's change.
+/// Reads a text without following links out of the directory that its path names: a file that may
+/// be part of an unreviewed change.
 pub fn read_in_place(path: &Path, limit: u64) -> Result<String, FileFault> {
     let directory = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().ok_or(FileFault::Missing)?;
@@ -117,8 +115,8 @@ pub fn read_in_place(path: &Path, limit: u64) -> Result<String, FileFault> {
     String::from_utf8(bytes).map_err(|_| not_text())
 }
 
-/// Reads what the operator names with a word of the command line: a regular
-/// file, or a pipe that this process was started with, as in `<(program)`.
+/// Reads a file that the operator named on the command line: a regular file, or a pipe that this
+/// process inherited, as in `<(program)`.
 pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, FileFault> {
     let is_inherited = ["/dev/fd", "/proc/self/fd"]
         .iter()
@@ -139,7 +137,7 @@ fn not_text() -> FileFault {
 /// Reads what [`open`] has opened.
 pub fn read_all(file: File, limit: u64) -> Result<Vec<u8>, FileFault> {
     let length = file.metadata()?.len().min(limit);
-    // One allocation: a secret leaves no copies behind while it grows.
+    // One allocation: a growing buffer would leave copies of a secret behind.
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0).saturating_add(1));
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
@@ -183,11 +181,9 @@ pub enum FileKind {
     Directory,
 }
 
-/// What a path leads to, links followed; none when there is nothing.
+/// The target of a path, following links; none if there is nothing.
 ///
-/// # Errors
-/// When it is something else than a file or a directory, or cannot be found
-/// out.
+/// # Errors If it is neither a file nor a directory, or cannot be determined.
 pub fn kind(path: &Path) -> Result<Option<FileKind>, FileFault> {
     present(std::fs::metadata(path).map_err(FileFault::from))
 }
@@ -229,16 +225,15 @@ fn names_in(directory: OwnedFd) -> Result<Vec<String>, FileFault> {
     Ok(names)
 }
 
-/// A directory that no path leads out of.
+/// A directory that paths cannot leave.
 ///
-/// Links are resolved here and not by the kernel's `openat2`, which kernels
-/// before 5.6 and many containers do not have: one way, the same everywhere.
-/// Each directory on the way stays open, so that moving one while a path is
-/// resolved does not lead out either.
+/// Links are resolved here and not by the kernel's `openat2`, which kernels before 5.6 and many
+/// containers do not have: so that it works the same everywhere. Each directory on the path stays
+/// open, so that moving one during resolution does not lead out either.
 #[derive(Debug)]
 pub struct Beneath {
     root: OwnedFd,
-    /// As absolute links have to begin.
+    /// The beginning that absolute links must have.
     real: PathBuf,
 }
 
@@ -264,10 +259,9 @@ impl Beneath {
         })
     }
 
-    /// What a path in it leads to; none when there is nothing.
+    /// The target of a path in it; none if there is nothing.
     ///
-    /// # Errors
-    /// When it leads out, or to something else than a file or a directory.
+    /// # Errors If it leads out, or to something that is neither a file nor a directory.
     pub fn kind(&self, path: &Path) -> Result<Option<FileKind>, FileFault> {
         present(self.find(path).and_then(|found| match found {
             Destination::Directory(directory) => Ok(File::from(directory).metadata()?),
@@ -353,7 +347,7 @@ impl Beneath {
     }
 }
 
-/// Nothing is opened that someone could notice.
+/// Opens nothing in a way that has side effects.
 fn path_only() -> OFlags {
     OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
@@ -379,9 +373,8 @@ fn checked(name: &OsStr) -> Result<OsString, FileFault> {
     Ok(name.to_owned())
 }
 
-/// Opens the end of a log, which is made with mode 0600 where it is missing: a
-/// regular file of this account's that others neither read nor write, and no
-/// link.
+/// Opens a log for appending, created with mode 0600 if it is missing. It must be a regular file of
+/// this account, not a link, and not readable or writable by others.
 pub fn append(path: &Path) -> Result<File, FileFault> {
     let flags = OFlags::WRONLY
         | OFlags::APPEND
@@ -395,7 +388,7 @@ pub fn append(path: &Path) -> Result<File, FileFault> {
         Ok(file) => File::from(file),
         Err(Errno::LOOP) => return Err(FileFault::Kind("a symbolic link")),
         Err(Errno::ISDIR) => return Err(FileFault::Kind("a directory")),
-        // What a FIFO without a reader answers.
+        // The error of a FIFO without a reader.
         Err(Errno::NXIO) => return Err(FileFault::Kind("a FIFO or a socket")),
         Err(error) => return Err(error.into()),
     };

@@ -1,4 +1,4 @@
-//! What every other crate stands on: secrets, bounded and safe file access, events.
+//! Shared foundations: secrets, bounded and safe file access, events.
 
 pub mod dumps;
 pub mod event;

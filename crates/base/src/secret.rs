@@ -1,9 +1,8 @@
 //! Secret bytes: private keys, passphrases, passwords.
 //!
-//! Comes in from key generation, prompts and files; goes out to a node's
-//! standard input or to a cryptographic function, and nowhere else. The type
-//! cannot be printed, logged or serialised. Its memory is zeroed on drop, and is not
-//! written to swap as far as `RLIMIT_MEMLOCK` allows.
+//! They are passed only to a node's standard input or to a cryptographic function. The type cannot
+//! be printed, logged or serialised. Its memory is zeroed on drop, and is not written to swap as
+//! far as `RLIMIT_MEMLOCK` allows.
 
 use std::fmt;
 
@@ -13,9 +12,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 #[derive(PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secret(Vec<u8>);
 
-/// Keeps the pages of a buffer out of swap (mlock(2)). They stay locked: others may
-/// hold secrets too, and what a page holds is freed with it. Where the limit is
-/// reached, the bytes are kept as any others are.
+/// Keeps the pages of a buffer out of swap (mlock(2)). They stay locked, because other secrets may
+/// share them and a page's content is freed with it. Beyond the limit, bytes are stored like any
+/// others.
 #[allow(
     unsafe_code,
     reason = "mlock reads and writes nothing, and the buffer is alive while it is called"
@@ -40,7 +39,7 @@ impl Secret {
         Self(bytes)
     }
 
-    /// The bytes themselves. Every caller of this is a place to review.
+    /// The bytes themselves. Review every caller.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -48,8 +47,7 @@ impl Secret {
 
     /// The secret as text.
     ///
-    /// # Errors
-    /// When the bytes are not UTF-8; the error does not carry them.
+    /// # Errors If the bytes are not UTF-8; the error does not contain them.
     pub fn expose_str(&self) -> Result<&str, NotText> {
         std::str::from_utf8(&self.0).map_err(|_| NotText)
     }

@@ -10,13 +10,13 @@ use serde_json::json;
 
 use super::tls::ClientMode;
 
-/// What marks a context as ours, so that no one else's is overwritten.
+/// The mark of dtls-deploy's contexts, so that no other one is overwritten.
 const DESCRIPTION: &str = "mutual TLS, kept by dtls-deploy";
 
-/// Who keeps a context.
+/// The creator of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keeper {
-    /// This inventory, or a version of this program that did not say which.
+    /// This inventory, or an old version of this program that did not record it.
     Own,
     /// Another inventory, by its name.
     Inventory(String),
@@ -38,7 +38,7 @@ pub fn id(name: &str) -> String {
     base::hex(digest(&SHA256, name.as_bytes()).as_ref())
 }
 
-/// Where the CLI keeps the context `name`.
+/// The paths of the context `name`.
 #[must_use]
 pub fn paths(cli_directory: &str, name: &str) -> ContextPaths {
     let id = id(name);
@@ -48,8 +48,8 @@ pub fn paths(cli_directory: &str, name: &str) -> ContextPaths {
     }
 }
 
-/// The text of meta.json. A client that does not check the daemon says so there:
-/// the files beside it say only what it has.
+/// The text of meta.json. It records whether the client verifies the daemon: the files next to it
+/// only show what the client has.
 #[must_use]
 pub fn metadata(name: &str, url: &str, inventory: &str, mode: ClientMode) -> String {
     json!({
@@ -60,8 +60,8 @@ pub fn metadata(name: &str, url: &str, inventory: &str, mode: ClientMode) -> Str
     .to_string()
 }
 
-/// An existing meta.json that leads to `url`; everything else that its owner has written there
-/// stays. `None` where it is not the text of a context.
+/// An existing meta.json with its endpoint set to `url`; everything else stays as its owner wrote
+/// it. `None` if it is not the text of a context.
 #[must_use]
 pub fn moved(text: &[u8], url: &str, mode: ClientMode) -> Option<String> {
     if endpoint(text)? == (url.to_owned(), mode.checks_daemon()) {
@@ -74,8 +74,8 @@ pub fn moved(text: &[u8], url: &str, mode: ClientMode) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Where a context leads: its address, and whether the daemon there is checked; `None` where
-/// the text is not that of a context.
+/// The endpoint of a context: its address, and whether the daemon there is verified; `None` if the
+/// text is not that of a context.
 #[must_use]
 pub fn endpoint(text: &[u8]) -> Option<(String, bool)> {
     let value: serde_json::Value = serde_json::from_slice(text).ok()?;
@@ -87,7 +87,7 @@ pub fn endpoint(text: &[u8]) -> Option<(String, bool)> {
     Some((host.to_owned(), !skips.unwrap_or(false)))
 }
 
-/// Who has written an existing meta.json.
+/// The creator of an existing meta.json.
 #[must_use]
 pub fn keeper(text: &[u8], inventory: &str) -> Keeper {
     let value: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();

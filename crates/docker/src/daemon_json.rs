@@ -1,4 +1,4 @@
-//! daemon.json, with the TLS settings merged into whatever it holds.
+//! daemon.json, with the TLS settings merged into its content.
 //!
 //! Settings: docs.docker.com/reference/cli/dockerd, "daemon configuration file".
 
@@ -12,25 +12,25 @@ use super::{json_text, strict_json};
 pub struct Merged {
     /// Empty when no setting is left.
     pub text: String,
-    /// `hosts` of the old file. It collides with `-H` in the unit (moby#25471)
-    /// and is taken out; the unit's drop-in is where listeners are set. Where there
-    /// is no unit: the addresses of the old file that are not listened on any more.
+    /// `hosts` of the old file. It conflicts with `-H` in the unit (moby#25471) and is removed: the
+    /// unit's drop-in sets the listeners. Without a unit: the addresses of the old file that are no
+    /// longer listened on.
     pub hosts: Vec<String>,
 }
 
-/// Where dockerd must listen, for a daemon whose listeners stand in daemon.json.
+/// The listeners of a daemon that reads them from daemon.json.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening<'a> {
     /// `tcp://…` addresses.
     pub tcp: &'a [String],
-    /// Keep the socket that local users of docker talk to.
+    /// Keep the local socket for docker's users on the host.
     pub local_socket: bool,
 }
 
 pub(super) const LIVE_RESTORE: &str = "live-restore";
 pub(super) const PLUGINS: &str = "authorization-plugins";
 
-/// What dockerd listens on if nothing is set.
+/// dockerd's default listener.
 const LOCAL_SOCKET: &str = "unix:///var/run/docker.sock";
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -49,11 +49,10 @@ pub enum DaemonJsonError {
     NotAList,
 }
 
-/// Merges the TLS settings of a mode; of what other modes set nothing stays.
+/// Merges the TLS settings of a mode; settings of other modes are removed.
 ///
-/// # Errors
-/// When the old text is not a JSON object: dockerd would not start with it, and
-/// guessing what its author meant could lose settings.
+/// # Errors If the old text is not a JSON object: dockerd would not start with it, and a guess
+/// could lose settings.
 pub fn merge(
     old: Option<&[u8]>,
     mode: DaemonMode,
@@ -72,8 +71,8 @@ pub fn merge_with_hosts(
     rewrite(old, &tls::settings(mode, paths), Some(listening))
 }
 
-/// Takes every TLS setting out, no matter who has set it: with the same flags on the
-/// command line dockerd would not start.
+/// Removes every TLS setting, even an operator's: dockerd would not start with the same flags on the
+/// command line.
 pub fn without_tls(old: Option<&[u8]>) -> Result<Merged, DaemonJsonError> {
     rewrite(old, &[], None)
 }
@@ -101,7 +100,7 @@ fn rewrite(
         hosts.retain(|host| !is_local(host) && !listening.tcp.contains(host));
     }
     let mut text = old.to_owned();
-    // dockerd turns TLS on for whatever `tlsverify` says (moby, cmd/dockerd).
+    // dockerd enables TLS for any value of `tlsverify` (moby, cmd/dockerd).
     let is_on = settings.get("tlsverify").is_some_and(Value::is_boolean);
     for (name, value) in &wanted {
         let is_implied = *name == "tls" && is_on && !settings.contains_key(*name);
@@ -115,14 +114,14 @@ fn rewrite(
     Ok(Merged { text, hosts })
 }
 
-/// The text without these settings; `None` when nothing is left.
+/// The text without these settings; `None` if nothing is left.
 fn removed<'a>(text: String, names: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut names = names;
     names.try_fold(text, |text, name| json_text::remove(&text, name))
 }
 
 impl Listening<'_> {
-    /// `hosts` in place of these: local sockets stay the ones they are.
+    /// `hosts` with these addresses instead: local sockets stay.
     fn beside(self, old: &[String]) -> Value {
         let mut hosts = Vec::new();
         if self.local_socket {
@@ -136,13 +135,13 @@ impl Listening<'_> {
     }
 }
 
-/// Whether an address is a socket of this machine.
+/// Whether an address is a local socket.
 #[must_use]
 pub fn is_local(host: &str) -> bool {
     host.starts_with("unix:") || host.starts_with("fd:")
 }
 
-/// The addresses of `hosts`; none of a text that dockerd could not read.
+/// The addresses in `hosts`; none if dockerd could not read the text.
 #[must_use]
 pub fn hosts(text: &str) -> Vec<String> {
     let settings: Value = serde_json::from_str(text).unwrap_or_default();
@@ -151,7 +150,7 @@ pub fn hosts(text: &str) -> Vec<String> {
     hosts.map(str::to_owned).collect()
 }
 
-/// Those of them that are not local sockets.
+/// Those that are not local sockets.
 #[must_use]
 pub fn tcp_hosts(text: &str) -> Vec<String> {
     let mut found = hosts(text);
@@ -159,24 +158,24 @@ pub fn tcp_hosts(text: &str) -> Vec<String> {
     found
 }
 
-/// Every setting that has to do with TLS.
+/// Every TLS setting.
 const TLS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 
-/// Whether a setting is one that this program writes. The values of all others
-/// may be secrets, and are never shown.
+/// Whether this program writes the setting. The values of all others may be secrets, and are never
+/// shown.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
     is_tls(name) || [HOSTS, LIVE_RESTORE, PLUGINS].contains(&name)
 }
 
-/// Whether a setting has to do with TLS.
+/// Whether it is a TLS setting.
 #[must_use]
 pub fn is_tls(name: &str) -> bool {
     TLS.contains(&name)
 }
 
-/// How a daemon with these settings speaks TLS on its TCP ports; not at all
-/// with a text that dockerd could not read.
+/// The TLS mode of a daemon with these settings; none if it speaks no TLS or could not read the
+/// text.
 #[must_use]
 pub fn mode_of(text: &str) -> Option<DaemonMode> {
     let settings: Value = serde_json::from_str(text).ok()?;
@@ -197,9 +196,9 @@ pub fn named_paths(text: &str) -> [Option<String>; 3] {
     ["tlscacert", "tlscert", "tlskey"].map(text)
 }
 
-/// What [`merge`] sets is taken out, where it names these paths, and of `hosts` the
-/// addresses in `tcp`; everything else is kept, and `hosts` is `put_back` unless it is set.
-/// `None` when nothing is left.
+/// Removes what [`merge`] sets, if it names these paths, and the addresses in `tcp` from `hosts`;
+/// everything else stays, and `hosts` becomes `put_back` unless it is set. `None` if nothing is
+/// left.
 pub fn without(
     old: &[u8],
     paths: &TlsPaths,
@@ -225,7 +224,7 @@ pub fn without(
     {
         let is_kept = |host: &&Value| !tcp.iter().any(|ours| host.as_str() == Some(ours));
         let left: Vec<Value> = hosts.iter().filter(is_kept).cloned().collect();
-        // The rest is what dockerd does by default.
+        // The rest is dockerd's default.
         if left.iter().all(|host| host.as_str() == Some(LOCAL_SOCKET)) {
             ours.push(HOSTS);
         } else if left != *hosts {
@@ -245,7 +244,7 @@ pub fn without(
     )))
 }
 
-/// The file without `hosts`; `None` when nothing is left.
+/// The file without `hosts`; `None` if nothing is left.
 pub fn without_hosts(old: &[u8]) -> Result<Option<String>, DaemonJsonError> {
     let (text, _) = read(Some(old))?;
     Ok(json_text::remove(text, HOSTS))
@@ -277,8 +276,8 @@ pub(super) fn read(old: Option<&[u8]>) -> Result<(&str, Map<String, Value>), Dae
     }
 }
 
-/// Whether dockerd can read the text at all. A key that is there twice is for [`merge`] to
-/// refuse: some releases of dockerd start with it.
+/// Requires that dockerd can read the text. [`merge`] refuses duplicate keys: some releases of
+/// dockerd start with them.
 pub fn readable(text: Option<&[u8]>) -> Result<(), DaemonJsonError> {
     match read(text) {
         Err(_)
@@ -362,7 +361,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// In whatever layout a file is, with whatever an inventory sets in between.
+        /// For any layout of a file, and any settings of an inventory in between.
         #[test]
         fn a_file_is_given_back_to_the_byte(
             old in object(),

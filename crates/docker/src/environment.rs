@@ -3,14 +3,14 @@
 //! Everything outside the block is the user's. Variables: docs.docker.com/reference/cli/docker,
 //! "Environment variables".
 
-/// What a shell needs to know to reach the daemon.
+/// The variables of a shell for the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// `DOCKER_HOST`, `tcp://node3:2376` for instance.
     pub host: String,
-    /// `DOCKER_CERT_PATH`, where it is not the CLI's own default.
+    /// `DOCKER_CERT_PATH`, if it differs from the CLI's default.
     pub certificate_path: Option<String>,
-    /// `DOCKER_TLS_VERIFY`, or `DOCKER_TLS`, with which the CLI checks nothing.
+    /// `DOCKER_TLS_VERIFY`, or `DOCKER_TLS`, with which the CLI verifies nothing.
     pub checks_daemon: bool,
 }
 
@@ -37,7 +37,7 @@ fn markers(inventory: &str) -> (String, String) {
     )
 }
 
-/// The profile with the block for `inventory` set, or taken out for `None`.
+/// The profile with the block for `inventory` set, or removed for `None`.
 pub fn with_block(
     profile: &str,
     inventory: &str,
@@ -76,7 +76,7 @@ pub fn with_block(
     Ok(text)
 }
 
-/// The inventories that have a block in a profile, in its order: the last one takes effect.
+/// The inventories with a block in a profile, in order: the last one takes effect.
 #[must_use]
 pub fn inventories(profile: &str) -> Vec<&str> {
     let (prefix, _) = markers("");
@@ -86,7 +86,7 @@ pub fn inventories(profile: &str) -> Vec<&str> {
     begins.collect()
 }
 
-/// What the block of `inventory` sets; `None` where there is none that leads anywhere.
+/// The settings in the block of `inventory`; `None` if it has no endpoint.
 #[must_use]
 pub fn found(profile: &str, inventory: &str) -> Option<Environment> {
     let (begin, end) = markers(inventory);
@@ -110,8 +110,8 @@ pub fn found(profile: &str, inventory: &str) -> Option<Environment> {
     (!found.host.is_empty()).then_some(found)
 }
 
-/// What the marked blocks of a profile set, of any inventory: everything else in
-/// the file is its owner's, and may be a secret.
+/// The settings in the marked blocks of a profile, of any inventory: everything else in the file is
+/// its owner's, and may be a secret.
 #[must_use]
 pub fn own_lines(profile: &str) -> String {
     let mut in_block = false;
@@ -147,7 +147,7 @@ fn block(begin: &str, end: &str, environment: &Environment) -> String {
     if environment.checks_daemon {
         lines.push("export DOCKER_TLS_VERIFY=1".to_owned());
     } else {
-        // Any value of it counts as yes, and it counts more than the other one.
+        // Any value means yes, and it takes precedence over the other variable.
         lines.push("unset DOCKER_TLS_VERIFY".to_owned());
         lines.push("export DOCKER_TLS=1".to_owned());
     }
@@ -158,7 +158,7 @@ fn block(begin: &str, end: &str, environment: &Environment) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Whose words [`lines`] are.
+/// The shell that [`lines`] writes for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shell {
     /// bash, zsh and everything else that reads `export NAME=value`.
@@ -166,7 +166,7 @@ pub enum Shell {
     Fish,
 }
 
-/// Lines that set the CLI's variables in a shell, or take them away for `None`.
+/// Lines that set the CLI's variables in a shell, or unset them for `None`.
 #[must_use]
 pub fn lines(shell: Shell, environment: Option<&Environment>) -> String {
     let Some(environment) = environment else {
@@ -180,7 +180,7 @@ pub fn lines(shell: Shell, environment: Option<&Environment>) -> String {
     if environment.checks_daemon {
         text.push_str(&set("DOCKER_TLS_VERIFY", "1"));
     } else {
-        // It may be set in this shell, and counts more than the other one.
+        // It may be set in this shell, and takes precedence over the other variable.
         text.push_str(&taken_away(shell, "DOCKER_TLS_VERIFY"));
         text.push_str(&set("DOCKER_TLS", "1"));
     }
@@ -197,14 +197,14 @@ fn taken_away(shell: Shell, name: &str) -> String {
     }
 }
 
-/// One word of a shell; `~/` in front becomes the home of the account that reads it.
+/// One word of a shell; a leading `~/` becomes the home of the account that reads it.
 fn word(shell: Shell, text: &str) -> String {
     if let Some(rest) = text.strip_prefix("~/") {
         return format!("\"$HOME\"/{}", word(shell, rest));
     }
     match shell {
         Shell::Posix => plain_or_quoted(text),
-        // fish: in single quotes only these two are special.
+        // fish: only these two are special in single quotes.
         Shell::Fish if plain_or_quoted(text) != text => {
             format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
         }

@@ -1,19 +1,19 @@
 //! Flags of dockerd and their settings in daemon.json.
 //!
-//! The rule for the pairs is moby's `findConfigurationConflicts` (daemon/config/config.go): what is
-//! given as a flag must not be in the file, even with the same value.
+//! The rule for the pairs is moby's `findConfigurationConflicts` (daemon/config/config.go): a
+//! setting with a flag must not be in the file, even with the same value.
 
 use serde_json::{Map, Value};
 
-/// A flag and the key of daemon.json that means the same.
+/// A flag and the equivalent key in daemon.json.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collision {
-    /// As it stands on the command line, without a value.
+    /// As on the command line, without a value.
     pub flag: String,
     pub key: String,
 }
 
-/// Flags whose key is another word: those that may be given several times.
+/// Flags with a differently named key: those that can be repeated.
 const KEYS: [(&str, &str); 16] = [
     (
         "allow-nondistributable-artifacts",
@@ -59,7 +59,7 @@ const WHOLE: [&str; 7] = [
     "runtimes",
 ];
 
-/// What is given both ways, in the order of the command line.
+/// Settings that are both flags and keys, in the order of the command line.
 #[must_use]
 pub fn collisions(arguments: &[String], settings: &Map<String, Value>) -> Vec<Collision> {
     let mut found: Vec<Collision> = Vec::new();
@@ -84,9 +84,9 @@ pub fn collisions(arguments: &[String], settings: &Map<String, Value>) -> Vec<Co
     found
 }
 
-/// What says where a daemon listens, where it keeps its files, and which containerd it uses. With
-/// `userns-remap` dockerd wants every directory above its data to be open to others. The group is
-/// that of a local socket: with systemd's socket dockerd does not look it up.
+/// Settings for listeners, data directories and containerd. With `userns-remap` dockerd requires
+/// that every directory above its data is open to others. The group is that of a local socket: with
+/// systemd's socket dockerd does not look it up.
 const PLACES: [&str; 10] = [
     "host",
     "group",
@@ -101,7 +101,7 @@ const PLACES: [&str; 10] = [
 ];
 
 /// A command line and settings without the places that the running daemon uses, so that another
-/// one can be started with the rest.
+/// dockerd can be started with the rest.
 #[must_use]
 pub fn apart(
     command_line: &[String],

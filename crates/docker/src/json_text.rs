@@ -1,6 +1,6 @@
-//! Edits of the members of a JSON object that leave every other byte of its text as it is.
+//! Edits members of a JSON object without changing any other byte of its text.
 //!
-//! What [`set`] appends is what [`remove`] takes out, to the byte.
+//! [`remove`] removes exactly the bytes that [`set`] has added.
 
 use std::ops::Range;
 
@@ -21,8 +21,8 @@ struct Object {
     close: usize,
 }
 
-/// The text with the member `name`: an old value makes place for the new one, a new member
-/// comes last, with the white space that the member before it has.
+/// Sets the member `name`: replaces an old value, or appends a new member with the white space of
+/// the previous one.
 pub(super) fn set(text: &str, name: &str, value: &Value) -> String {
     let newline = newline(text);
     let member = |value: &str| format!("{}: {value}", Value::from(name));
@@ -54,8 +54,7 @@ pub(super) fn set(text: &str, name: &str, value: &Value) -> String {
     replaced(text, &(end..end), &format!(",{space}{}", member(&value)))
 }
 
-/// The text without the member `name`; `None` where nothing is left of a file that [`set`]
-/// has made.
+/// Removes the member `name`; `None` if nothing is left of a file that [`set`] created.
 pub(super) fn remove(text: &str, name: &str) -> Option<String> {
     let Some(object) = scan(text) else {
         return Some(text.to_owned());
@@ -89,7 +88,7 @@ fn emptied(text: &str, object: &Object, end: usize) -> Option<String> {
     Some([before, blank, after].concat())
 }
 
-/// How the lines of a text end.
+/// The line ending of a text.
 fn newline(text: &str) -> &'static str {
     if text.contains("\r\n") { "\r\n" } else { "\n" }
 }
@@ -110,8 +109,8 @@ fn replaced(text: &str, range: &Range<usize>, new: &str) -> String {
     [before, new, after].concat()
 }
 
-/// Where the members of an object are; `None` of text without an object. The text is known
-/// to be JSON.
+/// The positions of an object's members; `None` if the text has no object. The text must be valid
+/// JSON.
 fn scan(text: &str) -> Option<Object> {
     let mut object = Object {
         open: 0,

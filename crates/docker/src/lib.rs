@@ -1,8 +1,8 @@
-//! What Docker itself defines: daemon.json, the unit's command line, contexts
-//! and the environment of the CLI.
+//! What Docker itself defines: daemon.json, the unit's command line, contexts and the environment
+//! of the CLI.
 //!
-//! Pure functions from what is there to what must be there, called by the
-//! modules while they plan; nothing here reads or writes a file.
+//! Pure functions from the present to the wanted state, called by the modules while they plan;
+//! nothing here reads or writes a file.
 
 pub mod context;
 pub mod daemon_json;

@@ -1,4 +1,4 @@
-//! `live-restore` in daemon.json: set, and given back as it was.
+//! `live-restore` in daemon.json: set, and restored later.
 
 use serde_json::{Map, Value};
 
@@ -32,8 +32,8 @@ pub fn without_live_restore(text: &str, before: &[u8]) -> Result<Option<String>,
     })
 }
 
-/// Whether a daemon that starts with this file leaves running containers
-/// alone; not with a file that it cannot read.
+/// Whether a daemon that starts with this file keeps running containers; no if it cannot read the
+/// file.
 #[must_use]
 pub fn has_live_restore(text: Option<&[u8]>) -> bool {
     read(text).is_ok_and(|(_, settings)| is_on(&settings))

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::daemon_json::{DaemonJsonError, PLUGINS, read};
 use super::json_text;
 
-/// The names in the text; none of one that dockerd could not read.
+/// The names in the text; none if dockerd could not read it.
 #[must_use]
 pub fn plugins(text: &str) -> Vec<String> {
     let settings: Value = serde_json::from_str(text).unwrap_or_default();
@@ -14,7 +14,7 @@ pub fn plugins(text: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The text with this plugin asked after all others.
+/// The text with this plugin as the last one.
 pub fn with_plugin(text: &str, name: &str) -> Result<String, DaemonJsonError> {
     let mut names = listed(text)?;
     if names.iter().any(|each| each == name) {
@@ -24,8 +24,8 @@ pub fn with_plugin(text: &str, name: &str) -> Result<String, DaemonJsonError> {
     Ok(json_text::set(text, PLUGINS, &Value::from(names)))
 }
 
-/// The text without this plugin, and without the setting where no other one is left; `None`
-/// where nothing at all is.
+/// The text without this plugin, and without the setting if it becomes empty; `None` if nothing is
+/// left.
 pub fn without_plugin(text: &str, name: &str) -> Result<Option<String>, DaemonJsonError> {
     let mut names = listed(text)?;
     let before = names.len();

@@ -1,8 +1,7 @@
-//! JSON that has one value for each key.
+//! JSON without duplicate keys.
 //!
-//! Of a key that an object gives twice, dockerd takes the last value, or merges both where
-//! they are objects, and other readers do something else: such a file cannot be written
-//! again without losing a setting.
+//! For a duplicate key, dockerd uses the last value or merges objects, and other readers behave
+//! differently: such a file cannot be written again without losing a setting.
 
 use std::fmt;
 
@@ -11,8 +10,7 @@ use serde_json::{Map, Number, Value};
 
 /// Parses one value.
 ///
-/// # Errors
-/// When the text is not exactly one JSON value, or an object in it repeats a key.
+/// # Errors If the text is not exactly one JSON value, or an object in it repeats a key.
 pub(super) fn parse(text: &str) -> serde_json::Result<Value> {
     serde_json::from_str::<Strict>(text).map(|strict| strict.0)
 }

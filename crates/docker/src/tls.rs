@@ -1,5 +1,5 @@
-//! How a daemon is configured to speak TLS: which mode, with which files, and whether
-//! daemon.json or the command line says so; and what a client checks and shows.
+//! The TLS configuration of a daemon: its mode, its files, and whether they are set in daemon.json
+//! or on the command line; and what a client verifies and presents.
 //!
 //! Both: docs.docker.com/reference/cli/dockerd; what the modes do:
 //! docs.docker.com/engine/security/protect-access, "Daemon modes" and "Client modes".
@@ -14,31 +14,30 @@ pub struct TlsPaths {
     pub key: String,
 }
 
-/// Whom a daemon accepts.
+/// Which clients a daemon accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DaemonMode {
     /// Holders of a certificate of the CA.
     TlsVerify,
-    /// Everyone who can connect; the daemon's own certificate shows clients
-    /// whom they talk to, and that is all.
+    /// Every client that can connect; the certificate only identifies the daemon to clients.
     Tls,
 }
 
-/// What a client checks of a daemon, and what it shows of itself.
+/// What a client verifies, and what it presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientMode {
-    /// It checks the daemon and shows a certificate.
+    /// It verifies the daemon and presents a certificate.
     TlsVerify,
-    /// It checks the daemon and shows nothing.
+    /// It verifies the daemon and presents none.
     TlsVerifyCa,
-    /// It shows a certificate to anyone who answers.
+    /// It presents a certificate to any server.
     TlsCert,
-    /// Neither: the connection is encrypted, no one knows to whom.
+    /// Neither: the connection is encrypted, but the peer is unknown.
     Tls,
 }
 
 impl ClientMode {
-    /// As in the inventory.
+    /// The name in the inventory.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -49,15 +48,15 @@ impl ClientMode {
         }
     }
 
-    /// Docker's `--tlsverify`. With `--tls` alone the CLI takes whatever
-    /// certificate it is shown (`InsecureSkipVerify`; docker/cli,
-    /// cli/flags/options.go), although the manual speaks of public CAs.
+    /// Docker's `--tlsverify`. With only `--tls` the CLI accepts any certificate
+    /// (`InsecureSkipVerify`; docker/cli, cli/flags/options.go), although the manual speaks of
+    /// public CAs.
     #[must_use]
     pub const fn checks_daemon(self) -> bool {
         matches!(self, Self::TlsVerify | Self::TlsVerifyCa)
     }
 
-    /// It has a certificate and a key of its own.
+    /// It has its own certificate and key.
     #[must_use]
     pub const fn shows_certificate(self) -> bool {
         matches!(self, Self::TlsVerify | Self::TlsCert)
@@ -69,7 +68,7 @@ impl ClientMode {
     }
 }
 
-/// Where the TLS settings of a daemon live.
+/// Where a daemon's TLS settings are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConfigStyle {
     /// In /etc/docker/daemon.json.
@@ -78,11 +77,11 @@ pub enum ConfigStyle {
     Flags,
 }
 
-/// The settings of daemon.json; both modes say outright what `tlsverify` is,
-/// because dockerd takes `tls` alone for `tlsverify`.
+/// The settings of daemon.json; both modes set `tlsverify` explicitly, because dockerd treats `tls`
+/// alone as `tlsverify`.
 ///
-/// `tlsverify` never stands without `tlscacert`: Go would check clients against
-/// the system's public roots.
+/// `tlsverify` never stands without `tlscacert`: Go would check clients against the system's public
+/// roots.
 #[must_use]
 pub fn settings(mode: DaemonMode, paths: &TlsPaths) -> Vec<(&'static str, Value)> {
     let verifies = mode == DaemonMode::TlsVerify;
@@ -114,11 +113,10 @@ pub fn flags(mode: DaemonMode, paths: &TlsPaths) -> Vec<String> {
     flags
 }
 
-/// How dockerd speaks TLS on its TCP ports with these arguments alone; not at
-/// all without any of the flags.
+/// The TLS mode of dockerd with only these arguments; none without any of the flags.
 #[must_use]
 pub fn mode_of(arguments: &[String]) -> Option<DaemonMode> {
-    // As Go reads a boolean; what is given last counts.
+    // Go's parsing of booleans; the last value counts.
     let is = |name: &str| {
         arguments.iter().rev().find_map(|argument| {
             let value = argument.strip_prefix(name)?;
@@ -137,7 +135,7 @@ pub fn mode_of(arguments: &[String]) -> Option<DaemonMode> {
     }
 }
 
-/// The TLS files that these arguments name: CA, certificate, key. What is given last counts.
+/// The TLS files in these arguments: CA, certificate, key. The last value counts.
 #[must_use]
 pub fn named_paths(arguments: &[String]) -> [Option<String>; 3] {
     ["--tlscacert=", "--tlscert=", "--tlskey="].map(|flag| {

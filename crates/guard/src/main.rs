@@ -28,7 +28,7 @@ use crate::store::Store;
 const POLICY: &str = "/etc/dtls-deploy-guard/policy.json";
 /// Bytes that a connection buffers.
 const BUFFER: usize = 16 * 1024;
-/// After a connection could not be accepted: no descriptors, mostly.
+/// After a failed accept, usually for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
@@ -67,8 +67,8 @@ fn run() -> io::Result<std::convert::Infallible> {
     }))
 }
 
-/// Tells systemd that this thread, which answers all requests, runs; and reports
-/// a broken policy even if no request comes.
+/// Tells systemd that this thread, which answers all requests, is alive; and reports a broken
+/// policy even if there are no requests.
 async fn keep_alive(plugin: Rc<Plugin>) {
     let manager = systemd::Manager::from_environment();
     if let Some(manager) = &manager {
@@ -89,7 +89,7 @@ async fn serve(stream: tokio::net::UnixStream, plugin: Rc<Plugin>) {
         let plugin = Rc::clone(&plugin);
         async move { plugin.answer(request).await }
     });
-    // A connection that breaks is dockerd's to report.
+    // dockerd reports a broken connection.
     let _ = http1::Builder::new()
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service)

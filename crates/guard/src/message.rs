@@ -25,7 +25,7 @@ pub struct Message {
     request_peer_certificates: Vec<String>,
 }
 
-/// Whose request it is.
+/// The sender of the request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Peer {
     Local,
@@ -43,7 +43,7 @@ impl Message {
             .flatten()
     }
 
-    /// Anything that points to TLS makes it a request over TLS.
+    /// Any sign of TLS makes it a request over TLS.
     pub fn peer(&self) -> Peer {
         match self.request_peer_certificates.first() {
             Some(leaf) => serial(leaf).map_or(Peer::Unreadable, Peer::Certificate),

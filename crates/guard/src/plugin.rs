@@ -44,7 +44,7 @@ impl Plugin {
         plugin
     }
 
-    /// Answers one request of dockerd's.
+    /// Answers one request from dockerd.
     pub async fn answer<B: Body<Data = Bytes> + Unpin>(
         &self,
         request: Request<B>,
@@ -59,7 +59,7 @@ impl Plugin {
                 json(ACTIVATE.to_owned())
             }
             "/AuthZPlugin.AuthZReq" => json(self.decide(sift(&mut body).await.as_ref())),
-            // The request was allowed: what it returned decides nothing.
+            // The request was allowed; its response decides nothing.
             "/AuthZPlugin.AuthZRes" => {
                 discard(&mut body).await;
                 json(ALLOW.to_owned())
@@ -68,7 +68,7 @@ impl Plugin {
         })
     }
 
-    /// Looks whether the policy has changed.
+    /// Checks whether the policy has changed.
     pub fn refresh(&self) {
         if let Some(news) = self.store.borrow_mut().refresh() {
             let level = match news {
@@ -109,7 +109,7 @@ impl Plugin {
     }
 }
 
-/// Method, path and who: no query, which can carry secrets, and no body.
+/// Method, path and identity: no query, which can contain secrets, and no body.
 fn entry(decision: &Decision<'_>, about: Option<(&Message, &Peer)>) -> Entry {
     let (level, verdict, reason) = match decision.verdict {
         Verdict::Allowed => (Level::Info, "allowed", None),
@@ -170,11 +170,11 @@ fn said(decision: &Decision<'_>) -> String {
         allow,
         msg: (!allow).then_some(&text),
     };
-    // Two plain fields can always be written; dockerd takes no answer for a no.
+    // Two plain fields can always be written; dockerd treats a missing answer as a rejection.
     serde_json::to_string(&answer).unwrap_or_default()
 }
 
-/// None for what is too long, ends early, or is no message of dockerd's.
+/// None if it is too long, ends early, or is not a message of dockerd.
 async fn sift<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Message> {
     let mut sieve = Sieve::default();
     let mut is_good = true;

@@ -1,5 +1,5 @@
-//! What systemd and the guard tell each other: the socket, readiness, signs of
-//! life. See `sd_notify(3)` and `StandardInput=socket` in systemd.exec(5).
+//! The exchange with systemd: the socket, readiness, signs of life. See `sd_notify(3)` and
+//! `StandardInput=socket` in systemd.exec(5).
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -25,7 +25,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// None without a manager that wants to know.
+    /// None without a manager that expects notifications.
     pub fn from_environment() -> Option<Self> {
         let name = std::env::var_os("NOTIFY_SOCKET")?;
         let address = match name.as_bytes().strip_prefix(b"@") {
@@ -40,13 +40,13 @@ impl Manager {
         })
     }
 
-    /// A notification that is lost is followed by the next one.
+    /// A lost notification is followed by the next one.
     pub fn tell(&self, state: &str) {
         let _ = self.socket.send_to_addr(state.as_bytes(), &self.address);
     }
 }
 
-/// How often systemd wants a sign of life: thrice in `WatchdogSec=`.
+/// The interval of signs of life: three in `WatchdogSec=`.
 pub fn watchdog() -> Option<Duration> {
     let text = std::env::var("WATCHDOG_USEC").ok()?;
     let microseconds: u64 = text.parse().ok()?;

@@ -1,12 +1,11 @@
-//! Variables that are about the run as a whole: every daemon has to say the
-//! same.
+//! Variables that affect the whole run: they must be the same for every daemon.
 
 use super::convert::Context;
 use super::resolve::Resolved;
 use super::variables::Settings;
 use crate::yaml::source::quoted;
 
-/// Whether two hosts say the same.
+/// Whether two hosts have the same value.
 type Same = fn(&Settings, &Settings) -> bool;
 
 const RUN_WIDE: [(&str, Same); 3] = [
@@ -28,7 +27,7 @@ pub(super) fn of_the_daemons(hosts: &[Resolved], context: &mut Context) {
             .find(|other| !same(&first.host.settings, &other.host.settings));
         let Some(other) = differing else { continue };
         let at = |resolved: &Resolved| resolved.variables.place(name);
-        // At least one of the two has it written down; the other may have the default.
+        // At least one of the two sets it; the other may have the default.
         let span = at(other).or_else(|| at(first)).unwrap_or(other.span);
         let message = format!(
             "{} and {} differ in {name}, which is about the run as a whole",

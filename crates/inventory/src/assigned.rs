@@ -30,12 +30,12 @@ impl Variables {
         self.assigned.iter()
     }
 
-    /// Sets a variable that nothing is known to be wrong with.
+    /// Sets a variable that is known to be valid.
     pub(super) fn set(&mut self, name: &str, assigned: Assigned) {
         self.assigned.insert(name.to_owned(), assigned);
     }
 
-    /// What a copy of these takes, roughly, in bytes.
+    /// The approximate size of a copy in bytes.
     pub(super) fn weight(&self) -> usize {
         self.assigned
             .values()
@@ -43,7 +43,7 @@ impl Variables {
             .fold(0, usize::saturating_add)
     }
 
-    /// Lays other variables over these.
+    /// Overrides these variables with others.
     pub(super) fn overlay(&mut self, other: &Self) {
         for (name, assigned) in &other.assigned {
             self.assigned.insert(name.clone(), assigned.clone());

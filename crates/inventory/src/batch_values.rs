@@ -1,7 +1,7 @@
-//! How many daemons are restarted at one time: `serial`, in Ansible's forms.
+//! How many daemons restart at the same time: `serial`, in Ansible's forms.
 //!
-//! In comes a value of the parsed tree, of `dtls_serial` in an inventory or of
-//! `serial` in a playbook; out come the sizes of the batches, in their order.
+//! Parses `dtls_serial` of an inventory or `serial` of a playbook into the sizes of the batches, in
+//! order.
 
 use super::convert::{Context, Convert, Found};
 use super::generic::bounded;
@@ -11,9 +11,9 @@ use crate::yaml::source::quoted;
 /// How large a batch is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum BatchSize {
-    /// So many hosts; at least one.
+    /// A number of hosts, at least one.
     Hosts(u32),
-    /// So many of a hundred, from 1 to 100; rounded down, at least one host.
+    /// A percentage from 1 to 100; rounded down, at least one host.
     Percent(u8),
 }
 
@@ -61,7 +61,7 @@ impl BatchSize {
     }
 }
 
-/// First one, to see that it works; then more and more at one time.
+/// One first, to see that it works; then more and more at a time.
 #[must_use]
 pub(crate) fn default_serial() -> Vec<BatchSize> {
     vec![

@@ -92,7 +92,6 @@ fn part(key: &str, value: &Found, context: &mut Context) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// A list of names and addresses.
 pub(super) struct SanList;
 
 impl Convert for SanList {
@@ -118,7 +117,7 @@ impl Convert for SanList {
     }
 }
 
-/// The exact list that replaces the one that is worked out.
+/// The exact list that replaces the derived one.
 pub(super) struct ExactSans;
 
 impl Convert for ExactSans {
@@ -182,8 +181,8 @@ fn san(value: &Found, context: &mut Context) -> Option<San> {
     }
 }
 
-/// The names that a CA may sign for, besides those of the inventory; none where it may
-/// sign for all.
+/// The names that a CA may sign for, in addition to those of the inventory; none if it may sign for
+/// all.
 pub(super) struct NameConstraints;
 
 impl Convert for NameConstraints {

@@ -1,5 +1,5 @@
-//! What only shows when all hosts are known: missing roles, empty groups, two
-//! hosts at one address, two files on one path, settings that contradict.
+//! Checks across all hosts: missing roles, empty groups, two hosts at one address, two files at one
+//! path, contradicting settings.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -166,7 +166,7 @@ fn names_twice(groups: &Groups, context: &mut Context) {
     }
 }
 
-/// Two hosts that are one machine, as far as can be seen from here.
+/// Two hosts that appear to be the same machine.
 fn addresses(hosts: &[Resolved], context: &mut Context) {
     let mut seen: HashMap<(String, u16, String, String), &Resolved> = HashMap::new();
     for resolved in hosts.iter().filter(|resolved| resolved.host.has_role()) {
@@ -214,7 +214,7 @@ fn addresses(hosts: &[Resolved], context: &mut Context) {
     }
 }
 
-/// Two files of one host that would land on one path.
+/// Two files of one host with the same path.
 fn paths(resolved: &Resolved, context: &mut Context) {
     let host = &resolved.host;
     let settings = &host.settings;
@@ -272,8 +272,8 @@ fn paths(resolved: &Resolved, context: &mut Context) {
     }
 }
 
-/// Hosts on which nothing of what is sent would run; both places: the
-/// Windows containers documentation of Microsoft, "Docker Engine on Windows".
+/// Hosts that could not run the scripts; for both paths see Microsoft's Windows containers
+/// documentation, "Docker Engine on Windows".
 fn windows(resolved: &Resolved, context: &mut Context) {
     let connection = &resolved.host.connection;
     let variable = if connection.kind == ConnectionKind::WinRm {
@@ -294,7 +294,7 @@ fn windows(resolved: &Resolved, context: &mut Context) {
         .error(place, message, "this says so", Some(help));
 }
 
-/// An inventory of a stranger's reads nothing of the machine that reads it.
+/// An untrusted inventory reads nothing from the local machine.
 fn this_machine(resolved: &Resolved, context: &mut Context) {
     if !context.environment.untrusted || resolved.host.connection.kind != ConnectionKind::Local {
         return;
@@ -313,7 +313,7 @@ fn this_machine(resolved: &Resolved, context: &mut Context) {
     );
 }
 
-/// Settings of one host that cannot both hold.
+/// Settings of one host that contradict each other.
 fn contradictions(resolved: &Resolved, ca_days: Option<u32>, context: &mut Context) {
     let (host, settings) = (&resolved.host, &resolved.host.settings);
     let at = |name: &str| resolved.variables.place(name).unwrap_or(resolved.span);

@@ -1,8 +1,7 @@
-//! A host's connection, put together from its `ansible_` variables.
+//! A host's connection, from its `ansible_` variables.
 //!
-//! Variables in, a [`Connection`] out; called by [`super::resolve`] for each
-//! host. Where several variables say one thing the order is Ansible's: its own
-//! variables, then the SSH arguments from `ansible_ssh_args` over the common
+//! Called by [`super::resolve`] for each host. If several variables set the same thing, Ansible's
+//! order applies: its own variables, then the SSH arguments from `ansible_ssh_args` over the common
 //! ones to the extra ones (ssh takes the first value it sees).
 
 use super::assigned::Variables;

@@ -1,5 +1,5 @@
-//! From a value of the parsed tree to a plain typed value: text, numbers,
-//! booleans, lists, and the refusal of what no variable may hold.
+//! Converts values of the parsed tree to text, numbers, booleans and lists, and refuses what no
+//! variable may contain.
 
 use super::environment::Environment;
 use crate::yaml::node::{Entry, Node, Scalar, Value};
@@ -18,7 +18,7 @@ pub(super) trait Convert {
     fn convert(value: &Found, context: &mut Context) -> Option<Self::Output>;
 }
 
-/// A value on its way to its type.
+/// A value to convert.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Found<'a> {
     /// The variable, for messages.
@@ -29,7 +29,7 @@ pub(super) struct Found<'a> {
     pub(super) secret: bool,
 }
 
-/// What a conversion needs besides the value.
+/// The environment of a conversion.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) problems: &'a mut Problems,
@@ -196,7 +196,7 @@ impl<'a> Found<'a> {
             self.described()
         );
         let help = match &self.node.value {
-            // As a shell hands over what was meant to be one.
+            // The value in the form that a shell passes it.
             Value::Scalar(scalar) if scalar.text.starts_with('[') && !self.secret => Some(format!(
                 "with -e, write it as JSON: -e '{{\"{}\": [\"…\"]}}'",
                 self.name
@@ -221,7 +221,7 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Every item converted; none if one of them is wrong, all of them said.
+    /// Converts every item; none if one is wrong, with an error for each.
     pub(super) fn each<T>(
         &self,
         expected: &str,

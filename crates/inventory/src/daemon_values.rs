@@ -1,10 +1,10 @@
-//! Values that say how a daemon speaks TLS, and a client.
+//! Values for the TLS modes of daemons and clients.
 
 use super::generic::one_of;
 use docker::tls::{ClientMode, ConfigStyle, DaemonMode};
 
 one_of! {
-    /// Whom a daemon accepts.
+    /// Which clients a daemon accepts.
     DaemonModeName: DaemonMode, "tlsverify or tls",
     "tlsverify" => DaemonMode::TlsVerify, "tls" => DaemonMode::Tls
 }
@@ -16,7 +16,7 @@ one_of! {
     "tls-cert" => ClientMode::TlsCert, "tls" => ClientMode::Tls
 }
 
-/// What `dtls_verify` says.
+/// The value of `dtls_verify`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerifyScope {
     /// The client with every daemon.

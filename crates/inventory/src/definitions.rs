@@ -1,9 +1,8 @@
-//! Variables as they are written down: one name, one value, one place.
+//! Definitions of variables: name, value and place.
 //!
-//! In come the mappings below `vars:`, below a host, from `group_vars/` and
-//! `host_vars/` files and from `-e`; out come scopes that [`super::resolve`]
-//! lays over each other. Each definition is checked once, here, whether or not
-//! another one overrides it in the end.
+//! Collects the mappings below `vars:`, below a host, from `group_vars/` and `host_vars/` files and
+//! from `-e` into scopes that [`super::resolve`] combines. Each definition is checked once, here,
+//! even if another one overrides it.
 
 use super::assigned::{Assigned, Variables};
 use super::convert::{Context, Convert, template_in, vault_in};
@@ -125,7 +124,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
     }
     if let Some(span) = vault_in(&assigned.node) {
         if !is_read(name) {
-            // It is someone else's, and no one here needs it.
+            // It belongs to another program and is not needed here.
             return;
         }
         context.problems.error(
@@ -201,7 +200,7 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
     }
 }
 
-/// A variable with a meaning here, or one that is meant to have one.
+/// Whether a variable is used here, or looks as if it should be.
 fn is_read(name: &str) -> bool {
     variables::find(name).is_some()
         || is_ours(name)
@@ -210,7 +209,7 @@ fn is_read(name: &str) -> bool {
             .any(|(refused, _)| *refused == name)
 }
 
-/// `dtls_` in any spelling that someone may have meant it by.
+/// Any spelling that may be meant as `dtls_`.
 fn is_ours(name: &str) -> bool {
     let start: String = name
         .chars()
@@ -236,7 +235,7 @@ fn hide(node: &Node, context: &mut Context) {
     }
 }
 
-/// Warns of variables that are written below a host they mean nothing for.
+/// Warns about variables of a single host that have no effect there.
 pub(super) fn warn_of_useless(
     variables: &Variables,
     roles: [bool; 3],

@@ -1,6 +1,6 @@
-//! What reading an inventory needs from the outside: home, name, files.
+//! The external inputs of reading an inventory: home, account, files.
 //!
-//! Passed in by the caller of [`super::load`], so that a test chooses them;
+//! The caller of [`super::load`] passes them in, so that a test can choose them;
 //! [`Environment::of_process`] is what the program uses.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use base::file::{self, Beneath, FileFault, FileKind};
 
-/// The surroundings of the run.
 #[derive(Debug, Clone)]
 pub struct Environment {
     /// Where `~` in a path on this machine leads; none when unknown.
@@ -21,17 +20,17 @@ pub struct Environment {
     pub directory: PathBuf,
     /// How files are read.
     pub files: Arc<dyn Files>,
-    /// The inventory is a stranger's: it names no file of this machine, and
-    /// none of its hosts is this machine.
+    /// The inventory is untrusted: it may name no local file, and none of its hosts is the local
+    /// machine.
     pub untrusted: bool,
 }
 
 /// A file, and who named it.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
-    /// The operator: links lead where they lead.
+    /// Named by the operator: links are followed.
     Named(&'a Path),
-    /// An inventory, by what lies beside it: no link leads out of `directory`.
+    /// Found next to an inventory: no link may lead out of `directory`.
     Beneath { directory: &'a Path, path: &'a Path },
 }
 
@@ -57,7 +56,7 @@ pub trait Files: fmt::Debug + Send + Sync {
 }
 
 impl Environment {
-    /// The surroundings of this process.
+    /// The environment of this process.
     #[must_use]
     pub fn of_process() -> Self {
         Self {

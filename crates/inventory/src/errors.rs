@@ -1,4 +1,4 @@
-//! All that is wrong with an inventory, as [`super::load`] returns it.
+//! The errors of an inventory, as [`super::load`] returns them.
 
 use std::fmt;
 
@@ -6,8 +6,7 @@ use miette::Diagnostic;
 
 use crate::yaml::problem::Problem;
 
-/// All that is wrong with an inventory: at least one error, and the warnings
-/// that came with it.
+/// The errors of an inventory, at least one, with its warnings.
 #[derive(Debug, Clone)]
 pub struct InventoryErrors {
     /// The inventory as it was named.

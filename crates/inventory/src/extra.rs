@@ -1,7 +1,7 @@
-//! `-e` arguments: text in, variables that count more than any other out.
+//! `-e` arguments: variables with the highest precedence.
 //!
-//! `name=value` (several in one argument, quoted as in a shell), a JSON or YAML
-//! mapping, or `@FILE` with one.
+//! `name=value` (several in one argument, quoted as in a shell), a JSON or YAML mapping, or `@FILE`
+//! with one.
 
 use std::path::Path;
 
@@ -74,8 +74,7 @@ fn expanded(file: &str, context: &Context) -> std::path::PathBuf {
     }
 }
 
-/// Where a word's name and value stand; the whole argument where quotes make
-/// that hard to say.
+/// The positions of a word's name and value; the whole argument if quotes make them hard to locate.
 fn places(argument: &str, after: usize, word: &str, name: &str, whole: Span) -> (Span, Span) {
     let found = argument
         .get(after..)

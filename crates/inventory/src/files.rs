@@ -1,8 +1,7 @@
-//! Files beside an inventory: which are read, and what may be in them.
+//! Files next to an inventory: which are read, and what they may contain.
 //!
-//! Paths in, parsed trees out. The search in `group_vars/` and `host_vars/` is
-//! that of Ansible's `DataLoader.find_vars_files`: the name alone (a file or a
-//! directory), then with .yml, .yaml, .json, and the first that exists.
+//! The search in `group_vars/` and `host_vars/` is that of Ansible's `DataLoader.find_vars_files`:
+//! the name alone (a file or a directory), then with .yml, .yaml, .json, and the first that exists.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::source::Span;
 use base::file::{FileFault, FileKind};
 
-/// The largest file that is read, in bytes.
+/// Maximum bytes of a file.
 const LARGEST: u64 = 8 << 20;
 const DEEPEST: usize = 16;
 /// How a file of ansible-vault begins.
@@ -24,7 +23,6 @@ const EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 /// Who names a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum By<'a> {
-    /// The operator, on the command line.
     Operator,
     /// The inventory of this path: the file lies beneath its directory.
     Inventory(&'a Path),
@@ -129,9 +127,9 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
     }
 }
 
-/// Takes a mapping for what it has to be, so that pieces of it may be shown;
-/// none with an error reported. /etc/group and /etc/shadow are mappings too, as
-/// YAML reads them: only the names tell them from variables.
+/// Marks a mapping as the expected kind of file, so that parts of it may be shown; none if an error
+/// was reported. /etc/group and /etc/shadow are valid YAML mappings too: only their names
+/// distinguish them from variables.
 fn recognize(source: usize, entries: &[Entry], kind: &str, context: &mut Context) -> Option<()> {
     let fits = |character: char| character.is_alphanumeric() || "_-. ".contains(character);
     let strange = entries
@@ -201,7 +199,8 @@ fn looks_like_ini(line: &str) -> bool {
 pub(super) fn read_variables(path: &Path, by: By, context: &mut Context) -> Option<Node> {
     let text = read_text(path, by, context)?;
     if matches!(by, By::Inventory(_)) && text.starts_with(ENCRYPTED) {
-        // Other programs' secrets, as a rule: what is needed here and missing is missed by name.
+        // Usually secrets of other programs: a required variable that is missing is reported by
+        // name.
         let message = format!(
             "`{}` is encrypted with ansible-vault: its variables are not read",
             path.display()
@@ -299,7 +298,7 @@ fn read_text(path: &Path, by: By, context: &mut Context) -> Option<String> {
     }
 }
 
-/// Says why a file beside an inventory, or one of the operator's, is not read.
+/// Reports why a file next to an inventory, or one of the operator's, cannot be read.
 fn unreadable(path: &Path, fault: &FileFault, context: &mut Context) {
     let help = match fault {
         FileFault::Outside => {
@@ -394,7 +393,7 @@ impl<'a> VariableFiles<'a> {
         found
     }
 
-    /// Warns of files that belong to no group or host.
+    /// Warns about files that belong to no group or host.
     pub(super) fn warn_of_unused(&self, kind: &str, known: &[&str], context: &mut Context) {
         for name in self.names.difference(&self.used) {
             let stem = EXTENSIONS

@@ -1,5 +1,5 @@
-//! The shapes that most types of variables have: a bounded number, one of a few words, and a
-//! value that has no default.
+//! The forms of most types of variables: a bounded number, one of a few words, and a value without
+//! a default.
 
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -21,8 +21,7 @@ impl<T: Convert> Convert for Optional<T> {
     }
 }
 
-/// A whole number from the first bound to the second; what it is, and what to write instead of
-/// a number outside of them.
+/// A whole number within two bounds; its description, and the hint for a number outside of them.
 macro_rules! bounded {
     ($(#[$doc:meta])* $name:ident: $type:ty, $least:literal..=$most:literal, $expected:literal, $help:literal) => {
         $(#[$doc])*

@@ -1,4 +1,4 @@
-//! Groups and hosts as the inventory file has them, and which is in which.
+//! Groups and hosts of the inventory file, and their hierarchy.
 //!
 //! Filled by [`super::read_groups`], read by [`super::resolve`] and
 //! [`super::checks`].
@@ -10,8 +10,7 @@ use super::convert::Context;
 use crate::yaml::node::Node;
 use crate::yaml::source::{Span, quoted};
 
-/// A group with more groups above it is no inventory, but an attempt to use up
-/// memory and time.
+/// A group with more ancestors is an attempt to use up memory and time.
 const MOST_ABOVE: usize = 500;
 
 /// A group as it was written, in all the places where it was written.
@@ -37,10 +36,9 @@ pub(super) struct HostEntry {
 pub(super) struct Groups {
     pub(super) list: Vec<Group>,
     pub(super) hosts: Vec<HostEntry>,
-    /// Groups with a part that could not be read: what seems to be missing
-    /// from them may be in that part.
+    /// Groups with a part that could not be read: names that seem missing may be in that part.
     pub(super) damaged: BTreeSet<usize>,
-    /// There are more hosts than can be: no more are taken in.
+    /// The maximum number of hosts is reached: no more are added.
     pub(super) full: bool,
     /// The parent that a child was last added to, and what is above it: children come one
     /// after the other.

@@ -1,4 +1,4 @@
-//! What must hold between the guards of daemons and the roles of clients.
+//! Checks of the guards of daemons against the roles of clients.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use super::resolve::Resolved;
 use crate::yaml::source::{Span, quoted};
 use docker::tls::DaemonMode;
 
-/// Whether a guard is what the inventory calls it: able to tell certificates apart, with roles that
-/// exist, on each daemon that a restricted client could use instead.
+/// Requires that a guard can enforce what the inventory declares: it distinguishes certificates,
+/// its roles exist, and each daemon that a restricted client could use instead has one.
 pub(super) fn check(hosts: &[Resolved], context: &mut Context) {
     let daemons = || hosts.iter().filter(|resolved| resolved.host.is_daemon);
     for daemon in daemons().filter(|daemon| daemon.host.is_guarded()) {

@@ -1,4 +1,4 @@
-//! Values about the guard of a daemon: roles, and what an operator's own ones allow.
+//! Values for the guard of a daemon: roles, and what custom ones allow.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::convert::{Context, Convert, Found};
 use crate::yaml::scalar::to_json;
 use crate::yaml::source::quoted;
 
-/// The role that is no restriction, and the one that who is not told otherwise has.
+/// The unrestricted role, which is the default.
 pub(super) const FULL: &str = "full";
 
-/// The name of a role. Which ones there are is known when all hosts are.
+/// The name of a role. Whether it exists is checked once all hosts are known.
 pub(super) struct RoleName;
 
 impl Convert for RoleName {
@@ -24,7 +24,7 @@ impl Convert for RoleName {
     }
 }
 
-/// Roles with what each of them allows.
+/// Roles, with what each allows.
 pub(super) struct Roles;
 
 impl Convert for Roles {

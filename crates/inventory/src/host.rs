@@ -1,7 +1,6 @@
-//! What comes out of an inventory: hosts, how to reach them, what they are for.
+//! The hosts of an inventory: how to reach them, and their roles.
 //!
-//! Plain data, built by [`super::load`]; everything that plans or connects
-//! reads it.
+//! Plain data, built by [`super::load`]; everything that plans or connects reads it.
 
 use std::path::PathBuf;
 
@@ -29,13 +28,13 @@ pub struct Host {
     pub is_daemon: bool,
     /// It is given a client certificate.
     pub is_client: bool,
-    /// The identity for which this stands in for its host; none: the host itself.
+    /// The identity for which this value stands; none: the host itself.
     pub identity: Option<Identity>,
-    /// The host as each of its named identities sees it: the same machine, with
-    /// the directory and the settings of that identity's certificate.
+    /// The host as each of its identities sees it: the same machine, with the directory and the
+    /// settings of that identity's certificate.
     pub identities: Vec<Host>,
-    /// What dtls-deploy does on this machine, for whatever role and in whatever command, it
-    /// does as root: see [`Host::needs_root`].
+    /// Whether dtls-deploy acts as root on this machine, for every role and in every command: see
+    /// [`Host::needs_root`].
     pub as_root: bool,
     pub connection: Connection,
     pub settings: Settings,
@@ -44,23 +43,22 @@ pub struct Host {
     pub variables: Map<String, Value>,
 }
 
-/// Someone on a client host who has a certificate of his own.
+/// A person or job on a client host with its own certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub name: String,
-    /// The account that the files have to belong to; none: the account that owns the
-    /// directory.
+    /// The account that must own the files; none: the account that owns the directory.
     pub owner: Option<String>,
     /// Its files are removed.
     pub absent: bool,
 }
 
-/// What stands between the name of an identity and its host's, which has none.
+/// Separates the name of an identity from its host's, which cannot contain it.
 const AT: char = '@';
 
 impl Host {
-    /// Whose certificates these are: `node1`, of an identity `alice@node1`. The
-    /// ledger, the CA's requests and the CN of a client's certificate name it.
+    /// The holder of the certificates: `node1`, or `alice@node1` for an identity. The ledger,
+    /// requests to the CA and the CN of a client's certificate use this name.
     #[must_use]
     pub fn holder(&self) -> String {
         match &self.identity {
@@ -69,8 +67,8 @@ impl Host {
         }
     }
 
-    /// As notes and refusals call it: "its client certificate", or "the client
-    /// certificate of alice@node1".
+    /// The name in notes and refusals: "its client certificate", or "the client certificate of
+    /// alice@node1".
     #[must_use]
     pub fn certificate_of(&self, role: Role) -> String {
         match &self.identity {
@@ -85,27 +83,26 @@ impl Host {
         self.is_ca || self.is_daemon || self.is_client
     }
 
-    /// Its daemon is to have a guard.
+    /// Its daemon must have a guard.
     #[must_use]
     pub fn is_guarded(&self) -> bool {
         self.is_daemon && self.settings.guard == Some(true)
     }
 
-    /// It has a certificate of its own to show to daemons; false for a host that is
-    /// no client.
+    /// It has its own certificate for daemons; false for a host that is no client.
     #[must_use]
     pub fn shows_certificate(&self) -> bool {
         self.is_client && !self.is_absent() && self.settings.client_mode.shows_certificate()
     }
 
-    /// Those of [`Host::client_holders`] who have a certificate to show.
+    /// Those of [`Host::client_holders`] that have a certificate.
     pub fn certificate_holders(&self) -> impl Iterator<Item = &Host> {
         self.client_holders()
             .filter(|holder| holder.shows_certificate())
     }
 
-    /// Those who talk to daemons from this host: itself, where it is a client, and
-    /// its identities. Their mode says whether they have a certificate.
+    /// The users of daemons on this host: the host itself, if it is a client, and its identities.
+    /// Their mode says whether they have a certificate.
     pub fn client_holders(&self) -> impl Iterator<Item = &Host> {
         let own = self.is_client.then_some(self);
         own.into_iter()
@@ -121,7 +118,7 @@ impl Host {
         self.connection.r#become.unwrap_or_else(by_role)
     }
 
-    /// Some of its identities are of other accounts than the one that logs in.
+    /// Some of its identities belong to accounts other than the login account.
     #[must_use]
     pub fn acts_for_others(&self) -> bool {
         let login = self.connection.user.as_deref();
@@ -142,14 +139,14 @@ impl Host {
             .is_some_and(|identity| identity.absent)
     }
 
-    /// The account that the files have to belong to, if that is set.
+    /// The account that must own the files, if set.
     #[must_use]
     pub fn owner(&self) -> Option<&str> {
         self.identity.as_ref()?.owner.as_deref()
     }
 
-    /// Where the docker command line of the account that uses the certificate keeps its
-    /// contexts, wherever the certificate is.
+    /// The directory of the docker CLI's contexts for the account that uses the certificate,
+    /// independent of the certificate's directory.
     #[must_use]
     pub fn cli_directory(&self) -> String {
         match self.owner() {
@@ -171,7 +168,7 @@ pub fn identity_of(holder: &str) -> Option<&str> {
     holder.split_once(AT).map(|(name, _)| name)
 }
 
-/// How to reach a host and how to become someone else there.
+/// How to reach a host, and how to become another account there.
 #[derive(Debug, Clone)]
 pub struct Connection {
     pub kind: ConnectionKind,

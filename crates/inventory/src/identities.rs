@@ -1,6 +1,6 @@
-//! The host as each of its named identities sees it: the same machine, with the directory, key type
-//! and life of that identity's certificate, so that whatever plans for a client plans for an
-//! identity, too.
+//! A host as each of its identities sees it: the same machine, with the directory, key type and
+//! validity period of that identity's certificate, so that everything that plans for a client also
+//! plans for identities.
 
 use super::host::{Host, Identity};
 use super::values::ClientEnv;
@@ -25,7 +25,8 @@ pub(super) fn of(host: &Host) -> Vec<Host> {
             settings.validity_days = identity.validity_days.unwrap_or(settings.validity_days);
             settings.renew_before = match (identity.renew_before, identity.validity_days) {
                 (Some(own), _) => Some(own),
-                // The client's number is about another life: a third of its own.
+                // The client's setting is for another validity period: the default is a third of
+                // its own.
                 (None, Some(_)) => None,
                 (None, None) => settings.renew_before,
             };

@@ -1,6 +1,5 @@
-//! What only shows when a client's identities are checked together, and with
-//! what else lies on their host: two of them in one directory, contexts of one
-//! account that would be two identities', names and lives that cannot be.
+//! Checks of a client's identities together with the rest of their host: two in one directory, two
+//! that share the contexts of one account, impossible names and validity periods.
 
 use std::collections::HashMap;
 
@@ -60,7 +59,7 @@ pub(super) fn of_the_client(resolved: &Resolved, ca_days: Option<u32>, context: 
     }
 }
 
-/// What is known of a directory without asking the node.
+/// What is known of a directory without connecting to the node.
 fn place(directory: &str, host: &Host) -> String {
     in_home(&tidy_path(directory), host)
 }
@@ -120,7 +119,7 @@ fn contexts_twice(host: &Host) -> Vec<String> {
     messages
 }
 
-/// A directory in the home, where it can be told without asking the node.
+/// A directory in the home, if that is known without connecting to the node.
 pub(super) fn in_home(directory: &str, host: &Host) -> String {
     let Some((account, rest)) = directory
         .strip_prefix('~')
@@ -139,8 +138,8 @@ pub(super) fn in_home(directory: &str, host: &Host) -> String {
     }
 }
 
-/// Certificates that are due from the day they are issued: what is wrong, and
-/// what to do. None outlives its CA.
+/// Certificates that are due from the day they are issued: the error, and the hint. None outlives
+/// its CA.
 pub(super) fn renewed_always(
     whose: &str,
     renew: u32,

@@ -1,7 +1,7 @@
-//! `dtls_identities`: several people or jobs on one client host, each with a
-//! certificate and a directory of its own.
+//! `dtls_identities`: several people or jobs on one client host, each with its own certificate and
+//! directory.
 //!
-//! Read from the mapping as it is written; [`super::identities`] makes hosts of them.
+//! [`super::identities`] turns them into hosts.
 
 use super::convert::{Context, Convert, Found};
 use super::daemon_values::ClientModeName;
@@ -13,13 +13,13 @@ use crate::yaml::source::quoted;
 use docker::tls::ClientMode;
 use pki::KeyType;
 
-/// One identity as it is written; what it does not say is the client's.
+/// One identity as it is written; settings that it omits are the client's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenIdentity {
     pub name: String,
     /// From the root, or below `~/` or `~owner/`.
     pub dir: String,
-    /// The account that uses it, where that is not left to the directory.
+    /// The account that uses it, if the directory does not decide.
     pub owner: Option<String>,
     pub mode: Option<ClientMode>,
     /// What it may do on daemons that have a guard.
@@ -33,7 +33,7 @@ pub struct WrittenIdentity {
     pub absent: bool,
 }
 
-/// What an identity can be told.
+/// The settings of an identity.
 const PARTS: [&str; 9] = [
     "dir",
     "owner",
@@ -81,7 +81,7 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(fits)
 }
 
-/// An account that the shell of a node can find the home of: see the prelude.
+/// An account whose home a node's shell can find: see the prelude.
 fn is_owner(text: &str) -> bool {
     let fits = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
     (1..=256).contains(&text.len()) && !text.starts_with(['-', '.']) && text.chars().all(fits)
@@ -161,7 +161,7 @@ fn identity(variable: &str, entry: &Entry, context: &mut Context) -> Option<Writ
     Some(found)
 }
 
-/// Where its files go: `~` is the owner's home, no matter who that is.
+/// The directory of its files: `~` is the owner's home.
 fn directory(value: &Found, context: &mut Context) -> Option<String> {
     let text = value.line(HomeDirectory::EXPECTED, context)?;
     let account = text

@@ -1,12 +1,12 @@
-//! How a host is reached and how its shells speak, as words of the inventory.
+//! Connection and shell types of an inventory.
 
-/// What carries commands to a host.
+/// The transport of commands to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConnectionKind {
     Ssh,
-    /// This very machine, without SSH.
+    /// The local machine, without SSH.
     Local,
-    /// Windows' own way, which no inventory that is accepted has.
+    /// Windows Remote Management; no accepted inventory has it.
     WinRm,
 }
 
@@ -15,11 +15,11 @@ pub enum ConnectionKind {
 pub enum ShellType {
     #[default]
     Sh,
-    /// Windows' own, which no inventory that is accepted has.
+    /// A Windows shell; no accepted inventory has it.
     Windows,
 }
 
-/// How another account is taken on.
+/// The method to become another account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BecomeMethod {
     #[default]

@@ -1,4 +1,4 @@
-//! Ansible's YAML inventory in, hosts with typed settings out.
+//! Reads Ansible's YAML inventories into hosts with typed settings.
 //!
 //! ```text
 //! inventory.yaml ──> yaml ──> groups ──┐
@@ -7,9 +7,9 @@
 //!                                           checked once)   a host)    together)
 //! ```
 //!
-//! `main` calls [`load`] before anything else; plans, connections and templates
-//! read the [`Inventory`]. Everything that is wrong is collected and returned
-//! at once, with its place. Nothing here connects, writes or runs anything.
+//! `main` calls [`load`] before anything else; plans, connections and templates read the
+//! [`Inventory`]. All errors are collected and returned together, with their places. Nothing here
+//! connects, writes or runs anything.
 
 mod agreement;
 mod assigned;
@@ -72,7 +72,7 @@ pub use window_values::MaintenanceWindow;
 use crate::yaml::problems::Problems;
 use convert::Context;
 
-/// The hosts of one run and what is to become of them.
+/// The hosts of one run and their settings.
 #[derive(Debug, Clone)]
 pub struct Inventory {
     /// As it was named.
@@ -82,16 +82,16 @@ pub struct Inventory {
     /// Every host, in the order in which the file names them; those without
     /// a role too.
     pub hosts: Vec<Host>,
-    /// What is doubtful, but no error.
+    /// Warnings: doubtful, but not errors.
     pub warnings: Vec<Problem>,
-    /// The clients and identities that are left out of this run.
+    /// The clients and identities that this run leaves out.
     pub left_out: BTreeSet<String>,
     ca: Host,
 }
 
 impl Inventory {
-    /// Leaves a client out of this run: by the name of a host, with all its identities, or
-    /// one identity by NAME@HOST.
+    /// Leaves a client out of this run: a host with all its identities, or one identity as
+    /// NAME@HOST.
     pub fn leave_out(&mut self, name: &str) {
         for host in &mut self.hosts {
             let before = (host.is_client, host.identities.len());
@@ -127,8 +127,8 @@ impl Inventory {
         self.hosts.iter().find(|host| host.name == name)
     }
 
-    /// The host, or the host as an identity of it sees it, that holds the
-    /// certificates of this name: see [`Host::holder`].
+    /// The host, or the host as an identity sees it, that holds the certificates of this name: see
+    /// [`Host::holder`].
     #[must_use]
     pub fn holder(&self, name: &str) -> Option<&Host> {
         let host = self.host(host_of(name))?;
@@ -146,13 +146,12 @@ impl Inventory {
     }
 }
 
-/// Reads an inventory with everything beside it.
+/// Reads an inventory with all files next to it.
 ///
-/// `extra_vars` are the arguments of `-e`: `name=value`, a JSON or YAML
-/// mapping, or `@FILE`. Relative paths start from `environment.directory`.
+/// `extra_vars` are the arguments of `-e`: `name=value`, a JSON or YAML mapping, or `@FILE`.
+/// Relative paths start from `environment.directory`.
 ///
-/// # Errors
-/// All that is wrong with the inventory, at once.
+/// # Errors All errors of the inventory together.
 pub fn load(
     path: &Path,
     extra_vars: &[String],

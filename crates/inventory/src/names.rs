@@ -1,7 +1,6 @@
-//! What a host name, an account, a directory or a unit may look like.
+//! The syntax of host names, accounts, directories and units.
 //!
-//! Text in, yes or no or the parts out; called wherever a value of the
-//! inventory will name something on a node.
+//! Used for every value of the inventory that names something on a node.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -16,7 +15,7 @@ pub(crate) fn is_host_name(text: &str) -> bool {
 /// allowed (RFC 6125, section 6.4.3).
 pub(crate) fn is_certificate_name(text: &str) -> bool {
     let rest = text.strip_prefix("*.").unwrap_or(text);
-    // A name whose last label is a number is an address in disguise.
+    // A name whose last label is a number is an address.
     let address_like = rest
         .rsplit('.')
         .next()
@@ -49,7 +48,7 @@ fn without_zone(text: &str) -> &str {
     }
 }
 
-/// An account name that no command can take for an option.
+/// An account name that no command can mistake for an option.
 pub(crate) fn is_account(text: &str) -> bool {
     let allowed = |character: char| {
         character.is_alphanumeric() || matches!(character, '.' | '_' | '-' | '@' | '\\' | '+' | '$')

@@ -1,10 +1,9 @@
-//! Variables of Ansible's, or of other parts of this program, that are no part
-//! of an inventory's meaning: refused ones with the reason, and those that may
-//! stand in any inventory because they change nothing here.
+//! Variables of Ansible, or of other parts of this program, that an inventory does not use: refused
+//! ones with the reason, and ones that are allowed because they have no effect here.
 //!
 //! Read by [`super::definitions`] for names that [`super::variables`] lacks.
 
-/// Names that are refused, and why.
+/// Refused names, with the reason.
 pub(super) const REFUSED: &[(&str, &str)] = &[
     (
         "ansible_group_priority",
@@ -52,7 +51,7 @@ pub(super) const REFUSED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Ansible's own variables that change nothing here.
+/// Ansible's own variables without effect here.
 pub(super) const WITHOUT_MEANING: &[&str] = &[
     "ansible_python_interpreter",
     "ansible_ssh_pipelining",
@@ -83,7 +82,7 @@ pub(super) const WITHOUT_MEANING: &[&str] = &[
     "ansible_facts",
 ];
 
-/// Whether Ansible has a variable of this name that changes nothing here.
+/// Whether this is a variable of Ansible without effect here.
 pub(super) fn has_no_meaning(name: &str) -> bool {
     WITHOUT_MEANING.contains(&name)
         || (name.starts_with("ansible_") && name.ends_with("_interpreter"))

@@ -1,7 +1,6 @@
 //! Host patterns: `node[01:20]`, `node[a:c]`, `db[0:10:2]`, `host:2222`.
 //!
-//! A key below `hosts:` in, the names it stands for and the port out, as
-//! Ansible's own expansion does it.
+//! Expands a key below `hosts:` into names and a port, like Ansible.
 
 /// More hosts than this from one pattern are a mistake.
 const MOST: usize = 65_536;

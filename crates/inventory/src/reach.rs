@@ -1,7 +1,7 @@
-//! The types that `ansible_` connection variables have.
+//! The types of `ansible_` connection variables.
 //!
-//! [`super::variables`] names one of these types for each variable; the
-//! connection of a host is put together from them in [`super::connection`].
+//! [`super::variables`] names one of these types for each variable;
+//! [`super::connection`] combines them into the connection of a host.
 
 use std::path::{Path, PathBuf};
 

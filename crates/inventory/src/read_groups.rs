@@ -1,6 +1,6 @@
-//! The tree of an inventory file in, its groups and hosts out.
+//! Reads the groups and hosts from the tree of an inventory file.
 //!
-//! The shape is that of Ansible's YAML inventories: groups with `vars`, `children` and `hosts`.
+//! The format is that of Ansible's YAML inventories: groups with `vars`, `children` and `hosts`.
 
 use super::assigned::Variables;
 use super::convert::{Context, is_hidden};
@@ -10,7 +10,7 @@ use crate::yaml::node::{Entry, Node, Value};
 use crate::yaml::scalar::Meaning;
 use crate::yaml::source::quoted;
 
-/// More than this is no inventory, but an attempt to use up memory and time.
+/// More than this is an attempt to use up memory and time.
 const MOST_GROUPS: usize = 20_000;
 const MOST_HOSTS: usize = 100_000;
 const DEEPEST: usize = 500;
@@ -124,7 +124,7 @@ impl Groups {
         }
     }
 
-    /// Takes in the hosts of one key; false when its name is impossible.
+    /// Adds the hosts of one key; false if its name is invalid.
     fn host(&mut self, entry: &Entry, group: usize, context: &mut Context) -> bool {
         if self.full {
             return false;
@@ -228,8 +228,8 @@ fn names_a_group(entry: &Entry, context: &mut Context) -> bool {
     true
 }
 
-/// The entries of `hosts:` or `children:`, and whether that is all of them;
-/// one name alone stands for itself.
+/// The entries of `hosts:` or `children:`, and whether they are complete; a single name stands for
+/// itself.
 fn members(section: &Entry, kind: &str, context: &mut Context) -> (Vec<Entry>, bool) {
     match &section.node.value {
         _ if section.node.is_null() => (Vec::new(), true),

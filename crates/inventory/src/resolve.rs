@@ -1,11 +1,9 @@
-//! Scopes laid over each other: what each host's variables are in the end.
+//! Combines scopes into the variables of each host: the groups of the inventory, the files next to
+//! it and the `-e` arguments.
 //!
-//! In come the groups of the inventory, the files beside it and the `-e`
-//! arguments; out come hosts. The order is Ansible's default
-//! `VARIABLE_PRECEDENCE`: all the inventory file says for groups, then
-//! `group_vars/all`, then the other files of groups, then the host in the
-//! inventory, then `host_vars/`, then `-e`; among groups the outer ones first,
-//! then by name.
+//! The order is Ansible's default `VARIABLE_PRECEDENCE`: all the inventory file says for groups,
+//! then `group_vars/all`, then the other files of groups, then the host in the inventory, then
+//! `host_vars/`, then `-e`; among groups the outer ones first, then by name.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -24,7 +22,7 @@ use super::variables::Settings;
 use crate::yaml::scalar;
 use crate::yaml::source::names_a_secret;
 
-/// What the variables of all hosts together may take, in bytes.
+/// Maximum bytes of the variables of all hosts together.
 const HEAVIEST: usize = 1 << 30;
 
 /// A host and the variables it came from, for checks that name a place.
@@ -196,7 +194,7 @@ fn beside<'a>(
     read
 }
 
-/// The variables as templates may see them: without passwords.
+/// The variables as templates see them: without passwords.
 fn visible(variables: &Variables) -> Map<String, serde_json::Value> {
     variables
         .iter()

@@ -1,9 +1,8 @@
 //! The JSON Schema of an inventory, for editors.
 //!
-//! In comes the table of variables; out comes a schema (draft 07, which every
-//! editor understands) that accepts what [`super::load`] accepts: Ansible's
-//! groups, hosts and variables, an operator's own among them, but no `dtls_`
-//! name that does not exist. `dtls-deploy schema` prints it.
+//! Turns the table of variables into a schema (draft 07, which every editor supports) that accepts
+//! what [`super::load`] accepts: Ansible's groups, hosts and variables, an operator's own among
+//! them, but no `dtls_` name that does not exist. `dtls-deploy schema` prints it.
 
 use serde_json::{Map, Value, json};
 
@@ -68,7 +67,7 @@ fn variables() -> Value {
     json!({
         "type": ["object", "null"],
         "properties": properties,
-        // A misspelt name of ours is an error; other names are the operator's.
+        // A misspelt `dtls_` name is an error; other names are the operator's.
         "propertyNames": {"anyOf": [
             {"enum": ours},
             {"not": {"pattern": "^[Dd][Tt][Ll][Ss][_-]"}},

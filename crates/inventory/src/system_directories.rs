@@ -1,12 +1,12 @@
-//! Directories of the system: no inventory names one for certificates and keys.
+//! Directories of the system, which no inventory may use for certificates and keys.
 //!
 //! Pure; called when the inventory is read, and again by the plan once links on the node are
 //! resolved.
 
 use super::names::tidy_path;
 
-/// These, and everything below them: programs, the kernel's own, what other
-/// programs read their rights, keys and trust from.
+/// These, and everything below them: programs, the kernel's own directories, and files that give
+/// other programs rights, keys and trust.
 const TREES: [&str; 57] = [
     "/bin",
     "/boot",
@@ -20,7 +20,7 @@ const TREES: [&str; 57] = [
     "/run",
     "/sbin",
     "/sys",
-    // Everyone's, and emptied: any account can make there what was gone.
+    // World-writable and emptied: any account can recreate what was removed.
     "/tmp",
     "/etc/NetworkManager",
     "/etc/alternatives",
@@ -34,7 +34,7 @@ const TREES: [&str; 57] = [
     "/etc/dbus-1",
     "/etc/default",
     "/etc/dhcp",
-    // The credentials and copies of a schedule, where a controller is a node.
+    // The credentials and copies of a schedule, if a controller is also a node.
     "/etc/dtls-deploy/schedule",
     "/etc/kernel",
     "/etc/kubernetes",
@@ -69,7 +69,7 @@ const TREES: [&str; 57] = [
     "/var/tmp",
 ];
 
-/// These themselves: a directory of its own below one of them is fine.
+/// Only these themselves: a separate directory below one of them is fine.
 const ALONE: [&str; 17] = [
     "/",
     "/etc",
@@ -90,10 +90,10 @@ const ALONE: [&str; 17] = [
     "/var/opt",
 ];
 
-/// Where an account keeps what lets it in elsewhere.
+/// The directories with an account's login credentials.
 const OF_ACCOUNTS: [&str; 2] = [".ssh", ".gnupg"];
 
-/// The directory of the system that this one is, or lies in.
+/// The system directory that this one is, or is in.
 #[must_use]
 pub fn system_directory(directory: &str) -> Option<String> {
     let path = resolved(directory);
@@ -107,7 +107,7 @@ pub fn system_directory(directory: &str) -> Option<String> {
     if let Some(tree) = TREES.iter().find(|tree| is_or_below(tree)) {
         return Some((*tree).to_owned());
     }
-    // Of /usr only what administrators put there themselves.
+    // Below /usr, only the administrators' own part.
     let local = ["/usr/local/etc", "/usr/local/share"];
     if is_or_below("/usr") && !local.iter().any(|tree| is_or_below(tree)) {
         return Some("/usr".to_owned());
@@ -135,7 +135,7 @@ fn dropins(path: &str) -> Option<String> {
     None
 }
 
-/// Without `//`, `.` and `..`; of what is a link nothing is known here.
+/// Without `//`, `.` and `..`; links are unknown here.
 fn resolved(directory: &str) -> String {
     let tidy = tidy_path(directory);
     let mut parts: Vec<&str> = Vec::new();

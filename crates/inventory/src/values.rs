@@ -1,5 +1,5 @@
-//! The types that `dtls_` variables have: from the parsed tree to the value
-//! that the rest of the program works with, everything impossible refused.
+//! The types of `dtls_` variables: convert the parsed tree to the values that the rest of the
+//! program uses, and refuse impossible ones.
 //!
 //! [`super::variables`] names one of these types for each variable.
 
@@ -10,13 +10,13 @@ use super::generic::{bounded, in_range};
 use super::names;
 use crate::yaml::source::quoted;
 
-/// How long before its end a certificate is renewed.
+/// How long before it expires a certificate is renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RenewBefore {
     pub days: u32,
 }
 
-/// What a client's account gets besides its files.
+/// What a client's account gets in addition to its files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientEnv {
     /// `DOCKER_HOST`, `DOCKER_TLS_VERIFY`, `DOCKER_CERT_PATH` in the profile.

@@ -1,7 +1,7 @@
-//! The table of variables: adding one is one entry here.
+//! The table of variables: a new variable is one entry here.
 //!
-//! From it come the typed structures that hosts carry, the checks of names and types, the
-//! suggestion for a misspelt name, the reference and the schema.
+//! It defines the typed structures of hosts, the checks of names and types, the suggestions for
+//! misspelt names, the reference and the schema.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,8 +34,8 @@ use super::values::{
 };
 use super::window_values::{MaintenanceWindow, Window};
 
-/// Which hosts a variable has a meaning for. It may be written for any host
-/// and any group; below a host alone where it means nothing it is a warning.
+/// The hosts that a variable has an effect on. It may be set for any host and any group; if set
+/// only for a host where it has no effect, a warning is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadBy {
     Every,
@@ -50,13 +50,13 @@ pub struct Variable {
     pub name: &'static str,
     /// Older names of the same variable, in Ansible's order.
     pub aliases: &'static [&'static str],
-    /// What it may be, as it completes "… must be".
+    /// What is allowed, as it completes "… must be".
     pub expected: &'static str,
-    /// What it may be, as a JSON schema.
+    /// What is allowed, as a JSON schema.
     pub schema: &'static str,
-    /// The default in YAML; empty when there is none.
+    /// The default in YAML; empty if there is none.
     pub default: &'static str,
-    /// What it is for.
+    /// Its description.
     pub doc: &'static str,
     pub read_by: ReadBy,
     pub(super) check: fn(&Found, &mut Context),
@@ -79,7 +79,7 @@ macro_rules! variables {
         }
 
         impl $structure {
-            /// What a host's variables say, defaults where they say nothing.
+            /// A host's variables, with defaults for those that are not set.
             pub(super) fn read(variables: &Variables, context: &mut Context) -> Self {
                 Self { $(
                     $field: variables
@@ -310,7 +310,7 @@ mod tests {
     use crate::yaml;
     use crate::yaml::problems::Problems;
 
-    /// The default that people read is the default that counts.
+    /// The documented default is the one that applies.
     #[test]
     fn written_defaults_are_the_defaults() {
         let mut written = String::new();

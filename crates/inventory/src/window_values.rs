@@ -1,8 +1,8 @@
 //! When daemons may be restarted: `dtls_maintenance_window`.
 //!
-//! In comes a text like `Sun 02:00-05:00 UTC`; out comes a
-//! [`MaintenanceWindow`] that says whether it is open at a time, and when it
-//! opens next. The plan asks it before it renews a daemon's certificate.
+//! Parses a text like `Sun 02:00-05:00 UTC` into a
+//! [`MaintenanceWindow`] that tells whether it is open at a time, and when it opens next. The plan
+//! checks it before renewing a daemon's certificate.
 
 use time::{Duration, OffsetDateTime, UtcOffset, Weekday};
 
@@ -55,7 +55,7 @@ impl MaintenanceWindow {
         (today && minute >= self.begin) || (yesterday && minute < self.end)
     }
 
-    /// When it opens the next time, said with its zone.
+    /// When it opens next, with the zone.
     #[must_use]
     pub fn opens_next(&self, now: OffsetDateTime) -> Option<String> {
         let now = self.in_zone(now);
@@ -87,7 +87,7 @@ impl MaintenanceWindow {
     }
 }
 
-/// What is wrong with a window, and what to write.
+/// What is wrong with a window, and how to fix it.
 type Wrong = (String, &'static str);
 
 const FORM: &str = "write it like `Sun 02:00-05:00`, `02:00-04:00` or `Mon-Fri 22:00-05:00 UTC`";

@@ -3,7 +3,7 @@
 //! `execute` stages everything beside its target, checks that what was there is what the plan saw,
 //! keeps it as a generation, renames, and restarts; when any of it fails it puts everything back
 //! itself. After a restart the old set is kept until `confirm` or `undo`, which the controller
-//! chooses once it has seen the daemon answer. If neither comes in time, a timer on the node undoes
+//! chooses once it has seen the daemon answer. If neither arrives in time, a timer on the node undoes
 //! the change, and when the power is cut before that, a unit that runs before docker at the next
 //! boot; the process that renames the marker first wins. Without systemd a process takes the timer's place,
 //! and there is no such unit.

@@ -303,7 +303,7 @@ fn alternative_names(profile: &LeafProfile) -> Result<Vec<SanType>, AuthorityErr
     names.chain(uri).collect()
 }
 
-/// What every certificate of ours has: serial, name, dates, key identifiers.
+/// The parameters of every certificate: serial number, name, dates, key identifiers.
 fn parameters(
     serial: Serial,
     subject: &Subject,

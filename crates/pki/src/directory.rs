@@ -93,7 +93,7 @@ fn prepare_as(path: &Path, us: u32) -> Result<PathBuf, DirectoryError> {
     Ok(at)
 }
 
-/// Whether this is a directory of ours that no one else can write into.
+/// Requires that this account owns the directory and that no other account can write to it.
 pub(crate) fn check_own(path: &Path, metadata: &Metadata, us: u32) -> Result<(), DirectoryError> {
     if !metadata.is_dir() {
         return Err(DirectoryError::NotADirectory(path.to_owned()));

@@ -1,7 +1,7 @@
 //! The ledger of everything issued: one event in JSON on each line.
 //!
 //! Pure: appending the lines made here is the store's. The ledger is a memory of what was issued
-//! and never a proof of what a certificate says.
+//! and says nothing about what a certificate contains.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use super::profile::{KeyType, Role};
 use super::san::San;
 
 /// One leaf that was issued. Hashes are SHA-256 in lower-case hexadecimal.
-// What became of it is independent of each other: booleans say so best.
+// These states are independent of each other: booleans fit best.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
@@ -91,7 +91,7 @@ pub enum Event {
         #[serde(flatten)]
         revocation: Revocation,
     },
-    /// The mark is taken back.
+    /// The mark is removed.
     Readmitted {
         serial: String,
         #[serde(with = "time::serde::rfc3339")]
@@ -333,7 +333,7 @@ impl Ledger {
         self.revoked.get(serial)
     }
 
-    /// Whether the last mark of this serial was taken back.
+    /// Whether the last mark of this serial was removed.
     #[must_use]
     pub fn is_readmitted(&self, serial: &str) -> bool {
         self.readmitted.contains(serial)

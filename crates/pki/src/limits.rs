@@ -152,7 +152,7 @@ impl Subtree {
                 Self::Ip(address.to_vec(), mask.to_vec())
             }
             GeneralName::URI(_) => Self::Uri,
-            // No certificate of ours has an e-mail address.
+            // This program issues no certificate with an e-mail address.
             GeneralName::RFC822Name(_) => Self::Email,
             GeneralName::DirectoryName(_) => Self::Other("directory names"),
             GeneralName::IPAddress(_) => Self::Other("addresses in a malformed way"),

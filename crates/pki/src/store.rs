@@ -148,7 +148,7 @@ impl Store {
     }
 
     /// Appends events and syncs them. A torn last line is removed before, and
-    /// what could not be written as a whole is taken back.
+    /// an event that could not be written as a whole is removed.
     pub fn append(&self, events: &[Event]) -> Result<(), StoreError> {
         if events.is_empty() {
             return Ok(());

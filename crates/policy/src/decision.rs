@@ -5,14 +5,14 @@ use std::fmt;
 use crate::document::{Grant, Policy};
 use crate::{ApiPath, Serial, WithoutCertificate};
 
-/// Who asks, as far as dockerd's message tells.
+/// The sender, as far as dockerd's message shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Client<'a> {
     /// No certificate: the local socket.
     Local,
     Certificate {
         serial: &'a Serial,
-        /// Of its subject; empty where it has none.
+        /// From its subject; empty if it has none.
         common_name: &'a str,
     },
     /// TLS, but with a certificate that cannot be read.
@@ -66,7 +66,7 @@ pub enum Verdict {
     Rejected(Reason),
 }
 
-/// A verdict, and whom it is about.
+/// A verdict, and the identity it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision<'a> {
     pub verdict: Verdict,
@@ -115,7 +115,7 @@ impl fmt::Display for Decision<'_> {
 }
 
 impl Decision<'_> {
-    /// A message of dockerd's that cannot be read says nothing about its client.
+    /// An unreadable message of dockerd says nothing about its client.
     #[must_use]
     pub const fn unreadable_message() -> Self {
         Self::about(None, Verdict::Rejected(Reason::Message))
@@ -138,7 +138,6 @@ impl<'a> Decision<'a> {
     }
 }
 
-/// Decides. Without a policy, only the local socket works.
 #[must_use]
 pub fn decide<'a>(policy: Option<&'a Policy>, request: &Request<'a>) -> Decision<'a> {
     let rejected = |serial, reason| Decision::about(serial, Verdict::Rejected(reason));
@@ -269,7 +268,7 @@ mod tests {
             ("2", "laptop", "/info", Verdict::Allowed),
             ("2", "laptop", "/build", Verdict::Rejected(Reason::Role)),
             ("c", "laptop", "/info", Verdict::Rejected(Reason::Revoked)),
-            // Its serial says who it is, whatever it calls itself.
+            // Its serial number identifies it, whatever its name is.
             ("a", "node1", "/build", Verdict::Rejected(Reason::Role)),
             (
                 "3",

@@ -109,7 +109,7 @@ fn what_was_not_removed_yet_stays_as_it_is(shell: &[&str]) {
     }
 }
 
-/// Undone after the swap: somebody has written meanwhile in the place of what was replaced, made
+/// Undone after the swap: another user has since written in the place of what was replaced, made
 /// or removed.
 fn what_was_written_after_the_swap_is_kept_beside(shell: &[&str]) {
     for (removes, name) in [(false, "cert.pem"), (false, "ca.pem"), (true, "cert.pem")] {

@@ -1,8 +1,7 @@
-//! A transaction in a temporary root, with a systemd that only counts.
+//! A transaction in a temporary root, with a fake systemd that only counts.
 //!
-//! Comes in: nothing. Goes out: the three scripts of a transaction that
-//! replaces files, makes directories and restarts, a way to run them in a
-//! shell, and what is there afterwards.
+//! Gives the three scripts of a transaction that replaces files, makes directories and restarts,
+//! runs them in a shell, and returns the resulting files.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -15,7 +15,7 @@ in_every_shell! {
     a_client_without_its_own_files_says_nothing_of_the_daemon,
 }
 
-/// What the proof says of a curl that says `said` so many times and is refused
+/// The result of the check with a curl that prints `said` that many times and is rejected
 /// with an alert after that; and how often it was asked.
 fn proof(shell: &[&str], said: &str, times: u32) -> (String, u32) {
     let root = tempfile::tempdir().unwrap();

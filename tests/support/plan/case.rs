@@ -128,7 +128,7 @@ struct Written {
     foreign_authority: Vec<String>,
     #[serde(default)]
     unreachable: BTreeSet<String>,
-    /// Whether the plan ends in a proof; not checked unless given.
+    /// Whether the plan ends with verification; not checked unless given.
     proof: Option<bool>,
     /// The names of the certificate that is issued for a daemon; not checked unless given.
     names: Option<Vec<String>>,

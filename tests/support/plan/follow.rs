@@ -41,7 +41,7 @@ const INVENTORY: &str = "all:
             ci: {dir: /srv/ci/docker, owner: ci}
 ";
 
-/// What becomes of a daemon in a run.
+/// The outcome of a daemon in a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Well,

@@ -1,6 +1,6 @@
-//! Some machines and a CA. Comes in: an inventory and a time. Goes out: the
-//! facts of all of them. A plan can be carried out on it in memory, so that a
-//! case begins with what a deployment really leaves behind.
+//! Machines and a CA, made from an inventory and a time, and the facts of all of them. A plan can
+//! be carried out on them in memory, so that a case begins with what a deployment really leaves
+//! behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 

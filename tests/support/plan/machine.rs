@@ -1,5 +1,5 @@
-//! A machine as a table: files, directories, one docker unit. Goes out: the
-//! facts that a node in this state reports, and what a case changes by hand.
+//! A machine as a table: files, directories, one docker unit. Gives the facts that a node in this
+//! state reports, with the manual changes of a case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -72,7 +72,7 @@ def collect():
 
 def deliver():
     issued = inventory.get_host("node2").data.issued
-    # With sudo it is uploaded beside its place, into a directory that nobody else can enter, and copied.
+    # With sudo it is uploaded next to its destination, into a directory that only the login account can enter, and copied.
     done = [
         files.put(
             src=BytesIO(issued[source]),

@@ -1,4 +1,4 @@
-//! What `status` tells of one certificate, and of all of them.
+//! The events of `status`: one certificate, and the totals.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -6,31 +6,30 @@ use time::OffsetDateTime;
 /// One certificate in one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
-    /// The host whose certificate it is.
+    /// The certificate's host.
     pub host: String,
-    /// The identity on that host whose certificate it is, where it is not the
-    /// host's own.
+    /// The identity on that host, if the certificate is not the host's own.
     #[serde(default)]
     pub identity: Option<String>,
     pub role: CertificateRole,
     pub source: CertificateSource,
     /// A path on the host, the address of a daemon, or the ledger's path.
     pub place: String,
-    /// Who holds its key, as far as anyone can tell.
+    /// The holder of its key, as far as known.
     pub holder: String,
     pub state: CertificateState,
-    /// What is not as declared, each in a few words; its age is not among it.
+    /// How it differs from the declared state; its age does not count.
     pub drift: Vec<String>,
-    /// What the guards of daemons allow it, where they have one: a client's `dtls_role`.
+    /// What the guards of daemons allow it: a client's `dtls_role`.
     #[serde(default)]
     pub allowed: Option<String>,
-    /// Why it is to be renewed, where it is: its age.
+    /// Why it must be renewed, if its age requires it.
     pub due: Option<String>,
-    /// What the certificate says; null where none could be read.
+    /// The data of the certificate; null if it could not be read.
     pub certificate: Option<CertificateText>,
 }
 
-/// What a certificate says of itself, and how much of its life is over.
+/// The data of a certificate, and the elapsed part of its validity period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateText {
     /// In the manner of RFC 4514.
@@ -46,7 +45,7 @@ pub struct CertificateText {
     pub not_after: OffsetDateTime,
     /// Whole days; negative once it has expired.
     pub days_left: i64,
-    /// Of its life, in percent; 100 once it has expired.
+    /// The elapsed part of its validity period in percent; 100 once it has expired.
     pub used: u8,
 }
 
@@ -69,17 +68,16 @@ impl CertificateRole {
     }
 }
 
-/// How it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CertificateSource {
     /// A daemon shows it in a handshake.
     Served,
-    /// It lies where the daemon or the client reads it.
+    /// In the file that the daemon or the client reads.
     Disk,
     /// The copy of a docker context.
     Context,
-    /// It was issued; no one has checked it now.
+    /// It was issued; its file was not checked.
     Ledger,
 }
 
@@ -108,7 +106,7 @@ pub enum CertificateState {
     Unknown,
     /// A renewal or another change is due.
     Due,
-    /// It is good, and its host or its identity is not in the inventory any more.
+    /// It is valid, but its host or its identity is no longer in the inventory.
     Unlisted,
     Fine,
 }

@@ -1,8 +1,8 @@
-//! What `doctor` tells of one thing that is wrong, or may go wrong.
+//! The events of `doctor`: one problem or risk.
 
 use serde::{Deserialize, Serialize};
 
-/// Something that was found on a host.
+/// A problem on a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub severity: Severity,
@@ -11,21 +11,21 @@ pub struct Finding {
     pub seen: String,
     /// What to do about it.
     pub advice: String,
-    /// The next deploy does it.
+    /// The next deployment fixes it.
     pub mended_by_deploy: bool,
     /// Until it is fixed, deploy skips this host.
     pub refused_by_deploy: bool,
 }
 
-/// How bad it is; the worst first.
+/// The severity; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something does not work, or accepts clients that it must reject.
     Error,
-    /// It works, and will not for long, or not under all circumstances.
+    /// It works, but not for long, or not in all circumstances.
     Warning,
-    /// Worth knowing, and no reason to do anything.
+    /// Worth knowing; no action needed.
     Note,
 }
 
@@ -40,7 +40,6 @@ impl Severity {
     }
 }
 
-/// What it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
@@ -55,31 +54,30 @@ pub enum Topic {
     Files,
     /// `SELinux`, `AppArmor`.
     Confinement,
-    /// Which docker is there, and of what kind.
+    /// The installed docker and its kind.
     Docker,
     /// The systemd unit and its drop-ins.
     Unit,
     DaemonJson,
     /// dockerd, or systemd for it, on TCP without TLS.
     PlainTcp,
-    /// Where dockerd must listen.
+    /// The address that dockerd must listen on.
     Listen,
     /// The daemon's authorization plugin, and what it allows.
     Guard,
     Ca,
     Certificate,
-    /// What clients take the daemon's name for.
+    /// How clients resolve the daemon's name.
     Name,
-    /// The way from a client to a daemon.
+    /// The connection from a client to a daemon.
     Reach,
-    /// What else is not as deployed.
+    /// Other differences from the deployed state.
     Drift,
-    /// What has to be settled before a run.
+    /// What must be settled before a run.
     Run,
 }
 
 impl Topic {
-    /// Every topic there is.
     pub const ALL: [Self; 19] = [
         Self::Ssh,
         Self::Sudo,
@@ -129,14 +127,14 @@ impl Topic {
     }
 }
 
-/// How much was found, and where it was looked for.
+/// The number of findings, and where they were looked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindingCounts {
     pub errors: usize,
     pub warnings: usize,
     pub notes: usize,
-    /// Hosts that were checked, or were to be.
+    /// Hosts that were selected.
     pub hosts: usize,
-    /// What was checked, and found fine or not.
+    /// The number of checks, with or without a finding.
     pub checks: usize,
 }

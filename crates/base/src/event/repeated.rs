@@ -1,7 +1,7 @@
-//! Reasons that are given of many files in the same words.
+//! Reasons that apply to many files in the same words.
 //!
-//! Modules give one for each file, and the report says them once with a count: it knows a
-//! reason by the words that it is made of here, also when it reads a journal.
+//! Modules give one for each file, and the report combines them with a count. It recognises these
+//! reasons by their words, also when it reads a journal.
 
 /// The words after a file's path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub enum Repeated {
 }
 
 impl Repeated {
-    /// In the order in which the report says them.
+    /// In the order of the report.
     pub const ALL: [Self; 3] = [
         Self::Changes,
         Self::DiffersFromRead,
         Self::ChangedSinceStart,
     ];
 
-    /// Of one file, and of several.
+    /// The words for one file, and for several.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Changes => (" changes", "files change"),
@@ -34,7 +34,7 @@ impl Repeated {
         }
     }
 
-    /// The reason, of one file.
+    /// The reason for one file.
     #[must_use]
     pub fn of(self, path: &str) -> String {
         format!("{path}{}", self.words().0)
@@ -45,7 +45,7 @@ impl Repeated {
         reason.ends_with(self.words().0)
     }
 
-    /// The same of so many files.
+    /// The reason for several files.
     #[must_use]
     pub fn of_many(self, count: usize) -> String {
         format!("{count} {}", self.words().1)

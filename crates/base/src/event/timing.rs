@@ -1,19 +1,18 @@
-//! The parts that a run's time is made of.
+//! The phases of a run.
 
 use serde::{Deserialize, Serialize};
 
-/// What was waited for, in the order in which a run comes by.
+/// What a run waits for, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// A place among the connections under way, then TCP and the key exchange,
-    /// jump hosts included.
+    /// A free connection slot, then TCP and the key exchange, including jump hosts.
     Connect,
     /// Logging in.
     Auth,
     /// One script that reads facts.
     Facts,
-    /// The CA's agent: pushed where it is missing, started, its lock taken.
+    /// The CA agent: copied if it is missing, started, its lock taken.
     Agent,
     /// The CA created, keys generated, certificates issued.
     Keys,
@@ -25,12 +24,11 @@ pub enum Phase {
     Confirm,
     /// Commands and waits of a playbook.
     Steps,
-    /// The proof.
+    /// Verification.
     Verify,
 }
 
 impl Phase {
-    /// All of them, in their order.
     pub const ALL: [Self; 10] = [
         Self::Connect,
         Self::Auth,

@@ -1,4 +1,4 @@
-//! The words that a unit's `ExecStart` gives dockerd, variables in place.
+//! The arguments that a unit's `ExecStart` gives dockerd, with variables expanded.
 //!
 //! systemd.service(5), "COMMAND LINES"; systemd.syntax(7), "QUOTING".
 
@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use super::syntax::{file_name, plain, split_words, variable_of, words_of_value};
 use super::{UnitFile, exec_starts};
 
-/// The command line of the unit; none where it cannot be told without systemd:
-/// several commands, another program, specifiers such as `%H`.
+/// The command line of the unit; none if only systemd could tell: several commands, another
+/// program, specifiers such as `%H`.
 #[must_use]
 pub fn command_line(
     files: &[UnitFile],
@@ -58,7 +58,7 @@ fn is_name(text: &str) -> bool {
         && characters.all(|character| character.is_ascii_alphanumeric() || character == '_')
 }
 
-/// `%%` is a percent sign; what other specifiers stand for only systemd knows.
+/// `%%` is a percent sign; only systemd knows the values of other specifiers.
 pub(super) fn without_specifiers(word: &str) -> Option<String> {
     let mut text = String::new();
     let mut characters = word.chars();

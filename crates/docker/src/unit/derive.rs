@@ -1,4 +1,4 @@
-//! The derivation of our drop-in from the unit's files.
+//! Derives dtls-deploy's drop-in from the unit's files.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,14 @@ use super::{
     with_scheme,
 };
 
-/// Derives our drop-in.
+/// Derives the drop-in.
 ///
-/// `files` are the unit file and its drop-ins in systemd's order, ours among
-/// them at `own_path` where it exists already: its `ExecStart` counts like any
-/// other (the `-H` arguments are replaced in any case), and everything else in
-/// it is an operator's (`systemctl edit` writes to override.conf) and is kept.
-/// Where the unit itself starts another dockerd than a drop-in of our own name,
-/// docker has been installed from another package since, and the unit counts.
-/// `environment` holds the variables of the unit's environment files.
+/// `files` are the unit file and its drop-ins in systemd's order, including the own one at
+/// `own_path` if it exists: its `ExecStart` counts like any other (the `-H` arguments are replaced
+/// in any case), and everything else in it is an operator's (`systemctl edit` writes to
+/// override.conf) and stays. If the unit itself starts a different dockerd than the own drop-in,
+/// docker has been installed from another package since, and the unit counts. `environment` holds
+/// the variables of the unit's environment files.
 pub fn derive(
     files: &[UnitFile],
     own_path: &str,
@@ -54,7 +53,7 @@ pub fn derive(
         ));
     }
 
-    // A drop-in of the same name in /run or /usr/lib would be hidden by ours.
+    // The own drop-in would hide one of the same name in /run or /usr/lib.
     let own = files
         .iter()
         .find(|file| file.path == own_path)
@@ -91,10 +90,10 @@ pub fn derive(
     })
 }
 
-/// The command from which ours is derived.
+/// The command to derive from.
 struct Base {
     words: Vec<String>,
-    /// Where ours made dockerd listen before, if it follows another one now.
+    /// The previous listeners of the own drop-in, if it now follows another command.
     former: Vec<String>,
     notes: Vec<String>,
 }
@@ -124,9 +123,9 @@ fn base(files: &[UnitFile], own_path: &str, wanted: &Listening) -> Result<Base, 
     })
 }
 
-/// A drop-in without what deployments have put into it; `None` when nothing is left. Its command
-/// stays, without TCP listeners and TLS, where an operator has given it other flags than the
-/// unit's `others`, which are its other files.
+/// A drop-in without the lines of deployments; `None` if nothing is left. Its command stays,
+/// without TCP listeners and TLS, if an operator gave it other flags than the unit's other files,
+/// `others`.
 #[must_use]
 pub fn without_ours(own: &UnitFile, others: &[UnitFile]) -> Option<String> {
     let text = own.text.as_str();
@@ -139,7 +138,7 @@ pub fn without_ours(own: &UnitFile, others: &[UnitFile]) -> Option<String> {
     let with_own: Vec<UnitFile> = others.iter().chain([own]).cloned().collect();
     let remembered = remembered_hosts(text);
     let kept = without_tls_listeners(&words, &remembered);
-    // What was made from the unit's command goes, although its sockets were those of `hosts`.
+    // What was derived from the unit's command is removed, even if its sockets came from `hosts`.
     let elsewhere = if is_own(text) { &remembered[..] } else { &[] };
     let unit = effective_command(others, name);
     let unit = unit.map(|unit| without_tls_listeners(&split_words(&unit), elsewhere));
@@ -169,14 +168,14 @@ fn without_tls_listeners(words: &[String], elsewhere: &[String]) -> Vec<String> 
     rest
 }
 
-/// The arguments of a command, by what they are about.
+/// The arguments of a command, by subject.
 struct Taken {
     hosts: Vec<String>,
     kept: Vec<String>,
     tls: Vec<String>,
 }
 
-/// Takes listeners and TLS flags out of the arguments, those of variables included.
+/// Removes listeners and TLS flags from the arguments, including those in variables.
 fn take(
     arguments: &[String],
     environment: &BTreeMap<String, String>,
@@ -186,7 +185,7 @@ fn take(
     for argument in arguments {
         match variable_of(argument).and_then(|name| Some((environment.get(&name)?, name))) {
             Some((value, name)) => {
-                // systemd splits $NAME into words, and ${NAME} not.
+                // systemd splits $NAME into words, but not ${NAME}.
                 let expanded = if plain(argument).starts_with("${") {
                     vec![value.clone()]
                 } else {
@@ -202,7 +201,7 @@ fn take(
                         "${name} names listeners of its own ({}): its other options were copied into the drop-in",
                         hosts.get(before..).unwrap_or_default().join(" ")
                     ));
-                    // In a unit file % and $ have meanings of their own.
+                    // % and $ are special in a unit file.
                     kept.extend(
                         rest.iter()
                             .map(|word| written(&word.replace('%', "%%").replace('$', "$$"))),
@@ -225,7 +224,7 @@ fn take(
     Ok(Taken { hosts, kept, tls })
 }
 
-/// The `-H` flags of the new command: local sockets, then what the inventory says.
+/// The `-H` flags of the new command: local sockets, then the inventory's addresses.
 fn listening_flags(hosts: &[String], remembered: &[String], wanted: &Listening) -> Vec<String> {
     let mut line = Vec::new();
     if wanted.local_socket {
@@ -249,7 +248,7 @@ fn listening_flags(hosts: &[String], remembered: &[String], wanted: &Listening) 
     line
 }
 
-/// That the unit starts another program than our drop-in did.
+/// Notes that the unit starts another program than the drop-in did.
 fn program_note(unit: Option<&String>, drop_in: Option<&String>) -> Option<String> {
     (unit != drop_in).then(|| {
         format!(
@@ -260,9 +259,8 @@ fn program_note(unit: Option<&String>, drop_in: Option<&String>) -> Option<Strin
     })
 }
 
-/// The command line of the unit without our drop-in, where it starts another
-/// dockerd than `words`, which is the one with it. override.conf is an
-/// operator's, who may mean another dockerd.
+/// The command line of the unit without the own drop-in, if it starts a different dockerd than
+/// `words`, the command with it. override.conf is an operator's, who may want that dockerd.
 fn another_package(files: &[UnitFile], own_path: &str, words: &[String]) -> Option<Vec<String>> {
     let own_name = file_name(own_path);
     if own_name == OPERATORS_DROP_IN {
@@ -278,7 +276,7 @@ fn another_package(files: &[UnitFile], own_path: &str, words: &[String]) -> Opti
     (Some(program) != words.first() && file_name(&plain(program)) == "dockerd").then_some(unit)
 }
 
-/// The one ExecStart that counts once every file is read.
+/// The ExecStart that takes effect once every file is read.
 fn effective_command(files: &[UnitFile], own_name: &str) -> Result<String, UnitError> {
     let mut commands: Vec<String> = Vec::new();
     for file in files {

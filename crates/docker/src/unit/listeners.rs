@@ -1,4 +1,4 @@
-//! Where the unit's command line makes dockerd listen, and which file says so.
+//! The listeners on the unit's command line, and the file that sets each.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use super::{
 pub struct Listener {
     /// With its scheme: `tcp://0.0.0.0:2375`.
     pub address: String,
-    /// The file that it stands in.
+    /// The file that sets it.
     pub path: String,
 }
 
-/// The `-H` flags of the command line that counts, those of variables included,
-/// but for local sockets; and whether a flag turns TLS on. `environment_files`
-/// are those of the unit, with their texts.
+/// The `-H` flags of the effective command line, including those in variables, without local
+/// sockets; and whether a flag enables TLS. `environment_files` are those of the unit, with their
+/// texts.
 #[must_use]
 pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec<Listener>, bool) {
     let starts = files.iter().flat_map(|file| {
@@ -53,7 +53,7 @@ pub fn listeners(files: &[UnitFile], environment_files: &[(&str, &str)]) -> (Vec
         }));
     };
     let mut words = Vec::new();
-    // In the order of the line: of a flag that is given twice the last one counts.
+    // In the order of the line: of a repeated flag the last one counts.
     let mut line = Vec::new();
     for word in split_words(&command).into_iter().skip(1) {
         let Some(name) = variable_of(&word) else {
@@ -138,7 +138,7 @@ mod tests {
             .1
         };
         assert!(is_on("--tls", "") && is_on("--tlsverify=1", ""));
-        // Any value of tlsverify turns TLS on; what is no word of it does not.
+        // Any value of tlsverify enables TLS; other words do not.
         assert!(is_on("--tlsverify=false", ""));
         assert!(!is_on("--tls=0", "") && !is_on("--tlscert=/x --tlskey=/y", ""));
         assert!(!is_on("$OPTS --tls=false", "OPTS=--tls"));

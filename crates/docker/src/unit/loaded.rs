@@ -1,13 +1,13 @@
-//! The command that systemd has loaded, compared with what the unit's files say.
+//! The command that systemd has loaded, compared with the unit's files.
 //!
-//! A drop-in that cannot be read counts for systemd all the same. Specifiers are expanded in
-//! systemd's words, variables are not.
+//! A drop-in that cannot be read still applies in systemd. systemd reports specifiers expanded, but
+//! not variables.
 
 use super::command_line::without_specifiers;
 use super::syntax::{plain, split_words, written};
 use super::{UnitFile, exec_starts};
 
-/// The path that stands for systemd's own answer among the files of a unit.
+/// Stands for systemd's own answer among the files of a unit.
 pub const LOADED: &str = "systemctl show -p ExecStart";
 
 /// One command of a unit, as systemd has loaded it.
@@ -19,8 +19,8 @@ pub struct Command {
     pub flags: Vec<String>,
 }
 
-/// Whether these files give the unit exactly this command. A word with a specifier
-/// (`%H`), which only systemd can expand, fits any word.
+/// Whether these files give the unit exactly this command. A word with a specifier (`%H`), which
+/// only systemd can expand, matches any word.
 #[must_use]
 pub fn says(files: &[UnitFile], command: &Command) -> bool {
     let Some(words) = words_of(files) else {
@@ -34,8 +34,7 @@ pub fn says(files: &[UnitFile], command: &Command) -> bool {
         && words.iter().zip(&command.arguments).enumerate().all(fits)
 }
 
-/// As [`says`], of `systemctl show -p ExecStart`, whose words have only a blank between
-/// them.
+/// Like [`says`], for `systemctl show -p ExecStart`, whose words are separated by spaces only.
 #[must_use]
 pub fn says_joined(files: &[UnitFile], shown: &str) -> bool {
     let Some(words) = words_of(files) else {

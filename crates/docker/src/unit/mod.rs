@@ -34,37 +34,36 @@ pub struct UnitFile {
 pub struct Listening {
     /// `tcp://…` addresses, in the inventory's order.
     pub listen: Vec<String>,
-    /// Keep the socket that local users of docker talk to.
+    /// Keep the local socket for docker's users on the host.
     pub local_socket: bool,
-    /// Flags that set TLS up, as words of the unit file; none where daemon.json
-    /// does.
+    /// Flags that configure TLS, as words of the unit file; none if daemon.json does.
     pub tls: Vec<String>,
-    /// The sockets that `hosts` in daemon.json names, which leaves that file: they are
-    /// listened on here instead, and remembered for the way back.
+    /// The sockets in `hosts` of daemon.json, which is removed: the drop-in listens on them
+    /// instead, and records them for restoring.
     pub from_settings: Vec<String>,
     pub own: OwnDropIn,
 }
 
-/// What is known of the drop-in at our path.
+/// The origin of the drop-in at dtls-deploy's path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OwnDropIn {
-    /// We wrote it, from the unit's other files, and no one has changed it: it follows what
-    /// they say now.
+    /// dtls-deploy wrote it from the unit's other files, and it is unchanged: it follows these
+    /// files.
     Ours,
-    /// We wrote it, and someone has changed it since: its ExecStart counts from now on.
+    /// dtls-deploy wrote it, and it was edited since: its ExecStart counts from now on.
     Edited,
     /// An operator may have written it: its ExecStart counts like any other.
     #[default]
     Unknown,
 }
 
-/// The derived drop-in, and what an operator should know of it.
+/// The derived drop-in, with notes for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DropIn {
     pub text: String,
     /// The new command line, for the plan.
     pub exec_start: String,
-    /// Plain-TCP listeners that the unit had and that are gone now.
+    /// Plain-TCP listeners of the unit that it removes.
     pub closed: Vec<String>,
     pub notes: Vec<String>,
 }
@@ -123,7 +122,7 @@ pub fn parse_environment(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Where a command line makes dockerd listen: the values of its `-H`.
+/// The listeners on a command line: the values of its `-H`.
 #[must_use]
 pub fn listens(line: &[String]) -> Vec<String> {
     let mut hosts = Vec::new();
@@ -131,8 +130,8 @@ pub fn listens(line: &[String]) -> Vec<String> {
     hosts
 }
 
-/// The words of a command line that say nothing of where dockerd listens and how it speaks
-/// TLS. The prelude's `other_words` does the same on the node.
+/// The arguments that set neither listeners nor TLS. The prelude's `other_words` does the same on
+/// the node.
 #[must_use]
 pub fn others(line: &[String]) -> Vec<String> {
     let rest = take_hosts(line, &mut Vec::new());
@@ -140,8 +139,7 @@ pub fn others(line: &[String]) -> Vec<String> {
     take_tls(&rest, &mut Vec::new()).unwrap_or(rest)
 }
 
-/// Whether an address is a socket of this machine. `-H 0.0.0.0:2375` and `-H :2375` are
-/// TCP, too.
+/// Whether an address is a local socket. `-H 0.0.0.0:2375` and `-H :2375` are TCP too.
 #[must_use]
 pub fn is_local(host: &str) -> bool {
     host.starts_with("unix:") || host.starts_with("fd:")
@@ -155,8 +153,8 @@ fn with_scheme(host: &str) -> String {
     }
 }
 
-/// Takes the TLS flags out: ours come instead, or daemon.json has the settings,
-/// and what is both a flag and in that file keeps dockerd from starting.
+/// Removes the TLS flags: they are set again, or daemon.json sets them; dockerd does not start if
+/// both do.
 fn take_tls(words: &[String], taken: &mut Vec<String>) -> Result<Vec<String>, UnitError> {
     let mut rest = Vec::new();
     let mut words = words.iter();
@@ -187,8 +185,8 @@ fn take_tls(words: &[String], taken: &mut Vec<String>) -> Result<Vec<String>, Un
     Ok(rest)
 }
 
-/// The variables that `Environment=` lines of the unit's files set; those of
-/// environment files count more.
+/// The variables in `Environment=` lines of the unit's files; those of environment files take
+/// precedence.
 #[must_use]
 pub fn unit_environment(files: &[UnitFile]) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
@@ -213,7 +211,7 @@ pub fn sets_exec_start(text: &str) -> bool {
     !exec_starts(text).is_empty()
 }
 
-/// The values of `ExecStart=` in the `[Service]` section, resets included.
+/// The values of `ExecStart=` in the `[Service]` section, including resets.
 fn exec_starts(text: &str) -> Vec<String> {
     settings(text, "[Service]", "ExecStart")
 }

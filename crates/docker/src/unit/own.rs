@@ -1,4 +1,4 @@
-//! The text of our drop-in: what is ours in it, and what is an operator's.
+//! The text of dtls-deploy's drop-in: its own lines, and those of an operator.
 
 use super::syntax::{is_continued, without_mark};
 use pki::sha256_hex;
@@ -6,24 +6,24 @@ use pki::sha256_hex;
 /// What `systemctl edit` writes.
 pub(super) const OPERATORS_DROP_IN: &str = "override.conf";
 
-/// How the last line of a drop-in begins that is wholly ours; the SHA-256 of the lines
+/// The beginning of the last line of a drop-in that is entirely dtls-deploy's; the SHA-256 of the lines
 /// before it follows, so that the file itself tells whether someone has edited it.
 const OWN_MARK: &str =
     "# Made by dtls-deploy from the unit's other files. Change those: this file follows them. ";
 
-/// Whether we wrote this drop-in where there was none.
+/// Whether dtls-deploy created this drop-in.
 #[must_use]
 pub fn is_own(text: &str) -> bool {
     text.lines().any(|line| line.starts_with(OWN_MARK))
 }
 
-/// Whether a drop-in that we wrote is as we wrote it.
+/// Whether a drop-in that dtls-deploy created is unchanged.
 #[must_use]
 pub fn is_unedited(text: &str) -> bool {
     is_own(text) && marked(&unmarked(text)) == text
 }
 
-/// The drop-in with the line that makes it ours.
+/// The drop-in with the line that marks it as dtls-deploy's.
 pub(super) fn marked(text: &str) -> String {
     format!("{text}{OWN_MARK}{}\n", sha256_hex(text.as_bytes()))
 }
@@ -34,15 +34,15 @@ pub(super) fn unmarked(text: &str) -> String {
     lines.filter(|line| !line.starts_with(OWN_MARK)).collect()
 }
 
-/// A comment in our drop-in: the sockets that `hosts` in daemon.json had.
+/// A comment in the drop-in: the sockets that `hosts` in daemon.json had.
 const HOSTS_MARK: &str = "# \"hosts\" in daemon.json before dtls-deploy: ";
 
-/// Whether a line is a comment that we write.
+/// Whether a line is a comment that dtls-deploy writes.
 pub(super) fn is_own_comment(line: &str) -> bool {
     line.starts_with(OWN_MARK) || line.starts_with(HOSTS_MARK)
 }
 
-/// The sockets that `hosts` in daemon.json had before our drop-in, which has this text.
+/// The sockets that `hosts` in daemon.json had before the drop-in with this text.
 #[must_use]
 pub fn remembered_hosts(own: &str) -> Vec<String> {
     let marked = own.lines().find_map(|line| line.strip_prefix(HOSTS_MARK));
@@ -50,8 +50,8 @@ pub fn remembered_hosts(own: &str) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// A drop-in without its ExecStart: everything else in it is an operator's.
-/// `None` when nothing is left but headings.
+/// A drop-in without its ExecStart: everything else in it is an operator's. `None` if only headings
+/// are left.
 #[must_use]
 pub fn without_exec_start(own: &str) -> Option<String> {
     let mut text = String::new();

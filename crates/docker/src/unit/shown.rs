@@ -1,6 +1,6 @@
-//! A unit file as a diff may show it: where dockerd listens and how it speaks TLS.
+//! A unit file as a diff may show it: its listeners and TLS settings.
 //!
-//! Other values, `Environment=` above all, may be secrets.
+//! Other values, especially `Environment=`, may be secrets.
 
 use super::own::is_own_comment;
 use super::syntax::{is_comment, lines_and_comments, split_words, unquote, variable_of};

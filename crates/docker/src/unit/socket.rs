@@ -1,16 +1,16 @@
 //! The drop-in that closes the TCP ports of docker.socket.
 //!
 //! The drop-in keeps the local sockets. systemd hands what it listens on to dockerd (`-H fd://`),
-//! so that a `ListenStream=2375` is a plain TCP port without a word of it in docker's own files. At
-//! the next daemon-reload systemd closes what the unit does not name any more. Format:
+//! so a `ListenStream=2375` is a plain TCP port that does not show in docker's own files. At the
+//! next daemon-reload systemd closes ports that the unit no longer names. Format:
 //! systemd.socket(5).
 
 use super::UnitFile;
 use super::syntax::{file_name, settings};
 
-/// Last of all: a reset in it has to come after whatever adds a port.
+/// The last name: its reset must follow every file that adds a port.
 pub const NAME: &str = "zz-dtls-deploy.conf";
-/// Where Debian's and Docker's own units listen.
+/// The default of Debian's and Docker's own units.
 const DEFAULT: &str = "/run/docker.sock";
 
 /// For operators who add a socket with `systemctl edit docker.socket` and miss it.
@@ -59,8 +59,8 @@ pub fn ports(files: &[UnitFile]) -> Vec<Port> {
         .collect()
 }
 
-/// Derives our drop-in; `None` where it would close nothing and is not there.
-/// Ours is not taken for the operator's.
+/// Derives the drop-in; `None` if it would close nothing and does not exist. Its own lines do not
+/// count as the operator's.
 pub fn derive(files: &[UnitFile], own_path: &str) -> Result<Option<Closing>, SocketError> {
     let others: Vec<UnitFile> = files
         .iter()
@@ -77,15 +77,15 @@ pub fn derive(files: &[UnitFile], own_path: &str) -> Result<Option<Closing>, Soc
             stream: stream.clone(),
         });
     }
-    // Ours stays where the port is gone from the others: to take it away would
-    // cost a restart and gain nothing.
+    // The drop-in stays if the others no longer have the port: removing it would cost a restart and
+    // gain nothing.
     if tcp.is_empty() && others.len() == files.len() {
         return Ok(None);
     }
     let mut text = format!("{HEAD}[Socket]\nListenStream=\n");
     let mut kept: Vec<&str> = local.iter().map(|port| port.stream.as_str()).collect();
     if kept.is_empty() {
-        // A socket that listens nowhere is a bad unit, and docker.service needs it.
+        // A socket unit without a listener is invalid, and docker.service needs it.
         kept.push(DEFAULT);
     }
     for stream in kept {
@@ -99,7 +99,7 @@ pub fn derive(files: &[UnitFile], own_path: &str) -> Result<Option<Closing>, Soc
     }))
 }
 
-/// What it listens on in the end: an empty value takes back what came before.
+/// The effective listeners: an empty value resets earlier ones.
 fn streams(files: &[UnitFile]) -> Vec<Port> {
     let mut found: Vec<Port> = Vec::new();
     for file in files {
@@ -117,7 +117,7 @@ fn streams(files: &[UnitFile]) -> Vec<Port> {
     found
 }
 
-/// A path and an abstract name are local, as is a socket of a virtual machine's.
+/// A path and an abstract name are local, and so is a virtual machine's socket.
 fn is_tcp(stream: &str) -> bool {
     !stream.starts_with(['/', '@', '%']) && !stream.starts_with("vsock:")
 }
@@ -154,7 +154,7 @@ mod tests {
             )
         );
         assert!(HEAD.lines().all(|line| line.starts_with("# ")));
-        // What is there already stays as it is, byte for byte.
+        // Existing text stays byte for byte.
         let mut with_own = added;
         with_own.push(UnitFile {
             path: OWN.to_owned(),

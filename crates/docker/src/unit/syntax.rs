@@ -1,23 +1,23 @@
 //! The syntax of unit files: lines, sections, words, quotes, variables.
 //!
-//! systemd.syntax(7) and systemd.service(5), "COMMAND LINES", as far as a docker unit uses them.
+//! systemd.syntax(7) and systemd.service(5), "COMMAND LINES", as far as docker units use them.
 
 use std::fmt::Write as _;
 
 /// What separates words, and what a line is trimmed of.
 const BLANKS: [char; 4] = [' ', '\t', '\n', '\r'];
 
-/// A file's text without the byte order mark that systemd skips at its beginning.
+/// A file's text without the byte order mark that systemd ignores.
 pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
-/// Whether a line says nothing to systemd.
+/// Whether systemd ignores a line.
 pub(super) fn is_comment(line: &str) -> bool {
     line.starts_with(['#', ';'])
 }
 
-/// Whether a line goes on in the next one: it ends in a backslash that is not itself escaped.
+/// Whether a line continues on the next one: it ends with an unescaped backslash.
 pub(super) fn is_continued(line: &str) -> bool {
     let before = line.trim_end_matches('\\');
     (line.len() - before.len()) % 2 == 1
@@ -129,8 +129,7 @@ pub(super) fn plain(word: &str) -> String {
     unescaped(word, escape)
 }
 
-/// The words that systemd makes of a variable's value: a backslash makes the next character an
-/// ordinary one there.
+/// The words into which systemd splits a variable's value: a backslash escapes the next character.
 pub(super) fn words_of_value(value: &str) -> Vec<String> {
     let next = |text: &str| {
         text.chars()
@@ -141,7 +140,7 @@ pub(super) fn words_of_value(value: &str) -> Vec<String> {
     words.iter().map(|word| unescaped(word, next)).collect()
 }
 
-/// What an escape stands for.
+/// The value of an escape.
 enum Escaped {
     Byte(u8),
     Character(char),
@@ -153,8 +152,8 @@ impl From<char> for Escaped {
     }
 }
 
-/// A word without quotes; `escape` reads what follows a backslash, and says how long it is. Where
-/// it knows no such escape, the backslash stays.
+/// A word without quotes; `escape` parses what follows a backslash, and returns its length. An
+/// unknown escape keeps its backslash.
 fn unescaped(word: &str, escape: impl Fn(&str) -> Option<(Escaped, usize)>) -> String {
     let mut text: Vec<u8> = Vec::new();
     let mut quote = None;
@@ -217,7 +216,7 @@ fn escape(text: &str) -> Option<(Escaped, usize)> {
     }
 }
 
-/// A word as it is written into a unit file, so that [`plain`] and systemd read it back.
+/// A word in the form for a unit file, so that [`plain`] and systemd read the same word.
 pub(super) fn written(word: &str) -> String {
     let is_plain = |letter: char| {
         letter.is_ascii_alphanumeric() || "_-./:=,@+~^$(){}[]*?&|<>#!%".contains(letter)

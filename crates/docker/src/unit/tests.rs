@@ -20,7 +20,7 @@ fn wanted(listen: &str, local_socket: bool) -> Listening {
     }
 }
 
-/// A later edit of the unit's other files takes effect; one of ours counts itself.
+/// A later edit of the unit's other files takes effect; an edit of dtls-deploy's own is kept.
 #[test]
 fn our_drop_in_follows_the_units_other_files() {
     let later = |text: &str| UnitFile {
@@ -31,7 +31,7 @@ fn our_drop_in_follows_the_units_other_files() {
     let mut listening = wanted("tcp://a:2376", true);
     let first = derive(&files, OWN, &none(), &listening).unwrap();
     assert!(is_unedited(&first.text), "{}", first.text);
-    // Whatever is changed in it, the file itself tells.
+    // The file itself shows any change.
     for edited in [
         first.text.replace("tcp://a", "tcp://b"),
         format!("{}# a note\n", first.text),
@@ -46,7 +46,7 @@ fn our_drop_in_follows_the_units_other_files() {
     };
     files.push(later("/usr/bin/dockerd -H fd:// --data-root /srv/docker"));
     files.push(own(&first.text));
-    // Someone has edited it, or may have.
+    // It was edited, or may have been.
     let stays = derive(&files, OWN, &none(), &listening).unwrap();
     assert_eq!(stays.text, first.text);
     listening.own = OwnDropIn::Ours;
@@ -69,7 +69,7 @@ fn our_drop_in_follows_the_units_other_files() {
     assert!(!is_own(&guide.text));
 }
 
-/// The sockets that `hosts` in daemon.json names go on, and come back to that file.
+/// The sockets in `hosts` of daemon.json stay, and are restored to that file.
 #[test]
 fn sockets_of_daemon_json_are_listened_on_and_remembered() {
     let sockets = [
@@ -85,7 +85,7 @@ fn sockets_of_daemon_json_are_listened_on_and_remembered() {
         "/usr/bin/dockerd -H unix:///run/a.sock -H unix:///run/b.sock -H tcp://a:2376 --debug"
     );
     assert_eq!(remembered_hosts(&first.text), sockets);
-    // daemon.json has them no more.
+    // daemon.json no longer has them.
     files.push(UnitFile {
         path: OWN.to_owned(),
         text: first.text.clone(),
@@ -183,7 +183,7 @@ fn a_second_derivation_changes_nothing() {
     assert_eq!((second.text, second.closed), (first.text, vec![]));
 }
 
-/// docker.io was replaced by docker-ce: what our drop-in starts may be gone.
+/// docker.io was replaced by docker-ce: the program in the drop-in may be gone.
 #[test]
 fn our_drop_in_follows_the_unit_of_another_package() {
     let of = |path: &str, dockerd: &str| UnitFile {
@@ -202,13 +202,13 @@ fn our_drop_in_follows_the_unit_of_another_package() {
     );
     assert_eq!(drop_in.notes.len(), 1);
 
-    // An operator's own file may mean another dockerd, and does not follow.
+    // An operator's own file may want another dockerd, and does not follow.
     let mut files = unit("ExecStart=/usr/bin/dockerd -H fd:// --debug");
     files.push(of(OVERRIDE, "/opt/dockerd"));
     let drop_in = derive(&files, OVERRIDE, &none(), &listening).unwrap();
     assert!(drop_in.exec_start.starts_with("/opt/dockerd -H fd://"));
     assert_eq!(drop_in.notes.len(), 0);
-    // Nor does ours where an operator's drop-in before it says so.
+    // Nor does the own drop-in if an earlier drop-in of the operator sets it.
     files[1].path = "/etc/systemd/system/docker.service.d/10-mine.conf".to_owned();
     files.push(of(OWN, "/opt/dockerd"));
     let drop_in = derive(&files, OWN, &none(), &listening).unwrap();
@@ -322,7 +322,7 @@ fn a_comment_that_looks_like_the_section_is_none() {
     );
 }
 
-/// What a deployment has made of an operator's drop-in, and what removing it leaves.
+/// The effect of a deployment on an operator's drop-in, and what removal leaves.
 #[test]
 fn an_operators_command_stays_without_what_is_ours() {
     let files = unit("ExecStart=/usr/sbin/dockerd -H fd:// --containerd=/c.sock $DOCKER_OPTS");
@@ -348,7 +348,7 @@ fn an_operators_command_stays_without_what_is_ours() {
             .text
     };
     let verify = || vec!["--tlsverify".to_owned(), "--tlscacert=/x/ca.pem".to_owned()];
-    // Other flags than the unit's, and other settings beside them.
+    // Other flags than the unit's, and other settings next to them.
     for mine in [
         "# mine\n[Service]\nNice=1\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H unix:///x.sock --label=a=b $DOCKER_OPTS\n[Unit]\nAfter=x\n",
         "[Service]\nExecStart=\nExecStart=/opt/dockerd --debug\n",
@@ -362,17 +362,17 @@ fn an_operators_command_stays_without_what_is_ours() {
             assert_eq!(found, mine);
         }
     }
-    // docker-machine's: what was plain or TLS before does not come back.
+    // docker-machine's: earlier listeners are not restored.
     let machine = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H tcp://0.0.0.0:2376 -H unix:///var/run/docker.sock --tlsverify --tlskey /k --label a\n";
     assert_eq!(
         left(OVERRIDE, machine).unwrap(),
         "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H unix:///var/run/docker.sock --label a\n"
     );
-    // The unit's own command comes from the unit again.
+    // The unit's own command applies again.
     let environment = "[Service]\nEnvironment=A=b\n";
     let text = deployed(environment, Vec::new());
     assert_eq!(left(OVERRIDE, &text).unwrap(), environment);
-    // Ours goes, whatever the unit says by now.
+    // The own drop-in is removed, whatever the unit contains by now.
     let own = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
     assert_eq!(left(OWN, &own.text), None);
     let other = own.text.replace(" $DOCKER_OPTS", " --debug");
@@ -400,7 +400,7 @@ fn escapes_are_read_as_systemd_reads_them() {
     let lines = "ExecStart=/usr/bin/dockerd a\\\\\nNice=1\nExecStart=\nExecStart=/usr/bin/dockerd b\\\\\\\n c";
     let line = command_line(&unit(lines), &none()).unwrap();
     assert_eq!(line, ["/usr/bin/dockerd", "b\\", "c"]);
-    // A listener is one however it is written, and is written so that it is read again.
+    // A listener is the same in every spelling, and is written so that it can be read again.
     let files = unit(r#"ExecStart=/usr/bin/dockerd "\x2dH" "unix:///a\x20b" -H tcp\x3a//a:2375"#);
     let drop_in = derive(&files, OWN, &none(), &wanted("tcp://a:2376", true)).unwrap();
     assert_eq!(drop_in.closed, ["tcp://a:2375"]);
@@ -411,7 +411,7 @@ fn escapes_are_read_as_systemd_reads_them() {
 }
 
 proptest::proptest! {
-    /// What we derive is what systemd runs, and a second deployment changes nothing.
+    /// The derived command is what systemd runs, and a second deployment changes nothing.
     #[test]
     fn any_words_survive_the_derivation(
         values in proptest::collection::vec("[^\0]{0,6}|[\\\\\"' %$x07unt{}\t\n;-]{0,8}", 1..4),

@@ -1,8 +1,7 @@
-//! YAML with places: text in, a tree out in which every value and key knows
-//! its file, line and column, and problems that are shown with the piece of
-//! the file they are about.
+//! YAML with positions: parses text into a tree in which every value and key has its file, line and
+//! column, and shows problems with an excerpt of the file.
 //!
-//! What inventories and playbooks are read with. Neither is known here.
+//! Used for inventories and playbooks, but independent of both.
 
 pub mod node;
 pub mod problem;

@@ -1,14 +1,14 @@
-//! The parsed tree: values that know their place.
+//! The parsed tree: values with their positions.
 //!
-//! [`super::yaml`] builds it, everything else of the inventory reads it.
-//! Scalars keep the text as it was written: what it means is decided by
-//! [`super::scalar`] and by the type that the variable has.
+//! [`super::yaml`] builds it, the rest of the inventory reads it. Scalars keep their text as
+//! written:
+//! [`super::scalar`] and the variable's type decide what it means.
 
 use std::rc::Rc;
 
 use super::source::{Span, quoted};
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Debug, Clone)]
 pub struct Node {
     pub span: Span,
@@ -55,12 +55,12 @@ impl Node {
         scalar(value.to_string(), span, true, None)
     }
 
-    /// What stands where nothing is written.
+    /// The value of an empty entry.
     pub(crate) fn null(span: Span) -> Self {
         scalar(String::new(), span, true, None)
     }
 
-    /// What is not there: `hosts:` with nothing behind it.
+    /// A missing value: `hosts:` with nothing after it.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
@@ -81,7 +81,7 @@ impl Node {
         !items.is_empty() && items.iter().all(is_play)
     }
 
-    /// What kind of value it is, for a message that shows nothing of it.
+    /// The kind of a value, for a message that does not quote it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match &self.value {
@@ -104,7 +104,7 @@ impl Node {
     }
 }
 
-/// What a tag makes of a scalar.
+/// The effect of a tag on a scalar.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Text,

@@ -1,7 +1,7 @@
-//! What is wrong with a file, and how it is shown.
+//! Problems in a file, and how they are shown.
 //!
-//! [`super::problems`] makes these when everything is read; `main` prints them
-//! (they are miette diagnostics) and tests compare them.
+//! [`super::problems`] creates these once everything is read; `main` prints them (they are miette
+//! diagnostics) and tests compare them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use miette::{
     SourceSpan, SpanContents,
 };
 
-/// Something wrong, or doubtful, at one place of an inventory.
+/// An error or a warning at one position of an inventory.
 #[derive(Clone)]
 pub struct Problem {
     /// The file as it was named, or `-e`.
@@ -22,7 +22,7 @@ pub struct Problem {
     pub column: usize,
     /// What is wrong, in one sentence without its place.
     pub message: String,
-    /// What would be right, where that can be said.
+    /// How to fix it, if known.
     pub help: Option<String>,
     /// Whether it is only a warning.
     pub warning: bool,
@@ -30,8 +30,8 @@ pub struct Problem {
     pub(crate) shown: Option<Piece>,
 }
 
-/// A place in a text as it is shown. Secrets taken out of its line move what
-/// stands behind them; the column that is named stays the true one.
+/// A position in a text as it is shown. Secrets removed from its line shift what follows them; the
+/// reported column stays the real one.
 #[derive(Clone)]
 pub(crate) struct Piece {
     pub(crate) source: Arc<NamedSource<String>>,
@@ -133,14 +133,14 @@ pub fn render(problems: &[Problem], width: usize) -> String {
     text
 }
 
-/// A drawn problem with the words that every other error has, in place of miette's own.
+/// A rendered problem in the form of every other error, instead of miette's own.
 #[must_use]
 pub fn in_one_style(drawn: &str) -> String {
     const HELP: &str = "  help: ";
     let mut text = drawn
         .replacen('×', "Error:", 1)
         .replacen('⚠', "warning:", 1);
-    // What is shown of the file comes before it.
+    // The excerpt of the file comes before it.
     if let Some(at) = text.rfind(HELP) {
         text.replace_range(at..at + HELP.len(), "  Hint: ");
     }

@@ -1,7 +1,7 @@
-//! Where everything that is wrong is collected while an inventory is read.
+//! Collects all problems while an inventory is read.
 //!
-//! Every part of the reading adds to one [`Problems`]; at the end they become
-//! [`Problem`]s with file, line, column and the piece of the file.
+//! Every part of the reader adds to one [`Problems`]; at the end they become
+//! [`Problem`]s with file, line, column and an excerpt of the file.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -26,7 +26,7 @@ struct Draft {
     label: &'static str,
     help: Option<String>,
     warning: bool,
-    /// Says nothing that is in the file.
+    /// Quotes nothing from the file.
     without_content: bool,
 }
 
@@ -58,8 +58,7 @@ impl Problems {
         });
     }
 
-    /// An error about a text that is not what it has to be. Message and help
-    /// hold nothing of it.
+    /// An error about a text of the wrong kind. Message and help quote nothing from it.
     pub fn shape_error(&mut self, span: Span, message: impl Into<String>, help: Option<String>) {
         let message = message.into();
         self.push(Draft {
@@ -130,8 +129,8 @@ impl Problems {
         });
     }
 
-    /// The same problem of a value that many hosts share is reported once. Names of
-    /// files are a stranger's, too: nothing in them is obeyed by a terminal.
+    /// A problem of a value that many hosts share is reported once. Names of files are untrusted
+    /// too: control characters in them are escaped.
     fn push(&mut self, mut draft: Draft) {
         draft.message = shown(&draft.message);
         draft.file = draft.file.map(|file| shown(&file));
@@ -141,7 +140,7 @@ impl Problems {
         }
     }
 
-    /// What is wrong in these places concerns nothing that is used.
+    /// Drops problems at these positions: they do not affect anything in use.
     pub(crate) fn forgive(&mut self, places: &[Span]) {
         let is_in = |span: Span| {
             places.iter().any(|place| {
@@ -179,8 +178,7 @@ impl Problems {
         }
     }
 
-    /// Takes out what could show a piece of a text that is not what it has to
-    /// be; something is always left to say of it.
+    /// Removes what could show part of a text of the wrong kind; a general message always remains.
     fn withhold(&mut self) {
         let withheld = |draft: &Draft| {
             let source = self.sources.get(draft.span?.source)?;

@@ -1,7 +1,7 @@
-//! YAML text in, a tree out in which every value and key knows its place.
+//! Parses YAML text into a tree in which every value and key has its position.
 //!
-//! Called for the inventory itself, for each `group_vars/` and `host_vars/`
-//! file and for `-e` arguments. Anchors, aliases and merge keys are resolved, within a budget.
+//! Called for the inventory itself, for each `group_vars/` and `host_vars/` file and for `-e`
+//! arguments. Anchors, aliases and merge keys are resolved, within a budget.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -19,8 +19,8 @@ use super::source::{Span, quoted};
 const BUDGET: usize = 64 << 20;
 const DEEPEST: usize = 64;
 
-/// Reads one document. What is wrong goes into `problems`; duplicate keys are
-/// reported without stopping, a syntax error ends the reading of this text.
+/// Reads one document. Errors are added to `problems`; duplicate keys do not stop it, a syntax
+/// error does.
 pub fn parse(source: usize, text: &str, problems: &mut Problems) -> Option<Node> {
     let mut options = options! { emit_comments: false, flow_nesting_limit: DEEPEST, block_nesting_limit: DEEPEST };
     options.set_emit_comments(false);
@@ -55,8 +55,8 @@ fn floor(text: &str, byte: usize) -> usize {
     byte
 }
 
-/// Why the reading of a text ended early; nothing in it is of the text, which
-/// may be a file that is no YAML at all.
+/// Why reading a text ended early; it quotes nothing from the text, which may be a file that is not
+/// YAML at all.
 struct Stop {
     at: usize,
     message: String,
@@ -286,7 +286,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What a scalar's tag says: the meaning of `!unsafe`, `!vault` and `!!str`.
+    /// The meaning of a scalar's tag: `!unsafe`, `!vault` and `!!str`.
     fn scalar_tag(tag: &Tag, at: usize) -> Result<Meaning, Stop> {
         if tag.is_yaml_core_schema() {
             return match tag.core_suffix() {

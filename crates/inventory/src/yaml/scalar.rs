@@ -1,10 +1,8 @@
 //! What an unquoted YAML scalar means to Ansible.
 //!
-//! Ansible reads YAML 1.1: `yes`, `on` and `NO` are booleans there, `0644` is
-//! an octal number and `1:30` is ninety. In comes the text as written, out
-//! comes that meaning; callers are the conversion of variables and the view
-//! that templates get.
-//! The rules are those of <https://yaml.org/type/>, as `PyYAML` applies them.
+//! Ansible reads YAML 1.1: `yes`, `on` and `NO` are booleans there, `0644` is an octal number and
+//! `1:30` is ninety. Used for converting variables and for the values that templates see. The rules
+//! are those of <https://yaml.org/type/>, as `PyYAML` applies them.
 
 use serde_json::{Map, Number, Value as Json};
 

@@ -1,8 +1,7 @@
-//! The texts an inventory is read from, and places in them.
+//! The texts of an inventory, and positions in them.
 //!
-//! In come files and `-e` arguments as text; out come [`Span`]s that every
-//! part of the parsed tree carries, and for an error the text as it may be
-//! shown: secrets taken out, control characters made visible.
+//! Every part of the parsed tree carries a [`Span`] of a file or `-e` argument. For an error, gives
+//! the text as it may be shown: without secrets, and with control characters made visible.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,11 +21,11 @@ pub(crate) struct Source {
     /// The path as it was given or found, or `-e` for an argument.
     pub(crate) name: String,
     pub(crate) text: String,
-    /// It parsed as what it has to be, so that pieces of it may be shown: any
-    /// other file may be a private key that someone linked there.
+    /// It parsed as the expected kind of file, so parts of it may be shown: any other file may be a
+    /// private key behind a link.
     recognized: bool,
     hidden: Vec<Range<usize>>,
-    /// What only looks like a secret, line by line.
+    /// What may be a secret, line by line.
     suspected: Vec<Range<usize>>,
 }
 
@@ -34,13 +33,13 @@ pub(crate) struct Source {
 #[derive(Debug, Default)]
 pub struct Sources {
     list: Vec<Source>,
-    /// The secrets themselves, to be taken out of messages too: an alias can
-    /// carry one to a variable that is no secret.
+    /// The secrets themselves, which are also removed from messages: an alias can copy one to a
+    /// variable that is not secret.
     secrets: BTreeSet<String>,
 }
 
 impl Sources {
-    /// Keeps a text and returns the number that its spans carry.
+    /// Stores a text and returns the number in its spans.
     pub fn add(&mut self, name: &str, text: String) -> usize {
         let suspected = secret_looking(&text);
         self.list.push(Source {
@@ -57,17 +56,17 @@ impl Sources {
         self.list.get(source)
     }
 
-    /// The text is what it has to be: from now on pieces of it may be shown.
+    /// The text is of the expected kind: parts of it may be shown from now on.
     pub fn recognize(&mut self, source: usize) {
         if let Some(source) = self.list.get_mut(source) {
             source.recognized = true;
         }
     }
 
-    /// Takes a secret and the place where it is written out of everything that
-    /// will be shown. Where it was suspected, its exact place is known now.
+    /// Removes a secret, and the place where it is written, from everything shown. Its exact place
+    /// replaces the suspected one.
     pub(crate) fn hide(&mut self, span: Span, secret: &str) {
-        // Shorter ones are part of every other word.
+        // Shorter ones are part of many other words.
         if secret.trim().len() >= 4 {
             self.secrets.insert(secret.trim().to_owned());
         }
@@ -189,7 +188,7 @@ fn merged(ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     merged
 }
 
-/// A character as it may reach a terminal.
+/// A character as it may be printed on a terminal.
 fn visible(character: char) -> Cow<'static, str> {
     match character {
         '\r' => Cow::Borrowed(""),
@@ -198,7 +197,7 @@ fn visible(character: char) -> Cow<'static, str> {
     }
 }
 
-/// A text as it may reach a terminal.
+/// A text as it may be printed on a terminal.
 pub(crate) fn shown(text: &str) -> String {
     let is_plain = |character: char| character == '\n' || !is_hidden(character);
     if text.chars().all(is_plain) {
@@ -214,8 +213,8 @@ pub(crate) fn shown(text: &str) -> String {
     escaped.collect()
 }
 
-/// Characters that a reader cannot see and a terminal may obey: controls, line
-/// and paragraph separators, and the marks that turn the writing direction.
+/// Characters that a reader cannot see and a terminal may interpret: controls, line and paragraph
+/// separators, and marks that change the writing direction.
 pub(crate) fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -246,7 +245,7 @@ pub(crate) fn names_a_secret(name: &str) -> bool {
     ["pass", "secret", "token", "api_key", "credential", "vault_"]
         .iter()
         .any(|word| name.contains(word))
-        // A misspelt password is one all the same.
+        // A misspelt password variable counts too.
         || (name.starts_with("ansible_")
             && ["ansible_password", "ansible_become_password", "ansible_become_pass", "ansible_ssh_pass"]
                 .iter()

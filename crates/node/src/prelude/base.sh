@@ -68,7 +68,7 @@ own_state() {
 }
 
 # record WORD FIELD...: one line, fields separated by tabs. A field that has any byte
-# but printable ASCII, or a percent sign, goes out as % and its bytes in hex: no byte of
+# but printable ASCII, or a percent sign, is printed as % and its bytes in hex: no byte of
 # a file, a name, a link target or a tool's output can begin a field or a record.
 record() {
     record_line=$1

@@ -1,7 +1,7 @@
 # Claims: what decides whether a path of the inventory is what it should be.
 
 # fact_keys: which of the files in $fact_key, a path a line, begin as a private key in PEM
-# does, the names of keys alone. Of their bytes nothing goes out.
+# does, the names of keys alone. None of their bytes are printed.
 fact_keys() {
     keys_old_ifs=$IFS
     IFS=$NEWLINE

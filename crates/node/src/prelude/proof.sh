@@ -1,4 +1,4 @@
-# Proof: who is accepted, tried where the keys are.
+# Verification: which clients are accepted, tried where the keys are.
 
 # What is asked of a daemon to see what a role allows: the request changes nothing.
 PROVE_NOTHING=dtls-deploy-no-such-container
@@ -157,7 +157,7 @@ prove_with_tool() {
 }
 
 # fact_pair CERTIFICATE KEY: whether the two belong together, where openssl is there
-# to say so. It compares public keys; of the private one nothing goes out.
+# to check it. It compares public keys; the private one is never printed.
 fact_pair() {
     expand "$2"
     by_reader "$expanded" pair_here "$@"

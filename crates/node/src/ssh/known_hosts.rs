@@ -48,7 +48,7 @@ pub(super) struct Records {
     /// or revoke it, but a different key is no contradiction.
     pub vouching: Vec<Entry>,
     /// Keys of a kind that is no longer used (`ssh-dss`): never equal to what a
-    /// server shows, but proof that the server is not new.
+    /// server shows, but they show that the server is not new.
     outdated: Vec<RecordedKey>,
 }
 
