@@ -27,6 +27,14 @@ pub(super) struct Arguments {
     /// Only mark the certificate. Replace the CA later with `rotate --ca` or a schedule
     #[arg(long)]
     mark_only: bool,
+    /// Take a revocation back: daemons accept the certificates again. Refused if the CA that signed
+    /// them has been replaced
+    #[arg(long, conflicts_with_all = ["reason", "mark_only", "abandon", "cut_sessions"])]
+    undo: bool,
+    /// Also restart Docker on every daemon, one after the other, to end sessions that are open
+    /// (exec, attach, logs). Running containers go on with live-restore only
+    #[arg(long, conflicts_with = "mark_only")]
+    cut_sessions: bool,
     /// Continue without this certificate holder, too: a host outside the inventory, or a client
     /// of the inventory (HOST or NAME@HOST). Can be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "mark_only")]
@@ -46,6 +54,8 @@ pub(super) fn main(arguments: Arguments) -> Exit {
             reason: arguments.reason,
             yes: arguments.change.yes,
             mark_only: arguments.mark_only,
+            undo: arguments.undo,
+            cut_sessions: arguments.cut_sessions,
         },
         abandon: arguments.abandon,
     };

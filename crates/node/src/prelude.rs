@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 /// Files with read-only functions.
-const LOOKING: [&str; 9] = [
+const LOOKING: [&str; 10] = [
     include_str!("prelude/base.sh"),
     include_str!("prelude/accounts.sh"),
     include_str!("prelude/init_script.sh"),
@@ -20,6 +20,7 @@ const LOOKING: [&str; 9] = [
     include_str!("prelude/network.sh"),
     include_str!("prelude/health.sh"),
     include_str!("prelude/proof.sh"),
+    include_str!("prelude/guard.sh"),
 ];
 
 /// Files with functions that change something.

@@ -121,6 +121,7 @@ impl Agent {
             Request::Revoke { serials, reason } => {
                 self.session()?.revoke(&serials, reason.as_deref(), now)
             }
+            Request::Readmit { serials } => self.session()?.readmit(&serials, now),
             Request::Probe { signer, passphrase } => {
                 self.session()?.probe(signer, &passphrase, now)
             }

@@ -99,6 +99,11 @@ pub enum Request {
         serials: Vec<String>,
         reason: Option<String>,
     },
+    /// Takes the marks of these leaves back, where there are any. Answered by `Done`.
+    Readmit {
+        /// Upper-case hexadecimal.
+        serials: Vec<String>,
+    },
     /// A client's pair that expires after half an hour and is neither stored nor
     /// recorded: what a restarted daemon has to accept. Answered by `Probe`.
     Probe {

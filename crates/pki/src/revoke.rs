@@ -55,4 +55,25 @@ impl Session {
         }
         Ok(Response::Done)
     }
+
+    /// Takes back the marks that there are.
+    pub(crate) fn readmit(
+        &mut self,
+        serials: &[String],
+        now: OffsetDateTime,
+    ) -> Result<Response, Failure> {
+        let serials: BTreeSet<&String> = serials.iter().collect();
+        let marked = serials
+            .into_iter()
+            .filter(|serial| self.ledger.revocation(serial).is_some());
+        let events = marked.map(|serial| Event::Readmitted {
+            serial: serial.clone(),
+            at: now,
+        });
+        let events: Vec<Event> = events.collect();
+        if !events.is_empty() {
+            self.record(events)?;
+        }
+        Ok(Response::Done)
+    }
 }

@@ -5,6 +5,8 @@
 
 mod foresee;
 mod guards;
+mod sessions;
+mod undo;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -25,6 +27,8 @@ const STEP: &str = "revoke certificates";
 const REPLACE: &str = "replace the CA";
 
 /// The options of `revoke`.
+// Flags of a command line are independent of each other: booleans say so best.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Clone, Default)]
 pub struct RevokeOptions {
     /// A host's name, or a serial in hexadecimal.
@@ -35,6 +39,10 @@ pub struct RevokeOptions {
     pub yes: bool,
     /// Leaves replacing the CA to a later run.
     pub mark_only: bool,
+    /// Marks are taken back.
+    pub undo: bool,
+    /// Docker is restarted, which ends what the holder has open.
+    pub cut_sessions: bool,
 }
 
 /// What will be revoked, and its consequences.
@@ -87,6 +95,9 @@ impl Run<'_> {
     pub async fn revoke(&self, options: &RevokeOptions) -> Result<Exit, RunError> {
         let begun = Instant::now();
         self.announce();
+        if options.undo {
+            return self.undo_revocation(options, begun).await;
+        }
         let left = self.left_behind();
         let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
@@ -98,7 +109,11 @@ impl Run<'_> {
         if rolls && !self.options.check {
             self.refuse_unready(&world)?;
         }
-        let planned = self.foresee(&world, &authority, &found, options)?;
+        let mut planned = self.foresee(&world, &authority, &found, options)?;
+        let cuts = options.cut_sessions && is_guarded;
+        if cuts {
+            self.foresee_cut(&world, &mut planned)?;
+        }
         let nothing = planned.is_empty();
         self.events.emit(Event::Plan {
             changes: planned,
@@ -119,6 +134,9 @@ impl Run<'_> {
             return Ok(exit);
         }
         self.agreed(&world, options, (rolls, is_guarded)).await?;
+        if cuts {
+            self.agreed_to_cut(&world).await?;
+        }
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         if rolls {
             // A mark without consequences is not what the operator asked for.
@@ -137,6 +155,14 @@ impl Run<'_> {
             self.after_marks(Err(error), "update the guards", &world, &mut state);
             false
         });
+        if is_guarded {
+            let sessions = self.sessions(&world, &found, &state).await;
+            if cuts {
+                self.cut(&world, &mut state).await?;
+            } else {
+                self.name_sessions(&sessions, options);
+            }
+        }
         let text = if is_guarded && !all_reject {
             "not every daemon rejects it yet: fix what is reported above, then run dtls-deploy rotate INVENTORY"
         } else if is_guarded {
@@ -253,7 +279,27 @@ impl Run<'_> {
         options: &RevokeOptions,
         (rolls, is_guarded): (bool, bool),
     ) -> Result<(), RunError> {
-        if options.yes {
+        let daemons = self.inventory.daemons().count();
+        let what = if rolls {
+            let plural = if daemons == 1 { "" } else { "s" };
+            format!("Revoke, and replace the CA ({daemons} daemon{plural} restarted).")
+        } else if is_guarded && options.cut_sessions {
+            "Revoke: the guards of all daemons reject it, and Docker is restarted.".to_owned()
+        } else if is_guarded {
+            "Revoke: the guards of all daemons reject it, and nothing is restarted.".to_owned()
+        } else {
+            "Mark as revoked.".to_owned()
+        };
+        self.unless_declined(world, options.yes, what).await
+    }
+
+    async fn unless_declined(
+        &self,
+        world: &World,
+        yes: bool,
+        what: String,
+    ) -> Result<(), RunError> {
+        if yes {
             return Ok(());
         }
         let refused = |message: &str, hint: &str| {
@@ -265,15 +311,6 @@ impl Run<'_> {
                 "--yes agrees to it; --check only shows it",
             ));
         }
-        let daemons = self.inventory.daemons().count();
-        let what = if rolls {
-            let plural = if daemons == 1 { "" } else { "s" };
-            format!("Revoke, and replace the CA ({daemons} daemon{plural} restarted).")
-        } else if is_guarded {
-            "Revoke: the guards of all daemons reject it, and nothing is restarted.".to_owned()
-        } else {
-            "Mark as revoked.".to_owned()
-        };
         let asking = tokio::task::spawn_blocking(move || consent::question(&what));
         match self.unless(asking).await?.map_err(RunError::Prompt)? {
             Ok(true) => Ok(()),

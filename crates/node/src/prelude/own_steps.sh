@@ -48,6 +48,8 @@ own_command() {
 
 # own_service SECONDS VERB UNIT: systemctl, and whether it holds.
 own_service() {
+    # What was started a few times within a minute would be stopped, and not started again.
+    [ "$2" != restart ] || systemctl reset-failed "$3" </dev/null 2>/dev/null
     own_run "$1" systemctl "$2" "$3"
     own_code=$?
     if [ "$own_code" != 0 ]; then

@@ -154,6 +154,16 @@ fn a_mark_counts_from_its_first_word_on_and_outlives_the_line_of_its_leaf() {
     let mark = ledger.revocation("0A").unwrap();
     assert_eq!(mark.reason.as_deref(), Some("stolen"));
     assert_eq!(ledger.revocation("0B"), None);
+    let back = Event::Readmitted {
+        serial: "0A".to_owned(),
+        at: datetime!(2026-03-01 00:00 UTC),
+    };
+    let undone = text.clone() + &lines(std::slice::from_ref(&back)).unwrap();
+    assert_eq!(Ledger::parse(&undone).unwrap().revocation("0A"), None);
+    let again = undone + &lines(&[revoked("again")]).unwrap();
+    let ledger = Ledger::parse(&again).unwrap();
+    let mark = ledger.revocation("0A").unwrap();
+    assert_eq!(mark.reason.as_deref(), Some("again"));
 }
 
 #[test]

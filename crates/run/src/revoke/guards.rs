@@ -1,5 +1,7 @@
 //! Revocation with guards: they reject the certificate from its next request on, without a restart.
 
+use std::collections::BTreeSet;
+
 use super::{Found, RevokeOptions};
 use crate::agent::RunningAgent;
 use crate::apply::InPlace;
@@ -56,38 +58,41 @@ impl Run<'_> {
         for daemon in self.inventory.daemons() {
             if daemon.is_guarded() && !world.facts.contains_key(&daemon.name) {
                 all_reject = false;
+                let does = if options.undo { "rejects" } else { "accepts" };
                 let text = format!(
-                    "it was not reached, and accepts {} until a run reaches it: deploy, rotate and the schedule update its guard",
+                    "it was not reached, and {does} {} until a run reaches it: deploy, rotate and the schedule update its guard",
                     options.name
                 );
                 self.warn(Some(&daemon.name), text);
             }
         }
-        self.try_revoked(world, found, state).await;
+        self.try_shown(world, found, options, state).await;
         let failed = |proof: &Proof| proof.verdict == Verdict::Failed;
         Ok(all_reject && !state.proofs.iter().any(failed))
     }
 
-    /// Tries each revoked certificate, from its own host, with each reached daemon.
-    async fn try_revoked(&self, world: &World, found: &Found, state: &mut State) {
+    /// Shows each of the certificates, from where it is, to each daemon that was reached.
+    async fn try_shown(
+        &self,
+        world: &World,
+        found: &Found,
+        options: &RevokeOptions,
+        state: &mut State,
+    ) {
         let mut expectations = Expectations::default();
         let holders = found.entries.iter().map(|entry| entry.host.clone());
-        expectations.revoked = holders.collect();
-        let failed = &state.outcome.failed;
-        let is_told = |daemon: &&Host| {
-            let facts = world.facts.get(&daemon.name);
-            daemon.is_guarded()
-                && !failed.contains(&daemon.name)
-                && facts.is_some_and(|facts| is_installed(daemon, facts))
-        };
+        let holders: BTreeSet<String> = holders.collect();
+        if !options.undo {
+            expectations.revoked.clone_from(&holders);
+        }
         let mut requests = Vec::new();
-        for name in &expectations.revoked {
+        for name in &holders {
             let holder = self.inventory.holder(name);
             let node = world.nodes.get(host_of(name));
             let Some((holder, node)) = holder.filter(|of| of.shows_certificate()).zip(node) else {
                 continue;
             };
-            for daemon in self.inventory.daemons().filter(is_told) {
+            for daemon in self.told(world, state) {
                 requests.push(own_certificate(node, holder, daemon, &expectations));
             }
         }
@@ -96,5 +101,20 @@ impl Run<'_> {
             self.events.emit(Event::Proof(proof.clone()));
             state.proofs.push(proof);
         }
+    }
+
+    /// Daemons whose guard is there and has the new policy.
+    pub(super) fn told<'a>(
+        &'a self,
+        world: &'a World,
+        state: &'a State,
+    ) -> impl Iterator<Item = &'a Host> {
+        let failed = &state.outcome.failed;
+        self.inventory.daemons().filter(|daemon| {
+            let facts = world.facts.get(&daemon.name);
+            daemon.is_guarded()
+                && !failed.contains(&daemon.name)
+                && facts.is_some_and(|facts| is_installed(daemon, facts))
+        })
     }
 }
