@@ -15,6 +15,7 @@ use run::passphrase;
 use run::{Exit, Options};
 
 mod arguments;
+mod audit;
 mod authority;
 mod book;
 mod candidates;
@@ -94,6 +95,10 @@ enum Command {
     ///
     /// Changes nothing.
     Doctor(Box<doctor::Arguments>),
+    /// List requests to the daemons, from the logs of their guards
+    ///
+    /// Changes nothing.
+    Audit(Box<audit::Arguments>),
     /// Undo the last run
     Rollback {
         /// Ansible inventory in YAML
@@ -346,6 +351,7 @@ impl Cli {
             }
             (Some(Command::Rotate(arguments)), _) => rotate::main(*arguments),
             (Some(Command::Revoke(arguments)), _) => revoke::main(*arguments),
+            (Some(Command::Audit(arguments)), _) => audit::main(*arguments),
             (Some(Command::Status(arguments)), _) => status::main(&arguments),
             (Some(Command::Doctor(arguments)), _) => doctor::main(&arguments),
             (

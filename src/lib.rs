@@ -9,6 +9,7 @@
 //!              apply (per-node transaction) ──> verify (from the clients) ──> report
 //! ```
 
+pub mod audit;
 pub mod cli;
 pub mod doctor;
 pub mod history;

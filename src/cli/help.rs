@@ -109,6 +109,15 @@ const STATES: &[(u8, &str)] = &[
         "a certificate does not work, has expired, or is revoked and still accepted",
     ),
 ];
+const LISTS: &[(u8, &str)] = &[
+    (0, "the entries are listed, if there are any"),
+    (2, "wrong command line or input"),
+    (4, "a host did not answer in time"),
+    (
+        5,
+        "a host could not be reached; the entries of the others are listed",
+    ),
+];
 const FINDS: &[(u8, &str)] = &[
     (0, "nothing was found"),
     (2, "wrong command line or input"),
@@ -222,6 +231,24 @@ const MORE: &[More] = &[
             ("dtls-deploy doctor inventory.yaml -l docker1", "one host"),
         ],
         FINDS,
+    ),
+    (
+        "audit",
+        &[
+            (
+                "dtls-deploy audit inventory.yaml",
+                "the last hour of all daemons",
+            ),
+            (
+                "dtls-deploy audit inventory.yaml --denied --since 1day",
+                "what was rejected",
+            ),
+            (
+                "dtls-deploy audit inventory.yaml --identity ci --json",
+                "of one client, for programs",
+            ),
+        ],
+        LISTS,
     ),
     (
         "rollback",

@@ -11,7 +11,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Everyday",
         &[
-            "deploy", "plan", "verify", "status", "doctor", "env", "history",
+            "deploy", "plan", "verify", "status", "doctor", "audit", "env", "history",
         ],
     ),
     (
@@ -60,9 +60,9 @@ pub(super) fn text() -> String {
         let _ = writeln!(text, "  {example:<45} # {what}");
     }
     text.push_str(
-        "\nWithout a command, `deploy` runs. plan, verify, status, doctor and check-access\n\
-         change nothing. INVENTORY may come first, or as -i FILE, or in DTLS_INVENTORY if\n\
-         there is a command. Options: `dtls-deploy COMMAND --help`.\n",
+        "\nWithout a command, `deploy` runs. plan, verify, status, doctor, audit and\n\
+         check-access change nothing. INVENTORY may come first, or as -i FILE, or in\n\
+         DTLS_INVENTORY if there is a command. Options: `dtls-deploy COMMAND --help`.\n",
     );
     text
 }

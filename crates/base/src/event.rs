@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+mod audited;
 mod certificate;
 mod finding;
 mod repeated;
 mod timing;
 
+pub use audited::Audited;
 pub use certificate::{
     CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
     CertificateText,
@@ -149,6 +151,14 @@ pub enum Event {
     /// The last event of `doctor`.
     Doctor {
         found: FindingCounts,
+        #[serde(deserialize_with = "milliseconds")]
+        milliseconds: u128,
+    },
+    /// A request to a daemon, of `audit`; the oldest first.
+    Audited(Box<Audited>),
+    /// The last event of `audit`.
+    Audit {
+        entries: usize,
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
     },

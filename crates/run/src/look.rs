@@ -41,13 +41,17 @@ impl<'a> Look<'a> {
 
     /// Emits the first event; `command` is its name.
     pub fn announce(&self, command: &str) {
-        let hosts = self.hosts();
+        self.announce_for(command, &self.hosts());
+    }
+
+    /// The same of a command that checks only these hosts.
+    pub fn announce_for(&self, command: &str, hosts: &[&Host]) {
         announce(
             self.events,
             &self.run,
             self.inventory,
             command,
-            &hosts,
+            hosts,
             false,
         );
     }
@@ -75,17 +79,25 @@ impl<'a> Look<'a> {
                 (*host, wanted)
             })
             .collect();
-        let how = Gathering {
+        let mut gathered = gather(&wanted, self.gathering(events)).await;
+        leave_out_shared(&mut gathered.facts);
+        gathered
+    }
+
+    /// Connections to these hosts, and only what they are asked for here.
+    pub async fn gather_only(&self, wanted: &[(&Host, FactRequest)]) -> Gathered {
+        gather(wanted, self.gathering(self.events)).await
+    }
+
+    fn gathering<'b>(&'b self, events: &'b Events) -> Gathering<'b> {
+        Gathering {
             context: self.context,
             passwords: self.passwords,
             run: &self.run,
             forks: self.forks,
             deadlines: self.deadlines,
             events,
-        };
-        let mut gathered = gather(&wanted, how).await;
-        leave_out_shared(&mut gathered.facts);
-        gathered
+        }
     }
 
     /// What was gathered, with the CA's state as `read` finds it.

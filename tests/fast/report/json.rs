@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::event::PlannedBatches;
 use base::event::{
-    CertificateCounts, CertificateRole, CertificateSource, CertificateState, CertificateStatus,
-    CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind, Finding, FindingCounts,
-    HostRecap, Place, PlannedChange, Proof, Sample, Severity, StoppedHost, Topic, Verdict,
+    Audited, CertificateCounts, CertificateRole, CertificateSource, CertificateState,
+    CertificateStatus, CertificateText, Check, Error, ErrorKind, Event, Failure, FailureKind,
+    Finding, FindingCounts, HostRecap, Place, PlannedChange, Proof, Sample, Severity, StoppedHost,
+    Topic, Verdict,
 };
 use run::report::json::line;
 use serde_json::Value;
@@ -178,6 +179,22 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             },
             milliseconds: 1,
         },
+        Event::Audited(Box::new(Audited {
+            host: name(),
+            at: OffsetDateTime::UNIX_EPOCH,
+            decision: Some(name()),
+            reason: Some(name()),
+            identity: Some(name()),
+            role: Some(name()),
+            serial: Some(name()),
+            method: Some(name()),
+            path: Some(name()),
+            message: name(),
+        })),
+        Event::Audit {
+            entries: 1,
+            milliseconds: 1,
+        },
         Event::Interrupted { waiting: list() },
         Event::Abandoned { hosts: list() },
         Event::Stopped {
@@ -245,6 +262,8 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
             | Event::Checked { .. }
             | Event::Finding(_)
             | Event::Doctor { .. }
+            | Event::Audited(_)
+            | Event::Audit { .. }
             | Event::Recap { .. } => {}
         }
     }

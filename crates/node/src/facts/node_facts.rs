@@ -89,6 +89,8 @@ pub struct NodeFacts {
     /// Machine as in `uname -m`, for instance `x86_64`.
     pub machine: String,
     pub hostname: String,
+    /// Entries of the guard's journal as `journalctl -o json` prints them.
+    pub audit: Vec<u8>,
     /// The node's clock, seconds since the epoch.
     pub clock: i64,
     /// Seconds by which that clock was ahead of the controller's, at least; negative if behind. Set

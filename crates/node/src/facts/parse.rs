@@ -266,6 +266,10 @@ impl Parser<'_> {
                 (*hostname).clone_into(&mut self.facts.hostname);
             }
             ["clock", seconds] => self.facts.clock = number(seconds, line)?,
+            ["audit"] => {
+                self.facts.audit = self.base64()?;
+                self.end()?;
+            }
             ["uptime", seconds] => self.facts.uptime = seconds.parse().ok(),
             ["unit-started", at] => self.facts.unit_started = Some(nanoseconds(at, line)?),
             ["account", uid, name] => {

@@ -55,6 +55,9 @@ pub struct FactRequest {
     pub health: bool,
     /// The addresses at which others may reach the node.
     pub own_addresses: bool,
+    /// The newest entries of the guard's journal: seconds, entries, whose (empty: everyone's),
+    /// `all` or `denied`.
+    pub audit: Option<[String; 4]>,
     /// Like `names`, but also on nodes without getent.
     pub lookups: BTreeSet<String>,
 }
@@ -71,6 +74,9 @@ impl FactRequest {
     pub fn script(&self) -> Script {
         let mut script = Script::default();
         script.call("fact_system", &[]);
+        if let Some(audit) = &self.audit {
+            script.call("guard_audit", &audit.each_ref().map(String::as_str));
+        }
         script.call(
             "fact_sudo",
             &[if self.sudo { "always" } else { "recorded" }],

@@ -1,7 +1,7 @@
 //! Makes events safe for a terminal: escapes control sequences in whatever a node reported.
 
 use base::event::{
-    CertificateStatus, Error, Event, Failure, Finding, PlannedChange, Proof, StoppedHost,
+    Audited, CertificateStatus, Error, Event, Failure, Finding, PlannedChange, Proof, StoppedHost,
 };
 use node::visible;
 
@@ -66,16 +66,9 @@ pub(super) fn clean(event: &Event) -> Event {
         Event::Proof(Proof { from, to, seen, .. }) => all([from, to, seen]),
         Event::Certificate(certificate) => status(certificate),
         Event::Sampled(sample) => all(&mut sample.without_refusals),
-        Event::Status { .. } | Event::Doctor { .. } => {}
-        Event::Finding(finding) => {
-            let Finding {
-                host, seen, advice, ..
-            } = &mut **finding;
-            all([host, advice]);
-            // It shows a line of a file.
-            let several: Vec<String> = seen.lines().map(visible).collect();
-            *seen = several.join("\n");
-        }
+        Event::Status { .. } | Event::Doctor { .. } | Event::Audit { .. } => {}
+        Event::Audited(entry) => audited(entry),
+        Event::Finding(finding) => found(finding),
         Event::Interrupted { waiting: hosts } | Event::Abandoned { hosts } => all(hosts),
         Event::Stopped { hosts, next } => {
             all(next);
@@ -147,6 +140,34 @@ fn status(status: &mut CertificateStatus) {
         all([&mut text.subject, &mut text.issuer, &mut text.serial]);
         all(&mut text.sans);
     }
+}
+
+fn found(finding: &mut Finding) {
+    let Finding {
+        host, seen, advice, ..
+    } = finding;
+    all([host, advice]);
+    // It shows a line of a file.
+    let several: Vec<String> = seen.lines().map(visible).collect();
+    *seen = several.join("\n");
+}
+
+fn audited(entry: &mut Audited) {
+    let Audited {
+        host,
+        at: _,
+        decision,
+        reason,
+        identity,
+        role,
+        serial,
+        method,
+        path,
+        message,
+    } = entry;
+    all([host, message]);
+    let optional = [decision, reason, identity, role, serial, method, path];
+    all(optional.into_iter().flatten());
 }
 
 fn failed(failure: &mut Failure) {

@@ -197,6 +197,7 @@ impl Renderer for Live {
             | Event::Error(_)
             | Event::Status { .. }
             | Event::Doctor { .. }
+            | Event::Audit { .. }
             | Event::Recap { .. } => self.clear(),
             Event::NotBegun { hosts, .. } => {
                 for host in hosts {
@@ -213,6 +214,7 @@ impl Renderer for Live {
             | Event::Certificate(_)
             | Event::Checked { .. }
             | Event::Finding(_)
+            | Event::Audited(_)
             | Event::Sampled { .. }
             | Event::Proof(_) => {}
         }

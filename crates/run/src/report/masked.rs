@@ -40,7 +40,9 @@ fn masked(mut event: Event) -> Option<Event> {
         Event::Failed(failure) => mask_failure(failure),
         Event::Error(error) => mask_error(error),
         Event::Proof(proof) => MASKED.clone_into(&mut proof.seen),
-        Event::Certificate(_) | Event::Finding(_) | Event::Checked { .. } => return None,
+        Event::Certificate(_) | Event::Finding(_) | Event::Checked { .. } | Event::Audited(_) => {
+            return None;
+        }
         Event::Run { .. }
         | Event::Connected { .. }
         | Event::Facts { .. }
@@ -57,6 +59,7 @@ fn masked(mut event: Event) -> Option<Event> {
         | Event::Sampled(_)
         | Event::Status { .. }
         | Event::Doctor { .. }
+        | Event::Audit { .. }
         | Event::Interrupted { .. }
         | Event::Abandoned { .. }
         | Event::Stopped { .. }

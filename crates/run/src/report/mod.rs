@@ -5,6 +5,7 @@
 
 use base::event::{Event, Renderer};
 
+mod audit;
 mod certificates;
 mod clean;
 pub mod commands;

@@ -7,9 +7,9 @@ use std::io::Write as _;
 use super::contexts::Contexts;
 use super::layout::{plural, shorten, some_of, wrap};
 use super::timings::Timings;
-use super::{Style, Verbosity, certificates, clean, ending, findings, plan, verdict};
+use super::{Style, Verbosity, audit, certificates, clean, ending, findings, plan, verdict};
 use base::event::{
-    CertificateCounts, CertificateStatus, Error, Event, Failure, Finding, PlannedBatches,
+    Audited, CertificateCounts, CertificateStatus, Error, Event, Failure, Finding, PlannedBatches,
     PlannedChange, Proof, Renderer, Sample,
 };
 
@@ -41,6 +41,7 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     sampled: Option<Sample>,
     certificates: Vec<CertificateStatus>,
     findings: Vec<Finding>,
+    audited: Vec<Audited>,
     timings: Timings,
     check: bool,
     contexts: Contexts,
@@ -73,6 +74,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             sampled: None,
             certificates: Vec::new(),
             findings: Vec::new(),
+            audited: Vec::new(),
             timings: Timings::default(),
             check: false,
             contexts: Contexts::default(),
@@ -369,6 +371,8 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Checked { host, topic, what } => {
                 self.verbosely(&format!("ok {host} {}: {what}", topic.word()));
             }
+            Event::Audited(audited) => self.audited.push((**audited).clone()),
+            Event::Audit { .. } => self.last(&audit::entries(style, &self.audited)),
             Event::Finding(finding) => self.findings.push((**finding).clone()),
             Event::Doctor {
                 found,
