@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use crate::lab::{Lab, PASSPHRASE, Run};
 
-const IMAGE: &str = "tar --create --dereference /bin/busybox $(ldd /bin/busybox | grep -o '/[^ ]*') 2>/dev/null | docker import - busybox >/dev/null";
+pub const IMAGE: &str = "tar --create --dereference /bin/busybox $(ldd /bin/busybox | grep -o '/[^ ]*') 2>/dev/null | docker import - busybox >/dev/null";
 
 /// Starts a container on node3 that runs until it is stopped.
 fn start_container(lab: &Lab) {

@@ -3,6 +3,7 @@
 
 use policy::{Role, endpoints};
 
+use crate::containers::IMAGE;
 use crate::lab::Lab;
 use crate::revoke::said;
 
@@ -121,6 +122,108 @@ fn every_endpoint(lab: &Lab, role: Role) {
     assert!(rejected > 70, "{rejected}");
 }
 
+/// What the laptop was denied is in the log of its daemon, without what it asked for besides the
+/// path; and nothing else of this hour is.
+fn audited(lab: &Lab, inventory: &str) {
+    let secret = format!("{CURL} 'https://10.0.0.12:2376/info?token=hidden'");
+    lab.exec_as("node2", "ubuntu", &secret);
+    let denied = ["audit", inventory, "--denied", "--identity", "node2"];
+    let run = lab.deploy(&[&denied[..], &["--json"]].concat());
+    let entries: Vec<serde_json::Value> = run
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &serde_json::Value| event["event"] == "audited")
+        .filter(|event| !event["decision"].is_null())
+        .collect();
+    let last = entries.last().unwrap();
+    assert_eq!(
+        (&last["path"], &last["reason"]),
+        (&"/info".into(), &"revoked".into())
+    );
+    assert!(entries.iter().all(|entry| entry["identity"] == "node2"
+        && entry["decision"] == "rejected"
+        && entry["host"] == "node3"));
+    assert!(!run.stdout.contains("hidden"), "{}", run.stdout);
+    let run = lab.deploy(&["audit", inventory, "--since", "10m", "-n", "5"]);
+    assert!(
+        said(&run).contains("its newest 5 entries"),
+        "{}",
+        said(&run)
+    );
+    assert!(run.stdout.contains("\n5 entries"), "{}", run.stdout);
+}
+
+/// A revocation is taken back, and made again; nothing is taken back twice.
+fn undone(lab: &Lab, inventory: &str, ping: &str) {
+    let undo = ["revoke", inventory, "node2", "--undo"];
+    let run = lab.deploy(&[&undo[..], &["--check"]].concat());
+    assert!(
+        said(&run).contains("accepts it with its next request"),
+        "{}",
+        said(&run)
+    );
+    assert!(lab.exec_as("node2", "ubuntu", ping).ends_with("403"));
+    let run = lab.deploy(&[&undo[..], &["--yes"]].concat());
+    assert!(
+        said(&run).contains("accepts the client's certificate"),
+        "{}",
+        said(&run)
+    );
+    assert_eq!(lab.exec_as("node2", "ubuntu", ping), "OK200");
+    let run = lab.run(&[&undo[..], &["--yes"]].concat());
+    assert_eq!(run.code, 2, "{}", said(&run));
+    assert!(
+        said(&run).contains("no valid certificate of node2 is revoked"),
+        "{}",
+        said(&run)
+    );
+    lab.deploy(&["revoke", inventory, "node2", "--yes"]);
+    assert!(lab.exec_as("node2", "ubuntu", ping).ends_with("403"));
+}
+
+/// A session that is open is named, and ends with a restart of Docker that leaves the
+/// container running.
+#[test]
+fn open_sessions_of_a_revoked_client_are_named_and_cut() {
+    let lab = Lab::fresh();
+    let text = std::fs::read_to_string(lab.inventory("dtls_guard: true\ndtls_live_restore: true"));
+    let inventory = lab.file(
+        "guarded.yaml",
+        &format!("{}        node2: {{}}\n", text.unwrap()),
+    );
+    lab.deploy(&[&inventory]);
+    let run = format!("{IMAGE} && docker run -d --name web busybox /bin/busybox sleep 100000");
+    lab.exec("node3", &run);
+    let tls = "--tlsverify --tlscacert ~/.docker/ca.pem --tlscert ~/.docker/cert.pem --tlskey ~/.docker/key.pem -H tcp://10.0.0.12:2376";
+    let exec = format!("docker {tls} exec web /bin/busybox sleep 300");
+    let mut session = lab.begin("node2", "ubuntu", &["bash", "-c", &exec]);
+    let is_begun = (0..50).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        lab.exec("node3", "docker inspect web --format '{{.ExecIDs}}'") != "[]"
+    });
+    assert!(is_begun, "{session:?}");
+
+    let run = lab.deploy(&["revoke", &inventory, "node2", "--yes"]);
+    let words: Vec<&str> = run.stdout.split_whitespace().collect();
+    let text = words.join(" ");
+    assert!(
+        text.contains("node2 has sessions that no guard ends: exec in web"),
+        "{text}"
+    );
+    assert!(session.try_wait().unwrap().is_none());
+    let process = "docker inspect web --format '{{.State.Pid}}'";
+    let before = lab.exec("node3", process);
+    let run = lab.deploy(&["revoke", &inventory, "node2", "--cut-sessions", "--yes"]);
+    assert!(
+        said(&run).contains("restart docker.service"),
+        "{}",
+        said(&run)
+    );
+    assert!(session.wait().is_ok());
+    assert_eq!(lab.exec("node3", process), before, "the container goes on");
+}
+
 /// Causes trouble while the laptop, which is revoked, tries to get in all the
 /// time: the local socket answers again by itself, and the laptop never gets in.
 fn in_trouble(lab: &Lab, trouble: &str) {
@@ -128,14 +231,53 @@ fn in_trouble(lab: &Lab, trouble: &str) {
         "end=$(($(date +%s) + 3)); while [ $(date +%s) -lt $end ]; do ({CURL} -o /dev/null https://10.0.0.12:2376/_ping); done"
     );
     let knocking = lab.begin("node2", "ubuntu", &["bash", "-c", &knock]);
-    let local =
-        format!("{trouble}; timeout 10 docker version >/dev/null && timeout 2 docker version");
+    // dockerd itself may have been restarted.
+    let local = format!(
+        "{trouble}; begun=$(date +%s%3N); timeout 10 docker version >/dev/null; echo took $(($(date +%s%3N) - begun)); timeout 2 docker version"
+    );
     let version = lab.exec("node3", &local);
+    println!("{trouble}: {}", version.lines().next().unwrap_or_default());
     assert!(version.contains("Server"), "{trouble}: {version}");
     let output = knocking.wait_with_output().unwrap();
     let codes = String::from_utf8(output.stdout).unwrap();
     assert!(codes.contains("403"), "{trouble}: {codes}");
     assert!(!codes.contains("200"), "{trouble}: {codes}");
+}
+
+/// Everything that keeps a guard from answering, and a node from having one.
+fn in_all_troubles(lab: &Lab) {
+    let kill = "systemctl kill --signal KILL dtls-deploy-guard.service";
+    let policy = "/etc/dtls-deploy-guard/policy.json";
+    let full = "mkdir -p /root/full && mount -t tmpfs -o size=4k tmpfs /root/full && cp /bin/busybox /root/full/ 2>/dev/null; mount --bind /root/full /etc/dtls-deploy-guard; mount --bind /root/full /tmp";
+    for (trouble, repair) in [
+        (kill.to_owned(), String::new()),
+        (kill.replace("KILL", "STOP"), String::new()),
+        (format!("rm {SOCKET}"), String::new()),
+        // A copy of the program is put back.
+        (
+            format!("rm /opt/dtls-deploy/bin/dtls-deploy-guard; {kill}"),
+            "cmp /opt/dtls-deploy/bin/dtls-deploy-guard /etc/dtls-deploy-guard/program".to_owned(),
+        ),
+        // Without a policy every certificate is rejected, also after a restart.
+        (
+            format!("mv {policy} /root/policy; : >{policy}; {kill}"),
+            format!("mv /root/policy {policy}"),
+        ),
+        (
+            format!("{full}; {kill}"),
+            "umount /tmp /etc/dtls-deploy-guard /root/full".to_owned(),
+        ),
+        ("systemctl daemon-reload".to_owned(), String::new()),
+        (format!("systemctl daemon-reexec; {kill}"), String::new()),
+        // As the scripts of Docker's packages do at an upgrade.
+        (
+            "systemctl stop docker.socket docker.service; systemctl start docker.socket docker.service".to_owned(),
+            String::new(),
+        ),
+    ] {
+        in_trouble(lab, &trouble);
+        lab.exec("node3", &format!("true; {repair}"));
+    }
 }
 
 #[test]
@@ -177,11 +319,11 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     assert!(!said(&status).contains("STILL ACCEPTED"), "{status:?}");
     lab.deploy(&["verify", &inventory]);
 
-    for signal in ["KILL", "STOP"] {
-        let send = format!("systemctl kill --signal {signal} dtls-deploy-guard.service");
-        in_trouble(&lab, &send);
-    }
-    in_trouble(&lab, &format!("rm {SOCKET}"));
+    undone(&lab, &inventory, &ping);
+    assert_eq!(process(&lab), before, "docker is not restarted");
+
+    in_all_troubles(&lab);
+    let before = process(&lab);
 
     lab.exec("node3", "echo '{' >/etc/dtls-deploy-guard/policy.json");
     let answer = lab.exec_as("node2", "ubuntu", &ping);
@@ -194,9 +336,7 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
         journal.contains("the last good policy stays in force"),
         "{journal}"
     );
-    let entry = "journalctl -q -t dtls-deploy-guard -o json DTLS_REASON=revoked | tail -n 1";
-    let entry = lab.exec("node3", entry);
-    assert!(entry.contains(r#""DTLS_IDENTITY":"node2""#), "{entry}");
+    audited(&lab, &inventory);
 
     // A scheduled run repairs the policy, and gives a host of the inventory another certificate.
     lab.exec("node2", "cp -a /home/ubuntu/.docker /home/ubuntu/old");

@@ -92,6 +92,9 @@ async fn serve(stream: tokio::net::UnixStream, plugin: Rc<Plugin>) {
     // dockerd reports a broken connection.
     let _ = http1::Builder::new()
         .max_buf_size(BUFFER)
+        // A request to a guard that hangs is on a connection that is not accepted yet, and the next
+        // guard answers it. dockerd repeats one whose connection was cut only after a second.
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

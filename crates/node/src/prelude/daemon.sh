@@ -583,6 +583,9 @@ guard_stop() {
     systemctl reset-failed $GUARD_UNITS </dev/null 2>/dev/null
     # A unit whose file is gone has forgotten to remove it.
     rm -f /run/docker/plugins/dtls-deploy-guard.sock
+    # Its service keeps the program there.
+    rm -f /etc/dtls-deploy-guard/program /etc/dtls-deploy-guard/program.new
+    rmdir /etc/dtls-deploy-guard 2>/dev/null
     return 0
 }
 
