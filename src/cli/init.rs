@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Account to log in with, if ~/.ssh/config does not set one
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// A guard on each daemon: roles for certificates, and revocation without a restart of Docker
+    #[arg(long)]
+    guard: bool,
 }
 
 /// A host in the form `node3` or `node3=10.0.0.12`.
@@ -51,6 +54,7 @@ struct Hosts {
     daemons: Vec<Node>,
     clients: Vec<Node>,
     user: Option<String>,
+    guard: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -239,12 +243,34 @@ fn ask(
         }
         user => user,
     };
+    let guard = arguments.guard
+        || (!is_complete
+            && agrees(
+                "Guard on the daemons: roles for certificates, revocation without a restart? [y/N]: ",
+                input,
+                output,
+            )?);
     Ok(Hosts {
         ca,
         daemons,
         clients,
         user,
+        guard,
     })
+}
+
+/// Anything but yes is no.
+fn agrees(
+    question: &str,
+    input: &mut dyn BufRead,
+    output: &mut dyn Write,
+) -> Result<bool, InitError> {
+    write!(output, "{question}")?;
+    output.flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    let answer = line.trim().to_ascii_lowercase();
+    Ok(matches!(answer.as_str(), "y" | "yes"))
 }
 
 fn parse(text: &str) -> Result<Node, String> {
@@ -315,6 +341,7 @@ fn text(hosts: &Hosts) -> String {
         Some(user) => format!("    ansible_user: \"{user}\"\n"),
         None => "    # The account to log in with, where ~/.ssh/config does not say it.\n    # ansible_user: ubuntu\n".to_owned(),
     };
+    let guard = if hosts.guard { "" } else { "# " };
     format!(
         "# An inventory that Ansible reads, too. A host may be in several groups.
 #
@@ -327,6 +354,8 @@ all:
     dtls_validity_days: 365
     # Where a daemon listens for TLS. Its local socket stays as it is.
     dtls_listen: [\"tcp://0.0.0.0:2376\"]
+    # A guard on each daemon: dtls_role restricts a client, and revoke needs no restart of Docker.
+    {guard}dtls_guard: true
   children:
     # Keeps the certificate authority; its key is encrypted, and never leaves it.
     ca:
@@ -352,6 +381,7 @@ mod tests {
             daemons: Vec::new(),
             clients: Vec::new(),
             user: None,
+            guard: false,
         }
     }
 
@@ -362,7 +392,7 @@ mod tests {
     #[test]
     fn what_is_not_given_is_asked_for_until_it_is_right() {
         let mut said = Vec::new();
-        let mut answers = &b"a b\n\nca1\nbad host!\nd1=10.0.0.1, d2\nc1\nubuntu\n"[..];
+        let mut answers = &b"a b\n\nca1\nbad host!\nd1=10.0.0.1, d2\nc1\nubuntu\nYes\n"[..];
         let known = vec!["d1".to_owned(), "d2".to_owned()];
         let hosts = ask(nothing(), false, &known, &mut answers, &mut said).unwrap();
         let expected = Hosts {
@@ -370,8 +400,12 @@ mod tests {
             daemons: vec![node("d1=10.0.0.1"), node("d2")],
             clients: vec![node("c1")],
             user: Some("ubuntu".to_owned()),
+            guard: true,
         };
         assert_eq!(hosts, expected);
+        assert!(text(&hosts).contains("\n    dtls_guard: true\n"));
+        let none = agrees("?", &mut &b"\n"[..], &mut Vec::new());
+        assert!(!none.unwrap());
         let said = String::from_utf8(said).unwrap();
         for part in [
             "knows: d1, d2",
@@ -392,6 +426,7 @@ mod tests {
             daemons: vec![node("one=10.0.0.1"), node("on")],
             clients: vec![node("one")],
             user: None,
+            guard: false,
         };
         let text = text(&hosts);
         assert_eq!(text.matches("10.0.0.1").count(), 1, "{text}");
@@ -405,6 +440,7 @@ mod tests {
             daemons: vec![node("node3")],
             clients: vec![node("node1=10.0.0.10"), node("node3=10.0.0.12")],
             user: None,
+            guard: false,
         };
         assert!(one_address_each(&hosts).is_ok());
         let text = text(&hosts);
@@ -422,6 +458,7 @@ mod tests {
             daemons: vec![node("one=10.0.0.2")],
             clients: vec![node("two")],
             user: None,
+            guard: false,
         };
         let error = one_address_each(&hosts).unwrap_err().to_string();
         assert!(
