@@ -110,8 +110,7 @@ impl Run<'_> {
             self.refuse_unready(&world)?;
         }
         let mut planned = self.foresee(&world, &authority, &found, options)?;
-        let cuts = options.cut_sessions && is_guarded;
-        if cuts {
+        if options.cut_sessions && is_guarded {
             self.foresee_cut(&world, &mut planned)?;
         }
         let nothing = planned.is_empty();
@@ -134,9 +133,6 @@ impl Run<'_> {
             return Ok(exit);
         }
         self.agreed(&world, options, (rolls, is_guarded)).await?;
-        if cuts {
-            self.agreed_to_cut(&world).await?;
-        }
         let mut agent = self.unless(self.lock(&world, &program)).await??;
         if rolls {
             // A mark without consequences is not what the operator asked for.
@@ -156,12 +152,8 @@ impl Run<'_> {
             false
         });
         if is_guarded {
-            let sessions = self.sessions(&world, &found, &state).await;
-            if cuts {
-                self.cut(&world, &mut state).await?;
-            } else {
-                self.name_sessions(&sessions, options);
-            }
+            self.end_sessions(&world, &found, options, &mut state)
+                .await?;
         }
         let text = if is_guarded && !all_reject {
             "not every daemon rejects it yet: fix what is reported above, then run dtls-deploy rotate INVENTORY"
@@ -290,7 +282,11 @@ impl Run<'_> {
         } else {
             "Mark as revoked.".to_owned()
         };
-        self.unless_declined(world, options.yes, what).await
+        self.unless_declined(world, options.yes, what).await?;
+        if options.cut_sessions && is_guarded {
+            self.agreed_to_cut(world).await?;
+        }
+        Ok(())
     }
 
     async fn unless_declined(

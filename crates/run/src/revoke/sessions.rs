@@ -26,7 +26,7 @@ const NAMED: usize = 10;
 
 impl Run<'_> {
     /// By daemon, what is open there as far as the guard's journal tells.
-    pub(super) async fn sessions(
+    async fn sessions(
         &self,
         world: &World,
         found: &Found,
@@ -46,11 +46,23 @@ impl Run<'_> {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    pub(super) fn name_sessions(
+    /// Restarts Docker if the operator asked for it, and otherwise names what stays open.
+    pub(super) async fn end_sessions(
         &self,
-        sessions: &[(String, BTreeSet<String>)],
+        world: &World,
+        found: &Found,
         options: &RevokeOptions,
-    ) {
+        state: &mut State,
+    ) -> Result<(), RunError> {
+        if options.cut_sessions {
+            return self.cut(world, state).await;
+        }
+        let sessions = self.sessions(world, found, state).await;
+        self.name_sessions(&sessions, options);
+        Ok(())
+    }
+
+    fn name_sessions(&self, sessions: &[(String, BTreeSet<String>)], options: &RevokeOptions) {
         for (daemon, open) in sessions.iter().filter(|(_, open)| !open.is_empty()) {
             let mut said: Vec<String> = open.iter().take(NAMED).cloned().collect();
             if open.len() > NAMED {
@@ -124,7 +136,7 @@ impl Run<'_> {
 
     /// Restarts Docker, one daemon after the other: a swarm keeps its quorum. The first that does
     /// not come back is the last.
-    pub(super) async fn cut(&self, world: &World, state: &mut State) -> Result<(), RunError> {
+    async fn cut(&self, world: &World, state: &mut State) -> Result<(), RunError> {
         for daemon in self.restarted(world) {
             let (name, unit) = (&daemon.name, &daemon.settings.unit);
             let Some(node) = world.nodes.get(name) else {
