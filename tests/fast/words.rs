@@ -126,7 +126,8 @@ fn comments_use_plain_words() {
         let Ok(text) = std::fs::read_to_string(&path) else {
             continue;
         };
-        let mark = if name.ends_with(".rs") { "//" } else { "#" };
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        let mark = if is_rust { "//" } else { "#" };
         for line in text.lines().map(str::trim_start) {
             if let Some(comment) = line.strip_prefix(mark) {
                 problems(&name, comment, &words, &mut found);
