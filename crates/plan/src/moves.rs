@@ -8,10 +8,10 @@ use super::launch::{launched, listened};
 use super::reach::{Bundle, Leaf, Serving, content_of, now};
 use super::{Action, Change, Content, LeafDecision, Plan, PlanProblem, Planner, Refusal, Served};
 use crate::host::address::{DaemonAddress, daemon_address};
-use crate::host::client::{PROFILES, context_paths, keeps_context, own_block};
+use crate::host::client::{PROFILES, context_paths, has_contexts, keeps_context, own_block};
 use crate::playbook::Playbook;
 use docker::context;
-use inventory::{Files, Host};
+use inventory::{ClientEnv, Files, Host};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role, San};
 
@@ -228,6 +228,15 @@ impl Planner<'_> {
     /// What a holder with unread files may lose: the address that an earlier deployment wrote
     /// there.
     fn may_lose(&self, moving: &Move<'_>, holder: &Host) -> Option<Loss> {
+        let asks = |what| holder.settings.client_env.contains(&what);
+        let default = match &holder.settings.default_daemon {
+            Some(name) => Some(name),
+            None => self.inventory.daemons().next().map(|daemon| &daemon.name),
+        };
+        let leads_here = default == Some(&moving.daemon.name) && holder.identity.is_none();
+        if !has_contexts(holder) && !(leads_here && asks(ClientEnv::Profile)) {
+            return None;
+        }
         let issued = self
             .authority
             .ledger
