@@ -16,7 +16,7 @@ use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
 use run::look::Observation;
 use run::verify::probe::{Answer, ServerFault, Shown};
-use run::verify::{DEADLINE, Unreached, foreign_authorities, handshake, local};
+use run::verify::{DEADLINE, Unreached, handshake, local, other_authorities};
 
 /// Maximum number of concurrent handshakes.
 const AT_ONCE: usize = 64;
@@ -174,24 +174,9 @@ fn fill(
             .drift
             .extend(not_on_disk(observed, daemon, certificate));
         // It asks for certificates only after its own was accepted.
-        if let Some(asked) = &shown.accepted_authorities {
-            let mut asked = asked.clone();
+        if shown.accepted_authorities.is_some() {
             let authorities = wanted(observed, daemon, authorities);
-            let mut wanted: Vec<Vec<u8>> = authorities
-                .iter()
-                .map(|authority| authority.subject_raw().to_vec())
-                .collect();
-            asked.sort();
-            wanted.sort();
-            if asked != wanted {
-                let foreign = foreign_authorities(shown, &authorities);
-                faults.broken.push(match foreign {
-                    Some(names) => {
-                        format!("it accepts clients of other CAs than it should: {names}")
-                    }
-                    None => "it accepts clients of other CAs than it should".to_owned(),
-                });
-            }
+            faults.broken.extend(other_authorities(shown, &authorities));
         }
     }
     // What is on disk is what is renewed.

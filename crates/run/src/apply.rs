@@ -443,10 +443,16 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
         FailureKind::UndoFailed
     } else if report.undo == Undo::Done {
         FailureKind::Undone
+    } else if report.failed.is_none() {
+        FailureKind::Unknown
     } else {
         FailureKind::Failed
     };
     let hint = match kind {
+        FailureKind::Unknown => Some(format!(
+            "{} finishes the change or puts back what was there; then run again: the next run checks what is there and completes it",
+            host.name
+        )),
         FailureKind::UndoFailed => Some(plan::by_hand(host, facts, report.by_hand.as_deref())),
         _ if step == "expect" => Some("run again: a new plan is made".to_owned()),
         FailureKind::Undone if step == STEP => {

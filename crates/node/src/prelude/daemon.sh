@@ -633,7 +633,7 @@ journal_tail() {
 # confirm UNIT: the restart is proved, and what is there stays.
 confirm() {
     claim confirmed || [ -e "$STATE/armed/$RUN/confirmed" ] ||
-        fail confirm "no confirmation arrived in time: the node has restored the old files"
+        fail confirm "no confirmation arrived in time: the node, or another run, has undone the change"
 }
 
 # remember_restart UNIT [OWNER]: from now on these are the bytes that dockerd has read,

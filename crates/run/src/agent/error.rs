@@ -51,13 +51,17 @@ impl StartError {
                 "the file there was not the program that was put there, and has been removed: run again"
                     .to_owned(),
             ),
-            Self::Start { .. } => Some(
+            // The dynamic loader's, and the shell's where there is no loader.
+            Self::Start {
+                status: ExitStatus::Code(127),
+                ..
+            } => Some(
                 "a build that is not static may lack its libraries there: name a static one with --agent-program FILE"
                     .to_owned(),
             ),
             Self::Agent(error) => error.hint().map(str::to_owned),
             Self::Node(error) => error.hint(),
-            Self::Push(_) | Self::Unavailable => None,
+            Self::Start { .. } | Self::Push(_) | Self::Unavailable => None,
         }
     }
 }

@@ -17,8 +17,8 @@ mod selection;
 
 pub use closed::closed;
 pub use daemon::local;
-pub use judge::foreign_authorities;
 pub(crate) use judge::{asked_for, judge_shown};
+pub use judge::{foreign_authorities, other_authorities};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
