@@ -233,8 +233,9 @@ impl Planner<'_> {
             Some(name) => Some(name),
             None => self.inventory.daemons().next().map(|daemon| &daemon.name),
         };
-        let leads_here = default == Some(&moving.daemon.name) && holder.identity.is_none();
-        if !has_contexts(holder) && !(leads_here && asks(ClientEnv::Profile)) {
+        let has_profile = asks(ClientEnv::Profile) && holder.identity.is_none();
+        let leads_here = has_profile && default == Some(&moving.daemon.name);
+        if !leads_here && !has_contexts(holder) {
             return None;
         }
         let issued = self
