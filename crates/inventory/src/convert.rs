@@ -203,8 +203,19 @@ impl<'a> Found<'a> {
             )),
             Value::Scalar(scalar) if scalar.meaning() == Meaning::Text && !self.secret => {
                 let items: Vec<&str> = scalar.text.split(',').map(str::trim).collect();
-                Some(format!("write a list: [{}]", items.join(", ")))
-                    .filter(|help| !help.chars().any(is_hidden))
+                let sources = &context.problems.sources;
+                let help = if sources.is_argument(self.span()) {
+                    let items: Vec<String> =
+                        items.iter().map(|item| format!("\"{item}\"")).collect();
+                    format!(
+                        "with -e, write it as JSON: -e '{{\"{}\": [{}]}}'",
+                        self.name,
+                        items.join(", ")
+                    )
+                } else {
+                    format!("write a list: [{}]", items.join(", "))
+                };
+                Some(help).filter(|help| !help.chars().any(is_hidden))
             }
             _ => None,
         };

@@ -93,6 +93,12 @@ impl Variables {
         T::convert(&assigned.found(name), context)
     }
 
+    /// Whether a mapping with this key is written as the variable's value, right or wrong.
+    pub(super) fn has_key(&self, name: &str, key: &str) -> bool {
+        let value = self.get(name).map(|assigned| &assigned.node.value);
+        matches!(value, Some(Value::Mapping(entries)) if entries.iter().any(|entry| entry.key.text == key))
+    }
+
     /// The place of each definition, name and value.
     pub(super) fn places(&self) -> impl Iterator<Item = Span> {
         self.assigned.values().map(|assigned| Span {
@@ -197,7 +203,26 @@ fn check(name: &str, assigned: &Assigned, context: &mut Context) {
         context
             .problems
             .warning(assigned.name_span, message, "ignored", help);
+    } else if let Some(near) = misspelt(name) {
+        let message = format!("{} has no meaning here", quoted(name));
+        let help = Some(format!("did you mean `{near}`?"));
+        context
+            .problems
+            .warning(assigned.name_span, message, "ignored", help);
     }
+}
+
+/// The variable that a misspelt name may mean: `ansbile_user`.
+fn misspelt(name: &str) -> Option<&'static str> {
+    let (start, _) = name.split_once('_')?;
+    let is_near = |word: &str| strsim::damerau_levenshtein(start, word) == 1;
+    if !is_near("ansible") && !is_near("dtls") {
+        return None;
+    }
+    let known = variables::table().map(|variable| variable.name);
+    known
+        .filter(|known| strsim::damerau_levenshtein(name, known) <= 2)
+        .min_by_key(|known| strsim::damerau_levenshtein(name, known))
 }
 
 /// Whether a variable is used here, or looks as if it should be.

@@ -158,8 +158,16 @@ fn is_executable(path: &Path, context: &mut Context) -> Option<bool> {
             ),
         ),
         Ok(None) => {
-            let help = nearest_file(path, context)
-                .map(|near| format!("there is `{near}` in that directory"));
+            let is_list = path.to_string_lossy().contains(',');
+            let help = if is_list {
+                Some(
+                    "name one YAML file: lists of hosts or of inventories are not read here"
+                        .to_owned(),
+                )
+            } else {
+                nearest_file(path, context)
+                    .map(|near| format!("there is `{near}` in that directory"))
+            };
             let message = format!("the inventory `{}` does not exist", path.display());
             (message, help)
         }

@@ -1,11 +1,8 @@
 //! Checks of the guards of daemons against the roles of clients.
 
-use std::collections::BTreeMap;
-
-use policy::OwnRole;
-
 use super::convert::Context;
 use super::guard_values::FULL;
+use super::names::nearest;
 use super::resolve::Resolved;
 use crate::yaml::source::{Span, quoted};
 use docker::tls::DaemonMode;
@@ -25,14 +22,10 @@ pub(super) fn check(hosts: &[Resolved], context: &mut Context) {
                 .error(at("dtls_guard"), message, "this value", help);
         }
         if let Some(role) = &settings.guard_default
-            && !is_known(role, &settings.roles)
+            && !is_known(role, daemon)
         {
-            unknown(
-                role,
-                "dtls_guard_default",
-                at("dtls_guard_default"),
-                context,
-            );
+            let place = at("dtls_guard_default");
+            unknown(role, "dtls_guard_default", place, hosts, context);
         }
     }
     let clients = hosts.iter().filter(|resolved| resolved.host.is_client);
@@ -53,19 +46,28 @@ pub(super) fn check(hosts: &[Resolved], context: &mut Context) {
                 );
                 let help = Some("set dtls_guard: true for all daemons".to_owned());
                 context.problems.error(at, message, "this role", help);
-            } else if daemons().any(|daemon| !is_known(role, &daemon.host.settings.roles)) {
-                unknown(role, variable, at, context);
+            } else if daemons().any(|daemon| !is_known(role, daemon)) {
+                unknown(role, variable, at, hosts, context);
             }
         }
     }
 }
 
-fn is_known(role: &str, own: &BTreeMap<String, OwnRole>) -> bool {
-    policy::Role::named(role).is_some() || own.contains_key(role)
+/// Whether it is defined: one that is defined wrongly is reported where it is defined.
+fn is_known(role: &str, daemon: &Resolved) -> bool {
+    policy::Role::named(role).is_some()
+        || daemon.host.settings.roles.contains_key(role)
+        || daemon.variables.has_key("dtls_roles", role)
 }
 
-fn unknown(role: &str, variable: &str, at: Span, context: &mut Context) {
+fn unknown(role: &str, variable: &str, at: Span, hosts: &[Resolved], context: &mut Context) {
     let message = format!("{variable}: there is no role {}", quoted(role));
-    let help = Some("use full, read or logs, or define it in dtls_roles of all daemons".to_owned());
-    context.problems.error(at, message, "this role", help);
+    let own = hosts.iter().flat_map(|of| of.host.settings.roles.keys());
+    let known = policy::Role::ALL.map(policy::Role::name).into_iter();
+    let near = nearest(role, known.chain(own.map(String::as_str)));
+    let help = match near {
+        Some(near) if near != role => format!("did you mean {}?", quoted(near)),
+        _ => "use full, read or logs, or define it in dtls_roles of all daemons".to_owned(),
+    };
+    context.problems.error(at, message, "this role", Some(help));
 }

@@ -52,6 +52,12 @@ impl Sources {
         self.list.len() - 1
     }
 
+    /// Whether it is an argument of `-e`.
+    pub(crate) fn is_argument(&self, span: Span) -> bool {
+        self.get(span.source)
+            .is_some_and(|source| source.name == "-e")
+    }
+
     pub(crate) fn get(&self, source: usize) -> Option<&Source> {
         self.list.get(source)
     }
