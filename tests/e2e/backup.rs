@@ -104,7 +104,10 @@ fn a_node_that_went_back_to_a_backup_keeps_working() {
     let before = lab.invocation();
     let run = lab.deploy(&[&inventory]);
     let said = format!("{}{}", run.stdout, run.stderr);
-    assert!(said.contains("is an earlier one"), "{said}");
+    assert!(
+        said.contains("is older than the one delivered last"),
+        "{said}"
+    );
     assert!(!said.contains("not checked"), "{said}");
     assert_eq!(lab.exec("node3", serial), first);
     assert_eq!(lab.invocation(), before, "docker was restarted");

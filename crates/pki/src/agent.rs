@@ -15,7 +15,7 @@ use super::lock::{Holder, Lock, Taken};
 use super::protocol::{ErrorKind, PROTOCOL, Request, Response};
 use super::salvage::salvage;
 use super::session::Session;
-use super::store::Store;
+use super::store::{Store, StoreError};
 
 /// Answers requests, one at a time.
 pub struct Agent {
@@ -176,13 +176,9 @@ impl Agent {
             since: Some((self.clock)()),
         };
         let wait = Wait::from_secs(wait_seconds);
-        let taken =
-            Lock::take(&store.lock_path(), &ours, wait, &*self.give_up).map_err(|error| {
-                Failure::new(
-                    ErrorKind::Io,
-                    format!("{}: {error}", store.lock_path().display()),
-                )
-            })?;
+        let path = store.lock_path();
+        let taken = Lock::take(&path, &ours, wait, &*self.give_up)
+            .map_err(|source| StoreError::Io { path, source })?;
         match taken {
             Taken::Held(Holder { holder, since }) => Ok(Response::Held { holder, since }),
             Taken::Ours(lock) => {

@@ -99,7 +99,9 @@ impl AuthorityProblem {
     pub fn hint(&self) -> String {
         match self {
             Self::Undeployed => "deploy first: dtls-deploy INVENTORY".to_owned(),
-            Self::Unreachable(_) => "the CA node has to answer, even when nothing is issued".to_owned(),
+            Self::Unreachable(host) => format!(
+                "every run needs the CA node: find out why it does not answer with dtls-deploy check-access INVENTORY --limit {host}"
+            ),
             Self::Unreadable(_) => {
                 "set ansible_become: true for the CA's host, or ansible_user to the account that owns the directory".to_owned()
             }
@@ -114,7 +116,7 @@ impl AuthorityProblem {
             Self::Names { hint, .. } | Self::Unready { hint, .. } => {
                 hint.clone().unwrap_or_default()
             }
-            Self::Lost { .. } => "put the CA back from its backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are somewhere else, dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; to replace it by a new CA, which cuts off every host that the run does not reach and every holder of a certificate outside the inventory: --new-ca".to_owned(),
+            Self::Lost { .. } => "if it is in another directory of the CA node, set dtls_ca_dir to that directory and run dtls-deploy adopt INVENTORY; if it is in a backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are on this machine: dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; --new-ca makes a new CA and locks out all others that hold certificates of the old one".to_owned(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
                 "put {missing} back from a backup: nodes may trust the next CA already"
             ),
@@ -223,11 +225,12 @@ impl Authority {
         let next = format!("{directory}/{NEXT_CERTIFICATE}");
         let ledger = format!("{directory}/{LEDGER}");
         for path in [&key, &certificate, &ledger, &next, &next_key] {
-            if matches!(
-                facts.file(path),
-                Some(FileFact::Unreadable | FileFact::Other | FileFact::Exposed)
-            ) {
-                return Err(AuthorityProblem::Unreadable(path.clone()));
+            match facts.file(path) {
+                Some(FileFact::Exposed) => return Err(exposed(facts, directory, path)),
+                Some(FileFact::Unreadable | FileFact::Other) => {
+                    return Err(AuthorityProblem::Unreadable(path.clone()));
+                }
+                _ => {}
             }
         }
         self.has_key = facts.regular(&key).is_some();
@@ -358,6 +361,22 @@ fn stop_at(half: Option<&AuthorityProblem>, reader: Reader) -> Result<(), Author
     match (half, reader) {
         (Some(problem), Reader::Plans) => Err(problem.clone()),
         _ => Ok(()),
+    }
+}
+
+/// A file that root does not read, because others can write in a directory on the way to it.
+fn exposed(facts: &NodeFacts, directory: &str, path: &str) -> AuthorityProblem {
+    let way = facts.directories.get(&facts.expand(directory));
+    let is_open =
+        |on_way: &&Component| !on_way.link && on_way.mode & 0o022 != 0 && on_way.mode & 0o1000 == 0;
+    let Some(open) = way.and_then(|way| way.iter().find(is_open)) else {
+        return AuthorityProblem::Unreadable(path.to_owned());
+    };
+    let (path, mode) = (open.path.clone().into(), open.mode);
+    let error = DirectoryError::Writable { path, mode };
+    AuthorityProblem::Owner {
+        message: error.to_string(),
+        hint: error.hint().unwrap_or_default(),
     }
 }
 

@@ -56,9 +56,8 @@ impl Planner<'_> {
             self.note(
                 host,
                 format!(
-                    "{} is an earlier one than was last delivered (serial {}): a rollback has put it back, or a backup; it is kept until it is due, on the rules of any other",
-                    host.certificate_of(role),
-                    certificate.serial()
+                    "{} is older than the one delivered last, after a rollback or a restored backup; it stays until it is due",
+                    host.certificate_of(role)
                 ),
             );
         }
@@ -137,26 +136,38 @@ impl Planner<'_> {
             self.lacks_authority();
             return Ok(None);
         }
-        let certificate = match pair {
-            PairOnDisk::Pair(certificate) => certificate,
-            PairOnDisk::Nothing(fault) => {
-                if matches!(fault, PairFault::UnknownKey | PairFault::Adoptable) {
-                    self.note(
-                        host,
-                        format!("whether its {role} certificate is due is not known: {fault}"),
-                    );
+        let (certificate, unknown) = match pair {
+            PairOnDisk::Pair(certificate) => (certificate, None),
+            // A certificate shows its own age, whatever the ledger knows.
+            PairOnDisk::Nothing(fault @ (PairFault::UnknownKey | PairFault::Adoptable)) => {
+                match self.certificate_at(host, role) {
+                    Some(certificate) => (Box::new(certificate), Some(fault)),
+                    None => return Ok(None),
                 }
-                return Ok(None);
             }
+            PairOnDisk::Nothing(_) => return Ok(None),
         };
-        if stranger(&self.authority, &certificate).is_some() {
+        if let Some(stranger) = stranger(&self.authority, &certificate) {
+            if unknown.is_some() {
+                let text = format!("{} is not renewed: {stranger}", host.certificate_of(role));
+                self.note(host, text);
+            }
             return Ok(None);
         }
         let reason = match self.renewal(host, &certificate) {
-            Renewal::NotDue => match self.unfinished(host, role, &certificate) {
-                Some(reason) => reason,
-                None => return Ok(None),
-            },
+            Renewal::NotDue => {
+                let unfinished = self.unfinished(host, role, &certificate);
+                if unfinished.is_none()
+                    && let Some(fault) = unknown
+                {
+                    let text = format!("{} is not due, but {fault}", host.certificate_of(role));
+                    self.note(host, text);
+                }
+                let Some(reason) = unfinished else {
+                    return Ok(None);
+                };
+                reason
+            }
             Renewal::EndsWithAuthority => {
                 self.waits_for_authority(host, role);
                 return Ok(None);
@@ -174,6 +185,14 @@ impl Planner<'_> {
         let decision = self.replace(host, role, vec![reason], present)?;
         self.decided(host, role, &decision)?;
         Ok(Some(decision))
+    }
+
+    /// The certificate on the node, whether or not the ledger knows it.
+    fn certificate_at(&self, host: &Host, role: Role) -> Option<Certificate> {
+        let (directory, files) = location(host, role);
+        let facts = self.facts.get(&host.name)?;
+        let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+        Certificate::from_pem(file.content.as_deref()?).ok()
     }
 
     /// Remembers it, where clients accept that certificate.
@@ -236,7 +255,7 @@ impl Planner<'_> {
         }
         (!is_of_next && rollover.needs_new_leaf(role)).then(|| {
             format!(
-                "CA rollover: issued by {}, wanted of {}",
+                "CA rollover: issued by {}, must be issued by {}",
                 certificate.issuer(),
                 rollover.next().subject()
             )

@@ -1,9 +1,11 @@
 //! Identities of the CA that are not in the inventory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Authority;
-use inventory::Inventory;
+use crate::host::leaf::location;
+use inventory::{Host, Inventory};
+use node::facts::{FactRequest, FileFact, NodeFacts};
 use pki::{Certificate, Role};
 
 /// An unexpired identity that is not in the inventory.
@@ -24,6 +26,40 @@ impl Outside {
             "the {} certificate of {} (valid until {})",
             self.role, self.host, self.until
         )
+    }
+
+    /// Whether `remove` has ended its role: its host is still in the inventory and has no key for
+    /// it. Without its key a certificate works for no one.
+    #[must_use]
+    pub fn is_removed(&self, inventory: &Inventory, facts: &BTreeMap<String, NodeFacts>) -> bool {
+        let host = inventory
+            .host(&self.host)
+            .filter(|_| self.role == Role::Daemon);
+        host.and_then(|host| facts.get(&host.name)?.file(&daemon_key(host)))
+            .is_some_and(|file| matches!(file, FileFact::Absent))
+    }
+
+    /// The names that `--abandon` takes for it and for nothing else: `--abandon HOST` also leaves
+    /// out a client of the inventory.
+    #[must_use]
+    pub fn names(&self, inventory: &Inventory) -> Vec<String> {
+        let host = inventory.host(&self.host);
+        match host {
+            Some(host) if host.is_client || !host.identities.is_empty() => self.serials.clone(),
+            _ => vec![self.host.clone()],
+        }
+    }
+}
+
+fn daemon_key(host: &Host) -> String {
+    let (directory, files) = location(host, Role::Daemon);
+    format!("{directory}/{}", files.key)
+}
+
+/// The fact that [`Outside::is_removed`] reads.
+pub(crate) fn request(host: &Host, request: &mut FactRequest) {
+    if !host.is_daemon {
+        request.hashed.insert(daemon_key(host));
     }
 }
 

@@ -171,7 +171,7 @@ impl Planner<'_> {
                 "going back would make {path} trust {subject} again: {why}"
             ))
             .hint(format!(
-                "to change something else, deploy again; if {subject} is to be trusted again, name it: {}",
+                "deploy instead of going back: dtls-deploy deploy INVENTORY; or, if {subject} is to be trusted again, add this option: {}",
                 option(&found)
             )));
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::expiry::has_expired;
 use super::undeployed;
-use super::{Authority, Outside, outside_of};
+use super::{Authority, Outside, outside, outside_of};
 use crate::host::client::{PROFILES, context_paths, keeps_context};
 use crate::host::leaf::location;
 use crate::host::read::{RECORD, runs_with};
@@ -111,6 +111,8 @@ impl Rollover {
             found: BTreeMap::new(),
         };
         rollover.outside = outside_of(authority, inventory, now);
+        let outside = &mut rollover.outside;
+        outside.retain(|one| !one.is_removed(inventory, facts));
         for (host, role) in super::leaves_of(inventory) {
             if let Some(facts) = facts.get(&host.name) {
                 rollover.see(host, role, facts);
@@ -122,6 +124,7 @@ impl Rollover {
 
     /// The facts that tell the step of a host.
     pub fn request(inventory: &Inventory, host: &Host, request: &mut FactRequest) {
+        outside::request(host, request);
         for (holder, role) in super::leaves_of(inventory) {
             if holder.name == host.name {
                 super::request_leaf(holder, role, request);

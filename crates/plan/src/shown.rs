@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::place::Place;
 use crate::host::daemon_json::PATH;
+use crate::host::guard;
 use crate::host::unit::unit_files;
 use docker::{daemon_json, environment, unit};
 use node::facts::NodeFacts;
@@ -73,6 +74,7 @@ pub(super) fn shown(place: Place, text: &str) -> String {
     match place {
         Place::Certificates => certificates(text),
         Place::DaemonJson => daemon_json(text),
+        Place::DropIn if guard::is_own_text(text) => text.to_owned(),
         Place::DropIn => unit::shown(text, MASK),
         Place::Profile => environment::own_lines(text),
         Place::Context => context(text),
@@ -91,18 +93,22 @@ fn masked(text: &str) -> String {
     }
 }
 
-/// The blocks that are certificates.
+/// The blocks that are certificates, one a line.
 fn certificates(text: &str) -> String {
     let blocks = pem::parse_many(text).unwrap_or_default();
-    let public: String = blocks
+    let public = blocks
         .iter()
         .filter_map(|block| Certificate::from_der(block.contents()).ok())
-        .map(|certificate| certificate.to_pem())
-        .collect();
+        .map(|certificate| {
+            let end = certificate.not_after().date();
+            let (subject, sha256) = (certificate.subject(), certificate.sha256());
+            format!("{subject}, valid until {end}, SHA-256 {sha256}")
+        });
+    let public: Vec<String> = public.collect();
     if public.is_empty() {
         masked(text)
     } else {
-        public
+        format!("{}\n", public.join("\n"))
     }
 }
 

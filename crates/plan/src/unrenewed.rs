@@ -43,7 +43,7 @@ impl Planner<'_> {
                 continue;
             }
             let text = format!(
-                "{} cannot be renewed now: the next deploy or rotate renews it, with or without --force",
+                "{} cannot be renewed now: this run records that, and the next deploy or rotate renews it, with or without --force",
                 holder.certificate_of(role)
             );
             self.note(host, text);

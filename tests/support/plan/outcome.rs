@@ -51,9 +51,10 @@ pub fn describe(plan: &Plan) -> Outcome {
         .map(|problem| {
             let hint = problem.refusal.hint.as_deref().unwrap_or("-");
             format!(
-                "{} | {} | {hint}",
+                "{} | {} | {}",
                 problem.host,
-                without_serials(&problem.refusal.message.replace('\n', " / "))
+                without_serials(&problem.refusal.message.replace('\n', " / ")),
+                without_serials(hint)
             )
         })
         .collect();
@@ -142,12 +143,23 @@ fn action(action: &Action) -> String {
 
 /// Serials are drawn again in each run.
 pub fn without_serials(text: &str) -> String {
-    let mut parts = text.split("serial ");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
-        text + "serial SERIAL" + rest
-    })
+    ["serial ", "--abandon "]
+        .into_iter()
+        .fold(text.to_owned(), |text, before| {
+            let mut parts = text.split(before);
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |text, part| {
+                let rest = part.trim_start_matches(|letter: char| letter.is_ascii_hexdigit());
+                // Not the beginning of a name.
+                let is_serial = before == "serial " || part.len() - rest.len() >= 16;
+                let part = if is_serial {
+                    format!("SERIAL{rest}")
+                } else {
+                    part.to_owned()
+                };
+                text + before + &part
+            })
+        })
 }
 
 fn created(profile: &AuthorityProfile, subject: Option<&Subject>) -> String {

@@ -51,6 +51,12 @@ Wants=dtls-deploy-guard.socket dtls-deploy-guard.path
 After=dtls-deploy-guard.socket
 ";
 
+/// Whether this is one of these texts: they hold no value of an operator.
+#[must_use]
+pub fn is_own_text(text: &str) -> bool {
+    text == DROP_IN_TEXT || UNITS.iter().any(|(_, unit)| *unit == text)
+}
+
 /// The guard binary, as it is delivered.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Program {

@@ -177,9 +177,11 @@ fn start_or_end(
     planner.rolls_over = true;
     let declared = Declared::by(task);
     let mut outside = outside_of(&planner.authority, planner.inventory, planner.now);
-    outside.retain(|outside| !declared.lets_go(outside));
+    outside.retain(|outside| {
+        !declared.lets_go(outside) && !outside.is_removed(planner.inventory, planner.facts)
+    });
     if !outside.is_empty() {
-        return Err(held_by(&outside, "it does not begin"));
+        return Err(held_by(planner, &outside, "it does not begin"));
     }
     let mut subject = host.settings.ca_subject.clone();
     if subject.common_name.is_none() {
@@ -242,12 +244,16 @@ fn go_on(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Chan
         ));
     }
     if cuts_off {
-        return Err(held_by(&outside, &format!("step {step} is not taken")));
+        return Err(held_by(
+            planner,
+            &outside,
+            &format!("step {step} is not taken"),
+        ));
     }
     let text = format!(
         "CA rollover: it stops before it cuts off others that hold certificates of the old CA and are not in the inventory: {}; {}",
         listed(&outside),
-        let_go(&outside)
+        let_go(planner, &outside)
     );
     planner.note(host, text);
     Ok(Vec::new())
@@ -310,12 +316,13 @@ fn down<'a>(planner: &Planner<'a>) -> Option<&'a Host> {
     })
 }
 
-fn let_go(outside: &[Outside]) -> String {
-    let mut names: Vec<&str> = outside.iter().map(|one| one.host.as_str()).collect();
+fn let_go(planner: &Planner<'_>, outside: &[Outside]) -> String {
+    let names = outside.iter().flat_map(|one| one.names(planner.inventory));
+    let mut names: Vec<String> = names.collect();
     names.dedup();
     let names = names.iter().map(|name| format!(" --abandon {name}"));
     format!(
-        "put these hosts into the inventory, or let them go: dtls-deploy rotate --ca INVENTORY{}",
+        "give these hosts this role in the inventory, or let them go: dtls-deploy rotate --ca INVENTORY{}",
         names.collect::<String>()
     )
 }
@@ -326,12 +333,12 @@ fn listed(outside: &[Outside]) -> String {
 }
 
 /// The refusal of a step that would cut off others.
-fn held_by(outside: &[Outside], what: &str) -> Refusal {
+fn held_by(planner: &Planner<'_>, outside: &[Outside], what: &str) -> Refusal {
     Refusal::new(format!(
         "CA rollover: {what}, because it would cut off others that hold certificates of the old CA and are not in the inventory: {}",
         listed(outside)
     ))
-    .hint(let_go(outside))
+    .hint(let_go(planner, outside))
 }
 
 /// Holders whose certificates of the old CA may stop working.
@@ -350,10 +357,12 @@ impl<'a> Declared<'a> {
 
     fn lets_go(&self, outside: &Outside) -> bool {
         let of_host = host_of(&outside.host);
+        let is_named = |serial: &String| self.abandoned.contains(serial);
         let is_abandoned = self
             .abandoned
             .iter()
-            .any(|name| *name == outside.host || *name == of_host);
+            .any(|name| *name == outside.host || *name == of_host)
+            || outside.serials.iter().all(is_named);
         let is_revoked = self.revoking.is_some_and(|name| {
             let serial = name.replace(':', "").to_ascii_uppercase();
             name == outside.host || outside.serials.iter().all(|of| *of == serial)

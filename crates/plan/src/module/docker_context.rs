@@ -115,14 +115,16 @@ fn deliver(planner: &mut Planner<'_>, host: &Host, task: &Task) -> Result<Vec<Ch
                 let same =
                     matches!((from, copy), (Some(from), Some(copy)) if from.sha256 == copy.sha256);
                 if leaf_is_new {
-                    reasons.push("the client's certificate changes".to_owned());
+                    // Of a copy that is not there yet, `compare` says so.
+                    let change = copy.map(|_| "the client's certificate changes".to_owned());
+                    reasons.extend(change);
                 } else if same {
                     content = Content::Same;
                 } else {
                     content = Content::Copy {
                         from: format!("{}/{source}", facts.expand(&directory)),
                     };
-                    reasons.push("differs from the client's own".to_owned());
+                    reasons.extend(copy.map(|_| "differs from the client's own".to_owned()));
                 }
             } else {
                 let path = format!("{}/{name}", paths.tls);

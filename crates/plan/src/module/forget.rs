@@ -35,7 +35,7 @@ impl Module for Forget {
             host: host.name.clone(),
             task: task.name.clone(),
             subject: "generations of replaced files".to_owned(),
-            reasons: vec!["nothing is kept to go back to".to_owned()],
+            reasons: vec!["to be removed: there is no rollback afterwards".to_owned()],
             diff: None,
             action: Action::Forget(Forgotten::Everything),
         }])

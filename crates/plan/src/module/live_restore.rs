@@ -95,7 +95,9 @@ impl Module for LiveRestore {
                 Content::Text(before.clone()),
             )
             .exactly(0o600)
-            .because(vec!["what daemon.json says without it".to_owned()]);
+            .because(vec![
+                "the earlier value, for `remove` and `rollback`".to_owned(),
+            ]);
             changes.extend(planner.compare(host, task, record)?);
             let desired = Desired::new(
                 Place::DaemonJson,

@@ -320,7 +320,7 @@ fn go_back(
         host: host.name.clone(),
         task: task.name.clone(),
         subject: format!("generation {}", kept.name()),
-        reasons: vec!["going back again leads further back".to_owned()],
+        reasons: vec!["used up: the next rollback undoes the run before".to_owned()],
         diff: None,
         action: Action::Forget(Forget::Generation(kept.clone())),
     }));
