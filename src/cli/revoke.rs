@@ -35,8 +35,8 @@ pub(super) struct Arguments {
     /// (exec, attach, logs). Running containers go on with live-restore only
     #[arg(long, conflicts_with = "mark_only")]
     cut_sessions: bool,
-    /// Continue without this certificate holder, too: a host outside the inventory, or a client
-    /// of the inventory (HOST or NAME@HOST). Can be repeated
+    /// Continue without this certificate holder, too: a host outside the inventory, a client of
+    /// the inventory (HOST or NAME@HOST), or one certificate by its serial number. Can be repeated
     #[arg(long, value_name = "NAME", conflicts_with = "mark_only")]
     abandon: Vec<String>,
     #[command(flatten)]

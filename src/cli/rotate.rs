@@ -37,8 +37,8 @@ pub(super) struct Arguments {
     /// Remove the encrypted keys of retired CAs: after the rollover with --ca, otherwise now
     #[arg(long)]
     destroy_old_ca: bool,
-    /// Continue without this certificate holder: a host outside the inventory, or a client of
-    /// the inventory (HOST or NAME@HOST). Can be repeated
+    /// Continue without this certificate holder: a host outside the inventory, a client of the
+    /// inventory (HOST or NAME@HOST), or one certificate by its serial number. Can be repeated
     #[arg(long, value_name = "NAME", requires = "ca")]
     abandon: Vec<String>,
     #[command(flatten)]
@@ -82,8 +82,6 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
     let options = Options {
         passphrase: arguments.authority.source(),
         until_done: is_rollover,
-        // This command's purpose is to renew certificates.
-        asks: change.asks && is_rollover,
         ..change
     };
     run(

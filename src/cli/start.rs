@@ -24,8 +24,9 @@ use run::agent::Program;
 use run::interrupt::{self, Interrupt, Signals};
 use run::journal::Journal;
 use run::look::Look;
+use run::passphrase::check_source;
 use run::session::Passwords;
-use run::{Exit, Options, Run, run_id};
+use run::{Exit, Options, Run, RunError, run_id};
 
 /// Maximum bytes.
 const LARGEST_SSH_CONFIG: u64 = 4 << 20;
@@ -92,11 +93,14 @@ fn attempt(
     {
         playbook.own_runs = run::journal::record::undoable(&directory);
     }
-    if inventory.daemons().any(inventory::Host::is_guarded) {
-        playbook.guard = Program::guard().map(guard::Program::new);
-    }
+    with_guard(&mut playbook, &inventory);
     untrusted::refuse_templates(common, &playbook, &reports)?;
     select(common, &mut playbook, &inventory, &reports)?;
+    check_source(&options.passphrase).map_err(|error| {
+        let error = RunError::from(error);
+        reports.all.emit(Event::Error(error.event()));
+        error.exit()
+    })?;
     let rotation = rotation(book, common, &inventory, &reports)?;
     let events = reports.all.clone();
     let context = ssh_context(common, book.changes(options), &reports)?;
@@ -140,6 +144,13 @@ fn attempt(
     });
     journal.finish();
     Ok(exit)
+}
+
+/// The guard's program, if a daemon has a guard.
+fn with_guard(playbook: &mut Playbook, inventory: &inventory::Inventory) {
+    if inventory.daemons().any(inventory::Host::is_guarded) {
+        playbook.guard = Program::guard().map(guard::Program::new);
+    }
 }
 
 /// Reduces the playbook to the selection, and prints lists that replace a run.
@@ -231,6 +242,7 @@ pub(super) fn look<T>(
     untrusted::refuse_command(common, reports)?;
     let inventory = load_inventory(path, common, reports)?;
     let mut playbook = load_playbook(&Book::Shipped(playbook), &inventory, reports)?;
+    with_guard(&mut playbook, &inventory);
     select(common, &mut playbook, &inventory, reports)?;
     let runtime = runtime(reports)?;
     let (interrupt, terminal) = (Interrupt::default(), Terminal::remember());

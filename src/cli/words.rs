@@ -53,6 +53,16 @@ pub(super) enum WordsError {
     Become(String),
     #[error("`--ca` is an option of `rotate`: dtls-deploy rotate --ca INVENTORY")]
     CaAlone,
+    #[error("`{0}` is an option of Ansible: dtls-deploy does not open Ansible vaults")]
+    Vault(String),
+    #[error("`dtls-deploy {command}` needs no passphrase, and has no option `{option}`")]
+    NoPassphrase { command: String, option: String },
+    #[error("`dtls-deploy {command}` has no option `{option}`: it is an option of `{of}`")]
+    OptionOf {
+        command: String,
+        option: String,
+        of: String,
+    },
     #[error("one inventory at a time: {0}")]
     Inventories(String),
     #[error("`dtls-deploy {0}` takes no inventory")]
@@ -91,7 +101,7 @@ pub(super) fn understood(
 ) -> Result<Vec<OsString>, WordsError> {
     let sorted = sorted(words, &|option| takes_value_anywhere(command, option));
     let (path, inner) = sorted.command(command, words, is_file)?;
-    refuse_foreign(inner, words)?;
+    let knows_all = refuse_foreign(command, inner, words)?;
     let sorted = self::sorted(words, &|option| takes_value(inner, option));
     let takes = inner.get_positionals().next();
     let takes = takes.is_some_and(|argument| argument.get_id() == "inventory");
@@ -113,7 +123,7 @@ pub(super) fn understood(
             ));
         }
     };
-    if takes && sorted.inventories.is_empty() && !sorted.asks {
+    if takes && knows_all && sorted.inventories.is_empty() && !sorted.asks {
         sorted.in_order(&path, inner, words, is_file)?;
     }
     let moved: Vec<usize> = sorted
@@ -232,23 +242,61 @@ impl Sorted {
     }
 }
 
-/// Options for which clap would print a misleading explanation.
-fn refuse_foreign(inner: &Command, words: &[OsString]) -> Result<(), WordsError> {
+/// Options for which clap would print a misleading explanation. Returns whether the command knows
+/// all options: the word after an unknown one may be its value.
+fn refuse_foreign(
+    program: &Command,
+    inner: &Command,
+    words: &[OsString],
+) -> Result<bool, WordsError> {
     let words = words.iter().filter_map(|word| word.to_str());
     let options = words.skip(1).take_while(|word| *word != "--");
-    let has = |name: &str| {
-        inner
-            .get_arguments()
-            .any(|one| one.get_long() == Some(name))
+    let has = |command: &Command, name: &str| {
+        command.get_arguments().any(|one| {
+            let aliases = one.get_all_aliases().unwrap_or_default();
+            one.get_long() == Some(name) || aliases.contains(&name)
+        })
     };
-    for option in options {
-        match option {
-            "-b" | "--become" => return Err(WordsError::Become(option.to_owned())),
-            "--ca" if !has("ca") => return Err(WordsError::CaAlone),
+    let mut knows_all = true;
+    for word in options.filter(|word| word.starts_with('-')) {
+        let option = word.split('=').next().unwrap_or(word).to_owned();
+        match option.as_str() {
+            "-b" | "--become" => return Err(WordsError::Become(option)),
+            "--ask-vault-pass"
+            | "--ask-vault-password"
+            | "--vault-id"
+            | "--vault-password-file"
+            | "--vault-pass-file" => return Err(WordsError::Vault(option)),
+            "--ca" if !has(inner, "ca") => return Err(WordsError::CaAlone),
             _ => {}
         }
+        let Some(name) = option.strip_prefix("--") else {
+            continue;
+        };
+        let is_general = ["help", "version", "inventory"].contains(&name);
+        if is_general || has(inner, name) || inner.has_subcommands() && inner.get_name() == "ca" {
+            continue;
+        }
+        knows_all = false;
+        let command = match inner.get_name() {
+            "dtls-deploy" => "deploy",
+            name => name,
+        };
+        let command = command.to_owned();
+        if name.starts_with("ca-passphrase-") {
+            return Err(WordsError::NoPassphrase { command, option });
+        }
+        let mut of = program.get_subcommands().filter(|one| has(one, name));
+        if let (Some(only), None) = (of.next(), of.next()) {
+            let of = only.get_name().to_owned();
+            return Err(WordsError::OptionOf {
+                command,
+                option,
+                of,
+            });
+        }
     }
-    Ok(())
+    Ok(knows_all)
 }
 
 /// The command that a word may have meant.
@@ -437,7 +485,28 @@ mod tests {
         for line in ["i.yaml --ca", "i.yaml --ca rotate", "status --ca i.yaml"] {
             assert_eq!(of(line, None), Err(WordsError::CaAlone), "{line}");
         }
+        for (line, said) in [
+            (
+                "status i.yaml --force",
+                "`dtls-deploy status` has no option `--force`: it is an option of `rotate`",
+            ),
+            (
+                "rollback i.yaml --ca-passphrase-file pass",
+                "`dtls-deploy rollback` needs no passphrase, and has no option `--ca-passphrase-file`",
+            ),
+            (
+                "i.yaml --ask-vault-pass",
+                "`--ask-vault-pass` is an option of Ansible: dtls-deploy does not open Ansible vaults",
+            ),
+        ] {
+            assert_eq!(of(line, None).unwrap_err().to_string(), said, "{line}");
+        }
+        let error = of("rollback i.yaml --to 2", None).unwrap_err().to_string();
+        assert!(error.contains("has no option `--to`"), "{error}");
         for line in [
+            // Clap names the unknown option; the word after it may be its value.
+            "deploy i.yaml --frobnicate 2",
+            "ca backup i.yaml --to x",
             "init --ca vault",
             "rotate i.yaml --ca",
             "revoke i.yaml a -- -b",

@@ -13,6 +13,7 @@ use plan::{
     Action, LookedAt, PairFault, Renewal, authority_warning, former_described, former_key,
     former_removal, is_older, left_keys, look_at_leaf, renewal, revoked_reason,
 };
+use time::OffsetDateTime;
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
 
@@ -209,7 +210,7 @@ fn leaf(
         Topic::Certificate,
         &host.name,
         seen,
-        advice(&looked),
+        advice(&looked, diagnosis.observed.now),
     );
     findings.add_with_fix(found, fix);
     findings.covers(&host.name, &subject(&host.holder(), role));
@@ -303,8 +304,12 @@ fn lacks_used_name(host: &Host, certificate: &Certificate) -> bool {
     !certificate.sans().contains(&wanted)
 }
 
-fn advice(looked: &LookedAt) -> String {
-    if looked.broken.contains(&PairFault::Adoptable) {
+fn advice(looked: &LookedAt, now: OffsetDateTime) -> String {
+    let is_expired = looked
+        .certificate
+        .as_ref()
+        .is_some_and(|certificate| certificate.not_after() <= now);
+    if !is_expired && looked.broken.contains(&PairFault::Adoptable) {
         return "dtls-deploy adopt INVENTORY keeps it, deploy replaces it".to_owned();
     }
     "let a new one be issued: dtls-deploy INVENTORY".to_owned()

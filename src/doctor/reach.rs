@@ -18,6 +18,7 @@ use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
+use plan::revoked_reason;
 use run::verify::probe::{self, Answer, Shown};
 use run::verify::{Expectations, foreign_authorities, own_certificate};
 
@@ -388,9 +389,7 @@ async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Ve
                 "run doctor again".to_owned(),
             )),
             Verdict::Failed => {
-                let advice = format!(
-                    "compare the CAs that {to} trusts with the client's certificate: dtls-deploy status INVENTORY"
-                );
+                let advice = rejected(diagnosis, &from, &to);
                 let seen = format!("{to} rejects it: {seen}");
                 findings.add(finding(
                     Severity::Error,
@@ -402,6 +401,35 @@ async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Ve
             }
         }
     }
+}
+
+/// What to do about a client that a daemon rejects.
+fn rejected(diagnosis: &Diagnosis<'_>, from: &str, to: &str) -> String {
+    let is_guarded = diagnosis
+        .observed
+        .inventory
+        .host(to)
+        .is_some_and(Host::is_guarded);
+    let shown = diagnosis
+        .observed
+        .inventory
+        .holder(from)
+        .and_then(|client| {
+            let (directory, files) = leaf_location(client, Role::Client);
+            let facts = diagnosis.observed.facts.get(&client.name)?;
+            let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+            Certificate::from_pem(file.content.as_deref()?).ok()
+        });
+    let is_revoked =
+        shown.is_some_and(|shown| revoked_reason(&diagnosis.observed.authority, &shown).is_some());
+    if is_guarded && is_revoked {
+        return format!(
+            "its certificate is revoked. If {from} is to have access again, give it a new one: dtls-deploy deploy INVENTORY"
+        );
+    }
+    format!(
+        "compare the CAs that {to} trusts with the client's certificate: dtls-deploy status INVENTORY"
+    )
 }
 
 #[cfg(test)]

@@ -303,7 +303,12 @@ fn pair(
         ));
     }
     let renewal = if is_undeployed {
-        Renewal::Due(deploy_or_drop(&host.name))
+        Renewal::Due(if observed.authority.certificate.is_some() {
+            deploy_or_drop(&host.name)
+        } else {
+            // The first deployment is one of all hosts.
+            "dtls-deploy deploy INVENTORY".to_owned()
+        })
     } else {
         age(observed, host, role, certificate)
     };
@@ -332,9 +337,14 @@ fn allowed(observed: &Observation<'_>, holder: &Host, role: Role) -> Option<Stri
 
 /// Whether the CAs next to a certificate are those that are delivered.
 fn bundle(facts: &NodeFacts, path: &str, authority: &Authority) -> Option<String> {
-    let wanted = authority.pem.as_deref()?;
+    let present = authority.pem.as_deref()?;
+    let mut wanted = vec![present.to_owned()];
+    // During a rollover, whatever its step.
+    if let Some(next) = &authority.next_pem {
+        wanted.extend([format!("{present}{next}"), next.clone()]);
+    }
     match facts.regular(path) {
-        Some(found) if authority.is_delivered(found, wanted) => None,
+        Some(found) if wanted.iter().any(|one| authority.is_delivered(found, one)) => None,
         Some(_) => Some(format!("{} is not the CA's", facts.expand(path))),
         None => Some(format!("{} is missing", facts.expand(path))),
     }
@@ -472,7 +482,9 @@ fn why_unlisted(observed: &Observation<'_>, holder: &str, role: Role) -> &'stati
         return "its dtls_client_mode shows no certificate; a copy of it works until it ends";
     }
     match host.zip(identity_of(holder)) {
-        None => "issued for a host that is not in the inventory any more",
+        None if host.is_none() => "issued for a host that is not in the inventory any more",
+        None if role == Role::Daemon => "its host is not among the daemons any more",
+        None => "its host is not among the clients any more",
         Some(_) if observed.inventory.holder(holder).is_some() => {
             "its identity is declared absent; a copy of it works until it ends"
         }

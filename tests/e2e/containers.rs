@@ -93,7 +93,7 @@ fn a_pipe_behind_the_command_answers_no_question() {
     let before = state(&lab);
     let run = piped(&["deploy", &inventory]);
     assert!(
-        run.stdout.contains("Make these changes. Go on?"),
+        run.stdout.contains("Make these changes to "),
         "{}",
         run.stdout
     );
@@ -102,7 +102,14 @@ fn a_pipe_behind_the_command_answers_no_question() {
     let deployed = state(&lab);
     let run = piped(&["remove", &inventory]);
     assert!(
-        run.stdout.contains("Make these changes. Go on?"),
+        run.stdout.contains("Make these changes to "),
+        "{}",
+        run.stdout
+    );
+    // With -q, the question is all that is shown.
+    let run = piped(&["remove", "-q", &inventory]);
+    assert!(
+        run.stdout.contains("Make these changes to node"),
         "{}",
         run.stdout
     );
@@ -110,7 +117,7 @@ fn a_pipe_behind_the_command_answers_no_question() {
     // What is agreed to is all of it.
     for said in [
         "2. daemons trust both CAs and serve certificates of the new CA (restarts Docker)",
-        "Make these changes, then take the steps that follow. Go on?",
+        ", then take the steps that follow.",
     ] {
         assert!(run.stdout.contains(said), "{}", run.stdout);
     }
@@ -458,6 +465,7 @@ fn a_plan_is_agreed_to_on_a_terminal() {
     for arguments in [
         &["rollback", &inventory][..],
         &["remove", &inventory],
+        &["rotate", "--force", &inventory],
         &["rotate", "--ca", &inventory],
     ] {
         let run = on_a_terminal(&lab, arguments, b"n\n");

@@ -286,7 +286,7 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     let inventory = with_role(&lab, "read");
     let run = lab.deploy(&[&inventory]);
     assert!(
-        run.stdout.contains("read: may not change it"),
+        run.stdout.contains("read: may not change the daemon"),
         "{}",
         run.stdout
     );

@@ -17,11 +17,14 @@ impl Run<'_> {
             // The plan reports it, and nothing is abandoned.
             return Ok(());
         }
+        self.warn_of_left_out(
+            "--abandon leaves it out: after the rollover, daemons reject it, and it rejects them",
+        );
         let declared = declared(self.inventory);
         let holders = authority.ledger.entries().iter();
         let holders = holders.filter(|of| !declared.contains(&(of.host.clone(), of.role)));
         let mut known: BTreeSet<&str> = holders
-            .flat_map(|of| [of.host.as_str(), host_of(&of.host)])
+            .flat_map(|of| [of.host.as_str(), host_of(&of.host), of.serial.as_str()])
             .collect();
         known.extend(self.inventory.left_out.iter().map(String::as_str));
         let is_known = |name: &String| known.contains(name.as_str());
@@ -47,6 +50,18 @@ impl Run<'_> {
             ),
             Some(hint),
         ))
+    }
+
+    /// Names the clients of the inventory that `--abandon` leaves out.
+    pub(super) fn warn_of_left_out(&self, what: &str) {
+        for name in &self.inventory.left_out {
+            self.warn(
+                Some(host_of(name)),
+                format!(
+                    "the client {name} is in the inventory, and {what}, until dtls-deploy deploy INVENTORY gives it a certificate of the new CA"
+                ),
+            );
+        }
     }
 
     fn abandoned(&self) -> Vec<String> {

@@ -40,7 +40,23 @@ impl Run<'_> {
         self.ask_sudo(&world).await;
         let opened = self.open_authority(&world, &program, needs_authority).await;
         close(&world.nodes).await;
-        opened?;
+        opened.map_err(|error| match error {
+            // The hint of every other command names this one.
+            RunError::NotOpened {
+                host,
+                message,
+                source,
+                ..
+            } => RunError::NotOpened {
+                host,
+                message,
+                source,
+                hint: Some(
+                    "use the passphrase that was chosen when this CA was created".to_owned(),
+                ),
+            },
+            other => other,
+        })?;
         Ok(self.recap_access(&world, begun))
     }
 

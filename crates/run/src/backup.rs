@@ -120,7 +120,11 @@ impl Run<'_> {
             .map_err(|error| RunError::local(BACK_UP, error, None))?;
         write(&options.to, sealed.as_bytes(), options.force).map_err(|error| {
             let message = format!("{} cannot be written: {error}", options.to.display());
-            RunError::local(BACK_UP, message, None)
+            RunError::local(
+                BACK_UP,
+                message,
+                Some("name another file with --to".to_owned()),
+            )
         })?;
         self.events.emit(Event::Changed {
             host: self.inventory.ca().name.clone(),

@@ -47,6 +47,19 @@ pub(super) fn described(stopping: &[(&str, Option<usize>)]) -> String {
     }
 }
 
+/// The hosts that a plan changes: with `--quiet`, the question is all that is shown of it.
+fn changed(plan: &Plan) -> String {
+    const NAMED: usize = 6;
+    let mut hosts: Vec<&str> = plan.changes().map(|change| change.host.as_str()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    match hosts.as_slice() {
+        many if many.len() > NAMED => format!("{} hosts", many.len()),
+        [before @ .., last] if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+        one => one.concat(),
+    }
+}
+
 /// Whether a user can be asked, wherever the output goes.
 #[must_use]
 pub fn can_ask() -> bool {
@@ -57,7 +70,9 @@ pub fn can_ask() -> bool {
 pub(super) fn question(text: &str) -> std::io::Result<bool> {
     // Standard output may be redirected to a program.
     let stderr = std::io::stderr();
-    let text = format!("{text} Go on? [y/N] ");
+    // A line that is full would break inside of the brackets.
+    let gap = if text.chars().count() > 60 { "\n" } else { " " };
+    let text = format!("{text}{gap}Go on? [y/N] ");
     if stderr.is_terminal() {
         stderr.lock().write_all(text.as_bytes())?;
     } else {
@@ -106,12 +121,15 @@ impl super::Run<'_> {
             return Ok(());
         }
         let stops = (!stopping.is_empty()).then(|| described(&stopping));
-        let about = match &stops {
-            Some(what) => format!("Restarting docker stops {what}."),
-            None if self.has_more_steps(plan) => {
-                "Make these changes, then take the steps that follow.".to_owned()
-            }
-            None => "Make these changes.".to_owned(),
+        let about = if let Some(what) = &stops {
+            format!("Restarting docker stops {what}.")
+        } else {
+            let more = if self.has_more_steps(plan) {
+                ", then take the steps that follow"
+            } else {
+                ""
+            };
+            format!("Make these changes to {}{more}.", changed(plan))
         };
         // A prompt blocks its thread, and must not delay an interruption.
         let asking = tokio::task::spawn_blocking(move || question(&about));

@@ -55,12 +55,15 @@ pub enum PassphraseError {
     NoFile(PathBuf),
     #[error("the passphrase is too easy to guess: {TOO_FEW}")]
     TooWeak,
-    #[error("--ca-passphrase-command failed: {0}")]
-    Command(String),
+    #[error("--ca-passphrase-command {command:?}: {reason}")]
+    Command { command: String, reason: String },
     #[error("the passphrase is empty")]
     Empty,
     #[error("the passphrase is longer than {LONGEST} bytes")]
     TooLong,
+    /// A source other than the prompt.
+    #[error("{place}: {fault}")]
+    Given { place: String, fault: Box<Self> },
     #[error("the two passphrases differ")]
     Differ,
     #[error("the CA's passphrase is needed, and there is no terminal to ask on")]
@@ -86,6 +89,8 @@ impl PassphraseError {
             Self::TooWeak => "use several words that do not belong together, or what `openssl rand -base64 18` prints".to_owned(),
             Self::NobodyToAskForBackup => "use --backup-passphrase-file FILE".to_owned(),
             Self::File { .. } | Self::NoFile(_) => "it is a file with the passphrase in its first line".to_owned(),
+            Self::Command { .. } => "the command is started without a shell and prints the passphrase in its first line: run it yourself to see what it prints".to_owned(),
+            Self::Differ => "run the same command again and type the same passphrase twice".to_owned(),
             _ => "the passphrase is one line of at most 4096 bytes".to_owned(),
         }
     }
@@ -194,7 +199,8 @@ fn find(source: &Source, new: bool) -> Result<Secret, PassphraseError> {
         return from_file(path);
     }
     if let Some(secret) = TAKEN.get() {
-        return check(Secret::new(first_line(secret.expose()).to_vec()));
+        let secret = Secret::new(first_line(secret.expose()).to_vec());
+        return check_given(VARIABLE, secret);
     }
     if !std::io::stdin().is_terminal() {
         return Err(PassphraseError::NobodyToAsk);
@@ -219,8 +225,10 @@ fn asked(question: &str) -> Result<Secret, PassphraseError> {
     check(Secret::from(line))
 }
 
-/// How often the prompt asks.
+/// How often the prompt asks for an existing passphrase.
 const TRIES: usize = 3;
+/// How often it asks for a new one: each answer may be too weak or mistyped.
+const CHOICES: usize = 10;
 
 /// A new passphrase, typed twice. Prints what is wrong with it and asks again.
 fn chosen(what: &str) -> Result<Secret, PassphraseError> {
@@ -232,7 +240,7 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
             Err(PassphraseError::Differ)
         }
     };
-    for _ in 1..TRIES {
+    for _ in 1..CHOICES {
         match once() {
             Err(error @ PassphraseError::TooWeak) => {
                 not_accepted(&error);
@@ -266,26 +274,69 @@ pub(crate) fn obtain_for_backup(
 }
 
 fn from_file(path: PathBuf) -> Result<Secret, PassphraseError> {
+    let place = path.display().to_string();
     let bytes = file::read(path)?;
-    check(Secret::new(first_line(&bytes).to_vec()))
+    check_given(&place, Secret::new(first_line(&bytes).to_vec()))
 }
 
 fn from_command(command: &str) -> Result<Secret, PassphraseError> {
+    let failed = |reason: String| PassphraseError::Command {
+        command: command.to_owned(),
+        reason,
+    };
     let words = shlex::split(command).unwrap_or_default();
     let Some((program, arguments)) = words.split_first() else {
-        return Err(PassphraseError::Command("it is empty".to_owned()));
+        return Err(failed("it is empty".to_owned()));
     };
     let output = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .map_err(|error| PassphraseError::Command(error.to_string()))?;
+        .map_err(|error| failed(not_started(program, &error)))?;
     let bytes = zeroize::Zeroizing::new(output.stdout);
     if !output.status.success() {
-        return Err(PassphraseError::Command(output.status.to_string()));
+        return Err(failed(format!("it failed ({})", output.status)));
     }
-    check(Secret::new(first_line(&bytes).to_vec()))
+    let place = format!("--ca-passphrase-command {command:?}");
+    check_given(&place, Secret::new(first_line(&bytes).to_vec()))
+}
+
+fn not_started(program: &str, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => format!("there is no program {program} on this machine"),
+        _ => format!("{program} cannot be started: {error}"),
+    }
+}
+
+/// Whether the file or the program that was named can be used, before any host is asked: nothing
+/// is read from a pipe, and no command is run.
+///
+/// # Errors If the passphrase cannot come from there.
+pub fn check_source(source: &Source) -> Result<(), PassphraseError> {
+    if let Some(path) = &source.file {
+        return match std::fs::metadata(path) {
+            Ok(found) if !found.is_file() => Ok(()),
+            _ => from_file(path.clone()).map(drop),
+        };
+    }
+    let Some(command) = &source.command else {
+        return Ok(());
+    };
+    let words = shlex::split(command).unwrap_or_default();
+    let is_there = words.first().is_some_and(|program| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        program.contains('/') && PathBuf::from(program).is_file()
+            || std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    });
+    match words.first() {
+        Some(_) if is_there => Ok(()),
+        Some(program) => Err(PassphraseError::Command {
+            command: command.clone(),
+            reason: not_started(program, &std::io::ErrorKind::NotFound.into()),
+        }),
+        None => from_command(command).map(drop),
+    }
 }
 
 fn first_line(bytes: &[u8]) -> &[u8] {
@@ -294,6 +345,14 @@ fn first_line(bytes: &[u8]) -> &[u8] {
         .next()
         .unwrap_or_default();
     line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The same for a passphrase that was not typed; says where it comes from.
+fn check_given(place: &str, secret: Secret) -> Result<Secret, PassphraseError> {
+    check(secret).map_err(|fault| PassphraseError::Given {
+        place: place.to_owned(),
+        fault: Box::new(fault),
+    })
 }
 
 fn check(secret: Secret) -> Result<Secret, PassphraseError> {
@@ -320,10 +379,10 @@ mod tests {
         };
         assert_eq!(obtain(&source, false).unwrap().expose(), b"correct horse");
         std::fs::write(file.path(), "\n").unwrap();
-        assert!(matches!(
-            obtain(&source, false),
-            Err(PassphraseError::Empty)
-        ));
+        let error = obtain(&source, false).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains(file.path().to_str().unwrap()), "{said}");
+        assert_eq!(check_source(&source).unwrap_err().to_string(), said);
     }
 
     #[test]
@@ -365,7 +424,21 @@ mod tests {
         assert_eq!(said.expose(), b"a $HOME; b");
         assert!(matches!(
             obtain(&source("false"), false),
-            Err(PassphraseError::Command(_))
+            Err(PassphraseError::Command { .. })
         ));
+        // What was named is known to be missing before any host is asked, and nothing is run.
+        for (command, fine) in [
+            ("false", true),
+            ("/no/such --x", false),
+            ("no-such-1", false),
+        ] {
+            assert_eq!(check_source(&source(command)).is_ok(), fine, "{command}");
+        }
+        let error = obtain(&source("no-such-1 show ca"), false).unwrap_err();
+        let said = format!("{error} {}", error.hint());
+        assert!(
+            said.contains("no-such-1 show ca") && !said.contains("4096"),
+            "{said}"
+        );
     }
 }

@@ -87,6 +87,12 @@ impl Run<'_> {
         if self.playbook.leaves_modes() {
             as_deployed(world, materials, about.to_mut());
         }
+        if about.daemons().next().is_some() && about.clients().next().is_none() {
+            events.emit(Event::Warning {
+                host: None,
+                text: "no client is in --limit, so what clients see was not checked: dtls-deploy verify INVENTORY checks it".to_owned(),
+            });
+        }
         for host in self.inventory.daemons() {
             if in_place.is_lost(&host.name) {
                 let text = "not verified: what has become of its change is not known; the next run settles that";

@@ -399,7 +399,7 @@ fn named(authority: &Authority, name: &str) -> Result<Found, RunError> {
         .collect();
     let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
-            None => "dtls-deploy status INVENTORY lists the certificates. What a CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca INVENTORY rejects all of it".to_owned(),
+            None => "dtls-deploy status INVENTORY -v lists the certificates with their whole serial numbers. What a CA issued before it was adopted is in no ledger: dtls-deploy rotate --ca INVENTORY rejects all of it".to_owned(),
         };
     Err(RunError::local(
         STEP,

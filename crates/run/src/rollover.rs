@@ -134,6 +134,9 @@ impl Run<'_> {
         {
             self.events.emit(at(step, Some(self.continues())));
         }
+        if state.step.is_none() && !state.outcome.changed.is_empty() {
+            self.warn_of_left_out("is locked out now: --abandon left it out of the rollover");
+        }
         let exit = self.recap(&world, &state.outcome, &state.proofs, begun);
         close(&world.nodes).await;
         Ok(state.exit.unwrap_or(exit))

@@ -67,7 +67,8 @@ fn row(one: &CertificateStatus, verbose: bool) -> Vec<Cell> {
 
 fn left(text: &CertificateText) -> String {
     match text.days_left {
-        days if days < 0 => format!("{} d ago", -days),
+        -1 => "today".to_owned(),
+        days if days < 0 => format!("{} d ago", -days - 1),
         days => format!("{days} d"),
     }
 }
@@ -84,7 +85,15 @@ fn said(one: &CertificateStatus, verbose: bool) -> String {
     parts.extend(one.due.clone());
     parts.extend(one.allowed.as_ref().map(|role| format!("role {role}")));
     if let Some(text) = &one.certificate {
-        parts.push(format!("expires on {}", text.not_after.date()));
+        let word = if text.days_left < 0 {
+            "expired"
+        } else {
+            "expires"
+        };
+        let end = format!("{word} on {}", text.not_after.date());
+        if !parts.contains(&end) {
+            parts.push(end);
+        }
         parts.push(text.subject.clone());
         if !text.sans.is_empty() {
             parts.push(text.sans.join(" "));

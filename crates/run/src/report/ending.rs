@@ -179,7 +179,7 @@ pub(super) fn stopped(style: Style, hosts: &[StoppedHost], next: Option<&str>) -
     lines.extend(layout::table(&rows, style.width, 2, style.colour));
     lines.push(match next {
         Some(next) => format!("Run {next} to complete it."),
-        None => "Run again to complete it.".to_owned(),
+        None => "Run the same command again to complete it.".to_owned(),
     });
     lines
 }
@@ -212,7 +212,7 @@ pub(super) fn outages(hosts: &[HostRecap]) -> String {
         );
     }
     format!(
-        "; {} restarted, away {} in all, {} for longest ({})",
+        "; {} restarted, away {} in all, {} at most ({})",
         plural(away().count(), "daemon"),
         seconds(away().map(|host| host.away_milliseconds).sum()),
         seconds(longest.away_milliseconds),
@@ -342,7 +342,7 @@ mod tests {
         let said = outages(&hosts);
         assert_eq!(
             said,
-            "; 2 daemons restarted, away 1.50s in all, 1.10s for longest (b)"
+            "; 2 daemons restarted, away 1.50s in all, 1.10s at most (b)"
         );
         assert_eq!(outages(&hosts[1..]), "; 1 daemon restarted, away 1.10s");
         assert_eq!(outages(&hosts[2..]), "");

@@ -243,9 +243,9 @@ impl Heard {
         if !hints.is_empty() {
             let mut hints = hints;
             let names_none = hints.iter().all(|hint| !hint.contains("dtls-deploy "));
-            if let Some(last) = hints.last_mut().filter(|_| are_away && names_none) {
-                let again = self.again();
-                let _ = write!(last, " Then run {again}");
+            if are_away && names_none {
+                // On a line of its own: a hint may be a command that is pasted.
+                hints.push(format!("then run {}", self.again()));
             }
             return hints;
         }
@@ -260,7 +260,7 @@ impl Heard {
             .map(|proof| proof.to.as_str());
         about.extend(of_daemons);
         if about.is_empty() {
-            return self.after_remove();
+            return self.after_success();
         }
         let command = if are_away { "check-access" } else { "doctor" };
         let limit = if self.hosts > FEW && about.len() <= LIMITED {
@@ -277,6 +277,10 @@ impl Heard {
     /// The command that completes this run.
     fn again(&self) -> String {
         const COMMANDS: [&str; 5] = ["deploy", "rotate", "rotate --ca", "remove", "verify"];
+        if self.playbook == "revoke" && !self.check {
+            // A second `revoke` would also revoke what was issued since.
+            return command_for("rotate", &self.inventory);
+        }
         if COMMANDS.contains(&self.playbook.as_str()) && !self.check {
             format!("again: {}", command_for(&self.playbook, &self.inventory))
         } else {
@@ -284,16 +288,25 @@ impl Heard {
         }
     }
 
-    /// Hosts without a deployment are reported as long as they are in the inventory.
-    fn after_remove(&self) -> Vec<String> {
-        if self.playbook != "remove" || self.check || self.interrupted {
+    /// What follows a command that has succeeded. Hosts without a deployment are reported as long
+    /// as they are in the inventory.
+    fn after_success(&self) -> Vec<String> {
+        if self.check || self.interrupted {
             return Vec::new();
         }
         let inventory = &self.inventory;
-        let deploy = command_for("deploy", inventory);
-        vec![format!(
-            "take the hosts out of {inventory}, or deploy to them again: {deploy}"
-        )]
+        let command = |name| command_for(name, inventory);
+        match self.playbook.as_str() {
+            "remove" => vec![format!(
+                "take the hosts out of {inventory}, or deploy to them again: {}",
+                command("deploy")
+            )],
+            "adopt" => vec![format!(
+                "show what a deployment would change: {}",
+                command("plan")
+            )],
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -103,9 +103,9 @@ impl Attempt<'_> {
         };
         let may = known == policy::Role::Full;
         let seen = if is_allowed {
-            "may change it"
+            "may change the daemon"
         } else {
-            "may not change it"
+            "may not change the daemon"
         };
         let verdict = if is_allowed == may {
             Verdict::Proved
