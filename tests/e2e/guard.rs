@@ -154,7 +154,7 @@ fn audited(lab: &Lab, inventory: &str) {
     assert!(run.stdout.contains("\n5 entries"), "{}", run.stdout);
 }
 
-/// A revocation is taken back, and made again; nothing is taken back twice.
+/// A revocation is undone, and made again; nothing is undone twice.
 fn undone(lab: &Lab, inventory: &str, ping: &str) {
     let undo = ["revoke", inventory, "node2", "--undo"];
     let run = lab.deploy(&[&undo[..], &["--check"]].concat());

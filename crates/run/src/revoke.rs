@@ -39,7 +39,7 @@ pub struct RevokeOptions {
     pub yes: bool,
     /// Leaves replacing the CA to a later run.
     pub mark_only: bool,
-    /// Marks are taken back.
+    /// Marks are undone.
     pub undo: bool,
     /// Docker is restarted, which ends what the holder has open.
     pub cut_sessions: bool,

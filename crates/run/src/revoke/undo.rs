@@ -1,4 +1,4 @@
-//! `revoke --undo`: the marks are taken back, and the guards accept the certificates again.
+//! `revoke --undo`: the marks are undone, and the guards accept the certificates again.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
