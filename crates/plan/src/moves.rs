@@ -1,18 +1,21 @@
-//! A daemon that moves: its address, its port, or the names in its certificate change. A client
-//! that does not follow in the same run would lose it, so the daemon is refused.
+//! A daemon that moves: its address, its port, or the names in its certificate change, or it no
+//! longer accepts clients without a certificate. A client that does not follow in the same run
+//! would lose it, so the daemon is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::launch::{launched, listened};
-use super::reach::{Bundle, Leaf, Serving, content_of, now};
+use super::reach::{Bundle, Leaf, Serving, after, content_of, leaf_after, now};
 use super::{Action, Change, Content, LeafDecision, Plan, PlanProblem, Planner, Refusal, Served};
 use crate::host::address::{DaemonAddress, daemon_address};
 use crate::host::client::{PROFILES, context_paths, has_contexts, keeps_context, own_block};
+use crate::host::leaf::location as leaf_location;
 use crate::playbook::Playbook;
 use docker::context;
+use docker::tls::DaemonMode;
 use inventory::{ClientEnv, Files, Host};
-use node::facts::NodeFacts;
+use node::facts::{FileFact, NodeFacts};
 use pki::{Certificate, Role, San};
 
 /// Where clients reach a daemon, before or after its change.
@@ -32,6 +35,8 @@ pub(crate) struct Move<'a> {
     now: Serving,
     before: Place,
     after: Place,
+    /// What it serves after the change, if it accepts clients without a certificate only before.
+    closes: Option<Serving>,
 }
 
 /// A client's endpoint, and whether it verifies the daemon there.
@@ -51,8 +56,17 @@ enum Stays {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Loss {
     url: String,
+    how: How,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum How {
+    /// Docker no longer listens there.
+    Address,
     /// Docker still listens there, but its certificate no longer has the name.
-    by_name: bool,
+    Name,
+    /// It has no certificate that docker accepts.
+    Mode,
 }
 
 /// The holders that lose a daemon, by reason.
@@ -161,12 +175,24 @@ impl Planner<'_> {
         let facts = self.facts.get(&daemon.name)?;
         let own = plan.changes().filter(|change| change.host == daemon.name);
         let changes: Vec<Change> = own.cloned().collect();
-        let goes_on = |change: &Change| matches!(&change.action, Action::Restart(restart) if matches!(restart.serves, Served::Issued(_)));
-        if !changes.iter().any(goes_on) {
-            return None;
-        }
+        let serves = changes.iter().find_map(|change| match &change.action {
+            Action::Restart(restart) if matches!(restart.serves, Served::Issued(_)) => {
+                Some(&restart.serves)
+            }
+            _ => None,
+        })?;
         let now = now(daemon, facts);
-        now.mode?;
+        let mode = now.mode?;
+        let later = after(
+            self,
+            daemon,
+            facts,
+            &changes.iter().collect::<Vec<_>>(),
+            &now,
+            serves,
+        );
+        let is_closed = mode == DaemonMode::Tls && later.mode == Some(DaemonMode::TlsVerify);
+        let closes = is_closed.then_some(later);
         let names_now = match &now.leaf {
             Some(Leaf::This(leaf)) => Some(leaf.sans().clone()),
             _ => None,
@@ -176,13 +202,15 @@ impl Planner<'_> {
         let before = Place::new(&listened(daemon, facts, &[]), names_now);
         let after = Place::new(&listened(daemon, facts, &changes), names_after);
         // Removed: it listens to no client.
-        let moves = !after.listeners.is_empty() && !before.is_within(&after);
+        let is_within = before.is_within(&after) && closes.is_none();
+        let moves = !after.listeners.is_empty() && !is_within;
         moves.then_some(Move {
             daemon,
             facts,
             now,
             before,
             after,
+            closes,
         })
     }
 
@@ -209,11 +237,14 @@ impl Planner<'_> {
             for holder in client.client_holders() {
                 let loss = match known {
                     None => self.may_lose(moving, holder),
+                    Some(facts) if hides(holder, facts) => self.may_lose(moving, holder),
                     Some(facts) => moving.loses(self, holder, facts, &changes),
                 };
                 // A client that follows the inventory and is cut off anyway is not left behind.
                 let declared = daemon_address(moving.daemon).url();
-                let loss = loss.filter(|loss| stays != Stays::Unchanged || loss.url != declared);
+                let loss = loss.filter(|loss| {
+                    stays != Stays::Unchanged || loss.url != declared || loss.how == How::Mode
+                });
                 if let Some(loss) = loss {
                     losses
                         .entry(stays)
@@ -243,10 +274,12 @@ impl Planner<'_> {
             .ledger
             .current(&holder.holder(), Role::Client);
         let is_deployed = issued.is_some_and(|entry| entry.not_after > self.now);
-        if holder.shows_certificate() && !is_deployed {
-            return None;
-        }
         let url = launched(moving.daemon, moving.facts, &[]).address.url();
+        if holder.shows_certificate() && !is_deployed {
+            // It may have been deployed without a certificate.
+            let how = How::Mode;
+            return moving.closes.is_some().then_some(Loss { url, how });
+        }
         let endpoint = (url, holder.settings.client_mode.checks_daemon());
         moving.takes_away(&endpoint, &endpoint)
     }
@@ -279,12 +312,13 @@ impl Planner<'_> {
             hints.push(hint);
         }
         let places: BTreeSet<&Loss> = losses.values().flatten().map(|(_, loss)| loss).collect();
-        let places = places
-            .into_iter()
-            .map(|Loss { url, by_name }| match by_name {
-                true => format!("the certificate would not be valid for {url} any more"),
-                false => format!("docker would not listen on {url} any more"),
-            });
+        let places = places.into_iter().map(|Loss { url, how }| match how {
+            How::Name => format!("the certificate would not be valid for {url} any more"),
+            How::Address => format!("docker would not listen on {url} any more"),
+            How::Mode => {
+                format!("docker on {url} would no longer accept clients without a certificate")
+            }
+        });
         Refusal::new(format!(
             "the change would cut off {}: {}",
             who.join(", "),
@@ -305,7 +339,11 @@ impl Move<'_> {
             && !later.is_some_and(|later| self.after.answers(&later, new.1));
         is_lost.then(|| Loss {
             url: old.0.clone(),
-            by_name: self.after.listens(&called),
+            how: if self.after.listens(&called) {
+                How::Name
+            } else {
+                How::Address
+            },
         })
     }
 
@@ -349,6 +387,17 @@ impl Move<'_> {
                 Some(Content::Gone { .. }) => return None,
                 _ => old.clone(),
             };
+            // One that is declared to show no certificate is meant to be rejected.
+            let closes = self.closes.as_ref().filter(|_| holder.shows_certificate());
+            let is_rejected = closes.is_some_and(|closes| {
+                let leaf = leaf_after(planner, facts, changes, &format!("{tls}/cert.pem"));
+                closes.accepts(leaf.as_ref()) == Some(false)
+            });
+            let called = DaemonAddress::listened(&old.0, "")?;
+            if is_rejected && self.leads_here(&called) && self.before.answers(&called, old.1) {
+                let (url, how) = (old.0, How::Mode);
+                return Some(Loss { url, how });
+            }
             self.takes_away(&old, &new)
         })
     }
@@ -369,6 +418,16 @@ impl Move<'_> {
             .is_some_and(|leaf| self.now.accepts(Some(&Leaf::This(Box::new(leaf)))) == Some(false));
         untrusted || rejected
     }
+}
+
+/// Whether the files of a holder cannot be read.
+fn hides(holder: &Host, facts: &NodeFacts) -> bool {
+    let (directory, files) = leaf_location(holder, Role::Client);
+    let mut files = [files.ca, files.cert, files.key].into_iter();
+    files.any(|name| {
+        let file = facts.file(&format!("{directory}/{name}"));
+        !matches!(file, None | Some(FileFact::Absent | FileFact::File(_)))
+    })
 }
 
 /// The endpoint of a context or profile, and the certificate directory that a profile names.

@@ -158,7 +158,7 @@ pub(super) fn now(host: &Host, facts: &NodeFacts) -> Serving {
     }
 }
 
-fn after(
+pub(super) fn after(
     planner: &Planner<'_>,
     host: &Host,
     facts: &NodeFacts,
