@@ -72,6 +72,7 @@ pub use protocol::{
     AdoptedLeaf, AuthorityFiles, CaFile, DeliveredLeaf, ErrorKind, FileFact, IssuedLeaf, LeafName,
     LeafRequest, PROTOCOL, Request, Response, Signer,
 };
+pub use rollover::generation_of;
 pub use salvage::readable;
 pub use san::{San, SanError};
 pub use sealed::{SealedError, seal, unseal};

@@ -72,7 +72,9 @@ impl Session {
             }
         }
         let base = subject.common_name.as_deref().unwrap_or("CA");
-        let mut generation = retired.len() + 2;
+        // A restored directory lacks the CAs before its own.
+        let last = used.iter().filter_map(|used| generation_of(used)).max();
+        let mut generation = last.unwrap_or(1).max(retired.len() + 1) + 1;
         loop {
             let number = format!(" {generation}");
             let base: String = base
@@ -188,4 +190,14 @@ impl Session {
         self.store.remove(ROLLED_OVER)?;
         Ok(Response::Done)
     }
+}
+
+/// The number at the end of the common name of a CA: which one of its directory it is. A greater
+/// number, such as a year, is part of the name.
+#[must_use]
+pub fn generation_of(subject: &str) -> Option<usize> {
+    let start = subject.to_ascii_lowercase().find("cn=")?;
+    let name = subject.get(start..)?.split([',', '+']).next()?;
+    let number = name.rsplit_once(' ')?.1;
+    number.parse().ok().filter(|number| *number < 1000)
 }

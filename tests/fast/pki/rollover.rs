@@ -183,7 +183,7 @@ fn no_two_generations_share_a_subject() {
     }
     let long = "x".repeat(80);
     let new = certificate(ok(&mut agent, begin(&long, passphrase())));
-    assert_eq!(new.subject(), format!("CN={} 5", "x".repeat(62)));
+    assert_eq!(new.subject(), format!("CN={} 6", "x".repeat(62)));
 }
 
 #[test]
@@ -387,6 +387,22 @@ fn the_name_of_a_ca_that_nodes_know_is_not_given_again() {
     };
     let next = certificate(ok(&mut agent, request));
     assert_eq!(next.subject(), "CN=lab CA 3");
+}
+
+/// A CA that was put back from its backup comes without those before it.
+#[test]
+fn a_restored_ca_is_not_followed_by_one_before_it() {
+    for (present, expected) in [
+        ("lab CA 3", "CN=lab CA 4"),
+        ("another 3", "CN=lab CA 4"),
+        ("Corp 2026", "CN=lab CA 2"),
+    ] {
+        let (_root, directory) = ca();
+        let mut agent = agent(&directory);
+        create(&mut agent, present);
+        let next = certificate(ok(&mut agent, begin("lab CA", passphrase())));
+        assert_eq!(next.subject(), expected);
+    }
 }
 
 #[test]
