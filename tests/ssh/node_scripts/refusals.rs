@@ -83,6 +83,14 @@ fn a_connection_that_is_reset_is_tried_again_until_the_alert_is_read(shell: &[&s
     let (said, tries) = proof(shell, "(7) Connection refused", 99);
     assert!(said.contains("Connection refused"), "{shell:?}: {said}");
     assert_eq!(tries, 1, "{shell:?}");
+    // curl's own advice is left out.
+    let untrusted = "(60) SSL certificate problem\nMore details here: https://curl.se/docs/sslcerts.html\n\ncurl failed to verify the server. To learn more about this situation and\nhow to fix it, please visit the web page mentioned above.";
+    let (said, _) = proof(shell, untrusted, 99);
+    assert!(
+        said.contains("SSL certificate problem"),
+        "{shell:?}: {said}"
+    );
+    assert!(!said.contains("how to fix it"), "{shell:?}: {said}");
 }
 
 fn a_client_without_its_own_files_says_nothing_of_the_daemon(shell: &[&str]) {

@@ -87,7 +87,9 @@ prove_here() {
 prove_outcome() {
     prove_line='
 '
-    prove_last=${prove_said##*"$prove_line"}
+    # curl adds a paragraph on how to disable verification.
+    prove_last=${prove_said%%"${prove_line}More details here:"*}
+    prove_last=${prove_last##*"$prove_line"}
     case $prove_last in *"$TAB"*) prove_last=$(printf '%s' "$prove_last" | tr '\t' ' ') ;; esac
     case $prove_status in
     0) record "$1" accepted "$prove_tool" "$prove_last" ;;
