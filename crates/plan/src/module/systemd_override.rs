@@ -86,6 +86,7 @@ impl Module for SystemdOverride {
         let directory = directory(unit_name);
         let own_path = format!("{directory}/{}", host.settings.dropin);
         loaded_unit::check(&unit, facts, &own_path)?;
+        check_followed(&unit, facts, &directory)?;
         let mut files = former_drop_in::renamed(unit_files(facts), host, facts);
         // Written, but not loaded by systemd yet: a run died before the reload.
         if !files.iter().any(|file| file.path == own_path)
@@ -150,6 +151,24 @@ impl Module for SystemdOverride {
         let former = former_drop_in::remove(planner, host, task, true)?;
         Ok(change.into_iter().chain(former).chain(socket).collect())
     }
+}
+
+/// Refuses a drop-in directory that is a link, unless systemd has read a file in it: it does not
+/// follow every link, for example not a relative one (systemd 252).
+fn check_followed(unit: &UnitFact, facts: &NodeFacts, directory: &str) -> Result<(), Refusal> {
+    let way = facts.directories.get(directory);
+    let is_link = way.is_some_and(|way| way.iter().any(|one| one.link && one.path == directory));
+    let inside = format!("{directory}/");
+    let is_followed = || unit.drop_ins().iter().any(|path| path.starts_with(&inside));
+    if !is_link || is_followed() {
+        return Ok(());
+    }
+    Err(Refusal::new(format!(
+        "{directory} is a link, and systemd reads no file in it: dockerd would not start with a drop-in there"
+    ))
+    .hint(format!(
+        "replace the link by a directory with the same files, then run systemctl daemon-reload: {directory}"
+    )))
 }
 
 /// Whether dtls-deploy wrote the drop-in, from files with known text, and whether it is unchanged.
