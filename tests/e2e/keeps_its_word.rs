@@ -154,6 +154,12 @@ fn a_lost_ca_is_not_replaced_without_a_word() {
     refused(&lab, &[&inventory], &texts);
     refused(&lab, &[&inventory, "--check"], &texts);
     refused(&lab, &[&inventory, "--limit", "node1"], &["--new-ca"]);
+    refused(&lab, &["rotate", "--ca", &inventory], &texts);
+    // A client that is installed again has no trace of the CA: the daemon outside the limit has.
+    lab.exec("node1", "mv /home/ubuntu/.docker /root/away");
+    let of_daemon = ["node3 holds the certificate of CN=test CA 1"];
+    refused(&lab, &[&inventory, "--limit", "node1"], &of_daemon);
+    lab.exec("node1", "mv /root/away /home/ubuntu/.docker");
     // Inventories cannot ask for it.
     refused(&lab, &[&inventory, "-e", "new_ca=true"], &texts);
     lab.deploy(&backup.restore(&inventory));

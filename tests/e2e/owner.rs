@@ -78,8 +78,7 @@ fn a_daemon_set_up_by_hand_elsewhere_is_not_taken_over_without_a_word() {
         for command in [&["plan", &inventory][..], &["deploy", &inventory]] {
             let run = lab.run(command);
             assert_eq!(run.code, 4, "{with_ca}: {}{}", run.stdout, run.stderr);
-            let said =
-                "its docker serves clients of another CA (CN=by hand, in /srv/by-hand/ca.pem)";
+            let said = "its docker is configured for clients of another CA (CN=by hand, in /srv/by-hand/ca.pem)";
             assert!(run.stdout.contains(said), "{}", run.stdout);
         }
         let doctor = lab.run(&["doctor", &inventory]);
@@ -109,8 +108,7 @@ fn a_daemon_that_was_moved_to_another_ca_is_left_alone() {
     ] {
         let run = lab.run(command);
         assert_eq!(run.code, 4, "{command:?}: {}{}", run.stdout, run.stderr);
-        let said =
-            "its docker serves clients of another CA (CN=Foreign CA, in /srv/by-hand/ca.pem)";
+        let said = "its docker is configured for clients of another CA (CN=Foreign CA, in /srv/by-hand/ca.pem)";
         assert!(run.stdout.contains(said), "{command:?}: {}", run.stdout);
         assert_eq!(lab.invocation(), invocation, "{command:?}: {}", run.stdout);
     }

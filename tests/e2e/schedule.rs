@@ -214,7 +214,7 @@ fn what_would_fail_at_night_fails_at_once() {
         let left = "ls /etc/systemd/system/dtls* /run/systemd/system/dtls* /etc/dtls-deploy/schedule/*/* 2>/dev/null";
         assert_eq!(lab.try_exec("node1", left).1.trim(), "", "{arguments}");
     };
-    refused("/srv/lab.yaml", 4, "there is no CA on node2 yet");
+    refused("/srv/lab.yaml", 4, "there is no CA on node2");
     controller.tool("/srv/lab.yaml");
     refused(
         "/srv/lab.yaml --on-calendar nightly",

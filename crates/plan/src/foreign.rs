@@ -2,7 +2,7 @@
 //! descriptions.
 
 use super::launch::serves_tls;
-use super::readmission::is_older;
+use super::readmission::{InForce, is_older, judge_older};
 use super::{Authority, Planner, Refusal};
 use crate::host::daemon_json::tls_paths;
 use crate::host::in_use::paths;
@@ -109,7 +109,8 @@ impl Planner<'_> {
         facts: &NodeFacts,
         deployed: Option<&[&str]>,
     ) -> Result<(), Refusal> {
-        if self.may_take_over(host) || !serves_tls(host, facts) {
+        let is_unknown = self.authority.problem.is_some();
+        if host.settings.take_over || is_unknown || !serves_tls(host, facts) {
             return Ok(());
         }
         let path = paths(host, Role::Daemon, facts).ca;
@@ -117,22 +118,37 @@ impl Planner<'_> {
         let Some(first) = found.first() else {
             return Ok(());
         };
+        let is_ours = path == tls_paths(host, |path| facts.expand(path)).ca;
+        let own = self
+            .authority
+            .certificate
+            .iter()
+            .chain(&self.authority.next);
+        let own: Vec<String> = own
+            .chain(&self.authority.bundle)
+            .map(Certificate::public_key_sha256)
+            .collect();
         let is_known = |known: &Certificate| {
             let key = known.public_key_sha256();
-            self.authority.recognises(known)
-                || deployed.is_some_and(|keys| keys.contains(&key.as_str()))
+            let is_replaced =
+                || is_ours || deployed.is_some_and(|deployed| deployed.contains(&key.as_str()));
+            own.contains(&key)
+                || self.authority.recognises(known)
+                || (self.allowed.new_authority && is_replaced())
         };
-        // Another check decides about a newer CA in this program's own files.
-        let is_ours = path == tls_paths(host, |path| facts.expand(path)).ca;
-        if found.iter().any(is_known)
-            || (is_ours && (deployed.is_some() || is_older(&self.authority, bytes(facts, &path))))
-        {
+        if found.iter().any(is_known) {
+            return Ok(());
+        }
+        // This CA may be an old backup.
+        let in_force = InForce::of(&self.authority);
+        let file = bytes(facts, &path);
+        if is_ours && judge_older(&in_force, self.allowed, file, &path)?.is_some() {
             return Ok(());
         }
         let (inventory, name) = (self.inventory.path.display(), &host.name);
         let hint = if deployed.is_some() {
             format!(
-                "it was changed since the last deploy: take {name} out of {inventory}, or deploy it again, which locks those clients out: dtls-deploy deploy {inventory} -e dtls_take_over=true"
+                "its files, or the CA of {inventory}, were replaced since the last deploy: take {name} out of {inventory}, or deploy it again, which locks those clients out: dtls-deploy deploy {inventory} -e dtls_take_over=true"
             )
         } else {
             format!(
@@ -140,7 +156,7 @@ impl Planner<'_> {
             )
         };
         Err(Refusal::new(format!(
-            "its docker serves clients of another CA ({}, in {path}), and would reject them",
+            "its docker is configured for clients of another CA ({}, in {path}), which the change would lock out",
             first.subject()
         ))
         .hint(hint))

@@ -69,7 +69,9 @@ pub use leaf::{
     LookedAt, PairFault, asked_renewal, look_at as look_at_leaf, request as request_leaf,
     wanted_sans,
 };
-pub use lost::{deploy_or_drop, is_undeployed, lost_since, request_undeployed};
+pub use lost::{
+    before_new_authority, deploy_or_drop, is_undeployed, lost_since, request_undeployed,
+};
 pub use not_followed::{NotFollowed, Why};
 pub use others::leave_out_shared;
 pub use outside::{Outside, declared, outside_of};

@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AuthorityProblem, Planner, Refusal, leaves_of};
+use super::{Authority, AuthorityProblem, OWNER, Planner, Refusal, leaves_of, request_leaf};
 use crate::host::daemon_json::PATH;
 use crate::host::leaf::location as leaf_location;
 use crate::launch::serves_tls;
-use inventory::Host;
+use crate::playbook::Playbook;
+use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
-use pki::{Certificate, Entry, Role, Subject};
+use pki::{Certificate, Entry, Role, Subject, generation_of};
 
 /// For a host without a certificate: one was delivered to it earlier.
 #[must_use]
@@ -56,6 +57,35 @@ pub fn deploy_to(host: &str) -> String {
     format!("dtls-deploy INVENTORY --limit {host}")
 }
 
+/// Hosts outside of the run that may have certificates of a CA which is gone: the run would create
+/// another CA, and looks at them first.
+#[must_use]
+pub fn before_new_authority<'a>(
+    playbook: &Playbook,
+    inventory: &'a Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+) -> Vec<(&'a Host, FactRequest)> {
+    let ca = inventory.ca();
+    let authority = Authority::read(ca, facts.get(&ca.name));
+    let is_there = authority.problem.is_some() || authority.certificate.is_some();
+    if is_there || playbook.allowed.new_authority || !playbook.creates_authority() {
+        return Vec::new();
+    }
+    let mut requests: BTreeMap<&str, FactRequest> = BTreeMap::new();
+    for (holder, role) in leaves_of(inventory) {
+        let request = requests.entry(&holder.name).or_default();
+        request_leaf(holder, role, request);
+        request.content.insert(OWNER.to_owned());
+    }
+    let hosts = inventory.hosts.iter().filter(|host| {
+        let is_in_run = playbook.plays.iter().any(|play| play.includes(host));
+        !is_in_run && !facts.contains_key(&host.name)
+    });
+    hosts
+        .filter_map(|host| Some((host, requests.remove(host.name.as_str())?)))
+        .collect()
+}
+
 /// At most this many hosts are named; the others are counted.
 const NAMED: usize = 5;
 
@@ -66,6 +96,23 @@ impl Planner<'_> {
         if self.allowed.new_authority {
             return Ok(());
         }
+        let daemons = self.inventory.daemons().map(|daemon| daemon.name.clone());
+        let unseen: BTreeSet<String> = daemons
+            .filter(|daemon| !self.facts.contains_key(daemon))
+            .collect();
+        let problem = match self.lost_authority(directory) {
+            Some(problem) => problem,
+            None if unseen.is_empty() => return Ok(()),
+            None => AuthorityProblem::Unseen {
+                directory: directory.to_owned(),
+                unseen: named(&unseen),
+            },
+        };
+        self.nothing_for(problem)
+    }
+
+    /// What shows that there was a CA in an empty directory.
+    pub(crate) fn lost_authority(&self, directory: &str) -> Option<AuthorityProblem> {
         let carried = self.carried();
         let issued = self.authority.ledger.entries().len();
         let mut seen: Vec<String> = carried
@@ -78,16 +125,10 @@ impl Planner<'_> {
         if issued > 0 {
             seen.push(format!("its ledger lists {issued} certificates"));
         }
-        if seen.is_empty() {
-            return Ok(());
-        }
-        let problem = AuthorityProblem::Lost {
+        (!seen.is_empty()).then(|| AuthorityProblem::Lost {
             directory: directory.to_owned(),
             seen: seen.join(", and "),
-        };
-        // The following tasks issue nothing either.
-        self.authority.problem = Some(problem.clone());
-        Err(problem.into())
+        })
     }
 
     /// The subject of a first CA: one that no daemon or client knows yet.
@@ -102,7 +143,10 @@ impl Planner<'_> {
             (None, _) => format!("{} CA {number}", self.inventory.name),
         };
         let mut subject = subject.clone();
-        for number in 1.. {
+        // Those before a known one are gone as well.
+        let known = carried.iter().filter_map(|known| generation_of(known));
+        let last = known.max().and_then(|last| u32::try_from(last).ok());
+        for number in last.map_or(1, |last| last + 1).. {
             subject.common_name = Some(named(number));
             if !carried.contains(&subject.to_string().to_lowercase()) {
                 break;

@@ -44,7 +44,7 @@ impl InForce {
         )
     }
 
-    fn of(authority: &Authority) -> Self {
+    pub(super) fn of(authority: &Authority) -> Self {
         let text = |pem: &Option<String>| pem.clone().unwrap_or_default().into_bytes();
         Self::read(&text(&authority.pem), &text(&authority.next_pem))
     }

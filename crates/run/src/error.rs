@@ -64,7 +64,7 @@ pub enum RunError {
         source: Box<dyn std::error::Error + Send + Sync>,
         hint: Option<String>,
     },
-    #[error("there is no CA on {host} yet")]
+    #[error("there is no CA on {host}")]
     NoCertificate { host: String },
     /// The request is impossible with this CA or this file.
     #[error("{message}")]
@@ -125,7 +125,7 @@ impl RunError {
                 "nothing can be issued without {host}; fix what is reported about it above"
             )),
             Self::NoCertificate { .. } => {
-                Some("deploy once by hand: dtls-deploy INVENTORY".to_owned())
+                Some("if there never was one, deploy once by hand: dtls-deploy INVENTORY; if it is lost, put it back from its backup: dtls-deploy ca restore INVENTORY --from FILE".to_owned())
             }
             Self::ContainersRunning {
                 goes_back: true, ..

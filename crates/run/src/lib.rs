@@ -31,7 +31,7 @@ use plan::orchestrator::plan;
 use plan::playbook::Allowed;
 use plan::playbook::Playbook;
 use plan::playbook::after;
-use plan::{Action, Plan, leave_out_shared};
+use plan::{Action, Plan, before_new_authority, leave_out_shared};
 
 mod abandoned;
 mod access;
@@ -302,7 +302,18 @@ impl Run<'_> {
             missing.extend(failed);
         }
         leave_out_shared(&mut facts);
-        let mut plan = self.plan(&facts);
+        let others = self.others(&facts).await;
+        let plan_from = |facts: &BTreeMap<String, NodeFacts>| {
+            if others.is_empty() {
+                return self.plan(facts);
+            }
+            let all = others.iter().chain(facts);
+            self.plan(
+                &all.map(|(host, facts)| (host.clone(), facts.clone()))
+                    .collect(),
+            )
+        };
+        let mut plan = plan_from(&facts);
         let unheard = self.unheard(&plan, &nodes).await;
         let mut is_news = !unheard.is_empty();
         for (daemon, clients) in unheard {
@@ -314,7 +325,7 @@ impl Run<'_> {
             is_news |= dry_start::ask(self.inventory, plan.changes(), &nodes, &mut facts).await;
         }
         if is_news {
-            plan = self.plan(&facts);
+            plan = plan_from(&facts);
         }
         World {
             nodes,
@@ -322,6 +333,19 @@ impl Run<'_> {
             missing,
             plan,
         }
+    }
+
+    /// Facts of hosts outside of the run that matter before a CA is made. The plan names hosts that
+    /// do not answer.
+    async fn others(&self, facts: &BTreeMap<String, NodeFacts>) -> BTreeMap<String, NodeFacts> {
+        let hosts = before_new_authority(self.playbook, self.inventory, facts);
+        if hosts.is_empty() {
+            return BTreeMap::new();
+        }
+        let (events, _) = Events::aside();
+        let gathered = gather(&hosts, self.gathering(&events)).await;
+        close(&gathered.nodes).await;
+        gathered.facts
     }
 
     /// Reads the facts of connected nodes again; returns which nodes failed.

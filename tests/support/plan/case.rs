@@ -18,7 +18,9 @@ use plan::orchestrator::examine;
 use plan::orchestrator::plan;
 use plan::playbook::{Allowed, Renewals};
 use plan::playbook::{Filter, Playbook, SHIPPED, parse, select};
-use plan::{Action, Authority, Plan, issued_names, leave_out_shared, revoked};
+use plan::{
+    Action, Authority, Plan, before_new_authority, issued_names, leave_out_shared, revoked,
+};
 use serde::Deserialize;
 use serde_json::Value;
 use time::macros::datetime;
@@ -339,6 +341,24 @@ impl Case {
     ) {
         let (lab, inventory, playbook, now) = self.lab();
         let mut facts = lab.facts(&inventory, &playbook, now, &self.written.unreachable);
+        // A run with a limit sees no other host, except before it makes a CA.
+        let in_run = |host: &Host| {
+            playbook.limit.is_none() || playbook.plays.iter().any(|play| play.includes(host))
+        };
+        facts.retain(|name, _| {
+            let host = inventory.host(name).unwrap();
+            host.is_ca || in_run(host)
+        });
+        let others = before_new_authority(&playbook, &inventory, &facts);
+        for (host, request) in others {
+            let asks = |one: &Host, asked: &mut FactRequest| {
+                if one.name == host.name {
+                    asked.clone_from(&request);
+                }
+            };
+            let mut seen = lab.facts_of(&inventory, asks, now, &self.written.unreachable);
+            facts.extend(seen.remove_entry(&host.name));
+        }
         leave_out_shared(&mut facts);
         for host in &self.written.foreign_authority {
             facts.get_mut(host).unwrap().claims.foreign_authority = true;

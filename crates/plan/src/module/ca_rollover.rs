@@ -41,6 +41,10 @@ impl Module for CaRollover {
             return Err(Refusal::new("it is not the CA's node").hint("give the play `hosts: ca`"));
         }
         if planner.authority.certificate.is_none() {
+            let directory = planner.facts(&host.name)?.expand(&host.settings.ca_dir);
+            if let Some(problem) = planner.lost_authority(&directory) {
+                planner.nothing_for(problem)?;
+            }
             return Err(Refusal::new("there is no CA yet that another could follow")
                 .hint("deploy first: dtls-deploy INVENTORY"));
         }
@@ -300,7 +304,7 @@ fn refuse_unready(planner: &mut Planner<'_>, what: &str) -> Result<(), Refusal> 
 
 impl Planner<'_> {
     /// The following tasks issue nothing either.
-    fn nothing_for(&mut self, problem: AuthorityProblem) -> Result<(), Refusal> {
+    pub(crate) fn nothing_for(&mut self, problem: AuthorityProblem) -> Result<(), Refusal> {
         self.authority.problem = Some(problem.clone());
         Err(problem.into())
     }

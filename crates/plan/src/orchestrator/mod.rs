@@ -138,7 +138,7 @@ pub fn plan(
     let problems = planner.readmit(playbook, &plan);
     give_up(&mut plan, &mut given_up, problems);
     if playbook.issues() {
-        planner.drop_unused_authority(&mut plan, &given_up);
+        planner.drop_unused_authority(playbook, &mut plan, &given_up);
     }
     split(&planner, playbook, &mut plan, &mut given_up);
     planner

@@ -116,6 +116,12 @@ impl Playbook {
         self.has(Word::Certificate)
     }
 
+    /// Whether it creates a CA if there is none.
+    #[must_use]
+    pub fn creates_authority(&self) -> bool {
+        self.has(Word::Ca)
+    }
+
     /// Whether it undoes a run.
     #[must_use]
     pub fn goes_back(&self) -> bool {
