@@ -16,7 +16,7 @@ use docker::tls::ConfigStyle;
 use docker::tls::TlsPaths;
 use docker::unit::remembered_hosts;
 use inventory::{Host, Inventory};
-use node::facts::{FactRequest, NodeFacts};
+use node::facts::{FactRequest, File, NodeFacts};
 
 #[derive(Debug)]
 pub struct DaemonJson;
@@ -45,6 +45,9 @@ impl Module for DaemonJson {
         let listen = init_script::listen(host, facts);
         if is_absent(task) {
             return absent(planner, host, task, old);
+        }
+        if let Some(who) = facts.regular(PATH).and_then(other_writer) {
+            planner.danger(host, format!("{who} can write {PATH}, and can so become root on this host: chown root {PATH}; chmod go-w {PATH}"));
         }
         let mode = host.settings.daemon_mode;
         let merged = match (host.settings.config_style, &listen) {
@@ -222,4 +225,12 @@ fn refuse_record(error: &DaemonJsonError) -> Refusal {
     Refusal::new(format!("{LIVE_RESTORE_RECORD} is not valid: {error}")).hint(format!(
         "write {{}} into it if {PATH} had no live-restore before the first deployment"
     ))
+}
+
+/// Who besides root can write a file of root's.
+fn other_writer(file: &File) -> Option<String> {
+    if file.mode & 0o002 != 0 {
+        return Some("every account".to_owned());
+    }
+    (file.uid != 0).then(|| file.owner.clone())
 }
