@@ -344,24 +344,36 @@ impl Run<'_> {
         if found.fresh > 0 {
             let what = format!("certificates of {} marked as revoked", options.name);
             let step = "marking certificates as revoked";
-            let _act = self
-                .journal
-                .act(self.events, ca, step, vec![what.clone()])
-                .await?;
             let request = Request::Revoke {
                 serials: found.serials(),
                 reason: options.reason.clone(),
             };
-            self.call(agent, request).await?;
-            *state.outcome.changed.entry(ca.clone()).or_default() += 1;
-            let done = state.outcome.done.entry(ca.clone()).or_default();
-            done.push(what.clone());
-            self.events.emit(Event::Changed {
-                host: ca.clone(),
-                what,
-            });
+            self.write_marks(agent, (step, what), request, state)
+                .await?;
         }
         Ok(found)
+    }
+
+    /// A change of the marks in the ledger, with its journal entry.
+    async fn write_marks(
+        &self,
+        agent: &mut RunningAgent,
+        (step, what): (&'static str, String),
+        request: Request,
+        state: &mut State,
+    ) -> Result<(), RunError> {
+        let ca = &self.inventory.ca().name;
+        let subjects = vec![what.clone()];
+        let _act = self.journal.act(self.events, ca, step, subjects).await?;
+        self.call(agent, request).await?;
+        *state.outcome.changed.entry(ca.clone()).or_default() += 1;
+        let done = state.outcome.done.entry(ca.clone()).or_default();
+        done.push(what.clone());
+        self.events.emit(Event::Changed {
+            host: ca.clone(),
+            what,
+        });
+        Ok(())
     }
 }
 

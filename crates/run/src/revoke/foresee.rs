@@ -9,6 +9,17 @@ use pki::{Entry, Role};
 use plan::host::guard::is_installed;
 use plan::{Authority, Containers, Outside, Rollover, outside_of};
 
+/// A change of a revocation, as a plan shows it.
+pub(super) fn planned(host: &str, what: String, reasons: Vec<String>) -> PlannedChange {
+    PlannedChange {
+        host: host.to_owned(),
+        task: "revoke".to_owned(),
+        what,
+        reasons,
+        diff: None,
+    }
+}
+
 impl Run<'_> {
     /// What will happen, host by host, including what will not.
     pub(super) fn foresee(
@@ -19,13 +30,6 @@ impl Run<'_> {
         options: &RevokeOptions,
     ) -> Result<Vec<PlannedChange>, RunError> {
         let ca = &self.inventory.ca().name;
-        let change = |host: &str, what: String, reasons: Vec<String>| PlannedChange {
-            host: host.to_owned(),
-            task: "revoke".to_owned(),
-            what,
-            reasons,
-            diff: None,
-        };
         let mut changes = Vec::new();
         if found.fresh > 0 {
             let described = found.entries.iter().filter_map(|entry| {
@@ -36,7 +40,7 @@ impl Run<'_> {
                 })
             });
             let what = format!("certificates of {} marked as revoked", options.name);
-            changes.push(change(ca, what, described.collect()));
+            changes.push(planned(ca, what, described.collect()));
         }
         if !found.rolls {
             let text =
@@ -52,13 +56,13 @@ impl Run<'_> {
                 let what = "policy of the guard".to_owned();
                 let reasons =
                     vec!["rejects it with its next request; nothing is restarted".to_owned()];
-                changes.push(change(&daemon.name, what, reasons));
+                changes.push(planned(&daemon.name, what, reasons));
             }
         }
         if options.mark_only || is_guarded {
             return Ok(changes);
         }
-        changes.push(change(
+        changes.push(planned(
             ca,
             "CA".to_owned(),
             vec!["replaced step by step, as by dtls-deploy rotate --ca INVENTORY".to_owned()],
@@ -72,7 +76,7 @@ impl Run<'_> {
         for client in self.inventory.clients() {
             let what = "certificate, key and CAs of the client".to_owned();
             let reasons = vec!["replaced; nothing is restarted".to_owned()];
-            changes.push(change(&client.name, what, reasons));
+            changes.push(planned(&client.name, what, reasons));
         }
         for daemon in self.inventory.daemons() {
             let facts = world.facts.get(&daemon.name);
@@ -94,7 +98,7 @@ impl Run<'_> {
             {
                 reasons.push(format!("each time: {said}"));
             }
-            changes.push(change(&daemon.name, daemon.settings.unit.clone(), reasons));
+            changes.push(planned(&daemon.name, daemon.settings.unit.clone(), reasons));
         }
         Ok(changes)
     }

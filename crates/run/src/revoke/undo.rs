@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use super::foresee::planned;
 use super::{Found, RevokeOptions, STEP, named};
 use crate::agent::RunningAgent;
 use crate::rollover::State;
@@ -66,26 +67,19 @@ impl Run<'_> {
         found: &Found,
         options: &RevokeOptions,
     ) -> Vec<PlannedChange> {
-        let change = |host: &str, what: String, reasons: Vec<String>| PlannedChange {
-            host: host.to_owned(),
-            task: "revoke".to_owned(),
-            what,
-            reasons,
-            diff: None,
-        };
         let described = found.entries.iter().map(|entry| {
             let (role, serial) = (entry.role, &entry.serial);
             format!("{role}, serial {serial}, until {}", entry.not_after.date())
         });
         let what = format!("certificates of {} not revoked any more", options.name);
-        let own = change(&self.inventory.ca().name, what, described.collect());
+        let own = planned(&self.inventory.ca().name, what, described.collect());
         let is_guarded = |daemon: &&Host| {
             let facts = facts.get(&daemon.name);
             daemon.is_guarded() && facts.is_some_and(|facts| is_installed(daemon, facts))
         };
         let daemons = self.inventory.daemons().filter(is_guarded).map(|daemon| {
             let reasons = vec!["accepts it with its next request; nothing is restarted".to_owned()];
-            change(&daemon.name, "policy of the guard".to_owned(), reasons)
+            planned(&daemon.name, "policy of the guard".to_owned(), reasons)
         });
         std::iter::once(own).chain(daemons).collect()
     }
@@ -102,22 +96,10 @@ impl Run<'_> {
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let what = format!("certificates of {} not revoked any more", options.name);
         let step = "taking marks of revoked certificates back";
-        let _act = self
-            .journal
-            .act(self.events, ca, step, vec![what.clone()])
-            .await?;
         let request = Request::Readmit {
             serials: found.serials(),
         };
-        self.call(agent, request).await?;
-        *state.outcome.changed.entry(ca.clone()).or_default() += 1;
-        let done = state.outcome.done.entry(ca.clone()).or_default();
-        done.push(what.clone());
-        self.events.emit(Event::Changed {
-            host: ca.clone(),
-            what,
-        });
-        Ok(())
+        self.write_marks(agent, (step, what), request, state).await
     }
 }
 
