@@ -154,7 +154,14 @@ fn a_lost_ca_is_not_replaced_without_a_word() {
     refused(&lab, &[&inventory], &texts);
     refused(&lab, &[&inventory, "--check"], &texts);
     refused(&lab, &[&inventory, "--limit", "node1"], &["--new-ca"]);
-    refused(&lab, &["rotate", "--ca", &inventory], &texts);
+    for command in [
+        &["rotate", "--ca", &inventory, "--yes"][..],
+        &["revoke", &inventory, "node1", "--yes"],
+    ] {
+        let run = lab.run(command);
+        assert_eq!(run.code, 4, "{command:?}: {}", said(&run));
+        assert!(said(&run).contains("ca restore"), "{}", said(&run));
+    }
     // A client that is installed again has no trace of the CA: the daemon outside the limit has.
     lab.exec("node1", "mv /home/ubuntu/.docker /root/away");
     let of_daemon = ["node3 holds the certificate of CN=test CA 1"];
