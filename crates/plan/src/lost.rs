@@ -102,7 +102,10 @@ impl Planner<'_> {
             .collect();
         let problem = match self.lost_authority(directory) {
             Some(problem) => problem,
-            None if unseen.is_empty() => return Ok(()),
+            // The daemons that answer have none.
+            None if unseen.is_empty() || unseen.len() < self.inventory.daemons().count() => {
+                return Ok(());
+            }
             None => AuthorityProblem::Unseen {
                 directory: directory.to_owned(),
                 unseen: named(&unseen),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::Planner;
+use crate::former;
 use crate::host::client::PROFILES;
 use crate::host::client::{context_name, context_paths, has_contexts};
 use crate::host::leaf::location as leaf_location;
@@ -93,6 +94,19 @@ pub(super) fn targets<'a>(
                 .map(|name| facts.expand(&format!("{}/{name}", paths.tls)));
             put(&mut targets, holder, copies, &scope);
             targets.insert(metadata, Target::Endpoint(scope));
+        }
+    }
+    for holder in client.client_holders() {
+        // Until a deployment has moved them.
+        if let Some(former) = former(holder) {
+            let (directory, files) = leaf_location(&former, Role::Client);
+            let own = [files.ca, files.cert, files.key]
+                .map(|name| facts.expand(&format!("{directory}/{name}")));
+            let mut before = BTreeMap::new();
+            put(&mut before, holder, own, &Scope::All);
+            for (path, target) in before {
+                targets.entry(path).or_insert(target);
+            }
         }
     }
     for profile in PROFILES {
