@@ -92,11 +92,6 @@ pub enum AuthorityProblem {
     /// There was a CA before.
     #[error("there is no CA in {directory}, and {seen}")]
     Lost { directory: String, seen: String },
-    /// Whether there was a CA before is unknown; the text names daemons.
-    #[error(
-        "there is no CA in {directory}, and whether there was one is not known: {unseen} could not be checked for its certificates"
-    )]
-    Unseen { directory: String, unseen: String },
 }
 
 impl AuthorityProblem {
@@ -122,9 +117,6 @@ impl AuthorityProblem {
                 hint.clone().unwrap_or_default()
             }
             Self::Lost { .. } => "if it is in another directory of the CA node, set dtls_ca_dir to that directory and run dtls-deploy adopt INVENTORY; if it is in a backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are on this machine: dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; --new-ca makes a new CA and locks out all others that hold certificates of the old one".to_owned(),
-            Self::Unseen { unseen, .. } => format!(
-                "run it again when {unseen} can be reached, or take it out of the inventory; to make a CA all the same, which cuts off {unseen} if it has certificates of an earlier one: dtls-deploy INVENTORY --new-ca"
-            ),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
                 "put {missing} back from a backup: nodes may trust the next CA already"
             ),

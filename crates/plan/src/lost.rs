@@ -96,22 +96,10 @@ impl Planner<'_> {
         if self.allowed.new_authority {
             return Ok(());
         }
-        let daemons = self.inventory.daemons().map(|daemon| daemon.name.clone());
-        let unseen: BTreeSet<String> = daemons
-            .filter(|daemon| !self.facts.contains_key(daemon))
-            .collect();
-        let problem = match self.lost_authority(directory) {
-            Some(problem) => problem,
-            // The daemons that answer have none.
-            None if unseen.is_empty() || unseen.len() < self.inventory.daemons().count() => {
-                return Ok(());
-            }
-            None => AuthorityProblem::Unseen {
-                directory: directory.to_owned(),
-                unseen: named(&unseen),
-            },
-        };
-        self.nothing_for(problem)
+        match self.lost_authority(directory) {
+            Some(problem) => self.nothing_for(problem),
+            None => Ok(()),
+        }
     }
 
     /// What shows that there was a CA in an empty directory.

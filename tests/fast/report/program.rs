@@ -155,7 +155,7 @@ fn without_a_terminal_there_is_no_escape_sequence() {
     assert!(!run.stdout.contains(&0x1b), "{run:?}");
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert!(said.contains("there: unreachable"), "{run:?}");
-    assert_eq!(run.status.code(), Some(4), "{run:?}");
+    assert_eq!(run.status.code(), Some(5), "{run:?}");
     let forced = Command::new(env!("CARGO_BIN_EXE_dtls-deploy"))
         .args(["i.yaml", "--check"])
         .current_dir(directory.path())

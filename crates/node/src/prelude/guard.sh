@@ -45,6 +45,7 @@ guard_audit() {
     [ -z "$audit_identity" ] || set -- "$@" "DTLS_IDENTITY=$audit_identity"
     set -- "$@" + "$audit_unit" SYSLOG_IDENTIFIER=dtls-deploy-guard PRIORITY=4
     record audit
+    timeout 5 journalctl --sync </dev/null 2>/dev/null
     timeout 25 journalctl -q --no-pager -o json -n "$audit_count" --since "$audit_since" \
         --output-fields=MESSAGE,DTLS_DECISION,DTLS_REASON,DTLS_IDENTITY,DTLS_ROLE,DTLS_SERIAL,DTLS_METHOD,DTLS_PATH \
         "$@" </dev/null 2>/dev/null | base64
