@@ -275,10 +275,13 @@ impl Planner<'_> {
             .current(&holder.holder(), Role::Client);
         let is_deployed = issued.is_some_and(|entry| entry.not_after > self.now);
         let url = launched(moving.daemon, moving.facts, &[]).address.url();
-        if holder.shows_certificate() && !is_deployed {
-            // It may have been deployed without a certificate.
+        // It may have been deployed without a certificate, even if it had one before.
+        if holder.shows_certificate() && moving.closes.is_some() {
             let how = How::Mode;
-            return moving.closes.is_some().then_some(Loss { url, how });
+            return Some(Loss { url, how });
+        }
+        if holder.shows_certificate() && !is_deployed {
+            return None;
         }
         let endpoint = (url, holder.settings.client_mode.checks_daemon());
         moving.takes_away(&endpoint, &endpoint)

@@ -185,9 +185,15 @@ impl Planner<'_> {
     /// Requires that no revoked certificate is accepted again once the guard of a daemon is gone.
     pub(crate) fn check_guard_needed(&self, host: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&host.name)?;
-        let mut needed = self.revoked_and_current();
+        // Marks may be lost with a restored ledger: what the guard rejects counts.
+        let ledger = &self.authority.ledger;
+        let mut needed: Vec<&Entry> = ledger.entries().iter().collect();
         needed.retain(|entry| {
-            entry.role == Role::Client && guard::rejects(host, facts, &entry.serial)
+            entry.role == Role::Client
+                && entry.not_after > self.now
+                && !ledger.is_readmitted(&entry.serial)
+                && is_of_present(&self.authority, entry)
+                && guard::rejects(host, facts, &entry.serial)
         });
         if needed.is_empty() {
             return Ok(());
