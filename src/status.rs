@@ -5,6 +5,7 @@
 pub mod file;
 pub mod holders;
 pub mod html;
+mod judge;
 mod let_in;
 pub mod prometheus;
 mod rows;

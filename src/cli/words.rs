@@ -279,10 +279,10 @@ fn refuse_foreign(
         }
         knows_all = false;
         let command = match inner.get_name() {
-            "dtls-deploy" => "deploy",
-            name => name,
+            "dtls-deploy" => "deploy".to_owned(),
+            name @ ("backup" | "restore") => format!("ca {name}"),
+            name => name.to_owned(),
         };
-        let command = command.to_owned();
         if name.starts_with("ca-passphrase-") {
             return Err(WordsError::NoPassphrase { command, option });
         }

@@ -1,6 +1,7 @@
 //! Which CAs daemons and clients trust, according to their own bundles.
 
-use super::rows::{role_of, text};
+use super::judge::text;
+use super::rows::role_of;
 use base::event::{CertificateRole, CertificateText};
 use docker::tls::DaemonMode;
 use inventory::Inventory;

@@ -3,7 +3,7 @@
 
 use futures::StreamExt as _;
 
-use super::rows::{Faults, age, judge, text};
+use super::judge::{Faults, age, judge, text};
 use base::event::{
     CertificateRole, CertificateSource, CertificateState, CertificateStatus, Verdict,
 };

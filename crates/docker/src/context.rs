@@ -20,7 +20,8 @@ pub enum Keeper {
     Own,
     /// Another inventory, by its name.
     Inventory(String),
-    Somebody,
+    /// An operator, or another program.
+    Other,
 }
 
 /// Paths of one context below the CLI's directory, "~/.docker" by default.
@@ -94,7 +95,7 @@ pub fn keeper(text: &[u8], inventory: &str) -> Keeper {
     let description = value.pointer("/Metadata/Description");
     let description = description.and_then(serde_json::Value::as_str);
     match description.and_then(|text| text.strip_prefix(DESCRIPTION)) {
-        None => Keeper::Somebody,
+        None => Keeper::Other,
         Some("") => Keeper::Own,
         Some(rest) => match rest
             .strip_prefix(" (")
@@ -102,7 +103,7 @@ pub fn keeper(text: &[u8], inventory: &str) -> Keeper {
         {
             Some(name) if name == inventory => Keeper::Own,
             Some(name) => Keeper::Inventory(name.to_owned()),
-            None => Keeper::Somebody,
+            None => Keeper::Other,
         },
     }
 }
@@ -123,7 +124,7 @@ mod tests {
             &br#"{"Name":"node3","Metadata":{},"Endpoints":{}}"#[..],
             b"not json",
         ] {
-            assert_eq!(keeper(text, "lab"), Keeper::Somebody);
+            assert_eq!(keeper(text, "lab"), Keeper::Other);
         }
     }
 

@@ -73,8 +73,7 @@ pub(crate) fn keeps_context(
     facts: &NodeFacts,
 ) -> bool {
     has_contexts(client)
-        || keeper_of(client, daemon, inventory, facts)
-            .is_some_and(|keeper| keeper != Keeper::Somebody)
+        || keeper_of(client, daemon, inventory, facts).is_some_and(|keeper| keeper != Keeper::Other)
 }
 
 /// Whether a block of a profile names the files of this client.

@@ -198,7 +198,7 @@ fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String,
         Keeper::Own if is_ours || takes_over => return text(own),
         Keeper::Inventory(other) if is_ours => return text(&other),
         Keeper::Inventory(_) if takes_over => return text(own),
-        Keeper::Somebody => {
+        Keeper::Other => {
             let moved = content.and_then(|content| moved(content, &url, mode));
             if let Some(moved) = moved.filter(|_| is_ours) {
                 return Ok(moved);
@@ -270,9 +270,9 @@ fn remove(
             continue;
         }
         let keeper = keeper_of(host, daemon, planner.inventory, facts);
-        let is_somebodys = keeper == Some(Keeper::Somebody) && !takes_any(host, task);
+        let is_others = keeper == Some(Keeper::Other) && !takes_any(host, task);
         let is_ours = is_ours(planner, host, daemon, keeper.as_ref())?;
-        if is_somebodys || !is_ours || !removed.insert(facts.expand(&paths.metadata)) {
+        if is_others || !is_ours || !removed.insert(facts.expand(&paths.metadata)) {
             continue;
         }
         // contexts/tls/ID/docker and contexts/meta/ID, whole once empty; for a removed identity,
