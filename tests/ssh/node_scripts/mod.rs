@@ -9,5 +9,6 @@ mod order;
 mod refusals;
 mod repeat;
 mod same_daemon;
+mod shutdown;
 mod statements;
 mod without_systemd;

@@ -314,6 +314,9 @@ give_up() {
         record undone
         # Asked for, it is no failure.
         [ -z "${rolling_back-}" ] || exit 0
+    elif [ -n "$UNIT" ] && [ -e "$UNITS/$RESTORE" ] && shuts_down; then
+        # What could not be put back in a node that ends is put back at its next boot.
+        record undone
     elif [ -n "$UNIT" ] && [ -d "$STATE/armed/$RUN" ]; then
         printf '' >"$STATE/armed/$RUN/failed"
         record undo-failed "$STATE/armed/$RUN/rollback.sh"
@@ -334,16 +337,23 @@ shuts_down() {
     record stopping
 }
 
-# is_stopping: the whole node shuts down or reboots. In the last moments systemd has given its
-# place to systemd-shutdown, and nothing answers any more.
+# is_stopping: the whole node shuts down or reboots. systemctl itself is ended with the session
+# that it runs in, and is asked again. In the last moments systemd has given its place to
+# systemd-shutdown, and nothing answers any more.
 is_stopping() {
     has_systemd || return 1
-    stopping_state=$(timeout 5 systemctl is-system-running </dev/null 2>/dev/null)
-    read -r stopping_first 2>/dev/null </proc/1/comm
-    case $stopping_state,$stopping_first in
-    stopping,* | offline,* | *,systemd-shutdow*) ;;
-    *) return 1 ;;
-    esac
+    for stopping_try in 1 2 3 4 5 6 7 8 9 10; do
+        stopping_state=$(timeout 5 systemctl is-system-running </dev/null 2>/dev/null)
+        stopping_status=$?
+        read -r stopping_first 2>/dev/null </proc/1/comm
+        case $stopping_state,$stopping_first in
+        stopping,* | offline,* | *,systemd-shutdow*) return 0 ;;
+        ,* | unknown,*) [ "$stopping_status" != 124 ] || return 1 ;;
+        *) return 1 ;;
+        esac
+        sleep 0.2
+    done
+    return 1
 }
 
 # still_armed: ends the script where the node has put its old files back itself.
