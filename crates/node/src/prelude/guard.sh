@@ -46,7 +46,8 @@ guard_audit() {
     set -- "$@" + "$audit_unit" SYSLOG_IDENTIFIER=dtls-deploy-guard PRIORITY=4
     record audit
     timeout 5 journalctl --sync </dev/null 2>/dev/null
-    timeout 25 journalctl -q --no-pager -o json -n "$audit_count" --since "$audit_since" \
+    # Backwards: with --since, an older journalctl takes the oldest instead of the newest.
+    timeout 25 journalctl -q --no-pager -o json -r -n "$audit_count" --since "$audit_since" \
         --output-fields=MESSAGE,DTLS_DECISION,DTLS_REASON,DTLS_IDENTITY,DTLS_ROLE,DTLS_SERIAL,DTLS_METHOD,DTLS_PATH \
         "$@" </dev/null 2>/dev/null | base64
     record end
