@@ -34,8 +34,9 @@ pub(super) async fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
             Some((Verdict::Failed, seen)) => {
                 let seen = format!("dtls_guard is true, and the guard does not work: {seen}");
                 let advice = "systemctl restart dtls-deploy-guard.socket dtls-deploy-guard.path on that host";
-                let is_file = |change: &Change| matches!(change.action, Action::File(_));
-                let fix = diagnosis.deploy_fixes(name, is_file);
+                let is_fix =
+                    |change: &Change| matches!(change.action, Action::File(_) | Action::Restart(_));
+                let fix = diagnosis.deploy_fixes(name, is_fix);
                 let found = finding(Severity::Error, Topic::Guard, name, seen, advice);
                 findings.add_with_fix(found, fix);
             }

@@ -22,6 +22,33 @@ fn with_role(lab: &Lab, role: &str) -> String {
     )
 }
 
+/// Every file is as it should be, and dockerd was told in between to ask no guard; `docker info`
+/// still names it.
+fn a_reload_without_it_is_noticed(lab: &Lab, guarded: &str) {
+    let file = "/etc/docker/daemon.json";
+    lab.exec(
+        "node3",
+        &format!("cp -p {file} /root/kept; sed -i 's/\\[\"dtls-deploy-guard\"]/[]/' {file}; systemctl reload docker.service; sleep 1; cp -p /root/kept {file}"),
+    );
+    for (command, code) in [("verify", 6), ("status", 6), ("doctor", 6)] {
+        let run = lab.run(&[command, guarded]);
+        assert_eq!(run.code, code, "{}", said(&run));
+        assert!(
+            said(&run).contains("dockerd does not ask it"),
+            "{}",
+            said(&run)
+        );
+    }
+    let run = lab.deploy(&[guarded]);
+    assert!(
+        said(&run).contains("dockerd does not ask its guard"),
+        "{}",
+        said(&run)
+    );
+    let run = lab.deploy(&[guarded]);
+    assert!(said(&run).contains("Nothing to change"), "{}", said(&run));
+}
+
 /// A daemon without a part of its guard is an error of every command that looks,
 /// also where all clients have the role full.
 fn each_part_of_it_is_missed(lab: &Lab, guarded: &str) {
@@ -427,6 +454,7 @@ fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
     lab.exec("node3", "systemctl is-active dtls-deploy-guard.socket");
 
     each_part_of_it_is_missed(&lab, &guarded);
+    a_reload_without_it_is_noticed(&lab, &guarded);
 
     // Without a word about it, it stays.
     let run = lab.deploy(&[&plain]);

@@ -18,6 +18,9 @@ use crate::store::Store;
 
 const ACTIVATE: &str = r#"{"Implements":["authz"]}"#;
 const ALLOW: &str = r#"{"Allow":true}"#;
+/// A request of the node itself with this in its target is rejected with it: what is not rejected
+/// was not asked about. `guard_asked` on the node sends such requests.
+const ASKED: &str = "dtls-deploy-guard-asked";
 
 #[derive(Debug)]
 pub struct Plugin {
@@ -29,8 +32,7 @@ pub struct Plugin {
 #[serde(rename_all = "PascalCase")]
 struct Answer<'a> {
     allow: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    msg: Option<&'a str>,
+    msg: &'a str,
 }
 
 impl Plugin {
@@ -90,6 +92,9 @@ impl Plugin {
             return said(&decision);
         };
         let peer = message.peer();
+        if matches!(peer, Peer::Local) && message.request_uri.contains(ASKED) {
+            return rejection(ASKED);
+        }
         let request = policy::Request {
             client: peer.client(&message.user),
             method: &message.request_method,
@@ -164,11 +169,17 @@ fn path(target: &str) -> String {
 }
 
 fn said(decision: &Decision<'_>) -> String {
-    let text = decision.to_string();
-    let allow = decision.is_allowed();
+    if decision.is_allowed() {
+        ALLOW.to_owned()
+    } else {
+        rejection(&decision.to_string())
+    }
+}
+
+fn rejection(text: &str) -> String {
     let answer = Answer {
-        allow,
-        msg: (!allow).then_some(&text),
+        allow: false,
+        msg: text,
     };
     // Two plain fields can always be written; dockerd treats a missing answer as a rejection.
     serde_json::to_string(&answer).unwrap_or_default()
@@ -279,6 +290,15 @@ mod tests {
             decide(r#"{"RequestMethod": "POST", "RequestUri": "/build"}"#),
             r#"{"Allow":true}"#
         );
+        // The node itself learns that this guard is asked, and a client does not.
+        let trial = "/v1.41/containers/json?filters=%7B%22name%22%3A%7B%22dtls-deploy-guard-asked";
+        assert_eq!(
+            decide(&format!(
+                r#"{{"RequestMethod": "GET", "RequestUri": "{trial}"}}"#
+            )),
+            r#"{"Allow":false,"Msg":"dtls-deploy-guard-asked"}"#
+        );
+        assert_eq!(decide(&request("GET", trial, "")), r#"{"Allow":true}"#);
         let headers = r#", "X": "0123456789""#.repeat(100_000);
         for broken in ["", "{", "[]", &request("GET", "/info", &headers)] {
             assert!(

@@ -21,6 +21,9 @@ pub struct Claims {
     /// In a handshake the daemon asked for certificates of a CA that is not in its bundle; set by
     /// the code that saw it.
     pub foreign_authority: bool,
+    /// By its files dockerd asks its guard about requests, and it does not, since another program
+    /// made it read other files.
+    pub guard_not_asked: bool,
     /// Clients that would check a restarted daemon, if the sshd of each of them forwards no
     /// connections to it; set by the code that tried.
     pub unheard: Vec<String>,

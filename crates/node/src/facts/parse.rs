@@ -342,6 +342,7 @@ impl Parser<'_> {
                 let socket = self.facts.socket.get_or_insert_default();
                 return socket.loaded.record(property, json);
             }
+            ["guard-not-asked"] => self.facts.claims.guard_not_asked = true,
             ["armed", run] => self.facts.armed.extend(run_id(run)),
             ["undo-failed", run] => self.facts.undo_failed.extend(run_id(run)),
             ["generation", path, account] => self.facts.generations.push(KeptGeneration {

@@ -58,6 +58,8 @@ pub struct FactRequest {
     /// The newest entries of the guard's journal: seconds, entries, whose (empty: everyone's),
     /// `all` or `denied`.
     pub audit: Option<[String; 4]>,
+    /// The guard of the daemon, as plugin and path of its program: whether dockerd asks it.
+    pub guard: Option<[String; 2]>,
     /// Like `names`, but also on nodes without getent.
     pub lookups: BTreeSet<String>,
 }
@@ -96,6 +98,9 @@ impl FactRequest {
                 .chain(self.socket.as_deref())
                 .collect();
             script.call("fact_unit", &units);
+            if let Some(guard) = &self.guard {
+                script.call("fact_guard", &guard.each_ref().map(String::as_str));
+            }
         }
         if self.health {
             script.call("fact_health", TOOLS);

@@ -1,5 +1,40 @@
 # The guard's journal: who asked the daemon for what.
 
+# guard_asked PLUGIN PROGRAM SOCKET: sets $guard_is_asked to yes or no, by a request on the daemon's
+# local socket that a guard rejects; to `silent` if there is no answer, and to nothing if it
+# cannot be tried. `docker info` names a plugin that dockerd has read in daemon.json, whether or
+# not it asks it.
+guard_asked() {
+    guard_is_asked=
+    # An older program does not know the request.
+    grep -q -s -F "$1-asked" "$2" || return 0
+    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_TLS_VERIFY DOCKER_TLS DOCKER_CERT_PATH
+    if command -v docker >/dev/null 2>&1; then
+        guard_said=$(timeout 5 docker -H "unix://$3" ps -q --filter "name=$1-asked" 2>&1 </dev/null)
+    elif command -v curl >/dev/null 2>&1; then
+        guard_said=$(timeout 5 curl -sS --unix-socket "$3" "http://localhost/_ping?$1-asked" 2>&1 </dev/null)
+    else
+        return 0
+    fi
+    guard_status=$?
+    case $guard_status:$guard_said in
+    *"$1-asked"*) guard_is_asked=yes ;;
+    0:*) guard_is_asked=no ;;
+    *) guard_is_asked=silent ;;
+    esac
+}
+
+# fact_guard PLUGIN PROGRAM: a record if the daemon that fact_unit has found should ask its guard by
+# its files, and does not.
+fact_guard() {
+    [ "$ACCOUNT_ID" = 0 ] && [ "${fact_main_pid:-0}" != 0 ] && [ -r "/proc/$fact_main_pid/fd" ] || return 0
+    grep -q -s -F "\"$1\"" /etc/docker/daemon.json || return 0
+    own_socket "$fact_main_pid"
+    [ -n "$own_socket" ] || return 0
+    guard_asked "$1" "$2" "$own_socket"
+    [ "$guard_is_asked" != no ] || record guard-not-asked
+}
+
 # guard_sessions SERIAL...: what clients with these certificates have open, as far as the
 # journal of the last day tells: exec sessions that run, and containers that run and were
 # attached to.

@@ -249,35 +249,19 @@ prove_guard() {
         # The clients show whether it answers.
         record guard accepted node "its files are complete, and its socket is open"
     else
-        prove_loaded
+        prove_asked "$1"
     fi
 }
 
-# prove_loaded: dockerd names the plugins that it asks, and has asked them about this.
-prove_loaded() {
-    if command -v docker >/dev/null 2>&1; then
-        prove_tool=docker
-        prove_said=$(timeout 5 docker -H "unix://$prove_path" info --format '{{json .Plugins.Authorization}}' 2>&1 </dev/null)
-        prove_status=$?
-    else
-        prove_tool=curl
-        prove_said=$(timeout 5 curl -sS --unix-socket "$prove_path" http://localhost/info 2>&1 </dev/null)
-        prove_status=$?
-        case $prove_said in
-        *'"Authorization":'*)
-            prove_said=${prove_said#*'"Authorization":'}
-            prove_said=${prove_said%%]*}
-            ;;
-        esac
-    fi
-    case $prove_status:$prove_said in
-    0:*"\"$prove_plugin\""*) prove_said=$prove_plugin ;;
-    0:*)
-        prove_status=1
-        prove_said="dockerd does not ask it"
-        ;;
+# prove_asked PROGRAM: dockerd asks the guard now, whatever its files say.
+prove_asked() {
+    guard_asked "$prove_plugin" "$1" "$prove_path"
+    case $guard_is_asked in
+    yes) record guard accepted dockerd "has asked it" ;;
+    no) record guard refused node "dockerd does not ask it" ;;
+    silent) record guard refused node "a request that it must reject gets no answer" ;;
+    *) record guard unproved none "its program is of an older version, or neither docker nor curl is there" ;;
     esac
-    prove_outcome guard 5
 }
 
 # guard_lack TEST PATH: a file of the guard that is not what it should be.
@@ -290,12 +274,8 @@ guard_lack() {
 # prove_own: sets $prove_path to a socket of the process $prove_pid. Fails with a record
 # where it has none, or where another program has bound the same path.
 prove_own() {
-    running_files "$prove_pid"
-    prove_paths=$(running_listens "$prove_pid")
-    case $NEWLINE$prove_paths$NEWLINE in
-    *"$NEWLINE/run/docker.sock$NEWLINE"*) prove_path=/run/docker.sock ;;
-    *) prove_path=${prove_paths%%"$NEWLINE"*} ;;
-    esac
+    own_socket "$prove_pid"
+    prove_path=$own_socket
     if [ -z "$prove_path" ]; then
         record socket refused kernel "the daemon listens on no local socket"
         return 1

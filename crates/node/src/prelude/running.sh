@@ -28,6 +28,17 @@ running_files() {
     IFS=$running_old_ifs
 }
 
+# own_socket PID: sets $own_socket to a unix socket on which it listens, the usual one if that is
+# among them; to nothing if there is none.
+own_socket() {
+    running_files "$1"
+    own_sockets=$(running_listens "$1")
+    case $NEWLINE$own_sockets$NEWLINE in
+    *"$NEWLINE/run/docker.sock$NEWLINE"*) own_socket=/run/docker.sock ;;
+    *) own_socket=${own_sockets%%"$NEWLINE"*} ;;
+    esac
+}
+
 # running_listens PID [PREFIX]: the paths of the unix sockets on which it listens, a line each
 # behind PREFIX, but for those that it makes for itself. After running_files.
 running_listens() {

@@ -114,6 +114,14 @@ pub fn policy_path() -> String {
     format!("{directory}/{name}")
 }
 
+/// Requests whether dockerd asks the guard that the host should have.
+pub(crate) fn request_asked(host: &Host, request: &mut FactRequest) {
+    if host.is_guarded() {
+        let (directory, name) = PROGRAM;
+        request.guard = Some([PLUGIN.to_owned(), format!("{directory}/{name}")]);
+    }
+}
+
 /// Requests the facts that tell whether the guard rejects revoked certificates.
 pub fn request_policy(host: &Host, request: &mut FactRequest) {
     if host.is_daemon && host.settings.guard.is_some() {

@@ -87,6 +87,10 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     if facts.claims.foreign_authority {
         return vec!["dockerd has read another CA bundle".to_owned()];
     }
+    // The file was put back after a reload without the plugin.
+    if facts.claims.guard_not_asked {
+        return vec!["dockerd does not ask its guard".to_owned()];
+    }
     let unit = facts.unit.clone().unwrap_or_default();
     if unit.active_state() != "active" {
         return vec![format!("the unit is {}", unit.active_state())];
