@@ -75,6 +75,7 @@ pub fn before_new_authority<'a>(
     for (holder, role) in leaves_of(inventory) {
         let request = requests.entry(&holder.name).or_default();
         request_leaf(holder, role, request);
+        request_undeployed(holder, request);
         request.content.insert(OWNER.to_owned());
     }
     let hosts = inventory.hosts.iter().filter(|host| {
@@ -113,6 +114,13 @@ impl Planner<'_> {
                 format!("{} {verb} the certificate of {subject}", named(hosts))
             })
             .collect();
+        let deployed = self.deployed();
+        if seen.is_empty() && !deployed.is_empty() {
+            seen.push(format!(
+                "{OWNER} of {} says that this CA was in service there",
+                named(&deployed)
+            ));
+        }
         if issued > 0 {
             seen.push(format!("its ledger lists {issued} certificates"));
         }
@@ -144,6 +152,18 @@ impl Planner<'_> {
             }
         }
         subject
+    }
+
+    /// Daemons that run TLS as this inventory set them up, wherever their files are.
+    fn deployed(&self) -> BTreeSet<String> {
+        let is_deployed = |daemon: &&Host| {
+            let facts = self.facts.get(&daemon.name);
+            facts.is_some_and(|facts| {
+                super::owner::is_own(self.inventory, facts) && serves_tls(daemon, facts)
+            })
+        };
+        let daemons = self.inventory.daemons().filter(is_deployed);
+        daemons.map(|daemon| daemon.name.clone()).collect()
     }
 
     /// The CAs in the files of daemons and clients, with the hosts that hold them.

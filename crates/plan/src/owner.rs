@@ -49,6 +49,12 @@ pub(super) fn is_of_another(inventory: &Inventory, facts: &NodeFacts) -> bool {
     record.is_some_and(|record| record.lines().all(|line| line != own))
 }
 
+/// Whether the record on a daemon names this inventory's CA.
+pub(super) fn is_own(inventory: &Inventory, facts: &NodeFacts) -> bool {
+    let record = facts.text(OWNER).filter(|record| is_whole(record));
+    record.is_some() && !is_of_another(inventory, facts)
+}
+
 /// Refuses a daemon that another inventory set up and that still speaks TLS.
 pub(super) fn refuse_foreign(
     planner: &Planner<'_>,
