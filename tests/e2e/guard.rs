@@ -419,6 +419,87 @@ fn a_daemon_that_was_away_rejects_what_is_revoked_after_the_next_run() {
     assert!(knock("10.0.0.13").ends_with("403"));
 }
 
+/// A daemon that accepts no certificate yet holds no revocation back, and rejects what is revoked
+/// from its first deployment on.
+#[test]
+fn a_daemon_that_is_not_deployed_has_nothing_to_reject() {
+    let lab = Lab::with_two_daemons();
+    let with = with_role(&lab, "full");
+    lab.deploy(&[&with, "--limit", "node1:node2:node3"]);
+    let text = std::fs::read_to_string(&with).unwrap();
+    let text = text.replace("        node2: {dtls_role: full}\n", "");
+    let without = lab.file("without.yaml", &text);
+
+    let of_node4 = "node4: it is not deployed and has nothing to reject";
+    let unguarded = ["-e", "dtls_guard=false", "--limit", "node4"];
+    for more in [&["--check"][..], &["--yes"]] {
+        let run = lab.deploy(&[&["revoke", &without, "node2"][..], more].concat());
+        let text = said(&run);
+        assert!(text.contains(of_node4), "{text}");
+        assert!(text.contains("its first deployment brings"), "{text}");
+        for wrong in ["rollover", "restarted twice", "a mark alone"] {
+            assert!(!text.contains(wrong), "{wrong}: {text}");
+        }
+    }
+    let ping = |address: &str| format!("{CURL} https://{address}:2376/_ping");
+    let answer = lab.exec_as("node2", "ubuntu", &ping("10.0.0.12"));
+    assert!(answer.ends_with("403"), "{answer}");
+    for command in ["rotate", "verify", "status", "doctor"] {
+        let run = lab.run(&[command, &without]);
+        assert!(
+            !said(&run).contains("ACCEPTED"),
+            "{command}: {}",
+            said(&run)
+        );
+    }
+
+    // Without a guard it would accept it, which every run says before and after.
+    let run = lab.deploy(&[&[&without[..]][..], &unguarded, &["--check"]].concat());
+    assert!(said(&run).contains("STILL ACCEPTED"), "{}", said(&run));
+    lab.deploy(&[&without]);
+    let answer = lab.exec_as("node2", "ubuntu", &ping("10.0.0.13"));
+    assert!(answer.ends_with("403"), "{answer}");
+}
+
+/// The CA has to be replaced for a daemon without a guard. If that cannot begin, the guards reject
+/// the certificate all the same, and the report says so.
+#[test]
+fn guards_reject_what_is_revoked_also_if_the_ca_cannot_be_replaced() {
+    let lab = Lab::with_three_daemons();
+    let with = with_role(&lab, "full");
+    let text = std::fs::read_to_string(&with).unwrap();
+    let node4 = "        node4:\n          ansible_host: 10.0.0.13\n";
+    let more = format!(
+        "{node4}          dtls_guard: false\n{}",
+        node4.replace("node4", "node5").replace(".13", ".14")
+    );
+    assert!(text.contains(node4));
+    let with = lab.file("with.yaml", &text.replace(node4, &more));
+    lab.deploy(&[&with, "--limit", "!node5"]);
+    let text = std::fs::read_to_string(&with).unwrap();
+    let text = text.replace("        node2: {dtls_role: full}\n", "");
+    let without = lab.file("without.yaml", &text);
+    for more in [&["--check"][..], &["--yes"]] {
+        let run = lab.run(&[&["revoke", &without, "node2"][..], more].concat());
+        let text = said(&run);
+        assert_eq!(run.code, 4, "{text}");
+        let why = "it does not begin, because node5 is not deployed yet";
+        assert!(text.contains(why), "{text}");
+        for wrong in ["nothing was changed", "restarted twice", "step by step"] {
+            assert!(!text.contains(wrong), "{wrong}: {text}");
+        }
+    }
+    let ping = |address: &str| format!("{CURL} https://{address}:2376/_ping");
+    let answer = lab.exec_as("node2", "ubuntu", &ping("10.0.0.12"));
+    assert!(answer.ends_with("403"), "{answer}");
+    assert_eq!(lab.exec_as("node2", "ubuntu", &ping("10.0.0.13")), "OK200");
+
+    lab.deploy(&[&without, "--limit", "node5:node1"]);
+    lab.deploy(&["revoke", &without, "node2", "--yes"]);
+    let answer = lab.try_exec_as("node2", "ubuntu", &ping("10.0.0.13")).1;
+    assert!(!answer.contains("OK200"), "{answer}");
+}
+
 #[test]
 fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
     let lab = Lab::fresh();

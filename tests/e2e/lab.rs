@@ -66,6 +66,11 @@ impl Lab {
         Self::bring_up("-two", &["--daemons", "2"])
     }
 
+    /// A lab of its own with three daemons: node3, node4 and node5.
+    pub fn with_three_daemons() -> Self {
+        Self::bring_up("-three", &["--daemons", "3"])
+    }
+
     /// A lab of its own with a second daemon, node4, and a second client, node5.
     pub fn with_two_of_each() -> Self {
         Self::bring_up("-pairs", &["--daemons", "2", "--clients", "2"])

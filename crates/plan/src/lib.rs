@@ -70,7 +70,8 @@ pub use leaf::{
     wanted_sans,
 };
 pub use lost::{
-    before_new_authority, deploy_or_drop, is_undeployed, lost_since, request_undeployed,
+    accepts_none, before_new_authority, deploy_or_drop, is_undeployed, lost_since,
+    request_undeployed,
 };
 pub use not_followed::{NotFollowed, Why};
 pub use others::leave_out_shared;

@@ -34,6 +34,13 @@ pub fn is_undeployed(host: &Host, role: Role, facts: &NodeFacts) -> bool {
     !files.any(is_there) && (role == Role::Client || !serves_tls(host, facts))
 }
 
+/// Whether a daemon is known to have no deployment: it accepts no certificate of the CA.
+#[must_use]
+pub fn accepts_none(daemon: &Host, facts: &NodeFacts) -> bool {
+    // Not every run asks for its settings.
+    facts.file(PATH).is_some() && is_undeployed(daemon, Role::Daemon, facts)
+}
+
 /// Requests the facts that [`is_undeployed`] needs besides the certificate.
 pub fn request_undeployed(host: &Host, request: &mut FactRequest) {
     if host.is_daemon {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
 use super::rollover::client_files;
-use super::{Authority, Note, Planner, Refusal};
+use super::{Authority, Note, Planner, Refusal, accepts_none};
 use crate::host::guard;
 use crate::host::leaf::location;
 use crate::host::read::runs_with;
@@ -174,12 +174,18 @@ impl Planner<'_> {
             }
             match self.facts.get(name) {
                 Some(facts) if guard::rejects(daemon, facts, &entry.serial) => {}
+                Some(facts) if accepts_none(daemon, facts) && !self.writes_to(name) => {}
                 Some(_) if daemon.is_guarded() => found.guarded.push(name),
                 None if daemon.is_guarded() => found.unknown.push(name),
                 Some(_) | None => found.unguarded = true,
             }
         }
         found
+    }
+
+    /// Whether this run changes files of a host.
+    fn writes_to(&self, host: &str) -> bool {
+        self.written.keys().any(|(written, _)| written == host)
     }
 
     /// Requires that no revoked certificate is accepted again once the guard of a daemon is gone.

@@ -21,7 +21,7 @@ use base::event::{Event, Failure, FailureKind};
 use inventory::names::nearest;
 use pki::{Entry, Ledger, Request, Response};
 use plan::host::guard::is_installed;
-use plan::{Authority, AuthorityProblem, Plan, RefusalKind, revoked};
+use plan::{Authority, AuthorityProblem, Plan, Refusal, RefusalKind, revoked};
 
 const STEP: &str = "revoke certificates";
 const REPLACE: &str = "replace the CA";
@@ -105,11 +105,10 @@ impl Run<'_> {
         let found = named(&authority, &options.name)?;
         self.refuse_unknown_abandoned(&world)?;
         let is_guarded = self.guards_reject(&world, &found);
-        let rolls = found.rolls && !options.mark_only && !is_guarded;
-        if rolls && !self.options.check {
-            self.refuse_unready(&world)?;
-        }
-        let mut planned = self.foresee(&world, &authority, &found, options)?;
+        let replaces = found.rolls && !options.mark_only && !is_guarded;
+        let held = if replaces { self.held(&world)? } else { None };
+        let rolls = replaces && held.is_none();
+        let mut planned = self.foresee(&world, &authority, &found, options, rolls)?;
         if options.cut_sessions && is_guarded {
             self.foresee_cut(&world, &mut planned)?;
         }
@@ -122,6 +121,7 @@ impl Run<'_> {
         judged(&mut world.plan, rolls, self.options.check);
         if self.options.check {
             self.show_refusals(&world.plan);
+            self.tell_held(held.as_ref(), &mut state);
         }
         if self.options.check || nothing {
             let asks = self.options.check && self.options.exit_code && !nothing;
@@ -175,6 +175,9 @@ impl Run<'_> {
             } else {
                 "daemons may still accept it: the rollover is not finished; fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
             }
+        } else if held.is_some() {
+            self.tell_held(held.as_ref(), &mut state);
+            "its certificates are marked, and daemons with a guard reject them. The others accept them until the CA is replaced: fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
         } else {
             "daemons accept it until each of them has dropped the CA that signed its certificate: run dtls-deploy rotate --ca INVENTORY"
         };
@@ -187,9 +190,10 @@ impl Run<'_> {
         self.end_passes(world, agent, state, begun).await
     }
 
-    /// Refuses a revocation whose rollover would not begin because of a daemon: the mark alone
-    /// rejects no client, unless there are guards to tell.
-    fn refuse_unready(&self, world: &World) -> Result<(), RunError> {
+    /// Why the rollover does not begin because of a daemon. If there are guards to tell, the
+    /// certificates are marked all the same; otherwise the mark would reject no client, and the
+    /// revocation is refused.
+    fn held(&self, world: &World) -> Result<Option<Refusal>, RunError> {
         let mut daemons = self.inventory.daemons();
         let has_guards = daemons.any(|daemon| {
             let facts = world.facts.get(&daemon.name);
@@ -205,8 +209,26 @@ impl Run<'_> {
                 format!("{refusal}; nothing was changed"),
                 refusal.hint.clone(),
             )),
-            _ => Ok(()),
+            refusal => Ok(refusal.cloned()),
         }
+    }
+
+    /// Reports that the CA is not replaced, while the rest of the revocation is carried out.
+    fn tell_held(&self, held: Option<&Refusal>, state: &mut State) {
+        let Some(refusal) = held else {
+            return;
+        };
+        let ca = &self.inventory.ca().name;
+        self.events.emit(Event::Failed(Failure {
+            host: ca.clone(),
+            kind: FailureKind::Failed,
+            step: REPLACE.to_owned(),
+            message: refusal.message.clone(),
+            causes: Vec::new(),
+            detail: Vec::new(),
+            hint: refusal.hint.clone(),
+        }));
+        state.outcome.failed.insert(ca.clone());
     }
 
     /// An early end of the passes does not end the run: certificates are marked by now, so the
@@ -276,9 +298,11 @@ impl Run<'_> {
             let plural = if daemons == 1 { "" } else { "s" };
             format!("Revoke, and replace the CA ({daemons} daemon{plural} restarted).")
         } else if is_guarded && options.cut_sessions {
-            "Revoke: the guards of all daemons reject it, and Docker is restarted.".to_owned()
+            "Revoke: the guards of all deployed daemons reject it, and Docker is restarted."
+                .to_owned()
         } else if is_guarded {
-            "Revoke: the guards of all daemons reject it, and nothing is restarted.".to_owned()
+            "Revoke: the guards of all deployed daemons reject it, and nothing is restarted."
+                .to_owned()
         } else {
             "Mark as revoked.".to_owned()
         };

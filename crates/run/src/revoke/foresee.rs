@@ -28,6 +28,7 @@ impl Run<'_> {
         authority: &Authority,
         found: &Found,
         options: &RevokeOptions,
+        rolls: bool,
     ) -> Result<Vec<PlannedChange>, RunError> {
         let ca = &self.inventory.ca().name;
         let mut changes = Vec::new();
@@ -48,8 +49,7 @@ impl Run<'_> {
             self.warn(Some(ca), format!("{}: {text}", options.name));
             return Ok(changes);
         }
-        let is_guarded = self.guards_reject(world, found);
-        self.explain(world, authority, found, options)?;
+        self.explain(world, authority, found, options, rolls)?;
         for daemon in self.inventory.daemons() {
             let facts = world.facts.get(&daemon.name);
             if daemon.is_guarded() && facts.is_some_and(|facts| is_installed(daemon, facts)) {
@@ -59,7 +59,7 @@ impl Run<'_> {
                 changes.push(planned(&daemon.name, what, reasons));
             }
         }
-        if options.mark_only || is_guarded {
+        if !rolls {
             return Ok(changes);
         }
         changes.push(planned(
@@ -110,6 +110,7 @@ impl Run<'_> {
         authority: &Authority,
         found: &Found,
         options: &RevokeOptions,
+        rolls: bool,
     ) -> Result<(), RunError> {
         let (ca, name) = (&self.inventory.ca().name, &options.name);
         let is_guarded = self.guards_reject(world, found);
@@ -131,7 +132,7 @@ impl Run<'_> {
             let host = &entry.host;
             let comes = if is_guarded {
                 "the next deploy or rotate gives it new certificates"
-            } else if options.mark_only {
+            } else if !rolls {
                 "the CA's next rollover gives it new certificates"
             } else {
                 "its old certificates stop working, and it gets new ones"
@@ -141,6 +142,7 @@ impl Run<'_> {
             ));
         }
         if is_guarded {
+            self.note_undeployed(world, name);
             return Ok(());
         }
         let now = OffsetDateTime::now_utc();
@@ -160,7 +162,7 @@ impl Run<'_> {
             ));
         }
         for host in self.hosts() {
-            if !world.facts.contains_key(&host.name) {
+            if rolls && !world.facts.contains_key(&host.name) {
                 self.warn(Some(&host.name), "it could not be checked: the rollover waits for it, and what is revoked is accepted meanwhile".to_owned());
             }
         }
@@ -173,7 +175,7 @@ impl Run<'_> {
             })
             .filter(|(_, count)| *count != Some(0))
             .collect();
-        let may_ask = self.options.check || options.mark_only || consent::can_ask();
+        let may_ask = self.options.check || !rolls || consent::can_ask();
         if !stopping.is_empty() && !self.options.allow_container_restart && !may_ask {
             return Err(RunError::ContainersRunning {
                 what: consent::described(&stopping),

@@ -11,20 +11,42 @@ use crate::{Run, RunError, World};
 use base::event::{Event, Proof, Verdict};
 use inventory::{Host, host_of};
 use pki::{Ledger, Request, Response, Role};
+use plan::accepts_none;
 use plan::host::guard::is_installed;
 use plan::module::outdated_policies;
 use time::OffsetDateTime;
 
 impl Run<'_> {
-    /// Whether every daemon has a guard, so that no CA must be replaced to reject the revoked
-    /// certificates. A guard does not see the certificate that a daemon presents to clients.
+    /// Whether every deployed daemon has a guard, so that no CA must be replaced to reject the
+    /// revoked certificates. A guard does not see the certificate that a daemon presents to clients.
     pub(super) fn guards_reject(&self, world: &World, found: &Found) -> bool {
-        let is_guarded = |daemon: &Host| {
-            let facts = world.facts.get(&daemon.name);
-            daemon.is_guarded() && facts.is_none_or(|facts| is_installed(daemon, facts))
+        let rejects = |daemon: &Host| match world.facts.get(&daemon.name) {
+            Some(facts) if accepts_none(daemon, facts) => true,
+            Some(facts) => daemon.is_guarded() && is_installed(daemon, facts),
+            None => daemon.is_guarded(),
         };
         found.entries.iter().all(|entry| entry.role == Role::Client)
-            && self.inventory.daemons().all(is_guarded)
+            && self.inventory.daemons().all(rejects)
+    }
+
+    /// Notes daemons that are not deployed, and what their first deployment means for what is
+    /// revoked.
+    pub(super) fn note_undeployed(&self, world: &World, name: &str) {
+        for daemon in self.inventory.daemons() {
+            let facts = world.facts.get(&daemon.name);
+            if !facts.is_some_and(|facts| accepts_none(daemon, facts)) {
+                continue;
+            }
+            let then = if daemon.is_guarded() {
+                "its first deployment brings the policy of its guard".to_owned()
+            } else {
+                format!(
+                    "it has no guard, and accepts {name} once it is deployed: set dtls_guard: true for it first"
+                )
+            };
+            let text = format!("it is not deployed and has nothing to reject; {then}");
+            self.warn(Some(&daemon.name), text);
+        }
     }
 
     /// Updates the policies of all guards from the ledger at once, and tries the revoked
