@@ -344,6 +344,21 @@ fn a_client_whose_sshd_forwards_nothing_is_found_before_anything_is_changed() {
     lab.deploy(&[&inventory]);
 }
 
+/// Nor do clients that do not know the name of the daemon.
+#[test]
+fn a_name_that_no_client_knows_is_found_before_anything_is_changed() {
+    let lab = Lab::fresh();
+    lab.exec("node3", "echo 10.0.0.12 only-here >>/etc/hosts");
+    let inventory = lab.inventory("dtls_listen: ['tcp://only-here:2376']\n");
+    let said = "node1 cannot resolve only-here";
+    let check = lab.run(&[&inventory, "--check"]);
+    assert_eq!(check.code, 4, "{}{}", check.stdout, check.stderr);
+    assert!(check.stdout.contains(said), "{}", check.stdout);
+    refused(&lab, &inventory, &[said, "dtls_listen"]);
+    lab.exec("node1", "echo 10.0.0.12 only-here >>/etc/hosts");
+    lab.deploy(&[&inventory]);
+}
+
 /// After a boot docker.socket starts it only when a local user asks.
 #[test]
 fn a_daemon_that_only_its_socket_starts_is_refused() {

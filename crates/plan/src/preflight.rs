@@ -10,7 +10,7 @@ use super::owner::refuse_foreign;
 use super::{Action, Change, LeafDecision, Planner, Refusal, Served};
 use crate::host::address::daemon_address;
 use inventory::{Host, Listen};
-use node::facts::{Network, NodeFacts, Owner, STATE};
+use node::facts::{Network, NodeFacts, Owner, STATE, Unheard};
 use pki::{BACKDATE, Certificate, Signer};
 
 /// KiB that must be free: the old and the new set, and what systemd writes.
@@ -210,13 +210,38 @@ fn heard(host: &Host, facts: &NodeFacts) -> Result<(), Refusal> {
     if facts.claims.unheard.is_empty() {
         return Ok(());
     }
-    let clients = facts.claims.unheard.join(", ");
+    let clients = |wanted: Unheard| -> String {
+        let unheard = facts.claims.unheard.iter();
+        let clients = unheard.filter(|(_, why)| **why == wanted);
+        clients
+            .map(|(client, _)| client.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let address = daemon_address(host);
+    let undone = "no client could be asked what the daemon serves, and the change would be undone";
+    let unresolved = clients(Unheard::NotResolved);
+    if !unresolved.is_empty() {
+        let reached = facts
+            .claims
+            .reached
+            .filter(|ip| ip.to_string() != address.host);
+        let reached = reached.map_or_else(|| "ADDRESS".to_owned(), |ip| ip.to_string());
+        return Err(Refusal::new(format!(
+            "{unresolved} cannot resolve {}, the name under which clients reach this daemon: {undone}",
+            address.host
+        ))
+        .hint(format!(
+            "set ansible_host: {reached}, if clients reach the daemon there, or dtls_listen with such an address; or add the name to DNS or to /etc/hosts on the clients"
+        )));
+    }
+    let forbid = clients(Unheard::Forbidden);
     Err(Refusal::new(format!(
-        "sshd on {clients} forwards no connections to {}: no client could be asked what the daemon serves, and the change would be undone",
-        daemon_address(host).url()
+        "sshd on {forbid} forwards no connections to {}: {undone}",
+        address.url()
     ))
     .hint(format!(
-        "allow it on {clients} for the account that logs in: AllowTcpForwarding local, and PermitOpen where it is set, in sshd_config"
+        "allow it on {forbid} for the account that logs in: AllowTcpForwarding local, and PermitOpen where it is set, in sshd_config"
     )))
 }
 

@@ -15,6 +15,7 @@ use crate::apply::PROBE_CLIENTS;
 use crate::session::Node;
 use inventory::Host;
 use node::DialError;
+use node::facts::Unheard;
 use plan::host::address::daemon_address;
 use plan::{Action, Plan, Served};
 
@@ -28,7 +29,7 @@ impl Run<'_> {
         &self,
         plan: &Plan,
         nodes: &BTreeMap<String, Arc<Node>>,
-    ) -> BTreeMap<String, Vec<String>> {
+    ) -> BTreeMap<String, BTreeMap<String, Unheard>> {
         let restarts = |daemon: &&Host| {
             plan.changes().any(|change| {
                 change.host == daemon.name
@@ -43,7 +44,7 @@ impl Run<'_> {
                 let clients = self.inventory.clients();
                 let others = clients.filter(|client| client.name != daemon.name);
                 let others = others.filter_map(|client| nodes.get(&client.name));
-                let clients = all_forbid(others.take(PROBE_CLIENTS), daemon).await?;
+                let clients = none_can(others.take(PROBE_CLIENTS), daemon).await?;
                 Some((daemon.name.clone(), clients))
             });
         let found = futures::future::join_all(asked).await;
@@ -51,29 +52,27 @@ impl Run<'_> {
     }
 }
 
-/// The clients, if there are any and every sshd forbids forwarding.
-async fn all_forbid<'a>(
+/// The clients, if there are any and none of them can open a connection, whether or not the daemon
+/// runs.
+async fn none_can<'a>(
     clients: impl Iterator<Item = &'a Arc<Node>>,
     daemon: &Host,
-) -> Option<Vec<String>> {
+) -> Option<BTreeMap<String, Unheard>> {
     let address = daemon_address(daemon);
     let (host, port) = (address.host.as_str(), address.port);
     let mut asked: FuturesUnordered<_> = clients
         .map(|node| async move {
-            let answer = node.connection.dial(host, port, DEADLINE).await;
-            (
-                node.name.clone(),
-                matches!(answer, Err(DialError::Forbidden { .. })),
-            )
+            let why = match node.connection.dial(host, port, DEADLINE).await {
+                Err(DialError::Forbidden { .. }) => Some(Unheard::Forbidden),
+                Err(DialError::NameNotResolved { .. }) => Some(Unheard::NotResolved),
+                _ => None,
+            };
+            (node.name.clone(), why)
         })
         .collect();
-    let mut forbidden = Vec::new();
-    while let Some((name, is_forbidden)) = asked.next().await {
-        if !is_forbidden {
-            return None;
-        }
-        forbidden.push(name);
+    let mut unheard = BTreeMap::new();
+    while let Some((name, why)) = asked.next().await {
+        unheard.insert(name, why?);
     }
-    forbidden.sort_unstable();
-    (!forbidden.is_empty()).then_some(forbidden)
+    (!unheard.is_empty()).then_some(unheard)
 }

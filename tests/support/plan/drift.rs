@@ -1,6 +1,6 @@
 //! What a case changes on a machine by hand, in the words of its `drift:`.
 
-use node::facts::{FileFact, Holder, Listener, Owner, Space};
+use node::facts::{FileFact, Holder, Listener, Owner, Space, Unheard};
 use serde_json::Value;
 
 use super::machine::{Item, Machine};
@@ -16,8 +16,16 @@ impl Machine {
                         .insert(name.clone(), value.as_str().unwrap().to_owned());
                 }
             }
-            ("unheard", value) => {
-                self.unheard = serde_json::from_value(value.clone()).unwrap();
+            ("unheard", Value::Object(clients)) => {
+                let why = |word: &Value| match word.as_str() {
+                    Some("forbidden") => Unheard::Forbidden,
+                    Some("not resolved") => Unheard::NotResolved,
+                    _ => panic!("{word}"),
+                };
+                let clients = clients.iter();
+                self.unheard = clients
+                    .map(|(client, word)| (client.clone(), why(word)))
+                    .collect();
             }
             ("rejected", Value::String(why)) => self.rejected = Some(why.clone()),
             ("socket_state", Value::String(state)) => self.socket_state.clone_from(state),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use inventory::Host;
 use node::facts::{
     Component, EngineFact, FactRequest, File, FileFact, Loaded, LoadedCommand, Network, NodeFacts,
-    Space, UnitFact,
+    Space, Unheard, UnitFact,
 };
 use pki::sha256_hex;
 use plan::Kind;
@@ -54,8 +54,8 @@ pub struct Machine {
     pub unit: BTreeMap<String, String>,
     /// The words of the command that systemd has loaded.
     pub command: Option<Vec<String>>,
-    /// Clients whose sshd forwards nothing to it.
-    pub unheard: Vec<String>,
+    /// Clients that cannot check it.
+    pub unheard: BTreeMap<String, Unheard>,
     /// Why dockerd would not start with what is planned.
     pub rejected: Option<String>,
     /// Whether docker.socket is enabled.
@@ -105,7 +105,7 @@ impl Machine {
             links: BTreeMap::new(),
             unit: BTreeMap::new(),
             command: None,
-            unheard: Vec::new(),
+            unheard: BTreeMap::new(),
             rejected: None,
             socket_state: "enabled".to_owned(),
             services: BTreeMap::new(),

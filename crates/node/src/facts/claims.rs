@@ -24,11 +24,19 @@ pub struct Claims {
     /// By its files dockerd asks its guard about requests, and it does not, since another program
     /// made it read other files.
     pub guard_not_asked: bool,
-    /// Clients that would check a restarted daemon, if the sshd of each of them forwards no
-    /// connections to it; set by the code that tried.
-    pub unheard: Vec<String>,
+    /// Clients that would check a restarted daemon, if none of them can; set by the code that tried.
+    pub unheard: BTreeMap<String, Unheard>,
     /// Why dockerd would not start with the planned settings; set by the caller that asked it.
     pub rejected: Option<String>,
+}
+
+/// Why a client cannot check a daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unheard {
+    /// Its sshd forwards no connections to the daemon.
+    Forbidden,
+    /// It does not know the daemon's name.
+    NotResolved,
 }
 
 impl Claims {

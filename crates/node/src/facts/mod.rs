@@ -16,7 +16,7 @@ mod space;
 mod unit;
 mod ways;
 
-pub use claims::Claims;
+pub use claims::{Claims, Unheard};
 pub use engine::EngineFact;
 pub use health::{Health, TOOLS};
 pub use loaded::{Loaded, LoadedCommand};
