@@ -17,15 +17,9 @@ impl Machine {
                 }
             }
             ("unheard", Value::Object(clients)) => {
-                let why = |word: &Value| match word.as_str() {
-                    Some("forbidden") => Unheard::Forbidden,
-                    Some("not resolved") => Unheard::NotResolved,
-                    _ => panic!("{word}"),
-                };
                 let clients = clients.iter();
-                self.unheard = clients
-                    .map(|(client, word)| (client.clone(), why(word)))
-                    .collect();
+                let unheard = clients.map(|(client, why)| (client.clone(), unheard(why)));
+                self.unheard = unheard.collect();
             }
             ("rejected", Value::String(why)) => self.rejected = Some(why.clone()),
             ("socket_state", Value::String(state)) => self.socket_state.clone_from(state),
@@ -184,4 +178,12 @@ impl Machine {
 fn octal(text: &str) -> u32 {
     u32::from_str_radix(text, 8)
         .unwrap_or_else(|_| panic!("{text:?} is not an octal mode in quotes"))
+}
+
+fn unheard(why: &Value) -> Unheard {
+    match why.as_str() {
+        Some("forbidden") => Unheard::Forbidden,
+        Some("not resolved") => Unheard::NotResolved,
+        _ => panic!("{why}"),
+    }
 }
