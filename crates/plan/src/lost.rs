@@ -82,7 +82,6 @@ pub fn before_new_authority<'a>(
     for (holder, role) in leaves_of(inventory) {
         let request = requests.entry(&holder.name).or_default();
         request_leaf(holder, role, request);
-        request_undeployed(holder, request);
         request.content.insert(OWNER.to_owned());
     }
     let hosts = inventory.hosts.iter().filter(|host| {
@@ -166,7 +165,10 @@ impl Planner<'_> {
         let is_deployed = |daemon: &&Host| {
             let facts = self.facts.get(&daemon.name);
             facts.is_some_and(|facts| {
-                super::owner::is_own(self.inventory, facts) && serves_tls(daemon, facts)
+                // Of a host outside of the run the record alone was read; `remove` removes it.
+                let is_read = facts.unit.is_some();
+                super::owner::is_own(self.inventory, facts)
+                    && (!is_read || serves_tls(daemon, facts))
             })
         };
         let daemons = self.inventory.daemons().filter(is_deployed);

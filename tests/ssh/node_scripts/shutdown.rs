@@ -1,4 +1,4 @@
-//! A node that shuts down in the middle of a transaction is told from a daemon that does not start.
+//! A node that shuts down in the middle of a transaction is not mistaken for a daemon that does not start.
 
 use node::transaction::Undo;
 
