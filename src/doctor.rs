@@ -179,6 +179,7 @@ fn on_disk(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
         }
     }
     deploy::drift(findings, diagnosis);
+    reach::guards(findings, diagnosis);
 }
 
 /// The findings from facts and their plan, without a connection; the worst first.

@@ -3,6 +3,7 @@
 //!
 //! Probing and judging are separate: [`judge`] is pure.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,13 +13,13 @@ use super::Diagnosis;
 use super::findings::{Findings, finding};
 use base::event::{Check, Finding, Proof, Severity, Topic, Verdict};
 use docker::tls::DaemonMode;
-use inventory::Host;
+use inventory::{Host, host_of};
 use node::DialError;
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
-use plan::revoked_reason;
+use plan::{UPDATE_POLICIES, Unnamed, revoked_reason};
 use run::verify::probe::{self, Answer, Shown};
 use run::verify::{Expectations, foreign_authorities, own_certificate};
 
@@ -350,6 +351,14 @@ async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Ve
         let node = diagnosis.observed.nodes.get(&client.name)?;
         Some(own_certificate(node, client, daemon, expectations).await)
     });
+    let unnamed: BTreeSet<(String, String)> = unnamed(diagnosis)
+        .into_iter()
+        .flat_map(|one| {
+            let holder = one.holder;
+            let daemons = one.daemons.into_iter();
+            daemons.map(move |daemon| (holder.clone(), daemon))
+        })
+        .collect();
     let proofs: Vec<Option<Vec<Proof>>> = futures::stream::iter(proofs.collect::<Vec<_>>())
         .buffer_unordered(AT_ONCE)
         .collect()
@@ -388,6 +397,8 @@ async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Ve
                 format!("whether {to} accepts its certificate could not be tried: {seen}"),
                 "run doctor again".to_owned(),
             )),
+            // Reported with its cause.
+            Verdict::Failed if unnamed.contains(&(from.clone(), to.clone())) => {}
             Verdict::Failed => {
                 let advice = rejected(diagnosis, &from, &to);
                 let seen = format!("{to} rejects it: {seen}");
@@ -400,6 +411,29 @@ async fn identities(findings: &mut Findings, diagnosis: &Diagnosis<'_>, good: Ve
                 ));
             }
         }
+    }
+}
+
+/// Clients that guards reject because their policies do not name them.
+fn unnamed(diagnosis: &Diagnosis<'_>) -> Vec<Unnamed> {
+    let observed = &diagnosis.observed;
+    let listed = diagnosis.playbook.limited(observed.inventory);
+    let ledger = &observed.authority.ledger;
+    plan::unnamed(observed.inventory, &listed, &observed.facts, |holder| {
+        ledger.delivered(holder, Role::Client).is_some()
+    })
+}
+
+/// The same as findings. Pure.
+pub(super) fn guards(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    for one in unnamed(diagnosis) {
+        findings.add(finding(
+            Severity::Error,
+            Topic::Reach,
+            host_of(&one.holder),
+            one.described(),
+            format!("update the policies: {UPDATE_POLICIES}"),
+        ));
     }
 }
 

@@ -12,9 +12,9 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, AuthorityProblem, Renewal, Rollover, UnderWay, authority_warning, deploy_or_drop,
-    is_undeployed, leaves_of, left_keys, look_at_leaf, lost_since, request_leaf,
-    request_undeployed,
+    Authority, AuthorityProblem, Renewal, Rollover, UPDATE_POLICIES, UnderWay, authority_warning,
+    deploy_or_drop, is_undeployed, leaves_of, left_keys, look_at_leaf, lost_since, request_leaf,
+    request_undeployed, unnamed,
 };
 use run::look::Observation;
 
@@ -45,6 +45,7 @@ pub(super) fn all(observed: &Observation<'_>, listed: &Inventory) -> Vec<Certifi
     let mut rows = vec![authority(observed)];
     rows.extend(listed.hosts.iter().flat_map(|one| host(observed, one)));
     rows.extend(unlisted(observed));
+    add_rejections(observed, listed, &mut rows);
     rows
 }
 
@@ -231,6 +232,26 @@ fn pair(
         allowed: allowed(observed, host, role),
         due,
         certificate: certificate.map(|certificate| text(certificate, observed.now)),
+    }
+}
+
+/// Adds to the rows of client certificates which guards reject them, because their policies do not
+/// name the holder.
+fn add_rejections(observed: &Observation<'_>, listed: &Inventory, rows: &mut [CertificateStatus]) {
+    let found = unnamed(observed.inventory, listed, &observed.facts, |_| true);
+    for one in found {
+        let is_its = |row: &&mut CertificateStatus| {
+            row.role == CertificateRole::Client
+                && row.source == CertificateSource::Disk
+                && row.certificate.is_some()
+                && row.host == host_of(&one.holder)
+                && row.identity.as_deref() == identity_of(&one.holder)
+        };
+        for row in rows.iter_mut().filter(is_its) {
+            row.state = row.state.min(CertificateState::Broken);
+            let text = format!("{}: {UPDATE_POLICIES}", one.described());
+            row.drift.push(text);
+        }
     }
 }
 

@@ -461,6 +461,48 @@ fn a_daemon_that_is_not_deployed_has_nothing_to_reject() {
     assert!(answer.ends_with("403"), "{answer}");
 }
 
+/// A run with `--limit` does not change the policies of other daemons. That a new client is rejected
+/// until that is done is said by this run and all later ones, whatever they are limited to.
+#[test]
+fn a_client_that_no_policy_names_is_reported_until_one_does() {
+    let lab = Lab::with_two_daemons();
+    lab.deploy(&[&lab.inventory("dtls_guard: true")]);
+    let with = with_role(&lab, "full");
+    let next = format!("dtls-deploy rotate {with}");
+    let words = |run: &crate::lab::Run| {
+        let words: Vec<String> = said(run).split_whitespace().map(str::to_owned).collect();
+        words.join(" ")
+    };
+    let limited = ["--limit", "node2"];
+    for command in ["deploy", "deploy", "verify", "status", "doctor"] {
+        for more in [&limited[..], &[]] {
+            if command == "deploy" && more.is_empty() {
+                continue;
+            }
+            let run = lab.run(&[&[command, &with][..], more].concat());
+            let text = words(&run);
+            assert_eq!(run.code, 6, "{command} {more:?}: {text}");
+            let named = "the guards of node3, node4 reject node2";
+            assert!(text.contains(named), "{command} {more:?}: {text}");
+            assert!(text.contains(&next), "{command} {more:?}: {text}");
+            assert!(!text.contains("Done:"), "{command} {more:?}: {text}");
+            if ["deploy", "verify"].contains(&command) {
+                let last = format!("Next: {next}");
+                assert!(text.ends_with(&last), "{command} {more:?}: {text}");
+            }
+        }
+    }
+    lab.deploy(&["rotate", &with]);
+    for command in ["deploy", "verify", "status", "doctor"] {
+        for more in [&limited[..], &[]] {
+            let run = lab.deploy(&[&[command, &with][..], more].concat());
+            assert!(!words(&run).contains("reject node2"), "{}", said(&run));
+        }
+    }
+    let ping = format!("{CURL} https://10.0.0.13:2376/_ping");
+    assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
+}
+
 /// The CA has to be replaced for a daemon without a guard. If that cannot begin, the guards reject
 /// the certificate all the same, and the report says so.
 #[test]

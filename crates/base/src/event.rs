@@ -363,6 +363,8 @@ pub enum Check {
     LocalSocket,
     /// Its guard is complete, and dockerd asks it.
     Guard,
+    /// The policy of its guard names the client; reported only on failure.
+    Policy,
     /// A daemon without TLS no longer listens on its TCP port.
     Closed,
     /// Nothing that was deployed is left on the host.
@@ -370,7 +372,7 @@ pub enum Check {
 }
 
 impl Check {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Accepted,
         Self::LetInWithout,
         Self::KeptOut,
@@ -387,6 +389,7 @@ impl Check {
         Self::ServerAsClient,
         Self::LocalSocket,
         Self::Guard,
+        Self::Policy,
         Self::Closed,
         Self::Removed,
     ];
@@ -411,6 +414,7 @@ impl Check {
             Self::ServerAsClient => "rejects its own certificate as a client's",
             Self::LocalSocket => "answers on its local socket",
             Self::Guard => "asks its guard about each request",
+            Self::Policy => "names the client in the policy of its guard",
             Self::Closed => "does not listen on its TCP port",
             Self::Removed => "has no files of the deployment left",
         }

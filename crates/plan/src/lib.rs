@@ -49,6 +49,7 @@ mod rollover;
 mod shown;
 mod undeployed;
 mod under_way;
+mod unnamed;
 mod unrenewed;
 pub mod unsettled;
 mod unused;
@@ -89,6 +90,7 @@ pub use renewal::{
 pub use rollover::{Behind, NEXT_ONLY, RESTARTING, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
 pub use under_way::UnderWay;
+pub use unnamed::{UPDATE_POLICIES, Unnamed, guards_elsewhere, policies_in, unnamed};
 pub use unsettled::by_hand;
 
 pub(crate) use engine::is_swarm_manager;

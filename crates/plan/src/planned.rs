@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Change, NotFollowed, Refusal};
+use super::{Action, Change, NotFollowed, Refusal, Unnamed};
 use docker::tls::DaemonMode;
 use pki::{DeliveredLeaf, LeafName, Role};
 
@@ -19,6 +19,8 @@ pub struct Plan {
     pub kept: Vec<NotFollowed>,
     /// The playbook ends with verification.
     pub verify: bool,
+    /// Clients that guards reject also after this run.
+    pub unnamed: Vec<Unnamed>,
     /// Daemons whose mode is another one than the inventory's, and stays so in this run.
     pub modes: BTreeMap<String, DaemonMode>,
     /// Which CAs each holder will trust, in PEM, during a rollover.

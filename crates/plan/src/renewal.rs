@@ -1,13 +1,10 @@
 //! Renewal by age: which certificates are due, and what to warn about well before one expires.
 
 use crate::host::address::daemon_address;
-use crate::host::guard;
 use crate::playbook::{Playbook, Renewals};
 use time::{Duration, OffsetDateTime};
 
-use super::{
-    Authority, LeafDecision, Note, Planner, UnderWay, issued::leaves_of, modes, outside_of,
-};
+use super::{Authority, Note, Planner, UnderWay, issued::leaves_of, modes, outside_of};
 use docker::tls::DaemonMode;
 use inventory::{Host, Inventory, Settings};
 use node::facts::NodeFacts;
@@ -247,7 +244,6 @@ impl Planner<'_> {
             notes.extend(self.note_lost_marks());
             notes.extend(self.note_under_way());
             notes.extend(self.note_outside());
-            notes.extend(self.note_not_in_policies());
             notes.extend(text.map(|text| Note {
                 danger: false,
                 host: ca.name.clone(),
@@ -296,46 +292,6 @@ impl Planner<'_> {
                 first.host
             ),
         })
-    }
-
-    /// Notes new holders that guards reject, because this run does not update their policies.
-    fn note_not_in_policies(&self) -> Vec<Note> {
-        let is_new = |holder: &str| {
-            let mut entries = self.authority.ledger.entries().iter();
-            !entries.any(|entry| entry.host == holder && entry.role == Role::Client)
-        };
-        let accepts = |daemon: &Host, holder: &str| {
-            let path = (daemon.name.clone(), guard::policy_path());
-            let facts = self.facts.get(&daemon.name);
-            let policy = facts.and_then(|facts| guard::policy_in_place(daemon, facts));
-            self.written.contains_key(&path)
-                || policy.is_some_and(|policy| policy.names.contains_key(holder))
-        };
-        let decisions = self.leaves.iter().filter(|((holder, role), decision)| {
-            *role == Role::Client
-                && matches!(decision, LeafDecision::Issue { .. })
-                && is_new(holder)
-        });
-        let mut notes = Vec::new();
-        for ((holder, _), _) in decisions {
-            let daemons = self.inventory.daemons().filter(|daemon| {
-                daemon.is_guarded()
-                    && daemon.settings.guard_default.is_none()
-                    && !accepts(daemon, holder)
-            });
-            let names: Vec<&str> = daemons.map(|daemon| daemon.name.as_str()).collect();
-            if !names.is_empty() {
-                notes.push(Note {
-                    danger: false,
-                    host: holder.rsplit('@').next().unwrap_or_default().to_owned(),
-                    text: format!(
-                        "the guard of {} rejects {holder} until a run updates its policy: dtls-deploy INVENTORY, without --limit",
-                        names.join(", ")
-                    ),
-                });
-            }
-        }
-        notes
     }
 
     /// Daemons that the inventory declares open to everyone.

@@ -20,7 +20,7 @@ use crate::apply::{Apply, InPlace, Materials, Outcome, issue};
 use crate::interrupt::Interrupt;
 use crate::journal::{Act, Journal};
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, close, gather};
-use base::event::{Event, Events, FailureKind, Phase, Proof};
+use base::event::{Check, Event, Events, FailureKind, Phase, Proof, Verdict};
 use base::secret::Secret;
 use inventory::{Host, Inventory};
 use node::SshContext;
@@ -152,12 +152,36 @@ impl Run<'_> {
             outcome.absorb(later);
             proofs = again;
         }
+        if !self.options.check {
+            proofs.extend(self.rejected_by_guards(&world));
+        }
         if self.interrupt.is_asked() {
             self.stopped(&outcome, None);
         }
         let exit = self.recap(&world, &outcome, &proofs, begun);
         close(&world.nodes).await;
         Ok(exit)
+    }
+
+    /// Clients of the run that do not get in, by the policies of guards that it has not updated.
+    fn rejected_by_guards(&self, world: &World) -> Vec<Proof> {
+        let pairs = world.plan.unnamed.iter().flat_map(|one| {
+            let daemons = one.daemons.iter();
+            daemons.map(move |daemon| (one.holder.clone(), daemon.clone()))
+        });
+        let proofs: Vec<Proof> = pairs
+            .map(|(from, to)| Proof {
+                from,
+                to,
+                check: Check::Policy,
+                verdict: Verdict::Failed,
+                seen: "its guard rejects the client".to_owned(),
+            })
+            .collect();
+        for proof in &proofs {
+            self.events.emit(Event::Proof(proof.clone()));
+        }
+        proofs
     }
 
     /// Emits the first event.
@@ -302,6 +326,8 @@ impl Run<'_> {
             missing.extend(failed);
         }
         leave_out_shared(&mut facts);
+        let how = self.gathering(self.events);
+        look::add_policies(self.playbook, self.inventory, &mut facts, how).await;
         let others = self.others(&facts).await;
         let plan_from = |facts: &BTreeMap<String, NodeFacts>| {
             if others.is_empty() {

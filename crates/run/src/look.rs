@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, gather};
+use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, close, gather};
 use crate::{Exit, run_id};
 use base::event::{Event, Events, FailureKind, SCHEMA};
 use inventory::{Host, Inventory};
@@ -13,9 +13,9 @@ use node::SshContext;
 use node::facts::{FactRequest, NodeFacts};
 use plan::Authority;
 use plan::host::client::context_names;
-use plan::leave_out_shared;
 use plan::orchestrator;
 use plan::playbook::Playbook;
+use plan::{guards_elsewhere, leave_out_shared, policies_in};
 
 /// The options from the command line.
 #[derive(Debug)]
@@ -79,8 +79,10 @@ impl<'a> Look<'a> {
                 (*host, wanted)
             })
             .collect();
-        let mut gathered = gather(&wanted, self.gathering(events)).await;
+        let how = self.gathering(events);
+        let mut gathered = gather(&wanted, how).await;
         leave_out_shared(&mut gathered.facts);
+        add_policies(self.playbook, self.inventory, &mut gathered.facts, how).await;
         gathered
     }
 
@@ -192,4 +194,29 @@ pub fn hosts<'a>(inventory: &'a Inventory, playbook: &Playbook) -> Vec<&'a Host>
     hosts
         .filter(|host| host.is_ca || playbook.plays.iter().any(|play| play.includes(host)))
         .collect()
+}
+
+/// Adds the policies of guards outside of the run that decide about its clients. A daemon that does
+/// not answer is left out: the run is not about it.
+pub(crate) async fn add_policies(
+    playbook: &Playbook,
+    inventory: &Inventory,
+    facts: &mut BTreeMap<String, NodeFacts>,
+    how: Gathering<'_>,
+) {
+    let hosts = guards_elsewhere(playbook, inventory);
+    let Some(ca) = facts.get_mut(&inventory.ca().name) else {
+        return;
+    };
+    if hosts.is_empty() {
+        return;
+    }
+    let (events, _) = Events::aside();
+    let how = Gathering {
+        events: &events,
+        ..how
+    };
+    let gathered = gather(&hosts, how).await;
+    close(&gathered.nodes).await;
+    ca.claims.policies = policies_in(inventory, &gathered.facts);
 }

@@ -28,6 +28,9 @@ pub struct Claims {
     pub unheard: BTreeMap<String, Unheard>,
     /// Why dockerd would not start with the planned settings; set by the caller that asked it.
     pub rejected: Option<String>,
+    /// On the CA's host: the policies of guards on daemons outside of the run, by daemon; set by
+    /// the code that read them.
+    pub policies: BTreeMap<String, String>,
 }
 
 /// Why a client cannot check a daemon.

@@ -16,6 +16,7 @@ use crate::host::leaf::location;
 use crate::module;
 use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
 use crate::preflight;
+use crate::unnamed;
 use crate::unsettled::unsettled;
 use crate::{
     Action, Authority, AuthorityProblem, Batch, Change, Content, NotFollowed, Note, Plan,
@@ -134,6 +135,8 @@ pub fn plan(
     planner.notes.extend(notes);
     let notes = planner.early_warnings(playbook);
     planner.notes.extend(notes);
+    plan.unnamed = planner.unnamed(playbook);
+    planner.notes.extend(unnamed::notes(&plan.unnamed));
     give_up(&mut plan, &mut given_up, problems);
     let problems = planner.readmit(playbook, &plan);
     give_up(&mut plan, &mut given_up, problems);

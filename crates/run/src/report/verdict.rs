@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::Style;
 use super::ending::{FEW, outages};
 use super::layout::{self, Cell, plural, some_of};
-use base::event::{Event, Failure, FailureKind, HostRecap, Proof, Verdict};
+use base::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, Verdict};
 use base::shell;
 
 /// Hosts named for one cause before the rest are counted.
@@ -262,6 +262,9 @@ impl Heard {
         if about.is_empty() {
             return self.after_success();
         }
+        if self.failures.is_empty() && are_for_policies(proofs) {
+            return vec![command_for("rotate", &self.inventory)];
+        }
         let command = if are_away { "check-access" } else { "doctor" };
         let limit = if self.hosts > FEW && about.len() <= LIMITED {
             let names: Vec<&str> = about.into_iter().collect();
@@ -347,6 +350,17 @@ impl Checks {
         }
         text
     }
+}
+
+/// Whether a new policy of the guard is all that the failed checks need.
+fn are_for_policies(proofs: &[Proof]) -> bool {
+    let failed = |proof: &&Proof| proof.verdict == Verdict::Failed;
+    let pair = |proof: &Proof| (proof.from.clone(), proof.to.clone());
+    let of_policies = proofs.iter().filter(failed);
+    let of_policies = of_policies.filter(|proof| proof.check == Check::Policy);
+    let unnamed: BTreeSet<_> = of_policies.map(pair).collect();
+    let mut failed = proofs.iter().filter(failed);
+    failed.all(|proof| unnamed.contains(&pair(proof)))
 }
 
 /// One row for each check that failed.
