@@ -429,3 +429,29 @@ fn a_rollover_that_was_not_finished_is_named_by_every_command() {
         assert!(!run.stdout.contains("rollover"), "{}", run.stdout);
     }
 }
+
+/// Names that the inventory does not list any more are the next deployment's, and the end of the
+/// rollover restarts nothing for them.
+#[test]
+fn a_pending_change_of_names_is_left_to_deploy() {
+    let lab = Lab::fresh();
+    lab.deploy(&[&lab.inventory("")]);
+    let inventory = lab.inventory("dtls_sans: [extra.example.com]");
+    let run = lab.deploy(&["rotate", "--ca", &inventory]);
+    for text in [
+        "SAN DNS:node3 not wanted",
+        "the next deploy changes it",
+        "restarts=2 ",
+    ] {
+        assert!(run.stdout.contains(text), "{text}: {}", run.stdout);
+    }
+    assert!(
+        !run.stdout.contains("nothing was changed"),
+        "{}",
+        run.stdout
+    );
+    let run = lab.run(&[&inventory]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    let why = "would not be valid for 10.0.0.12";
+    assert!(run.stdout.contains(why), "{}", run.stdout);
+}

@@ -188,7 +188,7 @@ impl Planner<'_> {
     }
 
     /// The certificate on the node, whether or not the ledger knows it.
-    fn certificate_at(&self, host: &Host, role: Role) -> Option<Certificate> {
+    pub(crate) fn certificate_at(&self, host: &Host, role: Role) -> Option<Certificate> {
         let (directory, files) = location(host, role);
         let facts = self.facts.get(&host.name)?;
         let file = facts.regular(&format!("{directory}/{}", files.cert))?;
@@ -200,7 +200,7 @@ impl Planner<'_> {
         // In a rollover, one that is kept may be replaced in a later step.
         let may_change = self.rolls_over && matches!(decision, LeafDecision::Keep { .. });
         if role == Role::Daemon && !may_change {
-            check_called(host, decision)?;
+            check_called(host, decision.sans())?;
         }
         self.leaves.insert((host.holder(), role), decision.clone());
         Ok(())
@@ -263,7 +263,7 @@ impl Planner<'_> {
     }
 
     /// What is wrong with a certificate apart from its age, in words for the plan.
-    fn faults(
+    pub(crate) fn faults(
         &self,
         host: &Host,
         role: Role,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::launch::{launched, listened};
 use super::reach::{Bundle, Leaf, Serving, after, content_of, leaf_after, now};
-use super::{Action, Change, Content, LeafDecision, Plan, PlanProblem, Planner, Refusal, Served};
+use super::{Action, Change, Content, Plan, PlanProblem, Planner, Refusal, Served};
 use crate::host::address::{DaemonAddress, daemon_address};
 use crate::host::client::{PROFILES, context_paths, has_contexts, keeps_context, own_block};
 use crate::host::leaf::location as leaf_location;
@@ -110,9 +110,9 @@ impl Place {
 }
 
 /// Refuses a certificate that is not valid for the address which the clients of a daemon are given.
-pub(super) fn check_called(daemon: &Host, decision: &LeafDecision) -> Result<(), Refusal> {
+pub(super) fn check_called(daemon: &Host, sans: &BTreeSet<San>) -> Result<(), Refusal> {
     let called = daemon_address(daemon).host.to_ascii_lowercase();
-    if decision.sans().iter().any(|san| names_host(san, &called)) {
+    if sans.iter().any(|san| names_host(san, &called)) {
         return Ok(());
     }
     let refusal = Refusal::new(format!(

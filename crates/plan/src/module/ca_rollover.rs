@@ -9,10 +9,12 @@ use crate::host::ca::{KEY, retired};
 use crate::host::daemon_json::PATH;
 use crate::host::leaf::location as leaf_location;
 use crate::launch::serves_tls;
+use crate::moves::check_called;
 use crate::owner::refuse_foreign;
 use crate::playbook::Task;
 use crate::{
-    Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, outside_of, revoked,
+    Action, Authority, AuthorityProblem, Change, Outside, Planner, Refusal, leaves_of, outside_of,
+    revoked, wanted_sans,
 };
 use inventory::{Host, Inventory, host_of};
 use node::facts::{FactRequest, FileFact};
@@ -103,6 +105,43 @@ fn is_idle(task: &Task) -> bool {
     task.argument("begin") == Some("never")
 }
 
+/// Notes certificates that keep names or other contents which the inventory does not declare.
+fn note_left_to_deploy(planner: &mut Planner<'_>) {
+    for (holder, role) in leaves_of(planner.inventory) {
+        let Some(certificate) = planner.certificate_at(holder, role) else {
+            continue;
+        };
+        let faults = planner.faults(holder, role, &certificate, None);
+        if !faults.is_empty() {
+            let text = format!(
+                "{} is not as the inventory declares ({}): the next deploy changes it",
+                holder.certificate_of(role),
+                faults.join("; ")
+            );
+            planner.note(holder, text);
+        }
+    }
+}
+
+/// Refuses a rollover whose certificates would not be valid for the address of a daemon. They have
+/// the names of the present ones and those that the inventory declares.
+fn refuse_uncalled(planner: &mut Planner<'_>) -> Result<(), Refusal> {
+    for daemon in planner.inventory.daemons() {
+        let Some(certificate) = planner.certificate_at(daemon, Role::Daemon) else {
+            continue;
+        };
+        let wanted = wanted_sans(daemon, Role::Daemon, planner.facts.get(&daemon.name));
+        let sans = wanted.union(certificate.sans()).cloned().collect();
+        if let Err(refusal) = check_called(daemon, &sans) {
+            return planner.nothing_for(AuthorityProblem::Unready {
+                message: format!("CA rollover: it does not begin: {}: {refusal}", daemon.name),
+                hint: refusal.hint,
+            });
+        }
+    }
+    Ok(())
+}
+
 /// No reached daemon has a delivered certificate: it was removed, or never deployed.
 fn has_no_deployed_daemon(planner: &Planner<'_>) -> bool {
     let daemons = planner.inventory.daemons();
@@ -148,6 +187,11 @@ fn start_or_end(
     if is_over {
         // What this run leaves behind.
         planner.authority.is_rolled_over = false;
+        if !is_idle(task) {
+            // It ends the rollover, and replaces no certificate of the new CA.
+            planner.rolls_over = true;
+            note_left_to_deploy(planner);
+        }
         let mut reason = "the rollover is over: every node trusts the new CA only".to_owned();
         let gone: Vec<_> = revoked::revoked(&planner.authority, planner.now)
             .map(|(entry, _)| entry)
@@ -171,6 +215,7 @@ fn start_or_end(
         planner.nothing_for(AuthorityProblem::Undeployed)?;
     }
     refuse_unready(planner, "it does not begin")?;
+    refuse_uncalled(planner)?;
     if let Some(daemon) = down(planner)
         && !planner.authority_expired()
     {
