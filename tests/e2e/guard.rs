@@ -461,6 +461,37 @@ fn a_daemon_that_is_not_deployed_has_nothing_to_reject() {
     assert!(answer.ends_with("403"), "{answer}");
 }
 
+/// The ledger was restored from before a revocation, and a daemon is installed again: the policy of
+/// another daemon still has the mark.
+#[test]
+fn a_mark_that_the_ledger_lost_comes_back_from_a_policy() {
+    let lab = Lab::with_two_daemons();
+    let with = with_role(&lab, "full");
+    lab.deploy(&[&with]);
+    let ledger = "/etc/dtls-deploy/ca/.ledger.jsonl";
+    lab.exec("node2", &format!("cp -a {ledger} /root/ledger"));
+    lab.exec("node2", "cp -a /home/ubuntu/.docker /home/ubuntu/old");
+    lab.deploy(&["revoke", &with, "node2", "--yes"]);
+    lab.exec("node2", &format!("cp -a /root/ledger {ledger}"));
+    lab.control(&["reset", "node4"]);
+    let run = lab.run(&["verify", &with]);
+    let lost = "is revoked in the policy of node3, and not in the ledger";
+    assert!(said(&run).contains(lost), "{}", said(&run));
+    lab.exec("node2", &format!("! grep -q revoked {ledger}"));
+    let run = lab.deploy(&[&with]);
+    assert!(said(&run).contains("it is marked again"), "{}", said(&run));
+    lab.exec("node2", &format!("grep -q revoked {ledger}"));
+    for address in ["10.0.0.12", "10.0.0.13"] {
+        let ping = format!("{CURL} https://{address}:2376/_ping");
+        assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
+        let old = ping.replace("~/.docker", "~/old");
+        let answer = lab.exec_as("node2", "ubuntu", &old);
+        assert!(answer.ends_with("403"), "{address}: {answer}");
+    }
+    let run = lab.deploy(&[&with]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
+
 /// A run with `--limit` does not change the policies of other daemons. That a new client is rejected
 /// until that is done is said by this run and all later ones, whatever they are limited to.
 #[test]

@@ -333,6 +333,14 @@ impl Ledger {
         self.revoked.get(serial)
     }
 
+    /// Marks leaves as revoked in memory, as the line of a mark would.
+    pub fn mark<'a>(&mut self, serials: impl Iterator<Item = &'a String>, at: OffsetDateTime) {
+        for serial in serials {
+            let revocation = Revocation { at, reason: None };
+            self.revoked.entry(serial.clone()).or_insert(revocation);
+        }
+    }
+
     /// Whether the last mark of this serial was removed.
     #[must_use]
     pub fn is_readmitted(&self, serial: &str) -> bool {

@@ -24,6 +24,7 @@ mod issued;
 pub mod launch;
 mod leaf;
 mod lost;
+mod marks;
 mod modes;
 pub mod module;
 mod moves;

@@ -19,6 +19,8 @@ pub struct Plan {
     pub kept: Vec<NotFollowed>,
     /// The playbook ends with verification.
     pub verify: bool,
+    /// Serial numbers of certificates to mark as revoked again.
+    pub marks: Vec<String>,
     /// Clients that guards reject also after this run.
     pub unnamed: Vec<Unnamed>,
     /// Daemons whose mode is another one than the inventory's, and stays so in this run.

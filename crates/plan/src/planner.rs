@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 
 use super::{
     Action, Authority, Change, Content, FileChange, LeafDecision, Note, PlanProblem, Refusal,
-    Rollover, readable_by_others,
+    Rollover, marks::Marks, readable_by_others,
 };
 use crate::host::guard::Program;
 use crate::playbook::{Allowed, Renewals};
@@ -49,6 +49,8 @@ pub struct Planner<'a> {
     pub last_of_authority: Vec<String>,
     /// Daemons are restarted only within their maintenance windows.
     pub keeps_windows: bool,
+    /// Marks that only policies of guards have; the ledger of `authority` has them by now.
+    pub marks: Marks,
     /// What the command line allows by name.
     pub allowed: &'a Allowed,
     /// As [`Playbook::guard`](crate::playbook::Playbook::guard).

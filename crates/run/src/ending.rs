@@ -36,13 +36,17 @@ impl Run<'_> {
         proofs: &[Proof],
     ) -> Result<(), RunError> {
         let plan = &world.plan;
-        if self.options.check || (plan.arrived.is_empty() && plan.unrenewed.is_empty()) {
+        let knows_all =
+            plan.arrived.is_empty() && plan.unrenewed.is_empty() && plan.marks.is_empty();
+        if self.options.check || knows_all {
             return Ok(());
         }
         let mut agent = match self.unless(self.lock(world, program)).await? {
             Ok(agent) => agent,
             // The host that holds it reports its arrival.
-            Err(RunError::Locked(_)) if plan.unrenewed.is_empty() => return Ok(()),
+            Err(RunError::Locked(_)) if plan.unrenewed.is_empty() && plan.marks.is_empty() => {
+                return Ok(());
+            }
             Err(error) => {
                 self.said_by_authority(&error, outcome);
                 return Ok(());
@@ -57,16 +61,38 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Tells the CA which certificates should be renewed but cannot be now.
+    /// Tells the CA which marks it has lost, and which certificates should be renewed but cannot be
+    /// now.
     pub(super) async fn tell_unrenewed(
         &self,
         agent: &mut RunningAgent,
         plan: &Plan,
         outcome: &mut Outcome,
     ) {
-        if let Err(error) = self.remember(agent, &plan.unrenewed).await {
-            self.said_by_authority(&error, outcome);
+        for told in [
+            self.remember_marks(agent, plan).await,
+            self.remember(agent, &plan.unrenewed).await,
+        ] {
+            if let Err(error) = told {
+                self.said_by_authority(&error, outcome);
+            }
         }
+    }
+
+    /// Has the CA remember marks that its ledger has lost.
+    pub(super) async fn remember_marks(
+        &self,
+        agent: &mut RunningAgent,
+        plan: &Plan,
+    ) -> Result<(), RunError> {
+        if plan.marks.is_empty() {
+            return Ok(());
+        }
+        let request = Request::Revoke {
+            serials: plan.marks.clone(),
+            reason: Some("its mark was in the policy of a guard only".to_owned()),
+        };
+        self.call(agent, request).await.map(drop)
     }
 
     /// Has the CA remember what `--force` renews, before it does.

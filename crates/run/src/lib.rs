@@ -428,6 +428,7 @@ impl Run<'_> {
                 self.unlock(agent, changed, &world.plan.unrenewed).await?
             });
         }
+        self.remember_marks(agent, &world.plan).await?;
         self.remember(agent, &world.plan.unrenewed).await?;
         let ca = &self.inventory.ca().name;
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;

@@ -8,6 +8,7 @@ use crate::host::guard::{
     policy_in_place,
 };
 use crate::host::unit;
+use crate::marks::Marks;
 use crate::outside::{Outside, outside_of};
 use crate::playbook::Task;
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 };
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, FileFact, NodeFacts};
-use pki::{Role, sha256_hex};
+use pki::{Ledger, Role, sha256_hex};
 use policy::{Document, Identity, Revoked, Serial};
 use time::OffsetDateTime;
 
@@ -92,8 +93,8 @@ impl Module for Guard {
         let document = policy_of(
             host,
             planner.inventory,
-            &planner.authority,
-            (in_place.as_ref(), planner.now),
+            &planner.authority.ledger,
+            (in_place.as_ref(), &planner.marks, planner.now),
         );
         if let Some(text) = rejected(&document, in_place.as_ref(), planner) {
             planner.danger(host, text);
@@ -190,13 +191,16 @@ pub fn outdated_policies(
     now: OffsetDateTime,
 ) -> Plan {
     let (directory, name) = POLICY;
+    let mut ledger = authority.ledger.clone();
+    let marks = Marks::read(inventory, &ledger, facts, now);
+    ledger.mark(marks.lost.keys(), now);
     let hosts = inventory.daemons().filter_map(|daemon| {
         let facts = facts.get(&daemon.name)?;
         if !daemon.is_guarded() || !is_installed(daemon, facts) {
             return None;
         }
         let in_place = policy_in_place(daemon, facts);
-        let text = policy_of(daemon, inventory, authority, (in_place.as_ref(), now)).text();
+        let text = policy_of(daemon, inventory, &ledger, (in_place.as_ref(), &marks, now)).text();
         let path = format!("{directory}/{name}");
         let before = facts.regular(&path).map(|file| file.sha256.as_str());
         if before == Some(sha256_hex(text.as_bytes()).as_str()) {
@@ -234,13 +238,13 @@ pub fn outdated_policies(
 ///
 /// Certificates that this program issued are matched by common name, so that a renewed one keeps
 /// its role; adopted ones, whose name someone else chose, by serial number. What the policy in
-/// place revokes stays revoked, unless the ledger says otherwise: after a restore of the CA it may
-/// lack the mark.
+/// place of any daemon revokes stays revoked, unless the ledger says otherwise: after a restore of
+/// the CA it may lack the mark.
 pub(super) fn policy_of(
     host: &Host,
     inventory: &Inventory,
-    authority: &Authority,
-    (in_place, now): (Option<&Document>, OffsetDateTime),
+    ledger: &Ledger,
+    (in_place, marks, now): (Option<&Document>, &Marks, OffsetDateTime),
 ) -> Document {
     let settings = &host.settings;
     let mut document = Document::new(settings.roles.clone(), settings.guard_default.clone());
@@ -249,7 +253,6 @@ pub(super) fn policy_of(
         .flat_map(Host::certificate_holders)
         .map(|holder| (holder.holder(), holder.settings.role.clone()));
     document.names = holders.collect();
-    let ledger = &authority.ledger;
     let mut revoked = BTreeMap::new();
     let mut identities = BTreeMap::new();
     for entry in ledger.entries() {
@@ -273,7 +276,8 @@ pub(super) fn policy_of(
         let entry = ledger.entries().iter().find(|entry| entry.serial == serial);
         entry.is_some_and(|entry| entry.not_after <= now)
     };
-    for one in in_place.map_or(&[][..], |document| &document.revoked) {
+    let in_place = in_place.map_or(&[][..], |document| &document.revoked);
+    for one in in_place.iter().chain(marks.unknown.values()) {
         let serial = one.serial.as_str();
         if !ledger.is_readmitted(serial) && !has_expired(serial) {
             revoked

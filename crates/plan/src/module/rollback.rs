@@ -281,8 +281,9 @@ fn go_back(
         // A rollback undoes no revocation: the policy follows the ledger.
         let (place, content) = if file.path == guard::policy_path() {
             let in_place = guard::policy_in_place(host, facts);
-            let state = (in_place.as_ref(), planner.now);
-            let text = policy_of(host, planner.inventory, &planner.authority, state).text();
+            let state = (in_place.as_ref(), &planner.marks, planner.now);
+            let ledger = &planner.authority.ledger;
+            let text = policy_of(host, planner.inventory, ledger, state).text();
             (Place::Policy, Content::Text(text))
         } else {
             let kept = Content::Kept {

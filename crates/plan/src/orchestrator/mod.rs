@@ -13,6 +13,7 @@ pub use examine::{About, Examined, Refused, examine};
 
 use crate::host::guard;
 use crate::host::leaf::location;
+use crate::marks::Marks;
 use crate::module;
 use crate::playbook::{Play, Playbook, Scope, Step, Task, scope};
 use crate::preflight;
@@ -54,8 +55,11 @@ fn planner<'a>(
     facts: &'a BTreeMap<String, NodeFacts>,
     now: OffsetDateTime,
 ) -> Planner<'a> {
-    let authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
+    let mut authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
+    let marks = Marks::read(inventory, &authority.ledger, facts, now);
+    authority.ledger.mark(marks.lost.keys(), now);
     Planner {
+        marks,
         inventory,
         facts,
         now,
@@ -135,6 +139,10 @@ pub fn plan(
     planner.notes.extend(notes);
     let notes = planner.early_warnings(playbook);
     planner.notes.extend(notes);
+    planner.notes.extend(planner.note_marks(playbook));
+    if playbook.issues() {
+        plan.marks = planner.marks.lost.keys().cloned().collect();
+    }
     plan.unnamed = planner.unnamed(playbook);
     planner.notes.extend(unnamed::notes(&plan.unnamed));
     give_up(&mut plan, &mut given_up, problems);
