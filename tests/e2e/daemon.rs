@@ -224,6 +224,30 @@ fn a_node_that_nobody_confirms_undoes_the_change_by_itself() {
     assert!(run.stdout.contains("Nothing to change."), "{}", run.stdout);
 }
 
+/// A docker that starts more slowly than the change may stay unconfirmed.
+#[test]
+fn a_restart_that_takes_too_long_is_undone_and_names_the_variable() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_confirm_within: 10");
+    lab.deploy(&[&inventory]);
+    let before = lab.exec("node3", "sha256sum /etc/docker/tls/*");
+    lab.exec(
+        "node3",
+        "printf '[Service]\nExecStartPre=/bin/sleep 14\n' >/etc/systemd/system/docker.service.d/90-slow.conf; systemctl daemon-reload",
+    );
+    let run = lab.run(&[&inventory, "-e", "{dtls_extra_sans: [DNS:more.example]}"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    for said in [
+        "not confirmed within 10 s (dtls_confirm_within)",
+        "set dtls_confirm_within to more seconds",
+    ] {
+        assert!(run.stdout.contains(said), "{said}: {}", run.stdout);
+    }
+    let undone = "while [ -n \"$(ls /var/lib/dtls-deploy/armed)\" ]; do sleep 0.2; done";
+    lab.exec("node3", &format!("timeout 60 sh -c '{undone}'"));
+    assert_eq!(lab.exec("node3", "sha256sum /etc/docker/tls/*"), before);
+}
+
 /// An old key that a dead run left beside the new one does not stay.
 #[test]
 fn what_an_interrupted_run_left_is_removed() {

@@ -53,6 +53,14 @@ pub struct Report {
 }
 
 impl Report {
+    /// The change was not confirmed in time: the node has begun to undo it by itself.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.failed
+            .as_ref()
+            .is_some_and(|(step, _)| step == "expired")
+    }
+
     #[must_use]
     pub fn parse(output: &[u8]) -> Self {
         let mut report = Self::default();

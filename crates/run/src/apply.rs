@@ -433,12 +433,22 @@ fn edited(report: &Report) -> impl Iterator<Item = String> {
 fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
     // dockerd's message may quote a setting.
     let settings = facts.map(ForeignValues::of).unwrap_or_default();
-    let (step, message) = report.failed.clone().unwrap_or_else(|| {
+    let (step, message) = if report.is_expired() {
+        let within = host.settings.confirm_within;
         (
-            String::new(),
-            "the script on the node ended without a report".to_owned(),
+            "confirm the restart".to_owned(),
+            format!(
+                "not confirmed within {within} s (dtls_confirm_within), and the node has put the old files back by itself"
+            ),
         )
-    });
+    } else {
+        report.failed.clone().unwrap_or_else(|| {
+            (
+                String::new(),
+                "the script on the node ended without a report".to_owned(),
+            )
+        })
+    };
     let kind = if report.undo == Undo::Failed {
         FailureKind::UndoFailed
     } else if report.undo == Undo::Done {
@@ -458,6 +468,9 @@ fn failure(host: &Host, facts: Option<&NodeFacts>, report: &Report) -> Failure {
         FailureKind::Undone if step == STEP => {
             Some(format!("{FIX_SETTINGS}; nothing was renamed or restarted"))
         }
+        FailureKind::Undone if report.is_expired() => Some(
+            "set dtls_confirm_within to more seconds than a restart of docker takes there, and run again".to_owned(),
+        ),
         FailureKind::Undone if report.stopping => Some(format!(
             "{} shuts down; its next boot starts the daemon with the old files; run again then",
             host.name

@@ -282,7 +282,7 @@ give_up() {
     if [ -n "$UNIT" ] && [ -z "${claimed-}" ]; then
         if ! claim_undo undone; then
             # The node has begun by itself: it is done there.
-            record failed undo 'the node puts the old files back by itself'
+            record failed expired 'the node puts the old files back by itself'
             record undone
             exit 71
         fi
@@ -359,7 +359,7 @@ is_stopping() {
 # still_armed: ends the script where the node has put its old files back itself.
 still_armed() {
     [ ! -e "$STATE/armed/$RUN/pending" ] || return 0
-    record failed undo 'the node puts the old files back by itself'
+    record failed expired 'the node puts the old files back by itself'
     record undone
     exit 71
 }

@@ -77,7 +77,9 @@ impl Apply<'_> {
                     failure.kind = FailureKind::UndoFailed;
                 }
                 "check the restarted daemon".clone_into(&mut failure.step);
-                failure.message = seen;
+                if !report.is_expired() {
+                    failure.message = seen;
+                }
                 Err(Box::new(failure.into()))
             }
         }
