@@ -10,13 +10,13 @@ use super::findings::{Findings, finding};
 use base::event::{Severity, Topic};
 use inventory::Host;
 use node::facts::NodeFacts;
-use pki::Role;
+use pki::{Certificate, Role};
 use plan::host::leaf::location as leaf_location;
 use plan::orchestrator::About;
 use plan::playbook::Word;
 use plan::{
-    Action, AuthorityProblem, Change, Content, FileChange, Refusal, RefusalKind, deploy_or_drop,
-    lost_since, readable_by_others,
+    Action, AuthorityProblem, Change, Content, FileChange, InForce, Refusal, RefusalKind,
+    deploy_or_drop, lost_since, readable_by_others,
 };
 
 pub(super) fn refusals(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
@@ -228,7 +228,12 @@ fn one(
     if content.is_empty() || findings.is_covered(name, &path) || follows(diagnosis, name, file) {
         return;
     }
-    let (severity, topic) = if is_bundle(host, facts, &path) {
+    let is_bundle = is_bundle(host, facts, &path);
+    // Which CAs it holds during a rollover depends on the step, which is reported for the CA.
+    if is_bundle && is_of_rollover(diagnosis, facts, &path) {
+        return;
+    }
+    let (severity, topic) = if is_bundle {
         (Severity::Error, Topic::Certificate)
     } else {
         (Severity::Warning, Topic::Drift)
@@ -285,6 +290,21 @@ fn is_key(host: &Host, facts: &NodeFacts, path: &str) -> bool {
             let (directory, files) = leaf_location(host, role);
             facts.expand(&format!("{directory}/{}", files.key)) == path
         })
+}
+
+/// Whether a CA rollover is under way, and a bundle holds only CAs of it.
+fn is_of_rollover(diagnosis: &Diagnosis<'_>, facts: &NodeFacts, path: &str) -> bool {
+    let authority = &diagnosis.observed.authority;
+    let content = facts.regular(path).and_then(|file| file.content.as_deref());
+    let (Some(present), Some(next), Some(content)) = (&authority.pem, &authority.next_pem, content)
+    else {
+        return false;
+    };
+    let in_force = InForce::read(present.as_bytes(), next.as_bytes());
+    !Certificate::bundle_from_pem(content)
+        .unwrap_or_default()
+        .is_empty()
+        && in_force.others(content).is_empty()
 }
 
 fn is_bundle(host: &Host, facts: &NodeFacts, path: &str) -> bool {

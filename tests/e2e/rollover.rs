@@ -307,7 +307,8 @@ fn a_node_that_is_away_or_unknown_holds_the_old_ca() {
         "{}",
         run.stdout
     );
-    let incomplete = "incomplete: step 1 of 6 is not finished (clients trust both CAs)";
+    let incomplete =
+        "incomplete: the CA rollover has stopped at step 1 of 6: clients trust both CAs";
     assert!(run.stdout.contains(incomplete), "{}", run.stdout);
     assert_eq!(lab.invocation(), restarts, "no daemon was touched");
 
@@ -404,6 +405,12 @@ fn a_rollover_that_was_not_finished_is_named_by_every_command() {
     let run = lab.run(&["rotate", "--ca", &inventory]);
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     let next = format!("dtls-deploy rotate --ca {inventory}");
+    let stopped = "the CA rollover has stopped at step 2 of 6";
+    assert!(run.stdout.contains(stopped), "{}", run.stdout);
+    assert_eq!(run.stdout.matches(&next).count(), 1, "{}", run.stdout);
+    assert!(run.stdout.trim_end().ends_with(&next), "{}", run.stdout);
+    let both = "both CAs are valid, and clients keep their access";
+    assert!(run.stdout.contains(both), "{}", run.stdout);
     for command in ["status", "doctor", "rollback"] {
         let check = if command == "rollback" {
             &["--check"][..]
@@ -417,6 +424,10 @@ fn a_rollover_that_was_not_finished_is_named_by_every_command() {
             "{command}: {said}"
         );
         assert!(said.contains(&next), "{command}: {said}");
+        assert!(said.contains(both), "{command}: {said}");
+        // What the rollover changes next is no finding of its own.
+        let other = "the inventory or the node has changed";
+        assert!(!said.contains(other), "{command}: {said}");
         assert!(!said.contains("broken"), "{command}: {said}");
     }
     let run = lab.run(&["rotate", "--ca", &inventory, "--check"]);

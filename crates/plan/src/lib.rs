@@ -90,7 +90,7 @@ pub use renewal::{
 };
 pub use rollover::{Behind, NEXT_ONLY, RESTARTING, Rollover, STEPS, Trust};
 pub use shown::ForeignValues;
-pub use under_way::UnderWay;
+pub use under_way::{UnderWay, meanwhile};
 pub use unnamed::{UPDATE_POLICIES, Unnamed, guards_elsewhere, policies_in, unnamed};
 pub use unsettled::by_hand;
 

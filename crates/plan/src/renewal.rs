@@ -176,9 +176,9 @@ impl Planner<'_> {
         }
         let found = UnderWay::read(&self.authority, self.rollover.as_ref())?;
         let auto = if self.inventory.ca().settings.auto_ca_rollover {
-            "dtls-deploy rotate INVENTORY does so, too (dtls_auto_ca_rollover)"
+            "a scheduled dtls-deploy rotate INVENTORY finishes it, too (dtls_auto_ca_rollover)"
         } else {
-            "with dtls_auto_ca_rollover: true in the inventory, a schedule does so"
+            "with dtls_auto_ca_rollover: true in the inventory, a schedule finishes it"
         };
         Some(Note {
             danger: false,

@@ -1,6 +1,6 @@
 //! An unfinished rollover of the CA, as every command words it.
 
-use super::{Authority, Rollover, STEPS};
+use super::{Authority, NEXT_ONLY, Rollover, STEPS};
 
 /// Where a rollover has stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +17,13 @@ impl UnderWay {
         let seen = match rollover {
             Some(rollover) => {
                 let done = STEPS.get(usize::from(rollover.step));
+                let meanwhile = if rollover.expired {
+                    String::new()
+                } else {
+                    format!(". Until it is finished, {}", meanwhile(rollover.step))
+                };
                 format!(
-                    "a rollover of the CA is under way, and step {} of {} is next: {}",
+                    "a rollover of the CA is under way, and step {} of {} is next: {}{meanwhile}",
                     rollover.step,
                     STEPS.len() - 1,
                     done.copied().unwrap_or_default()
@@ -38,6 +43,16 @@ impl UnderWay {
     /// In one sentence.
     #[must_use]
     pub fn said(&self) -> String {
-        format!("{}; {} goes on with it", self.seen, self.command)
+        format!("{}. To finish it, run {}", self.seen, self.command)
+    }
+}
+
+/// What holds as long as this step is not done.
+#[must_use]
+pub fn meanwhile(step: u8) -> &'static str {
+    if step > NEXT_ONLY {
+        "daemons trust the new CA only, and clients keep their access"
+    } else {
+        "both CAs are valid, and clients keep their access"
     }
 }

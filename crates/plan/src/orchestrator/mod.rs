@@ -173,7 +173,11 @@ pub fn plan(
         planner.notes.extend(modes::not_deployed(&plan.modes));
     }
     plan.rollover_due = planner.rollover_due();
-    plan.rollover_step = planner.rollover_step();
+    // The end comes after the last step.
+    let ends = plan
+        .changes()
+        .any(|change| matches!(change.action, Action::EndRollover { .. }));
+    plan.rollover_step = planner.rollover_step().filter(|_| !ends);
     plan.authority_expired = planner.rolls_over && planner.authority_expired();
     plan.notes = planner.notes;
     if let Some(whole) = &playbook.whole {

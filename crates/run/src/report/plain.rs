@@ -243,12 +243,15 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             return;
         };
         if *stopped {
-            let next = next.as_deref().unwrap_or("the same command");
-            let text = format!(
-                "step {number} of {of} is not finished ({what}). Fix what stopped it, and run \
-                 {next} to continue; --abandon NAME continues without a client that cannot be \
-                 served."
+            let meanwhile = ::plan::meanwhile(*number);
+            let mut text = format!(
+                "the CA rollover has stopped at step {number} of {of}: {what}. Until it is finished, {meanwhile}."
             );
+            // The last line names the command if something failed.
+            if !self.heard.has_failed() {
+                let next = next.as_deref().unwrap_or("the same command");
+                text = format!("{text} To finish it, run {next}.");
+            }
             self.warned("33", "incomplete:", None, &text);
         } else if self.style.verbosity != Verbosity::Quiet {
             self.said(0, "1", &format!("Step {number} of {of}:"), what);

@@ -33,6 +33,8 @@ pub(super) struct Heard {
     skipped: BTreeMap<Vec<String>, BTreeSet<String>>,
     interrupted: bool,
     incomplete: bool,
+    /// The command that continues a rollover which has stopped.
+    continues: Option<String>,
 }
 
 /// Which parts of a failure were already reported.
@@ -43,6 +45,11 @@ pub(super) struct Known {
 }
 
 impl Heard {
+    /// Whether something has failed so far.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
+    }
+
     /// Records an event. Returns the parts that need not be repeated.
     pub(super) fn hear(&mut self, event: &Event) -> Known {
         match event {
@@ -59,7 +66,14 @@ impl Heard {
                 self.hosts = hosts.len();
             }
             Event::Plan { changes, .. } => self.planned += changes.len(),
-            Event::Step { stopped: true, .. } => self.incomplete = true,
+            Event::Step {
+                stopped: true,
+                next,
+                ..
+            } => {
+                self.incomplete = true;
+                self.continues.clone_from(next);
+            }
             Event::Interrupted { .. } | Event::Stopped { .. } => self.interrupted = true,
             Event::NotBegun { hosts, because, .. } => {
                 let skipped = self.skipped.entry(because.clone()).or_default();
@@ -247,7 +261,16 @@ impl Heard {
                 // On a line of its own: a hint may be a command that is pasted.
                 hints.push(format!("then run {}", self.again()));
             }
+            if let Some(next) = &self.continues
+                && names_none
+                && !are_away
+            {
+                hints.push(format!("then run {next}"));
+            }
             return hints;
+        }
+        if let Some(next) = self.continues.as_ref().filter(|_| self.has_failed()) {
+            return vec![format!("fix what is reported above, then run {next}")];
         }
         let mut about: BTreeSet<&str> = self
             .failures
