@@ -493,7 +493,7 @@ fn a_mark_that_the_ledger_lost_comes_back_from_a_policy() {
 }
 
 /// A run with `--limit` does not change the policies of other daemons. That a new client is rejected
-/// until that is done is said by this run and all later ones, whatever they are limited to.
+/// until that is done is reported by this run and all later ones, with any limit.
 #[test]
 fn a_client_that_no_policy_names_is_reported_until_one_does() {
     let lab = Lab::with_two_daemons();
