@@ -10,14 +10,20 @@ use super::convert::Context;
 use super::environment::Place;
 use crate::yaml;
 use crate::yaml::node::{Entry, Node, Value};
-use crate::yaml::source::Span;
+use crate::yaml::source::{Span, quoted};
 use base::file::{FileFault, FileKind};
+use base::shell;
 
 /// Maximum bytes of a file.
 const LARGEST: u64 = 8 << 20;
 const DEEPEST: usize = 16;
 /// How a file of ansible-vault begins.
 const ENCRYPTED: &str = "$ANSIBLE_VAULT;";
+/// How an inventory begins.
+const BEGINNING: &str =
+    "begin with `all:`, and below it `children:` with the groups ca, daemons and clients";
+/// Names in a hint.
+const MOST_NAMED: usize = 5;
 const EXTENSIONS: [&str; 3] = ["yml", "yaml", "json"];
 
 /// Who names a file.
@@ -70,7 +76,7 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
         context.problems.file_error(
             path.display(),
             "this is an executable file: dynamic inventories are not read here",
-            Some("write its hosts to a file: ansible-inventory -i SCRIPT --list --yaml > inventory.yaml".to_owned()),
+            Some(format!("write its hosts to a file: {}", conversion(path))),
         );
         return None;
     }
@@ -92,7 +98,7 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
         context.problems.shape_error(
             span,
             "this is an inventory in Ansible's INI format, which is not read here",
-            Some("convert it: ansible-inventory -i FILE --list --yaml > inventory.yaml".to_owned()),
+            Some(format!("convert it: {}", conversion(path))),
         );
         return None;
     }
@@ -100,6 +106,7 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
     match &root.value {
         Value::Mapping(entries) if !entries.is_empty() => {
             recognize(source, entries, "group", context)?;
+            names_groups(root.span, entries, context)?;
             Some(root)
         }
         _ => {
@@ -116,7 +123,7 @@ pub(super) fn read_inventory(path: &Path, context: &mut Context) -> Option<Node>
                         let kind = root.kind();
                         format!("an inventory must be a mapping of groups, not {kind}")
                     },
-                    "begin with `all:`, and below it `children:` with the groups ca, daemons and clients",
+                    BEGINNING,
                 )
             };
             context
@@ -147,19 +154,83 @@ fn recognize(source: usize, entries: &[Entry], kind: &str, context: &mut Context
     None
 }
 
+/// The command that converts an inventory of another format.
+fn conversion(path: &Path) -> String {
+    let target = match path.file_name() {
+        Some(name) if name == "inventory.yaml" => "converted.yaml",
+        _ => "inventory.yaml",
+    };
+    let path = word(path);
+    format!("ansible-inventory -i {path} --list --yaml > {target}")
+}
+
+/// A path in a command that can be pasted.
+fn word(path: &Path) -> String {
+    let path = path.display().to_string();
+    shlex::try_quote(&path).map_or_else(|_| shell::quote(&path), Into::into)
+}
+
+/// What to name instead of this directory.
+fn files_in(directory: &Path, context: &Context) -> String {
+    let mut names = By::Operator.list(directory, context).unwrap_or_default();
+    names.retain(|name| {
+        let extension = Path::new(name).extension();
+        extension.is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known))
+    });
+    let names: Vec<String> = names
+        .iter()
+        .take(MOST_NAMED)
+        .map(|name| quoted(&directory.join(name).display().to_string()))
+        .collect();
+    if names.is_empty() {
+        "name one YAML file; there is none in this directory".to_owned()
+    } else {
+        format!("name one YAML file, such as {}", names.join(", "))
+    }
+}
+
+/// Compose files, manifests and workflows are mappings too. None if an error was reported.
+fn names_groups(span: Span, entries: &[Entry], context: &mut Context) -> Option<()> {
+    const GROUPS: [&str; 5] = ["all", "ungrouped", "ca", "daemons", "clients"];
+    const PARTS: [&str; 3] = ["hosts", "children", "vars"];
+    let is_group = |entry: &Entry| match &entry.node.value {
+        Value::Mapping(parts) => {
+            parts.is_empty() || parts.iter().any(|part| PARTS.contains(&&*part.key.text))
+        }
+        _ => entry.node.is_null(),
+    };
+    // Parts outside of a group and dynamic inventories have errors of their own.
+    let is_known = |entry: &Entry| {
+        let name = &*entry.key.text;
+        GROUPS.contains(&name) || PARTS.contains(&name) || name == "plugin"
+    };
+    if entries
+        .iter()
+        .any(|entry| is_known(entry) || is_group(entry))
+    {
+        return Some(());
+    }
+    context.problems.shape_error(
+        span,
+        "this is not an inventory: it has no group",
+        Some(BEGINNING.to_owned()),
+    );
+    None
+}
+
 /// Whether the inventory has an execute bit; none with an error reported.
 fn is_executable(path: &Path, context: &mut Context) -> Option<bool> {
     let (message, help) = match By::Inventory(path).kind(path, context) {
         Ok(Some(FileKind::File { executable })) => return Some(executable),
         Ok(Some(FileKind::Directory)) => (
             "this inventory is a directory".to_owned(),
-            Some(
-                "name the YAML file in it; a directory of inventories is not read here".to_owned(),
-            ),
+            Some(files_in(path, context)),
         ),
         Ok(None) => {
-            let is_list = path.to_string_lossy().contains(',');
-            let help = if is_list {
+            let text = path.to_string_lossy();
+            let help = if text.contains("://") {
+                Some("dtls-deploy reads a file: download it first".to_owned())
+            } else if text.contains(',') {
                 Some(
                     "name one YAML file: lists of hosts or of inventories are not read here"
                         .to_owned(),
@@ -314,6 +385,12 @@ fn unreadable(path: &Path, fault: &FileFault, context: &mut Context) {
         }
         FileFault::TooLarge(_) => {
             Some("no inventory is that large: is this the right file?".to_owned())
+        }
+        FileFault::Io(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let path = word(path);
+            Some(format!(
+                "its owner and mode, and your account: ls -l {path}; id"
+            ))
         }
         _ => None,
     };
