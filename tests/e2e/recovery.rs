@@ -182,7 +182,8 @@ fn rollback_goes_back_one_run_at_a_time() {
     assert_eq!(lab.exec("node3", "ss -Hltn 'sport = :2376'"), "");
     let run = lab.deploy(&["rollback", &inventory]);
     assert!(
-        run.stdout.contains("nothing is kept there to go back to"),
+        run.stdout
+            .contains("no earlier files are kept there: nothing to roll back"),
         "{}",
         run.stdout
     );

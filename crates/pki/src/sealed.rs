@@ -28,7 +28,7 @@ const HEADER: usize = 3 + SALT + NONCE;
 /// Why a sealed file gives nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealedError {
-    #[error("it is not a backup of this program")]
+    #[error("it is not a file that `dtls-deploy ca backup` has written")]
     Foreign,
     #[error("the passphrase does not open the backup, or the file is damaged")]
     Closed,

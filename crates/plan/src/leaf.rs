@@ -336,7 +336,7 @@ impl Planner<'_> {
         };
         let Some(authority) = authority else {
             return Err(Refusal::new("there is no CA yet")
-                .hint("a `ca` task makes one: put it first, or let --tags include it"));
+                .hint("deploy first: dtls-deploy INVENTORY; a playbook of your own needs a `ca` task before this one, and --tags must include it"));
         };
         if authority.not_after() <= self.now {
             let end = authority.not_after().date();

@@ -63,7 +63,10 @@ impl Module for Rollback {
                 ))
                 .hint("set ansible_become: true for this host"));
             }
-            planner.note(host, "nothing is kept there to go back to");
+            planner.note(
+                host,
+                "no earlier files are kept there: nothing to roll back",
+            );
             return Ok(Vec::new());
         }
         // All changes of one run go back together: a client's files stay if a daemon's last change

@@ -14,6 +14,9 @@ const ALWAYS: &str = "always";
 /// Runs only when `--tags` names one of its tags.
 const NEVER: &str = "never";
 
+/// Names in a hint.
+const MOST_NAMED: usize = 10;
+
 /// The selection from the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -32,6 +35,8 @@ pub enum FilterError {
         limit: String,
         name: String,
         near: Option<String>,
+        /// Groups and hosts of the inventory.
+        known: Vec<String>,
     },
     #[error("--limit {0} leaves no host")]
     NoHost(String),
@@ -49,9 +54,19 @@ impl FilterError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownName { near, .. } => near
-                .as_ref()
-                .map(|near| format!("did you mean {}?", quoted(near))),
+            Self::UnknownName {
+                near: Some(near), ..
+            } => Some(format!("did you mean {}?", quoted(near))),
+            Self::UnknownName { known, .. } => {
+                let rest = known.len().saturating_sub(MOST_NAMED);
+                let known: Vec<&str> = known.iter().map(String::as_str).take(MOST_NAMED).collect();
+                let rest = (rest > 0).then(|| format!(" and {rest} more"));
+                Some(format!(
+                    "groups and hosts: {}{}",
+                    known.join(", "),
+                    rest.unwrap_or_default()
+                ))
+            }
             Self::UnknownTag { known, .. } if known.is_empty() => {
                 Some("the playbook has no tags".to_owned())
             }
@@ -113,6 +128,7 @@ fn limited(limit: &str, inventory: &Inventory) -> Result<BTreeSet<String>, Filte
                 limit: limit.to_owned(),
                 name: name.to_owned(),
                 near: nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+                known: known.into_iter().collect(),
             });
         }
         match sign {
