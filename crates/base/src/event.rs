@@ -186,6 +186,9 @@ pub enum Event {
         hosts: Vec<HostRecap>,
         #[serde(deserialize_with = "milliseconds")]
         milliseconds: u128,
+        /// What remains to be done although the run succeeded, for instance a backup of a new CA.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<String>,
     },
 }
 

@@ -167,6 +167,7 @@ impl Run<'_> {
         self.events.emit(Event::Recap {
             hosts,
             milliseconds: begun.elapsed().as_millis(),
+            next: None,
         });
         if failed {
             Exit::Failed

@@ -131,6 +131,7 @@ impl Run<'_> {
         self.events.emit(Event::Recap {
             hosts: recaps,
             milliseconds: begun.elapsed().as_millis(),
+            next: None,
         });
         if failed {
             Exit::Failed

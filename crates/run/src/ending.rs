@@ -10,7 +10,7 @@ use crate::session::causes;
 use base::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, StoppedHost, Verdict};
 use inventory::{Host, host_of};
 use pki::{DeliveredLeaf, LeafName, Request, Role};
-use plan::Plan;
+use plan::{Action, Change, Plan};
 
 impl Run<'_> {
     pub(super) async fn tell_delivered(
@@ -247,9 +247,15 @@ impl Run<'_> {
                     || refused.contains(name)
                     || world.missing.contains_key(name))
         });
+        let is_created = |change: &Change| matches!(change.action, Action::Authority(_));
+        let has_new_authority = !self.options.check && world.plan.changes().any(is_created);
+        let next = (has_new_authority && !failed).then(|| {
+            "back up the new CA: dtls-deploy ca backup INVENTORY --to ca.backup".to_owned()
+        });
         self.events.emit(Event::Recap {
             hosts,
             milliseconds: begun.elapsed().as_millis(),
+            next,
         });
         if self.interrupt.is_asked() {
             return Exit::Interrupted;

@@ -143,7 +143,7 @@ impl Run<'_> {
                 to: host.clone(),
                 check: Check::Served,
                 verdict: Verdict::NotProved,
-                seen: "nothing is deployed there".to_owned(),
+                seen: "nothing is deployed there: run deploy first".to_owned(),
             };
             events.emit(Event::Proof(proof.clone()));
             proofs.push(proof);

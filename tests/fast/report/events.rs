@@ -230,6 +230,7 @@ pub fn three_hosts() -> Vec<Event> {
                 },
             ],
             milliseconds: 12_345,
+            next: None,
         },
     ]
 }
@@ -306,6 +307,7 @@ pub fn many_hosts() -> Vec<Event> {
     events.push(Event::Recap {
         hosts: recaps,
         milliseconds: 98_765,
+        next: None,
     });
     events
 }

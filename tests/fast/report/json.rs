@@ -230,6 +230,7 @@ pub fn hostile_samples(text: &str) -> Vec<Event> {
                 ..HostRecap::default()
             }],
             milliseconds: 1,
+            next: Some(name()),
         },
     ];
     // An event that is added must be added above and in the page: this match

@@ -56,6 +56,33 @@ fn three_hosts_at_40_columns() {
     insta::assert_snapshot!(text);
 }
 
+/// A check that could not be made has a next command, and so has a new CA.
+#[test]
+fn what_remains_after_a_run_without_failures_is_last() {
+    let last = |verdict, next: Option<&str>| {
+        let run = events::three_hosts().into_iter().next().unwrap();
+        let recap = Event::Recap {
+            hosts: vec![events::recap("node3", 1, 1)],
+            milliseconds: 1,
+            next: next.map(str::to_owned),
+        };
+        let check = base::event::Check::Accepted;
+        let proof = events::proof("node1", "node3", check, verdict, "seen");
+        let text = draw(style(None, Verbosity::Normal), &[run, proof, recap]);
+        let next = text.lines().filter(|line| line.starts_with("Next: "));
+        next.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let proved = base::event::Verdict::Proved;
+    let backup = "back up the new CA: dtls-deploy ca backup i.yaml --to ca.backup";
+    assert_eq!(last(proved, None), Vec::<String>::new());
+    assert_eq!(last(proved, Some(backup)), [format!("Next: {backup}")]);
+    let next = last(base::event::Verdict::NotProved, None);
+    assert!(
+        next.len() == 1 && next[0].starts_with("Next: dtls-deploy doctor "),
+        "{next:?}"
+    );
+}
+
 #[test]
 fn three_hosts_verbosely() {
     insta::assert_snapshot!(draw(
@@ -110,6 +137,7 @@ fn the_last_screen_names_each_cause_once_and_a_failed_undo_last() {
     events.push(Event::Recap {
         hosts: recaps.collect(),
         milliseconds: 1_000,
+        next: None,
     });
     let text = draw(style(Some(80), Verbosity::Normal), &events);
     let (before, last) = text.rsplit_once("Failed:").unwrap();
@@ -191,6 +219,7 @@ fn nothing_that_comes_from_a_node_reaches_the_terminal_as_it_is() {
     list.push(Event::Recap {
         hosts: vec![events::recap(hostile, 1, 1)],
         milliseconds: 1,
+        next: Some(hostile.to_owned()),
     });
     // Every text of every event.
     let list: Vec<Event> = list

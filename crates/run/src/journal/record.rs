@@ -332,6 +332,7 @@ mod tests {
                 ..HostRecap::default()
             }],
             milliseconds: 1,
+            next: None,
         }
     }
 

@@ -98,7 +98,10 @@ pub(super) fn clean(event: &Event) -> Event {
             all(causes);
             all(hint);
         }
-        Event::Recap { hosts, .. } => all(hosts.iter_mut().map(|host| &mut host.host)),
+        Event::Recap { hosts, next, .. } => {
+            all(next);
+            all(hosts.iter_mut().map(|host| &mut host.host));
+        }
     }
     event
 }

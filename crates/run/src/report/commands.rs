@@ -54,6 +54,7 @@ impl Renderer for Commands {
             | Event::Finding(_)
             | Event::Step { .. }
             | Event::Stopped { .. }
+            | Event::Recap { .. }
             | Event::Certificate(_) => event.clone(),
             other => return self.to.event(other),
         };
@@ -62,7 +63,7 @@ impl Renderer for Commands {
                 let reasons = changes.iter_mut().flat_map(|change| &mut change.reasons);
                 reasons.for_each(|reason| self.name(reason));
             }
-            Event::Step { next, .. } | Event::Stopped { next, .. } => {
+            Event::Step { next, .. } | Event::Stopped { next, .. } | Event::Recap { next, .. } => {
                 if let Some(next) = next {
                     self.name(next);
                 }

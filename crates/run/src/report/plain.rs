@@ -277,6 +277,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             counts,
             milliseconds,
         ));
+        lines.extend(self.heard.after_status(self.style, counts));
         self.last(&lines);
     }
 
@@ -399,11 +400,13 @@ impl<P: FnMut(Channel, &str) + Send> Renderer for Text<P> {
             Event::Recap {
                 hosts,
                 milliseconds,
+                next,
             } => {
                 let proofs = std::mem::take(&mut self.proofs);
                 let mut lines = ending::proofs(style, &proofs, self.sampled.take());
                 lines.extend(ending::recap(style, hosts));
-                lines.extend(self.heard.lines(style, hosts, &proofs, *milliseconds));
+                let last = (*milliseconds, next.as_ref());
+                lines.extend(self.heard.lines(style, hosts, &proofs, last));
                 self.last(&lines);
             }
         }

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use super::Style;
 use super::ending::{FEW, outages};
 use super::layout::{self, Cell, plural, some_of};
-use base::event::{Check, Event, Failure, FailureKind, HostRecap, Proof, Verdict};
+use base::event::{
+    CertificateCounts, Check, Event, Failure, FailureKind, HostRecap, Proof, Verdict,
+};
 use base::shell;
 
 /// Hosts named for one cause before the rest are counted.
@@ -102,26 +104,28 @@ impl Heard {
         style: Style,
         hosts: &[HostRecap],
         proofs: &[Proof],
-        milliseconds: u128,
+        (milliseconds, after): (u128, Option<&String>),
     ) -> Vec<String> {
         let mut lines = self.totals(style, hosts, proofs, milliseconds);
         let mut rows = self.left_out();
         rows.extend(failed_checks(proofs));
         rows.extend(self.failed());
         lines.extend(layout::table(&rows, style.width, 2, style.colour));
-        for next in self.next(proofs) {
-            for (index, line) in layout::wrap(&format!("Next: {next}"), style.width)
-                .iter()
-                .enumerate()
-            {
-                lines.push(match (index, line.strip_prefix("Next:")) {
-                    (0, Some(rest)) => format!("{}{rest}", style.bold("Next:")),
-                    (0, None) => line.clone(),
-                    _ => format!("  {line}"),
-                });
-            }
+        for next in self.next(proofs).iter().chain(after) {
+            lines.extend(next_line(style, next));
         }
         lines
+    }
+
+    /// The next command after `status`, if something is wrong or due.
+    pub(super) fn after_status(&self, style: Style, counts: &CertificateCounts) -> Vec<String> {
+        let is_wrong = counts.revoked + counts.expired + counts.broken + counts.unknown > 0;
+        let command = match counts.due {
+            _ if is_wrong => "doctor",
+            0 => return Vec::new(),
+            _ => "plan",
+        };
+        next_line(style, &command_for(command, &self.inventory))
     }
 
     fn totals(
@@ -277,11 +281,16 @@ impl Heard {
             .iter()
             .map(|failure| failure.host.as_str())
             .collect();
-        let of_daemons = proofs
-            .iter()
-            .filter(|proof| proof.verdict == Verdict::Failed)
-            .map(|proof| proof.to.as_str());
-        about.extend(of_daemons);
+        let of_daemons = |verdicts: &[Verdict]| {
+            let of = proofs
+                .iter()
+                .filter(|proof| verdicts.contains(&proof.verdict));
+            of.map(|proof| proof.to.as_str()).collect::<Vec<_>>()
+        };
+        about.extend(of_daemons(&[Verdict::Failed]));
+        if about.is_empty() && !self.interrupted {
+            about.extend(of_daemons(&[Verdict::NotProved, Verdict::Unreachable]));
+        }
         if about.is_empty() {
             return self.after_success();
         }
@@ -336,6 +345,17 @@ impl Heard {
     }
 }
 
+fn next_line(style: Style, next: &str) -> Vec<String> {
+    let lines = layout::wrap(&format!("Next: {next}"), style.width);
+    let lines = lines.iter().enumerate();
+    let lines = lines.map(|(index, line)| match (index, line.strip_prefix("Next:")) {
+        (0, Some(rest)) => format!("{}{rest}", style.bold("Next:")),
+        (0, None) => line.clone(),
+        _ => format!("  {line}"),
+    });
+    lines.collect()
+}
+
 /// A command about this inventory that can be pasted.
 fn command_for(command: &str, inventory: &str) -> String {
     let inventory =
@@ -383,25 +403,29 @@ fn are_for_policies(proofs: &[Proof]) -> bool {
     let of_policies = of_policies.filter(|proof| proof.check == Check::Policy);
     let unnamed: BTreeSet<_> = of_policies.map(pair).collect();
     let mut failed = proofs.iter().filter(failed);
-    failed.all(|proof| unnamed.contains(&pair(proof)))
+    !unnamed.is_empty() && failed.all(|proof| unnamed.contains(&pair(proof)))
 }
 
 /// One row for each check that failed.
 fn failed_checks(proofs: &[Proof]) -> Vec<Vec<Cell>> {
-    let mut groups: BTreeMap<_, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+    type Names<'a> = BTreeSet<&'a str>;
+    let mut groups: BTreeMap<_, (Names, Names, Names)> = BTreeMap::new();
     for proof in proofs {
         if proof.verdict == Verdict::Failed {
-            let (to, from) = groups.entry(proof.check).or_default();
+            let (to, from, seen) = groups.entry(proof.check).or_default();
             to.insert(&proof.to);
             from.insert(&proof.from);
+            seen.insert(&proof.seen);
         }
     }
     let named = |names: BTreeSet<&str>| some_of(&names.into_iter().collect::<Vec<_>>(), NAMES);
-    let row = |(check, (to, from)): (base::event::Check, _)| {
+    let row = |(check, (to, from, seen)): (base::event::Check, (_, _, Names))| {
+        let example = if seen.len() > 1 { "for example, " } else { "" };
+        let seen = seen.first().unwrap_or(&"");
         vec![
             Cell::painted("failed check", "31"),
             named(to).into(),
-            format!("{}, from {}", check.title(), named(from)).into(),
+            format!("{}, from {}: {example}{seen}", check.title(), named(from)).into(),
         ]
     };
     groups.into_iter().map(row).collect()
