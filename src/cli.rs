@@ -1,7 +1,6 @@
 //! The command line: parses arguments and starts one run.
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,6 +29,7 @@ mod limits;
 mod man;
 mod overview;
 pub mod reference;
+mod refusal;
 mod reports;
 mod revoke;
 mod rotate;
@@ -44,6 +44,7 @@ mod words;
 
 use arguments::{AuthorityKey, Changing, Common, NamedFiles, Readmitting};
 use book::Book;
+use refusal::refuse;
 use start::run;
 
 /// Mutual TLS for Docker daemons over SSH: issue, deliver, restart, check.
@@ -284,30 +285,14 @@ pub fn main() -> ExitCode {
             return ExitCode::from(Exit::Usage as u8);
         }
     };
-    let command = help::complete(Cli::command()).override_help(overview::text());
-    let matches = command.try_get_matches_from(words);
+    let program = Cli::command();
+    let command = refusal::named(&program, words.iter().skip(1).map(|word| word.to_str()));
+    let program = help::complete(program).override_help(overview::text());
+    let matches = program.try_get_matches_from(words);
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli.main(),
-        Err(error) => refuse(&error),
+        Err(error) => refuse(error, &command),
     }
-}
-
-/// Reports what is wrong with the command line in the same form as every other error, and exits.
-pub(crate) fn refuse(error: &clap::Error) -> ! {
-    if !error.use_stderr() {
-        error.exit();
-    }
-    let text = error.render();
-    let text = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
-    };
-    let text = text
-        .replacen("error:", "Error:", 1)
-        .replace("tip:", "Hint:");
-    eprint!("{text}");
-    std::process::exit(error.exit_code())
 }
 
 /// The words in the form that clap parses, completed from the environment and `dtls-deploy.toml`.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::reports::Reports;
 use base::event::ErrorKind;
-use base::file;
+use base::file::{self, FileFault};
 use inventory::Inventory;
 use plan::playbook::{self, Argument, Playbook, Renewals, Word};
 use run::{Exit, Options, RevokeOptions, Task};
@@ -71,7 +71,17 @@ pub(super) fn load_playbook(
             Ok(text) => (path.display().to_string(), text),
             Err(error) => {
                 let message = format!("the playbook {} cannot be read", path.display());
-                reports.error(ErrorKind::Playbook, "read the playbook", message, &error);
+                // A host or a group, as after `ansible` or `kubectl`.
+                let is_word = path.extension().is_none() && path.components().count() == 1;
+                let is_missing = matches!(error, FileFault::Missing);
+                let hint = (is_word && is_missing).then(|| {
+                    format!(
+                        "the second word is a playbook; to select hosts: dtls-deploy INVENTORY --limit {}",
+                        path.display()
+                    )
+                });
+                let step = "read the playbook";
+                reports.advise(ErrorKind::Playbook, step, message, &error, hint);
                 return Err(Exit::Usage);
             }
         },

@@ -26,7 +26,7 @@ pub(super) enum DefaultsError {
     Unreadable { path: PathBuf, fault: FileFault },
     #[error(
         "{}:{line}: neither empty nor one of: forks = NUMBER, output = \"auto\", \"plain\" or \
-         \"json\", timeout = \"5m\", log = \"NAME.jsonl\"",
+         \"json\", timeout = \"5m\", log = \"NAME.jsonl\". Passphrases and commands cannot be in this file",
         path.display()
     )]
     Wrong { path: PathBuf, line: usize },

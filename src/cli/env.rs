@@ -52,7 +52,7 @@ enum EnvError {
         "there are {0} daemons: say which one with --daemon, or with dtls_default_daemon in the inventory ({1})"
     )]
     SeveralDaemons(usize, String),
-    #[error("{0} is no host of the group {1} ({2})")]
+    #[error("{0} is not in the group {1}, which has: {2}")]
     Unknown(String, &'static str, String),
 }
 

@@ -309,6 +309,44 @@ const MORE: &[More] = &[
     ),
 ];
 
+/// The examples of commands whose help has none, such as `ca backup`.
+const FIRST: &[(&str, &str)] = &[
+    (
+        "init",
+        "dtls-deploy init inventory.yaml --ca vault --daemon docker1 --client desk",
+    ),
+    (
+        "adopt",
+        "dtls-deploy adopt inventory.yaml --ca-cert ca.pem --ca-key ca-key.pem",
+    ),
+    ("ca", "dtls-deploy ca backup inventory.yaml --to ca.backup"),
+    (
+        "ca restore",
+        "dtls-deploy ca restore inventory.yaml --from ca.backup",
+    ),
+    ("env", "dtls-deploy env inventory.yaml desk"),
+    (
+        "completions",
+        "dtls-deploy completions bash >~/.local/share/bash-completion/completions/dtls-deploy",
+    ),
+    ("man", "dtls-deploy man --to ~/.local/share/man/man1"),
+    ("", "dtls-deploy plan inventory.yaml"),
+];
+
+/// A command line of the command, such as `ca backup`, or of the command that it is part of.
+pub(super) fn example(command: &str) -> Option<&'static str> {
+    let first = |name: &str| {
+        let of_help = MORE.iter().find(|(of, ..)| *of == name);
+        let of_help = of_help.and_then(|(_, examples, _)| examples.first());
+        let own = || FIRST.iter().find(|(of, _)| *of == name);
+        of_help
+            .map(|(example, _)| *example)
+            .or_else(|| own().map(|(_, example)| *example))
+    };
+    let outer = command.split(' ').next().unwrap_or_default();
+    first(command).or_else(|| first(outer))
+}
+
 /// The program with grouped options, examples and exit codes.
 pub(super) fn complete(mut program: Command) -> Command {
     let mut names: Vec<String> = program
@@ -358,6 +396,15 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn the_first_examples_are_command_lines() {
+        for (command, example) in FIRST {
+            let line = example.split(" >").next().unwrap_or_default();
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            crate::cli::check(&words).unwrap_or_else(|error| panic!("{command}: {error}"));
+        }
+    }
 
     #[test]
     fn the_examples_are_command_lines_of_their_command() {

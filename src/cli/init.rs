@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::arguments::Common;
-use super::reports::Reports;
+use super::reports::{Reports, directory_hint};
 use super::start::load_inventory;
 use base::event::ErrorKind;
 use run::Exit;
@@ -90,18 +90,18 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         Err(exit) => return exit,
     };
     let file = arguments.file.clone();
+    // Before the questions.
+    if file.exists() {
+        return refused(&reports, &InitError::IsThere(file));
+    }
     let hosts = match hosts(arguments).and_then(|hosts| one_address_each(&hosts).map(|()| hosts)) {
         Ok(hosts) => hosts,
         Err(error) => {
-            let message = "there is no inventory yet".to_owned();
-            reports.error(ErrorKind::Usage, "ask for hosts", message, &error);
-            return Exit::Usage;
+            return refused(&reports, &error);
         }
     };
     if let Err(error) = write(&file, &text(&hosts)) {
-        let message = "no inventory was written".to_owned();
-        reports.error(ErrorKind::Usage, "write the inventory", message, &error);
-        return Exit::Usage;
+        return refused(&reports, &error);
     }
     // An inventory that does not load is useless.
     if let Err(exit) = load_inventory(&file, &Common::default(), &reports) {
@@ -110,6 +110,37 @@ pub(super) fn main(arguments: Arguments) -> Exit {
     }
     println!("{0} is written. Next: dtls-deploy plan {0}", file.display());
     Exit::Fine
+}
+
+fn refused(reports: &Reports, error: &InitError) -> Exit {
+    let message = "no inventory was written".to_owned();
+    let hint = error.hint();
+    reports.advise(
+        ErrorKind::Usage,
+        "write the inventory",
+        message,
+        error,
+        hint,
+    );
+    Exit::Usage
+}
+
+impl InitError {
+    /// What to do about it.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(_) => Some(
+                "name the hosts: dtls-deploy init inventory.yaml --ca NAME --daemon NAME --client NAME"
+                    .to_owned(),
+            ),
+            Self::IsThere(file) => Some(format!(
+                "name another file, or show what it changes: dtls-deploy plan {}",
+                file.display()
+            )),
+            Self::Write { path, .. } => directory_hint(path),
+            _ => None,
+        }
+    }
 }
 
 impl Hosts {

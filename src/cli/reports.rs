@@ -36,6 +36,9 @@ impl Reports {
                         "Error: the log {} cannot be written\nCaused by: {error}",
                         path.display()
                     );
+                    if let Some(hint) = directory_hint(path) {
+                        eprintln!("Hint: {hint}");
+                    }
                     return Err(Exit::Usage);
                 }
             }
@@ -144,6 +147,18 @@ impl Reports {
         message: String,
         cause: &dyn std::error::Error,
     ) {
+        self.advise(kind, step, message, cause, None);
+    }
+
+    /// An error with the next step.
+    pub(super) fn advise(
+        &self,
+        kind: ErrorKind,
+        step: &str,
+        message: String,
+        cause: &dyn std::error::Error,
+        hint: Option<String>,
+    ) {
         self.all.emit(Event::Error(Error {
             kind,
             host: None,
@@ -151,9 +166,17 @@ impl Reports {
             step: step.to_owned(),
             message,
             causes: vec![cause.to_string()],
-            hint: None,
+            hint,
         }));
     }
+}
+
+/// What to do if the directory of a file to be written does not exist.
+pub(super) fn directory_hint(file: &Path) -> Option<String> {
+    let directory = file.parent().filter(|path| !path.as_os_str().is_empty())?;
+    let text = directory.display().to_string();
+    let quoted = shlex::try_quote(&text).ok()?;
+    (!directory.exists()).then(|| format!("create the directory first: mkdir -p {quoted}"))
 }
 
 /// Errors in a file, for people, each with its excerpt.

@@ -1,5 +1,6 @@
 //! Starts a run from arguments: reads inventory and playbook, asks for passwords, catches signals.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -302,11 +303,21 @@ pub(super) fn load_inventory(
             Ok(inventory)
         }
         Err(errors) => {
-            let what = format!("the inventory {}", errors.inventory);
+            let mut what = format!("the inventory {}", errors.inventory);
+            if is_of_environment(path) {
+                what.push_str(", which DTLS_INVENTORY names");
+            }
             reports.problems(ErrorKind::Inventory, &what, &errors.problems);
             Err(Exit::Usage)
         }
     }
+}
+
+/// Whether the variable, and no word of the command line, names the inventory.
+fn is_of_environment(path: &Path) -> bool {
+    let named = std::env::var_os("DTLS_INVENTORY");
+    let is_word = |word: OsString| word.to_string_lossy().contains(&*path.to_string_lossy());
+    named.is_some_and(|named| named == path) && !std::env::args_os().skip(1).any(is_word)
 }
 
 /// Whether every local account can change the inventory, which decides what runs as root.

@@ -6,7 +6,7 @@ use clap::Args;
 use time::OffsetDateTime;
 
 use super::arguments::Common;
-use super::reports::Reports;
+use super::reports::{Reports, directory_hint};
 use super::start::look;
 use crate::status::{Status, write_html, write_prometheus};
 use base::event::ErrorKind;
@@ -60,6 +60,7 @@ fn show(arguments: &Arguments, reports: &Reports) -> Result<Exit, Exit> {
 fn unwritten(reports: &Reports, what: &str, path: &Path, error: &std::io::Error) -> Exit {
     let message = format!("{} cannot be written", path.display());
     let step = format!("write the {what}");
-    reports.error(ErrorKind::Usage, &step, message, error);
+    let hint = directory_hint(path);
+    reports.advise(ErrorKind::Usage, &step, message, error, hint);
     Exit::Usage
 }

@@ -47,6 +47,8 @@ pub(super) enum WordsError {
         "there is no command \"{word}\", and no file of that name; did you mean `dtls-deploy {meant}`?"
     )]
     NoCommand { word: String, meant: String },
+    #[error("there is no command \"{word}\"; did you mean `dtls-deploy help {meant}`?")]
+    NoHelp { word: String, meant: String },
     #[error(
         "`{0}` is an option of Ansible: dtls-deploy acts as root where it has to; ansible_become in the inventory says otherwise for a host"
     )]
@@ -63,6 +65,8 @@ pub(super) enum WordsError {
         option: String,
         of: String,
     },
+    #[error("`-i` needs a file: -i inventory.yaml")]
+    NoFile,
     #[error("one inventory at a time: {0}")]
     Inventories(String),
     #[error("`dtls-deploy {0}` takes no inventory")]
@@ -88,6 +92,8 @@ struct Sorted {
     inventories: Vec<(Vec<usize>, OsString)>,
     /// Whether help or the version is requested.
     asks: bool,
+    /// Whether `-i` is the last word.
+    lacks_file: bool,
 }
 
 /// The words in the order that clap expects. `environment` is the inventory in the environment.
@@ -101,6 +107,9 @@ pub(super) fn understood(
 ) -> Result<Vec<OsString>, WordsError> {
     let sorted = sorted(words, &|option| takes_value_anywhere(command, option));
     let (path, inner) = sorted.command(command, words, is_file)?;
+    if sorted.lacks_file {
+        return Err(WordsError::NoFile);
+    }
     let knows_all = refuse_foreign(command, inner, words)?;
     let sorted = self::sorted(words, &|option| takes_value(inner, option));
     let takes = inner.get_positionals().next();
@@ -231,7 +240,19 @@ impl Sorted {
             match text(*place).and_then(|word| inner.find_subcommand(word)) {
                 Some(found) => inner = found,
                 // clap adds this one itself.
-                None if path.is_empty() => {}
+                None if path.is_empty() => {
+                    let mut rest = self.positional.iter().skip(begins + 1);
+                    let asked = rest.next().and_then(|place| text(*place));
+                    let asked = asked.filter(|word| program.find_subcommand(word).is_none());
+                    if let Some((word, meant)) =
+                        asked.and_then(|word| Some((word, nearest(program, word)?)))
+                    {
+                        return Err(WordsError::NoHelp {
+                            word: word.to_owned(),
+                            meant,
+                        });
+                    }
+                }
                 // `ca INVENTORY backup`
                 None if inner.has_subcommands() => continue,
                 None => break,
@@ -271,6 +292,7 @@ fn refuse_foreign(
             _ => {}
         }
         let Some(name) = option.strip_prefix("--") else {
+            knows_all &= knows_short(inner, &option);
             continue;
         };
         let is_general = ["help", "version", "inventory"].contains(&name);
@@ -299,6 +321,13 @@ fn refuse_foreign(
     Ok(knows_all)
 }
 
+/// Whether the command knows the first of the options in `-vl`; the rest may be a value.
+fn knows_short(command: &Command, word: &str) -> bool {
+    let first = word.chars().nth(1);
+    let mut known = command.get_arguments().filter_map(clap::Arg::get_short);
+    first.is_none_or(|first| "hVi".contains(first) || known.any(|short| short == first))
+}
+
 /// The command that a word may have meant.
 fn nearest(command: &Command, word: &str) -> Option<String> {
     let lower = word.to_lowercase();
@@ -323,6 +352,7 @@ fn sorted(words: &[OsString], takes_value: &dyn Fn(&str) -> bool) -> Sorted {
         positional: Vec::new(),
         inventories: Vec::new(),
         asks: false,
+        lacks_file: false,
     };
     let mut place = 1;
     while let Some(word) = words.get(place) {
@@ -340,6 +370,8 @@ fn sorted(words: &[OsString], takes_value: &dyn Fn(&str) -> bool) -> Sorted {
                     .inventories
                     .push((vec![place, place + 1], value.clone()));
                 place += 1;
+            } else {
+                sorted.lacks_file = true;
             }
         } else if let Some(value) = text
             .strip_prefix("--inventory=")
@@ -506,6 +538,7 @@ mod tests {
         for line in [
             // Clap names the unknown option; the word after it may be its value.
             "deploy i.yaml --frobnicate 2",
+            "status i.yaml -o xml",
             "ca backup i.yaml --to x",
             "init --ca vault",
             "rotate i.yaml --ca",
@@ -550,6 +583,13 @@ mod tests {
                 matches!(&error, WordsError::NoCommand { meant: found, .. } if found == meant),
                 "{line}: {error}"
             );
+        }
+        assert!(matches!(
+            of("help depoly", None),
+            Err(WordsError::NoHelp { meant, .. }) if meant == "deploy"
+        ));
+        for line in ["deploy -i", "-i", "rotate --force -i"] {
+            assert_eq!(of(line, None), Err(WordsError::NoFile), "{line}");
         }
         // Files, existing or not.
         for line in ["missing.yml", "inventories/prod", "xyzzy"] {

@@ -9,7 +9,7 @@ use run::passphrase::PassphraseError;
 pub enum ScheduleError {
     #[error("a schedule is kept by root: its units and its passphrase belong to root only")]
     NotRoot,
-    #[error("systemd is not what runs this machine")]
+    #[error("this machine does not run systemd, which runs schedules")]
     NoSystemd,
     #[error(
         "systemd {0} is too old: it has no credentials, in which the passphrase is handed over"
@@ -64,6 +64,9 @@ impl ScheduleError {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotRoot => "run it with sudo".to_owned(),
+            Self::NoSystemd => {
+                "use cron: `dtls-deploy schedule install` prints the line for it".to_owned()
+            }
             Self::File { reason, .. } if reason.kind() == std::io::ErrorKind::PermissionDenied => {
                 "run it with sudo".to_owned()
             }

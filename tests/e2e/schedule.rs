@@ -379,7 +379,7 @@ fn a_machine_without_systemd_gets_a_line_for_cron() {
         "unshare -m sh -c 'mount -t tmpfs none /run/systemd && dtls-deploy schedule install /srv/lab.yaml'",
     );
     assert!(
-        code == 2 && said.contains("systemd is not what runs this machine"),
+        code == 2 && said.contains("this machine does not run systemd, which runs schedules"),
         "{said}"
     );
     let line = said
