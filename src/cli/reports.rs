@@ -26,7 +26,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    pub(super) fn new(inventory: &Path, common: &Common, journal: &Journal) -> Result<Self, Exit> {
+    pub(super) fn new(file: &Path, common: &Common, journal: &Journal) -> Result<Self, Exit> {
         let mut json = Json::default();
         if let Some(path) = &common.log {
             match json.and_log(path) {
@@ -71,8 +71,10 @@ impl Reports {
         let mut all: Vec<Box<dyn Renderer>> = vec![Box::new(machine.clone())];
         all.extend(human);
         all.extend(journal.renderer());
-        let named = inventory.display().to_string();
-        let mut all: Box<dyn Renderer> = Box::new(Commands::new(&named, Box::new(Several(all))));
+        let named = file.display().to_string();
+        let options = inventory::repeated(&common.extra_vars);
+        let mut all: Box<dyn Renderer> =
+            Box::new(Commands::new(&named, &options, Box::new(Several(all))));
         if common.untrusted {
             all = Box::new(Masked(all));
         }

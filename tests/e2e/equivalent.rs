@@ -248,16 +248,10 @@ impl World<'_> {
             }
         };
         std::fs::write(self.lab.state("ssh/config"), config).unwrap();
-        let inventory = format!("{directory}/inventory.yaml");
+        let file = format!("{directory}/inventory.yaml");
         let mut words: Vec<&str> = command
             .split(' ')
-            .map(|word| {
-                if word == "INVENTORY" {
-                    &inventory
-                } else {
-                    word
-                }
-            })
+            .map(|word| if word == "INVENTORY" { &file } else { word })
             .collect();
         for extra in &spelt.extra {
             words.extend(["-e", extra]);
@@ -265,7 +259,17 @@ impl World<'_> {
         if !command.starts_with("env ") {
             words.extend(["--output", "json"]);
         }
-        self.lab.run(&words)
+        // The commands that it names repeat what was given with -e.
+        let mut run = self.lab.run(&words);
+        let repeated = inventory::repeated(&spelt.extra);
+        let in_json = Json::from(repeated.as_str()).to_string();
+        for text in [repeated.as_str(), in_json.trim_matches('"')] {
+            if !text.is_empty() {
+                run.stdout = run.stdout.replace(text, "");
+                run.stderr = run.stderr.replace(text, "");
+            }
+        }
+        run
     }
 }
 

@@ -9,7 +9,7 @@ use super::assigned::Variables;
 use super::convert::Context;
 use super::files;
 use crate::yaml::node::Node;
-use crate::yaml::source::{Span, quoted};
+use crate::yaml::source::{Span, names_a_secret, quoted};
 
 /// The variables of all arguments; a later one counts more.
 pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
@@ -64,6 +64,39 @@ pub(super) fn read(arguments: &[String], context: &mut Context) -> Variables {
     variables
 }
 
+/// The arguments as options of a command that repeats a run, each with a space before it. A variable
+/// that is no setting of this program, or that may be a secret, is left out as `...`.
+#[must_use]
+pub fn repeated(arguments: &[String]) -> String {
+    let options = arguments.iter().map(|argument| {
+        let quoted = shlex::try_quote(argument)
+            .ok()
+            .filter(|_| is_plain(argument));
+        format!(" -e {}", quoted.as_deref().unwrap_or("..."))
+    });
+    options.collect()
+}
+
+/// Whether an argument shows nothing that may be a secret.
+fn is_plain(argument: &str) -> bool {
+    let is_setting = |name: &str| name.starts_with("dtls_") || name.starts_with("ansible_");
+    let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    if argument.starts_with('@') {
+        return true;
+    }
+    if argument.trim_start().starts_with(['{', '[']) {
+        let mut words = argument
+            .split(|letter| !is_name(letter))
+            .filter(|word| !word.is_empty());
+        return words.clone().next().is_some_and(is_setting) && !words.any(names_a_secret);
+    }
+    let words = shlex::split(argument).unwrap_or_default();
+    words.iter().all(|word| {
+        let name = word.split('=').next().unwrap_or_default();
+        is_setting(name) && !names_a_secret(name)
+    })
+}
+
 fn expanded(file: &str, context: &Context) -> std::path::PathBuf {
     match file.strip_prefix("~/") {
         Some(_) => context
@@ -104,4 +137,33 @@ fn places(argument: &str, after: usize, word: &str, name: &str, whole: Span) -> 
             ..whole
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repeated;
+
+    #[test]
+    fn a_command_repeats_settings_and_shows_no_secret() {
+        for (argument, expected) in [
+            ("dtls_guard=true", " -e 'dtls_guard=true'"),
+            ("@more vars.yaml", " -e '@more vars.yaml'"),
+            (
+                "{dtls_extra_sans: [a, b]}",
+                " -e '{dtls_extra_sans: [a, b]}'",
+            ),
+            (
+                "ansible_user=x dtls_guard=true",
+                " -e 'ansible_user=x dtls_guard=true'",
+            ),
+            ("ansible_become_password=x", " -e ..."),
+            ("dtls_guard=true ansible_password=x", " -e ..."),
+            ("{dtls_guard: true, ansible_become_pass: x}", " -e ..."),
+            ("{\"vault_x\": 1}", " -e ..."),
+            ("anything=x", " -e ..."),
+        ] {
+            assert_eq!(repeated(&[argument.to_owned()]), expected);
+        }
+        assert_eq!(repeated(&[]), "");
+    }
 }

@@ -58,6 +58,7 @@ pub use certificate_values::Listen;
 pub use daemon_values::VerifyScope;
 pub use environment::{DiskFiles, Environment, Files as FileAccess, MemoryFiles, Place};
 pub use errors::InventoryErrors;
+pub use extra::repeated;
 pub use host::{Connection, Host, Identity, host_of, identity_of};
 pub use identity_values::WrittenIdentity;
 pub use kinds::{BecomeMethod, ConnectionKind, ShellType};

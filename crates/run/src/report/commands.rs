@@ -21,12 +21,13 @@ impl std::fmt::Debug for Commands {
 }
 
 impl Commands {
-    /// `path` as given on the command line.
+    /// `path` and the options behind it as given on the command line: a command without them would
+    /// be about another inventory.
     #[must_use]
-    pub fn new(path: &str, to: Box<dyn Renderer>) -> Self {
+    pub fn new(path: &str, options: &str, to: Box<dyn Renderer>) -> Self {
         let path = shlex::try_quote(path).map_or_else(|_| shell::quote(path), Into::into);
         Self {
-            path: format!(" {path}"),
+            path: format!(" {path}{options}"),
             to,
         }
     }
@@ -107,7 +108,11 @@ mod tests {
     #[test]
     fn a_hint_names_the_file_as_it_was_given() {
         let kept = Arc::new(Mutex::new(Vec::new()));
-        let mut commands = Commands::new("my hosts.yaml", Box::new(Kept(kept.clone())));
+        let mut commands = Commands::new(
+            "my hosts.yaml",
+            " -e dtls_guard=true",
+            Box::new(Kept(kept.clone())),
+        );
         commands.event(&Event::Warning {
             host: None,
             text: "run dtls-deploy rotate --ca INVENTORY; an INVENTORY_HOST".to_owned(),
@@ -116,7 +121,8 @@ mod tests {
         let Event::Warning { text, .. } = &seen[0] else {
             panic!("{seen:?}");
         };
-        let expected = "run dtls-deploy rotate --ca 'my hosts.yaml'; an INVENTORY_HOST";
+        let expected =
+            "run dtls-deploy rotate --ca 'my hosts.yaml' -e dtls_guard=true; an INVENTORY_HOST";
         assert_eq!(text, expected);
     }
 }
