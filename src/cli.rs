@@ -266,6 +266,19 @@ pub fn check(words: &[String]) -> Result<(), String> {
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    let exit = run_words();
+    let Some(fault) = base::output::fault() else {
+        return exit;
+    };
+    eprintln!("Error: {fault}");
+    if exit == ExitCode::SUCCESS {
+        ExitCode::from(Exit::Internal as u8)
+    } else {
+        exit
+    }
+}
+
+fn run_words() -> ExitCode {
     base::dumps::forbid();
     if let Err(error) = passphrase::take_from_environment() {
         eprintln!("Error: the passphrase cannot be taken out of the environment: {error}");

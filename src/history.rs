@@ -2,7 +2,6 @@
 //!
 //! `--output json` prints the same for programs.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -69,12 +68,8 @@ pub fn main(arguments: &Arguments) -> Exit {
     };
     match result {
         Ok(lines) => {
-            let mut out = std::io::stdout().lock();
             for line in lines {
-                // The reader may have closed the output.
-                if writeln!(out, "{line}").is_err() {
-                    break;
-                }
+                base::output::print(&format!("{line}\n"));
             }
             Exit::Fine
         }

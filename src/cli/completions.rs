@@ -4,8 +4,6 @@
 //! The code calls the program again with [`VARIABLE`] set, at each press of the Tab key; [`answer`]
 //! handles that call before anything else runs.
 
-use std::io::Write as _;
-
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::env::{CompleteEnv, Shells};
 
@@ -48,8 +46,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
         eprintln!("Error: the completion could not be made");
         return Exit::Internal;
     };
-    // A closed output needs no error.
-    let _ = std::io::stdout().lock().write_all(script.as_bytes());
+    base::output::print(&script);
     Exit::Fine
 }
 

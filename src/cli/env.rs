@@ -74,7 +74,7 @@ fn print(arguments: &Arguments) -> Result<Exit, Exit> {
         Exit::Usage
     })?;
     let environment = (!arguments.unset).then_some(&environment);
-    print!("{}", lines(shell(arguments.shell), environment));
+    base::output::print(&lines(shell(arguments.shell), environment));
     Ok(Exit::Fine)
 }
 

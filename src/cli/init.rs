@@ -108,7 +108,10 @@ pub(super) fn main(arguments: Arguments) -> Exit {
         let _ = std::fs::remove_file(&file);
         return exit;
     }
-    println!("{0} is written. Next: dtls-deploy plan {0}", file.display());
+    base::output::print(&format!(
+        "{0} is written. Next: dtls-deploy plan {0}\n",
+        file.display()
+    ));
     Exit::Fine
 }
 

@@ -1,7 +1,6 @@
 //! `dtls-deploy schedule ...`: parses arguments and calls
 //! [`crate::schedule`].
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -171,9 +170,8 @@ impl Install {
     }
 }
 
-/// A closed output is no reason to stop half-way.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    base::output::print(&format!("{line}\n"));
 }
 
 pub(super) fn main(action: &Action) -> ExitCode {

@@ -58,10 +58,10 @@ impl Selection {
     /// Prints the lists.
     pub fn print(&self, playbook: &Playbook, inventory: &Inventory) {
         if self.list_tasks {
-            print!("{}", tasks_text(playbook));
+            base::output::print(&tasks_text(playbook));
         }
         if self.list_hosts {
-            print!("{}", hosts_text(playbook, inventory));
+            base::output::print(&hosts_text(playbook, inventory));
         }
     }
 }

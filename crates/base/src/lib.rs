@@ -3,6 +3,7 @@
 pub mod dumps;
 pub mod event;
 pub mod file;
+pub mod output;
 pub mod randomness;
 pub mod secret;
 pub mod shell;

@@ -129,6 +129,42 @@ fn a_log_that_cannot_be_written_is_said_before_anything_else() {
     assert!(String::from_utf8_lossy(&run.stderr).contains("/nowhere/log"));
 }
 
+/// What cannot be printed is no success; a reader that has read enough is.
+#[test]
+fn output_that_does_not_arrive_is_an_error() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("inventory.yaml"), INVENTORY).unwrap();
+    for arguments in [
+        &["schema"][..],
+        &["completions", "bash"],
+        &["env", "inventory.yaml", "laptop", "--daemon", "docker1"],
+        &["deploy", "inventory.yaml", "--list-hosts"],
+        &["deploy", "inventory.yaml", "--list-tasks"],
+    ] {
+        let ends_with = |output: Stdio| {
+            Command::new(env!("CARGO_BIN_EXE_dtls-deploy"))
+                .args(arguments)
+                .current_dir(directory.path())
+                .env("HOME", directory.path())
+                .stdin(Stdio::null())
+                .stdout(output)
+                .stderr(Stdio::piped())
+                .output()
+                .unwrap()
+        };
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let run = ends_with(full.unwrap().into());
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("standard output cannot be written"), "{said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let run = ends_with(writer.into());
+        assert_eq!(run.status.code(), Some(0), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&run.stderr), "", "{arguments:?}");
+    }
+}
+
 #[test]
 fn usage_is_2() {
     let directory = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use node::is_visible;
 
 /// Writes events as JSON lines, the same lines to every output.
 #[derive(Default)]
-pub struct Json(Vec<Box<dyn Write + Send>>);
+pub struct Json(Vec<(&'static str, Box<dyn Write + Send>)>);
 
 impl std::fmt::Debug for Json {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -35,7 +35,8 @@ impl Json {
     /// Writes to standard output as well.
     #[must_use]
     pub fn and_standard_output(mut self) -> Self {
-        self.0.push(Box::new(std::io::stdout()));
+        self.0
+            .push(("standard output", Box::new(std::io::stdout())));
         self
     }
 
@@ -44,7 +45,7 @@ impl Json {
     /// # Errors If it cannot be opened for writing, or if other accounts can read or write it.
     pub fn and_log(mut self, path: &Path) -> Result<Self, FileFault> {
         let file = file::append(path)?;
-        self.0.push(Box::new(file));
+        self.0.push(("the log", Box::new(file)));
         Ok(self)
     }
 }
@@ -75,9 +76,9 @@ impl Renderer for Json {
             line.push('\n');
             // A closed output is no reason to stop half-way. Each line is one write: lines of two
             // runs in one log do not mix.
-            for place in &mut self.0 {
-                let _ = place.write_all(line.as_bytes());
-                let _ = place.flush();
+            for (what, place) in &mut self.0 {
+                let written = place.write_all(line.as_bytes());
+                base::output::note(what, written.and_then(|()| place.flush()));
             }
         }
     }

@@ -25,10 +25,12 @@ pub enum Channel {
 impl Channel {
     /// Prints a line. A closed output is no reason to stop half-way.
     pub fn print(self, line: &str) {
-        let _ = match self {
-            Self::Output => writeln!(std::io::stdout().lock(), "{line}"),
-            Self::Error => writeln!(std::io::stderr().lock(), "{line}"),
-        };
+        match self {
+            Self::Output => base::output::print(&format!("{line}\n")),
+            Self::Error => {
+                let _ = writeln!(std::io::stderr().lock(), "{line}");
+            }
+        }
     }
 }
 
