@@ -247,7 +247,7 @@ prove_guard() {
         record guard refused node "$guard_lacks"
     elif [ -z "${prove_path-}" ]; then
         # The clients show whether it answers.
-        record guard accepted node "its files are complete, and its socket is open"
+        record guard accepted systemd "has its socket open, and its files are complete"
     else
         prove_asked "$1"
     fi
