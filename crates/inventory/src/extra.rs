@@ -77,24 +77,27 @@ pub fn repeated(arguments: &[String]) -> String {
     options.collect()
 }
 
-/// Whether an argument shows nothing that may be a secret.
+/// Whether an argument shows nothing that may be a secret: also a value can, such as the password in
+/// a `ProxyCommand` with sshpass.
 fn is_plain(argument: &str) -> bool {
-    let is_setting = |name: &str| name.starts_with("dtls_") || name.starts_with("ansible_");
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let is_setting = |name: &str| name.starts_with("dtls_") || name.starts_with("ansible_");
     if argument.starts_with('@') {
         return true;
     }
-    if argument.trim_start().starts_with(['{', '[']) {
-        let mut words = argument
+    let words = || {
+        argument
             .split(|letter| !is_name(letter))
-            .filter(|word| !word.is_empty());
-        return words.clone().next().is_some_and(is_setting) && !words.any(names_a_secret);
-    }
-    let words = shlex::split(argument).unwrap_or_default();
-    words.iter().all(|word| {
-        let name = word.split('=').next().unwrap_or_default();
-        is_setting(name) && !names_a_secret(name)
-    })
+            .filter(|word| !word.is_empty())
+    };
+    let is_mapping = argument.trim_start().starts_with(['{', '[']);
+    let assigned = shlex::split(argument).unwrap_or_default();
+    let sets_settings = if is_mapping {
+        words().next().is_some_and(is_setting)
+    } else {
+        assigned.iter().all(|word| is_setting(word))
+    };
+    sets_settings && !words().any(names_a_secret)
 }
 
 fn expanded(file: &str, context: &Context) -> std::path::PathBuf {
@@ -161,6 +164,10 @@ mod tests {
             ("{dtls_guard: true, ansible_become_pass: x}", " -e ..."),
             ("{\"vault_x\": 1}", " -e ..."),
             ("anything=x", " -e ..."),
+            (
+                "ansible_ssh_extra_args='-o ProxyCommand=\"sshpass -p x ssh jump\"'",
+                " -e ...",
+            ),
         ] {
             assert_eq!(repeated(&[argument.to_owned()]), expected);
         }
