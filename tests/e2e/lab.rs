@@ -110,14 +110,20 @@ impl Lab {
         turn.lock().unwrap();
         let name = std::env::var("LAB_NAME").unwrap_or_else(|_| "e2e".to_owned());
         let name = format!("{name}{place}{suffix}");
-        let output = lab_command(&name).arg("up").args(shape).output().unwrap();
-        check("lab up", &output);
-        let output = lab_command(&name).arg("reset").output().unwrap();
-        check("lab reset", &output);
+        let is_extra = !shape.is_empty();
+        // What comes up has fresh nodes; the common lab is up already.
+        let commands: [&[&str]; 2] = match is_extra {
+            true => [&["down"], &[&["up"], shape].concat()],
+            false => [&["up"], &["reset"]],
+        };
+        for words in commands {
+            let output = lab_command(&name).args(words).output().unwrap();
+            check(&format!("lab {}", words.join(" ")), &output);
+        }
         Self {
             directory: tempfile::tempdir().unwrap(),
             name,
-            is_extra: !shape.is_empty(),
+            is_extra,
             has_second_daemon: shape.contains(&"--daemons"),
             _turn: turn,
         }

@@ -58,6 +58,8 @@ prepare_node() {
     local dir
     dir=$(node_dir "$1")
     mkdir -p "$dir/host-keys/etc/ssh"
+    # `ssh-keygen -A` makes what is missing; an RSA key of its length takes a second.
+    ssh-keygen -q -t rsa -b 2048 -N '' -f "$dir/host-keys/etc/ssh/ssh_host_rsa_key" || return 1
     ssh-keygen -A -f "$dir/host-keys" >/dev/null || return 1
     sed -i "s/ [^ ]*$/ root@$1/" "$dir"/host-keys/etc/ssh/ssh_host_*_key.pub
     tr -d - </proc/sys/kernel/random/uuid >"$dir/machine-id"
