@@ -112,9 +112,10 @@ impl Lab {
         let name = format!("{name}{place}{suffix}");
         let is_extra = !shape.is_empty();
         // What comes up has fresh nodes; the common lab is up already.
-        let commands: [&[&str]; 2] = match is_extra {
-            true => [&["down"], &[&["up"], shape].concat()],
-            false => [&["up"], &["reset"]],
+        let commands: [&[&str]; 2] = if is_extra {
+            [&["down"], &[&["up"], shape].concat()]
+        } else {
+            [&["up"], &["reset"]]
         };
         for words in commands {
             let output = lab_command(&name).args(words).output().unwrap();
