@@ -93,6 +93,7 @@ fn attempt(
         && let Some(directory) = run::journal::directory(|name| std::env::var_os(name))
     {
         playbook.own_runs = run::journal::record::undoable(&directory);
+        playbook.last_run = run::journal::record::last_changing(&directory, path);
     }
     with_guard(&mut playbook, &inventory);
     untrusted::refuse_templates(common, &playbook, &reports)?;

@@ -9,7 +9,7 @@ use super::{
     Rollover, marks::Marks, readable_by_others,
 };
 use crate::host::guard::Program;
-use crate::playbook::{Allowed, Renewals};
+use crate::playbook::{Allowed, LastRun, Renewals};
 use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 use pki::Role;
@@ -55,6 +55,8 @@ pub struct Planner<'a> {
     pub allowed: &'a Allowed,
     /// As [`Playbook::guard`](crate::playbook::Playbook::guard).
     pub guard: Option<&'a Program>,
+    /// As [`Playbook::last_run`](crate::playbook::Playbook::last_run), for a run on all hosts.
+    pub last_run: Option<&'a LastRun>,
     /// As [`Playbook::own_runs`](crate::playbook::Playbook::own_runs).
     pub own_runs: &'a BTreeMap<String, BTreeSet<String>>,
 }

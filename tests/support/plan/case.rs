@@ -16,7 +16,7 @@ use plan::module::outdated_policies;
 use plan::orchestrator;
 use plan::orchestrator::examine;
 use plan::orchestrator::plan;
-use plan::playbook::{Allowed, Renewals};
+use plan::playbook::{Allowed, LastRun, Renewals};
 use plan::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use plan::{
     Action, Authority, Plan, before_new_authority, issued_names, leave_out_shared, revoked,
@@ -116,6 +116,8 @@ struct Written {
     /// Runs that the controller has journals of, and the hosts that each has changed.
     #[serde(default)]
     own_runs: BTreeMap<String, BTreeSet<String>>,
+    /// The last run that changed something, in the controller's journals: its name, and the hosts.
+    last_run: Option<(String, BTreeSet<String>)>,
     /// `--readmit-ca`.
     #[serde(default)]
     readmit_ca: Vec<String>,
@@ -424,6 +426,11 @@ impl Case {
             readmitted: written.readmit_ca.clone(),
         };
         playbook.own_runs.clone_from(&written.own_runs);
+        playbook.last_run = written.last_run.clone().map(|(run, hosts)| LastRun {
+            run,
+            command: "revoke".to_owned(),
+            hosts,
+        });
         let filter = Filter {
             limit: written.limit.clone(),
             tags: written.tags.clone(),

@@ -16,7 +16,7 @@ use crate::host::client::PROFILES;
 use crate::host::leaf::location as leaf_location;
 use crate::host::{daemon_json, guard};
 use crate::launch::{listens_by_flag, text_of};
-use crate::playbook::Task;
+use crate::playbook::{LastRun, Task};
 use crate::{Action, Change, Content, Desired, Forget, Place, Planner, Refusal};
 use docker::daemon_json::{hosts, without_hosts};
 use inventory::{Host, Inventory};
@@ -139,7 +139,30 @@ fn last_run(planner: &Planner<'_>) -> Result<Option<String>, Refusal> {
     }
     let said =
         || newest(&|_, facts, kept| is_roots(kept) || !facts.generations.iter().any(is_roots));
-    Ok(own.or_else(said).map(|(run, _)| run.to_owned()))
+    let found = own.or_else(said).map(|(run, _)| run.to_owned());
+    match (&found, planner.last_run) {
+        (Some(run), Some(last)) if *run < last.run => Err(keeps_nothing(last, run)),
+        _ => Ok(found),
+    }
+}
+
+/// The last run left nothing on the nodes that could be restored: undoing the one before must be
+/// asked for.
+fn keeps_nothing(last: &LastRun, before: &str) -> Refusal {
+    let hosts: Vec<&str> = last.hosts.iter().map(String::as_str).collect();
+    let (run, command) = (&last.run, &last.command);
+    let marks = if command == "revoke" {
+        "to undo a revocation, run dtls-deploy revoke INVENTORY NAME --undo; "
+    } else {
+        ""
+    };
+    Refusal::new(format!(
+        "the last run, {run} ({command}), changed {}, and no host that answers keeps files of it: nothing of it can be undone",
+        hosts.join(", ")
+    ))
+    .hint(format!(
+        "{marks}to undo the run before it all the same, {before}, run dtls-deploy rollback INVENTORY --limit all"
+    ))
 }
 
 /// What stays on a host because another run changed it last.
@@ -176,13 +199,31 @@ fn of_keeper(
     let mut changes = go_back(planner, host, task, &before)?;
     let left_out = removed::leave_out(planner, host, &before, &mut changes)?;
     let hosts = keep_out_hosts(planner, host, task, &mut changes)?;
-    for text in left_out.into_iter().chain(hosts) {
+    let policy = not_restored(planner, host, &before)?;
+    for text in left_out.into_iter().chain(hosts).chain(policy) {
         planner.note(host, text);
     }
     for kept in before.generations {
         planner.gone_back.insert((host.name.clone(), kept.path));
     }
     Ok(changes)
+}
+
+/// A note about a policy that differs from the one that was kept.
+fn not_restored(
+    planner: &Planner<'_>,
+    host: &Host,
+    before: &BeforeRun,
+) -> Result<Option<String>, Refusal> {
+    let path = guard::policy_path();
+    let in_place = planner.facts(&host.name)?.regular(&path);
+    let mut kept = before.files.iter();
+    let differs = kept.any(|(file, _)| {
+        file.path == path && in_place.is_some_and(|present| present.sha256 != file.sha256)
+    });
+    Ok(differs.then(|| {
+        "the policy of its guard follows the ledger and the inventory, and is not restored: to undo a revocation, run dtls-deploy revoke INVENTORY NAME --undo".to_owned()
+    }))
 }
 
 /// The state before the last run's changes for a role, from one account's generations, unless an
@@ -202,8 +243,7 @@ fn before(
             continue;
         }
         let generation = Generation::read(facts, kept).map_err(|error| {
-            Refusal::new(format!("the newest generation is not whole: {error}"))
-                .hint("deploy again: what is missing is issued again")
+            Refusal::new(format!("the newest generation is not whole: {error}")).hint(without(host))
         })?;
         if role_of(host, facts, &generation) == role {
             check_places(facts, &generation)?;
@@ -277,8 +317,7 @@ fn go_back(
         };
         if !fault.is_empty() {
             return Err(
-                Refusal::new(format!("what was kept of {} {fault}", file.path))
-                    .hint("deploy again: what is missing is issued again"),
+                Refusal::new(format!("what was kept of {} {fault}", file.path)).hint(without(host)),
             );
         }
         // A rollback undoes no revocation: the policy follows the ledger.
@@ -373,6 +412,14 @@ fn keep_out_hosts(
     }
     changes.splice(at..=at, change);
     Ok(Some(not_put_back(&named, &place)))
+}
+
+/// What to do about a host that cannot go back.
+fn without(host: &Host) -> String {
+    format!(
+        "leave the host as it is: --limit 'all:!{}'; dtls-deploy INVENTORY makes it what the inventory declares",
+        host.name
+    )
 }
 
 /// An account's generations do not decide about files of others.

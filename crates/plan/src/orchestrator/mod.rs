@@ -80,6 +80,10 @@ fn planner<'a>(
         keeps_windows: playbook.keeps_windows,
         allowed: &playbook.allowed,
         guard: playbook.guard.as_ref(),
+        last_run: playbook
+            .last_run
+            .as_ref()
+            .filter(|_| playbook.limit.is_none()),
         own_runs: &playbook.own_runs,
     }
 }

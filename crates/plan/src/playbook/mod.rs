@@ -57,11 +57,23 @@ pub struct Playbook {
     /// The runs that this controller has journals of, with the hosts that each changed, without
     /// runs that undo others: a node's claim about the last run is not trusted.
     pub own_runs: BTreeMap<String, BTreeSet<String>>,
+    /// The last of them that changed something, if none that undoes others came later.
+    pub last_run: Option<LastRun>,
     /// The guard binary, if a daemon of the inventory requests it.
     pub guard: Option<Program>,
     /// The playbook that this one is a part of: what else that one would change is reported but not
     /// done.
     pub whole: Option<Box<Playbook>>,
+}
+
+/// A run, according to its journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastRun {
+    pub run: String,
+    /// As in its journal.
+    pub command: String,
+    /// The hosts that it changed.
+    pub hosts: BTreeSet<String>,
 }
 
 #[derive(Debug)]

@@ -96,6 +96,7 @@ fn read(
         keeps_windows: false,
         allowed: Allowed::default(),
         own_runs: BTreeMap::new(),
+        last_run: None,
         guard: None,
         whole: None,
         name: name.to_owned(),

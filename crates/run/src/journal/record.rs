@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use super::place::{self, newest};
 use base::event::{Event, Proof};
+use plan::playbook::LastRun;
 
 /// Lines that are the journal's own; all others are events.
 #[derive(Debug, Serialize, Deserialize)]
@@ -100,8 +101,30 @@ pub fn undoable(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
         .collect()
 }
 
+/// The last run with this inventory that changed something. None if it was one that undoes others.
+#[must_use]
+pub fn last_changing(directory: &Path, inventory: &Path) -> Option<LastRun> {
+    let inventory = inventory.canonicalize().ok()?;
+    let paths = newest(directory).unwrap_or_default();
+    let records = paths.iter().filter_map(|path| Record::read(path).ok()?);
+    let mut changing = records
+        .filter(|record| record.inventory == inventory && record.about().0 != CA_BACKUP)
+        .map(|record| (record.done(), record))
+        .filter(|(hosts, _)| !hosts.is_empty());
+    let (hosts, record) = changing.next()?;
+    let command = record.about().0.to_owned();
+    (!GOING_BACK.contains(&command.as_str())).then(|| LastRun {
+        run: record.run.clone(),
+        command,
+        hosts,
+    })
+}
+
 /// The playbooks of runs that keep nothing of what they replace.
 const GOING_BACK: [&str; 2] = ["rollback", "remove"];
+
+/// It writes a file on the controller only.
+const CA_BACKUP: &str = "ca backup";
 
 /// One run, according to its journal.
 #[derive(Debug)]
@@ -170,6 +193,16 @@ impl Record {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The hosts that it changed, and those whose change it began and never reported.
+    fn done(&self) -> BTreeSet<String> {
+        let open = self.open_acts().into_iter().map(|act| act.host);
+        let changed = self.all().filter_map(|event| match event {
+            Event::Changed { host, .. } => Some(host.clone()),
+            _ => None,
+        });
+        open.chain(changed).collect()
     }
 
     fn all(&self) -> impl DoubleEndedIterator<Item = &Event> {
@@ -386,6 +419,52 @@ mod tests {
         }];
         assert_eq!(killed.ending(), Ending::Silent(open));
         assert_eq!(killed.about(), ("deploy", 1));
+    }
+
+    #[test]
+    fn the_last_run_is_the_last_one_that_changed_something_with_this_inventory() {
+        let directory = tempfile::tempdir().unwrap();
+        let inventory = directory.path().join("i.yaml");
+        std::fs::write(&inventory, "").unwrap();
+        let inventory = inventory.canonicalize().unwrap();
+        let changed = |host: &str| Event::Changed {
+            host: host.to_owned(),
+            what: String::new(),
+        };
+        let run = |run: &str, of: &Path, command: &str, events: &[Event]| {
+            let about = Event::Run {
+                schema: SCHEMA,
+                version: String::new(),
+                run: run.to_owned(),
+                inventory: of.display().to_string(),
+                playbook: command.to_owned(),
+                hosts: Vec::new(),
+                contexts: Vec::new(),
+                check: false,
+            };
+            let mut text = header(run, of, NOW) + "\n";
+            for event in std::iter::once(&about).chain(events) {
+                text += &(line(event, NOW).unwrap() + "\n");
+            }
+            std::fs::write(directory.path().join(format!("{run}.jsonl")), text).unwrap();
+            last_changing(directory.path(), &inventory).map(|last| (last.run, last.hosts))
+        };
+        let last = |run: &str, host: &str| Some((run.to_owned(), [host.to_owned()].into()));
+        let found = run("1", &inventory, "deploy", &[changed("node3")]);
+        assert_eq!(found, last("1", "node3"));
+        let found = run("2", &inventory, "revoke", &[changed("node2")]);
+        assert_eq!(found, last("2", "node2"));
+        let undone = [act("node3", "restart"), ended("node3", "restart")];
+        let found = run("3", &inventory, "deploy", &undone);
+        assert_eq!(found, last("2", "node2"), "it changed nothing");
+        let found = run("4", &inventory, "ca backup", &[changed("node2")]);
+        assert_eq!(found, last("2", "node2"), "it changed nothing");
+        let found = run("5", Path::new("/other.yaml"), "deploy", &[changed("node3")]);
+        assert_eq!(found, last("2", "node2"), "another inventory");
+        let found = run("6", &inventory, "deploy", &[act("node4", "restart")]);
+        assert_eq!(found, last("6", "node4"), "it died at work");
+        let found = run("7", &inventory, "rollback", &[changed("node4")]);
+        assert_eq!(found, None);
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(super) fn check_certificates(
                 file.path,
                 certificate.not_after().date()
             ))
-            .hint("deploy again instead: a new certificate is issued"));
+            .hint(instead(planner, host, facts, &file.path)));
         }
         if certificate.is_ca() {
             continue;
@@ -64,7 +64,7 @@ pub(super) fn check_certificates(
         if let Some(reason) = revoked_reason(&planner.authority, &certificate) {
             return Err(
                 Refusal::new(format!("what is kept of {} was {reason}", file.path))
-                    .hint("deploy again instead: a new certificate is issued"),
+                    .hint(instead(planner, host, facts, &file.path)),
             );
         }
         let is_of_next = planner
@@ -82,10 +82,30 @@ pub(super) fn check_certificates(
                 certificate.issuer(),
                 authority.subject()
             ))
-            .hint(format!("deploy again instead, with --limit {}", host.name)));
+            .hint(instead(planner, host, facts, &file.path)));
         }
     }
     Ok(())
+}
+
+/// What to do about a host whose kept certificate is of no use.
+fn instead(planner: &Planner<'_>, host: &Host, facts: &NodeFacts, path: &str) -> String {
+    let present = facts.regular(path).and_then(|file| file.content.as_deref());
+    let present = present.and_then(|bytes| Certificate::from_pem(bytes).ok());
+    let authority = &planner.authority;
+    let is_good = |present: &Certificate| {
+        let mut own = authority.certificate.iter().chain(&authority.next);
+        present.not_after() > planner.now
+            && revoked_reason(authority, present).is_none()
+            && (present.is_ca() || own.any(|own| present.is_signed_by(own)))
+    };
+    if present.as_ref().is_some_and(is_good) {
+        let name = &host.name;
+        return format!(
+            "the certificate in place is good: leave the host as it is, with --limit 'all:!{name}'"
+        );
+    }
+    "deploy instead, which issues a new certificate: dtls-deploy INVENTORY".to_owned()
 }
 
 /// Nor a set that the other end does not accept now, or that would not accept the other end: during
