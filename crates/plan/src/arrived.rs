@@ -20,6 +20,8 @@ pub struct LeftKey {
     pub path: String,
     /// Its holder is no longer in the inventory: no run delivers it.
     pub is_outside: bool,
+    /// The next CA issued it: it waits for a step of the rollover.
+    pub is_of_next: bool,
     /// The key and certificate in place on the holder's host, and, for a daemon, what dockerd has
     /// read.
     pub in_place: Option<DeliveredLeaf>,
@@ -74,6 +76,7 @@ pub fn left_keys(
     else {
         return Vec::new();
     };
+    let next = authority.next.as_ref().map(pki::Certificate::sha256);
     let mut left = Vec::new();
     for (host, role) in leaves_of(inventory) {
         let holder = host.holder();
@@ -94,6 +97,7 @@ pub fn left_keys(
                 leaf: leaf_of(entry),
                 path: of_ca.expand(&path),
                 is_outside: false,
+                is_of_next: next.as_ref() == Some(&entry.issuer_sha256),
                 in_place: in_place.clone(),
             });
         }
@@ -111,6 +115,7 @@ pub fn left_keys(
         leaf: leaf_of(entry),
         path: of_ca.expand(&format!("{}/{}", ca.settings.ca_dir, entry.issued_name.key)),
         is_outside: true,
+        is_of_next: false,
         in_place: None,
     }));
     left

@@ -118,6 +118,9 @@ impl Planner<'_> {
             waiting.sans == *present.sans() && present.key_type() == Some(waiting.key_type);
         let is_open =
             !waiting.delivered && !waiting.adopted && ledger.revocation(&waiting.serial).is_none();
+        let next = self.authority.next.as_ref().map(Certificate::sha256);
+        let is_open = is_open
+            && (next.as_ref() != Some(&waiting.issuer_sha256) || self.signer(role) == Signer::Next);
         if is_newer && is_same && is_open {
             return Some("its replacement was issued and has not arrived".to_owned());
         }
@@ -383,6 +386,12 @@ impl Planner<'_> {
         }
     }
 
+    /// Which CA signs a certificate now.
+    fn signer(&self, role: Role) -> Signer {
+        let rollover = self.rollover.as_ref();
+        rollover.map_or(Signer::Current, |rollover| rollover.signer(role))
+    }
+
     /// A new pair, or one from the CA node, in place of the present one. A plain renewal keeps the
     /// present names in addition to the inventory's: clients use them until a deployment has moved
     /// the daemon and the clients.
@@ -415,8 +424,15 @@ impl Planner<'_> {
             let is_new = |certificate: &Certificate| {
                 present.is_none_or(|present| present.sha256() != certificate.sha256())
             };
+            // One of the next CA waits until the rollover has come to its step.
+            let next = self.authority.next.as_ref();
+            let is_early = |certificate: &Certificate| {
+                self.signer(role) == Signer::Current
+                    && next.is_some_and(|next| certificate.is_signed_by(next))
+            };
             if let PairOnDisk::Pair(certificate) = waiting
                 && is_new(&certificate)
+                && !is_early(&certificate)
                 && kept.is_none_or(|kept| kept.is_subset(certificate.sans()))
                 && self.faults(host, role, &certificate, kept).is_empty()
                 && !is_due(&certificate)
@@ -437,10 +453,7 @@ impl Planner<'_> {
                 });
             }
         }
-        let signer = self
-            .rollover
-            .as_ref()
-            .map_or(Signer::Current, |rollover| rollover.signer(role));
+        let signer = self.signer(role);
         let wanted = wanted_sans(host, role, self.facts.get(&host.name));
         let mut request = LeafRequest {
             host: host.holder(),

@@ -487,6 +487,10 @@ impl Case {
         }
         for waiting in &self.written.waiting {
             let (name, role) = waiting.split_once(' ').unwrap();
+            let (role, signer) = match role.strip_suffix(" next") {
+                Some(role) => (role, Signer::Next),
+                None => (role, Signer::Current),
+            };
             let role = if role == "daemon" {
                 Role::Daemon
             } else {
@@ -501,7 +505,7 @@ impl Case {
             let request = LeafRequest {
                 host: name.to_owned(),
                 role,
-                signer: Signer::Current,
+                signer,
                 common_name: name.to_owned(),
                 sans: plan::wanted_sans(host, role, None),
                 key_type: host.settings.key_type,
