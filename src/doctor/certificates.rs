@@ -10,12 +10,50 @@ use pki::{Certificate, Role, San};
 use plan::host::address::daemon_address;
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Action, LookedAt, PairFault, Renewal, authority_warning, former_described, former_key,
-    former_removal, is_older, left_keys, look_at_leaf, renewal, revoked_reason,
+    Action, Authority, LookedAt, PairFault, Renewal, authority_warning, former_described,
+    former_key, former_removal, is_older, left_keys, look_at_leaf, renewal, revoked_reason,
 };
 use time::OffsetDateTime;
 
 const ROLL_OVER: &str = "dtls-deploy rotate --ca INVENTORY";
+
+/// Keys of issued certificates that are still on the CA node.
+fn keys_left(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
+    let ca = diagnosis.observed.inventory.ca();
+    for key in left_keys(
+        &diagnosis.observed.authority,
+        diagnosis.observed.inventory,
+        &diagnosis.observed.facts,
+        diagnosis.observed.now,
+    ) {
+        let removal = key.removal();
+        let (advice, mended) = if let Some(removal) = &removal {
+            (removal.as_str(), false)
+        } else if key.has_arrived() {
+            (
+                "it is removed when its host is checked: dtls-deploy INVENTORY",
+                true,
+            )
+        } else if diagnosis.has_unwanted(&key) {
+            (
+                "no host wants it any more; it is removed when its host is checked: dtls-deploy INVENTORY",
+                true,
+            )
+        } else if key.is_of_next {
+            (
+                "it waits there for its step of the CA rollover: dtls-deploy rotate --ca INVENTORY",
+                false,
+            )
+        } else {
+            ("it waits there for its host: dtls-deploy INVENTORY", false)
+        };
+        let seen = key.described();
+        let mut found = finding(Severity::Warning, Topic::Files, &ca.name, seen, advice);
+        found.mended_by_deploy = mended;
+        findings.add(found);
+        findings.covers(&ca.name, &key.path);
+    }
+}
 
 pub(super) fn authority(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
     let ca = diagnosis.observed.inventory.ca();
@@ -46,34 +84,7 @@ pub(super) fn authority(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
         findings.add_with_fix(found, diagnosis.deploy_fixes_file(&ca.name, &path));
         findings.covers(&ca.name, &path);
     }
-    for key in left_keys(
-        &diagnosis.observed.authority,
-        diagnosis.observed.inventory,
-        &diagnosis.observed.facts,
-        diagnosis.observed.now,
-    ) {
-        let removal = key.removal();
-        let (advice, mended) = if let Some(removal) = &removal {
-            (removal.as_str(), false)
-        } else if key.has_arrived() {
-            (
-                "it is removed when its host is checked: dtls-deploy INVENTORY",
-                true,
-            )
-        } else if diagnosis.has_unwanted(&key) {
-            (
-                "no host wants it any more; it is removed when its host is checked: dtls-deploy INVENTORY",
-                true,
-            )
-        } else {
-            ("it waits there for its host: dtls-deploy INVENTORY", false)
-        };
-        let seen = key.described();
-        let mut found = finding(Severity::Warning, Topic::Files, &ca.name, seen, advice);
-        found.mended_by_deploy = mended;
-        findings.add(found);
-        findings.covers(&ca.name, &key.path);
-    }
+    keys_left(findings, diagnosis);
     let Some(certificate) = &diagnosis.observed.authority.certificate else {
         return;
     };
@@ -210,7 +221,11 @@ fn leaf(
         Topic::Certificate,
         &host.name,
         seen,
-        advice(&looked, diagnosis.observed.now),
+        advice(
+            &looked,
+            &diagnosis.observed.authority,
+            diagnosis.observed.now,
+        ),
     );
     findings.add_with_fix(found, fix);
     findings.covers(&host.name, &subject(&host.holder(), role));
@@ -257,7 +272,11 @@ fn judge(
             severity = Severity::Error;
         }
     }
-    faults.extend(looked.broken.iter().map(ToString::to_string));
+    // What is revoked should not be adopted.
+    let is_revoked = is_revoked(looked, &diagnosis.observed.authority);
+    let broken = looked.broken.iter();
+    let broken = broken.filter(|fault| !(is_revoked && **fault == PairFault::Adoptable));
+    faults.extend(broken.map(ToString::to_string));
     // A foreign certificate has nothing in common with the wanted one.
     let is_strange = |fault: &PairFault| matches!(fault, PairFault::Stranger(_));
     if !looked.broken.iter().any(is_strange) {
@@ -304,12 +323,20 @@ fn lacks_used_name(host: &Host, certificate: &Certificate) -> bool {
     !certificate.sans().contains(&wanted)
 }
 
-fn advice(looked: &LookedAt, now: OffsetDateTime) -> String {
+fn is_revoked(looked: &LookedAt, authority: &Authority) -> bool {
+    let certificate = looked.certificate.as_ref();
+    certificate.is_some_and(|found| revoked_reason(authority, found).is_some())
+}
+
+fn advice(looked: &LookedAt, authority: &Authority, now: OffsetDateTime) -> String {
     let is_expired = looked
         .certificate
         .as_ref()
         .is_some_and(|certificate| certificate.not_after() <= now);
-    if !is_expired && looked.broken.contains(&PairFault::Adoptable) {
+    if !is_expired
+        && !is_revoked(looked, authority)
+        && looked.broken.contains(&PairFault::Adoptable)
+    {
         return "dtls-deploy adopt INVENTORY keeps it, deploy replaces it".to_owned();
     }
     "let a new one be issued: dtls-deploy INVENTORY".to_owned()

@@ -392,6 +392,45 @@ fn a_certificate_does_what_its_role_says_and_a_revoked_one_nothing() {
     assert!(!said(&run).contains("REVOKED"), "{}", said(&run));
 }
 
+/// The CA node's ledger without some of its lines, as an older backup would have it.
+fn lose(lab: &Lab, lines: &str) {
+    let ledger = "/etc/dtls-deploy/ca/.ledger.jsonl";
+    lab.exec("node2", &format!("sed -i '/{lines}/d' {ledger}"));
+}
+
+#[test]
+fn what_a_restored_ledger_lost_stays_rejected_and_leads_on() {
+    let lab = Lab::fresh();
+    let inventory = with_role(&lab, "full");
+    lab.deploy(&[&inventory]);
+    let ping = format!("{CURL} https://10.0.0.12:2376/_ping");
+    let revoke = ["revoke", &inventory, "node2", "--yes"];
+    let undo = [&revoke[..], &["--undo"]].concat();
+
+    // The backup is older than the revocation.
+    lab.deploy(&revoke);
+    lose(&lab, "\"event\":\"revoked\"");
+    lab.deploy(&undo);
+    assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
+
+    // And older than the certificate.
+    let serial = "openssl x509 -noout -serial -in ~/.docker/cert.pem";
+    let serial = lab.exec_as("node2", "ubuntu", serial);
+    let serial = serial.trim().trim_start_matches("serial=");
+    lab.deploy(&revoke);
+    lose(&lab, serial);
+    let run = lab.run(&undo);
+    assert_eq!(run.code, 2, "{}", said(&run));
+    assert!(said(&run).contains("adopt"), "{}", said(&run));
+    lab.exec("node2", "cp -a /home/ubuntu/.docker /home/ubuntu/old");
+    let run = lab.deploy(&["rotate", &inventory]);
+    assert!(said(&run).contains("a new one is issued"), "{}", said(&run));
+    assert_eq!(lab.exec_as("node2", "ubuntu", &ping), "OK200");
+    let old = ping.replace("~/.docker", "~/old");
+    let answer = lab.exec_as("node2", "ubuntu", &old);
+    assert!(answer.ends_with("403"), "{answer}");
+}
+
 #[test]
 fn a_daemon_that_was_away_rejects_what_is_revoked_after_the_next_run() {
     let lab = Lab::with_two_daemons();

@@ -16,7 +16,7 @@ use super::decision::LeafDecision;
 use super::issued::issued_names;
 use super::moves::check_called;
 use super::readable::unreadable;
-use super::renewal::{Renewal, renewal};
+use super::renewal::{Renewal, renewal, revoked};
 use super::{Authority, Planner, Refusal, RefusalKind};
 use inventory::Host;
 use node::facts::FileFact;
@@ -98,7 +98,13 @@ impl Planner<'_> {
                 }
             }
             PairOnDisk::Nothing(fault) => {
-                self.replace(host, role, vec![fault.to_string()], (None, None))?
+                let shown = self.certificate_at(host, role);
+                // Its advice to adopt it does not apply to what guards reject.
+                let reason = shown
+                    .filter(|_| fault == PairFault::Adoptable)
+                    .and_then(|shown| revoked(&self.authority, &shown))
+                    .unwrap_or_else(|| fault.to_string());
+                self.replace(host, role, vec![reason], (None, None))?
             }
         };
         self.decided(host, role, &decision)?;

@@ -75,6 +75,7 @@ pub use lost::{
     accepts_none, before_new_authority, deploy_or_drop, is_undeployed, lost_since,
     request_undeployed,
 };
+pub use marks::{Marks, Unknown};
 pub use not_followed::{NotFollowed, Why};
 pub use others::leave_out_shared;
 pub use outside::{Outside, declared, outside_of};

@@ -17,6 +17,7 @@ use crate::playbook::Playbook;
 use inventory::{Host, Inventory};
 use node::facts::NodeFacts;
 use pki::{BACKDATE, Certificate, Entry, Revocation, Role};
+use policy::Serial;
 
 /// Revoked certificates that have not expired.
 pub fn revoked(
@@ -219,7 +220,12 @@ impl Planner<'_> {
         };
         let made = authority.not_before() + BACKDATE;
         let lost = self.authority.ledger.lost_marks().into_iter();
+        // Those that guards alone have are noted with the clients that present them.
+        let is_of_guards = |serial: &str| {
+            Serial::parse(serial).is_some_and(|it| self.marks.unknown.contains_key(&it))
+        };
         lost.filter(|(_, mark)| mark.at >= made && !self.rolls_over)
+            .filter(|(serial, _)| !is_of_guards(serial))
             .map(|(serial, mark)| Note {
                 danger: false,
                 host: self.inventory.ca().name.clone(),

@@ -88,8 +88,17 @@ impl Run<'_> {
         if plan.marks.is_empty() {
             return Ok(());
         }
+        self.mark_again(agent, plan.marks.clone()).await
+    }
+
+    /// Marks in the ledger what a guard's policy alone has.
+    pub(super) async fn mark_again(
+        &self,
+        agent: &mut RunningAgent,
+        serials: Vec<String>,
+    ) -> Result<(), RunError> {
         let request = Request::Revoke {
-            serials: plan.marks.clone(),
+            serials,
             reason: Some("its mark was in the policy of a guard only".to_owned()),
         };
         self.call(agent, request).await.map(drop)

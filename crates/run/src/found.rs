@@ -44,8 +44,10 @@ impl Run<'_> {
         // The reason that nothing was done there has been reported.
         let is_refused = |host: &str| world.plan.problems.iter().any(|found| found.host == host);
         about.hosts.retain(|host| !is_refused(&host.name));
+        let materials = self.materials(world);
         let mut expectations = Expectations {
-            authorities: self.materials(world).authorities(),
+            authorities: materials.authorities(),
+            revoked: self.revoked(&facts, &materials),
             ..Expectations::default()
         };
         let mut without_tls = Vec::new();

@@ -15,7 +15,7 @@ use plan::Authority;
 use plan::host::client::context_names;
 use plan::orchestrator;
 use plan::playbook::Playbook;
-use plan::{guards_elsewhere, leave_out_shared, policies_in};
+use plan::{Marks, guards_elsewhere, leave_out_shared, policies_in};
 
 /// The options from the command line.
 #[derive(Debug)]
@@ -111,13 +111,12 @@ impl<'a> Look<'a> {
     ) -> Observation<'a> {
         let ca = self.inventory.ca();
         let authority = read(ca, gathered.facts.get(&ca.name));
+        let missing = gathered.kinds();
+        let now = OffsetDateTime::now_utc();
         Observation {
-            inventory: self.inventory,
-            missing: gathered.kinds(),
+            missing,
             nodes: gathered.nodes,
-            facts: gathered.facts,
-            authority,
-            now: OffsetDateTime::now_utc(),
+            ..Observation::of_facts(self.inventory, gathered.facts, authority, now)
         }
     }
 }
@@ -139,9 +138,10 @@ impl<'a> Observation<'a> {
     pub fn of_facts(
         inventory: &'a Inventory,
         facts: BTreeMap<String, NodeFacts>,
-        authority: Authority,
+        mut authority: Authority,
         now: OffsetDateTime,
     ) -> Self {
+        Marks::read(inventory, &authority.ledger, &facts, now).restore(&mut authority.ledger, now);
         Self {
             inventory,
             nodes: BTreeMap::new(),

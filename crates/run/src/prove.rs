@@ -18,7 +18,8 @@ use pki::{Certificate, Role};
 use plan::host::daemon_json;
 use plan::host::leaf::location as leaf_location;
 use plan::playbook::after;
-use plan::{Action, Authority, is_undeployed};
+use plan::{Action, Authority, Marks, is_undeployed};
+use time::OffsetDateTime;
 
 impl Run<'_> {
     /// Verifies, if the plan asks for it; ends early on an interruption.
@@ -44,19 +45,23 @@ impl Run<'_> {
     }
 
     /// Holders whose certificate is revoked and not replaced.
-    fn revoked(&self, world: &World, materials: &Materials) -> BTreeSet<String> {
+    pub(super) fn revoked(
+        &self,
+        facts: &BTreeMap<String, NodeFacts>,
+        materials: &Materials,
+    ) -> BTreeSet<String> {
         let ca = self.inventory.ca();
-        let ledger = Authority::read(ca, world.facts.get(&ca.name)).ledger;
+        let mut ledger = Authority::read(ca, facts.get(&ca.name)).ledger;
+        let now = OffsetDateTime::now_utc();
+        // This run updates the guards that lack what others reject.
+        Marks::read(self.inventory, &ledger, facts, now).restore(&mut ledger, now);
         let holders = self.inventory.clients().flat_map(Host::certificate_holders);
         let revoked = holders.filter(|holder| {
-            let name = holder.holder();
-            let (directory, files) = leaf_location(holder, Role::Client);
-            let facts = world.facts.get(host_of(&name));
-            let path = format!("{directory}/{}", files.cert);
-            let bytes = facts.and_then(|facts| facts.regular(&path)?.content.clone());
-            let shown = bytes.and_then(|bytes| Certificate::from_pem(&bytes).ok());
-            materials.certificate(&name, Role::Client).is_none()
-                && shown.is_some_and(|shown| ledger.revocation(shown.serial()).is_some())
+            materials
+                .certificate(&holder.holder(), Role::Client)
+                .is_none()
+                && shown(holder, facts)
+                    .is_some_and(|shown| ledger.revocation(shown.serial()).is_some())
         });
         revoked.map(Host::holder).collect()
     }
@@ -81,7 +86,7 @@ impl Run<'_> {
                 .collect(),
             ..Expectations::default()
         };
-        expectations.revoked = self.revoked(world, materials);
+        expectations.revoked = self.revoked(&world.facts, materials);
         self.warn_of_unknown_authority(world, &expectations, events);
         let mut about = self.playbook.limited(self.inventory);
         if self.playbook.leaves_modes() {
@@ -265,6 +270,13 @@ fn is_left(world: &World, in_place: &InPlace, daemon: &Host) -> bool {
 fn on_disk(world: &World, daemon: &Host) -> Option<Certificate> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let facts = world.facts.get(&daemon.name)?;
+    let file = facts.regular(&format!("{directory}/{}", files.cert))?;
+    Certificate::from_pem(file.content.as_deref()?).ok()
+}
+/// The certificate that a client has.
+pub(super) fn shown(holder: &Host, facts: &BTreeMap<String, NodeFacts>) -> Option<Certificate> {
+    let (directory, files) = leaf_location(holder, Role::Client);
+    let facts = facts.get(host_of(&holder.holder()))?;
     let file = facts.regular(&format!("{directory}/{}", files.cert))?;
     Certificate::from_pem(file.content.as_deref()?).ok()
 }

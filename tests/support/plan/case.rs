@@ -94,7 +94,10 @@ struct Written {
     /// Another CA was made after the deployment.
     #[serde(default)]
     another_ca: bool,
-    /// `HOST ROLE`, or `NAME@HOST client`: a pair was issued after the deployment (and after
+    /// Hosts whose certificates were renewed after the backup that `restored` puts back.
+    #[serde(default)]
+    renewed_since: Vec<String>,
+    /// `HOST ROLE`, or `NAME@HOST client`, and perhaps ` next` for the next CA: a pair was issued after the deployment (and after
     /// `another_ca`) and lies undelivered on the CA node.
     #[serde(default)]
     waiting: Vec<String>,
@@ -395,6 +398,17 @@ impl Case {
             lab.carry_out(&again, &plan(&again, &deploy, &facts, at), at);
         }
         let backup = lab.backup(deployed.ca());
+        for host in &written.renewed_since {
+            let at = DEPLOYED + Duration::minutes(40);
+            let mut again = rotation();
+            let filter = Filter {
+                limit: Some(host.clone()),
+                ..Filter::default()
+            };
+            select(&mut again, &deployed, &filter).unwrap();
+            let facts = lab.facts(&deployed, &again, at, &BTreeSet::new());
+            lab.carry_out(&deployed, &plan(&deployed, &again, &facts, at), at);
+        }
         let now = DEPLOYED + Duration::days(written.days);
         variables.extend(written.variables.clone());
         let mut inventory = self.inventory(&variables);

@@ -66,6 +66,7 @@ impl Module for Guard {
             }
             if !is_absent(task) {
                 planner.check_guard_needed(host)?;
+                note_unknown(planner, host);
             }
             return gone(planner, host, task);
         }
@@ -105,6 +106,25 @@ impl Module for Guard {
         changes.extend(planner.compare(host, task, desired)?);
         Ok(changes)
     }
+}
+
+/// Notes what its guard rejects and the ledger does not know.
+fn note_unknown(planner: &mut Planner<'_>, host: &Host) {
+    let unknown = planner.marks.unknown.values();
+    let unknown: BTreeSet<&str> = unknown
+        .filter(|mark| mark.daemons.contains(&host.name))
+        .map(|mark| mark.revoked.name.as_str())
+        .collect();
+    if unknown.is_empty() {
+        return;
+    }
+    let named = unknown.into_iter().collect::<Vec<_>>().join(", ");
+    planner.danger(
+        host,
+        format!(
+            "its guard rejects certificates of {named} that the ledger does not know: without the guard it accepts those that the present CA has issued; to reject them, run dtls-deploy rotate --ca INVENTORY first"
+        ),
+    );
 }
 
 fn unit_file(directory: &str, name: &str, text: &str) -> Desired {
@@ -193,7 +213,7 @@ pub fn outdated_policies(
     let (directory, name) = POLICY;
     let mut ledger = authority.ledger.clone();
     let marks = Marks::read(inventory, &ledger, facts, now);
-    ledger.mark(marks.lost.keys(), now);
+    marks.restore(&mut ledger, now);
     let hosts = inventory.daemons().filter_map(|daemon| {
         let facts = facts.get(&daemon.name)?;
         if !daemon.is_guarded() || !is_installed(daemon, facts) {
@@ -277,7 +297,8 @@ pub(super) fn policy_of(
         entry.is_some_and(|entry| entry.not_after <= now)
     };
     let in_place = in_place.map_or(&[][..], |document| &document.revoked);
-    for one in in_place.iter().chain(marks.unknown.values()) {
+    let unknown = marks.unknown.values().map(|mark| &mark.revoked);
+    for one in in_place.iter().chain(unknown) {
         let serial = one.serial.as_str();
         if !ledger.is_readmitted(serial) && !has_expired(serial) {
             revoked

@@ -57,7 +57,7 @@ fn planner<'a>(
 ) -> Planner<'a> {
     let mut authority = Authority::read(inventory.ca(), facts.get(&inventory.ca().name));
     let marks = Marks::read(inventory, &authority.ledger, facts, now);
-    authority.ledger.mark(marks.lost.keys(), now);
+    marks.restore(&mut authority.ledger, now);
     Planner {
         marks,
         inventory,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::foresee::planned;
 use super::{Found, RevokeOptions, STEP, named};
 use crate::agent::RunningAgent;
+use crate::prove::shown;
 use crate::rollover::State;
 use crate::session::close;
 use crate::{Exit, Run, RunError};
@@ -14,7 +15,11 @@ use inventory::Host;
 use node::facts::NodeFacts;
 use pki::Request;
 use plan::host::guard::is_installed;
-use plan::{Authority, revoked};
+use plan::{Authority, Marks, Unknown, revoked};
+use time::OffsetDateTime;
+
+/// What to do about a revoked certificate that the ledger does not know.
+const ADOPT: &str = "to use that certificate again, run dtls-deploy adopt INVENTORY, and then this command; to issue a new one, run dtls-deploy deploy INVENTORY";
 
 impl Run<'_> {
     pub(super) async fn undo_revocation(
@@ -24,7 +29,14 @@ impl Run<'_> {
     ) -> Result<Exit, RunError> {
         let program = self.program()?;
         let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
-        let authority = self.usable_authority(&world)?;
+        let mut authority = self.usable_authority(&world)?;
+        let now = OffsetDateTime::now_utc();
+        // An older backup may have replaced the ledger.
+        let marks = Marks::read(self.inventory, &authority.ledger, &world.facts, now);
+        marks.restore(&mut authority.ledger, now);
+        if let Some(mark) = self.unknown(&world.facts, &marks, &options.name) {
+            return Err(refused(&mark.described(), ADOPT));
+        }
         let found = marked(&authority, &options.name)?;
         let changes = self.foresee_undo(&world.facts, &found, options);
         self.events.emit(Event::Plan {
@@ -50,7 +62,7 @@ impl Run<'_> {
         let what = "Undo: daemons accept the certificates again.".to_owned();
         self.unless_declined(&world, options.yes, what).await?;
         let mut agent = self.unless(self.lock(&world, &program)).await??;
-        self.take_back(&mut agent, &found, options, &mut state)
+        self.take_back(&mut agent, (&found, &marks), options, &mut state)
             .await?;
         let told = self
             .tell_guards(&world, &mut agent, &found, options, &mut state)
@@ -84,11 +96,29 @@ impl Run<'_> {
         std::iter::once(own).chain(daemons).collect()
     }
 
+    /// A certificate that a name means, that guards reject, and that the ledger does not know,
+    /// although its holder has it.
+    fn unknown<'m>(
+        &self,
+        facts: &BTreeMap<String, NodeFacts>,
+        marks: &'m Marks,
+        name: &str,
+    ) -> Option<&'m Unknown> {
+        let serial = name.replace(':', "").to_ascii_uppercase();
+        marks.unknown.values().find(|mark| {
+            let own = mark.revoked.serial.as_str();
+            let holder = self.inventory.holder(&mark.revoked.name);
+            let shown = holder.and_then(|holder| shown(holder, facts));
+            (mark.revoked.name == name || own == serial)
+                && shown.is_some_and(|shown| shown.serial() == own)
+        })
+    }
+
     /// Takes the marks back under the lock.
     async fn take_back(
         &self,
         agent: &mut RunningAgent,
-        found: &Found,
+        (found, marks): (&Found, &Marks),
         options: &RevokeOptions,
         state: &mut State,
     ) -> Result<(), RunError> {
@@ -96,6 +126,12 @@ impl Run<'_> {
         let _step = self.interrupt.begin(ca).ok_or(RunError::Interrupted)?;
         let what = format!("certificates of {} not revoked any more", options.name);
         let step = "taking marks of revoked certificates back";
+        let mut lost = found.serials();
+        lost.retain(|serial| marks.lost.contains_key(serial));
+        if !lost.is_empty() {
+            // Only a mark in the ledger can be undone.
+            self.mark_again(agent, lost).await?;
+        }
         let request = Request::Readmit {
             serials: found.serials(),
         };
@@ -103,22 +139,20 @@ impl Run<'_> {
     }
 }
 
+fn refused(message: &str, hint: &str) -> RunError {
+    let message = format!("{message}; nothing was changed");
+    RunError::local(STEP, message, Some(hint.to_owned()))
+}
+
 /// The revoked certificates that a name means, and that daemons can accept again.
 fn marked(authority: &Authority, name: &str) -> Result<Found, RunError> {
     let mut found = named(authority, name)?;
-    let refused = |message: String, hint: &str| {
-        RunError::local(
-            STEP,
-            format!("{message}; nothing was changed"),
-            Some(hint.to_owned()),
-        )
-    };
     found
         .entries
         .retain(|entry| authority.ledger.revocation(&entry.serial).is_some());
     if found.entries.is_empty() {
         return Err(refused(
-            format!("no valid certificate of {name} is revoked"),
+            &format!("no valid certificate of {name} is revoked"),
             "dtls-deploy status INVENTORY lists the certificates",
         ));
     }
@@ -127,7 +161,7 @@ fn marked(authority: &Authority, name: &str) -> Result<Found, RunError> {
         .retain(|entry| revoked::is_of_present(authority, entry));
     if found.entries.is_empty() {
         return Err(refused(
-            format!(
+            &format!(
                 "the CA that signed the revoked certificates of {name} has been replaced, and daemons do not trust it any more"
             ),
             "dtls-deploy deploy INVENTORY issues new certificates to hosts of the inventory",
