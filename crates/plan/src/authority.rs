@@ -116,7 +116,7 @@ impl AuthorityProblem {
             Self::Names { hint, .. } | Self::Unready { hint, .. } => {
                 hint.clone().unwrap_or_default()
             }
-            Self::Lost { .. } => "if it is in another directory of the CA node, set dtls_ca_dir to that directory and run dtls-deploy adopt INVENTORY; if it is in a backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are on this machine: dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; --new-ca makes a new CA and locks out all others that hold certificates of the old one".to_owned(),
+            Self::Lost { .. } => "if these files are of another inventory, give this one its own on its clients (dtls_client_dir); if the CA is in another directory of the CA node, set dtls_ca_dir to that directory and run dtls-deploy adopt INVENTORY; if it is in a backup: dtls-deploy ca restore INVENTORY --from FILE; if its files are on this machine: dtls-deploy adopt INVENTORY --ca-cert FILE --ca-key FILE; --new-ca makes a new CA and locks out all others that hold certificates of the old one".to_owned(),
             Self::Half { missing, .. } if missing.ends_with(NEXT_KEY) => format!(
                 "put {missing} back from a backup: nodes may trust the next CA already"
             ),

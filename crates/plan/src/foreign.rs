@@ -3,7 +3,7 @@
 
 use super::launch::serves_tls;
 use super::readmission::{InForce, is_older, judge_older};
-use super::{Authority, Planner, Refusal};
+use super::{Authority, Planner, Refusal, owner};
 use crate::host::daemon_json::tls_paths;
 use crate::host::in_use::paths;
 use crate::host::leaf::location as leaf_location;
@@ -78,12 +78,12 @@ impl Planner<'_> {
     /// Refuses to replace files that another CA delivered to a client.
     pub(crate) fn check_client_directory(&self, holder: &Host) -> Result<(), Refusal> {
         let facts = self.facts(&holder.name)?;
-        if self.may_take_over(holder) {
-            return Ok(());
-        }
         let (directory, files) = leaf_location(holder, Role::Client);
         let [ca, certificate, key] = [&files.ca, &files.cert, &files.key]
             .map(|name| facts.expand(&format!("{directory}/{name}")));
+        if self.authority.problem.is_some() || self.may_take_over(holder, &ca)? {
+            return Ok(());
+        }
         if self.is_own_set(holder, [&ca, &certificate, &key]) != Some(false) {
             return Ok(());
         }
@@ -162,8 +162,34 @@ impl Planner<'_> {
         .hint(hint))
     }
 
-    /// Whether the command line allows replacing another CA.
-    fn may_take_over(&self, host: &Host) -> bool {
-        host.settings.take_over || self.allowed.new_authority || self.authority.problem.is_some()
+    /// Whether the command line allows replacing the CA in a file of a client: any with
+    /// `dtls_take_over`, and with `--new-ca` the one that daemons of this inventory had. Another
+    /// inventory's clients may use the same directory.
+    pub(crate) fn may_take_over(&self, holder: &Host, ca: &str) -> Result<bool, Refusal> {
+        if holder.settings.take_over {
+            return Ok(true);
+        }
+        let found = bundle(self.facts(&holder.name)?, ca);
+        let keys: Vec<String> = found.iter().map(Certificate::public_key_sha256).collect();
+        Ok(self.allowed.new_authority && self.daemons_had(&keys))
+    }
+
+    /// Whether a daemon of this inventory has a CA with one of these keys, or had it when it was
+    /// last deployed.
+    fn daemons_had(&self, keys: &[String]) -> bool {
+        self.inventory.daemons().any(|daemon| {
+            let facts = self.facts.get(&daemon.name);
+            let facts = facts.filter(|facts| !owner::is_of_another(self.inventory, facts));
+            facts.is_some_and(|facts| {
+                let (directory, files) = leaf_location(daemon, Role::Daemon);
+                let path = facts.expand(&format!("{directory}/{}", files.ca));
+                let has = bundle(facts, &path);
+                let had = owner::authorities(facts);
+                keys.iter().any(|key| {
+                    had.contains(&key.as_str())
+                        || has.iter().any(|known| known.public_key_sha256() == *key)
+                })
+            })
+        })
     }
 }

@@ -55,6 +55,15 @@ pub(super) fn is_own(inventory: &Inventory, facts: &NodeFacts) -> bool {
     record.is_some() && !is_of_another(inventory, facts)
 }
 
+/// The keys of the CAs in the record on a daemon.
+pub(super) fn authorities(facts: &NodeFacts) -> Vec<&str> {
+    let record = facts.text(OWNER).filter(|record| is_whole(record));
+    let lines = record.unwrap_or_default().lines();
+    lines
+        .filter_map(|line| line.strip_prefix("authority "))
+        .collect()
+}
+
 /// Refuses a daemon that another inventory set up and that still speaks TLS.
 pub(super) fn refuse_foreign(
     planner: &Planner<'_>,

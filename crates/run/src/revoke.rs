@@ -13,11 +13,14 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 
+use self::guards::Told;
 use super::rollover::{Pass, State};
 use super::{Exit, Run, RunError, World, consent};
-use crate::agent::RunningAgent;
+use crate::agent::{Program, RunningAgent};
+use crate::journal::left::Left;
 use crate::session::{causes, close};
 use base::event::{Event, Failure, FailureKind};
+use inventory::Host;
 use inventory::names::nearest;
 use pki::{Entry, Ledger, Request, Response};
 use plan::host::guard::is_installed;
@@ -100,7 +103,7 @@ impl Run<'_> {
         }
         let left = self.left_behind();
         let program = self.program()?;
-        let mut world = self.unless(self.look(&program, BTreeMap::new())).await?;
+        let mut world = self.seen(&program, options).await?;
         let authority = self.usable_authority(&world)?;
         let found = named(&authority, &options.name)?;
         self.refuse_unknown_abandoned(&world)?;
@@ -147,40 +150,34 @@ impl Run<'_> {
         let told = self
             .tell_guards(&world, &mut agent, &found, options, &mut state)
             .await;
-        let all_reject = told.unwrap_or_else(|error| {
+        let told = told.unwrap_or_else(|error| {
             self.after_marks(Err(error), "update the guards", &world, &mut state);
-            false
+            Told::default()
         });
-        if is_guarded {
-            self.end_sessions(&world, &found, options, &mut state)
-                .await?;
-        }
-        let text = if is_guarded && !all_reject {
-            "not every daemon rejects it yet: fix what is reported above, then run dtls-deploy rotate INVENTORY"
+        if is_guarded && options.cut_sessions {
+            self.cut(&world, &mut state).await?;
         } else if is_guarded {
-            "its certificates are valid until they expire, and the guards reject them: dtls-deploy rotate --ca INVENTORY makes them invalid"
-        } else if rolls {
-            let passed = self
-                .passes(&mut world, &mut agent, &mut state, &program, &left)
+            self.name_sessions(&told.sessions, options);
+        }
+        let is_over = if rolls {
+            let came_to = self
+                .replace(
+                    &mut world,
+                    &mut agent,
+                    &mut state,
+                    (&program, &left),
+                    &found,
+                )
                 .await;
-            let mut came_to = self.after_marks(passed, REPLACE, &world, &mut state);
-            if came_to == Pass::Over && found.twice {
-                let passed = self
-                    .passes(&mut world, &mut agent, &mut state, &program, &[])
-                    .await;
-                came_to = self.after_marks(passed, REPLACE, &world, &mut state);
-            }
-            if came_to == Pass::Over {
-                ""
-            } else {
-                "daemons may still accept it: the rollover is not finished; fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
-            }
-        } else if held.is_some() {
-            self.tell_held(held.as_ref(), &mut state);
-            "its certificates are marked, and daemons with a guard reject them. The others accept them until the CA is replaced: fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
+            Some(came_to == Pass::Over)
         } else {
-            "daemons accept it until each of them has dropped the CA that signed its certificate: run dtls-deploy rotate --ca INVENTORY"
+            None
         };
+        if held.is_some() {
+            self.tell_held(held.as_ref(), &mut state);
+        }
+        let guards = is_guarded.then_some(told.all_reject);
+        let text = remaining(guards, is_over, held.is_some());
         if found.rolls && !text.is_empty() {
             self.warn(
                 Some(&self.inventory.ca().name),
@@ -188,6 +185,21 @@ impl Run<'_> {
             );
         }
         self.end_passes(world, agent, state, begun).await
+    }
+
+    /// What the revocation needs to know: if guards reject the certificates everywhere, much less
+    /// than for a new CA.
+    async fn seen(&self, program: &Program, options: &RevokeOptions) -> Result<World, RunError> {
+        let mut known = BTreeMap::new();
+        if self.inventory.daemons().all(Host::is_guarded) && !options.cut_sessions {
+            let world = self.unless(self.look_at_guards(program)).await?;
+            let authority = self.usable_authority(&world)?;
+            if self.guards_reject(&world, &named(&authority, &options.name)?) {
+                return Ok(world);
+            }
+            known = world.nodes;
+        }
+        self.unless(self.look(program, known)).await
     }
 
     /// Why the rollover does not begin because of a daemon. If there are guards to tell, the
@@ -229,6 +241,24 @@ impl Run<'_> {
             hint: refusal.hint.clone(),
         }));
         state.outcome.failed.insert(ca.clone());
+    }
+
+    /// Replaces the CA, twice if the next one has signed some of the certificates.
+    async fn replace(
+        &self,
+        world: &mut World,
+        agent: &mut RunningAgent,
+        state: &mut State,
+        (program, left): (&Program, &[Left]),
+        found: &Found,
+    ) -> Pass {
+        let passed = self.passes(world, agent, state, program, left).await;
+        let mut came_to = self.after_marks(passed, REPLACE, world, state);
+        if came_to == Pass::Over && found.twice {
+            let passed = self.passes(world, agent, state, program, &[]).await;
+            came_to = self.after_marks(passed, REPLACE, world, state);
+        }
+        came_to
     }
 
     /// An early end of the passes does not end the run: certificates are marked by now, so the
@@ -398,6 +428,29 @@ impl Run<'_> {
             what,
         });
         Ok(())
+    }
+}
+
+/// What is left to do for the operator. `all_reject`: what the guards do, if all daemons have one;
+/// `is_over`: whether the rollover has ended, if there was one.
+fn remaining(all_reject: Option<bool>, is_over: Option<bool>, is_held: bool) -> &'static str {
+    match (all_reject, is_over) {
+        (Some(false), _) => {
+            "not every daemon rejects it yet: fix what is reported above, then run dtls-deploy rotate INVENTORY"
+        }
+        (Some(true), _) => {
+            "its certificates are valid until they expire, and the guards reject them: dtls-deploy rotate --ca INVENTORY makes them invalid"
+        }
+        (None, Some(true)) => "",
+        (None, Some(false)) => {
+            "daemons may still accept it: the rollover is not finished; fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
+        }
+        (None, None) if is_held => {
+            "its certificates are marked, and daemons with a guard reject them. The others accept them until the CA is replaced: fix what is reported above, then run dtls-deploy rotate --ca INVENTORY"
+        }
+        (None, None) => {
+            "daemons accept it until each of them has dropped the CA that signed its certificate: run dtls-deploy rotate --ca INVENTORY"
+        }
     }
 }
 

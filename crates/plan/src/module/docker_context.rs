@@ -193,7 +193,8 @@ fn wanted(planner: &Planner<'_>, client: &Host, daemon: &Host) -> Result<String,
         .regular(&meta)
         .and_then(|file| file.content.as_deref());
     let is_ours = is_ours(planner, client, daemon, Some(&keeper))?;
-    let takes_over = client.settings.take_over || planner.allowed.new_authority;
+    let ca = format!("{}/ca.pem", context_paths(client, daemon).tls);
+    let takes_over = planner.may_take_over(client, &facts.expand(&ca))?;
     let other = match keeper {
         Keeper::Own if is_ours || takes_over => return text(own),
         Keeper::Inventory(other) if is_ours => return text(&other),

@@ -1,22 +1,57 @@
 //! Revocation with guards: they reject the certificate from its next request on, without a restart.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use super::{Found, RevokeOptions};
-use crate::agent::RunningAgent;
+use crate::agent::{Program, RunningAgent};
 use crate::apply::InPlace;
 use crate::rollover::State;
+use crate::session::gather;
 use crate::verify::{Expectations, own_certificate};
 use crate::{Run, RunError, World};
-use base::event::{Event, Proof, Verdict};
+use base::event::{Check, Event, Proof, Verdict};
 use inventory::{Host, host_of};
+use node::facts::FactRequest;
 use pki::{Ledger, Request, Response, Role};
-use plan::accepts_none;
-use plan::host::guard::is_installed;
+use plan::host::guard::{is_installed, request_policy};
 use plan::module::outdated_policies;
+use plan::{Authority, Plan, accepts_none, leave_out_shared};
 use time::OffsetDateTime;
 
+/// What came of updating the guards.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Every daemon with a guard rejects the certificates now.
+    pub all_reject: bool,
+    /// By daemon, what the holder has open there.
+    pub sessions: Vec<(String, BTreeSet<String>)>,
+}
+
 impl Run<'_> {
+    /// Only the facts that a revocation needs if guards reject the certificate everywhere: the CA's
+    /// and the policies. There is no plan.
+    pub(super) async fn look_at_guards(&self, program: &Program) -> World {
+        let hosts = self.hosts().into_iter().map(|host| {
+            let mut request = FactRequest::default();
+            request_policy(host, &mut request);
+            if host.is_ca {
+                Authority::request(self.inventory, &mut request);
+                request.present.insert(program.path(host.as_root));
+            }
+            (host, request)
+        });
+        let hosts: Vec<(&Host, FactRequest)> = hosts.collect();
+        let mut gathered = gather(&hosts, self.gathering(self.events)).await;
+        leave_out_shared(&mut gathered.facts);
+        World {
+            missing: gathered.kinds(),
+            nodes: gathered.nodes,
+            facts: gathered.facts,
+            plan: Plan::default(),
+        }
+    }
+
     /// Whether every deployed daemon has a guard, so that no CA must be replaced to reject the
     /// revoked certificates. A guard does not see the certificate that a daemon presents to clients.
     pub(super) fn guards_reject(&self, world: &World, found: &Found) -> bool {
@@ -49,8 +84,8 @@ impl Run<'_> {
         }
     }
 
-    /// Updates the policies of all guards from the ledger at once, and tries the revoked
-    /// certificates. Returns whether every daemon with a guard now rejects them.
+    /// Updates the policies of all guards from the ledger at once, tries the revoked certificates,
+    /// and asks what the holder has open.
     pub(super) async fn tell_guards(
         &self,
         world: &World,
@@ -58,13 +93,14 @@ impl Run<'_> {
         found: &Found,
         options: &RevokeOptions,
         state: &mut State,
-    ) -> Result<bool, RunError> {
+    ) -> Result<Told, RunError> {
+        let marked = Instant::now();
         let mut authority = self.usable_authority(world)?;
         let Response::State {
             ledger: Some(text), ..
         } = self.call(agent, Request::State {}).await?
         else {
-            return Ok(false);
+            return Ok(Told::default());
         };
         if let Ok(ledger) = Ledger::parse(&text) {
             authority.ledger = ledger;
@@ -88,9 +124,25 @@ impl Run<'_> {
                 self.warn(Some(&daemon.name), text);
             }
         }
-        self.try_shown(world, found, options, state).await;
+        let asks = !options.undo && !options.cut_sessions;
+        let sessions = async {
+            if asks {
+                self.sessions(world, found, state).await
+            } else {
+                Vec::new()
+            }
+        };
+        let (proofs, sessions) = tokio::join!(
+            self.try_shown(world, found, options, (state, marked)),
+            sessions
+        );
         let failed = |proof: &Proof| proof.verdict == Verdict::Failed;
-        Ok(all_reject && !state.proofs.iter().any(failed))
+        let all_reject = all_reject && !proofs.iter().any(failed);
+        state.proofs.extend(proofs);
+        Ok(Told {
+            all_reject,
+            sessions,
+        })
     }
 
     /// Shows each of the certificates, from where it is, to each daemon that was reached.
@@ -99,8 +151,8 @@ impl Run<'_> {
         world: &World,
         found: &Found,
         options: &RevokeOptions,
-        state: &mut State,
-    ) {
+        (state, marked): (&State, Instant),
+    ) -> Vec<Proof> {
         let mut expectations = Expectations::default();
         let holders = found.entries.iter().map(|entry| entry.host.clone());
         let holders: BTreeSet<String> = holders.collect();
@@ -115,14 +167,26 @@ impl Run<'_> {
                 continue;
             };
             for daemon in self.told(world, state) {
-                requests.push(own_certificate(node, holder, daemon, &expectations));
+                let shown = own_certificate(node, holder, daemon, &expectations);
+                requests.push(async move {
+                    let mut proofs = shown.await;
+                    let rejects = |proof: &&mut Proof| {
+                        proof.check == Check::Revoked && proof.verdict == Verdict::Proved
+                    };
+                    for proof in proofs.iter_mut().filter(rejects) {
+                        let seconds = marked.elapsed().as_secs_f64();
+                        proof.seen = format!("{}, {seconds:.2} s after the mark", proof.seen);
+                    }
+                    proofs
+                });
             }
         }
         let tried = futures::future::join_all(requests).await;
-        for proof in tried.into_iter().flatten() {
+        let proofs: Vec<Proof> = tried.into_iter().flatten().collect();
+        for proof in &proofs {
             self.events.emit(Event::Proof(proof.clone()));
-            state.proofs.push(proof);
         }
+        proofs
     }
 
     /// Daemons whose guard is there and has the new policy.

@@ -26,7 +26,7 @@ const NAMED: usize = 10;
 
 impl Run<'_> {
     /// By daemon, what is open there as far as the guard's journal tells.
-    async fn sessions(
+    pub(super) async fn sessions(
         &self,
         world: &World,
         found: &Found,
@@ -46,23 +46,12 @@ impl Run<'_> {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// Restarts Docker if the operator asked for it, and otherwise names what stays open.
-    pub(super) async fn end_sessions(
+    /// Names what stays open.
+    pub(super) fn name_sessions(
         &self,
-        world: &World,
-        found: &Found,
+        sessions: &[(String, BTreeSet<String>)],
         options: &RevokeOptions,
-        state: &mut State,
-    ) -> Result<(), RunError> {
-        if options.cut_sessions {
-            return self.cut(world, state).await;
-        }
-        let sessions = self.sessions(world, found, state).await;
-        self.name_sessions(&sessions, options);
-        Ok(())
-    }
-
-    fn name_sessions(&self, sessions: &[(String, BTreeSet<String>)], options: &RevokeOptions) {
+    ) {
         for (daemon, open) in sessions.iter().filter(|(_, open)| !open.is_empty()) {
             let mut said: Vec<String> = open.iter().take(NAMED).cloned().collect();
             if open.len() > NAMED {
@@ -136,7 +125,7 @@ impl Run<'_> {
 
     /// Restarts Docker, one daemon after the other: a swarm keeps its quorum. The first that does
     /// not come back is the last.
-    async fn cut(&self, world: &World, state: &mut State) -> Result<(), RunError> {
+    pub(super) async fn cut(&self, world: &World, state: &mut State) -> Result<(), RunError> {
         for daemon in self.restarted(world) {
             let (name, unit) = (&daemon.name, &daemon.settings.unit);
             let Some(node) = world.nodes.get(name) else {
