@@ -113,7 +113,15 @@ fn each_context_moves_with_its_daemon_and_stays_with_one_that_is_undone() {
     let back = inventory(&lab, "", "");
     let said = "node1: kept as it is: context node4, because the change of node4 was skipped";
     let run = fails(&lab, &[&back], 4, &[said, "skipped="]);
-    assert!(!run.stdout.contains("FAILED       node4"), "{}", run.stdout);
+    let of_node4 = |word: &str| {
+        let mut lines = run.stdout.lines();
+        lines.any(|line| line.starts_with(word) && line.split_whitespace().nth(1) == Some("node4"))
+    };
+    assert!(!of_node4("FAILED"), "{}", run.stdout);
+    let recap = run.stdout.lines().find(|line| line.starts_with("node4 "));
+    let recap = recap.unwrap_or_default();
+    assert!(recap.contains(" failed=0 "), "{}", run.stdout);
+    assert!(recap.contains(" skipped="), "{}", run.stdout);
     reaches(&lab, "node3");
     reaches(&lab, "node4");
 }
@@ -272,4 +280,59 @@ fn contexts_that_are_dropped_are_removed() {
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     assert_eq!(lab.exec_as("node1", "ubuntu", left), "");
     lab.exec_as("node1", "ubuntu", "timeout 20 bash -lc 'docker version'");
+}
+
+/// Another CA's daemon, set up by hand, and its client: a takeover that is undone leaves the
+/// client what it had.
+#[test]
+fn a_takeover_that_is_undone_leaves_the_client_its_files() {
+    let lab = Lab::fresh();
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+    let issue = |name: &str, extension: &str| {
+        format!(
+            "openssl req {key} -subj /CN={name} -keyout {name}-key.pem -out csr 2>/dev/null &&
+            printf '{extension}\\n' >ext && openssl x509 -req -in csr -CA ca.pem -CAkey ca.key \
+                -CAcreateserial -days 9 -extfile ext -out {name}.pem 2>/dev/null"
+        )
+    };
+    lab.exec(
+        "node3",
+        &format!(
+            "mkdir -p /srv/by-hand && cd /srv/by-hand &&
+            openssl req -x509 {key} -days 9 -subj '/CN=by hand' -keyout ca.key -out ca.pem 2>/dev/null &&
+            {} && {} && mkdir -p /etc/systemd/system/docker.service.d &&
+            printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd --tlsverify --tlscacert=/srv/by-hand/ca.pem --tlscert=/srv/by-hand/node3.pem --tlskey=/srv/by-hand/node3-key.pem -H fd:// -H tcp://0.0.0.0:2376\\n' >/etc/systemd/system/docker.service.d/10-tls.conf &&
+            systemctl daemon-reload && systemctl restart docker",
+            issue("node3", "subjectAltName=DNS:node3,IP:10.0.0.12"),
+            issue("client", "extendedKeyUsage=clientAuth"),
+        ),
+    );
+    lab.exec_as("node1", "ubuntu", "mkdir -m 700 ~/.docker");
+    for (from, to) in [
+        ("ca.pem", "ca.pem"),
+        ("client.pem", "cert.pem"),
+        ("client-key.pem", "key.pem"),
+    ] {
+        let text = lab.exec("node3", &format!("cat /srv/by-hand/{from}"));
+        let write = format!("cat >~/.docker/{to} <<'END'\n{text}\nEND");
+        lab.exec_as("node1", "ubuntu", &write);
+    }
+    let by_hand = "timeout 20 docker --tlsverify -H tcp://10.0.0.12:2376 version";
+    lab.exec_as("node1", "ubuntu", by_hand);
+    let state = "sha256sum ~/.docker/*.pem ~/.profile";
+    let before = lab.exec_as("node1", "ubuntu", state);
+
+    let inventory = lab.inventory("");
+    lab.guard("node3", "2376");
+    let takeover = [&inventory, "--new-ca", "-e", "dtls_take_over=true"];
+    fails(&lab, &takeover, 4, &["node1: kept as it is"]);
+    assert_eq!(lab.exec_as("node1", "ubuntu", state), before);
+    lab.exec_as("node1", "ubuntu", by_hand);
+    lab.unguard("node3");
+    lab.deploy(&takeover);
+    lab.exec_as(
+        "node1",
+        "ubuntu",
+        "timeout 20 docker --context node3 version",
+    );
 }

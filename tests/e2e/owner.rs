@@ -115,3 +115,43 @@ fn a_daemon_that_was_moved_to_another_ca_is_left_alone() {
     lab.exec("node2", "test ! -e /etc/dtls-deploy/ca/next");
     lab.deploy(&[&inventory, "-e", "dtls_take_over=true"]);
 }
+
+/// An inventory of one daemon, with a CA of its own and the client's usual directory.
+fn of_one_daemon(lab: &Lab, name: &str, daemon: &str) -> String {
+    let text = format!(
+        "all:
+  vars: {{ansible_user: ubuntu, dtls_ca_dir: /etc/dtls-deploy/{name}}}
+  children:
+    ca: {{hosts: {{node2: }}}}
+    daemons: {{hosts: {{{daemon}: }}}}
+    clients: {{hosts: {{node1: }}}}
+"
+    );
+    lab.file(&format!("{name}.yaml"), &text)
+}
+
+#[test]
+fn two_inventories_do_not_share_the_files_of_a_client() {
+    let lab = Lab::with_two_daemons();
+    let first = of_one_daemon(&lab, "first", "node3");
+    let second = of_one_daemon(&lab, "second", "node4");
+    lab.deploy(&[&first]);
+    let files = "find ~/.docker -type f -exec sha256sum {} + | sort";
+    let before = lab.exec_as("node1", "ubuntu", files);
+    for options in [&[][..], &["--new-ca"]] {
+        let run = lab.run(&[&[second.as_str()], options].concat());
+        assert_eq!(run.code, 4, "{options:?}: {}{}", run.stdout, run.stderr);
+        assert!(run.stdout.contains("dtls_client_dir"), "{}", run.stdout);
+        assert_eq!(lab.exec_as("node1", "ubuntu", files), before, "{options:?}");
+        lab.exec_as("node1", "ubuntu", "docker --context node3 version");
+    }
+    // As the hint says.
+    let own = "dtls_client_dir=~/.docker/second";
+    lab.deploy(&[&second, "-e", own]);
+    for context in ["node3", "node4"] {
+        let command = format!("docker --context {context} version");
+        lab.exec_as("node1", "ubuntu", &command);
+    }
+    let run = lab.deploy(&[&first]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}

@@ -521,3 +521,49 @@ fn remove_does_not_take_silence_for_a_closed_port() {
     assert_eq!(run.code, 6, "{}{}", run.stdout, run.stderr);
     assert!(run.stdout.contains("not-checked=1"), "{}", run.stdout);
 }
+
+#[test]
+fn remove_with_a_file_missing_removes_the_rest() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    for (node, gone) in [
+        ("node1", "/home/ubuntu/.docker/cert.pem"),
+        ("node1", "/home/ubuntu/.docker/key.pem"),
+        ("node3", "/etc/docker/tls/ca.pem"),
+        ("node3", "/etc/docker/tls/key.pem"),
+    ] {
+        lab.deploy(&[&inventory]);
+        lab.exec(node, &format!("rm {gone}"));
+        lab.deploy(&["remove", &inventory]);
+        for node in ["node1", "node3"] {
+            nothing_of_ours(&lab, node);
+        }
+        let history = lab.deploy(&["history"]);
+        let newest = history.stdout.lines().find(|line| line.contains("remove"));
+        assert!(newest.is_some(), "{}", history.stdout);
+    }
+}
+
+/// A check counts on the daemon that it is about, not on the client that tried.
+#[test]
+fn a_failed_check_counts_on_its_daemon() {
+    let lab = Lab::with_two_daemons();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    lab.exec("node4", "systemctl stop docker.socket docker");
+    let run = lab.run(&["verify", &inventory]);
+    assert_eq!(run.code, 6, "{}{}", run.stdout, run.stderr);
+    let counts = |node: &str| {
+        let line = run
+            .stdout
+            .lines()
+            .find(|line| line.split_whitespace().next() == Some(node) && line.contains("failed="));
+        let line = line.unwrap_or_else(|| panic!("{node}: {}", run.stdout));
+        let word = line
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("failed="));
+        word.unwrap().parse::<usize>().unwrap()
+    };
+    assert!(counts("node4") > 0, "{}", run.stdout);
+    assert_eq!((counts("node1"), counts("node3")), (0, 0), "{}", run.stdout);
+}

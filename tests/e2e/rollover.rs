@@ -466,3 +466,30 @@ fn a_pending_change_of_names_is_left_to_deploy() {
     let why = "would not be valid for 10.0.0.12";
     assert!(run.stdout.contains(why), "{}", run.stdout);
 }
+
+/// An empty ledger, a damaged one and none are one case: who else holds certificates is not known.
+#[test]
+fn without_a_ledger_no_ca_is_replaced() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let ledger = "/etc/dtls-deploy/ca/.ledger.jsonl";
+    lab.exec("node2", &format!("cp -a {ledger} /root/ledger"));
+    let state = "sha256sum /etc/docker/tls/* /etc/dtls-deploy/ca/*.pem 2>/dev/null | sort; systemctl show docker -P InvocationID";
+    let all = || [lab.exec("node2", state), lab.exec("node3", state)];
+    let before = all();
+    for damage in [": >", "rm -f", "echo nonsense >"] {
+        lab.exec("node2", &format!("{damage} {ledger}"));
+        let run = lab.run(&["rotate", "--ca", &inventory]);
+        assert_ne!(run.code, 0, "{damage}: {}", run.stdout);
+        assert!(
+            run.stdout.contains("ledger") || run.stderr.contains("ledger"),
+            "{damage}: {}{}",
+            run.stdout,
+            run.stderr
+        );
+        assert_eq!(all(), before, "{damage}");
+        lab.exec("node2", &format!("cp -a /root/ledger {ledger}"));
+    }
+    lab.deploy(&[&inventory]);
+}

@@ -245,3 +245,124 @@ fn a_forced_rotation_that_issues_nothing_is_completed_by_the_next() {
     let run = lab.deploy(&["rotate", &inventory]);
     assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
 }
+
+#[test]
+fn a_forced_renewal_that_was_undone_is_made_by_the_next_run() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let before = seen(&lab, "node3");
+    // Docker starts with this certificate alone.
+    lab.exec(
+        "node3",
+        "cp /etc/docker/tls/cert.pem /root/only.pem &&
+        printf '[Service]\\nExecStartPre=/usr/bin/cmp /etc/docker/tls/cert.pem /root/only.pem\\n' >/etc/systemd/system/docker.service.d/10-guard.conf &&
+        systemctl daemon-reload",
+    );
+    let run = lab.run(&["rotate", &inventory, "--force", "--daemons-only"]);
+    assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
+    assert_eq!(seen(&lab, "node3").certificate, before.certificate);
+    lab.unguard("node3");
+    lab.deploy(&["rotate", &inventory]);
+    assert!(is_renewed(&before, &seen(&lab, "node3")));
+    let again = lab.deploy(&["rotate", &inventory]);
+    assert!(
+        again.stdout.contains("Nothing to change"),
+        "{}",
+        again.stdout
+    );
+}
+
+/// What Ansible's inventories have: privilege for all hosts or for the CA alone, ssh arguments of
+/// its own, hosts of other groups, and a vaulted value that nothing here needs.
+#[test]
+fn what_is_due_is_renewed_with_an_inventory_as_ansible_has_it() {
+    let lab = Lab::fresh();
+    for (all, ca) in [
+        ("true", ""),
+        ("yes", "ansible_become: true"),
+        ("false", "ansible_become: yes"),
+    ] {
+        let inventory = |days: &str| {
+            let text = format!(
+                "all:
+  vars:
+    ansible_user: ubuntu
+    ansible_become: {all}
+    ansible_ssh_common_args: '-C -o ControlMaster=auto -o ControlPersist=60s'
+    db_password: !vault |
+      $ANSIBLE_VAULT;1.1;AES256
+      61626364
+    {days}
+  children:
+    web: {{hosts: {{www.example.com: }}}}
+    ca: {{hosts: {{node2: {{{ca}}}}}}}
+    daemons: {{hosts: {{node3: {{ansible_become: true}}}}}}
+    clients: {{hosts: {{node1: {{ansible_become: {all}}}}}}}
+"
+            );
+            lab.file("ansible.yaml", &text)
+        };
+        let certificates = || {
+            [
+                lab.exec("node1", "sha256sum </home/ubuntu/.docker/cert.pem"),
+                lab.exec("node3", "sha256sum </etc/docker/tls/cert.pem"),
+            ]
+        };
+        lab.deploy(&[&inventory("dtls_validity_days: 30")]);
+        let before = certificates();
+        let due = inventory("dtls_renew_before: 60");
+        let check = lab.run(&["rotate", &due, "--check", "--exit-code"]);
+        assert_eq!(
+            check.code, 3,
+            "{all} {ca}: {}{}",
+            check.stdout, check.stderr
+        );
+        assert_eq!(certificates(), before);
+        for command in [&["rotate", &due][..], &["rotate", &due, "--force"]] {
+            let before = certificates();
+            lab.deploy(command);
+            let after = certificates();
+            assert!(before[0] != after[0] && before[1] != after[1], "{all} {ca}");
+        }
+        lab.deploy(&["remove", &due]);
+    }
+}
+
+/// Whatever is in place and proved counts as delivered, whichever run finds it.
+#[test]
+fn keys_that_a_dead_run_left_on_the_ca_node_go_with_the_next_run() {
+    use std::io::BufRead as _;
+
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("");
+    lab.deploy(&[&inventory]);
+    let keys = "find /etc/dtls-deploy/ca -name '*key.pem'";
+    let own = "/etc/dtls-deploy/ca/ca-key.pem";
+    for later in [&["rotate", &inventory][..], &[&inventory]] {
+        let mut child = lab
+            .tool(&[
+                "rotate",
+                &inventory,
+                "--force",
+                "--clients-only",
+                "--output",
+                "json",
+            ])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let is_in_place = lines.any(|line| {
+            let line = line.unwrap();
+            line.contains(r#""event":"changed","host":"node1""#) && line.contains("key.pem")
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(is_in_place);
+        assert_ne!(lab.exec("node2", keys), own);
+        lab.deploy(later);
+        assert_eq!(lab.exec("node2", keys), own, "{later:?}");
+        lab.exec_as("node1", "ubuntu", "docker --context node3 version");
+    }
+}

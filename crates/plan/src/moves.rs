@@ -1,12 +1,12 @@
 //! A daemon that moves: its address, its port, or the names in its certificate change, or it no
-//! longer accepts clients without a certificate. A client that does not follow in the same run
-//! would lose it, so the daemon is refused.
+//! longer accepts clients without a certificate, or its CA is replaced. A client that does not
+//! follow in the same run would lose it, so the daemon is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::launch::{launched, listened};
-use super::reach::{Bundle, Leaf, Serving, after, content_of, leaf_after, now};
+use super::reach::{Bundle, Leaf, Serving, after, bundle_after, content_of, leaf_after, now};
 use super::{Action, Change, Content, Plan, PlanProblem, Planner, Refusal, Served};
 use crate::host::address::{DaemonAddress, daemon_address};
 use crate::host::client::{PROFILES, context_paths, has_contexts, keeps_context, own_block};
@@ -37,6 +37,8 @@ pub(crate) struct Move<'a> {
     after: Place,
     /// What it serves after the change, if it accepts clients without a certificate only before.
     closes: Option<Serving>,
+    /// What it serves after the change.
+    later: Serving,
 }
 
 /// A client's endpoint, and whether it verifies the daemon there.
@@ -67,6 +69,8 @@ enum How {
     Name,
     /// It has no certificate that docker accepts.
     Mode,
+    /// Docker gets another CA than the one of its files.
+    Authority,
 }
 
 /// The holders that lose a daemon, by reason.
@@ -192,7 +196,8 @@ impl Planner<'_> {
             serves,
         );
         let is_closed = mode == DaemonMode::Tls && later.mode == Some(DaemonMode::TlsVerify);
-        let closes = is_closed.then_some(later);
+        let closes = is_closed.then(|| later.clone());
+        let drops = drops_authority(&now, &later);
         let names_now = match &now.leaf {
             Some(Leaf::This(leaf)) => Some(leaf.sans().clone()),
             _ => None,
@@ -203,7 +208,7 @@ impl Planner<'_> {
         let after = Place::new(&listened(daemon, facts, &changes), names_after);
         // Removed: it listens to no client.
         let is_within = before.is_within(&after) && closes.is_none();
-        let moves = !after.listeners.is_empty() && !is_within;
+        let moves = !after.listeners.is_empty() && (!is_within || drops);
         moves.then_some(Move {
             daemon,
             facts,
@@ -211,6 +216,7 @@ impl Planner<'_> {
             before,
             after,
             closes,
+            later,
         })
     }
 
@@ -238,7 +244,10 @@ impl Planner<'_> {
                 let loss = match known {
                     None => self.may_lose(moving, holder),
                     Some(facts) if hides(holder, facts) => self.may_lose(moving, holder),
-                    Some(facts) => moving.loses(self, holder, facts, &changes),
+                    Some(facts) => {
+                        let loss = moving.loses(self, holder, facts, &changes);
+                        loss.or_else(|| moving.locks_out(self, holder, facts, stays))
+                    }
                 };
                 // A client that follows the inventory and is cut off anyway is not left behind.
                 let declared = daemon_address(moving.daemon).url();
@@ -321,6 +330,7 @@ impl Planner<'_> {
             How::Mode => {
                 format!("docker on {url} would no longer accept clients without a certificate")
             }
+            How::Authority => format!("docker on {url} would get another CA"),
         });
         Refusal::new(format!(
             "the change would cut off {}: {}",
@@ -405,6 +415,37 @@ impl Move<'_> {
         })
     }
 
+    /// What a holder loses that is refused, so that its files stay, while the daemon's CA is
+    /// replaced. Others follow the daemon, or the operator has been told about them.
+    fn locks_out(
+        &self,
+        planner: &Planner<'_>,
+        holder: &Host,
+        facts: &NodeFacts,
+        stays: Stays,
+    ) -> Option<Loss> {
+        let (directory, files) = leaf_location(holder, Role::Client);
+        let [ca, certificate] =
+            [&files.ca, &files.cert].map(|name| facts.expand(&format!("{directory}/{name}")));
+        let bundle = bundle_after(facts, &[], &ca);
+        let leaf = leaf_after(planner, facts, &[], &certificate);
+        let checks = holder.settings.client_mode.checks_daemon();
+        let reaches = |serving: &Serving| {
+            let is_verified = match &bundle {
+                Some(bundle) if checks => serving.verified_by(bundle)?,
+                _ => !checks,
+            };
+            Some(serving.accepts(leaf.as_ref())? && is_verified)
+        };
+        let is_lost = stays == Stays::Refused
+            && reaches(&self.now) == Some(true)
+            && reaches(&self.later) == Some(false);
+        is_lost.then(|| Loss {
+            url: launched(self.daemon, self.facts, &[]).address.url(),
+            how: How::Authority,
+        })
+    }
+
     /// Whether this daemon and a client with these files are known to reject each other.
     fn rejects(&self, facts: &NodeFacts, directory: &str, checks: bool) -> bool {
         let names = Files::default();
@@ -420,6 +461,17 @@ impl Move<'_> {
         let rejected = leaf
             .is_some_and(|leaf| self.now.accepts(Some(&Leaf::This(Box::new(leaf)))) == Some(false));
         untrusted || rejected
+    }
+}
+
+/// Whether a daemon trusts a CA before a change and not after it.
+fn drops_authority(now: &Serving, later: &Serving) -> bool {
+    match (&now.bundle, &later.bundle) {
+        (Some(Bundle::These(before)), Some(Bundle::These(after))) => before
+            .iter()
+            .any(|known| after.iter().all(|other| other.der() != known.der())),
+        (Some(Bundle::These(_)), Some(Bundle::New)) => true,
+        _ => false,
     }
 }
 

@@ -55,13 +55,19 @@ pub(super) fn is_own(inventory: &Inventory, facts: &NodeFacts) -> bool {
     record.is_some() && !is_of_another(inventory, facts)
 }
 
+/// The values of a word in a record.
+fn values<'a>(record: &'a str, word: &str) -> Vec<&'a str> {
+    let lines = record.lines().filter_map(|line| line.split_once(' '));
+    lines
+        .filter(|(found, _)| *found == word)
+        .map(|(_, value)| value)
+        .collect()
+}
+
 /// The keys of the CAs in the record on a daemon.
 pub(super) fn authorities(facts: &NodeFacts) -> Vec<&str> {
     let record = facts.text(OWNER).filter(|record| is_whole(record));
-    let lines = record.unwrap_or_default().lines();
-    lines
-        .filter_map(|line| line.strip_prefix("authority "))
-        .collect()
+    values(record.unwrap_or_default(), "authority")
 }
 
 /// Refuses a daemon that another inventory set up and that still speaks TLS.
@@ -74,13 +80,7 @@ pub(super) fn refuse_foreign(
     let Some(record) = record.filter(|_| !host.settings.take_over) else {
         return planner.check_served_authority(host, facts, None);
     };
-    let values = |word: &str| -> Vec<&str> {
-        let lines = record.lines().filter_map(|line| line.split_once(' '));
-        lines
-            .filter(|(found, _)| *found == word)
-            .map(|(_, value)| value)
-            .collect()
-    };
+    let values = |word: &str| values(record, word);
     let own = place(planner.inventory);
     let authorities = [&planner.authority.certificate, &planner.authority.next];
     let mut keys = authorities

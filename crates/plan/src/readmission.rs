@@ -12,7 +12,7 @@ use super::{
     Action, Authority, Change, Content, Note, Plan, PlanProblem, Planner, Refusal, revoked,
 };
 use inventory::Host;
-use pki::{BACKDATE, Certificate, Entry, Role};
+use pki::{BACKDATE, Certificate, Entry, Role, generation_of};
 
 /// The option that names a CA, for a shell.
 fn option(authority: &Certificate) -> String {
@@ -99,7 +99,17 @@ pub fn judge_older(
         return Ok(None);
     };
     let mut others = in_force.others(file).into_iter();
-    let Some(newer) = others.find(|found| found.not_before() > own.not_before()) else {
+    let is_newer = |found: &Certificate| {
+        // One with another kind of name was made elsewhere, and is not backdated.
+        let is_numbered = generation_of(found.subject()).is_some();
+        let since = if is_numbered {
+            own.not_before()
+        } else {
+            own.not_before() + BACKDATE
+        };
+        found.not_before() > since
+    };
+    let Some(newer) = others.find(is_newer) else {
         return Ok(None);
     };
     let (older, newer_is) = (own.subject(), newer.subject());
