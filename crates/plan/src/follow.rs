@@ -10,7 +10,7 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
 use targets::{Context, Scope, Set, Target, targets};
-use verdict::{Fits, Verdict, gives_way};
+use verdict::{Fits, Rest, Verdict, gives_way};
 
 use super::not_followed::{NotFollowed, Why};
 use super::reach::{Bundle, Daemon, Leaf, Serving, bundle_after, leaf_after};
@@ -255,6 +255,15 @@ impl Scene<'_> {
         entry.is_some_and(|entry| entry.public_key_sha256 != leaf.public_key_sha256())
     }
 
+    /// What is left of a set of files that has this bundle after the changes.
+    fn rest(&self, bundle: Option<&Bundle>) -> Rest {
+        match bundle {
+            Some(_) => Rest::Kept,
+            None if self.planner.goes_back(&self.client.name) => Rest::Undone,
+            None => Rest::Removed,
+        }
+    }
+
     fn pair(&self, scope: &Scope, Set { ca, certificate }: &Set) -> Verdict {
         let bytes = self.facts.regular(certificate);
         let bytes = bytes.and_then(|file| file.content.as_deref());
@@ -273,14 +282,15 @@ impl Scene<'_> {
         {
             return Verdict::default();
         }
-        let removes_all = bundle_after(self.facts, &self.changes, ca).is_none();
+        let bundle = bundle_after(self.facts, &self.changes, ca);
+        let rest = self.rest(bundle.as_ref());
         self.each(scope, |host, daemon| {
             // Declared on both sides: a client without a certificate, and a daemon that requires
             // one.
             if let Daemon::Known(known) = daemon
                 && known.declared == DaemonMode::TlsVerify
                 && new.is_none()
-                && !removes_all
+                && rest == Rest::Kept
                 && !known.refused
             {
                 return match known.after {
@@ -292,7 +302,7 @@ impl Scene<'_> {
                 old: serving.accepts(Some(&old)),
                 new: serving.accepts(new.as_ref()),
             };
-            gives_way(host, daemon, fits, (Why::Rejects, removes_all))
+            gives_way(host, daemon, fits, (Why::Rejects, rest))
         })
     }
 
@@ -328,7 +338,12 @@ impl Scene<'_> {
                     None => Some(false),
                 },
             };
-            gives_way(host, daemon, fits, (Why::Untrusted, new.is_none()))
+            gives_way(
+                host,
+                daemon,
+                fits,
+                (Why::Untrusted, self.rest(new.as_ref())),
+            )
         })
     }
 

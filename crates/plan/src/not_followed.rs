@@ -53,6 +53,39 @@ impl NotFollowed {
         }
     }
 
+    /// What to do where nothing may be kept: a rollback.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let daemon = &self.daemon;
+        match self.why {
+            Why::Refused => format!("fix what {daemon} is refused for"),
+            Why::Unreachable => format!("start {daemon} first, or take it out of the inventory"),
+            Why::NotInRun => "run it without --limit".to_owned(),
+            _ => "deploy instead of going back".to_owned(),
+        }
+    }
+
+    /// Why, in a clause.
+    #[must_use]
+    pub fn because(&self) -> String {
+        let daemon = &self.daemon;
+        match self.why {
+            Why::Refused => format!("{daemon} was refused"),
+            Why::Unreachable => format!("{daemon} did not answer"),
+            Why::NotInRun => format!("{daemon} is not part of this run"),
+            Why::Rejects => format!("{daemon} is in service and rejects what would replace it"),
+            Why::Untrusted => {
+                format!("{daemon} is in service with a certificate that only this CA file verifies")
+            }
+            Why::Elsewhere => {
+                format!("{daemon} does not listen at its new address yet: deploy first")
+            }
+            Why::Failed => format!("the change of {daemon} failed"),
+            Why::Skipped => format!("the change of {daemon} was skipped"),
+            Why::NotRemoved => format!("the deployment on {daemon} was not removed"),
+        }
+    }
+
     /// For the report.
     #[must_use]
     pub fn note(&self) -> Note {
@@ -66,28 +99,11 @@ impl NotFollowed {
 
 impl std::fmt::Display for NotFollowed {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let daemon = &self.daemon;
         let what = self.what.join(", ");
-        write!(formatter, "kept as it is: {what}, because ")?;
-        match self.why {
-            Why::Refused => write!(formatter, "{daemon} was refused"),
-            Why::Unreachable => write!(formatter, "{daemon} did not answer"),
-            Why::NotInRun => write!(formatter, "{daemon} is not part of this run"),
-            Why::Rejects => write!(
-                formatter,
-                "{daemon} is in service and rejects what would replace it"
-            ),
-            Why::Untrusted => write!(
-                formatter,
-                "{daemon} is in service with a certificate that only this CA file verifies"
-            ),
-            Why::Elsewhere => write!(
-                formatter,
-                "{daemon} does not listen at its new address yet: deploy first"
-            ),
-            Why::Failed => write!(formatter, "the change of {daemon} failed"),
-            Why::Skipped => write!(formatter, "the change of {daemon} was skipped"),
-            Why::NotRemoved => write!(formatter, "the deployment on {daemon} was not removed"),
-        }
+        write!(
+            formatter,
+            "kept as it is: {what}, because {}",
+            self.because()
+        )
     }
 }

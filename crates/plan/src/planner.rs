@@ -69,6 +69,11 @@ impl Planner<'_> {
             .ok_or_else(|| Refusal::new(format!("nothing is known of {host}")))
     }
 
+    /// Whether a rollback undoes the last run on a host.
+    pub(crate) fn goes_back(&self, host: &str) -> bool {
+        self.gone_back.iter().any(|(of, _)| of == host)
+    }
+
     /// Records changes that precede what is planned next.
     pub(crate) fn comes_before(&mut self, changes: &[Change]) {
         for change in changes {

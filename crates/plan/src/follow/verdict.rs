@@ -42,17 +42,26 @@ pub(super) struct Fits {
     pub new: Option<bool>,
 }
 
+/// Whether a client keeps a set of CA, certificate and key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    Kept,
+    Removed,
+    /// The rollback of the run that created it removes it.
+    Undone,
+}
+
 /// Something that a daemon accepts today is replaced.
 pub(super) fn gives_way(
     host: &Host,
     daemon: &Daemon,
     fits: impl Fn(&Serving) -> Fits,
-    (why, removes_all): (Why, bool),
+    (why, rest): (Why, Rest),
 ) -> Verdict {
     let known = match daemon {
         Daemon::Unreachable => return Verdict::keep(host, Why::Unreachable),
         // A run that removes only the client means it.
-        Daemon::NotInRun if removes_all => return Verdict::default(),
+        Daemon::NotInRun if rest != Rest::Kept => return Verdict::default(),
         Daemon::NotInRun => return Verdict::keep(host, Why::NotInRun),
         Daemon::Known(known) => known,
     };
@@ -66,6 +75,8 @@ pub(super) fn gives_way(
         (true, None | Some(true)) => Verdict::default(),
         (_, Some(true)) => Verdict::after(host),
         _ if known.refused => Verdict::keep(host, Why::Refused),
+        // The client did not reach this daemon with these files before that run.
+        _ if rest == Rest::Undone => Verdict::default(),
         _ => Verdict::keep(host, why),
     }
 }

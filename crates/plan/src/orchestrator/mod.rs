@@ -198,7 +198,13 @@ fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan, given_up: 
         let moves = planner.moves(plan);
         let mut split = plan.clone();
         split.kept = follow::split(planner, playbook, &mut split);
-        let problems = planner.left_behind(&moves, playbook, &split);
+        let mut problems = planner.left_behind(&moves, playbook, &split);
+        problems.extend(
+            split
+                .kept
+                .iter()
+                .filter_map(|kept| not_undone(planner, kept)),
+        );
         if problems.is_empty() {
             *plan = split;
             return;
@@ -207,6 +213,19 @@ fn split(planner: &Planner<'_>, playbook: &Playbook, plan: &mut Plan, given_up: 
         // another one.
         give_up(plan, given_up, problems);
     }
+}
+
+/// A rollback undoes all of a run on a host, or refuses the host.
+fn not_undone(planner: &Planner<'_>, kept: &NotFollowed) -> Option<PlanProblem> {
+    planner.goes_back(&kept.client).then(|| PlanProblem {
+        host: kept.client.clone(),
+        task: "go back".to_owned(),
+        refusal: Refusal::new(format!(
+            "what the last run changed there stays as it is, because {}",
+            kept.because()
+        ))
+        .hint(kept.hint()),
+    })
 }
 
 /// Drops these hosts: a host that cannot reach its wanted state is not changed in part.
