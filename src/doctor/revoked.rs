@@ -25,7 +25,11 @@ pub(super) fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
             by.join(", ")
         );
         let inventory = diagnosis.observed.inventory;
-        let advice = if revoked::is_for_guards(entry, inventory, by.iter().map(String::as_str)) {
+        let accepting = || by.iter().map(String::as_str);
+        let facts = &diagnosis.observed.facts;
+        let advice = if revoked::is_for_restart(entry, inventory, facts, accepting()) {
+            "dockerd does not ask its guard there: dtls-deploy INVENTORY restarts it"
+        } else if revoked::is_for_guards(entry, inventory, accepting()) {
             "update the policy of the guard: dtls-deploy rotate INVENTORY"
         } else {
             "replace the CA that signed it: dtls-deploy rotate --ca INVENTORY"

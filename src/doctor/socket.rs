@@ -6,6 +6,7 @@ use super::Diagnosis;
 use super::findings::{Findings, finding};
 use base::event::{Severity, Topic, Verdict};
 use inventory::Host;
+use plan::host::guard;
 use plan::{Action, Change};
 use run::verify::local;
 
@@ -17,7 +18,8 @@ pub(super) async fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
         let runs = facts.unit.as_ref()?.active_state() == "active";
         let is_asked = runs && diagnosis.is_deployed(daemon);
         let is_asked = is_asked || (runs && daemon.settings.local_socket);
-        is_asked.then_some(async move { (daemon, facts, local(node, daemon).await) })
+        let is_guarded = guard::is_expected(daemon, Some(facts));
+        is_asked.then_some(async move { (daemon, facts, local(node, daemon, is_guarded).await) })
     });
     for (daemon, facts, (socket, guard)) in join_all(asked).await {
         let (name, unit) = (&daemon.name, &daemon.settings.unit);
@@ -32,7 +34,7 @@ pub(super) async fn check(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
                 "dockerd asks its guard, which answers".to_owned(),
             ),
             Some((Verdict::Failed, seen)) => {
-                let seen = format!("dtls_guard is true, and the guard does not work: {seen}");
+                let seen = format!("it has a guard, which does not work: {seen}");
                 let advice = "systemctl restart dtls-deploy-guard.socket dtls-deploy-guard.path on that host";
                 let is_fix =
                     |change: &Change| matches!(change.action, Action::File(_) | Action::Restart(_));

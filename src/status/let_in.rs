@@ -44,7 +44,10 @@ pub(super) fn rows(observed: &Observation<'_>, listed: &Inventory) -> Vec<Certif
                 ));
             }
             let accepting = trusted.iter().map(String::as_str).chain(unseen);
-            let due = if revoked::is_for_guards(entry, listed, accepting) {
+            let due = if revoked::is_for_restart(entry, listed, &observed.facts, accepting.clone())
+            {
+                Some("dockerd does not ask its guard there: dtls-deploy INVENTORY restarts it")
+            } else if revoked::is_for_guards(entry, listed, accepting) {
                 Some("the guard's policy must be updated: dtls-deploy rotate INVENTORY")
             } else {
                 revoked::is_of_present(&observed.authority, entry)

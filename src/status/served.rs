@@ -13,6 +13,7 @@ use node::DialError;
 use pki::{Certificate, Role};
 use plan::Renewal;
 use plan::host::address::daemon_address;
+use plan::host::guard;
 use plan::host::leaf::location as leaf_location;
 use run::look::Observation;
 use run::verify::probe::{Answer, ServerFault, Shown};
@@ -97,10 +98,11 @@ async fn one(observed: &Observation<'_>, daemon: &Host) -> Option<CertificateSta
 /// What is wrong with the daemon's guard: without it a client may do anything.
 async fn guard(observed: &Observation<'_>, daemon: &Host) -> Option<String> {
     let node = observed.nodes.get(&daemon.name)?;
-    if !daemon.is_guarded() || is_undeployed(observed, daemon) {
+    let is_guarded = guard::is_expected(daemon, observed.facts.get(&daemon.name));
+    if !is_guarded || is_undeployed(observed, daemon) {
         return None;
     }
-    match local(node, daemon).await.1 {
+    match local(node, daemon, true).await.1 {
         Some((Verdict::Failed, seen)) => Some(format!("its guard does not work: {seen}")),
         _ => None,
     }

@@ -648,6 +648,8 @@ fn a_guard_comes_and_goes_with_everything_that_belongs_to_it() {
 
     each_part_of_it_is_missed(&lab, &guarded);
     a_reload_without_it_is_noticed(&lab, &guarded);
+    // An inventory that does not name it leaves it in place, and holds it to that.
+    a_reload_without_it_is_noticed(&lab, &plain);
 
     // Without a word about it, it stays.
     let run = lab.deploy(&[&plain]);

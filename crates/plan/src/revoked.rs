@@ -93,6 +93,24 @@ pub fn trusted_by(
         .collect()
 }
 
+/// Whether a deployment, which restarts them, is enough: a client's certificate, accepted only by
+/// daemons that do not ask a guard which rejects it.
+#[must_use]
+pub fn is_for_restart<'a>(
+    entry: &Entry,
+    inventory: &Inventory,
+    facts: &BTreeMap<String, NodeFacts>,
+    mut accepting: impl Iterator<Item = &'a str>,
+) -> bool {
+    let is_bypassed = |name| {
+        let facts = facts.get(name);
+        let daemon = inventory.host(name);
+        let known = daemon.zip(facts);
+        known.is_some_and(|(daemon, facts)| guard::is_bypassed(daemon, facts, &entry.serial))
+    };
+    entry.role == Role::Client && accepting.all(is_bypassed)
+}
+
 /// Whether updating the policies of guards is enough: a client's certificate, accepted only by
 /// daemons that have a guard.
 #[must_use]
@@ -147,6 +165,8 @@ struct AcceptedBy<'a> {
     unguarded: bool,
     /// Daemons with a guard whose policy is not known.
     unknown: Vec<&'a str>,
+    /// Daemons that do not ask their guard, which rejects it.
+    bypassed: Vec<&'a str>,
 }
 
 impl Planner<'_> {
@@ -175,6 +195,9 @@ impl Planner<'_> {
             }
             match self.facts.get(name) {
                 Some(facts) if guard::rejects(daemon, facts, &entry.serial) => {}
+                Some(facts) if guard::is_bypassed(daemon, facts, &entry.serial) => {
+                    found.bypassed.push(name);
+                }
                 Some(facts) if accepts_none(daemon, facts) && !self.writes_to(name) => {}
                 Some(_) if daemon.is_guarded() => found.guarded.push(name),
                 None if daemon.is_guarded() => found.unknown.push(name),
@@ -200,7 +223,8 @@ impl Planner<'_> {
                 && entry.not_after > self.now
                 && !ledger.is_readmitted(&entry.serial)
                 && is_of_present(&self.authority, entry)
-                && guard::rejects(host, facts, &entry.serial)
+                && (guard::rejects(host, facts, &entry.serial)
+                    || guard::is_bypassed(host, facts, &entry.serial))
         });
         if needed.is_empty() {
             return Ok(());
@@ -271,11 +295,15 @@ impl Planner<'_> {
         let asked: Vec<&str> = limited.daemons().map(|one| one.name.as_str()).collect();
         let mut accepting: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
         let mut unknown: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+        let mut bypassed: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
         for entry in self.revoked_and_current() {
             if entry.role == Role::Client {
                 let by = self.accepted_by(entry);
                 for daemon in by.guarded {
                     accepting.entry(daemon).or_default().push(entry);
+                }
+                for daemon in by.bypassed {
+                    bypassed.entry(daemon).or_default().push(entry);
                 }
                 for daemon in by.unknown.into_iter().filter(|name| asked.contains(name)) {
                     unknown.entry(daemon).or_default().push(entry);
@@ -290,6 +318,10 @@ impl Planner<'_> {
             let what = listed(&entries);
             format!("whether {daemon} rejects what is revoked was not checked: {what}: dtls-deploy status INVENTORY checks it")
         });
-        accepting.chain(unknown).collect()
+        let bypassed = bypassed.into_iter().map(|(daemon, entries)| {
+            let what = listed(&entries);
+            format!("REVOKED, AND STILL ACCEPTED by {daemon} until it is restarted, because dockerd does not ask its guard: {what}: dtls-deploy INVENTORY restarts it")
+        });
+        accepting.chain(bypassed).chain(unknown).collect()
     }
 }

@@ -230,8 +230,11 @@ pub(super) fn as_found(
     let is_guarded = is_installed(daemon, facts);
     let settings = &mut daemon.settings;
     settings.daemon_mode = mode;
-    if !is_guarded {
+    if is_guarded {
+        expectations.guards.insert(daemon.name.clone());
+    } else {
         settings.guard = None;
+        expectations.guards.remove(&daemon.name);
     }
     settings.listen = vec![Listen {
         text: found.address.url(),

@@ -16,6 +16,7 @@ use inventory::{Host, Inventory, host_of};
 use node::facts::NodeFacts;
 use pki::{Certificate, Role};
 use plan::host::daemon_json;
+use plan::host::guard::is_expected;
 use plan::host::leaf::location as leaf_location;
 use plan::playbook::after;
 use plan::{Action, Authority, Marks, is_undeployed};
@@ -87,6 +88,9 @@ impl Run<'_> {
             ..Expectations::default()
         };
         expectations.revoked = self.revoked(&world.facts, materials);
+        let guarded = self.inventory.daemons();
+        let guarded = guarded.filter(|one| is_expected(one, world.facts.get(&one.name)));
+        expectations.guards = guarded.map(|one| one.name.clone()).collect();
         self.warn_of_unknown_authority(world, &expectations, events);
         let mut about = self.playbook.limited(self.inventory);
         if self.playbook.leaves_modes() {

@@ -52,6 +52,7 @@ impl Machine {
             ("live_restore_flag", Value::Bool(flag)) => self.engine.live_restore_flag = Some(*flag),
             ("sudo_records", Value::String(word)) => self.sudo_records = Some(word.clone()),
             ("unsettled", Value::String(how)) => self.unsettled = Some(how.clone()),
+            ("bypassed", Value::Bool(bypassed)) => self.bypassed = *bypassed,
             ("swarm", Value::Bool(swarm)) => self.engine.swarm = *swarm,
             ("started", Value::String(_)) => self.restart("somebody else's", now),
             (path, Value::String(word)) if path.starts_with('/') => {

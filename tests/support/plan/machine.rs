@@ -58,6 +58,8 @@ pub struct Machine {
     pub unheard: BTreeMap<String, Unheard>,
     /// Why dockerd would not start with what is planned.
     pub rejected: Option<String>,
+    /// dockerd does not ask the guard, whatever its files say.
+    pub bypassed: bool,
     /// Whether docker.socket is enabled.
     pub socket_state: String,
     pub services: BTreeMap<String, BTreeMap<String, String>>,
@@ -107,6 +109,7 @@ impl Machine {
             command: None,
             unheard: BTreeMap::new(),
             rejected: None,
+            bypassed: false,
             socket_state: "enabled".to_owned(),
             services: BTreeMap::new(),
             systemd: true,
@@ -283,6 +286,7 @@ impl Machine {
         facts.claims.unheard.clone_from(&self.unheard);
         facts.claims.rejected.clone_from(&self.rejected);
         facts.claims.reached = self.reached;
+        facts.claims.guard_not_asked = self.bypassed && self.asks_for_guard(request);
         if !request.former.is_empty() {
             self.former(request, &mut facts);
         }
@@ -333,6 +337,12 @@ impl Machine {
             facts.engine = Some(self.engine.clone());
         }
         facts
+    }
+
+    /// Whether the prelude's `fact_guard` would look.
+    fn asks_for_guard(&self, request: &FactRequest) -> bool {
+        let guard = request.guard.as_ref().filter(|_| request.unit.is_some());
+        guard.is_some_and(|[_, program]| self.disk.contains_key(program))
     }
 
     /// As the prelude's `fact_former` does it.

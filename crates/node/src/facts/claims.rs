@@ -21,8 +21,8 @@ pub struct Claims {
     /// In a handshake the daemon asked for certificates of a CA that is not in its bundle; set by
     /// the code that saw it.
     pub foreign_authority: bool,
-    /// By its files dockerd asks its guard about requests, and it does not, since another program
-    /// made it read other files.
+    /// The daemon has a guard, and dockerd does not ask it: it has read other files than those that
+    /// are there now, or these do not name it.
     pub guard_not_asked: bool,
     /// Clients that would check a restarted daemon, if none of them can; set by the code that tried.
     pub unheard: BTreeMap<String, Unheard>,

@@ -58,7 +58,7 @@ pub struct FactRequest {
     /// The newest entries of the guard's journal: seconds, entries, whose (empty: everyone's),
     /// `all` or `denied`.
     pub audit: Option<[String; 4]>,
-    /// The guard of the daemon, as plugin and path of its program: whether dockerd asks it.
+    /// The guard that the daemon may have, as plugin and path of its program: whether dockerd asks it.
     pub guard: Option<[String; 2]>,
     /// Like `names`, but also on nodes without getent.
     pub lookups: BTreeSet<String>,

@@ -24,11 +24,11 @@ guard_asked() {
     esac
 }
 
-# fact_guard PLUGIN PROGRAM: a record if the daemon that fact_unit has found should ask its guard by
-# its files, and does not.
+# fact_guard PLUGIN PROGRAM: a record if the daemon that fact_unit has found has a guard, and does
+# not ask it.
 fact_guard() {
+    [ -e "$2" ] || return 0
     [ "$ACCOUNT_ID" = 0 ] && [ "${fact_main_pid:-0}" != 0 ] && [ -r "/proc/$fact_main_pid/fd" ] || return 0
-    grep -q -s -F "\"$1\"" /etc/docker/daemon.json || return 0
     own_socket "$fact_main_pid"
     [ -n "$own_socket" ] || return 0
     guard_asked "$1" "$2" "$own_socket"

@@ -114,25 +114,39 @@ pub fn policy_path() -> String {
     format!("{directory}/{name}")
 }
 
-/// Requests whether dockerd asks the guard that the host should have.
-pub(crate) fn request_asked(host: &Host, request: &mut FactRequest) {
-    if host.is_guarded() {
+/// Requests the facts that tell whether a guard rejects revoked certificates. The inventory need not
+/// name it: one that is installed stays until `dtls_guard` is false.
+pub fn request_policy(host: &Host, request: &mut FactRequest) {
+    if host.is_daemon {
+        request.content.insert(policy_path());
+        request.content.insert(drop_in_path(host));
         let (directory, name) = PROGRAM;
         request.guard = Some([PLUGIN.to_owned(), format!("{directory}/{name}")]);
     }
 }
 
-/// Requests the facts that tell whether the guard rejects revoked certificates.
-pub fn request_policy(host: &Host, request: &mut FactRequest) {
-    if host.is_daemon && host.settings.guard.is_some() {
-        request.content.insert(policy_path());
-        request.content.insert(drop_in_path(host));
-    }
+/// Whether the daemon must ask a guard: the inventory wants one, or does not remove the installed
+/// one.
+#[must_use]
+pub fn is_expected(host: &Host, facts: Option<&NodeFacts>) -> bool {
+    let stays = host.is_daemon && host.settings.guard.is_none();
+    host.is_guarded() || (stays && facts.is_some_and(|facts| is_installed(host, facts)))
+}
+
+/// Whether the policy of a daemon's guard names a revoked certificate, but dockerd does not ask the
+/// guard.
+#[must_use]
+pub fn is_bypassed(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
+    facts.claims.guard_not_asked && names_revoked(host, facts, serial)
 }
 
 /// Whether the guard of a daemon rejects the certificate with this serial number.
 #[must_use]
 pub fn rejects(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
+    !facts.claims.guard_not_asked && names_revoked(host, facts, serial)
+}
+
+fn names_revoked(host: &Host, facts: &NodeFacts, serial: &str) -> bool {
     policy_in_place(host, facts).is_some_and(|policy| {
         let mut revoked = policy.revoked.iter();
         revoked.any(|revoked| revoked.serial.as_str() == serial)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::daemon_json::{PATH, tls_paths};
+use super::guard::PLUGIN;
 use super::{socket, unit};
 use inventory::Host;
 use node::facts::{FileFact, NodeFacts};
@@ -87,8 +88,9 @@ pub fn stale(reads: &BTreeSet<String>, facts: &NodeFacts) -> Vec<String> {
     if facts.claims.foreign_authority {
         return vec!["dockerd has read another CA bundle".to_owned()];
     }
-    // The file was put back after a reload without the plugin.
-    if facts.claims.guard_not_asked {
+    // The file was put back after a reload without the plugin. One without it changes first.
+    let names_guard = || facts.text(PATH).is_some_and(|text| text.contains(PLUGIN));
+    if facts.claims.guard_not_asked && names_guard() {
         return vec!["dockerd does not ask its guard".to_owned()];
     }
     let unit = facts.unit.clone().unwrap_or_default();

@@ -31,7 +31,6 @@ impl Module for Restart {
     fn facts(&self, _: &Inventory, host: &Host, _: &Task, request: &mut FactRequest) {
         request.unit = Some(host.settings.unit.clone());
         request.engine = true;
-        guard::request_asked(host, request);
         request.content.insert(RECORD.to_owned());
         request.content.insert(OWNER.to_owned());
         request.content.insert(daemon_json::PATH.to_owned());

@@ -12,7 +12,7 @@ use plan::host::guard;
 use plan::host::leaf::location as leaf_location;
 
 /// Tries its own pair as a client's, and the socket of local users.
-pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
+pub(super) async fn from_daemon(node: &Node, daemon: &Host, is_guarded: bool) -> Vec<Proof> {
     let (directory, files) = leaf_location(daemon, Role::Daemon);
     let address = daemon_address(daemon);
     let mut script = Script::default();
@@ -35,7 +35,9 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
     if daemon.settings.local_socket {
         script.call("prove_socket", &[&daemon.settings.unit]);
     }
-    call_guard(&mut script, daemon);
+    if is_guarded {
+        call_guard(&mut script, daemon);
+    }
     let proof = |check, verdict, seen: String| Proof {
         from: daemon.name.clone(),
         to: daemon.name.clone(),
@@ -71,7 +73,7 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
         let (verdict, seen) = judge(&output, "socket");
         proofs.push(proof(Check::LocalSocket, verdict, seen));
     }
-    if daemon.is_guarded() {
+    if is_guarded {
         let (verdict, seen) = judge(&output, "guard");
         proofs.push(proof(Check::Guard, verdict, seen));
     }
@@ -81,14 +83,20 @@ pub(super) async fn from_daemon(node: &Node, daemon: &Host) -> Vec<Proof> {
 /// What a check on the daemon's own node came to.
 type Judged = (Verdict, String);
 
-/// Whether the daemon answers on the socket that local users have, and whether it asks its guard:
-/// each as far as the inventory declares it.
-pub async fn local(node: &Node, daemon: &Host) -> (Option<Judged>, Option<Judged>) {
+/// Whether the daemon answers on the socket that local users have, if the inventory declares it, and
+/// whether it asks its guard, if it is to have one.
+pub async fn local(
+    node: &Node,
+    daemon: &Host,
+    is_guarded: bool,
+) -> (Option<Judged>, Option<Judged>) {
     let mut script = Script::default();
     if daemon.settings.local_socket {
         script.call("prove_socket", &[&daemon.settings.unit]);
     }
-    call_guard(&mut script, daemon);
+    if is_guarded {
+        call_guard(&mut script, daemon);
+    }
     if script.is_empty() {
         return (None, None);
     }
@@ -99,7 +107,7 @@ pub async fn local(node: &Node, daemon: &Host) -> (Option<Judged>, Option<Judged
     };
     (
         daemon.settings.local_socket.then(|| judged("socket")),
-        daemon.is_guarded().then(|| judged("guard")),
+        is_guarded.then(|| judged("guard")),
     )
 }
 
@@ -114,9 +122,6 @@ pub(super) async fn local_socket(node: &Node, daemon: &Host) -> Judged {
 }
 
 fn call_guard(script: &mut Script, daemon: &Host) {
-    if !daemon.is_guarded() {
-        return;
-    }
     let files = guard::files(daemon).into_iter();
     let files: Vec<String> = files
         .map(|(directory, name)| format!("{directory}/{name}"))

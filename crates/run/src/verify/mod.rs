@@ -58,6 +58,8 @@ pub struct Expectations {
     pub served: BTreeMap<String, Vec<u8>>,
     /// Holders with a revoked certificate.
     pub revoked: BTreeSet<String>,
+    /// Daemons with an installed guard that the inventory does not name.
+    pub guards: BTreeSet<String>,
 }
 
 /// Makes all selected checks concurrently. Each emits an event and is added to `proofs` at the same
@@ -95,7 +97,8 @@ pub async fn verify(
     for daemon in inventory.daemons() {
         attempts.extend(names::of_daemon(nodes, inventory, daemon, expectations));
         if let Some(node) = nodes.get(&daemon.name) {
-            attempts.push(Box::pin(from_daemon(node, daemon)));
+            let is_guarded = daemon.is_guarded() || expectations.guards.contains(&daemon.name);
+            attempts.push(Box::pin(from_daemon(node, daemon, is_guarded)));
         }
     }
     let begun = Instant::now();
