@@ -13,6 +13,7 @@ mod connection;
 mod daemon;
 mod deploy;
 mod findings;
+mod left;
 mod plain;
 mod reach;
 mod revoked;
@@ -162,6 +163,7 @@ fn on_disk(findings: &mut Findings, diagnosis: &Diagnosis<'_>) {
     certificates::authority(findings, diagnosis);
     rollover::check(findings, diagnosis);
     revoked::check(findings, diagnosis);
+    left::check(findings, diagnosis);
     for host in hosts(diagnosis.observed.inventory, diagnosis.playbook) {
         let Some(facts) = diagnosis.observed.facts.get(&host.name) else {
             continue;

@@ -12,9 +12,9 @@ use pki::{Certificate, Entry, Role};
 use plan::host::client::{context_name, context_paths};
 use plan::host::leaf::location as leaf_location;
 use plan::{
-    Authority, AuthorityProblem, Renewal, Rollover, UPDATE_POLICIES, UnderWay, authority_warning,
-    deploy_or_drop, is_undeployed, leaves_of, left_keys, look_at_leaf, lost_since, request_leaf,
-    request_undeployed, unnamed,
+    Authority, AuthorityProblem, FormerRole, Renewal, Rollover, UPDATE_POLICIES, UnderWay,
+    authority_warning, deploy_or_drop, former_roles, is_undeployed, leaves_of, left_keys,
+    look_at_leaf, lost_since, request_leaf, request_undeployed, unnamed,
 };
 use run::look::Observation;
 
@@ -359,6 +359,15 @@ fn unlisted(observed: &Observation<'_>) -> Vec<CertificateStatus> {
         .map(|(host, role)| (host.holder(), role))
         .collect();
     let entries = observed.authority.ledger.entries().iter();
+    let (authority, facts) = (&observed.authority, &observed.facts);
+    let former = former_roles(observed.inventory, authority, facts, observed.now);
+    let why = |entry: &Entry| {
+        let is_its = |one: &&FormerRole| one.host == entry.host && one.role == entry.role;
+        match former.iter().find(is_its) {
+            Some(former) => format!("{}: {}", former.described(), former.removal()),
+            None => why_unlisted(observed, &entry.host, entry.role).to_owned(),
+        }
+    };
     entries
         .filter(|entry| {
             entry.not_after > observed.now
@@ -371,7 +380,7 @@ fn unlisted(observed: &Observation<'_>) -> Vec<CertificateStatus> {
         })
         .map(|entry| CertificateStatus {
             state: CertificateState::Unlisted,
-            drift: vec![why_unlisted(observed, &entry.host, entry.role).to_owned()],
+            drift: vec![why(entry)],
             ..remembered(observed, &entry.host, entry.role, Some(entry))
         })
         .collect()

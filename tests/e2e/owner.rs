@@ -155,3 +155,35 @@ fn two_inventories_do_not_share_the_files_of_a_client() {
     let run = lab.deploy(&[&first]);
     assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
 }
+
+/// What was deployed for a role is not forgotten because the inventory gives the host another one.
+#[test]
+fn a_daemon_that_is_only_a_client_now_is_named_and_not_called_removed() {
+    let lab = Lab::with_two_daemons();
+    let text = |roles: [&str; 2]| {
+        let [daemons, clients] = roles;
+        let text = format!(
+            "all:\n  vars: {{ansible_user: ubuntu}}\n  children:\n    ca: {{hosts: {{node2: {{ansible_host: 10.0.0.11}}}}}}\n    daemons: {{hosts: {{node3: {{ansible_host: 10.0.0.12}}{daemons}}}}}\n    clients: {{hosts: {{node1: {{ansible_host: 10.0.0.10}}{clients}}}}}\n"
+        );
+        lab.file("roles.yaml", &text)
+    };
+    let node4 = ", node4: {ansible_host: 10.0.0.13}";
+    lab.deploy(&[&text([node4, ""])]);
+    let contexts = "docker context ls --format '{{.Name}}' | grep -c node4 || true";
+    let now = text(["", node4]);
+    let said = "node4: it is not among the daemons any more";
+    for words in [&["deploy", "--yes"][..], &["verify"], &["remove", "--yes"]] {
+        let command = words[0];
+        let run = lab.run(&[words, &[&now]].concat());
+        assert!(run.stdout.contains(said), "{}{}", run.stdout, run.stderr);
+        // It has not removed everything.
+        let code = if command == "remove" { 6 } else { 0 };
+        assert_eq!(run.code, code, "{}{}", run.stdout, run.stderr);
+        let left = if command == "remove" { "0" } else { "1" };
+        let found = lab.exec_as("node1", "ubuntu", contexts);
+        assert_eq!(found.trim(), left, "{}{}", run.stdout, run.stderr);
+    }
+    lab.deploy(&["remove", &text([node4, ""]), "--limit", "node4"]);
+    let run = lab.deploy(&["remove", &now]);
+    assert!(!run.stdout.contains(said), "{}{}", run.stdout, run.stderr);
+}

@@ -19,10 +19,12 @@ mod files;
 pub mod follow;
 mod foreign;
 mod former_directory;
+mod former_role;
 pub mod host;
 mod issued;
 pub mod launch;
 mod leaf;
+mod left_contexts;
 mod lost;
 mod marks;
 mod modes;
@@ -66,11 +68,13 @@ pub use decision::LeafDecision;
 pub use engine::Containers;
 pub use files::Desired;
 pub use former_directory::{former_described, former_key, former_removal};
+pub use former_role::{FormerRole, former_roles};
 pub use issued::{check_issued_names, issued_names, leaves_of};
 pub use leaf::{
     LookedAt, PairFault, asked_renewal, look_at as look_at_leaf, request as request_leaf,
     wanted_sans,
 };
+pub use left_contexts::{LeftContext, left_contexts};
 pub use lost::{
     accepts_none, before_new_authority, deploy_or_drop, is_undeployed, lost_since,
     request_undeployed,

@@ -70,6 +70,14 @@ pub(super) fn authorities(facts: &NodeFacts) -> Vec<&str> {
     values(record.unwrap_or_default(), "authority")
 }
 
+/// Whether the record on a node names this inventory and its CA: other inventories may share the CA.
+pub(super) fn is_of(inventory: &Inventory, facts: &NodeFacts) -> bool {
+    let name = inventory.path.file_name().unwrap_or_default();
+    let name = format!("inventory {}", node::visible(&name.to_string_lossy()));
+    let record = facts.text(OWNER).unwrap_or_default();
+    is_own(inventory, facts) && record.lines().any(|line| line == name)
+}
+
 /// Refuses a daemon that another inventory set up and that still speaks TLS.
 pub(super) fn refuse_foreign(
     planner: &Planner<'_>,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Change, NotFollowed, Refusal, Unnamed};
+use super::{Action, Change, LeftContext, NotFollowed, Refusal, Unnamed};
 use docker::tls::DaemonMode;
 use pki::{DeliveredLeaf, LeafName, Role};
 
@@ -17,6 +17,8 @@ pub struct Plan {
     pub notes: Vec<Note>,
     /// What stays unchanged on clients because of a daemon; the notes mention it too.
     pub kept: Vec<NotFollowed>,
+    /// Contexts for daemons that are not in the inventory any more, which stay.
+    pub left_contexts: Vec<LeftContext>,
     /// The playbook ends with verification.
     pub verify: bool,
     /// Serial numbers of certificates to mark as revoked again.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 use super::{
-    Action, Authority, Change, Content, FileChange, LeafDecision, Note, PlanProblem, Refusal,
-    Rollover, marks::Marks, readable_by_others,
+    Action, Authority, Change, Content, FileChange, LeafDecision, LeftContext, Note, PlanProblem,
+    Refusal, Rollover, marks::Marks, readable_by_others,
 };
 use crate::host::guard::Program;
 use crate::playbook::{Allowed, LastRun, Renewals};
@@ -34,6 +34,8 @@ pub struct Planner<'a> {
     pub written: BTreeMap<(String, String), FileChange>,
     /// Generations that earlier tasks restore, by host.
     pub gone_back: BTreeSet<(String, String)>,
+    /// Contexts for daemons that are not in the inventory any more.
+    pub left_contexts: Vec<LeftContext>,
     /// Hosts whose daemon will already have live-restore on.
     pub reloaded: BTreeSet<String>,
     pub notes: Vec<Note>,

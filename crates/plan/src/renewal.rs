@@ -250,6 +250,7 @@ impl Planner<'_> {
                 text,
             }));
         }
+        notes.extend(self.note_former_roles());
         notes.extend(self.open_daemons());
         notes.extend(modes::notes(self.inventory));
         notes

@@ -23,7 +23,8 @@ use plan::host::leaf::location as leaf_location;
 use plan::launch::launched;
 use plan::launch::listens_as_declared;
 use plan::playbook::After;
-use plan::{Action, NotFollowed, Plan, Why};
+use plan::{Action, Authority, NotFollowed, Plan, Why, former_roles};
+use time::OffsetDateTime;
 
 impl Run<'_> {
     pub(super) async fn prove_found(
@@ -164,8 +165,17 @@ impl Run<'_> {
             let is_planned = plays.iter().any(|play| play.includes(host));
             facts.contains_key(&host.name) && has_role && is_planned && was_done
         });
+        let authority = Authority::read(self.inventory.ca(), facts.get(&self.inventory.ca().name));
+        let now = OffsetDateTime::now_utc();
+        let former = former_roles(self.inventory, &authority, facts, now);
         let proofs = hosts.map(|host| {
-            let (verdict, seen) = left_on(&host.name, &again);
+            let (verdict, seen) = match former.iter().find(|one| one.host == host.name) {
+                Some(former) => {
+                    let seen = format!("{}: {}", former.described(), former.removal());
+                    (Verdict::Failed, seen)
+                }
+                None => left_on(&host.name, &again),
+            };
             Proof {
                 from: host.name.clone(),
                 to: host.name.clone(),

@@ -328,6 +328,7 @@ impl Run<'_> {
         leave_out_shared(&mut facts);
         let how = self.gathering(self.events);
         look::add_policies(self.playbook, self.inventory, &mut facts, how).await;
+        look::add_left_contexts(self.playbook, self.inventory, &nodes, &mut facts).await;
         let others = self.others(&facts).await;
         let plan_from = |facts: &BTreeMap<String, NodeFacts>| {
             if others.is_empty() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use time::OffsetDateTime;
 
 use crate::session::{Deadlines, Gathered, Gathering, Node, Passwords, close, gather};
@@ -15,7 +16,7 @@ use plan::Authority;
 use plan::host::client::context_names;
 use plan::orchestrator;
 use plan::playbook::Playbook;
-use plan::{Marks, guards_elsewhere, leave_out_shared, policies_in};
+use plan::{Marks, guards_elsewhere, leave_out_shared, left_contexts, policies_in};
 
 /// The options from the command line.
 #[derive(Debug)]
@@ -83,6 +84,8 @@ impl<'a> Look<'a> {
         let mut gathered = gather(&wanted, how).await;
         leave_out_shared(&mut gathered.facts);
         add_policies(self.playbook, self.inventory, &mut gathered.facts, how).await;
+        let Gathered { nodes, facts, .. } = &mut gathered;
+        add_left_contexts(self.playbook, self.inventory, nodes, facts).await;
         gathered
     }
 
@@ -185,6 +188,26 @@ pub(crate) fn announce(
         contexts: context_names(inventory),
         check,
     });
+}
+
+/// Adds what clients keep for daemons that are not in the inventory any more: the CA's facts name
+/// them. It stays unknown where a node does not answer again.
+pub(crate) async fn add_left_contexts(
+    playbook: &Playbook,
+    inventory: &Inventory,
+    nodes: &BTreeMap<String, Arc<Node>>,
+    facts: &mut BTreeMap<String, NodeFacts>,
+) {
+    let asked = left_contexts(playbook, inventory, facts, OffsetDateTime::now_utc());
+    let reading = asked.iter().filter_map(|(host, request)| {
+        let node = nodes.get(&host.name)?;
+        Some(async move { (&host.name, node.facts_of(host, request).await) })
+    });
+    for (host, read) in join_all(reading).await {
+        if let (Some(known), Ok(more)) = (facts.get_mut(host), read) {
+            known.add_files(more);
+        }
+    }
 }
 
 /// The CA, and every host that some play of the playbook runs on.

@@ -19,7 +19,8 @@ use plan::orchestrator::plan;
 use plan::playbook::{Allowed, LastRun, Renewals};
 use plan::playbook::{Filter, Playbook, SHIPPED, parse, select};
 use plan::{
-    Action, Authority, Plan, before_new_authority, issued_names, leave_out_shared, revoked,
+    Action, Authority, Plan, before_new_authority, issued_names, leave_out_shared, left_contexts,
+    revoked,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -363,6 +364,10 @@ impl Case {
             };
             let mut seen = lab.facts_of(&inventory, asks, now, &self.written.unreachable);
             facts.extend(seen.remove_entry(&host.name));
+        }
+        for (host, request) in left_contexts(&playbook, &inventory, &facts, now) {
+            let more = lab.machines[&host.name].facts(&request, now);
+            facts.get_mut(&host.name).unwrap().add_files(more);
         }
         leave_out_shared(&mut facts);
         for host in &self.written.foreign_authority {

@@ -335,6 +335,14 @@ impl NodeFacts {
         })
     }
 
+    /// Adds what a later request for other files found.
+    pub fn add_files(&mut self, more: Self) {
+        self.files.extend(more.files);
+        self.directories.extend(more.directories);
+        self.blocked.extend(more.blocked);
+        self.claims.keys.extend(more.claims.keys);
+    }
+
     /// Records the difference between the node's clock and the controller's, which showed `begun`
     /// when the facts were requested and `ended` when they arrived. Differences within that time,
     /// plus the second that `clock` is rounded down by, are unknown.

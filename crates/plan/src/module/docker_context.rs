@@ -7,6 +7,7 @@ use super::shared::{Module, is_absent, waits_for_leaf};
 use crate::host::address::daemon_address;
 use crate::host::client::{context_name, context_paths, has_contexts, keeper_of};
 use crate::host::leaf::location as leaf_location;
+use crate::left_contexts::{LeftContext, left_daemons, named};
 use crate::playbook::Task;
 use crate::{
     Change, Content, Desired, LeafDecision, LeafPart, Place, Planner, Refusal, request_leaf,
@@ -48,6 +49,7 @@ impl Module for DockerContext {
         let mut changes = Vec::new();
         let takes_away = task.argument("because") != Some("changes");
         let mut removed = BTreeSet::new();
+        record_left(planner, host, task);
         for holder in everybody(host) {
             // A daemon that this run leaves out keeps its files.
             if !holder.is_client && !is_absent(task) {
@@ -254,6 +256,41 @@ fn is_of_another(
         .any(|holder| facts.expand(&context_paths(holder, daemon).metadata) == place))
 }
 
+/// The daemons that the inventory does not name any more, of which a holder has a context: one that
+/// names this inventory, with files of its CA.
+fn left_for(planner: &Planner<'_>, holder: &Host) -> Result<Vec<Host>, Refusal> {
+    let facts = planner.facts(&holder.name)?;
+    let (ledger, inventory) = (&planner.authority.ledger, planner.inventory);
+    let mut left = Vec::new();
+    for daemon in left_daemons(ledger, inventory, planner.now) {
+        let daemon = named(holder, &daemon);
+        let keeper = keeper_of(holder, &daemon, inventory, facts);
+        if keeper == Some(Keeper::Own) && is_ours(planner, holder, &daemon, None)? {
+            left.push(daemon);
+        }
+    }
+    Ok(left)
+}
+
+/// Records such contexts where they stay.
+fn record_left(planner: &mut Planner<'_>, host: &Host, task: &Task) {
+    if is_absent(task) {
+        return;
+    }
+    let mut left = BTreeSet::new();
+    for holder in everybody(host).filter(|holder| has_contexts(holder)) {
+        for daemon in left_for(planner, holder).unwrap_or_default() {
+            left.insert(LeftContext {
+                host: host.name.clone(),
+                name: context_name(holder, &daemon),
+                holder: holder.holder(),
+                account: holder.owner().map(str::to_owned),
+            });
+        }
+    }
+    planner.left_contexts.extend(left);
+}
+
 /// Removes this inventory's contexts, with the files copied into them. `removed`: those of the
 /// machine that are removed already.
 fn remove(
@@ -265,7 +302,8 @@ fn remove(
 ) -> Result<Vec<Change>, Refusal> {
     let facts = planner.facts(&machine.name)?;
     let mut changes = Vec::new();
-    for daemon in planner.inventory.daemons() {
+    let left = left_for(planner, host)?;
+    for daemon in planner.inventory.daemons().chain(&left) {
         let paths = context_paths(host, daemon);
         if !is_absent(task) && is_of_another(planner, machine, &paths, daemon)? {
             continue;

@@ -22,7 +22,7 @@ use crate::unsettled::unsettled;
 use crate::{
     Action, Authority, AuthorityProblem, Batch, Change, Content, NotFollowed, Note, Plan,
     PlanProblem, PlannedHost, PlannedPlay, Planner, Refusal, Rollover, check_issued_names, follow,
-    leaves_of, left_to_deploy, modes, window,
+    former_role, leaves_of, left_to_deploy, modes, window,
 };
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
@@ -34,6 +34,7 @@ pub fn request(playbook: &Playbook, inventory: &Inventory, host: &Host, request:
         Authority::request(inventory, request);
     }
     guard::request_policy(host, request);
+    former_role::request(host, request);
     if !playbook.only_proves() {
         Rollover::request(inventory, host, request);
     }
@@ -71,6 +72,7 @@ fn planner<'a>(
         written: BTreeMap::new(),
         gone_back: BTreeSet::new(),
         reloaded: BTreeSet::new(),
+        left_contexts: Vec::new(),
         notes: Vec::new(),
         proves: false,
         renewals: playbook.renewals,
@@ -171,6 +173,13 @@ pub fn plan(
     }
     planner.note_left_keys(&mut plan, playbook);
     planner.remember_unrenewed(&mut plan, playbook);
+    plan.left_contexts = std::mem::take(&mut planner.left_contexts);
+    let left = plan.left_contexts.iter().map(|left| Note {
+        danger: false,
+        host: left.host.clone(),
+        text: format!("{}: {}", left.described(), left.removal()),
+    });
+    planner.notes.extend(left);
     plan.verify = planner.proves;
     if playbook.leaves_modes() {
         plan.modes = planner.modes();
