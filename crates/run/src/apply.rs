@@ -238,11 +238,13 @@ impl Apply<'_> {
                     }
                     done.failed = true;
                     done.away.still |= kind == FailureKind::UndoFailed;
+                    done.unreachable = stopped.unreachable;
+                    // The node may keep a change whose outcome is unknown.
                     if kind == FailureKind::Unknown {
                         self.in_place.lost(&host.name);
+                    } else {
+                        done.not_done.extend(subjects);
                     }
-                    done.unreachable = stopped.unreachable;
-                    done.not_done.extend(subjects);
                 }
             }
         }
