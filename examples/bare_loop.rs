@@ -6,6 +6,9 @@
 //! standard input, ADDRESSES is a file with one address a line. Prints how many
 //! answered, and the octets of their answers.
 
+// Its result.
+#![allow(clippy::print_stdout)]
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::sync::Arc;

@@ -86,7 +86,10 @@ enum Command {
     },
     /// Renew certificates that are due
     Rotate(Box<rotate::Arguments>),
-    /// Reject a certificate: mark it as revoked and replace the CA
+    /// Reject a certificate: by guards, or by replacing the CA
+    ///
+    /// Marks the certificate as revoked. If every daemon has a guard, the guards reject it from then
+    /// on; otherwise the CA is replaced. `--undo` removes the mark.
     Revoke(Box<revoke::Arguments>),
     /// Show every certificate, on disk and as served
     ///
@@ -270,7 +273,7 @@ pub fn main() -> ExitCode {
     let Some(fault) = base::output::fault() else {
         return exit;
     };
-    eprintln!("Error: {fault}");
+    base::output::error(&format!("Error: {fault}\n"));
     if exit == ExitCode::SUCCESS {
         ExitCode::from(Exit::Internal as u8)
     } else {
@@ -281,20 +284,22 @@ pub fn main() -> ExitCode {
 fn run_words() -> ExitCode {
     base::dumps::forbid();
     if let Err(error) = passphrase::take_from_environment() {
-        eprintln!("Error: the passphrase cannot be taken out of the environment: {error}");
+        base::output::error(&format!(
+            "Error: the passphrase cannot be taken out of the environment: {error}\n"
+        ));
         return ExitCode::from(1);
     }
     completions::answer();
     limits::raise_open_files();
     let words: Vec<OsString> = std::env::args_os().collect();
     if words.len() < 2 {
-        eprint!("{}", overview::text());
+        base::output::error(&overview::text());
         return ExitCode::from(Exit::Usage as u8);
     }
     let words = match complete(&words) {
         Ok(words) => words,
         Err(error) => {
-            eprintln!("Error: {error}");
+            base::output::error(&format!("Error: {error}\n"));
             return ExitCode::from(Exit::Usage as u8);
         }
     };
@@ -304,7 +309,7 @@ fn run_words() -> ExitCode {
     let matches = program.try_get_matches_from(words);
     match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli.main(),
-        Err(error) => refuse(error, &command),
+        Err(error) => ExitCode::from(refuse(error, &command) as u8),
     }
 }
 

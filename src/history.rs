@@ -74,7 +74,7 @@ pub fn main(arguments: &Arguments) -> Exit {
             Exit::Fine
         }
         Err(error) => {
-            eprintln!("Error: {error}");
+            base::output::error(&format!("Error: {error}\n"));
             Exit::Usage
         }
     }

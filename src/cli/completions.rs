@@ -43,7 +43,7 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
         Shell::Zsh => registration("zsh").map(|script| for_autoload(&script)),
     };
     let Some(script) = script else {
-        eprintln!("Error: the completion could not be made");
+        base::output::error("Error: the completion could not be made\n");
         return Exit::Internal;
     };
     base::output::print(&script);

@@ -24,10 +24,10 @@ pub(super) fn main(arguments: &Arguments) -> Exit {
     match written {
         Ok(()) => Exit::Fine,
         Err(error) => {
-            eprintln!(
-                "Error: the manual pages cannot be written to {}\nCaused by: {error}",
+            base::output::error(&format!(
+                "Error: the manual pages cannot be written to {}\nCaused by: {error}\n",
                 arguments.to.display()
-            );
+            ));
             Exit::Usage
         }
     }

@@ -7,16 +7,30 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 
 use super::help;
+use run::Exit;
 
-/// Reports what is wrong with the command line of `command`, such as `ca backup`, and exits.
-pub(crate) fn refuse(error: Error, command: &str) -> ! {
-    if !error.use_stderr() {
-        error.exit();
+/// Reports what is wrong with the command line of `command`, such as `ca backup`. clap reports a
+/// request for help in the same way.
+pub(crate) fn refuse(error: Error, command: &str) -> Exit {
+    let has_colour =
+        |terminal| run::report::wants_colour(terminal, |name| std::env::var(name).ok());
+    if error.use_stderr() {
+        let is_coloured = has_colour(std::io::stderr().is_terminal());
+        base::output::error(&text(error, command, is_coloured));
+        return Exit::Usage;
     }
-    let is_coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let code = error.exit_code();
-    eprint!("{}", text(error, command, is_coloured));
-    std::process::exit(code)
+    let is_coloured = has_colour(std::io::stdout().is_terminal());
+    base::output::print(&rendered(&error, is_coloured));
+    Exit::Fine
+}
+
+fn rendered(error: &Error, is_coloured: bool) -> String {
+    let text = error.render();
+    if is_coloured {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    }
 }
 
 /// The commands that these words name, without options: `ca backup`.
@@ -64,14 +78,8 @@ fn text(mut error: Error, command: &str, is_coloured: bool) -> String {
     if lacks_inventory {
         hints.push("`dtls-deploy init` writes a first inventory".to_owned());
     }
-    let rendered = error.render();
-    let rendered = if is_coloured {
-        rendered.ansi().to_string()
-    } else {
-        rendered.to_string()
-    };
     let help = format!("dtls-deploy {command}").trim_end().to_owned() + " --help";
-    let mut text = rendered
+    let mut text = rendered(&error, is_coloured)
         .replacen("error:", "Error:", 1)
         .replace("tip:", "Hint:")
         .replacen("'--help'", &format!("'{help}'"), 1);

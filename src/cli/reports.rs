@@ -32,13 +32,12 @@ impl Reports {
             match json.and_log(path) {
                 Ok(both) => json = both,
                 Err(error) => {
-                    eprintln!(
-                        "Error: the log {} cannot be written\nCaused by: {error}",
-                        path.display()
-                    );
-                    if let Some(hint) = directory_hint(path) {
-                        eprintln!("Hint: {hint}");
-                    }
+                    let hint = directory_hint(path).map(|hint| format!("Hint: {hint}\n"));
+                    base::output::error(&format!(
+                        "Error: the log {} cannot be written\nCaused by: {error}\n{}",
+                        path.display(),
+                        hint.unwrap_or_default()
+                    ));
                     return Err(Exit::Usage);
                 }
             }
@@ -185,17 +184,15 @@ pub(super) fn directory_hint(file: &Path) -> Option<String> {
 pub(super) fn show_problems(what: &str, problems: &[Problem]) {
     let handler = miette::MietteHandlerOpts::new().build();
     for problem in problems {
-        eprintln!(
-            "{}",
-            in_one_style(&format!("{:?}", Shown(&handler, problem)))
-        );
+        let shown = in_one_style(&format!("{:?}", Shown(&handler, problem)));
+        base::output::error(&format!("{shown}\n"));
     }
     let errors = problems.iter().filter(|problem| !problem.warning).count();
     if errors > 0 {
-        eprintln!(
-            "{errors} error{} in {what}; nothing was touched",
-            if errors == 1 { "" } else { "s" }
-        );
+        let ending = if errors == 1 { "" } else { "s" };
+        base::output::error(&format!(
+            "{errors} error{ending} in {what}; nothing was touched\n"
+        ));
     }
 }
 

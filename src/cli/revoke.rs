@@ -46,7 +46,7 @@ pub(super) struct Arguments {
 pub(super) fn main(arguments: Arguments) -> Exit {
     if !arguments.common.selection.is_whole() {
         let text = "revoking concerns every host and every task: --limit, --tags and --skip-tags cannot be used with it";
-        super::refuse(
+        return super::refuse(
             Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text),
             "revoke",
         );

@@ -57,7 +57,7 @@ pub(super) fn main(mut arguments: Arguments) -> Exit {
     let is_rollover = arguments.ca || arguments.destroy_old_ca;
     if is_rollover && !arguments.common.selection.is_whole() {
         let text = "a rollover of the CA concerns every host and every task: --limit, --tags and --skip-tags cannot be used with it";
-        super::refuse(
+        return super::refuse(
             Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text),
             "rotate",
         );

@@ -184,10 +184,9 @@ pub(super) fn main(action: &Action) -> ExitCode {
     match done {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("Error: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("Hint: {hint}");
-            }
+            let hint = error.hint().map(|hint| format!("Hint: {hint}\n"));
+            let hint = hint.unwrap_or_default();
+            base::output::error(&format!("Error: {error}\n{hint}"));
             ExitCode::from(error.exit() as u8)
         }
     }

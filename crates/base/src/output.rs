@@ -13,6 +13,14 @@ pub fn print(text: &str) {
     note("standard output", written);
 }
 
+/// Writes to standard error.
+pub fn error(text: &str) {
+    note(
+        "standard error",
+        io::stderr().lock().write_all(text.as_bytes()),
+    );
+}
+
 /// Remembers the first failure. A reader that closes its end, such as `head`, has what it wants.
 pub fn note(what: &str, written: io::Result<()>) {
     match written {

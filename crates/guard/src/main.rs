@@ -9,7 +9,7 @@ mod sieve;
 mod store;
 mod systemd;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(never) => match never {},
         Err(error) => {
-            eprintln!(
+            let _ = writeln!(
+                io::stderr(),
                 "dtls-deploy-guard: {error} (systemd starts it: systemctl start dtls-deploy-guard.socket)"
             );
             ExitCode::FAILURE

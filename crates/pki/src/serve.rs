@@ -30,7 +30,7 @@ pub fn agent_main() -> ExitCode {
     match serve(io::stdin(), io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ca-agent: {error}");
+            base::output::error(&format!("ca-agent: {error}\n"));
             ExitCode::from(1)
         }
     }

@@ -167,7 +167,7 @@ pub fn tries(is_given: bool) -> usize {
 
 /// Reports that the input was rejected; the prompt asks again.
 pub fn not_accepted(why: &dyn std::fmt::Display) {
-    eprintln!("Not accepted:\n{why}.");
+    base::output::error(&format!("Not accepted: {why}.\n"));
 }
 
 impl PassphraseError {
@@ -248,7 +248,7 @@ fn chosen(what: &str) -> Result<Secret, PassphraseError> {
                 if let Some(first) = hint.get_mut(..1) {
                     first.make_ascii_uppercase();
                 }
-                eprintln!("{hint}.");
+                base::output::error(&format!("{hint}.\n"));
             }
             Err(error) if error.is_typed() => not_accepted(&error),
             other => return other,

@@ -135,7 +135,8 @@ fn output_that_does_not_arrive_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("inventory.yaml"), INVENTORY).unwrap();
     for arguments in [
-        &["schema"][..],
+        &["--help"][..],
+        &["schema"],
         &["completions", "bash"],
         &["env", "inventory.yaml", "laptop", "--daemon", "docker1"],
         &["deploy", "inventory.yaml", "--list-hosts"],
@@ -162,6 +163,43 @@ fn output_that_does_not_arrive_is_an_error() {
         let run = ends_with(writer.into());
         assert_eq!(run.status.code(), Some(0), "{arguments:?}");
         assert_eq!(String::from_utf8_lossy(&run.stderr), "", "{arguments:?}");
+    }
+}
+
+/// Errors that no one can read end the run with the same exit code.
+#[test]
+fn errors_that_do_not_arrive_change_no_exit_code() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("bad.yaml"), "all: [").unwrap();
+    for arguments in [
+        &[][..],
+        &["bad.yaml"],
+        &["missing.yaml"],
+        &["deploy"],
+        &["depoly"],
+        &["rotate", "bad.yaml", "--ca", "--limit", "x"],
+        &["bad.yaml", "--log", "/nowhere/log"],
+        &["history", "no-such-run"],
+        &["schedule", "remove", "no-such-schedule"],
+        &["man", "--to", "/dev/null/man"],
+    ] {
+        let ends_with = |errors: Stdio| {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_dtls-deploy"));
+            program.args(arguments).current_dir(directory.path());
+            program.env("HOME", directory.path()).stdin(Stdio::null());
+            program.stdout(Stdio::null()).stderr(errors);
+            program.status().unwrap().code()
+        };
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let expected = ends_with(Stdio::null());
+        assert!(
+            matches!(expected, Some(2 | 4)),
+            "{arguments:?}: {expected:?}"
+        );
+        assert_eq!(ends_with(full.unwrap().into()), expected, "{arguments:?}");
+        assert_eq!(ends_with(writer.into()), expected, "{arguments:?}");
     }
 }
 
