@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 use base::event::{CertificateCounts, CertificateStatus, CertificateText, Event};
 use inventory::{Host, Inventory};
 use node::facts::{FactRequest, NodeFacts};
+use plan::host::client::context_names;
 use plan::{Authority, authority_warning, clocks};
 use run::Exit;
 use run::look::{Look, Observation};
@@ -37,6 +38,8 @@ pub struct StatusReport {
     /// The CA that follows the present one, during a rollover.
     pub next: Option<CertificateText>,
     pub holders: Vec<Holder>,
+    /// Names of the docker contexts, whose paths contain only their hashes.
+    pub contexts: Vec<String>,
     /// Hosts of the inventory with a role, selected or not.
     pub inventory_hosts: usize,
     /// The selected hosts, and whether they answered.
@@ -84,6 +87,7 @@ impl Status<'_> {
                 .collect(),
             next: holders::next(&observed),
             holders: holders::all(&observed, &listed),
+            contexts: context_names(self.0.inventory),
             inventory_hosts: self.with_a_role(),
             certificates,
         }

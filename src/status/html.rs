@@ -17,6 +17,7 @@ use base::event::{
 };
 use node::visible;
 use plan::renewal_window;
+use run::report::contexts::Contexts;
 
 /// The name ends in .html, so that minijinja escapes values.
 const NAME: &str = "page.html";
@@ -42,7 +43,7 @@ struct Page<'a> {
     /// State, meaning and number.
     counts: Vec<(&'static str, &'static str, usize)>,
     scale: Scale,
-    sections: [Section<'a>; 2],
+    sections: [Section; 2],
     authorities: Vec<Authority<'a>>,
     /// Daemons that accept clients without a certificate.
     open: Vec<&'a str>,
@@ -51,16 +52,16 @@ struct Page<'a> {
 }
 
 #[derive(Serialize)]
-struct Section<'a> {
+struct Section {
     title: &'static str,
-    rows: Vec<Row<'a>>,
+    rows: Vec<Row>,
 }
 
 /// A certificate in one place.
 #[derive(Serialize)]
-struct Row<'a> {
+struct Row {
     #[serde(flatten)]
-    one: &'a CertificateStatus,
+    one: CertificateStatus,
     holder_name: String,
     validity: Option<Validity>,
 }
@@ -191,11 +192,14 @@ fn holder_name(one: &CertificateStatus) -> String {
     }
 }
 
-fn sections<'a>(found: &'a StatusReport, scale: &Scale) -> [Section<'a>; 2] {
+fn sections<'a>(found: &'a StatusReport, scale: &Scale) -> [Section; 2] {
     let days = |holder: &'a Holder| ((holder.name.as_str(), holder.role), holder.renew_before);
     let days: BTreeMap<_, _> = found.holders.iter().map(days).collect();
+    let contexts = Contexts::of(&found.contexts);
     let rows = found.certificates.iter().map(|one| {
-        let holder_name = holder_name(one);
+        let mut one = one.clone();
+        contexts.name_in(&mut one);
+        let holder_name = holder_name(&one);
         let days = days.get(&(holder_name.as_str(), one.role));
         let days = days.copied().flatten();
         let text = one.certificate.as_ref();

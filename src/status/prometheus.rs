@@ -153,6 +153,7 @@ mod tests {
             }],
             next: None,
             holders: Vec::new(),
+            contexts: Vec::new(),
             inventory_hosts: 2,
             hosts: vec![("node3".to_owned(), true), ("node4".to_owned(), false)],
             exit: Exit::ChangesNeeded,

@@ -159,6 +159,7 @@ fn exist(queries: &[String]) -> usize {
         certificates: Vec::new(),
         next: None,
         holders: Vec::new(),
+        contexts: Vec::new(),
         inventory_hosts: 0,
         hosts: Vec::new(),
         exit: run::Exit::Fine,

@@ -54,6 +54,7 @@ fn found(certificates: Vec<CertificateStatus>, holders: Vec<Holder>) -> StatusRe
         certificates,
         next: None,
         holders,
+        contexts: Vec::new(),
         inventory_hosts: 3,
         hosts: vec![("node1".to_owned(), true), ("node4".to_owned(), false)],
         exit: Exit::Fine,
@@ -274,6 +275,27 @@ fn an_untrusted_inventory_makes_no_page() {
             .unwrap();
         assert_eq!(status.status.code(), Some(code), "{status:?}");
         assert!(!path.exists());
+    }
+}
+
+#[test]
+fn a_copy_in_a_context_is_named_by_its_context() {
+    let of = |name: &str| {
+        let mut copy = row("desk", CertificateRole::Client, CertificateState::Fine);
+        copy.source = CertificateSource::Context;
+        let id = docker::context::id(name);
+        copy.place = format!("/home/ubuntu/.docker/contexts/tls/{id}/docker/cert.pem");
+        copy
+    };
+    let mut found = found(vec![of("docker1"), of("docker2")], Vec::new());
+    found.contexts = ["docker1", "docker2"].map(str::to_owned).to_vec();
+    let page = page(&found);
+    for name in ["docker1", "docker2"] {
+        assert!(
+            page.contains(&format!("at context {name} (cert.pem in")),
+            "{page}"
+        );
+        assert!(!page.contains(&docker::context::id(name)), "{page}");
     }
 }
 

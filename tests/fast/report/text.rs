@@ -41,6 +41,63 @@ fn three_hosts() {
     insta::assert_snapshot!(draw(style(None, Verbosity::Normal), &events::three_hosts()));
 }
 
+/// Certificates of several days are due in the same run.
+#[test]
+fn hosts_whose_reasons_differ_only_in_dates_are_one_group() {
+    let name = |number: usize| format!("node{number}");
+    let due = |number: usize| {
+        let day = 1 + number % 9;
+        let reason = format!("expires on 2027-03-0{day}, due for renewal");
+        let what = format!("daemon certificate for {}", name(number));
+        events::change(&name(number), "issue", &what, &[&reason])
+    };
+    let plan = |verbosity| {
+        let run = events::run((1..=40).map(name).collect());
+        let changes = (1..=40).map(due).collect();
+        let batches = Vec::new();
+        draw(
+            style(None, verbosity),
+            &[run, Event::Plan { changes, batches }],
+        )
+    };
+    let text = plan(Verbosity::Normal);
+    let shown = "expires on 2027-03-01 to 2027-03-09, due for renewal";
+    assert_eq!(text.matches("expires on").count(), 1, "{text}");
+    assert!(
+        text.contains(shown) && text.contains("each of 40 hosts"),
+        "{text}"
+    );
+    // With -v, each host has its own date.
+    assert_eq!(plan(Verbosity::Verbose).matches("expires on").count(), 9);
+}
+
+/// Addresses differ in length, as the names of hosts do.
+#[test]
+fn equal_failures_are_one_group_whatever_the_length_of_their_names() {
+    let name = |number: usize| format!("node{number}");
+    let hosts: Vec<String> = (1..=42).map(name).collect();
+    let mut list = vec![events::run(hosts.clone())];
+    let away = |number: usize| {
+        let address = format!("127.0.1.{number}");
+        Event::Failed(Failure {
+            step: "connect".to_owned(),
+            message: format!("{address}: nothing listens on port 22{number}"),
+            hint: Some(format!("is sshd running on {address}?")),
+            ..events::failure(&name(number), FailureKind::Unreachable)
+        })
+    };
+    list.extend((1..=42).map(away));
+    list.push(Event::Recap {
+        hosts: Vec::new(),
+        milliseconds: 1,
+        next: None,
+    });
+    let text = draw(style(None, Verbosity::Normal), &list);
+    let ending = text.split("Failed").last().unwrap();
+    assert_eq!(ending.matches("nothing listens").count(), 1, "{text}");
+    assert_eq!(ending.matches("is sshd running").count(), 1, "{text}");
+}
+
 #[test]
 fn three_hosts_at_80_columns() {
     insta::assert_snapshot!(draw(

@@ -160,11 +160,11 @@ pub async fn issue(
         }
     }
     if !wanted.is_empty() {
-        started(
-            events,
-            &ca.name,
-            &format!("issuing {} certificate(s)", wanted.len()),
-        );
+        let certificates = match wanted.len() {
+            1 => "a certificate".to_owned(),
+            count => format!("{count} certificates"),
+        };
+        started(events, &ca.name, &format!("issuing {certificates}"));
         let asked: BTreeMap<(String, Role), (u32, BTreeSet<San>)> = wanted
             .iter()
             .map(|leaf| {

@@ -10,12 +10,13 @@ use base::event::{
 const BAR: usize = 10;
 /// Minimum columns for a table of certificates.
 const ROOM: usize = 100;
+const LEGEND: &str = "[###-------]: the part of the validity period that has passed";
 const HEADING: [&str; 6] = [
     "STATE",
     "HOST",
     "CERTIFICATE",
     "EXPIRES IN",
-    "LIFETIME",
+    "VALIDITY",
     "DETAILS",
 ];
 
@@ -30,7 +31,18 @@ pub(super) fn certificates(style: Style, certificates: &[CertificateStatus]) -> 
         let titles = HEADING.map(|title| Cell::painted(title, "1"));
         rows.insert(0, titles.to_vec());
     }
-    table(&rows, style.width, 0, style.colour)
+    let has_bar = shown_bars(style, certificates);
+    let mut lines = table(&rows, style.width, 0, style.colour);
+    if has_bar && style.verbosity != Verbosity::Quiet {
+        lines.extend(wrap(LEGEND, style.width));
+    }
+    lines
+}
+
+/// Whether a row has a bar.
+fn shown_bars(style: Style, certificates: &[CertificateStatus]) -> bool {
+    let mut shown = certificates.iter().filter(|one| is_shown(style, one));
+    shown.any(|one| one.certificate.is_some())
 }
 
 fn is_shown(style: Style, one: &CertificateStatus) -> bool {

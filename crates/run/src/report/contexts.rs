@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use base::event::{Error, Event, Failure, Finding, PlannedChange};
+use base::event::{CertificateStatus, Error, Event, Failure, Finding, PlannedChange};
 use docker::context;
 use node::visible;
 
@@ -12,7 +12,7 @@ const OWN: &str = "~/.docker";
 
 /// The names of contexts, by their directories.
 #[derive(Debug, Default)]
-pub(super) struct Contexts(HashMap<String, String>);
+pub struct Contexts(HashMap<String, String>);
 
 /// A file of a context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,8 @@ impl ContextFile<'_> {
 }
 
 impl Contexts {
-    pub(super) fn of(names: &[String]) -> Self {
+    #[must_use]
+    pub fn of(names: &[String]) -> Self {
         let ids = names.iter().map(|name| (context::id(name), visible(name)));
         Self(ids.collect())
     }
@@ -114,16 +115,19 @@ impl Contexts {
                     self.all(&mut host.not_done);
                 }
             }
-            Event::Certificate(certificate) => {
-                self.all([&mut certificate.place]);
-                self.all(&mut certificate.drift);
-            }
+            Event::Certificate(certificate) => self.name_in(certificate),
             Event::Finding(finding) => {
                 let Finding { seen, .. } = &mut **finding;
                 self.all([seen]);
             }
             _ => {}
         }
+    }
+
+    /// Does the same for the texts of a certificate.
+    pub fn name_in(&self, certificate: &mut CertificateStatus) {
+        self.all([&mut certificate.place]);
+        self.all(&mut certificate.drift);
     }
 
     fn all<'a>(&self, texts: impl IntoIterator<Item = &'a mut String>) {

@@ -1,7 +1,7 @@
-//! The live view on a terminal: plain lines, and below them what is running now: one spinner for
-//! each host if there are few, otherwise one bar and the slowest hosts.
+//! The live view on a terminal: plain lines, and below them what is running now: the step, the
+//! batch and a count, and one spinner for each host if there are few, otherwise the slowest hosts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -27,6 +27,8 @@ pub struct Live {
     /// Busy hosts, with the time since when, if they are many.
     working: BTreeMap<String, Instant>,
     total: Option<ProgressBar>,
+    /// Hosts whose facts have not been counted yet.
+    unread: BTreeSet<String>,
     /// The current step, and the number of steps.
     step: Option<(u8, u8)>,
     /// The hosts that restart, by batch.
@@ -54,6 +56,7 @@ impl Live {
             spinners: BTreeMap::new(),
             working: BTreeMap::new(),
             total: None,
+            unread: BTreeSet::new(),
             step: None,
             batches: Vec::new(),
         }
@@ -113,6 +116,13 @@ impl Live {
         }
     }
 
+    /// Counts a host that was read, or has failed before that.
+    fn read(&mut self, host: &str) {
+        if self.unread.remove(host) {
+            self.advance();
+        }
+    }
+
     fn advance(&self) {
         if let Some(total) = &self.total {
             total.inc(1);
@@ -120,7 +130,9 @@ impl Live {
     }
 
     fn name_laggards(&self) {
-        let Some(total) = &self.total else { return };
+        let Some(total) = self.total.as_ref().filter(|_| self.hosts > MOST) else {
+            return;
+        };
         let mut working: Vec<_> = self.working.iter().collect();
         working.sort_unstable_by_key(|(_, since)| **since);
         let shown = if working.len() <= LAGGARDS + 1 {
@@ -138,12 +150,15 @@ impl Live {
         total.set_message(text.join(", "));
     }
 
-    /// One bar for all hosts.
+    /// One line for all hosts.
     fn count(&mut self, length: usize, of: &str) {
         let total = self.bars.add(ProgressBar::new(length as u64));
-        if let Ok(style) =
-            ProgressStyle::with_template("{bar:20} {pos}/{len} {prefix} {elapsed} {wide_msg:.dim}")
-        {
+        let template = if self.hosts > MOST {
+            "{bar:20} {pos}/{len} {prefix} {elapsed} {wide_msg:.dim}"
+        } else {
+            "{pos}/{len} {prefix} {elapsed}"
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
             total.set_style(style);
         }
         total.set_prefix(of.to_owned());
@@ -156,6 +171,7 @@ impl Live {
             spinner.finish_and_clear();
         }
         self.working.clear();
+        self.unread.clear();
         if let Some(total) = self.total.take() {
             total.finish_and_clear();
         }
@@ -168,9 +184,9 @@ impl Renderer for Live {
             Event::Run { hosts, .. } => {
                 self.text.event(event);
                 self.hosts = hosts.len();
-                if self.hosts > MOST {
-                    self.count(hosts.len(), "hosts: facts");
-                } else {
+                self.count(hosts.len(), "hosts: facts");
+                self.unread = hosts.iter().cloned().collect();
+                if self.hosts <= MOST {
                     for host in hosts {
                         self.begin(host, "connecting");
                     }
@@ -178,7 +194,11 @@ impl Renderer for Live {
                 return;
             }
             Event::Connected { host, .. } => self.begin(host, "reading facts"),
-            Event::Facts { host, .. } | Event::Changed { host, .. } => {
+            Event::Facts { host, .. } => {
+                self.read(host);
+                self.end(host);
+            }
+            Event::Changed { host, .. } => {
                 self.advance();
                 self.end(host);
             }
@@ -187,7 +207,7 @@ impl Renderer for Live {
                 self.name_place(host);
             }
             Event::Failed(failure) => {
-                self.advance();
+                self.read(&failure.host);
                 self.end(&failure.host);
             }
             Event::Plan { .. }
@@ -233,10 +253,130 @@ impl Renderer for Live {
             _ => {}
         }
         if let Event::Plan { changes, .. } = event
-            && self.hosts > MOST
             && !changes.is_empty()
         {
             self.count(changes.len(), "changes");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Verbosity;
+    use base::event::{Failure, FailureKind, PlannedBatches, PlannedChange, SCHEMA};
+
+    fn live() -> Live {
+        let mut live = Live::new(Style {
+            colour: false,
+            verbosity: Verbosity::Quiet,
+            width: None,
+            timings: false,
+        });
+        live.event(&Event::Run {
+            schema: SCHEMA,
+            version: String::new(),
+            run: String::new(),
+            inventory: "i.yaml".to_owned(),
+            playbook: "rotate".to_owned(),
+            hosts: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            contexts: Vec::new(),
+            check: false,
+        });
+        live
+    }
+
+    fn failed(host: &str) -> Event {
+        Event::Failed(Failure {
+            host: host.to_owned(),
+            kind: FailureKind::Failed,
+            step: "restart".to_owned(),
+            message: "the unit did not come up".to_owned(),
+            causes: Vec::new(),
+            detail: Vec::new(),
+            hint: None,
+        })
+    }
+
+    fn read(host: &str) -> Event {
+        Event::Facts {
+            host: host.to_owned(),
+            milliseconds: 1,
+        }
+    }
+
+    fn position(live: &Live) -> Option<(u64, Option<u64>)> {
+        let total = live.total.as_ref()?;
+        Some((total.position(), total.length()))
+    }
+
+    #[test]
+    fn the_count_does_not_run_ahead_of_the_work() {
+        let mut live = live();
+        assert_eq!(position(&live), Some((0, Some(3))));
+        for (event, count) in [
+            (read("a"), 1),
+            (read("a"), 1),
+            (failed("b"), 2),
+            (failed("b"), 2),
+            (read("c"), 3),
+        ] {
+            live.event(&event);
+            assert_eq!(position(&live), Some((count, Some(3))), "{event:?}");
+        }
+        let change = |host: &str| PlannedChange {
+            host: host.to_owned(),
+            task: "daemon".to_owned(),
+            what: "docker.service".to_owned(),
+            reasons: Vec::new(),
+            diff: None,
+        };
+        live.event(&Event::Plan {
+            changes: vec![change("a"), change("a"), change("c")],
+            batches: Vec::new(),
+        });
+        assert_eq!(position(&live), Some((0, Some(3))));
+        let changed = Event::Changed {
+            host: "a".to_owned(),
+            what: "docker.service".to_owned(),
+        };
+        // What failed is not done, however often it is reported.
+        for (event, count) in [(changed, 1), (failed("c"), 1), (failed("c"), 1)] {
+            live.event(&event);
+            assert_eq!(position(&live), Some((count, Some(3))), "{event:?}");
+        }
+    }
+
+    #[test]
+    fn few_hosts_have_their_step_and_batch_too() {
+        let mut live = live();
+        live.event(&Event::Step {
+            number: 2,
+            of: 6,
+            what: "every client trusts both".to_owned(),
+            stopped: false,
+            next: None,
+            following: Vec::new(),
+        });
+        live.event(&Event::Plan {
+            changes: vec![PlannedChange {
+                host: "b".to_owned(),
+                task: "daemon".to_owned(),
+                what: "docker.service".to_owned(),
+                reasons: Vec::new(),
+                diff: None,
+            }],
+            batches: vec![PlannedBatches {
+                play: "daemons".to_owned(),
+                restarts: true,
+                hosts: vec![vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]],
+            }],
+        });
+        live.event(&Event::Started {
+            host: "b".to_owned(),
+            what: "restarting docker".to_owned(),
+        });
+        let total = live.total.as_ref().unwrap();
+        assert_eq!(total.prefix(), "step 2 of 6, batch 2 of 2, changes");
     }
 }

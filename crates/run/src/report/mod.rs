@@ -9,7 +9,7 @@ mod audit;
 mod certificates;
 mod clean;
 pub mod commands;
-mod contexts;
+pub mod contexts;
 mod ending;
 mod findings;
 pub mod json;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use std::io::Write as _;
-
 use super::contexts::Contexts;
 use super::layout::{plural, shorten, some_of, wrap};
 use super::timings::Timings;
@@ -27,9 +25,7 @@ impl Channel {
     pub fn print(self, line: &str) {
         match self {
             Self::Output => base::output::print(&format!("{line}\n")),
-            Self::Error => {
-                let _ = writeln!(std::io::stderr().lock(), "{line}");
-            }
+            Self::Error => base::output::error(&format!("{line}\n")),
         }
     }
 }
@@ -46,7 +42,10 @@ pub struct Text<P: FnMut(Channel, &str) + Send> {
     audited: Vec<Audited>,
     timings: Timings,
     check: bool,
+    /// None with `-v`, which shows paths.
     contexts: Contexts,
+    /// With `-v`, only certificates are shown with the names of contexts.
+    of_copies: Contexts,
     /// What the last lines repeat.
     heard: verdict::Heard,
     /// Every host of the run.
@@ -80,6 +79,7 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
             timings: Timings::default(),
             check: false,
             contexts: Contexts::default(),
+            of_copies: Contexts::default(),
             heard: verdict::Heard::default(),
             hosts: BTreeSet::new(),
             missing: BTreeSet::new(),
@@ -217,13 +217,20 @@ impl<P: FnMut(Channel, &str) + Send> Text<P> {
     /// The event as this report shows it: without control sequences, and with the names of
     /// contexts.
     fn readable(&mut self, event: &Event) -> Event {
-        if let Event::Run { contexts, .. } = event
-            && self.style.verbosity != Verbosity::Verbose
-        {
-            self.contexts = Contexts::of(contexts);
+        let is_verbose = self.style.verbosity == Verbosity::Verbose;
+        if let Event::Run { contexts, .. } = event {
+            let contexts = Contexts::of(contexts);
+            if is_verbose {
+                self.of_copies = contexts;
+            } else {
+                self.contexts = contexts;
+            }
         }
         let mut event = clean::clean(event);
-        self.contexts.name(&mut event);
+        match &mut event {
+            Event::Certificate(certificate) if is_verbose => self.of_copies.name_in(certificate),
+            event => self.contexts.name(event),
+        }
         event
     }
 

@@ -35,7 +35,9 @@ pub(super) fn lines(
     } else {
         format!("{heading}:")
     })];
-    for (names, changes) in alike(hosts) {
+    let exact = style.verbosity == Verbosity::Verbose;
+    for (names, changes) in alike(hosts, exact) {
+        let changes: Vec<&PlannedChange> = changes.iter().collect();
         let itself = names.first().filter(|_| names.len() > 1).copied();
         let most = if style.verbosity == Verbosity::Verbose {
             usize::MAX - 1
@@ -127,32 +129,115 @@ fn without_name(what: &str, host: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Groups hosts with identical changes, ignoring their own names.
+/// Hosts, and the changes of each of them.
+type Group<'a> = (Vec<&'a str>, Vec<Vec<&'a PlannedChange>>);
+
+/// Groups hosts with identical changes, ignoring their own names, and the dates in the reasons
+/// unless `exact`. A group's changes have the ranges of these dates.
 fn alike<'a>(
     hosts: Vec<(&'a str, Vec<&'a PlannedChange>)>,
-) -> Vec<(Vec<&'a str>, Vec<&'a PlannedChange>)> {
+    exact: bool,
+) -> Vec<(Vec<&'a str>, Vec<PlannedChange>)> {
     let mut places = std::collections::HashMap::new();
-    let mut groups: Vec<(Vec<&str>, Vec<&PlannedChange>)> = Vec::new();
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    let key = |reason: &'a String| {
+        if exact {
+            vec![reason.as_str()]
+        } else {
+            around_dates(reason).0
+        }
+    };
     for (host, changes) in hosts {
-        let same: Vec<(&str, String, &[String])> = changes
+        let same: Vec<(&str, String, Vec<_>)> = changes
             .iter()
             .map(|change| {
                 (
                     change.task.as_str(),
                     without_name(&change.what, host),
-                    change.reasons.as_slice(),
+                    change.reasons.iter().map(key).collect(),
                 )
             })
             .collect();
         let place = *places.entry(same).or_insert_with(|| {
-            groups.push((Vec::new(), changes));
+            groups.push((Vec::new(), Vec::new()));
             groups.len() - 1
         });
-        if let Some((names, _)) = groups.get_mut(place) {
+        if let Some((names, all)) = groups.get_mut(place) {
             names.push(host);
+            all.push(changes);
         }
     }
-    groups
+    let merged = groups.into_iter().map(|(names, all)| {
+        let first = all.first().into_iter().flatten().enumerate();
+        let changes = first.map(|(index, change)| {
+            let same: Vec<_> = all.iter().filter_map(|own| own.get(index)).collect();
+            let reasons = (0..change.reasons.len())
+                .map(|reason| ranged(same.iter().filter_map(|one| one.reasons.get(reason))));
+            PlannedChange {
+                host: change.host.clone(),
+                task: change.task.clone(),
+                what: change.what.clone(),
+                reasons: reasons.collect(),
+                diff: None,
+            }
+        });
+        let changes = changes.collect();
+        (names, changes)
+    });
+    merged.collect()
+}
+
+/// Bytes of a date such as 2027-03-01.
+const DATE: usize = 10;
+
+/// The parts of a text around its dates, and the dates.
+fn around_dates(text: &str) -> (Vec<&str>, Vec<&str>) {
+    let is_date = |part: &&str| {
+        let mut bytes = part.bytes().enumerate();
+        bytes.all(|(index, byte)| match index {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        })
+    };
+    let (mut parts, mut dates) = (Vec::new(), Vec::new());
+    let (mut begin, mut at) = (0, 0);
+    while at < text.len() {
+        let date = text.get(at..at + DATE).filter(is_date);
+        if let Some(date) = date {
+            parts.push(text.get(begin..at).unwrap_or_default());
+            dates.push(date);
+            begin = at + DATE;
+        }
+        at += if date.is_some() { DATE } else { 1 };
+    }
+    parts.push(text.get(begin..).unwrap_or_default());
+    (parts, dates)
+}
+
+/// Texts that differ only in their dates as one text: "expires on 2027-03-01 to 2027-03-09".
+fn ranged<'a>(mut texts: impl Iterator<Item = &'a String>) -> String {
+    let (parts, dates) = texts
+        .next()
+        .map(|text| around_dates(text))
+        .unwrap_or_default();
+    let mut ranges: Vec<(&str, &str)> = dates.iter().map(|date| (*date, *date)).collect();
+    for text in texts {
+        for ((first, last), date) in ranges.iter_mut().zip(around_dates(text).1) {
+            *first = date.min(first);
+            *last = date.max(last);
+        }
+    }
+    let mut ranges = ranges.into_iter().map(|(first, last)| {
+        if first == last {
+            first.to_owned()
+        } else {
+            format!("{first} to {last}")
+        }
+    });
+    let with_dates = parts
+        .into_iter()
+        .map(|part| format!("{part}{}", ranges.next().unwrap_or_default()));
+    with_dates.collect()
 }
 
 /// `itself` is the host whose changes also stand for those of others.

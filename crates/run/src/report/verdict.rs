@@ -453,9 +453,22 @@ fn alike(failure: &Failure, text: &str) -> String {
     let text = text.replace(&failure.host, "#");
     let words = text.split(' ').map(|word| match word.len() {
         LONG.. => "#".to_owned(),
-        _ => word.replace(|letter: char| letter.is_ascii_digit(), "#"),
+        _ => without_numbers(word),
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// A word with `#` for each number, however many digits it has.
+fn without_numbers(word: &str) -> String {
+    let mut text = String::new();
+    for letter in word.chars() {
+        match letter {
+            '0'..='9' if text.ends_with('#') => {}
+            '0'..='9' => text.push('#'),
+            other => text.push(other),
+        }
+    }
+    text
 }
 
 fn is_away(kind: FailureKind) -> bool {
