@@ -84,6 +84,63 @@ const CHANGES: &[(u8, &str)] = &[
     (8, "running containers would stop, and no one agreed to it"),
     (130, "interrupted; the next run completes it"),
 ];
+/// Exit codes of commands that take changes back.
+const RESTORES: &[(u8, &str)] = &[
+    (0, "everything is undone or removed, or there was nothing"),
+    (
+        2,
+        "wrong command line or input, or the answer was no; nothing was changed",
+    ),
+    (
+        4,
+        "a change failed, or a host was refused; others may be done",
+    ),
+    (5, "a host could not be reached; the others are done"),
+    (
+        6,
+        "everything was done, but a check failed or could not be made",
+    ),
+    (7, "another run holds the CA's lock; nothing was changed"),
+    (8, "running containers would stop, and no one agreed to it"),
+    (130, "interrupted; the next run completes it"),
+];
+/// Exit codes of commands that concern the CA alone.
+const AUTHORITY: &[(u8, &str)] = &[
+    (0, "it is done"),
+    (2, "wrong command line, input or passphrase"),
+    (4, "the CA node was refused, or the work on it failed"),
+    (5, "the CA node could not be reached"),
+    (7, "another run holds the CA's lock; nothing was changed"),
+    (130, "interrupted"),
+];
+const ADOPTS: &[(u8, &str)] = &[
+    (0, "the ledger has the CA and the certificates"),
+    (2, "wrong command line, input or passphrase"),
+    (3, "with --check --exit-code: something would be adopted"),
+    (4, "the CA node was refused, or the work on it failed"),
+    (5, "a host could not be reached"),
+    (7, "another run holds the CA's lock; nothing was changed"),
+    (130, "interrupted"),
+];
+/// Exit codes of `schedule`, except those of the runs.
+const SCHEDULES: &[(u8, &str)] = &[
+    (0, "it is done"),
+    (2, "wrong command line or input, or not root"),
+    (4, "systemd failed"),
+];
+const INSTALLS: &[(u8, &str)] = &[
+    (0, "the test succeeded, and the schedule is installed"),
+    (2, "wrong command line or input, or not root"),
+    (4, "the test or systemd failed; nothing is installed"),
+    (5, "a host could not be reached; nothing is installed"),
+    (7, "another run holds the CA's lock; nothing is installed"),
+];
+/// Exit codes of commands that connect to no host.
+const LOCAL: &[(u8, &str)] = &[
+    (0, "it is printed or written"),
+    (1, "the output cannot be written"),
+    (2, "wrong command line or input"),
+];
 const SHOWS: &[(u8, &str)] = &[
     (0, "the plan is shown"),
     (2, "wrong command line or input"),
@@ -259,7 +316,7 @@ const MORE: &[More] = &[
                 "on one host",
             ),
         ],
-        CHANGES,
+        RESTORES,
     ),
     (
         "remove",
@@ -273,7 +330,7 @@ const MORE: &[More] = &[
                 "uninstall one daemon",
             ),
         ],
-        CHANGES,
+        RESTORES,
     ),
     (
         "schedule",
@@ -307,65 +364,218 @@ const MORE: &[More] = &[
         ],
         ACCESS,
     ),
-];
-
-/// The examples of commands whose help has none, such as `ca backup`.
-const FIRST: &[(&str, &str)] = &[
     (
-        "init",
-        "dtls-deploy init inventory.yaml --ca vault --daemon docker1 --client desk",
+        "schedule install",
+        &[
+            (
+                "dtls-deploy schedule install inventory.yaml --ca-passphrase-file ca.pass",
+                "renew every night; nothing is installed if the test fails",
+            ),
+            (
+                "dtls-deploy schedule install inventory.yaml --ca-passphrase-file ca.pass --on-calendar weekly",
+                "renew once a week",
+            ),
+        ],
+        INSTALLS,
+    ),
+    (
+        "schedule status",
+        &[
+            ("dtls-deploy schedule status", "all schedules"),
+            ("dtls-deploy schedule status inventory.yaml", "one schedule"),
+        ],
+        SCHEDULES,
+    ),
+    (
+        "schedule run-now",
+        &[
+            (
+                "dtls-deploy schedule run-now inventory.yaml",
+                "start a run, and end with its exit code",
+            ),
+            ("dtls-deploy schedule run-now nightly", "by its name"),
+        ],
+        CHANGES,
+    ),
+    (
+        "schedule remove",
+        &[
+            (
+                "dtls-deploy schedule remove inventory.yaml",
+                "the schedule of an inventory",
+            ),
+            ("dtls-deploy schedule remove nightly", "by its name"),
+        ],
+        SCHEDULES,
     ),
     (
         "adopt",
-        "dtls-deploy adopt inventory.yaml --ca-cert ca.pem --ca-key ca-key.pem",
+        &[
+            (
+                "dtls-deploy adopt inventory.yaml --ca-cert ca.pem --ca-key ca-key.pem",
+                "a CA whose files are on this machine",
+            ),
+            (
+                "dtls-deploy adopt inventory.yaml --check",
+                "show what would be adopted",
+            ),
+        ],
+        ADOPTS,
     ),
-    ("ca", "dtls-deploy ca backup inventory.yaml --to ca.backup"),
+    (
+        "ca",
+        &[
+            (
+                "dtls-deploy ca backup inventory.yaml --to ca.backup",
+                "write the CA to one encrypted file",
+            ),
+            (
+                "dtls-deploy ca restore inventory.yaml --from ca.backup",
+                "onto a CA node that has no CA",
+            ),
+        ],
+        AUTHORITY,
+    ),
+    (
+        "ca backup",
+        &[
+            (
+                "dtls-deploy ca backup inventory.yaml --to ca.backup",
+                "asks for the passphrase of the backup",
+            ),
+            (
+                "dtls-deploy ca backup inventory.yaml --to ca.backup --backup-passphrase-file backup.pass",
+                "without a question",
+            ),
+        ],
+        AUTHORITY,
+    ),
     (
         "ca restore",
-        "dtls-deploy ca restore inventory.yaml --from ca.backup",
+        &[
+            (
+                "dtls-deploy ca restore inventory.yaml --from ca.backup",
+                "onto a CA node that has no CA",
+            ),
+            (
+                "dtls-deploy ca restore inventory.yaml --from ca.backup --check",
+                "only read the backup and the CA node",
+            ),
+        ],
+        AUTHORITY,
     ),
-    ("env", "dtls-deploy env inventory.yaml desk"),
+    (
+        "init",
+        &[
+            (
+                "dtls-deploy init inventory.yaml --ca vault --daemon docker1 --client desk",
+                "an inventory of three hosts",
+            ),
+            ("dtls-deploy init", "ask for the hosts"),
+        ],
+        LOCAL,
+    ),
+    (
+        "env",
+        &[
+            (
+                "dtls-deploy env inventory.yaml desk",
+                "the variables for the default daemon of desk",
+            ),
+            (
+                "dtls-deploy env inventory.yaml desk --daemon docker1",
+                "for another daemon",
+            ),
+        ],
+        LOCAL,
+    ),
+    (
+        "history",
+        &[
+            ("dtls-deploy history", "the last runs"),
+            ("dtls-deploy history last", "the output of the last run"),
+        ],
+        LOCAL,
+    ),
+    (
+        "schema",
+        &[
+            ("dtls-deploy schema >inventory.schema.json", "for an editor"),
+            ("dtls-deploy schema", "print it"),
+        ],
+        LOCAL,
+    ),
     (
         "completions",
-        "dtls-deploy completions bash >~/.local/share/bash-completion/completions/dtls-deploy",
+        &[
+            (
+                "dtls-deploy completions bash >~/.local/share/bash-completion/completions/dtls-deploy",
+                "for bash",
+            ),
+            ("dtls-deploy completions zsh", "print the code for zsh"),
+        ],
+        LOCAL,
     ),
-    ("man", "dtls-deploy man --to ~/.local/share/man/man1"),
-    ("", "dtls-deploy plan inventory.yaml"),
+    (
+        "man",
+        &[
+            (
+                "dtls-deploy man --to ~/.local/share/man/man1",
+                "for your account",
+            ),
+            (
+                "dtls-deploy man --to /usr/local/share/man/man1",
+                "for all accounts",
+            ),
+        ],
+        LOCAL,
+    ),
 ];
 
 /// A command line of the command, such as `ca backup`, or of the command that it is part of.
 pub(super) fn example(command: &str) -> Option<&'static str> {
     let first = |name: &str| {
-        let of_help = MORE.iter().find(|(of, ..)| *of == name);
-        let of_help = of_help.and_then(|(_, examples, _)| examples.first());
-        let own = || FIRST.iter().find(|(of, _)| *of == name);
-        of_help
-            .map(|(example, _)| *example)
-            .or_else(|| own().map(|(_, example)| *example))
+        // Without a command.
+        let name = if name.is_empty() { "plan" } else { name };
+        let (_, examples, _) = MORE.iter().find(|(of, ..)| *of == name)?;
+        examples.first().map(|(example, _)| *example)
     };
     let outer = command.split(' ').next().unwrap_or_default();
     first(command).or_else(|| first(outer))
 }
 
 /// The program with grouped options, examples and exit codes.
-pub(super) fn complete(mut program: Command) -> Command {
-    let mut names: Vec<String> = program
+pub(super) fn complete(program: Command) -> Command {
+    completed(program, "")
+}
+
+/// The commands of `command`, whose own name is in `before`: `ca `.
+fn completed(mut command: Command, before: &str) -> Command {
+    let mut names: Vec<String> = command
         .get_subcommands()
         .map(|command| command.get_name().to_owned())
         .collect();
     names.retain(|name| name != "help");
     for name in names {
-        program = program.mut_subcommand(&name, |command| {
-            let hidden = WITHOUT.iter().find(|(of, _)| *of == name);
+        let full = format!("{before}{name}");
+        command = command.mut_subcommand(&name, |command| {
+            let hidden = WITHOUT.iter().find(|(of, _)| *of == full);
             let hidden = hidden.map_or(&[][..], |(_, options)| options);
             let command = command.mut_args(|argument| grouped(argument, hidden));
-            match MORE.iter().find(|(of, ..)| *of == name) {
+            let mut command = completed(command, &format!("{full} "));
+            if full == "plan" {
+                // It has no --check.
+                command = command.mut_arg("exit_code", |argument| {
+                    argument.help("Exit with 3 if something would change")
+                });
+            }
+            match MORE.iter().find(|(of, ..)| *of == full) {
                 Some(more) => command.after_help(after(more)),
                 None => command,
             }
         });
     }
-    program
+    command
 }
 
 fn grouped(argument: Arg, hidden: &[&str]) -> Arg {
@@ -397,12 +607,33 @@ mod tests {
     use crate::cli::Cli;
     use clap::CommandFactory as _;
 
+    /// The full names of all commands that users see.
+    fn names(command: &Command, before: &str, all: &mut Vec<String>) {
+        for inner in command.get_subcommands() {
+            if inner.is_hide_set() || inner.get_name() == "help" {
+                continue;
+            }
+            let name = format!("{before}{}", inner.get_name());
+            names(inner, &format!("{name} "), all);
+            all.push(name);
+        }
+    }
+
     #[test]
-    fn the_first_examples_are_command_lines() {
-        for (command, example) in FIRST {
-            let line = example.split(" >").next().unwrap_or_default();
-            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            crate::cli::check(&words).unwrap_or_else(|error| panic!("{command}: {error}"));
+    fn every_command_has_two_examples_and_its_exit_codes() {
+        let mut all = Vec::new();
+        names(&Cli::command(), "", &mut all);
+        assert!(all.len() > 20, "{all:?}");
+        for name in &all {
+            let more = MORE.iter().filter(|(of, ..)| of == name);
+            let [(_, examples, codes)] = more.collect::<Vec<_>>()[..] else {
+                panic!("{name}");
+            };
+            assert!(examples.len() >= 2, "{name}");
+            assert!(codes.iter().any(|(code, _)| *code == 0), "{name}");
+        }
+        for (name, ..) in MORE {
+            assert!(all.iter().any(|known| known == name), "{name}");
         }
     }
 
@@ -410,9 +641,11 @@ mod tests {
     fn the_examples_are_command_lines_of_their_command() {
         for (name, examples, _) in MORE {
             for (example, _) in *examples {
-                let words = shlex::split(example).unwrap();
+                let line = example.split(" >").next().unwrap_or_default();
+                let words = shlex::split(line).unwrap();
                 assert_eq!(crate::cli::check(&words), Ok(()), "{example}");
-                assert_eq!(&words[1], name);
+                let line = line.trim_start_matches("dtls-deploy ");
+                assert!(line.starts_with(name), "{line}");
             }
         }
     }
@@ -434,7 +667,9 @@ mod tests {
             assert!(known.iter().any(|id| id == option), "{option}");
         }
         for (command, ..) in MORE {
-            let command = program.find_subcommand(command).unwrap();
+            let command = command
+                .split(' ')
+                .fold(&program, |of, name| of.find_subcommand(name).unwrap());
             for line in command.clone().render_help().to_string().lines() {
                 assert!(line.chars().count() <= 110, "{line}");
             }
