@@ -25,19 +25,69 @@ pub(super) enum DefaultsError {
     #[error("{} cannot be read: {fault}", path.display())]
     Unreadable { path: PathBuf, fault: FileFault },
     #[error(
-        "{}:{line}: neither empty nor one of: forks = NUMBER, output = \"auto\", \"plain\" or \
-         \"json\", timeout = \"5m\", log = \"NAME.jsonl\". Passphrases and commands cannot be in this file",
+        "{}:{line}: not valid TOML; each line is KEY = VALUE, with a text in quotes: \
+         forks = 10, output = \"plain\"",
         path.display()
     )]
-    Wrong { path: PathBuf, line: usize },
+    Syntax { path: PathBuf, line: usize },
+    #[error(
+        "{}:{line}: the key is not one of forks, output, timeout and log. Passphrases and commands \
+         cannot be in this file",
+        path.display()
+    )]
+    Key { path: PathBuf, line: usize },
+    #[error("{}:{line}: {key} must be {right}", path.display())]
+    Value {
+        path: PathBuf,
+        line: usize,
+        key: &'static str,
+        right: &'static str,
+    },
     #[error("{} is a symbolic link, which is not read", path.display())]
     Link { path: PathBuf },
-    #[error(
-        "{}: log must be the name of a file in this directory, of letters, digits, `-`, `_` and \
-         `.`, with the ending .jsonl",
-        path.display()
-    )]
-    Log { path: PathBuf },
+}
+
+/// The keys, and their values.
+const KEYS: [(&str, &str); 4] = [
+    ("forks", "a number from 1 to 65535"),
+    ("output", "\"auto\", \"plain\" or \"json\""),
+    ("timeout", "a duration such as \"5m\""),
+    (
+        "log",
+        "the name of a file in this directory, of letters, digits, `-`, `_` and `.`, with the ending .jsonl",
+    ),
+];
+
+impl DefaultsError {
+    /// What is wrong in a line.
+    fn of_line(path: PathBuf, text: &str, line: usize) -> Self {
+        if toml::from_str::<toml::Table>(text).is_err() {
+            return Self::Syntax { path, line };
+        }
+        // A value begins in the line of its key.
+        let own = text.lines().nth(line - 1).and_then(key_in);
+        match KEYS.iter().find(|(key, _)| Some(*key) == own) {
+            Some((key, right)) => Self::Value {
+                path,
+                line,
+                key,
+                right,
+            },
+            None => Self::Key { path, line },
+        }
+    }
+}
+
+/// The key that a line sets.
+fn key_in(line: &str) -> Option<&str> {
+    let (key, _) = line.split_once('=')?;
+    Some(key.trim().trim_matches(['"', '\'']))
+}
+
+/// The line, from 1, that sets the key.
+fn line_of(text: &str, key: &str) -> usize {
+    let mut keys = text.lines().map(key_in);
+    keys.position(|own| own == Some(key)).unwrap_or_default() + 1
 }
 
 #[derive(Debug, Deserialize)]
@@ -126,14 +176,17 @@ fn flags(directory: &Path, matches: &ArgMatches) -> Result<Vec<OsString>, Defaul
         Ok(defaults) => defaults,
         Err(error) => {
             let before = text.get(..error.span().map_or(0, |span| span.start));
-            return Err(DefaultsError::Wrong {
-                path,
-                line: before.unwrap_or_default().matches('\n').count() + 1,
-            });
+            let line = before.unwrap_or_default().matches('\n').count() + 1;
+            return Err(DefaultsError::of_line(path, &text, line));
         }
     };
-    if defaults.log.as_deref().is_some_and(|log| !is_log(log)) {
-        return Err(DefaultsError::Log { path });
+    let wrong_log = defaults.log.as_deref().is_some_and(|log| !is_log(log));
+    let wrong_forks = defaults.forks == Some(0);
+    for (key, is_wrong) in [("log", wrong_log), ("forks", wrong_forks)] {
+        if is_wrong {
+            let line = line_of(&text, key);
+            return Err(DefaultsError::of_line(path, &text, line));
+        }
     }
     let said = [
         (
@@ -195,6 +248,23 @@ mod tests {
             ("x i.yaml --no-such-option", "x i.yaml --no-such-option"),
         ] {
             assert_eq!(with(file, line).as_deref(), Ok(expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_line_and_what_is_right() {
+        for (file, said) in [
+            ("forks 5", ":1: not valid TOML; "),
+            ("\nforks = 5\nfrks = 5", ":3: the key is not one of forks, "),
+            ("[run]\nforks = 5", ":1: the key is not one of forks, "),
+            ("# all\nforks = \"5\"", ":2: forks must be a number from 1 "),
+            ("forks = 0", ":1: forks must be a number from 1 "),
+            ("output = \"xml\"", ":1: output must be \"auto\", "),
+            ("timeout = \"0s\"", ":1: timeout must be a duration "),
+            ("forks = 5\nlog = \"../x\"", ":2: log must be the name "),
+        ] {
+            let error = with(file, "x i.yaml").unwrap_err();
+            assert!(error.contains(&format!("{NAME}{said}")), "{file}: {error}");
         }
     }
 

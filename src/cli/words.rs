@@ -36,6 +36,7 @@ const CALLED: &[(&str, &str)] = &[
     ("restore", "ca restore"),
     ("import", "adopt"),
     ("cron", "schedule"),
+    ("version", "--version"),
 ];
 /// Minimum similarity of a word and a command, of 1.
 const ALIKE: f64 = 0.8;
@@ -47,12 +48,25 @@ pub(super) enum WordsError {
         "there is no command \"{word}\", and no file of that name; did you mean `dtls-deploy {meant}`?"
     )]
     NoCommand { word: String, meant: String },
+    #[error(
+        "there is no command \"{0}\", and no file of that name; `dtls-deploy --help` lists the commands"
+    )]
+    Neither(String),
+    #[error("`{first}` and `{second}` are two commands: run them one after the other")]
+    TwoCommands { first: String, second: String },
     #[error("there is no command \"{word}\"; did you mean `dtls-deploy help {meant}`?")]
     NoHelp { word: String, meant: String },
     #[error(
         "`{0}` is an option of Ansible: dtls-deploy acts as root where it has to; ansible_become in the inventory says otherwise for a host"
     )]
     Become(String),
+    #[error(
+        "`{option}` is an option of Ansible: set {variable} in the inventory, or pass -e {variable}=VALUE"
+    )]
+    Variable {
+        option: String,
+        variable: &'static str,
+    },
     #[error("`--ca` is an option of `rotate`: dtls-deploy rotate --ca INVENTORY")]
     CaAlone,
     #[error("`{0}` is an option of Ansible: dtls-deploy does not open Ansible vaults")]
@@ -112,6 +126,9 @@ pub(super) fn understood(
     }
     let knows_all = refuse_foreign(command, inner, words)?;
     let sorted = self::sorted(words, &|option| takes_value(inner, option));
+    if knows_all {
+        sorted.one_command((&path, inner), command, words, is_file)?;
+    }
     let takes = inner.get_positionals().next();
     let takes = takes.is_some_and(|argument| argument.get_id() == "inventory");
     let inventory = match sorted.inventories.as_slice() {
@@ -203,6 +220,62 @@ impl Sorted {
         Ok(())
     }
 
+    /// No word is a command: the first may be the inventory, or a mistake.
+    fn without_command<'a>(
+        &self,
+        program: &'a Command,
+        words: &[OsString],
+        is_file: &dyn Fn(&Path) -> bool,
+    ) -> Result<(Vec<usize>, &'a Command), WordsError> {
+        let first = self.positional.iter().take(2);
+        let first: Vec<&str> = first
+            .filter_map(|place| words.get(*place)?.to_str())
+            .collect();
+        let unknown = first.iter().filter(|word| !is_file(Path::new(word)));
+        for word in unknown {
+            if let Some(meant) = nearest(program, word) {
+                let word = (*word).to_owned();
+                return Err(WordsError::NoCommand { word, meant });
+            }
+        }
+        let is_inventory = |word: &&str| word.contains(['/', '.']) || is_file(Path::new(word));
+        match first.as_slice() {
+            [word, ..] if self.inventories.is_empty() && !first.iter().any(is_inventory) => {
+                Err(WordsError::Neither((*word).to_owned()))
+            }
+            _ => Ok((Vec::new(), program)),
+        }
+    }
+
+    /// Refuses a second command, where no host or other name is expected.
+    fn one_command(
+        &self,
+        (path, inner): (&[usize], &Command),
+        program: &Command,
+        words: &[OsString],
+        is_file: &dyn Fn(&Path) -> bool,
+    ) -> Result<(), WordsError> {
+        let mut takes = inner.get_positionals().map(clap::Arg::get_id);
+        let text = |place: &usize| words.get(*place)?.to_str();
+        let Some(first) = path.first().and_then(text) else {
+            return Ok(());
+        };
+        if first == "help" || !takes.all(|id| id == "inventory" || id == "playbook") {
+            return Ok(());
+        }
+        let own = self.positional.iter().filter(|place| !path.contains(place));
+        let second = own
+            .filter_map(text)
+            .find(|word| program.find_subcommand(word).is_some() && !is_file(Path::new(word)));
+        match second {
+            Some(second) => Err(WordsError::TwoCommands {
+                first: first.to_owned(),
+                second: second.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The indexes of the command's own words, and the command; the program itself if none is
     /// named.
     fn command<'a>(
@@ -222,18 +295,7 @@ impl Sorted {
         let begins =
             first.find(|(index, place)| is_command(*place) && (*index == 0 || !is_known(*place)));
         let Some((begins, _)) = begins else {
-            let unknown = self
-                .positional
-                .iter()
-                .take(2)
-                .filter(|place| !is_known(**place));
-            for word in unknown.filter_map(|place| text(*place)) {
-                if let Some(meant) = nearest(program, word) {
-                    let word = word.to_owned();
-                    return Err(WordsError::NoCommand { word, meant });
-                }
-            }
-            return Ok((Vec::new(), program));
+            return self.without_command(program, words, is_file);
         };
         let (mut path, mut inner) = (Vec::new(), program);
         for place in self.positional.iter().skip(begins) {
@@ -244,8 +306,9 @@ impl Sorted {
                     let mut rest = self.positional.iter().skip(begins + 1);
                     let asked = rest.next().and_then(|place| text(*place));
                     let asked = asked.filter(|word| program.find_subcommand(word).is_none());
-                    if let Some((word, meant)) =
-                        asked.and_then(|word| Some((word, nearest(program, word)?)))
+                    if let Some((word, meant)) = asked
+                        .and_then(|word| Some((word, nearest(program, word)?)))
+                        .filter(|(_, meant)| !meant.starts_with('-'))
                     {
                         return Err(WordsError::NoHelp {
                             word: word.to_owned(),
@@ -288,6 +351,18 @@ fn refuse_foreign(
             | "--vault-id"
             | "--vault-password-file"
             | "--vault-pass-file" => return Err(WordsError::Vault(option)),
+            "-u" | "--user" if !has(inner, "user") => {
+                return Err(WordsError::Variable {
+                    option,
+                    variable: "ansible_user",
+                });
+            }
+            "--private-key" | "--key-file" => {
+                return Err(WordsError::Variable {
+                    option,
+                    variable: "ansible_ssh_private_key_file",
+                });
+            }
             "--ca" if !has(inner, "ca") => return Err(WordsError::CaAlone),
             _ => {}
         }
@@ -527,6 +602,14 @@ mod tests {
                 "`dtls-deploy rollback` needs no passphrase, and has no option `--ca-passphrase-file`",
             ),
             (
+                "deploy i.yaml -u root",
+                "`-u` is an option of Ansible: set ansible_user in the inventory, or pass -e ansible_user=VALUE",
+            ),
+            (
+                "i.yaml --private-key key",
+                "`--private-key` is an option of Ansible: set ansible_ssh_private_key_file in the inventory, or pass -e ansible_ssh_private_key_file=VALUE",
+            ),
+            (
                 "i.yaml --ask-vault-pass",
                 "`--ask-vault-pass` is an option of Ansible: dtls-deploy does not open Ansible vaults",
             ),
@@ -541,6 +624,7 @@ mod tests {
             "status i.yaml -o xml",
             "ca backup i.yaml --to x",
             "init --ca vault",
+            "schedule install i.yaml --user ops",
             "rotate i.yaml --ca",
             "revoke i.yaml a -- -b",
         ] {
@@ -577,6 +661,7 @@ mod tests {
             ("Destroy i.yaml", "remove"),
             ("stauts", "status"),
             ("check_access i.yaml", "check-access"),
+            ("version", "--version"),
         ] {
             let error = of(line, None).unwrap_err();
             assert!(
@@ -592,9 +677,27 @@ mod tests {
             assert_eq!(of(line, None), Err(WordsError::NoFile), "{line}");
         }
         // Files, existing or not.
-        for line in ["missing.yml", "inventories/prod", "xyzzy"] {
+        for line in ["missing.yml", "inventories/prod"] {
             assert_eq!(of(line, None).as_deref(), Ok(line));
         }
+        for word in ["ps", "ssh", "xyzzy"] {
+            let error = of(word, None).unwrap_err();
+            assert_eq!(error, WordsError::Neither(word.to_owned()));
+        }
+        for (line, second) in [
+            ("i.yaml deploy rotate", "rotate"),
+            ("deploy i.yaml rotate", "rotate"),
+            ("rotate i.yaml verify", "verify"),
+        ] {
+            let error = of(line, None).unwrap_err();
+            assert!(
+                matches!(&error, WordsError::TwoCommands { second: found, .. } if found == second),
+                "{line}: {error}"
+            );
+        }
+        // A host can have the name of a command.
+        assert!(of("revoke i.yaml rotate", None).is_ok());
+        assert!(of("env i.yaml rotate", None).is_ok());
         assert!(matches!(
             of("-i a.yaml -i b.yaml", None),
             Err(WordsError::Inventories(_))

@@ -65,13 +65,13 @@ impl ScheduleError {
         Some(match self {
             Self::NotRoot => "run it with sudo".to_owned(),
             Self::NoSystemd => {
-                "use cron: `dtls-deploy schedule install` prints the line for it".to_owned()
+                "use cron, with the line above".to_owned()
             }
             Self::File { reason, .. } if reason.kind() == std::io::ErrorKind::PermissionDenied => {
                 "run it with sudo".to_owned()
             }
             Self::OldSystemd(_) => {
-                "credentials came with systemd 247; docs/schedule.md has a line for cron".to_owned()
+                "use systemd 247 or later, or cron with the line above".to_owned()
             }
             Self::NoAccount(_) => "--user names the account whose SSH key is used".to_owned(),
             Self::Unsafe { .. } => {

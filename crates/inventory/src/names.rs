@@ -90,25 +90,37 @@ pub(crate) fn tidy_path(text: &str) -> String {
     format!("{root}{}", parts.join("/"))
 }
 
+/// Of the names of this program's variables.
+const PREFIX: &str = "dtls_";
+
 /// The name nearest to a misspelt one, if one is near.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(name.len()) / 4)
-        .min_by_key(|(distance, _)| *distance)
+    let near = known.into_iter().filter_map(|candidate| {
+        let other = candidate.to_lowercase();
+        // What all variables have in common makes none of them alike.
+        let (name, other) = match (lower.strip_prefix(PREFIX), other.strip_prefix(PREFIX)) {
+            (Some(name), Some(other)) => (name, other),
+            _ => (lower.as_str(), other.as_str()),
+        };
+        let distance = strsim::damerau_levenshtein(name, other);
+        (distance <= 1 + other.len().min(name.len()) / 4).then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_are_alike_without_their_common_prefix() {
+        let known = ["dtls_role", "dtls_listen", "dtls_roles"];
+        assert_eq!(nearest("dtls_prot", known), None);
+        assert_eq!(nearest("dtls_rloe", known), Some("dtls_role"));
+        assert_eq!(nearest("dlts_listen", known), Some("dtls_listen"));
+    }
 
     #[test]
     fn host_names() {
