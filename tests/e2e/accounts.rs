@@ -361,3 +361,45 @@ fn the_local_ca_is_reached_through_sudo() {
         "root 400"
     );
 }
+
+/// What a login shell prints at its start does not matter; one that ends there is named, with the
+/// file to look at, and nothing is changed.
+#[test]
+fn a_start_up_file_that_prints_or_ends_does_not_break_anything() {
+    let lab = Lab::fresh();
+    let inventory = lab.inventory("dtls_extra_sans: [10.0.0.99, docker.example.com]");
+    let begin = |line: &str| {
+        for node in ["node1", "node2", "node3"] {
+            let command =
+                format!("cd ~ && {{ echo '{line}'; cat .bashrc; }} >new && mv new .bashrc");
+            lab.exec_as(node, "ubuntu", &command);
+        }
+    };
+    begin("echo welcome; echo beware >&2");
+    lab.deploy(&[&inventory]);
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+    // Names without a kind are what they look like.
+    let served = lab.exec(
+        "node3",
+        "openssl x509 -noout -ext subjectAltName -in /etc/docker/tls/cert.pem",
+    );
+    for name in ["IP Address:10.0.0.99", "DNS:docker.example.com"] {
+        assert!(served.contains(name), "{served}");
+    }
+
+    begin("exit 0");
+    let run = lab.run(&["rotate", &inventory, "--force"]);
+    assert_ne!(run.code, 0, "{}", run.stdout);
+    assert!(
+        run.stdout.contains("~/.bashrc"),
+        "{}{}",
+        run.stdout,
+        run.stderr
+    );
+    for node in ["node1", "node2", "node3"] {
+        lab.exec_as(node, "ubuntu", "sed -i 1d .bashrc");
+    }
+    let run = lab.deploy(&[&inventory]);
+    assert!(run.stdout.contains("Nothing to change"), "{}", run.stdout);
+}
