@@ -120,7 +120,15 @@ pub(super) fn understood(
     is_file: &dyn Fn(&Path) -> bool,
 ) -> Result<Vec<OsString>, WordsError> {
     let sorted = sorted(words, &|option| takes_value_anywhere(command, option));
-    let (path, inner) = sorted.command(command, words, is_file)?;
+    let (path, inner) = match sorted.command(command, words, is_file) {
+        Ok(found) => found,
+        // The word may be the value of such an option.
+        Err(error) => {
+            refuse_variables(command, words)?;
+            return Err(error);
+        }
+    };
+    refuse_variables(inner, words)?;
     if sorted.lacks_file {
         return Err(WordsError::NoFile);
     }
@@ -326,6 +334,30 @@ impl Sorted {
     }
 }
 
+/// Whether the command has this long option.
+fn has(command: &Command, name: &str) -> bool {
+    command.get_arguments().any(|one| {
+        let aliases = one.get_all_aliases().unwrap_or_default();
+        one.get_long() == Some(name) || aliases.contains(&name)
+    })
+}
+
+/// Options of Ansible for what is a variable here.
+fn refuse_variables(inner: &Command, words: &[OsString]) -> Result<(), WordsError> {
+    let words = words.iter().filter_map(|word| word.to_str());
+    for word in words.skip(1).take_while(|word| *word != "--") {
+        let option = word.split('=').next().unwrap_or(word);
+        let variable = match option {
+            "-u" | "--user" if !has(inner, "user") => "ansible_user",
+            "--private-key" | "--key-file" => "ansible_ssh_private_key_file",
+            _ => continue,
+        };
+        let option = option.to_owned();
+        return Err(WordsError::Variable { option, variable });
+    }
+    Ok(())
+}
+
 /// Options for which clap would print a misleading explanation. Returns whether the command knows
 /// all options: the word after an unknown one may be its value.
 fn refuse_foreign(
@@ -335,12 +367,6 @@ fn refuse_foreign(
 ) -> Result<bool, WordsError> {
     let words = words.iter().filter_map(|word| word.to_str());
     let options = words.skip(1).take_while(|word| *word != "--");
-    let has = |command: &Command, name: &str| {
-        command.get_arguments().any(|one| {
-            let aliases = one.get_all_aliases().unwrap_or_default();
-            one.get_long() == Some(name) || aliases.contains(&name)
-        })
-    };
     let mut knows_all = true;
     for word in options.filter(|word| word.starts_with('-')) {
         let option = word.split('=').next().unwrap_or(word).to_owned();
@@ -351,18 +377,6 @@ fn refuse_foreign(
             | "--vault-id"
             | "--vault-password-file"
             | "--vault-pass-file" => return Err(WordsError::Vault(option)),
-            "-u" | "--user" if !has(inner, "user") => {
-                return Err(WordsError::Variable {
-                    option,
-                    variable: "ansible_user",
-                });
-            }
-            "--private-key" | "--key-file" => {
-                return Err(WordsError::Variable {
-                    option,
-                    variable: "ansible_ssh_private_key_file",
-                });
-            }
             "--ca" if !has(inner, "ca") => return Err(WordsError::CaAlone),
             _ => {}
         }
@@ -603,6 +617,10 @@ mod tests {
             ),
             (
                 "deploy i.yaml -u root",
+                "`-u` is an option of Ansible: set ansible_user in the inventory, or pass -e ansible_user=VALUE",
+            ),
+            (
+                "i.yaml -u root",
                 "`-u` is an option of Ansible: set ansible_user in the inventory, or pass -e ansible_user=VALUE",
             ),
             (
