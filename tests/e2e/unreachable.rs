@@ -114,7 +114,7 @@ fn a_node_that_hangs_in_a_change_has_an_unknown_outcome() {
     assert_eq!(run.code, 4, "{}{}", run.stdout, run.stderr);
     let said = &run.stdout;
     assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
-    assert!(!said.contains("not-done="), "nobody knows: {said}");
+    assert!(!said.contains("not-done="), "it is not known: {said}");
     assert!(said.contains("did not end within 15s"), "{said}");
     assert!(said.contains("run again"), "{said}");
     assert!(said.contains("changed node1"), "the others go on: {said}");
@@ -142,7 +142,7 @@ fn a_connection_lost_in_a_change_has_an_unknown_outcome_and_the_node_finishes_al
     assert_eq!(run.code, 5, "{}{}", run.stdout, run.stderr);
     let said = &run.stdout;
     assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
-    assert!(!said.contains("not-done="), "nobody knows: {said}");
+    assert!(!said.contains("not-done="), "it is not known: {said}");
     assert!(said.contains("lost in the middle of a change"), "{said}");
     assert!(
         said.contains("Caused by: the connection to ubuntu@node3"),
@@ -190,7 +190,7 @@ fn a_power_cut_in_the_middle_of_a_change_is_one_node_down() {
         run.stderr
     );
     assert!(said.contains("node3: OUTCOME UNKNOWN"), "{said}");
-    assert!(!said.contains("not-done="), "nobody knows: {said}");
+    assert!(!said.contains("not-done="), "it is not known: {said}");
     assert!(said.contains("Caused by:"), "{said}");
     assert!(said.contains("run again"), "{said}");
     assert!(said.contains("changed node4: docker.service"), "{said}");
