@@ -229,6 +229,8 @@ fn a_forced_rotation_that_issues_nothing_is_completed_by_the_next() {
     let forced = ["rotate", &inventory, "--force", "--yes"];
     let run = lab.run(&[&forced[..], &["--ca-passphrase-file", &wrong]].concat());
     assert_ne!(run.code, 0, "{}", run.stdout);
+    let said = "the next deploy or rotate renews it";
+    assert!(run.stderr.contains(said), "{}{}", run.stdout, run.stderr);
     assert_eq!(before, [seen(&lab, "node1"), seen(&lab, "node3")]);
 
     let run = lab.deploy(&["rotate", &inventory]);

@@ -30,7 +30,12 @@ impl Run<'_> {
                 Err(error @ AgentError::Refused { .. }) if is_wrong(&error) => {
                     let ca = &self.inventory.ca().name;
                     let what = format!("the CA's key on {ca}");
-                    let hint = error.hint().map(str::to_owned);
+                    let hint = error.hint().map(|hint| match forced {
+                        [] => hint.to_owned(),
+                        _ => format!(
+                            "{hint}; the CA has recorded what --force asked for, and the next deploy or rotate renews it"
+                        ),
+                    });
                     Err(RunError::not_opened(Some(ca), &what, changed, error, hint))
                 }
                 Err(AgentError::Refused { .. }) | Ok(_) => {
